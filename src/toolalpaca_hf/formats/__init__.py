@@ -1,1 +1,23 @@
+"""Prompts and layouts: a trajectory to segments or to chat messages, a model's text to an action."""
 
+from .parse import Turn, parse_arguments, parse_turn
+from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, Prompt, ReactPrompt, react_prompt, trajectory_segments
+from .steps import relabel, split_log, step_log
+from .upstream import UpstreamPrompt, upstream_prompt
+
+__all__ = [
+    "DEFAULT_FINAL_THOUGHT",
+    "GET_DETAILS",
+    "Prompt",
+    "ReactPrompt",
+    "Turn",
+    "UpstreamPrompt",
+    "parse_arguments",
+    "parse_turn",
+    "react_prompt",
+    "relabel",
+    "split_log",
+    "step_log",
+    "trajectory_segments",
+    "upstream_prompt",
+]

@@ -1,0 +1,95 @@
+"""A model's text to an action or a response; whatever the text is, never an exception."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_LABEL = re.compile(
+    r"(?:^|\n)[ \t]*(?:ASSISTANT )?(Action Input|Action|Observation|Response|Thought|Final Answer)[ \t]*:",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a model wrote in one turn.
+
+    Args:
+        thought (`str`): The text before the first label.
+        action (`str`, *optional*): Name of the function; `None` where the turn has no action.
+        action_input (`str`, *optional*): Its input as written; `None` where the turn has none.
+        arguments (`dict`, *optional*): The input parsed; `None` where it is not a JSON object. An empty input is `{}`.
+        response (`str`, *optional*): The answer to the user; `None` where the turn acts.
+    """
+
+    thought: str
+    action: str | None = None
+    action_input: str | None = None
+    arguments: dict[str, Any] | None = None
+    response: str | None = None
+
+    @property
+    def well_formed(self) -> bool:
+        """Whether the turn is an action that names a function and whose input is a JSON object."""
+        return bool(self.action) and self.action_input is not None and self.arguments is not None
+
+
+def parse_arguments(text: str) -> dict[str, Any] | None:
+    """Parse an action input; `None` where it is not a JSON object. Text after the object is ignored, as models add it.
+
+    Args:
+        text (`str`): JSON text as a model wrote it.
+
+    Example:
+
+    ```python
+    >>> parse_arguments('{"city": "Paris"} and so on')
+    {'city': 'Paris'}
+    ```
+    """
+    text = text.strip()
+    if not text:
+        return {}
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_turn(text: str) -> Turn:
+    """Read one turn of a ReAct model, with either label style of the published data.
+
+    Args:
+        text (`str`): What the model wrote after `Thought:`; it may run on past the observation label, which is where
+            the turn ends.
+
+    Returns:
+        [`Turn`]: With an action, with a response, or with neither where the text has no label.
+
+    Example:
+
+    ```python
+    >>> parse_turn(" I look it up.\\nAction: find\\nAction Input: {\\"q\\": 1}\\nObservation:").arguments
+    {'q': 1}
+    ```
+    """
+    labels = list(_LABEL.finditer(text))
+    thought = text[: labels[0].start()].strip() if labels else text.strip()
+    parts: dict[str, str] = {}
+    for label, following in zip(labels, [*labels[1:], None], strict=True):
+        name = label.group(1).lower()
+        if name in ("observation", "thought") and parts:
+            break
+        if name in ("response", "final answer"):
+            if "action" not in parts:  # a response is free text: labels inside it belong to it
+                return Turn(thought, response=text[label.end() :].strip())
+            break
+        parts.setdefault(name, text[label.end() : following.start() if following else len(text)].strip())
+    if "action" not in parts:
+        return Turn(thought)
+    action_input = parts.get("action input")
+    return Turn(
+        thought, parts["action"], action_input, None if action_input is None else parse_arguments(action_input)
+    )

@@ -1,0 +1,131 @@
+"""This package's own ReAct prompt: trajectories to segments.
+
+A boundary between segments never falls behind a space: the prompt ends in `Thought:` and what the model writes begins
+with the space, which is how byte-level and SentencePiece vocabularies cut words.
+"""
+
+from importlib.resources import files
+from typing import Protocol
+
+from ..schema import Api, Segment, Step, Trajectory
+from .steps import step_log
+
+GET_DETAILS = "getDetails"
+"""The built-in function that asks the user for a missing value; first among the tools of every prompt."""
+
+DEFAULT_FINAL_THOUGHT = "I have what I need and can answer the user."
+"""Stands in for the final thought of the few instances that have a response but no thought before it."""
+
+
+class Prompt(Protocol):
+    """What a prompt format does; [`ReactPrompt`] and [`UpstreamPrompt`] do it.
+
+    Attributes:
+        name (`str`): `"react"`, or upstream's name such as `"test_v1"`.
+        stop (`str`): What the model writes last before an observation has to come.
+    """
+
+    name: str
+    stop: str
+
+    def head(self, api: Api, instruction: str) -> str:
+        """Everything before the first thought."""
+
+    def action(self, step: Step) -> str:
+        """What the model writes to act, [`stop`] included."""
+
+    def observation(self, observation: str) -> str:
+        """What is appended after [`stop`] before the model goes on."""
+
+    def answer(self, final_thought: str, response: str) -> str:
+        """What the model writes last."""
+
+
+def _prompt_file(name: str) -> str:
+    return files(__package__).joinpath("prompts", name).read_text(encoding="utf-8").removesuffix("\n")
+
+
+class ReactPrompt:
+    """The package's own prompt; its wording is in `formats/prompts/react.txt`.
+
+    Example:
+
+    ```python
+    >>> ReactPrompt().head(Api("train/tides", "Tides"), "When is high tide?").splitlines()[-2:]
+    ['USER: When is high tide?', 'Thought:']
+    ```
+    """
+
+    name = "react"
+    stop = "\nObservation:"
+
+    def __init__(self) -> None:
+        self._template = _prompt_file("react.txt")
+        self._get_details = _prompt_file("get_details.txt")
+
+    def head(self, api: Api, instruction: str) -> str:
+        """The prompt up to the first `Thought:`: tools, form and instruction."""
+        tools = [f"{GET_DETAILS}: {self._get_details}", *(f"{f.name}: {f.description}" for f in api.functions)]
+        names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
+        before, rest = self._template.split("{tools}")
+        middle, rest = rest.split("{tool_names}")
+        after, end = rest.split("{instruction}")
+        components = f"\n{api.components.strip()}" if api.components.strip() else ""
+        return "".join([before, "\n".join(tools), components, middle, names, after, instruction, end])
+
+    def action(self, step: Step) -> str:
+        """Thought, action and action input, each under its label."""
+        return f" {step_log(step, prefix='')}{self.stop}"
+
+    def observation(self, observation: str) -> str:
+        """The observation and the label of the next thought."""
+        return f" {observation}\nThought:"
+
+    def answer(self, final_thought: str, response: str) -> str:
+        """The final thought and the response."""
+        return f" {final_thought}\nResponse: {response}"
+
+
+def react_prompt() -> ReactPrompt:
+    """The package's own prompt.
+
+    Example:
+
+    ```python
+    >>> react_prompt().name
+    'react'
+    ```
+    """
+    return ReactPrompt()
+
+
+def trajectory_segments(api: Api, trajectory: Trajectory, prompt: Prompt) -> list[Segment]:
+    """Render a trajectory: thoughts, actions and the response are trained, documentation and observations are not.
+
+    This is ToolAlpaca's training objective (arXiv 2306.05301, section 3.4: loss on the model's own outputs).
+
+    Args:
+        api (`Api`): The API whose functions the model is shown.
+        trajectory (`Trajectory`): The instance; one without steps is answered at once.
+        prompt ([`Prompt`]): The layout, [`react_prompt`] or [`upstream_prompt`].
+
+    Returns:
+        `list[Segment]`: `[head, action, observation, action, observation, ..., answer]`; only actions and answer are
+        trainable.
+
+    Example:
+
+    ```python
+    >>> tides = Api("train/tides", "Tides")
+    >>> trajectory = Trajectory("train/tides/0", "train/tides", "High tide?", "", [], "I know.", "At noon.")
+    >>> trajectory_segments(tides, trajectory, react_prompt())[-1]
+    Segment(text=' I know.\\nResponse: At noon.', trainable=True)
+    ```
+    """
+    segments = [Segment(prompt.head(api, trajectory.instruction), False)]
+    for step in trajectory.steps:
+        segments.append(Segment(prompt.action(step), True))
+        segments.append(Segment(prompt.observation(step.observation), False))
+    thought = DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
+    segments.append(Segment(prompt.answer(thought, trajectory.response), True))
+    return segments
