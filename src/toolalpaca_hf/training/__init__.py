@@ -1,1 +1,15 @@
+"""Segments to ids and labels, collators, packing, the SFT entry."""
 
+from toolalpaca_hf.training.collate import CompletionOnlyCollator
+from toolalpaca_hf.training.lengths import LengthReport, tokenize_dataset
+from toolalpaca_hf.training.tokenize import IGNORE, Encoded, SegmentTokenizer, merge
+
+__all__ = [
+    "IGNORE",
+    "CompletionOnlyCollator",
+    "Encoded",
+    "LengthReport",
+    "SegmentTokenizer",
+    "merge",
+    "tokenize_dataset",
+]

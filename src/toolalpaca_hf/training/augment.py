@@ -1,0 +1,182 @@
+"""Augmented copies of training examples: fewer, reordered and renamed functions; the task stays the same.
+
+A small model learns names by heart. Hammer (arXiv 2410.04587, section 3.2) masks function and parameter names at random
+so that descriptions have to be read. Leaving out functions that are not called also makes rows shorter, which on a
+given budget of tokens means more examples.
+"""
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..formats import GET_DETAILS, Prompt, react_prompt, relabel
+from ..formats.heads import read_head
+from ..schema import Api, Function, Segment
+
+# Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.
+_WORDS = (
+    "amber apple arrow basin birch blue brick cedar cloud coral crane delta drift ember fern field flint forest garden "
+    "glass gold green harbor hazel iron island ivory jade lake lemon linen maple marble meadow mint moon moss north oak "
+    "ocean olive orange pearl pine plum quartz rain red river rock rose sand silver sky snow south star stone storm "
+    "summer sun tide tiger valley velvet violet wave west willow wind winter wolf wood yellow"
+).split()
+
+_ACTION = re.compile(r"\n(?:ASSISTANT )?Action: ?([^\n]*)")
+_PARAMETER = re.compile(r'"([A-Za-z_][\w.\[\]-]*)": "')
+
+
+def _name(rng: random.Random, taken: set[str]) -> str:
+    while True:
+        name = rng.choice(_WORDS) + "".join(rng.choice(_WORDS).title() for _ in range(rng.randint(0, 1)))
+        if name not in taken:
+            taken.add(name)
+            return name
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How an augmented copy differs from its example.
+
+    Args:
+        max_functions (`int`, *optional*, defaults to `8`): A copy shows a random number of functions up to this, the
+            called ones always among them.
+        max_documentation (`int`, *optional*, defaults to `2000`): Functions that are not called are left out until the
+            documentation has at most so many characters.
+        mask_names (`float`, *optional*, defaults to `0.3`): Probability that a copy's function and parameter names are
+            replaced by random words.
+        max_observation (`int`, *optional*, defaults to `500`): Observations longer than so many characters are cut and
+            end in ` [...]`. Observations are never trained.
+
+    Example:
+
+    ```python
+    >>> Augmentation(mask_names=0.0).max_functions
+    8
+    ```
+    """
+
+    max_functions: int = 8
+    max_documentation: int = 2000
+    mask_names: float = 0.3
+    max_observation: int = 500
+
+
+def _keep(functions: list[Function], called: set[str], how: Augmentation, rng: random.Random) -> list[Function]:
+    chosen = [f for f in functions if f.name in called]
+    others = [f for f in functions if f.name not in called]
+    rng.shuffle(others)
+    wanted = max(len(chosen), rng.randint(min(4, how.max_functions), how.max_functions))
+    size = sum(len(f.name) + len(f.description) for f in chosen)
+    for function in others:
+        size += len(function.name) + len(function.description)
+        if len(chosen) >= wanted or size > how.max_documentation:
+            break
+        chosen.append(function)
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _components(components: str, functions: list[Function]) -> str:
+    """The shared schemas that the kept functions mention, and those that these mention."""
+    lines = components.split("\n")
+    schemas = {match.group(1): line for line in lines if (match := re.match(r"#([\w.$-]+): ", line))}
+    wanted, todo = set(), [name for f in functions for name in re.findall(r"#([\w.$-]+)", f.description)]
+    while todo:
+        name = todo.pop()
+        if name in schemas and name not in wanted:
+            wanted.add(name)
+            todo += re.findall(r"#([\w.$-]+)", schemas[name].split(": ", 1)[1])
+    if not wanted:
+        return ""
+    return "\n".join(line for line in lines if not line.startswith("#") or line[1:].split(":", 1)[0] in wanted)
+
+
+def _renamed_keys(text: str, names: dict[str, str]) -> str:
+    """Rename the top-level keys of a JSON object and leave anything else as it is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(value, dict):
+        return text
+    return json.dumps({names.get(k, k): v for k, v in value.items()}, ensure_ascii=False)
+
+
+def _renamed_turn(text: str, functions: dict[str, str], parameters: dict[str, dict[str, str]]) -> str:
+    for old, new in functions.items():
+        text = re.sub(rf"\b{re.escape(old)}\b", new, text)
+    match = re.search(r"\nAction: ?([^\n]*)\nAction Input:[ ]?(.*?)(?=\nObservation:|\Z)", text, re.DOTALL)
+    if match:
+        names = parameters.get(match.group(1).strip(), {})
+        text = text[: match.start(2)] + _renamed_keys(match.group(2), names) + text[match.end(2) :]
+    return text
+
+
+def augment(
+    segments: Sequence[Segment], how: Augmentation, rng: random.Random, prompt: Prompt | None = None
+) -> list[Segment] | None:
+    """An augmented copy of an example, rendered in this package's prompt.
+
+    Args:
+        segments (`Sequence[Segment]`): An example in any layout, this package's prompt or a published one.
+        how (`Augmentation`): What may change.
+        rng (`random.Random`): Source of chance; the same state gives the same copy.
+        prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): Renders the head.
+
+    Returns:
+        `list[Segment]`: As many segments with the same flags, or `None` where the prompt can not be read back.
+
+    Example:
+
+    ```python
+    >>> augment([Segment("no prompt", False)], Augmentation(), random.Random(0)) is None
+    True
+    ```
+    """
+    prompt = prompt or react_prompt()
+    head = read_head(segments[0].text)
+    if head is None or segments[0].trainable:
+        return None
+    turns = [segment.text for segment in segments[1:]]
+    called = {name.strip() for turn in turns for name in _ACTION.findall(turn)}
+    functions = _keep(head.functions, called, how, rng)
+    components = _components(head.components, functions)
+    renamed: dict[str, str] = {}
+    parameters: dict[str, dict[str, str]] = {}
+    if rng.random() < how.mask_names:
+        taken = {GET_DETAILS}
+        masked = []
+        for function in functions:
+            new = renamed[function.name] = _name(rng, taken)
+            lines = function.description.split("\n")
+            own: set[str] = set()
+            for i, line in enumerate(lines):
+                if line.startswith("Parameters: {"):
+                    keys = [key for key in dict.fromkeys(_PARAMETER.findall(line)) if key != "Question"]
+                    parameters[new] = {key: _name(rng, own) for key in keys}
+                    for key, name in parameters[new].items():
+                        lines[i] = lines[i].replace(f'"{key}": "', f'"{name}": "')
+            masked.append(Function(new, "", "", "\n".join(lines)))
+        functions = masked
+    copy = [Segment(prompt.head(Api("", "", functions=functions, components=components), head.instruction), False)]
+    for i, (segment, turn) in enumerate(zip(segments[1:], turns, strict=True)):
+        # Every second segment is the model's; some of them are not trained (a corrected run's wrong first steps).
+        if i % 2 == 0:
+            text = _renamed_turn(_unlabelled(turn), renamed, parameters)
+            last = i == len(turns) - 1
+            text = f" {text}" if last else f" {text}{prompt.stop}"
+        else:
+            observation = re.sub(r"\n(?:ASSISTANT )?Thought:[ ]?\Z", "", turn).removeprefix(" ")
+            if len(observation) > how.max_observation:
+                observation = observation[: how.max_observation] + " [...]"
+            text = prompt.observation(observation)
+        copy.append(Segment(text, segment.trainable))
+    return copy
+
+
+def _unlabelled(turn: str) -> str:
+    """A model's turn without the labels' prefix, the leading space and the label of the observation."""
+    turn = re.sub(r"\n(?:ASSISTANT )?Observation:[ ]?\Z", "", turn).removeprefix(" ")
+    return relabel(turn, "").replace("\nASSISTANT Response:", "\nResponse:")

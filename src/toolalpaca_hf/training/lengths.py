@@ -1,0 +1,172 @@
+"""A whole dataset of segments to ids and labels, with an account of every row that did not come through whole."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tokenizers
+import transformers
+from datasets import Dataset, Features, List, Value
+from datasets.fingerprint import Hasher
+from transformers import PreTrainedTokenizerBase
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.training import continuation, tokenize
+from toolalpaca_hf.training.tokenize import IGNORE, SegmentTokenizer
+
+# Ids fit 32 bits, which halves the cache beside the 64 that inference from Python ints would give.
+_FEATURES = Features(
+    {
+        "input_ids": List(Value("int32")),
+        "labels": List(Value("int32")),
+        "outcome": Value("string"),
+        "trained": Value("int32"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class LengthReport:
+    """What became of the rows of a dataset; `str` of it is a sentence.
+
+    Args:
+        rows (`int`): Rows that came in: `kept + dropped_overlong + dropped_untrained`.
+        kept (`int`): Rows that came out, the cut ones among them.
+        cut (`int`): Rows that were too long and end after the last trained run that fits.
+        dropped_overlong (`int`): Rows left out as too long.
+        dropped_untrained (`int`): Rows left out because nothing in them is trained.
+        tokens (`int`): Tokens in the kept rows.
+        trained_tokens (`int`): Those of them that the loss covers.
+        max_length (`int`, *optional*): The limit, in tokens.
+
+    Example:
+
+    ```python
+    >>> print(LengthReport(rows=4, kept=3, cut=1, dropped_overlong=1, dropped_untrained=0, tokens=900,
+    ...                    trained_tokens=90, max_length=512))
+    4 rows: 3 kept (1 of them cut after the last step within 512 tokens), 1 dropped as longer than 512 tokens, 0 dropped as nothing in them is trained; 900 tokens, 90 of them trained (10.0%).
+    ```
+    """
+
+    rows: int
+    kept: int
+    cut: int
+    dropped_overlong: int
+    dropped_untrained: int
+    tokens: int
+    trained_tokens: int
+    max_length: int | None
+
+    def __str__(self) -> str:
+        limit = "any limit" if self.max_length is None else f"{self.max_length} tokens"
+        share = self.trained_tokens / self.tokens if self.tokens else 0.0
+        return (
+            f"{self.rows:,} rows: {self.kept:,} kept ({self.cut:,} of them cut after the last step within {limit}), "
+            f"{self.dropped_overlong:,} dropped as longer than {limit}, "
+            f"{self.dropped_untrained:,} dropped as nothing in them is trained; "
+            f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained ({share:.1%})."
+        )
+
+
+def tokenize_dataset(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None = None,
+    overlong: Literal["drop", "cut"] = "cut",
+    parse_special_tokens: bool = False,
+    num_proc: int | None = None,
+) -> tuple[Dataset, LengthReport]:
+    """Ids and labels of an `sft` config, made once and cached beside the dataset.
+
+    Args:
+        dataset (`Dataset`):
+            Rows with a column `segments`. For streaming datasets there is [`CompletionOnlyCollator`].
+        tokenizer (`PreTrainedTokenizerBase`): See [`SegmentTokenizer`], as for the next three.
+        max_length (`int`, *optional*): Longest row in tokens.
+        overlong (`str`, *optional*, defaults to `"cut"`): `"cut"` or `"drop"`.
+        parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether `</s>` in a text is the token.
+        num_proc (`int`, *optional*):
+            Processes. A fast tokenizer already uses every core from one process; a slow one gains from more.
+
+    Returns:
+        `tuple[Dataset, LengthReport]`: A dataset with the columns `input_ids` and `labels`, and what became of the rows.
+
+    Raises:
+        ToolAlpacaError: If there is no column `segments`, a segment has another form, the tokenizer lacks a token, or no
+            row is left.
+
+    Example:
+
+    ```python
+    >>> sft = load_dataset("build/sample", "sft", split="train")
+    >>> dataset, report = tokenize_dataset(sft, tokenizer, max_length=2048)
+    >>> print(report)
+    84 rows: 84 kept (0 of them cut after the last step within 2048 tokens), ...
+    ```
+    """
+    if "segments" not in dataset.column_names:
+        raise ToolAlpacaError(
+            f"the training set has no column 'segments', only {', '.join(dataset.column_names) or 'none at all'}; "
+            "load the 'sft' config, load_dataset(FOLDER, 'sft')"
+        )
+    segment_tokenizer = SegmentTokenizer(tokenizer, max_length, overlong, parse_special_tokens)
+    # Functions of a package are fingerprinted by name alone: with its code in it, a changed rule is not a stale cache.
+    code = [Path(module.__file__).read_bytes() for module in (continuation, tokenize)] + [Path(__file__).read_bytes()]
+    versions = [tokenizers.__version__, transformers.__version__]
+    encoded = dataset.map(
+        _encode,
+        batched=True,
+        batch_size=tokenize.ROWS_A_CALL,
+        fn_kwargs={"segment_tokenizer": segment_tokenizer},
+        with_indices=True,
+        remove_columns=dataset.column_names,
+        features=_FEATURES,
+        num_proc=num_proc if len(dataset) else None,
+        new_fingerprint=Hasher.hash([dataset._fingerprint, segment_tokenizer, code, versions]),
+        desc="Segments to labels",
+    )
+    outcomes = encoded["outcome"][:]
+    report = LengthReport(
+        rows=len(dataset),
+        kept=outcomes.count("whole") + outcomes.count("cut"),
+        cut=outcomes.count("cut"),
+        dropped_overlong=outcomes.count("overlong"),
+        dropped_untrained=outcomes.count("untrained"),
+        tokens=sum(len(ids) for ids in encoded.with_format("arrow")["input_ids"]),
+        trained_tokens=sum(encoded["trained"][:]),
+        max_length=max_length,
+    )
+    if not report.kept:
+        raise ToolAlpacaError(
+            f"no row is left to train on: {report} "
+            + (
+                "Raise max_length or use shorter documentation"
+                if report.dropped_overlong
+                else "Check the selection and the trainable flags of the dataset"
+            )
+        )
+    if report.kept < report.rows:
+        encoded = encoded.select([i for i, outcome in enumerate(outcomes) if outcome in ("whole", "cut")])
+    return encoded.select_columns(["input_ids", "labels"]), report
+
+
+def _encode(
+    batch: dict[str, list[Any]], indices: list[int], segment_tokenizer: SegmentTokenizer
+) -> dict[str, list[Any]]:
+    try:
+        rows = segment_tokenizer.encode_batch(batch["segments"])
+    except ToolAlpacaError:
+        # Row by row, to name the one.
+        for row, index in zip(batch["segments"], indices, strict=True):
+            try:
+                segment_tokenizer.encode(row)
+            except ToolAlpacaError as error:
+                name = f" ({batch['id'][indices.index(index)]})" if "id" in batch else ""
+                raise ToolAlpacaError(f"training set, row {index}{name}: {error}") from error
+        raise
+    return {
+        "input_ids": [row["input_ids"] for row in rows],
+        "labels": [row["labels"] for row in rows],
+        "outcome": [row["outcome"] for row in rows],
+        "trained": [sum(label != IGNORE for label in row["labels"]) for row in rows],
+    }

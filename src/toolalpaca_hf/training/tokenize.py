@@ -1,0 +1,251 @@
+"""Segments to `input_ids` and `labels`, exact at every boundary.
+
+Neighbouring segments of one kind form a run. Every run is tokenised by itself and the ids are put together: an untrained
+run is what a prompt looks like when generation starts, a trained run is what is generated. An agent appends ids in the
+same way ([`SegmentTokenizer.prompt_ids`], [`SegmentTokenizer.continuation_ids`]), so a model meets at each boundary
+exactly the ids it was trained on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from transformers import PreTrainedTokenizerBase
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.schema import Segment
+from toolalpaca_hf.training.continuation import make_encoder
+
+IGNORE = -100
+"""The label of a token that the loss leaves out."""
+
+Outcome = Literal["whole", "cut", "overlong", "untrained"]
+"""What became of a row: kept whole, kept up to a step that fits, left out as too long, left out as nothing is trained."""
+
+# Rows tokenised together; bounds the ids that are in memory beside the result.
+ROWS_A_CALL = 256
+
+
+class Encoded(TypedDict):
+    """One row for a causal language model.
+
+    Args:
+        input_ids (`list[int]`): The ids; empty where the outcome is `"overlong"` or `"untrained"`.
+        labels (`list[int]`): As long as `input_ids`: the id where the loss covers it, -100 elsewhere.
+        outcome (`str`): `"whole"`, `"cut"`, `"overlong"` or `"untrained"`.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    outcome: Outcome
+
+
+class SegmentTokenizer:
+    """Turns segments into ids and labels.
+
+    The beginning-of-sequence token comes first if the tokenizer adds one (never trained), the end-of-sequence token
+    last if the last run is trained (trained too; not a second one where the text already ends in it). Trained ids decode
+    to the trained text and to nothing else; the one exception is a first run that is itself trained and starts with
+    spaces, whose first space a tokenizer with a dummy prefix (Llama, Vicuna) does not distinguish from its own.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`):
+            A fast or slow tokenizer with an end-of-sequence and a padding token. It is read, never changed.
+        max_length (`int`, *optional*):
+            Longest row in tokens. Without it no row is too long.
+        overlong (`str`, *optional*, defaults to `"cut"`):
+            What happens to a longer row: `"cut"` ends it after the last trained run that fits, without an
+            end-of-sequence token, since its response is not there; `"drop"` leaves it out.
+        parse_special_tokens (`bool`, *optional*, defaults to `False`):
+            Whether text such as `</s>` or `<|im_end|>` is read as the token. Leave it off for text that contains an
+            API's answers, which could otherwise end a turn; chat templates and texts with marker tokens need it.
+
+    Raises:
+        ToolAlpacaError: If the tokenizer lacks an end-of-sequence or padding token or can not continue from ids.
+
+    Example:
+
+    ```python
+    >>> from transformers import AutoTokenizer
+    >>> tokenizer = AutoTokenizer.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")
+    >>> row = SegmentTokenizer(tokenizer).encode([Segment("Thought: ", False), Segment("call it", True)])
+    >>> tokenizer.decode([label for label in row["labels"] if label != -100])
+    'call it<|im_end|>'
+    ```
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None = None,
+        overlong: Literal["drop", "cut"] = "cut",
+        parse_special_tokens: bool = False,
+    ) -> None:
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if tokenizer.eos_token_id is None:
+            raise ToolAlpacaError(
+                f"the tokenizer {name} has no end-of-sequence token, so a model could not learn to stop; set "
+                "tokenizer.eos_token to the token that ends a response"
+            )
+        if tokenizer.pad_token_id is None:
+            raise ToolAlpacaError(
+                f"the tokenizer {name} has no padding token; set tokenizer.pad_token = tokenizer.unk_token (as Vicuna "
+                "does) or, without one, tokenizer.eos_token: labels are masked by position, so the end is still trained"
+            )
+        if overlong not in ("drop", "cut"):
+            raise ToolAlpacaError(f"overlong is {overlong!r}; pass 'drop' or 'cut'")
+        if max_length is not None and max_length < 2:
+            raise ToolAlpacaError(
+                f"max_length is {max_length}; a row needs 2 tokens at least, one to predict the other"
+            )
+        self.max_length = max_length
+        self.overlong = overlong
+        self.parse_special_tokens = parse_special_tokens
+        self.eos_token = tokenizer.eos_token
+        self.eos_token_id = tokenizer.eos_token_id
+        self.pad_token_id = tokenizer.pad_token_id
+        self.bos_ids = _bos_ids(tokenizer)
+        self._encoder = make_encoder(tokenizer, parse_special_tokens)
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """The ids of a text that starts a sequence, as an untrained first run has them.
+
+        Args:
+            text (`str`): The prompt.
+
+        Returns:
+            `list[int]`: With the beginning-of-sequence token, if the tokenizer adds one.
+        """
+        ids = self._encoder.prompts([text])[0]
+        return ids if self._begins(ids) else self.bos_ids + ids
+
+    def continuation_ids(self, text: str) -> list[int]:
+        """The ids of a text that is appended to ids already there, an observation for example.
+
+        Args:
+            text (`str`): The text.
+
+        Returns:
+            `list[int]`: Without special tokens and without a prefix.
+        """
+        return self._encoder.continuations([text])[0]
+
+    def encode(self, segments: Iterable[Segment | Mapping[str, Any]]) -> Encoded:
+        """One row.
+
+        Args:
+            segments (`Iterable[Segment | Mapping]`): Segments, or dicts with `text` and `trainable`.
+
+        Returns:
+            `Encoded`: Ids, labels and outcome.
+
+        Raises:
+            ToolAlpacaError: If a segment has another form.
+        """
+        return self.encode_batch([segments])[0]
+
+    def encode_batch(self, batch: Sequence[Iterable[Segment | Mapping[str, Any]]]) -> list[Encoded]:
+        """Many rows, each as [`~SegmentTokenizer.encode`] makes it; a fast tokenizer gets all their runs at once.
+
+        Args:
+            batch (`Sequence[Iterable[Segment | Mapping]]`): The segments of each row.
+
+        Returns:
+            `list[Encoded]`: As many as there are rows.
+
+        Raises:
+            ToolAlpacaError: If a segment has another form.
+        """
+        rows: list[Encoded] = []
+        for start in range(0, len(batch), ROWS_A_CALL):
+            runs = [merge(segments) for segments in batch[start : start + ROWS_A_CALL]]
+            heads = iter(self._encoder.prompts([row[0].text for row in runs if row]))
+            tails = iter(self._encoder.continuations([run.text for row in runs for run in row[1:]]))
+            rows += [self._row(row, [next(tails if i else heads) for i in range(len(row))]) for row in runs]
+        return rows
+
+    def keeps(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row with `segments` is kept, whole or cut: `dataset.filter(segment_tokenizer.keeps)`.
+
+        Args:
+            row (`Mapping`): A row of an `sft` config.
+        """
+        return self.encode(row["segments"])["outcome"] in ("whole", "cut")
+
+    def _row(self, runs: list[Segment], run_ids: list[list[int]]) -> Encoded:
+        limit = self.max_length if self.max_length is not None else float("inf")
+        ids = [] if not runs or self._begins(run_ids[0]) else list(self.bos_ids)
+        labels = [IGNORE] * len(ids)
+        fits = trained = 0
+        for i, (run, new) in enumerate(zip(runs, run_ids, strict=True)):
+            if run.trainable and i == len(runs) - 1 and not self._ends(run.text, new):
+                new = [*new, self.eos_token_id]
+            # What stands first has nothing to be predicted from, so alone it trains nothing.
+            trained += run.trainable and len(new) > (0 if ids else 1)
+            ids += new
+            labels += new if run.trainable else [IGNORE] * len(new)
+            if run.trainable and len(ids) <= limit:
+                fits = len(ids)
+        if not trained:
+            return {"input_ids": [], "labels": [], "outcome": "untrained"}
+        if len(ids) <= limit:
+            return {"input_ids": ids, "labels": labels, "outcome": "whole"}
+        if fits < 2 or self.overlong == "drop":
+            return {"input_ids": [], "labels": [], "outcome": "overlong"}
+        return {"input_ids": ids[:fits], "labels": labels[:fits], "outcome": "cut"}
+
+    def _begins(self, ids: list[int]) -> bool:
+        # A chat template may have written the token already; only parsed text can contain it.
+        return ids[: len(self.bos_ids)] == self.bos_ids
+
+    def _ends(self, text: str, ids: list[int]) -> bool:
+        # Templates put a newline behind the token that ends a turn.
+        return self.parse_special_tokens and (
+            ids[-1:] == [self.eos_token_id] or text.rstrip().endswith(self.eos_token)
+        )
+
+
+def merge(segments: Iterable[Segment | Mapping[str, Any]]) -> list[Segment]:
+    """Runs: neighbouring segments of one kind joined, empty ones left out.
+
+    Args:
+        segments (`Iterable[Segment | Mapping]`): Segments, or dicts with `text` and `trainable`.
+
+    Returns:
+        `list[Segment]`: Alternately trained and untrained, none empty.
+
+    Raises:
+        ToolAlpacaError: If a segment has another form.
+
+    Example:
+
+    ```python
+    >>> merge([Segment("Thought: ", False), Segment("call", True), Segment("", False), Segment(" it", True)])
+    [Segment(text='Thought: ', trainable=False), Segment(text='call it', trainable=True)]
+    ```
+    """
+    runs: list[tuple[list[str], bool]] = []
+    for i, segment in enumerate(segments):
+        if isinstance(segment, Segment):
+            text, trainable = segment.text, segment.trainable
+        elif isinstance(segment, Mapping):
+            text, trainable = segment.get("text"), segment.get("trainable")
+        else:
+            text = trainable = None
+        if not isinstance(text, str) or not isinstance(trainable, bool):
+            raise ToolAlpacaError(
+                f"segment {i} is {str(segment)[:80]!r}; it has to be a Segment or "
+                '{"text": a string, "trainable": true or false}'
+            )
+        if not text:
+            continue
+        if runs and runs[-1][1] == trainable:
+            runs[-1][0].append(text)
+        else:
+            runs.append(([text], trainable))
+    return [Segment("".join(texts), trainable) for texts, trainable in runs]
+
+
+def _bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    whole, bare = tokenizer.encode("x"), tokenizer.encode("x", add_special_tokens=False)
+    starts = (i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return whole[: next(starts, 0)]
