@@ -1,0 +1,115 @@
+"""A trajectory as chat messages and tools, TRL's tool-calling layout."""
+
+import json
+from typing import Any
+
+from ..openapi import functions_of, tool_schema
+from ..schema import Api, Trajectory
+from .react import GET_DETAILS
+
+NO_CALL = "hallucination"
+"""The action that recorded runs give a step in which the model's text could not be read as a call."""
+
+GET_DETAILS_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": GET_DETAILS,
+        "description": "Ask the user for something that a call needs and that the conversation has not said yet.",
+        "parameters": {
+            "type": "object",
+            "properties": {"Question": {"type": "string", "description": "The question, as the user will read it."}},
+            "required": ["Question"],
+        },
+    },
+}
+"""The tool of every API that talks to the user instead of to the API."""
+
+
+def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
+    """Render a trajectory as one row of the `chat` config.
+
+    A thought is the `content` of the assistant's message, which every chat template shows and trains; thinking fields
+    such as `reasoning_content` are dropped by most. That is why the final thought, which announces the response, is
+    left out: the last message is the response alone. A step in which the model made no call (`hallucination`, with
+    a parser's complaint for an observation) is left out as well, since this layout has no place for it.
+
+    Args:
+        api ([`Api`]):
+            The API. Tools are made from its OpenAPI document; a function that is not in there keeps its published
+            description and takes any arguments.
+        trajectory ([`Trajectory`]):
+            The instance.
+
+    Returns:
+        `dict`: `{"messages": [...], "tools": [...]}`. Messages: the user's instruction; for each step the assistant's
+        thought with one entry in `tool_calls`, then the observation in the role `tool`; the response. Tools:
+        `getDetails`, then the API's functions in their order.
+
+    Example:
+
+    ```python
+    >>> trajectory = Trajectory("train/tides/0", "train/tides", "High tide?", "", [], "I know.", "At noon.")
+    >>> to_messages(Api("train/tides", "Tides"), trajectory)["messages"]
+    [{'role': 'user', 'content': 'High tide?'}, {'role': 'assistant', 'content': 'At noon.'}]
+    ```
+    """
+    messages: list[dict[str, Any]] = [{"role": "user", "content": trajectory.instruction}]
+    for step in trajectory.steps:
+        if step.action == NO_CALL:
+            continue
+        function = {"name": step.action, "arguments": arguments_of(step.action_input)}
+        call = {"type": "function", "function": function}
+        messages.append({"role": "assistant", "content": step.thought.strip(), "tool_calls": [call]})
+        messages.append({"role": "tool", "name": step.action, "content": step.observation})
+    messages.append({"role": "assistant", "content": trajectory.response})
+    return {"messages": messages, "tools": tools_of(api)}
+
+
+def arguments_of(action_input: str) -> dict[str, Any]:
+    """The arguments of a call: none for an empty input, `{"input": text}` for one that is not a JSON object.
+
+    Unlike [`parse_arguments`], which acts on what a model meant, nothing is cut off: a training row shows what was
+    written.
+
+    Args:
+        action_input (`str`):
+            JSON text, as models write it.
+
+    Example:
+
+    ```python
+    >>> arguments_of(""), arguments_of('{"city": "Paris"}'), arguments_of("Paris")
+    ({}, {'city': 'Paris'}, {'input': 'Paris'})
+    ```
+    """
+    if not action_input.strip():
+        return {}
+    try:
+        value = json.loads(action_input, parse_constant=str)
+    except (ValueError, RecursionError):
+        return {"input": action_input}
+    return value if isinstance(value, dict) else {"input": action_input}
+
+
+def tools_of(api: Api) -> list[dict[str, Any]]:
+    """The tools of an API: `getDetails`, then its functions in their order.
+
+    Args:
+        api ([`Api`]):
+            The API.
+
+    Example:
+
+    ```python
+    >>> [tool["function"]["name"] for tool in tools_of(Api("train/tides", "Tides"))]
+    ['getDetails']
+    ```
+    """
+    projection = {function.name: [function.path, function.method] for function in api.functions}
+    tools = [GET_DETAILS_TOOL]
+    for operation, function in zip(functions_of(api.documentation, projection), api.functions, strict=True):
+        tool = tool_schema(operation)
+        if not operation.found and function.description:
+            tool["function"]["description"] = function.description
+        tools.append(tool)
+    return tools

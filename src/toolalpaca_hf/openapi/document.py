@@ -1,0 +1,198 @@
+"""An OpenAPI document as plain JSON values, however it was written; what is wrong with it; its references followed."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import yaml
+from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+
+from ..errors import ToolAlpacaError
+
+MAX_DEPTH = 64
+"""How deep a document, or a schema with its references followed, may be nested; real ones stay below 30."""
+
+MAX_NODES = 20_000
+"""How many values one resolved node may hold: references that fan out grow a small document exponentially."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases, which let a few lines grow without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it uses aliases")
+        return super().compose_node(parent, index)
+
+
+# Only what JSON has: a bare `NO` stays text, as do a date and `12:30`.
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"^(null|~|)$", ["n", "~", ""]),
+    ("bool", r"^(true|false)$", ["t", "f"]),
+    ("int", r"^-?(0|[1-9][0-9]*)$", list("-0123456789")),
+    ("float", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
+    """Load an OpenAPI document. A document that is not valid OpenAPI still loads: see [`violations`].
+
+    Args:
+        source (`str` or `dict`):
+            JSON or YAML text, or the parsed document.
+
+    Returns:
+        `dict`: A copy made of JSON values only, with string keys.
+
+    Raises:
+        [`ToolAlpacaError`]: The text is neither JSON nor YAML, is not a mapping, or is nested too deep.
+
+    Example:
+
+    ```python
+    >>> load_document("openapi: 3.0.0\\npaths: {}")
+    {'openapi': '3.0.0', 'paths': {}}
+    ```
+    """
+    if isinstance(source, str):
+        source = _parse(source)
+    if not isinstance(source, dict):
+        raise ToolAlpacaError(
+            f"the OpenAPI document is a {type(source).__name__}, not a mapping; pass an object with `paths`"
+        )
+    return _plain(source, 0)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ToolAlpacaError("the OpenAPI document is nested too deep; flatten it") from None
+    except ValueError:
+        pass
+    try:
+        return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader: it builds no Python objects
+    # ValueError and its like come from scalars with an explicit tag, such as `!!int x`.
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ToolAlpacaError(f"the OpenAPI document is neither JSON nor YAML ({reason}); correct its text") from None
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ToolAlpacaError(f"the OpenAPI document is nested more than {MAX_DEPTH} levels deep; flatten it")
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and value - value == 0:  # finite: JSON has neither NaN nor infinity
+        return value
+    return str(value)
+
+
+def violations(document: dict[str, Any]) -> list[str]:
+    """Say what keeps a document from being valid OpenAPI.
+
+    Args:
+        document (`dict`):
+            A document, as [`load_document`] returns it.
+
+    Returns:
+        `list[str]`: One sentence a violation, with the place it was found at; empty for a valid document.
+
+    Example:
+
+    ```python
+    >>> violations({"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}})
+    []
+    >>> violations({"openapi": "3.0.0", "paths": {}})
+    ["At the top: 'info' is a required property."]
+    ```
+    """
+    if "swagger" in document:
+        validator = OpenAPIV2SpecValidator
+    elif str(document.get("openapi", "")).startswith("3.1"):
+        validator = OpenAPIV31SpecValidator
+    else:
+        validator = OpenAPIV30SpecValidator
+    found = []
+    try:
+        for error in validator(document).iter_errors():
+            place = " > ".join(str(part) for part in error.absolute_path)
+            message = " ".join(error.message.split())[:300].rstrip(".")
+            found.append(f"{f'At {place}' if place else 'At the top'}: {message}.")
+    # The validator assumes much of its input (strings, mappings, references that lead somewhere) and lets whatever
+    # follows from a broken assumption escape; to its caller that is one more violation.
+    except Exception as error:
+        found.append(f"The document can not be checked to its end: {' '.join(str(error).split())[:300].rstrip('.')}.")
+    return found
+
+
+def lookup(document: dict[str, Any], ref: Any) -> Any:
+    """The value that a local reference (`#/components/schemas/Cat`) points at, or `None` where it leads nowhere."""
+    if not isinstance(ref, str) or not ref.startswith("#/"):
+        return None
+    value: Any = document
+    for part in ref[2:].split("/"):
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and len(key) < 9 and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
+def resolve(document: dict[str, Any], node: Any) -> Any:
+    """Replace every `$ref` below a node by what it refers to.
+
+    A reference that leads back into itself is cut where it would repeat, with a description that names it; so is
+    everything beyond `MAX_DEPTH` levels or `MAX_NODES` values. A reference that leads nowhere, or out of the document,
+    becomes a description, too. Descriptions beside a `$ref` are kept.
+
+    Args:
+        document (`dict`):
+            The document that references are looked up in.
+        node (`Any`):
+            A part of it.
+
+    Returns:
+        `Any`: A copy of `node` without references.
+
+    Example:
+
+    ```python
+    >>> document = {"components": {"schemas": {"Cat": {"type": "object", "properties": {"name": {"type": "string"}}}}}}
+    >>> resolve(document, {"$ref": "#/components/schemas/Cat"})
+    {'type': 'object', 'properties': {'name': {'type': 'string'}}}
+    ```
+    """
+    left = MAX_NODES
+
+    def follow(value: Any, open_refs: tuple[str, ...], depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if isinstance(value, dict):
+            if depth > MAX_DEPTH or left < 0:
+                return {}
+            ref = value.get("$ref")
+            if isinstance(ref, str):
+                target = lookup(document, ref)
+                beside = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
+                if ref in open_refs or target is None:
+                    name = ref.rsplit("/", 1)[-1]
+                    return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
+                target = follow(target, (*open_refs, ref), depth + 1)
+                return target | beside if isinstance(target, dict) else target
+            return {key: follow(item, open_refs, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [] if depth > MAX_DEPTH or left < 0 else [follow(item, open_refs, depth + 1) for item in value]
+        return value
+
+    return follow(node, (), 0)

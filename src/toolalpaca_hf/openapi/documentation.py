@@ -1,0 +1,147 @@
+"""An OpenAPI document in words: the descriptions a model reads, in the published corpus's own manner.
+
+The manner was read off the published documents beside their published descriptions. A parameter reads
+`Required. string. One of: [a, b]. What it is for.`, an output `Array[Object{url, source}]` or `#Name`, where `Name` is a
+shared schema that is laid out once, after all functions.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .document import load_document, resolve
+from .operations import each_operation, mapping, media_schema, parameters_of, text
+
+COMPONENTS = "components"
+"""The key of `Function_Description` that holds the shared output schemas."""
+
+
+@dataclass(frozen=True)
+class Documentation:
+    """The published descriptions of an API.
+
+    Args:
+        nl_documentation (`str`):
+            All functions and the shared output schemas, as one text (`NLDocumentation`).
+        function_description (`dict[str, str]`):
+            One text a function, then `components`, the shared output schemas (`Function_Description`).
+        function_projection (`dict[str, list[str]]`):
+            Path and method by function name (`Function_Projection`).
+
+    Example:
+
+    ```python
+    >>> Documentation("", {"components": ""}, {}).function_projection
+    {}
+    ```
+    """
+
+    nl_documentation: str
+    function_description: dict[str, str]
+    function_projection: dict[str, list[str]]
+
+
+def describe(document: dict[str, Any]) -> Documentation:
+    """Describe every operation of a document in words.
+
+    Args:
+        document (`dict`):
+            An OpenAPI document, valid or not, as [`load_document`] returns it.
+
+    Returns:
+        [`Documentation`]: Its three texts and tables.
+
+    Raises:
+        [`ToolAlpacaError`]: The document is not a mapping, or is nested too deep.
+
+    Example:
+
+    ```python
+    >>> document = {"paths": {"/cats": {"get": {"operationId": "listCats", "summary": "All cats"}}}}
+    >>> print(describe(document).function_description["listCats"])
+    All cats
+    Parameters: {}
+    Output: .
+     - Format:
+     - Structure:
+    ```
+    """
+    document = load_document(document)
+    texts, projection = {}, {}
+    for name, path, method, item, operation in each_operation(document):
+        texts[name] = _function(document, item, operation)
+        projection[name] = [path, method]
+    schemas = mapping(mapping(document.get("components")).get("schemas"))
+    # A shared schema that refers to no other is laid out in place where another one uses it, unless it has no layout.
+    plain = {name: _structure(schema, {}) for name, schema in schemas.items() if '"$ref"' not in json.dumps(schema)}
+    shared = "".join(f"\n#{name}: {_structure(schema, plain)}" for name, schema in schemas.items())
+    if shared:
+        shared = "The detailed output format for the tools is outlined below:" + shared
+    whole = "\n".join(f"{name}: {words}" for name, words in texts.items()) + (f"\n\n{shared}\n" if shared else "\n")
+    descriptions = {name: words.strip() for name, words in texts.items()} | {COMPONENTS: shared}
+    return Documentation(whole, descriptions, projection)
+
+
+def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:
+    parameters = {}
+    for parameter in parameters_of(document, item, operation):
+        words = _words(mapping(parameter.get("schema")) | {"description": ""})
+        needed = "Required. " if parameter.get("required") is True else ""
+        parameters[parameter["name"]] = f"{needed}{words} {_sentence(parameter.get('description'))}"
+    body = mapping(media_schema(resolve(document, operation.get("requestBody"))))
+    required = body.get("required") if isinstance(body.get("required"), list) else []
+    for name, schema in mapping(body.get("properties")).items():
+        parameters[name] = ("Required. " if name in required else "") + _words(schema)
+
+    responses = mapping(operation.get("responses"))
+    status = min(responses, key=lambda code: (code != "200", not code.startswith("2")), default="")
+    response = mapping(responses.get(status))
+    if "$ref" in response:
+        response = mapping(resolve(document, response))
+    kind, media = next(iter(mapping(response.get("content")).items()), ("", {}))
+    return (
+        f"{text(operation.get('summary')) or text(operation.get('description'))}\n"
+        f"Parameters: {json.dumps(parameters)}\n"
+        f"Output: {_sentence(response.get('description'))}\n"
+        f" - Format: {kind}\n"
+        f" - Structure: {_structure(mapping(media).get('schema'), {})}"
+    )
+
+
+def _sentence(value: Any) -> str:
+    words = text(value)
+    return words if not words or words.endswith(".") else f"{words}."
+
+
+def _words(node: Any) -> str:
+    """A parameter's or body property's type, description and values, in sentences."""
+    node = mapping(node)
+    kind, description = text(node.get("type")), _sentence(node.get("description"))
+    if kind == "object":
+        inner = ", ".join(f"{name}: {_words(value)}" for name, value in mapping(node.get("properties")).items())
+        return f"Object{f'{{{inner}}}' if inner else ''}. {description}"
+    if kind == "array":
+        items = mapping(node.get("items"))
+        item_kind = text(items.get("type"))
+        return f"Array[{_words(items) if item_kind in ('object', 'array') else item_kind}]. {description}"
+    values = node.get("enum")
+    choice = f"One of: [{', '.join(str(value) for value in values)}]." if isinstance(values, list) else ""
+    return " ".join(part for part in (f"{kind}.", description, choice) if part)
+
+
+def _structure(node: Any, plain: dict[str, str]) -> str:
+    """An output's structure: names only, types where a list holds plain values, `#Name` for a shared schema."""
+    node = mapping(node)
+    if isinstance(node.get("$ref"), str):
+        name = node["$ref"].rsplit("/", 1)[-1]
+        return plain.get(name) or f"#{name}"
+    if node.get("type") == "array":
+        items = mapping(node.get("items"))
+        return f"Array[{_structure(items, plain) or text(items.get('type'))}]"
+    if node.get("type") == "object":
+        parts = []
+        for name, value in mapping(node.get("properties")).items():
+            inner = _structure(value, plain)
+            parts.append(f"{name}: {inner}" if inner else name)
+        return f"Object{{{', '.join(parts)}}}" if parts else "Object"
+    return ""

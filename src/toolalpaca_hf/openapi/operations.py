@@ -1,0 +1,170 @@
+"""The operations of an OpenAPI document, each under the name a model calls it by."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from .document import load_document, resolve
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation, with every reference resolved.
+
+    Args:
+        name (`str`):
+            What a model calls it by.
+        path (`str`):
+            Path template, as written in the document: a leading slash may be missing.
+        method (`str`):
+            HTTP method, lower case.
+        description (`str`, *optional*, defaults to `""`):
+            The operation's summary, or its description where it has none.
+        parameters (`list[dict]`, *optional*):
+            Parameter objects: those of the operation, and those of its path that it does not override.
+        request_body_schema (`dict`, *optional*):
+            JSON schema of the request body, which bears the body's description unless it has its own; `None` where
+            there is none.
+        responses (`dict`, *optional*):
+            Response objects by status code.
+        found (`bool`, *optional*, defaults to `True`):
+            Whether the document has the operation; a projection may name one that it has not.
+
+    Example:
+
+    ```python
+    >>> Operation("getCat", "/cats/{id}", "get").responses
+    {}
+    ```
+    """
+
+    name: str
+    path: str
+    method: str
+    description: str = ""
+    parameters: list[dict[str, Any]] = field(default_factory=list)
+    request_body_schema: dict[str, Any] | None = None
+    responses: dict[str, Any] = field(default_factory=dict)
+    found: bool = True
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping, else an empty one: published documents hold anything anywhere."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Any) -> str:
+    """The value where it is text, else the empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+    """Name, path, method, path item and operation object of every operation, in the document's order, unresolved.
+
+    The name is the `operationId`; without one it is the path with underscores for slashes and no braces, then the
+    method (`/jokes/random/{category}`, get: `jokes_random_category_get`), as the published function names are. A name
+    that is taken already gets a number.
+    """
+    found, taken = [], set()
+    for path, item in mapping(document.get("paths")).items():
+        for method, operation in mapping(item).items():
+            if method.lower() not in METHODS or not isinstance(operation, dict):
+                continue
+            name = text(operation.get("operationId"))
+            if not name:
+                name = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
+            unique, number = name, 2
+            while unique in taken:
+                unique, number = f"{name}_{number}", number + 1
+            taken.add(unique)
+            found.append((unique, path, method.lower(), item, operation))
+    return found
+
+
+def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> list[Operation]:
+    """List the operations of a document.
+
+    Args:
+        document (`dict`):
+            An OpenAPI document, valid or not, as [`load_document`] returns it.
+        projection (`dict[str, list[str]]`, *optional*):
+            Path and method by function name, as the published `Function_Projection`. Its names and its order are
+            kept; a function whose path and method are not in the document is kept, too, without parameters. Without
+            a projection, every operation is listed in the document's order.
+
+    Returns:
+        `list[Operation]`: The operations, with every reference resolved.
+
+    Raises:
+        [`ToolAlpacaError`]: The document is not a mapping, or is nested too deep.
+
+    Example:
+
+    ```python
+    >>> document = {"paths": {"/cats/{id}": {"get": {"summary": "Get a cat"}}}}
+    >>> [(operation.name, operation.description) for operation in functions_of(document)]
+    [('cats_id_get', 'Get a cat')]
+    >>> functions_of(document, {"cat": ["/cats/{id}", "get"]})[0].name
+    'cat'
+    ```
+    """
+    document = load_document(document)
+    listed = each_operation(document)
+    if projection is None:
+        return [_operation(document, *entry) for entry in listed]
+    # A projection may write the leading slash that the document leaves out.
+    by_place = {(path.strip("/"), method): (item, operation) for _, path, method, item, operation in listed}
+    functions = []
+    for name, place in projection.items():
+        path, method = (str(part) for part in [*place, "", ""][:2])
+        entry = by_place.get((path.strip("/"), method.lower()))
+        if entry is None:
+            functions.append(Operation(name, path, method.lower(), found=False))
+        else:
+            functions.append(_operation(document, name, path, method.lower(), *entry))
+    return functions
+
+
+def _operation(
+    document: dict[str, Any], name: str, path: str, method: str, item: dict[str, Any], operation: dict[str, Any]
+) -> Operation:
+    body = mapping(resolve(document, operation.get("requestBody")))
+    body_schema = media_schema(body)
+    if body_schema is not None and text(body.get("description")):
+        body_schema = {"description": body["description"]} | body_schema
+    return Operation(
+        name=name,
+        path=path,
+        method=method,
+        description=text(operation.get("summary")) or text(operation.get("description")),
+        parameters=parameters_of(document, item, operation),
+        request_body_schema=body_schema,
+        responses=mapping(resolve(document, operation.get("responses"))),
+    )
+
+
+def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Parameter objects of an operation, references resolved, those of its path first unless it overrides them.
+
+    Parameters declared anywhere else (one published document has a `parameters` at its top) are definitions: they
+    apply where something refers to them, as OpenAPI and the published descriptions have it.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for holder in (item, operation):
+        declared = holder.get("parameters")
+        for parameter in declared if isinstance(declared, list) else []:
+            parameter = mapping(resolve(document, parameter))
+            if text(parameter.get("name")):
+                found[(parameter["name"], text(parameter.get("in")))] = parameter
+    return list(found.values())
+
+
+def media_schema(holder: Any) -> dict[str, Any] | None:
+    """The schema under `content`: JSON's where there are several media types, `None` where there is none."""
+    content = mapping(mapping(holder).get("content"))
+    kinds = sorted(content, key=lambda kind: "json" not in kind)
+    return next(
+        (content[kind]["schema"] for kind in kinds if isinstance(mapping(content[kind]).get("schema"), dict)), None
+    )
