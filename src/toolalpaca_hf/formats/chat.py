@@ -1,6 +1,7 @@
 """A trajectory as chat messages and tools, TRL's tool-calling layout."""
 
 import json
+import math
 from typing import Any
 
 from ..openapi import functions_of, tool_schema
@@ -68,6 +69,8 @@ def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
 def arguments_of(action_input: str) -> dict[str, Any]:
     """The arguments of a call: none for an empty input, `{"input": text}` for one that is not a JSON object.
 
+    So is an object that can not be stored as JSON: with NaN, an integer beyond 64 bits, or half a surrogate pair.
+
     Unlike [`parse_arguments`], which acts on what a model meant, nothing is cut off: a training row shows what was
     written.
 
@@ -85,10 +88,24 @@ def arguments_of(action_input: str) -> dict[str, Any]:
     if not action_input.strip():
         return {}
     try:
-        value = json.loads(action_input, parse_constant=str)
+        value = json.loads(action_input, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
     except (ValueError, RecursionError):
         return {"input": action_input}
     return value if isinstance(value, dict) else {"input": action_input}
+
+
+def _int64(digits: str) -> int:
+    # `datasets.Json` hands back a whole cell as text where it holds a larger integer.
+    if not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"{digits} needs more than 64 bits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(float(digits)):
+        raise ValueError(f"{digits} is not a JSON number")
+    return float(digits)
 
 
 def tools_of(api: Api) -> list[dict[str, Any]]:
@@ -105,11 +122,12 @@ def tools_of(api: Api) -> list[dict[str, Any]]:
     ['getDetails']
     ```
     """
-    projection = {function.name: [function.path, function.method] for function in api.functions}
+    published = {function.name: function for function in api.functions}
+    projection = {name: [function.path, function.method] for name, function in published.items()}
     tools = [GET_DETAILS_TOOL]
-    for operation, function in zip(functions_of(api.documentation, projection), api.functions, strict=True):
+    for operation in functions_of(api.documentation, projection):
         tool = tool_schema(operation)
-        if not operation.found and function.description:
-            tool["function"]["description"] = function.description
+        if not operation.found:
+            tool["function"]["description"] = published[operation.name].description
         tools.append(tool)
     return tools

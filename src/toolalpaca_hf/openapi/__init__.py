@@ -1,7 +1,7 @@
 """OpenAPI documents: loading, operations, tools for chat templates, natural-language descriptions."""
 
-from .documentation import Documentation, describe
 from .document import load_document, resolve, violations
+from .documentation import Documentation, describe
 from .operations import Operation, functions_of
 from .tools import tool_schema
 

@@ -1,6 +1,7 @@
 """An OpenAPI document as plain JSON values, however it was written; what is wrong with it; its references followed."""
 
 import json
+import math
 import re
 from typing import Any
 from urllib.parse import unquote
@@ -85,14 +86,21 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise ToolAlpacaError(f"the OpenAPI document is nested more than {MAX_DEPTH} levels deep; flatten it")
     if isinstance(value, dict):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, float) and value - value == 0:  # finite: JSON has neither NaN nor infinity
+    # Integers beyond 64 bits, infinity and NaN do not survive Parquet's and other languages' JSON.
+    if (isinstance(value, int) and -(2**63) <= value < 2**63) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    # Python refuses to write integers of thousands of digits in decimal.
+    words = hex(value) if isinstance(value, int) and abs(value) >= 2**63 else str(value)
+    return words.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair has no UTF-8
 
 
 def violations(document: dict[str, Any]) -> list[str]:

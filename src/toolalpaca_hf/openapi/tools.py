@@ -70,8 +70,10 @@ def _schema(node: Any) -> dict[str, Any]:
     node = _merged(mapping(node))
     members = _members(node, "anyOf") + _members(node, "oneOf")
     choices = [_schema(member) for member in members if member.get("type") != "null"]
+    nullable = node.get("nullable") is True or len(choices) < len(members)
     if len(choices) == 1:
-        return choices[0] | _schema({key: value for key, value in node.items() if key not in ("anyOf", "oneOf")})
+        own = {key: value for key, value in node.items() if key not in ("anyOf", "oneOf")}
+        return choices[0] | _schema(own | {"nullable": nullable})
 
     schema: dict[str, Any] = {}
     declared = node.get("type")
@@ -100,11 +102,7 @@ def _schema(node: Any) -> dict[str, Any]:
         schema["additionalProperties"] = extra if isinstance(extra, bool) else _schema(extra)
     if choices:
         schema["anyOf"] = choices
-    if (
-        node.get("nullable") is True
-        or (isinstance(declared, list) and "null" in declared)
-        or len(choices) < len(members)
-    ):
+    if nullable or (isinstance(declared, list) and "null" in declared):
         schema["nullable"] = True
     return schema
 

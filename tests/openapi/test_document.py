@@ -1,0 +1,120 @@
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.openapi import load_document, resolve, violations
+
+CATS = {"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}}
+
+
+@pytest.mark.parametrize("source", [CATS, json.dumps(CATS), yaml.safe_dump(CATS), "# cats\n" + json.dumps(CATS)])
+def test_json_yaml_and_dict_load_alike(source: str | dict[str, Any]) -> None:
+    assert load_document(source) == CATS
+
+
+def test_yaml_is_read_as_json_values() -> None:
+    text = "paths: {}\ncountry: NO\nsince: 2020-01-01\nat: 12:30\nfull: true\nnone:\nhalf: 0.5\nmany: 12\n200: ok\n"
+    assert load_document(text) == {
+        "paths": {},
+        "country": "NO",
+        "since": "2020-01-01",
+        "at": "12:30",
+        "full": True,
+        "none": None,
+        "half": 0.5,
+        "many": 12,
+        "200": "ok",
+    }
+
+
+def test_loading_leaves_the_source_alone() -> None:
+    source = {"paths": {"/a": {"get": {}}}}
+    load_document(source)["paths"]["/a"]["get"]["operationId"] = "a"
+    assert source == {"paths": {"/a": {"get": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("[1, 2]", "mapping"),
+        ("just words", "mapping"),
+        ("", "mapping"),
+        ('{"paths": ', "neither JSON nor YAML"),
+        ("a: &a [1]\nb: *a", "aliases"),
+        ("a: !!python/object/apply:os.getcwd []", "neither JSON nor YAML"),
+        ("a: !!int x", "neither JSON nor YAML"),
+        ("[" * 100_000, "nested"),
+        ('{"a":' * 500 + "1" + "}" * 500, "nested"),
+    ],
+)
+def test_what_is_no_document_is_refused_in_one_sentence(source: str, word: str) -> None:
+    with pytest.raises(ToolAlpacaError, match=word) as error:
+        load_document(source)
+    assert "\n" not in str(error.value)
+
+
+def test_values_that_json_can_not_hold_become_text() -> None:
+    document = load_document({"paths": {}, "x": float("nan"), "y": 10**5000, "z": "\ud800", 200: (1, 2)})
+    assert document["x"] == "nan" and document["z"] == "?" and document["200"] == [1, 2]
+    assert int(document["y"], 16) == 10**5000
+    json.dumps(document, allow_nan=False).encode()
+
+
+def test_violations_name_the_place() -> None:
+    assert violations(CATS) == []
+    slashless = CATS | {"paths": {"cats": {"get": {"responses": {"200": {"description": "ok"}}}}}}
+    assert len(violations(slashless)) == 1 and "cats" in violations(slashless)[0]
+    assert all(sentence.endswith(".") for sentence in violations({"openapi": "3.1.0", "paths": 3}))
+
+
+def test_five_published_documents_are_not_valid(published_apis: list[dict[str, Any]]) -> None:
+    invalid = [api["Name"] for api in published_apis if violations(load_document(api["Documentation"]))]
+    assert invalid == ["AviationAPI", "chucknorris.io", "Random Useless Facts", "Fruityvice", "CurrencyBeacon"]
+
+
+def test_resolve_cuts_cycles_and_dangling_references() -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/components/schemas/Node"}, "x": {"$ref": "#/no"}}}
+    document = {"components": {"schemas": {"Node": node, "Self": {"$ref": "#/components/schemas/Self"}}}}
+    resolved = resolve(document, {"$ref": "#/components/schemas/Node"})
+    assert resolved["properties"]["next"] == {"description": "Another Node."}
+    assert resolved["properties"]["x"] == {"description": "no."}
+    assert resolve(document, {"$ref": "#/components/schemas/Self"}) == {"description": "Another Self."}
+    assert resolve(document, {"$ref": "other.yaml#/Cat"}) == {"description": "Cat."}
+
+
+def test_resolve_reads_escaped_pointers_list_places_and_descriptions_beside() -> None:
+    document = {"paths": {"/a/{b}": {"get": {"parameters": [{"name": "b", "description": "old"}]}}}}
+    ref = {"$ref": "#/paths/~1a~1%7Bb%7D/get/parameters/0", "description": "new"}
+    assert resolve(document, ref) == {"name": "b", "description": "new"}
+
+
+def test_references_that_fan_out_stay_small() -> None:
+    schemas = {
+        f"S{i}": {"type": "array", "items": {"anyOf": [{"$ref": f"#/components/schemas/S{i + 1}"}] * 9}}
+        for i in range(30)
+    }
+    assert len(json.dumps(resolve({"components": {"schemas": schemas}}, schemas["S0"]))) < 2_000_000
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(json_values | st.text().map(lambda text: text) | st.binary().map(lambda raw: raw.decode("latin-1")))
+def test_only_tool_alpaca_error_escapes_loading(value: Any) -> None:
+    try:
+        document = load_document(
+            value if isinstance(value, dict) else value if isinstance(value, str) else json.dumps(value)
+        )
+    except ToolAlpacaError:
+        return
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert all(isinstance(sentence, str) for sentence in violations(document))

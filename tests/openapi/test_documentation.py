@@ -1,0 +1,69 @@
+from typing import Any
+
+from hypothesis import given
+from openapi_documents import documents
+
+from toolalpaca_hf.openapi import describe, functions_of, load_document
+
+
+def test_published_descriptions_are_equal(published_apis: list[dict[str, Any]]) -> None:
+    different = []
+    for api in published_apis:
+        made = describe(load_document(api["Documentation"]))
+        assert list(made.function_projection.items()) == list(api["Function_Projection"].items())
+        same = made.nl_documentation == api["NLDocumentation"]
+        if not same or list(made.function_description.items()) != list(api["Function_Description"].items()):
+            different.append(api["Name"])
+    assert different == []
+    assert len(published_apis) == 64
+
+
+def test_the_layout_in_small() -> None:
+    document = {
+        "paths": {
+            "/cats": {
+                "post": {
+                    "operationId": "addCat",
+                    "description": "Add a cat",
+                    "parameters": [
+                        {"name": "dry", "in": "query", "schema": {"type": "boolean"}},
+                        {"name": "tags", "required": True, "schema": {"type": "array", "items": {"type": "string"}}},
+                    ],
+                    "requestBody": {
+                        "content": {
+                            "application/json": {
+                                "schema": {
+                                    "type": "object",
+                                    "properties": {"coat": {"type": "string", "enum": ["red", "tabby"]}},
+                                    "required": ["coat"],
+                                }
+                            }
+                        }
+                    },
+                    "responses": {
+                        "201": {"description": "Added", "content": {"text/json": {"schema": {"$ref": "#/x/Cat"}}}}
+                    },
+                }
+            }
+        },
+        "components": {"schemas": {"Cat": {"type": "object", "properties": {"id": {"type": "integer"}}}}},
+    }
+    made = describe(document)
+    assert made.function_description["addCat"] == (
+        "Add a cat\n"
+        'Parameters: {"dry": "boolean. ", "tags": "Required. Array[string].  ",'
+        ' "coat": "Required. string. One of: [red, tabby]."}\n'
+        "Output: Added.\n"
+        " - Format: text/json\n"
+        " - Structure: #Cat"
+    )
+    assert made.function_description["components"].endswith("\n#Cat: Object{id}")
+    assert made.nl_documentation.startswith("addCat: Add a cat\n")
+
+
+@given(documents)
+def test_any_document_is_described(document: dict[str, Any]) -> None:
+    made = describe(document)
+    names = [operation.name for operation in functions_of(document)]
+    assert list(made.function_projection) == names
+    assert set(made.function_description) == {*names, "components"}
