@@ -1,6 +1,6 @@
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from openapi_documents import documents
 
 from toolalpaca_hf.openapi import describe, functions_of, load_document
@@ -61,6 +61,7 @@ def test_the_layout_in_small() -> None:
     assert made.nl_documentation.startswith("addCat: Add a cat\n")
 
 
+@settings(deadline=None)
 @given(documents)
 def test_any_document_is_described(document: dict[str, Any]) -> None:
     made = describe(document)

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_documents import documents
 
@@ -108,6 +108,7 @@ def test_golden_arguments_are_accepted(published_apis: list[dict[str, Any]]) -> 
     assert fitting / calls > 0.95
 
 
+@settings(deadline=None)
 @given(documents)
 def test_any_document_makes_valid_tools(document: dict[str, Any]) -> None:
     for operation in functions_of(document):

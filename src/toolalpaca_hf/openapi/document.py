@@ -3,10 +3,12 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import yaml
+from jsonschema_path import SchemaPath
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from ..errors import ToolAlpacaError
@@ -103,8 +105,21 @@ def _text(value: Any) -> str:
     return words.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair has no UTF-8
 
 
+class _NothingOutside(dict):
+    """A handler for every URL scheme that fetches nothing: a document must not make its reader open files or sites."""
+
+    def __contains__(self, scheme: object) -> bool:
+        return True
+
+    def __getitem__(self, scheme: str) -> Callable[[str], Any]:
+        def refuse(url: str) -> Any:
+            raise LookupError(f"{url} is outside the document, and is not fetched")
+
+        return refuse
+
+
 def violations(document: dict[str, Any]) -> list[str]:
-    """Say what keeps a document from being valid OpenAPI.
+    """Say what keeps a document from being valid OpenAPI. References that lead out of it are not followed.
 
     Args:
         document (`dict`):
@@ -130,7 +145,8 @@ def violations(document: dict[str, Any]) -> list[str]:
         validator = OpenAPIV30SpecValidator
     found = []
     try:
-        for error in validator(document).iter_errors():
+        # Left to itself, the validator opens whatever file or site a reference names.
+        for error in validator(SchemaPath.from_dict(document, handlers=_NothingOutside())).iter_errors():
             place = " > ".join(str(part) for part in error.absolute_path)
             message = " ".join(error.message.split())[:300].rstrip(".")
             found.append(f"{f'At {place}' if place else 'At the top'}: {message}.")

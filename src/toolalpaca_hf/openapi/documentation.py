@@ -58,12 +58,8 @@ def describe(document: dict[str, Any]) -> Documentation:
 
     ```python
     >>> document = {"paths": {"/cats": {"get": {"operationId": "listCats", "summary": "All cats"}}}}
-    >>> print(describe(document).function_description["listCats"])
-    All cats
-    Parameters: {}
-    Output: .
-     - Format:
-     - Structure:
+    >>> describe(document).nl_documentation.splitlines()[:2]
+    ['listCats: All cats', 'Parameters: {}']
     ```
     """
     document = load_document(document)
