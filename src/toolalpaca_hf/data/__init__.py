@@ -1,1 +1,30 @@
+"""The data room: raw and processed JSON to rows, to a `datasets` builder, and to a Hub-ready Parquet repo."""
 
+from .api_list import ListedApi, read_api_list
+from .corpus import SAMPLE, Corpus, Sources, read_corpus, resolve_sources
+from .credentials import Redactor
+from .repo import Build, write_repo
+from .report import Report, SetAside
+from .rows import config_rows, config_splits, upstream_selection
+from .toolalpaca import ToolAlpaca, ToolAlpacaConfig, make_prompt
+
+__all__ = [
+    "SAMPLE",
+    "Build",
+    "Corpus",
+    "ListedApi",
+    "Redactor",
+    "Report",
+    "SetAside",
+    "Sources",
+    "ToolAlpaca",
+    "ToolAlpacaConfig",
+    "config_rows",
+    "config_splits",
+    "make_prompt",
+    "read_api_list",
+    "read_corpus",
+    "resolve_sources",
+    "upstream_selection",
+    "write_repo",
+]

@@ -1,0 +1,66 @@
+"""Build the ToolAlpaca dataset repo in a folder: Parquet, dataset card, report.
+
+    python dataset_scripts/toolalpaca.py --source sample --out build/sample
+    python dataset_scripts/toolalpaca.py --source upstream --prompt upstream --out build/toolalpaca
+    python dataset_scripts/toolalpaca.py --train train_data.json --processed more.json --out build/mine
+
+Open it with `load_dataset("build/sample", "sft", split="train")`, or push the folder with `hf upload`.
+"""
+
+import argparse
+import sys
+
+from toolalpaca_hf.data import Build, make_prompt, resolve_sources, write_repo
+from toolalpaca_hf.errors import ToolAlpacaError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--source", help="sample (the embedded corpus), upstream (downloaded), or a folder of JSON files"
+    )
+    for split in ("train", "eval-simulated", "eval-real"):
+        parser.add_argument(f"--{split}", action="append", help="file in the raw layout; may be given more than once")
+    parser.add_argument("--processed", action="append", help="file in the processed layout, added to the config sft")
+    parser.add_argument("--data-dir", help="folder whose files come before a download of --source upstream")
+    parser.add_argument("--prompt", choices=("react", "upstream"), default="react", help="layout of the config sft")
+    parser.add_argument("--prompt-dir", help="folder with upstream's agent/ files; downloaded where not given")
+    parser.add_argument("--upstream-selection", action="store_true", help="train on what upstream trains on")
+    parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    return parser.parse_args(argv)
+
+
+def print_summary(build: Build) -> None:
+    """Print rows by config and split, then the account of every row read."""
+    print(f"{'config':<14}{'split':<16}{'rows':>8}")
+    for config, splits in build.split_rows.items():
+        for split, rows in splits.items():
+            print(f"{config:<14}{split:<16}{rows:>8}")
+    print(f"\n{'config':<14}{'from':<30}{'rows in':>9}{'kept':>9}{'set aside':>11}")
+    for line in build.report.counts():
+        print(f"{line['config']:<14}{line['file']:<30}{line['rows_in']:>9}{line['kept']:>9}{line['set_aside']:>11}")
+    for row in build.report.rows[:10]:
+        print(f"set aside: {row.file}, {row.row}: {row.reason}")
+    if len(build.report.rows) > 10:
+        print(f"... and {len(build.report.rows) - 10} more")
+    print(f"\nwritten to {build.folder}; what was set aside is in {build.folder / 'report.json'}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build, print, and return the exit status."""
+    args = parse_args(argv)
+    try:
+        sources = resolve_sources(
+            args.source, args.train, args.eval_simulated, args.eval_real, args.processed, args.data_dir
+        )
+        prompt = make_prompt(args.prompt, args.prompt_dir, args.data_dir)
+        print_summary(write_repo(sources, args.out, prompt, args.upstream_selection))
+    except ToolAlpacaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

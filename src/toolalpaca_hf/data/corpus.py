@@ -1,0 +1,231 @@
+"""Source files to one corpus: which files are read, and what each of their rows becomes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ..errors import ToolAlpacaError
+from ..schema import Api, Instruction, Trajectory
+from ..sources import Source, fetch, local_source
+from .credentials import Redactor
+from .processed import processed_row, read_processed
+from .raw import Unusable, read_api, read_instance, read_instruction, read_raw
+from .report import Report
+from .slugs import Slugs
+
+SAMPLE = Path(str(files(__package__))) / "sample"
+"""The embedded corpus; `eval.json` holds out its APIs, so they stand where the simulated ones do."""
+
+FILE_NAMES = {
+    "train": ("train_data.json", "train.json", "train_sample.json"),
+    "eval_simulated": ("eval_simulated.json", "eval.json"),
+    "eval_real": ("eval_real.json",),
+}
+"""What a folder is searched for, split by split; the first that exists is taken."""
+
+Paths = str | Path | Sequence[str | Path] | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of a build, split by split.
+
+    Args:
+        train, eval_simulated, eval_real, processed (`tuple[Source, ...]`): Files; empty where there are none.
+    """
+
+    train: tuple[Source, ...] = ()
+    eval_simulated: tuple[Source, ...] = ()
+    eval_real: tuple[Source, ...] = ()
+    processed: tuple[Source, ...] = ()
+
+    def all(self) -> list[tuple[str, Source]]:
+        """Every file with its role, in a fixed order."""
+        roles = ("train", "eval_simulated", "eval_real", "processed")
+        return [(role, source) for role in roles for source in getattr(self, role)]
+
+
+def resolve_sources(
+    source: str | Path | None = None,
+    train: Paths = None,
+    eval_simulated: Paths = None,
+    eval_real: Paths = None,
+    processed: Paths = None,
+    data_dir: str | Path | None = None,
+) -> Sources:
+    """Find the files of a build; upstream's are downloaded where they are not at hand.
+
+    Args:
+        source (`str` or `Path`, *optional*): `"sample"` (the embedded corpus), `"upstream"` (the published files) or a
+            folder.
+        train, eval_simulated, eval_real (path or paths, *optional*): Files in the raw layout; each takes the place of
+            what `source` has for its split.
+        processed (path or paths, *optional*): Files in the processed layout, added to the `sft` config.
+        data_dir (`str` or `Path`, *optional*): Folder whose files come before a download of `source="upstream"`.
+
+    Returns:
+        [`Sources`]: The files with their git blob ids.
+
+    Raises:
+        ToolAlpacaError: A file is missing, a folder holds none of the known files, or a download failed.
+
+    Example:
+
+    ```python
+    >>> [role for role, _ in resolve_sources("sample").all()]
+    ['train', 'eval_simulated']
+    ```
+    """
+    given = {"train": train, "eval_simulated": eval_simulated, "eval_real": eval_real}
+    found: dict[str, tuple[Source, ...]] = {}
+    for split, paths in given.items():
+        if paths:
+            found[split] = tuple(local_source(path) for path in _as_list(paths))
+    if source is not None and not (source in ("sample", "upstream") or Path(source).is_dir()):
+        raise ToolAlpacaError(f"{source} is not a folder; the source is sample, upstream, or a folder with JSON files")
+    if source == "upstream":
+        for split, name in (("train", "train_data"), ("eval_simulated",) * 2, ("eval_real",) * 2):
+            if split not in found:
+                found[split] = (fetch(name, data_dir),)
+    elif source is not None:
+        folder = SAMPLE if source == "sample" else Path(source)
+        for split, names in FILE_NAMES.items():
+            places = [place / name for name in names for place in (folder, folder / "data")]
+            path = next((place for place in places if place.is_file()), None)
+            if split not in found and path is not None:
+                found[split] = (local_source(path, origin="sample" if source == "sample" else "local"),)
+        if not found and not processed:
+            names = ", ".join(name for names in FILE_NAMES.values() for name in names)
+            raise ToolAlpacaError(f"{folder} holds none of {names}; name the files with --train or --eval-simulated")
+    sources = Sources(**found, processed=tuple(local_source(path) for path in _as_list(processed)))
+    if not sources.all():
+        raise ToolAlpacaError(
+            "there is nothing to read; pass --source sample, --source upstream, a folder, or --train"
+        )
+    return sources
+
+
+def _as_list(paths: Paths) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths or ())
+
+
+@dataclass
+class Corpus:
+    """Everything that was read, free of credentials.
+
+    Args:
+        apis (`dict[str, list[Api]]`): By split.
+        trajectories (`dict[str, list[Trajectory]]`): By split; only `train` becomes rows, those of an evaluation file
+            are reference trajectories.
+        instructions (`dict[str, list[Instruction]]`): By evaluation split.
+        processed (`list[dict]`): Rows of the `sft` config that come from files in the processed layout.
+        sources ([`Sources`]): The files.
+        report ([`Report`]): Counts, and what was set aside.
+    """
+
+    sources: Sources
+    apis: dict[str, list[Api]] = field(default_factory=dict)
+    trajectories: dict[str, list[Trajectory]] = field(default_factory=dict)
+    instructions: dict[str, list[Instruction]] = field(default_factory=dict)
+    processed: list[dict[str, Any]] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+
+
+def read_corpus(sources: Sources) -> Corpus:
+    """Read the files of a build.
+
+    Args:
+        sources ([`Sources`]): From [`resolve_sources`].
+
+    Returns:
+        [`Corpus`]: Rows, and the report of what was set aside.
+
+    Raises:
+        ToolAlpacaError: A file is not JSON or has the wrong layout.
+
+    Example:
+
+    ```python
+    >>> corpus = read_corpus(resolve_sources("sample"))
+    >>> corpus.apis["train"][0].id.startswith("train/")
+    True
+    ```
+    """
+    corpus = Corpus(sources)
+    raw = [(split, source, read_raw(source.path)) for split, source in sources.all() if split != "processed"]
+    processed = [(source, read_processed(source.path)) for source in sources.processed]
+    redact = Redactor(api for _, _, rows in raw for api in rows if isinstance(api, dict))
+    slugs = {split: Slugs() for split in FILE_NAMES}
+    for split, source, rows in raw:
+        wanted = "Instances" if split == "train" else "Golden_Answers"
+        if not any(isinstance(api, dict) and wanted in api for api in rows):
+            other = "--eval-simulated or --eval-real" if split == "train" else "--train"
+            raise ToolAlpacaError(f"{source.path} has no {wanted} in any API; if that is as it should be, try {other}")
+        for index, api in enumerate(rows):
+            api = redact.api(api) if isinstance(api, dict) else api
+            _read_api(corpus, split, source.path.name, index, api, slugs[split])
+    stems = Slugs()
+    for source, rows in processed:
+        stem = stems.take(source.path.stem)
+        for index, row in enumerate(rows):
+            try:
+                corpus.processed.append(processed_row(redact(row), f"processed/{stem}/{index}"))
+                corpus.report.keep("processed", source.path.name)
+            except Unusable as reason:
+                corpus.report.set_aside("processed", source.path.name, f"row {index}", str(reason))
+    return corpus
+
+
+def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs: Slugs) -> None:
+    """Read one API with its instances or instructions; an API that is set aside takes them with it."""
+    report = corpus.report
+    apis = corpus.apis.setdefault(split, [])
+    trajectories = corpus.trajectories.setdefault(split, [])
+    if split != "train":
+        corpus.instructions.setdefault(split, [])
+    name = raw.get("Name") if isinstance(raw, dict) else None
+    place = f"API {index} ({name})" if isinstance(name, str) else f"API {index}"
+    rows = _rows(raw, split)
+    try:
+        if not isinstance(raw, dict):
+            raise Unusable("is not an object")
+        if not isinstance(name, str) or not name.strip():
+            raise Unusable("has no Name")
+        api = read_api(raw, f"{split}/{slugs.take(name)}")
+    except Unusable as reason:
+        report.set_aside("apis", file, place, str(reason))
+        for config, position, _ in rows:
+            report.set_aside(config, file, f"{place}, {_KIND[config]} {position}", "its API is set aside")
+        return
+    apis.append(api)
+    report.keep("apis", file)
+    for config, position, row in rows:
+        try:
+            if config == "instructions":
+                corpus.instructions[split].append(read_instruction(*row, api.id, position))
+            else:
+                trajectories.append(read_instance(row, api.id, position, raw.get("Instructions")))
+            report.keep(config, file)
+        except Unusable as reason:
+            report.set_aside(config, file, f"{place}, {_KIND[config]} {position}", str(reason))
+
+
+_KIND = {"instructions": "instruction", "trajectories": "instance"}
+
+
+def _rows(raw: Any, split: str) -> list[tuple[str, int, Any]]:
+    """What an API holds beside itself: `(config, position, raw row)`. A train file's `Instructions` are its instances'."""
+    if not isinstance(raw, dict):
+        return []
+    instances, texts, golden = (raw.get(key) or [] for key in ("Instances", "Instructions", "Golden_Answers"))
+    rows = [
+        ("trajectories", i, row) for i, row in enumerate(instances if isinstance(instances, list) else [instances])
+    ]
+    if split != "train":
+        texts, golden = (x if isinstance(x, list) else [x] for x in (texts, golden))
+        pairs = [(text, golden[i] if i < len(golden) else None) for i, text in enumerate(texts)]
+        pairs += [(None, answer) for answer in golden[len(texts) :]]
+        rows += [("instructions", i, pair) for i, pair in enumerate(pairs)]
+    return rows

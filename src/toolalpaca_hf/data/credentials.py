@@ -1,0 +1,301 @@
+"""Credentials never leave the reader: every value of a parameter named in an API's `Authentication` becomes `***`.
+
+Two nets, since either alone has holes. By name: `"access_key": "..."` in JSON and near-JSON, `access_key=...` in URLs,
+examples and defaults in the OpenAPI document. By value: whatever `Authentication` or the first net gave away, wherever
+else it occurs, in any file. It works on raw dicts, before anything else sees them, so all configs are made of clean text.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from ..schema import REDACTED
+
+LONG = 6
+"""From this length on a value is replaced inside words too, and a value found by name is looked for elsewhere."""
+
+DOCUMENTED = {"Name", "Description", "Link", "Category", "Introduction", "Functions", "NLDocumentation"}
+DOCUMENTED |= {"Function_Description", "Function_Projection", "external_tools"}
+"""Fields where `"access_key": "..."` is a description of the parameter, not its value."""
+
+EXAMPLE_KEYS = {"example", "examples", "default", "enum", "const", "value", "x-example"}
+SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(?=\S)", re.IGNORECASE)
+"""`Bearer abc` is a scheme and a secret, and the secret also travels alone."""
+
+TYPE_WORDS = {"string", "integer", "number", "boolean", "object", "array", "null", "true", "false", "none", "required"}
+
+
+def _opaque(value: str) -> bool:
+    """Whether a value found by name looks like a key, and not like a word that other texts use too."""
+    return len(value) >= LONG and not re.search(r"\s", value) and (not value.isalpha() or len(value) >= 16)
+
+
+def _values(authentication: Any) -> tuple[list[str], list[str]]:
+    """Names and values of an `Authentication` field, which is a dict, at times a nested one or a list of names."""
+    names, values = [], []
+    if isinstance(authentication, dict):
+        for name, value in authentication.items():
+            if isinstance(value, dict | list):
+                inner_names, inner_values = _values(value)
+                names += [name, *inner_names]
+                values += inner_values
+            else:
+                names.append(name)
+                values += [] if value is None else [str(value)]
+    elif isinstance(authentication, list):
+        for item in authentication:
+            if isinstance(item, str):
+                names.append(item)
+            else:
+                inner_names, inner_values = _values(item)
+                names += inner_names
+                values += inner_values
+    elif isinstance(authentication, str) and authentication.strip():
+        values.append(authentication)
+    values += [value.split(None, 1)[1] for value in values if SCHEME.match(value)]
+    return names, [value for value in values if value.strip() and value != REDACTED]
+
+
+def authentication_names(authentication: Any) -> list[str]:
+    """Names of the parameters that carry credentials, in the order given.
+
+    Args:
+        authentication: The raw `Authentication` field; a dict, or a list of names.
+
+    Returns:
+        `list[str]`: The names, never a value.
+
+    Example:
+
+    ```python
+    >>> authentication_names({"access_key": "anything"})
+    ['access_key']
+    ```
+    """
+    return list(dict.fromkeys(_values(authentication)[0]))
+
+
+def _by_value(values: Iterable[str]) -> re.Pattern[str] | None:
+    forms = set()
+    for value in values:
+        for form in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+            forms |= {form, json.dumps(form)[1:-1], form.replace("/", "\\/"), quote(form, safe=""), quote_plus(form)}
+    patterns = [
+        re.escape(form) if len(form) >= LONG else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"
+        for form in sorted(forms, key=lambda form: (-len(form), form))
+    ]
+    return re.compile("|".join(patterns)) if patterns else None
+
+
+def _by_name(names: Iterable[str]) -> re.Pattern[str] | None:
+    choice = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)) if name)
+    if not choice:
+        return None
+    value = r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?P<q>\\+["']).*?(?<!\\)(?P=q)|[^\s"'\\,;}\])&<>]+)"""
+    return re.compile(
+        rf"""(?P<head>(?<![\w-])(?:{choice})(?:(?P<json>\\*["']\s*:\s*)|(?P<equals>\s?=\s?)|(?P<colon>:\s*)))"""
+        rf"""(?P<scheme>(?:Bearer|Basic|Token|ApiKey)\s+)?{value}""",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+
+@dataclass
+class Credentials:
+    """What is known of one API's credentials.
+
+    Args:
+        names (`set[str]`): Parameters that carry them, lower case.
+        listed (`set[str]`): Values in `Authentication`.
+        found (`set[str]`): Values that stood beside one of the names elsewhere.
+    """
+
+    names: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+
+
+class Redactor:
+    """Takes credentials out of raw APIs, and out of any other text.
+
+    Args:
+        apis (`Iterable[dict]`): Every raw API of every file that is read together: a credential of one is looked for
+            in all.
+
+    Example:
+
+    ```python
+    >>> api = {"Name": "Tides", "Authentication": {"key": "invented-1"}, "Instructions": ["use invented-1"]}
+    >>> Redactor([api]).api(api)["Instructions"]
+    ['use ***']
+    ```
+    """
+
+    def __init__(self, apis: Iterable[dict[str, Any]]) -> None:
+        apis = list(apis)
+        self._credentials: dict[str, Credentials] = {}
+        for api in apis:
+            names, values = _values(api.get("Authentication"))
+            if names or values:
+                known = self._credentials.setdefault(str(api.get("Name")), Credentials())
+                known.names |= {name.lower() for name in names}
+                known.listed |= set(values)
+        for api in apis:
+            if known := self._credentials.get(str(api.get("Name"))):
+                self._by_name(api, known, known.found.add)
+        self._everywhere = {v for known in self._credentials.values() for v in known.listed}
+        self._everywhere |= {v for known in self._credentials.values() for v in known.found if _opaque(v)}
+        self._pattern = _by_value(self._everywhere)
+
+    def api(self, api: dict[str, Any]) -> dict[str, Any]:
+        """A copy of a raw API without credentials; a `Documentation` that is JSON comes back parsed.
+
+        Args:
+            api (`dict`): One of the APIs given to the constructor, or one of the same name.
+
+        Returns:
+            `dict`: The same layout; the values in `Authentication` are `***`.
+        """
+        pattern = self._pattern
+        if known := self._credentials.get(str(api.get("Name"))):
+            api = self._by_name(api, known, None)
+            pattern = _by_value(self._everywhere | {v for v in known.found | known.listed if len(v) > 3})
+        return {key: self._walk_values(value, pattern) for key, value in api.items()}
+
+    def __call__(self, value: Any) -> Any:
+        """Take known credentials out of any nested value of dicts, lists and texts.
+
+        Args:
+            value: Anything JSON can hold.
+
+        Returns:
+            A copy in which every known value is `***`.
+        """
+        return self._walk_values(value, self._pattern)
+
+    def _walk_values(self, value: Any, pattern: re.Pattern[str] | None) -> Any:
+        def text(string: str) -> str:
+            # A lone surrogate is legal in JSON and can not be written as UTF-8.
+            string = string.encode("utf-8", "replace").decode("utf-8") if not string.isascii() else string
+            return pattern.sub(REDACTED, string) if pattern else string
+
+        def number(value: int | float) -> Any:
+            if pattern and pattern.fullmatch(str(value)):
+                return REDACTED
+            # `datasets.Json` reads integers of 64 bits and finite floats; JSON itself has no bound.
+            value = (
+                value
+                if isinstance(value, float) or -(2**63) <= value < 2**63
+                else float(max(min(value, 10**300), -(10**300)))
+            )
+            return value if math.isfinite(value) else str(value)
+
+        return _walk(value, text, number)
+
+    def _by_name(self, api: dict[str, Any], known: Credentials, found: Callable[[str], None] | None) -> dict[str, Any]:
+        pattern = _by_name(known.names)
+
+        def secret(value: Any) -> Any:
+            if value is None or isinstance(value, bool) or value in ("", REDACTED):
+                return value
+            if found and str(value).lower() not in TYPE_WORDS:
+                found(str(value))
+                if SCHEME.match(str(value)):
+                    found(str(value).split(None, 1)[1])
+            return REDACTED
+
+        def in_text(string: str, documented: bool) -> str:
+            return pattern.sub(lambda match: _replace(match, secret, documented), string) if pattern else string
+
+        cleaned = {}
+        for key, value in api.items():
+            if key == "Authentication":
+                cleaned[key] = dict.fromkeys(authentication_names(value), REDACTED)
+            elif key == "Documentation":
+                document = _parse(value)
+                document = _document(document, known.names, secret) if isinstance(document, dict) else document
+                cleaned[key] = _walk(document, lambda string: in_text(string, True))
+            elif key in DOCUMENTED:
+                cleaned[key] = _walk(value, lambda string: in_text(string, True))
+            else:
+                cleaned[key] = _walk(_keys(value, known.names, secret), lambda string: in_text(string, False))
+        return cleaned
+
+
+def _replace(match: re.Match[str], secret: Callable[[Any], Any], documented: bool) -> str:
+    value = match["value"]
+    quoted = match["q"] or (value[0] if value[0] in "\"'" and len(value) > 1 else "")
+    inner = value[len(quoted) : len(value) - len(quoted)] if quoted else value
+    described = documented and match["equals"] is None
+    # `key: <your key>`, `key=${key from getDetails}` and a bare `key: The ...` hold no credential.
+    bare_word = match["colon"] is not None and not quoted and not match["scheme"] and not re.search(r"\d", inner)
+    if inner[:1] in ("$", "{", "[", "<", "") or inner == REDACTED or bare_word or (described and not _opaque(inner)):
+        return match[0]
+    if not quoted and match["json"] is not None and inner in ("null", "true", "false"):
+        return match[0]
+    unescaped = _parse(f'"{inner}"')
+    secret(inner if unescaped == f'"{inner}"' else unescaped)
+    if not quoted and match["json"] is not None:  # a number: `***` needs the quotes that it did not
+        quoted = re.match(r"""\\*["']""", match["json"])[0]
+    return f"{match['head']}{match['scheme'] or ''}{quoted}{REDACTED}{quoted}"
+
+
+def _parse(value: Any) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _walk(value: Any, text: Callable[[str], str], number: Callable[[Any], Any] = lambda value: value) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {text(key): _walk(item, text, number) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_walk(item, text, number) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return value
+
+
+def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:
+    """Replace what a credential's name maps to in nested dicts."""
+    if isinstance(value, dict):
+        return {
+            key: _keys(item, names, secret)
+            if isinstance(item, dict | list) or key.lower() not in names
+            else secret(item)
+            for key, item in value.items()
+        }
+    return [_keys(item, names, secret) for item in value] if isinstance(value, list) else value
+
+
+def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: bool = False) -> Any:
+    """Replace examples and defaults of the named parameters and properties in an OpenAPI document."""
+    if isinstance(value, list):
+        return [_document(item, names, secret, named) for item in value]
+    if not isinstance(value, dict):
+        return value
+    named = named or str(value.get("name", "")).lower() in names
+    cleaned = {}
+    for key, item in value.items():
+        if key in EXAMPLE_KEYS and named and not isinstance(item, dict):
+            items = item if isinstance(item, list) else [item]
+            items = [
+                _document(one, names, secret, True) if isinstance(one, dict | list) else secret(one) for one in items
+            ]
+            cleaned[key] = items if isinstance(item, list) else items[0]
+        elif key in EXAMPLE_KEYS:
+            cleaned[key] = _document(_keys(item, names, secret), names, secret, named)
+        else:
+            cleaned[key] = _document(item, names, secret, named or (isinstance(item, dict) and key.lower() in names))
+    return cleaned

@@ -1,0 +1,189 @@
+"""A Hub-ready dataset repo in a folder: Parquet shards, dataset card, report. All or nothing."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetInfo, SplitDict, SplitInfo, disable_progress_bars, enable_progress_bars
+from datasets.utils import are_progress_bars_disabled
+
+from .. import __version__
+from ..errors import ToolAlpacaError
+from ..formats import Prompt
+from ..schema import FEATURES
+from .card import dataset_card
+from .corpus import Sources, read_corpus
+from .report import Report
+from .rows import config_rows, config_splits
+
+REPORT_FILE = "report.json"
+WRITTEN_BY = "toolalpaca-hf"
+"""In the report file, the sign that a folder is an earlier build and may be replaced."""
+
+SHARD_BYTES = 500_000_000
+
+
+@dataclass(frozen=True)
+class Build:
+    """What [`write_repo`] wrote.
+
+    Args:
+        folder (`Path`): The repo.
+        report ([`Report`]): Counts by config and file, and what was set aside.
+        split_rows (`dict[str, dict[str, int]]`): Rows by config and split.
+    """
+
+    folder: Path
+    report: Report
+    split_rows: dict[str, dict[str, int]]
+
+
+def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: bool = False) -> Build:
+    """Write the dataset repo of a corpus.
+
+    It is built beside `out` and renamed into place, so `out` is either the whole repo or what it was before. The same
+    files give the same bytes.
+
+    Args:
+        sources ([`Sources`]): From [`resolve_sources`].
+        out (`str` or `Path`): The folder; new, empty, or an earlier build.
+        prompt ([`Prompt`]): Layout of the `sft` rows, from [`make_prompt`].
+        selection (`bool`, *optional*, defaults to `False`): Leave out of `sft` and `chat` what upstream leaves out.
+
+    Returns:
+        [`Build`]: Counts and report.
+
+    Raises:
+        ToolAlpacaError: A source has the wrong layout, no training example is left, `out` holds other files, or the
+            disk refuses.
+
+    Example:
+
+    ```python
+    >>> from datasets import load_dataset
+    >>> from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
+    >>> write_repo(resolve_sources("sample"), "build/sample", make_prompt("react"))  # doctest: +SKIP
+    >>> load_dataset("build/sample", "sft", split="train")  # doctest: +SKIP
+    ```
+    """
+    out = Path(out)
+    _check_replaceable(out)
+    corpus = read_corpus(sources)
+    with _folder_in_place(out) as folder:
+        infos: dict[str, DatasetInfo] = {}
+        for config, features in FEATURES.items():
+            split_infos = SplitDict(dataset_name=WRITTEN_BY)
+            download_size = 0
+            for split in config_splits(corpus, config):
+                table = Dataset.from_list(
+                    list(config_rows(corpus, config, split, prompt, selection, corpus.report)), features=features
+                )
+                if config == "sft" and not len(table):
+                    raise ToolAlpacaError(
+                        "no training example is left; drop --upstream-selection or give a train file with usable instances"
+                    )
+                download_size += _write_shards(table, folder / config, split)
+                split_infos.add(SplitInfo(split, num_bytes=table.data.nbytes, num_examples=len(table)))
+            if split_infos:
+                infos[config] = DatasetInfo(
+                    features=features,
+                    splits=split_infos,
+                    download_size=download_size,
+                    dataset_size=sum(one.num_bytes for one in split_infos.values()),
+                )
+        _write_report(folder, corpus.report, sources, prompt, selection)
+        card = dataset_card(infos, sources, corpus.report, prompt, selection)
+        (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    split_rows = {
+        name: {split: one.num_examples for split, one in info.splits.items()} for name, info in infos.items()
+    }
+    return Build(out, corpus.report, split_rows)
+
+
+def _write_shards(table: Dataset, folder: Path, split: str) -> int:
+    """Write one split and return the bytes written."""
+    folder.mkdir(exist_ok=True)
+    count = max(1, -(-table.data.nbytes // SHARD_BYTES))
+    size = 0
+    bars_were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        for index in range(count):
+            path = folder / f"{split}-{index:05d}-of-{count:05d}.parquet"
+            shard = table.shard(count, index, contiguous=True) if count > 1 else table
+            shard.to_parquet(path)
+            size += path.stat().st_size
+    finally:
+        if not bars_were_off:
+            enable_progress_bars()
+    return size
+
+
+def _write_report(folder: Path, report: Report, sources: Sources, prompt: Prompt, selection: bool) -> None:
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    content: dict[str, Any] = {
+        "written_by": WRITTEN_BY,
+        "version": __version__,
+        "prompt": prompt.name,
+        "upstream_selection": selection,
+        "sources": [
+            {"role": role, "file": one.path.name, "git_blob": one.blob_id, "origin": one.origin, "note": one.note}
+            for role, one in sources.all()
+        ],
+        **report.as_dict(),
+        "files": ["README.md", *written, REPORT_FILE],
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse an `out` that holds anything this writer did not put there."""
+    try:
+        if not out.exists() and not out.is_symlink():
+            return
+        if not out.is_dir():
+            raise ToolAlpacaError(f"{out} is not a folder; choose another --out")
+        present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+        if not present and not any(out.iterdir()):
+            return
+        report = json.loads((out / REPORT_FILE).read_text(encoding="utf-8")) if REPORT_FILE in present else {}
+        known = set(report["files"]) if isinstance(report, dict) and report.get("written_by") == WRITTEN_BY else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        known, present = set(), {"?"}
+    if not known or present - known:
+        raise ToolAlpacaError(f"{out} holds files that are not an earlier build; choose another --out or empty it")
+
+
+@contextmanager
+def _folder_in_place(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place at the end, or vanishes with whatever went wrong."""
+    target = out.resolve()  # a link stays, and what it points to is replaced
+    work: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        new, old = work / "new", work / "old"
+        new.mkdir()
+        yield new
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(new, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+    except OSError as error:
+        raise ToolAlpacaError(
+            f"{out} can not be written ({error.strerror or error}); free some space or choose another --out"
+        ) from None
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)

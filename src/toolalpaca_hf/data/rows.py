@@ -1,0 +1,134 @@
+"""A corpus to the rows of each config."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import ToolAlpacaError
+from ..formats import GET_DETAILS, Prompt, trajectory_segments
+from ..formats.chat import to_messages
+from ..schema import SPLITS, Trajectory
+from .corpus import Corpus
+from .report import Report
+
+MAX_STEPS = 5
+"""Upstream trains on instances of at most this many steps."""
+
+
+def _left_out(trajectory: Trajectory) -> str:
+    """Why upstream's selection leaves a trajectory out; empty where it keeps it."""
+    if not trajectory.steps:
+        return "upstream's selection: has no steps"
+    if len(trajectory.steps) > MAX_STEPS:
+        return f"upstream's selection: has {len(trajectory.steps)} steps, more than {MAX_STEPS}"
+    if {step.action for step in trajectory.steps} == {GET_DETAILS}:
+        return f"upstream's selection: calls only {GET_DETAILS}"
+    return ""
+
+
+def upstream_selection(trajectory: Trajectory) -> bool:
+    """Whether upstream trains on a trajectory: one to five steps, and more than questions to the user.
+
+    Args:
+        trajectory ([`Trajectory`]): The instance.
+
+    Returns:
+        `bool`: `False` for an instance of no steps, of over 5 steps, or whose only function is `getDetails`.
+
+    Example:
+
+    ```python
+    >>> upstream_selection(Trajectory("train/tides/0", "train/tides", "High tide?", "", [], None, "At noon."))
+    False
+    ```
+    """
+    return not _left_out(trajectory)
+
+
+def config_splits(corpus: Corpus, config: str) -> list[str]:
+    """The splits of a config that this corpus has a source for.
+
+    Args:
+        corpus ([`Corpus`]): The corpus.
+        config (`str`): Name of the config, a key of [`SPLITS`].
+
+    Returns:
+        `list[str]`: Names of splits, in the order of [`SPLITS`]; empty where the config has no source.
+    """
+    available = set(corpus.apis)
+    if config == "sft" and corpus.sources.processed:
+        available.add("train")
+    return [split for split in SPLITS[config] if split in available]
+
+
+def config_rows(
+    corpus: Corpus,
+    config: str,
+    split: str,
+    prompt: Prompt,
+    selection: bool = False,
+    report: Report | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Rows of one split of one config, as [`FEATURES`] lays them out; JSON columns are JSON text.
+
+    Args:
+        corpus ([`Corpus`]): What was read.
+        config (`str`): `"apis"`, `"trajectories"`, `"instructions"`, `"sft"` or `"chat"`.
+        split (`str`): One of [`config_splits`].
+        prompt ([`Prompt`]): Layout of the `sft` rows.
+        selection (`bool`, *optional*, defaults to `False`): Leave out of `sft` and `chat` what upstream leaves out.
+        report ([`Report`], *optional*): Receives the counts of `sft` and `chat`.
+
+    Yields:
+        `dict`: One row.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.data import read_corpus, resolve_sources
+    >>> from toolalpaca_hf.formats import react_prompt
+    >>> next(config_rows(read_corpus(resolve_sources("sample")), "sft", "train", react_prompt()))["segments"][0]["trainable"]
+    False
+    ```
+    """
+    if config == "apis":
+        for api in corpus.apis[split]:
+            row = asdict(api)
+            yield row | {key: _json(row[key]) for key in ("documentation", "functions")}
+    elif config in ("trajectories", "instructions"):
+        yield from (asdict(row) for row in getattr(corpus, config)[split])
+    else:
+        yield from _examples(corpus, config, prompt, selection, report if report is not None else Report())
+
+
+def _examples(
+    corpus: Corpus, config: str, prompt: Prompt, selection: bool, report: Report
+) -> Iterator[dict[str, Any]]:
+    apis = {api.id: api for api in corpus.apis.get("train", ())}
+    for trajectory in corpus.trajectories.get("train", ()):
+        reason = _left_out(trajectory) if selection else ""
+        if not trajectory.response:
+            reason = reason or "has no response to train on"
+        api, row = apis[trajectory.api], {"id": trajectory.id, "api": trajectory.api}
+        if not reason and config == "sft":
+            row["segments"] = [asdict(segment) for segment in trajectory_segments(api, trajectory, prompt)]
+        elif not reason:
+            try:
+                row |= {key: _json(value) for key, value in to_messages(api, trajectory).items()}
+            except ToolAlpacaError as error:
+                reason = str(error)
+        if reason:
+            report.set_aside(config, "trajectories", trajectory.id, reason)
+        else:
+            report.keep(config, "trajectories")
+            yield row
+    if config == "sft":
+        for row in corpus.processed:
+            report.keep(config, "processed")
+            yield row
+
+
+def _json(value: Any) -> str:
+    """JSON text for a `datasets.Json` column, which would else write floats with fewer digits than were read."""
+    return json.dumps(value, ensure_ascii=False)
