@@ -123,7 +123,7 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
         encoder = SlowEncoder(tokenizer, plain=not parse_special_tokens)
     name = tokenizer.name_or_path or type(tokenizer).__name__
     joined = tokenizer.decode(encoder.prompts(["x"])[0] + encoder.continuations(["x"])[0])
-    if joined != "xx":
+    if joined != tokenizer.decode(encoder.prompts(["xx"])[0]):
         raise ToolAlpacaError(
             f"the tokenizer {name} reads 'x' followed by 'x' as {joined!r}: it can not go on from ids that are already "
             "there; use the tokenizer of a causal language model"

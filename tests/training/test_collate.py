@@ -1,0 +1,78 @@
+"""Batches made from segments while training."""
+
+import logging
+
+import pytest
+import torch
+from datasets import Dataset
+from tokenizer_families import Family
+from torch.utils.data import DataLoader
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.schema import Segment
+from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator
+
+
+def as_row(segments: list[Segment], id_: str | None = None) -> dict[str, object]:
+    row: dict[str, object] = {"segments": [{"text": s.text, "trainable": s.trainable} for s in segments]}
+    return row if id_ is None else {"id": id_, **row}
+
+
+def test_a_batch_holds_the_rows_and_padding(family: Family, hard_rows: list[list[Segment]]) -> None:
+    rows = [family.segment_tokenizer.encode(segments) for segments in hard_rows]
+    batch = CompletionOnlyCollator(family.segment_tokenizer)([as_row(segments) for segments in hard_rows])
+    longest = max(len(row["input_ids"]) for row in rows)
+    for i, row in enumerate(rows):
+        size = len(row["input_ids"])
+        assert batch["input_ids"][i].tolist() == row["input_ids"] + [family.tokenizer.pad_token_id] * (longest - size)
+        assert batch["labels"][i].tolist() == row["labels"] + [IGNORE] * (longest - size)
+        assert batch["attention_mask"][i].tolist() == [1] * size + [0] * (longest - size)
+
+
+def test_rows_made_ahead_and_rows_with_segments_mix(family: Family, hard_rows: list[list[Segment]]) -> None:
+    lazy = [as_row(segments) for segments in hard_rows[:4]]
+    ahead = [dict(family.segment_tokenizer.encode(segments)) for segments in hard_rows[:4]]
+    collator = CompletionOnlyCollator(family.segment_tokenizer, pad_to_multiple_of=64)
+    one, other = collator([*lazy[:2], *ahead[2:]]), collator([*ahead[:2], *lazy[2:]])
+    assert one.keys() == other.keys() == {"input_ids", "attention_mask", "labels"}
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert one["input_ids"].shape[1] % 64 == 0
+
+
+def test_streaming_through_workers_gives_the_same_batches(family: Family, hard_rows: list[list[Segment]]) -> None:
+    dataset = Dataset.from_list([as_row(segments) for segments in hard_rows[:8]])
+    collator = CompletionOnlyCollator(family.segment_tokenizer)
+    here = list(DataLoader(dataset, batch_size=4, collate_fn=collator))
+    there = list(DataLoader(dataset.to_iterable_dataset(), batch_size=4, collate_fn=collator, num_workers=1))
+    assert len(here) == len(there) == 2
+    for one, other in zip(here, there, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_cut_is_never_silent(family: Family, caplog: pytest.LogCaptureFixture) -> None:
+    steps = [Segment("ask", False), Segment("act", True), Segment("0123456789" * 20, False), Segment("say", True)]
+    collator = CompletionOnlyCollator(family.limited(40))
+    with caplog.at_level(logging.WARNING):
+        batch = collator([as_row(steps, "train/a/0"), as_row(steps, "train/a/1")])
+    assert collator.cut == 2
+    assert [record.getMessage() for record in caplog.records if "cut" in record.getMessage()] == [
+        "the row train/a/0 is longer than 40 tokens and was cut after a step; so are others"
+    ]
+    assert batch["input_ids"].shape[1] < 40
+
+
+@pytest.mark.parametrize(
+    ("segments", "words"),
+    [
+        ([Segment("ask", False)], "the row train/a/0 has nothing that is trained; .*segment_tokenizer.keeps"),
+        ([Segment("0123456789" * 20, False), Segment("act", True)], "the row train/a/0 has more than 40 tokens"),
+    ],
+)
+def test_a_row_that_trains_nothing_is_refused(family: Family, segments: list[Segment], words: str) -> None:
+    segment_tokenizer = family.limited(40)
+    row = as_row(segments, "train/a/0")
+    with pytest.raises(ToolAlpacaError, match=words):
+        CompletionOnlyCollator(segment_tokenizer)([row])
+    good = as_row([Segment("ask", False), Segment("act", True)], "train/a/1")
+    stream = Dataset.from_list([row, good]).to_iterable_dataset().filter(segment_tokenizer.keeps)
+    assert [kept["id"] for kept in stream] == ["train/a/1"]
