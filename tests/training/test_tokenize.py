@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizer_families import HARD_TEXTS, Family
-from tokenizers import Tokenizer, decoders
-from tokenizers.models import BPE
+from tokenizer_families import HARD_TEXTS, Family, byte_level_family
+from tokenizers import AddedToken, Tokenizer, decoders
+from tokenizers.models import BPE, WordPiece
 from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -187,3 +187,22 @@ def test_the_tokenizer_is_left_as_it_was(family: Family) -> None:
     before = tokenizer.encode("a</s><|im_end|> b")
     SegmentTokenizer(tokenizer).encode([Segment("a</s> b", False), Segment("<|im_end|>", True)])
     assert tokenizer.encode("a</s><|im_end|> b") == before
+
+
+def test_control_tokens_of_a_chat_template_stay_text_too() -> None:
+    """Qwen's `<tool_call>` is an added token that is not marked special."""
+    tokenizer = byte_level_family().tokenizer
+    tokenizer.add_tokens([AddedToken("<tool_call>", special=False, normalized=False)])
+    id_ = tokenizer.convert_tokens_to_ids("<tool_call>")
+    assert tokenizer.encode("a<tool_call>b", split_special_tokens=True).count(id_) == 1
+    tokenizer.chat_template = "{{ messages[0].content }}<tool_call>"
+    assert id_ not in SegmentTokenizer(tokenizer).continuation_ids("a<tool_call>b")
+    assert id_ in SegmentTokenizer(tokenizer, parse_special_tokens=True).continuation_ids("a<tool_call>b")
+
+
+def test_a_tokenizer_that_can_not_go_on_from_ids_is_refused() -> None:
+    backend = Tokenizer(WordPiece({"[UNK]": 0, "x": 1, "##x": 2, "[SEP]": 3}, unk_token="[UNK]"))
+    backend.decoder = decoders.WordPiece()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="[SEP]", pad_token="[UNK]")
+    with pytest.raises(ToolAlpacaError, match="can not go on from ids"):
+        SegmentTokenizer(tokenizer)

@@ -109,6 +109,8 @@ def tokenize_dataset(
             f"the training set has no column 'segments', only {', '.join(dataset.column_names) or 'none at all'}; "
             "load the 'sft' config, load_dataset(FOLDER, 'sft')"
         )
+    if not len(dataset):
+        raise ToolAlpacaError("the training set is empty, before anything was left out; check the file or selection")
     segment_tokenizer = SegmentTokenizer(tokenizer, max_length, overlong, parse_special_tokens)
     # Functions of a package are fingerprinted by name alone: with its code in it, a changed rule is not a stale cache.
     code = [Path(module.__file__).read_bytes() for module in (continuation, tokenize)] + [Path(__file__).read_bytes()]
@@ -121,7 +123,7 @@ def tokenize_dataset(
         with_indices=True,
         remove_columns=dataset.column_names,
         features=_FEATURES,
-        num_proc=num_proc if len(dataset) else None,
+        num_proc=num_proc,
         new_fingerprint=Hasher.hash([dataset._fingerprint, segment_tokenizer, code, versions]),
         desc="Segments to labels",
     )
