@@ -160,6 +160,8 @@ class Redactor:
             `dict`: The same layout; the values in `Authentication` are `***`.
         """
         pattern = self._pattern
+        # Parsed here, so that a value is found behind JSON's escapes too.
+        api = {key: _parse(value) if key == "Documentation" else value for key, value in api.items()}
         if known := self._credentials.get(str(api.get("Name"))):
             api = self._by_name(api, known, None)
             pattern = _by_value(self._everywhere | {v for v in known.found | known.listed if len(v) > 3})

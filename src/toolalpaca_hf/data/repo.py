@@ -81,13 +81,14 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
             split_infos = SplitDict(dataset_name=WRITTEN_BY)
             download_size = 0
             for split in config_splits(corpus, config):
-                table = Dataset.from_list(
-                    list(config_rows(corpus, config, split, prompt, selection, corpus.report)), features=features
-                )
+                found = list(config_rows(corpus, config, split, prompt, selection, corpus.report))
+                table = Dataset.from_dict({name: [row[name] for row in found] for name in features}, features=features)
                 if config == "sft" and not len(table):
                     raise ToolAlpacaError(
                         "no training example is left; drop --upstream-selection or give a train file with usable instances"
                     )
+                if not len(table):
+                    continue  # `datasets` refuses to open a split of no rows
                 download_size += _write_shards(table, folder / config, split)
                 split_infos.add(SplitInfo(split, num_bytes=table.data.nbytes, num_examples=len(table)))
             if split_infos:
@@ -97,6 +98,8 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
                     download_size=download_size,
                     dataset_size=sum(one.num_bytes for one in split_infos.values()),
                 )
+        if not infos:
+            raise ToolAlpacaError("every row was set aside, so there is nothing to write; check the source files")
         _write_report(folder, corpus.report, sources, prompt, selection)
         card = dataset_card(infos, sources, corpus.report, prompt, selection)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
@@ -109,7 +112,7 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
 def _write_shards(table: Dataset, folder: Path, split: str) -> int:
     """Write one split and return the bytes written."""
     folder.mkdir(exist_ok=True)
-    count = max(1, -(-table.data.nbytes // SHARD_BYTES))
+    count = max(1, min(len(table), -(-table.data.nbytes // SHARD_BYTES)))
     size = 0
     bars_were_off = are_progress_bars_disabled()
     disable_progress_bars()

@@ -1,0 +1,115 @@
+"""`dataset_scripts/toolalpaca.py` as users run it: a process, its output, its exit status."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "data" / "toolalpaca"
+
+
+def run(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "dataset_scripts" / "toolalpaca.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), **environment},
+    )
+
+
+def test_the_sample(tmp_path: Path) -> None:
+    done = run(tmp_path, "--source", "sample", "--out", "build/sample")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^instructions +eval_simulated +\d+$", done.stdout, re.MULTILINE)
+    row = next(iter(load_dataset(str(tmp_path / "build/sample"), "sft", split="train", streaming=True)))
+    assert any(segment["trainable"] for segment in row["segments"])
+    assert os.listdir(tmp_path / "build") == ["sample"] and not (tmp_path / "hf").exists()
+
+
+def test_the_published_files(tmp_path: Path) -> None:
+    if not REAL.is_dir():
+        pytest.skip(f"{REAL} is absent: the published files are not at hand")
+    done = run(
+        tmp_path,
+        *("--train", REAL / "train_sample.json"),
+        *("--eval-simulated", REAL / "eval_simulated.json"),
+        *("--eval-real", REAL / "eval_real.json"),
+        *("--processed", REAL / "processed_sample.json", "--out", "real"),
+    )
+    assert done.returncode == 0, done.stderr
+    table = {tuple(line.split()[:2]): int(line.split()[2]) for line in done.stdout.split("\n\n")[0].splitlines()[1:]}
+    assert table == {
+        ("apis", "train"): 43,
+        ("apis", "eval_simulated"): 10,
+        ("apis", "eval_real"): 11,
+        ("trajectories", "train"): 51,
+        ("instructions", "eval_simulated"): 100,
+        ("instructions", "eval_real"): 114,
+        ("sft", "train"): 51 + 231,
+        ("chat", "train"): 51,
+    }
+    apis = list(load_dataset(str(tmp_path / "real"), "apis", split="eval_real", streaming=True))
+    raw = json.loads((REAL / "eval_real.json").read_text(encoding="utf-8"))
+    assert [row["documentation"] for row in apis] == [json.loads(api["Documentation"]) for api in raw]
+    sft = list(load_dataset(str(tmp_path / "real"), "sft", split="train", streaming=True))
+    processed = json.loads((REAL / "processed_sample.json").read_text(encoding="utf-8"))
+    assert [[one["text"] for one in row["segments"]] for row in sft[51:]] == [texts for texts, _ in processed]
+    assert len({row["id"] for row in sft}) == len(sft)
+
+
+def test_upstreams_prompt_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "agent_prompts.py").write_text(
+        'P = "Hello"\nF = "Use {tool_names}."\nS = "USER: {input}\\nASSISTANT Thought: {agent_scratchpad}"\n'
+        'D = {"prefix": P, "format_instructions": F, "suffix": S}\nprompt_proj = {"test_v1": D}\n'
+    )
+    (tmp_path / "tools.py").write_text(
+        'class GetDetailsTool:\n    def __init__(self):\n        description = """Ask."""\n'
+    )
+    sample = ROOT / "src" / "toolalpaca_hf" / "data" / "sample" / "train.json"
+    done = run(tmp_path, "--train", sample, "--prompt", "upstream", "--prompt-dir", ".", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    row = next(iter(load_dataset(str(tmp_path / "out"), "sft", split="train", streaming=True)))
+    assert row["segments"][0]["text"].startswith("Hello\n\ngetDetails: Ask.\n")
+    assert row["segments"][1]["text"].endswith("\nASSISTANT Observation: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train", "missing.json"], "missing.json does not exist"),
+        (["--train", "cut.json"], "cut.json is not complete JSON"),
+        (["--train", "list.json"], "list.json holds a list of public APIs, not the raw layout"),
+        (["--processed", "list.json"], "list.json is not in the processed layout"),
+        (["--source", "nowhere"], "nowhere is not a folder"),
+        ([], "there is nothing to read"),
+        (["--source", "upstream"], "connect to the network"),
+        (["--source", "sample", "--prompt", "upstream"], "connect to the network"),
+        (["--source", "sample", "--prompt", "upstream", "--prompt-dir", "."], "agent_prompts.py does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "cut.json").write_text('[{"Name": "Tides", "Function_Proj')
+    (tmp_path / "list.json").write_text('{"count": 0, "entries": []}')
+    with socket.socket() as unused:  # bound and not listening: connections are refused
+        unused.bind(("127.0.0.1", 0))
+        mirror = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        done = run(tmp_path, *arguments, "--out", "build/out", TOOLALPACA_HF_BASE_URL=mirror)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr and not (tmp_path / "build" / "out").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    done = run(tmp_path, "--source", "sample", "--out", "out")
+    assert done.returncode == 2 and "not an earlier build" in done.stderr
+    assert os.listdir(tmp_path / "out") == ["notes.txt"]
