@@ -45,6 +45,11 @@ def _prompt_file(name: str) -> str:
     return files(__package__).joinpath("prompts", name).read_text(encoding="utf-8").removesuffix("\n")
 
 
+def _compact(description: str) -> str:
+    """Leave out the line every function shares: what it answers is JSON unless the documentation says otherwise."""
+    return description.replace("\n - Format: application/json\n - Structure:", "")
+
+
 class ReactPrompt:
     """The package's own prompt; its wording is in `formats/prompts/react.txt`.
 
@@ -65,7 +70,10 @@ class ReactPrompt:
 
     def head(self, api: Api, instruction: str) -> str:
         """The prompt up to the first `Thought:`: tools, form and instruction."""
-        tools = [f"{GET_DETAILS}: {self._get_details}", *(f"{f.name}: {f.description}" for f in api.functions)]
+        tools = [
+            f"{GET_DETAILS}: {self._get_details}",
+            *(f"{f.name}: {_compact(f.description)}" for f in api.functions),
+        ]
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
         before, rest = self._template.split("{tools}")
         middle, rest = rest.split("{tool_names}")

@@ -1,6 +1,7 @@
 """A step's text as the published data records it: the model's own words, with its labels, in one string."""
 
 import re
+from collections import deque
 
 from ..schema import Step
 
@@ -9,10 +10,7 @@ INPUT_LABEL = re.compile(r"\n(?:ASSISTANT )?Action Input:")
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    match = None
-    for match in pattern.finditer(text):
-        pass
-    return match
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 def relabel(log: str, prefix: str) -> str:

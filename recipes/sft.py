@@ -1,0 +1,87 @@
+"""
+Supervised fine-tuning on thoughts and actions: full weights, LoRA or 4-bit QLoRA; one process or many.
+
+# One process on a CPU
+```bash
+accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml --max_steps 2
+```
+
+# ToolAlpaca-7B as published
+```bash
+accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py \
+    --config recipes/toolalpaca-7b/sft.yaml
+```
+
+# ToolAlpaca-7B, QLoRA on one 24 GB card
+```bash
+accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/sft.py \
+    --config recipes/toolalpaca-7b/qlora.yaml
+```
+
+Every field of `SftArguments`, TRL's `SFTConfig` and `ModelConfig` can stand in the YAML and on the command line, which
+wins. A run that was killed goes on from its newest whole checkpoint when the same command is given again.
+"""
+
+import sys
+
+from accelerate.utils import broadcast_object_list
+from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config, get_quantization_config
+
+from toolalpaca_hf.checkpoints import resolve_model
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.training.arguments import SftArguments
+from toolalpaca_hf.training.examples import prepare
+from toolalpaca_hf.training.finish import load_tokenizer, model_init_kwargs, write_results
+from toolalpaca_hf.training.resume import resolved, start_or_resume
+from toolalpaca_hf.training.trainer import CompletionTrainer
+
+
+def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelConfig) -> None:
+    """Parse, load, train, save, push: in that order."""
+    # Load the model's tokenizer and the rows; the first process writes the caches that the others read
+    settings = resolved(script_args, training_args, model_args)
+    with training_args.main_process_first(local=False, desc="model and data"):
+        model = resolve_model(model_args.model_name_or_path)
+        tokenizer = load_tokenizer(model, model_args, training_args)
+        log = print if training_args.process_index == 0 else lambda _: None
+        train, held_out, collator = prepare(script_args, training_args, tokenizer, log)
+    training_args.model_init_kwargs = model_init_kwargs(model_args, training_args)
+
+    # Find out where to start; the first process decides for all
+    start = [start_or_resume(training_args.output_dir, settings)] if training_args.process_index == 0 else [None]
+    if training_args.world_size > 1:
+        broadcast_object_list(start)
+    checkpoint, sentence = start[0]
+    log(sentence)
+
+    # Train
+    trainer = CompletionTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=train,
+        eval_dataset=held_out if training_args.eval_strategy != "no" else None,
+        processing_class=tokenizer,
+        data_collator=collator,
+        quantization_config=get_quantization_config(model_args),
+        peft_config=get_peft_config(model_args),
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    # Save weights, metrics and card
+    trainer.save_model(training_args.output_dir)
+    write_results(trainer, settings, held_out)
+    log(f"Model, metrics.json and card are in {training_args.output_dir}.")
+
+    # Push
+    if training_args.push_to_hub:
+        trainer.push_to_hub(dataset_name=script_args.dataset_name)
+        log(f"Pushed to {trainer.hub_model_id}.")
+    trainer.end()
+
+
+if __name__ == "__main__":
+    parser = TrlParser((SftArguments, SFTConfig, ModelConfig))
+    try:
+        main(*parser.parse_args_and_config())
+    except (ToolAlpacaError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

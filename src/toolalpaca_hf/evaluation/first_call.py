@@ -1,0 +1,216 @@
+"""The first call of each instruction against the golden one: four figures that need neither judge nor simulator.
+
+The paper judges whole trajectories (arXiv 2306.05301, section 4.1); the first call is the part that can be scored
+without running any tool, which makes it the measure of the quickstart.
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..formats import GET_DETAILS, parse_arguments, parse_turn
+from ..schema import REDACTED, Api, Call, Instruction
+
+
+def _equal(golden: Any, made: Any) -> bool:
+    if golden == REDACTED:
+        return True
+    if isinstance(golden, dict) and isinstance(made, dict):
+        return arguments_equal(golden, made)
+    if isinstance(golden, list) and isinstance(made, list):
+        return len(golden) == len(made) and all(map(_equal, golden, made))
+    if isinstance(golden, bool) or isinstance(made, bool):
+        return str(golden).lower() == str(made).strip().lower()
+    if isinstance(golden, int | float | str) and isinstance(made, int | float | str):
+        try:
+            return float(golden) == float(made)
+        except (ValueError, OverflowError):
+            return str(golden).strip().casefold() == str(made).strip().casefold()
+    return golden == made
+
+
+def arguments_equal(golden: dict[str, Any], made: dict[str, Any]) -> bool:
+    """Whether two argument objects say the same: `"3"` is 3, case is ignored, empty and null values count as absent.
+
+    Args:
+        golden (`dict`): Golden arguments; the value `***` matches anything.
+        made (`dict`): Arguments that a model made.
+
+    Example:
+
+    ```python
+    >>> arguments_equal({"city": "Paris", "days": 3, "units": ""}, {"city": "paris", "days": "3"})
+    True
+    ```
+    """
+    golden = {k: v for k, v in golden.items() if v not in ("", None)}
+    made = {k: v for k, v in made.items() if v not in ("", None)}
+    return golden.keys() == made.keys() and all(_equal(v, made[k]) for k, v in golden.items())
+
+
+def golden_arguments(text: str) -> dict[str, Any] | None:
+    """Arguments of a golden call; what the published files leave open, as `${start date}`, matches any value.
+
+    Args:
+        text (`str`): The golden `Action_Input`, not always valid JSON.
+
+    Returns:
+        `dict`, *optional*: The arguments, open values as `***`; `None` where the text can not be read even so, which
+        no made call matches.
+
+    Example:
+
+    ```python
+    >>> golden_arguments('{"animeId": ${animeId from searchAnime}}')
+    {'animeId': '***'}
+    ```
+    """
+    opened = re.sub(r'"?\$?\{[^{}":]*\}"?', json.dumps(REDACTED), text)
+    for candidate in (text, opened):
+        arguments = parse_arguments(candidate)
+        if arguments is not None:
+            return {
+                k: REDACTED if isinstance(v, str) and re.fullmatch(r"\$?\{.*\}", v) else v
+                for k, v in arguments.items()
+            }
+    return None
+
+
+def same_function(golden: str, made: str) -> bool:
+    """Whether two names mean one function: the published golden names differ from the documents' in punctuation.
+
+    Example:
+
+    ```python
+    >>> same_function("preferred-routes_search_get", "preferredroutes_search_get")
+    True
+    ```
+    """
+    plain = [re.sub(r"[\W_]+", "", name.removeprefix("[Optional]")).casefold() for name in (golden, made)]
+    return plain[0] == plain[1]
+
+
+def score_first_call(api: Api, golden: Call, text: str) -> dict[str, Any]:
+    """Score one first turn.
+
+    Args:
+        api (`Api`): The API whose functions the model was shown.
+        golden (`Call`): The first golden call.
+        text (`str`): What the model wrote after the prompt.
+
+    Returns:
+        `dict`: `well_formed`, `known_function`, `first_function`, `arguments` (all `bool`; the last is true only with
+        the right function), and the `action` and `action_input` that were read.
+
+    Example:
+
+    ```python
+    >>> score_first_call(Api("a/b", "B"), Call("find", "{}"), " So.\\nAction: find\\nAction Input: {}")["arguments"]
+    True
+    ```
+    """
+    turn = parse_turn(text)
+    golden_input = golden_arguments(golden.action_input)
+    right = turn.well_formed and same_function(golden.action, turn.action or "")
+    return {
+        "well_formed": turn.well_formed,
+        "known_function": turn.well_formed and turn.action in {GET_DETAILS, *(f.name for f in api.functions)},
+        "first_function": right,
+        "arguments": right and golden_input is not None and arguments_equal(golden_input, turn.arguments or {}),
+        "action": turn.action,
+        "action_input": turn.action_input,
+    }
+
+
+def _words(text: str) -> set[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+", " ", text).lower()
+    return {word.removesuffix("s") for word in spaced.split() if len(word) > 2}
+
+
+def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict[str, float]:
+    """What no learning reaches: a guess among the tools shown, and the tool that shares most words.
+
+    The overlap is counted over the function's name and the first line of its description, divided by the square root
+    of their number of words; functions that tie share the point.
+
+    Args:
+        apis (`dict[str, Api]`): APIs by id.
+        instructions (`Sequence[Instruction]`): Instructions with at least one golden call each.
+
+    Returns:
+        `dict[str, float]`: `chance` and `word_overlap`, each the expected share of right first functions.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.schema import Function
+    >>> api = Api("a/b", "B", functions=[Function("getTide", "/tide", "get", "Tide at a port.")])
+    >>> baselines({"a/b": api}, [Instruction("a/b/0", "a/b", "Which tide?", [Call("getTide", "{}")])])
+    {'chance': 0.5, 'word_overlap': 1.0}
+    ```
+    """
+    chance = overlap = 0.0
+    for instruction in instructions:
+        api, golden = apis[instruction.api], instruction.golden_calls[0].action
+        chance += 1 / (len(api.functions) + 1)  # getDetails is shown as well
+        asked = _words(instruction.instruction)
+        scores = {}
+        for function in api.functions:
+            words = _words(f"{function.name} {function.description.splitlines()[0] if function.description else ''}")
+            scores[function.name] = len(asked & words) / math.sqrt(len(words) or 1)
+        best = [name for name, score in scores.items() if score == max(scores.values())]
+        overlap += any(same_function(golden, name) for name in best) / len(best)
+    return {"chance": chance / len(instructions), "word_overlap": overlap / len(instructions)}
+
+
+def summarize(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Shares over all instructions; a turn without a readable action counts against each of them.
+
+    Args:
+        scores (`Sequence[dict]`): From [`score_first_call`].
+
+    Returns:
+        `dict[str, float]`: `well_formed`, `known_function`, `first_function`, `arguments`, each between 0 and 1.
+
+    Example:
+
+    ```python
+    >>> row = {"well_formed": True, "known_function": True, "first_function": True, "arguments": False}
+    >>> summarize([row, row])["first_function"]
+    1.0
+    ```
+    """
+    names = ("well_formed", "known_function", "first_function", "arguments")
+    return {name: sum(bool(row[name]) for row in scores) / len(scores) for name in names}
+
+
+def scored_instructions(instructions: Sequence[Instruction]) -> list[Instruction]:
+    """The instructions that have a golden call to score against.
+
+    Example:
+
+    ```python
+    >>> scored_instructions([Instruction("a/b/0", "a/b", "Hi", [])])
+    []
+    ```
+    """
+    return [instruction for instruction in instructions if instruction.golden_calls]
+
+
+def as_record(instruction: Instruction, text: str, score: dict[str, Any]) -> str:
+    """One line of a results file: what was asked, what was golden, what the model wrote.
+
+    Example:
+
+    ```python
+    >>> as_record(Instruction("a/b/0", "a/b", "Hi", [Call("f", "{}")]), "x", {})[:17]
+    '{"id": "a/b/0", "'
+    ```
+    """
+    golden = [{"action": call.action, "action_input": call.action_input} for call in instruction.golden_calls]
+    return json.dumps(
+        {"id": instruction.id, "instruction": instruction.instruction, "golden": golden, "text": text, **score},
+        ensure_ascii=False,
+    )

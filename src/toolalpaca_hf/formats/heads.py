@@ -1,0 +1,80 @@
+"""A rendered prompt read back: its functions, its shared output schemas and its instruction.
+
+The processed layout holds rendered text only; what needs the functions themselves (another prompt, augmentation) reads
+them back here, from this package's prompt as well as from the published ones.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ..schema import Api, Function
+
+_NAMES = re.compile(r"\[getDetails(?:, ([^\]\n]*))?\]")
+_INSTRUCTION = re.compile(r"\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
+_SCHEMA = re.compile(r"^#([\w.$-]+): ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A prompt's parts.
+
+    Args:
+        functions (`list[Function]`): Names and descriptions, without `getDetails`; paths and methods are empty.
+        components (`str`): The shared output schemas; empty where there are none.
+        instruction (`str`): What the user asks.
+    """
+
+    functions: list[Function]
+    components: str
+    instruction: str
+
+    @property
+    def api(self) -> Api:
+        """The functions as an API without a name, to render in another prompt."""
+        return Api("", "", functions=self.functions, components=self.components)
+
+
+def read_head(text: str) -> Head | None:
+    """Read a rendered prompt back.
+
+    Args:
+        text (`str`): The first segment of an example.
+
+    Returns:
+        [`Head`]: Its parts, or `None` where the text is not a prompt of this package or of upstream.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.formats import react_prompt
+    >>> api = Api("", "", functions=[Function("getTide", "", "", "Tide at a port.")])
+    >>> read_head(react_prompt().head(api, "High tide?")).functions[0].name
+    'getTide'
+    ```
+    """
+    names, asked = _NAMES.search(text), _INSTRUCTION.search(text)
+    start = text.find("\ngetDetails: ")
+    if not names or not asked or start < 0 or start > names.start():
+        return None
+    wanted = names.group(1).split(", ") if names.group(1) else []
+    block = text[start : text.rfind("\n\n", 0, names.start())]
+    marks = [start]
+    for name in wanted:
+        at = text.find(f"\n{name}: ", marks[-1] + 1, start + len(block))
+        if at < 0:
+            return None
+        marks.append(at)
+    functions = []
+    for name, at, end in zip(wanted, marks[1:], [*marks[2:], start + len(block)], strict=True):
+        functions.append(Function(name, "", "", text[at + len(name) + 3 : end]))
+    components = ""
+    if functions:
+        # Shared schemas follow the last function: a line of introduction, on its own or glued on, then `#Name: ...`.
+        last = functions[-1].description
+        schema = _SCHEMA.search(last)
+        if schema:
+            at = last.rfind("The detailed output format", 0, schema.start())
+            at = schema.start() if at < 0 else at
+            functions[-1] = Function(functions[-1].name, "", "", last[:at].rstrip("\n"))
+            components = last[at:]
+    return Head(functions, components, asked.group(1))

@@ -1,0 +1,56 @@
+"""What a recipe says beyond TRL's own `SFTConfig` and `ModelConfig`."""
+
+from dataclasses import dataclass, field
+
+from trl import ScriptArguments
+
+from .augment import Augmentation
+
+
+@dataclass
+class SftArguments(ScriptArguments):
+    """The data of a training run; fields of TRL's `ScriptArguments` keep their meaning.
+
+    Args:
+        dataset_name (`str`, *optional*, defaults to `"sample"`): `sample` (the embedded corpus), a folder written by
+            `dataset_scripts/`, or a Hub id.
+        dataset_config (`str`, *optional*, defaults to `"sft"`): `sft` (segments) or `chat` (messages and tools, which
+            TRL prepares itself: set `assistant_only_loss`).
+        eval_fraction (`float`, *optional*, defaults to `0.0`): Share of the APIs whose rows are held out for the
+            evaluation loss, where the dataset has no split `dataset_test_split`.
+        overlong (`str`, *optional*, defaults to `"cut"`): What happens to rows longer than `max_length`: `cut` whole
+            steps from the end, or `drop`.
+        parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` is read as the token.
+        augment_copies (`int`, *optional*, defaults to `0`): With a positive number, training sees so many augmented
+            copies of each row in place of the row ([`Augmentation`] says what differs; the next four are its fields).
+        augment_max_functions, augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
+        augment_mask_names (`float`, *optional*): See there.
+
+    Example:
+
+    ```python
+    >>> SftArguments().dataset_name
+    'sample'
+    ```
+    """
+
+    dataset_name: str | None = field(default="sample", metadata={"help": "`sample`, a folder, or a Hub id."})
+    dataset_config: str | None = field(default="sft", metadata={"help": "`sft` or `chat`."})
+    eval_fraction: float = field(default=0.0, metadata={"help": "Share of the APIs held out for evaluation."})
+    overlong: str = field(default="cut", metadata={"help": "`cut` or `drop`.", "choices": ["cut", "drop"]})
+    parse_special_tokens: bool = field(default=False, metadata={"help": "Read `</s>` in a text as the token."})
+    augment_copies: int = field(default=0, metadata={"help": "Augmented copies of each row, in its place."})
+    augment_max_functions: int = field(default=Augmentation.max_functions, metadata={"help": "Functions shown."})
+    augment_max_documentation: int = field(default=Augmentation.max_documentation, metadata={"help": "Characters."})
+    augment_max_observation: int = field(default=Augmentation.max_observation, metadata={"help": "Characters."})
+    augment_mask_names: float = field(default=Augmentation.mask_names, metadata={"help": "Probability of new names."})
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The fields `augment_*` together."""
+        return Augmentation(
+            max_functions=self.augment_max_functions,
+            max_documentation=self.augment_max_documentation,
+            mask_names=self.augment_mask_names,
+            max_observation=self.augment_max_observation,
+        )

@@ -1,0 +1,218 @@
+"""From a dataset's name to what `SFTTrainer` takes: rows, held-out rows, and the collator that goes with them."""
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, IterableDataset, get_dataset_config_names, load_dataset
+from datasets.exceptions import DatasetNotFoundError
+from datasets.fingerprint import Hasher
+from huggingface_hub.errors import HfHubHTTPError
+from transformers import PreTrainedTokenizerBase
+from trl import SFTConfig
+
+from ..data import ToolAlpaca
+from ..errors import ToolAlpacaError
+from ..schema import FEATURES, Segment
+from . import augment as augment_module
+from .arguments import SftArguments
+from .augment import Augmentation, augment
+from .collate import CompletionOnlyCollator
+from .lengths import tokenize_dataset
+from .tokenize import SegmentTokenizer
+
+
+def load_rows(arguments: SftArguments, split: str) -> Dataset | IterableDataset | None:
+    """Rows of one split of the dataset a recipe names.
+
+    Args:
+        arguments (`SftArguments`): Names dataset and config.
+        split (`str`): The split.
+
+    Returns:
+        `Dataset` or `IterableDataset`: The rows, or `None` where the dataset has no such split.
+
+    Raises:
+        ToolAlpacaError: There is no such dataset or config.
+
+    Example:
+
+    ```python
+    >>> load_rows(SftArguments(), "train").column_names  # doctest: +SKIP
+    ['id', 'api', 'segments']
+    ```
+    """
+    name, config = arguments.dataset_name, arguments.dataset_config
+    if name == "sample":
+        builder = ToolAlpaca(config_name=config, source="sample")
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split) if split in builder.info.splits else None
+    try:
+        if config not in get_dataset_config_names(name):
+            raise ToolAlpacaError(
+                f"the dataset {name} has no config {config!r}, only {', '.join(get_dataset_config_names(name))}; "
+                "build it with dataset_scripts/toolalpaca.py"
+            )
+        return load_dataset(name, config, split=split, streaming=arguments.dataset_streaming)
+    except (DatasetNotFoundError, FileNotFoundError, HfHubHTTPError, ConnectionError) as error:
+        raise ToolAlpacaError(
+            f"the dataset {name} is neither a folder nor to be had from the Hub ({str(error).splitlines()[0]}); build a "
+            "folder with `python dataset_scripts/toolalpaca.py --source sample --out build/sample`"
+        ) from None
+    except ValueError as error:  # datasets raises it for a split that is not there
+        if "Unknown split" in str(error) or "Bad split" in str(error):
+            return None
+        raise ToolAlpacaError(f"the dataset {name}, config {config}: {error}") from None
+
+
+def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Hold out the rows of some APIs, whole APIs at a time, so that nothing of their documentation is trained on.
+
+    Args:
+        rows (`Dataset`): Rows with `id` and `api`; a row without API counts as an API of its own.
+        fraction (`float`): Share of the APIs, at least one.
+        seed (`int`): Which ones.
+
+    Returns:
+        `tuple[Dataset, Dataset]`: Training rows and held-out rows.
+
+    Raises:
+        ToolAlpacaError: The fraction leaves no API to train on.
+
+    Example:
+
+    ```python
+    >>> rows = Dataset.from_dict({"id": ["a/0", "b/0"], "api": ["a", "b"]})
+    >>> [len(part) for part in hold_out(rows, 0.5, seed=0)]
+    [1, 1]
+    ```
+    """
+    owner = [api or row for api, row in zip(rows["api"], rows["id"], strict=True)]
+    apis = sorted(set(owner))
+    random.Random(seed).shuffle(apis)
+    held = set(apis[: max(1, round(fraction * len(apis)))])
+    if len(held) >= len(apis):
+        raise ToolAlpacaError(f"eval_fraction {fraction} of {len(apis)} APIs leaves none to train on; lower it")
+    return (
+        rows.select([i for i, api in enumerate(owner) if api not in held]),
+        rows.select([i for i, api in enumerate(owner) if api in held]),
+    )
+
+
+def _augment_batch(batch: dict[str, list[Any]], how: Augmentation, copies: int, seed: int) -> dict[str, list[Any]]:
+    out: dict[str, list[Any]] = {"id": [], "api": [], "segments": []}
+    for row_id, api, segments in zip(batch["id"], batch["api"], batch["segments"], strict=True):
+        pieces = [Segment(**segment) for segment in segments]
+        for copy in range(copies):
+            # The copy depends on the row's id alone, not on its place, so that any subset gives the same copies.
+            new = augment(pieces, how, random.Random(f"{seed}/{row_id}/{copy}"))
+            out["id"].append(f"{row_id}+{copy}")
+            out["api"].append(api)
+            out["segments"].append([asdict(segment) for segment in new or pieces])
+    return out
+
+
+def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int) -> Dataset:
+    """Augmented copies in place of rows; a row whose prompt can not be read back is repeated as it is.
+
+    Args:
+        rows (`Dataset`): Rows of an `sft` config.
+        how (`Augmentation`): What may change.
+        copies (`int`): Copies of each row.
+        seed (`int`): Seed of all chance.
+
+    Returns:
+        `Dataset`: `copies` times as many rows; ids end in `+0`, `+1`, ...
+
+    Example:
+
+    ```python
+    >>> augmented(rows, Augmentation(), copies=2, seed=0)["id"][:2]  # doctest: +SKIP
+    ['train/trailpost/0+0', 'train/trailpost/0+1']
+    ```
+    """
+    code = Path(augment_module.__file__).read_bytes()
+    return rows.map(
+        _augment_batch,
+        batched=True,
+        fn_kwargs={"how": how, "copies": copies, "seed": seed},
+        features=FEATURES["sft"],
+        new_fingerprint=Hasher.hash([rows._fingerprint, how, copies, seed, code]),
+        desc="Augmented copies",
+    )
+
+
+def prepare(
+    arguments: SftArguments, config: SFTConfig, tokenizer: PreTrainedTokenizerBase, log: Callable[[str], None] = print
+) -> tuple[Dataset | IterableDataset, Dataset | None, CompletionOnlyCollator | None]:
+    """Everything `SFTTrainer` needs to know about the data of a recipe.
+
+    Unpacked rows go through [`CompletionOnlyCollator`]; TRL refuses a collator when it packs, so packed rows have their
+    labels made ahead and are packed by TRL. `chat` rows are left to TRL altogether. `config` is completed accordingly.
+
+    Args:
+        arguments (`SftArguments`): The data.
+        config (`SFTConfig`): The training settings; `dataset_kwargs`, `remove_unused_columns` and `eval_strategy` are
+            set where the data asks for it.
+        tokenizer (`PreTrainedTokenizerBase`): With end-of-sequence and padding token.
+        log (`Callable`, *optional*, defaults to `print`): Gets one sentence about each set of rows.
+
+    Returns:
+        `tuple`: Training rows, evaluation rows or `None`, and the collator or `None` (TRL's own).
+
+    Raises:
+        ToolAlpacaError: The dataset is missing, is of another layout, or no row is left.
+
+    Example:
+
+    ```python
+    >>> train, held_out, collator = prepare(SftArguments(), SFTConfig("run"), tokenizer)  # doctest: +SKIP
+    ```
+    """
+    train = load_rows(arguments, arguments.dataset_train_split)
+    if train is None:
+        raise ToolAlpacaError(
+            f"the dataset {arguments.dataset_name}, config {arguments.dataset_config}, has no split "
+            f"{arguments.dataset_train_split!r}"
+        )
+    held_out = None
+    if config.eval_strategy != "no" or arguments.eval_fraction:
+        held_out = load_rows(arguments, arguments.dataset_test_split)
+        if held_out is None and isinstance(train, IterableDataset):
+            raise ToolAlpacaError("a streaming dataset can not be split; name its test split or set eval_strategy: no")
+        if held_out is None:
+            train, held_out = hold_out(train, arguments.eval_fraction or 0.1, config.seed)
+    if arguments.dataset_config == "chat":
+        keep = ["messages", "tools"]
+        return train.select_columns(keep), held_out.select_columns(keep) if held_out else None, None
+
+    settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
+    if isinstance(train, IterableDataset):
+        if config.packing or arguments.augment_copies:
+            raise ToolAlpacaError(
+                "a streaming dataset is neither packed nor augmented here; set dataset_streaming: false"
+            )
+        segment_tokenizer = SegmentTokenizer(tokenizer, *settings)
+        train = train.filter(segment_tokenizer.keeps)
+        held_out = held_out.filter(segment_tokenizer.keeps) if held_out is not None else None
+        _leave_preparation_to_us(config)
+        log("Training rows are streamed; rows over the limit are cut or dropped as they come.")
+        return train, held_out, CompletionOnlyCollator(segment_tokenizer, config.pad_to_multiple_of)
+    if arguments.augment_copies:
+        train = augmented(train, arguments.augmentation, arguments.augment_copies, config.seed)
+    train, report = tokenize_dataset(train, tokenizer, *settings, num_proc=config.dataset_num_proc)
+    log(f"Training rows: {report}")
+    if held_out is not None:
+        held_out, report = tokenize_dataset(held_out, tokenizer, *settings, num_proc=config.dataset_num_proc)
+        log(f"Held-out rows: {report}")
+    if config.packing:
+        return train, held_out, None
+    _leave_preparation_to_us(config)
+    return train, held_out, CompletionOnlyCollator(SegmentTokenizer(tokenizer, *settings), config.pad_to_multiple_of)
+
+
+def _leave_preparation_to_us(config: SFTConfig) -> None:
+    config.dataset_kwargs = {**(config.dataset_kwargs or {}), "skip_prepare_dataset": True}
+    config.remove_unused_columns = False

@@ -1,0 +1,131 @@
+"""Going on after a kill: the newest whole checkpoint of the same settings, and what a run leaves beside its weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ToolAlpacaError
+
+# Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
+_INDIFFERENT = {
+    "logging_dir",
+    "run_name",
+    "report_to",
+    "disable_tqdm",
+    "logging_steps",
+    "resume_from_checkpoint",
+    "push_to_hub",
+    "hub_token",
+    "hub_model_id",
+    "hub_private_repo",
+    "local_rank",
+    "accelerator_config",
+    "save_total_limit",
+    "save_steps",
+    "save_strategy",
+}
+CONFIG = "config.yaml"
+"""The resolved settings of a run, in its output folder."""
+
+
+def resolved(*arguments: Any) -> dict[str, Any]:
+    """The settings of a run as plain values, secrets left out.
+
+    Args:
+        *arguments: Dataclasses with `to_dict`, or any dataclass.
+
+    Returns:
+        `dict`: Field to value, ready for YAML. Tokens are never part of it.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.training.arguments import SftArguments
+    >>> resolved(SftArguments())["dataset_config"]
+    'sft'
+    ```
+    """
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        values |= argument.to_dict() if hasattr(argument, "to_dict") else dict(vars(argument))
+    values = {name: value for name, value in values.items() if "token" not in name or name.endswith("_tokens")}
+    return json.loads(json.dumps(values, default=str, sort_keys=True))
+
+
+def checkpoints(folder: str | Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first; one that was being written at a kill has no trainer state yet.
+
+    Example:
+
+    ```python
+    >>> checkpoints("no/such/folder")
+    []
+    ```
+    """
+    whole = []
+    for path in Path(folder).glob("checkpoint-*"):
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if state.get("global_step") == int(path.name.rpartition("-")[2]):
+            whole.append(path)
+    return sorted(whole, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path | None, str]:
+    """Decide where a run starts, and write its settings.
+
+    Checkpoints of other settings are moved to `superseded/`, never mixed with the new run's and never deleted.
+
+    Args:
+        folder (`str` or `Path`): The run's output folder.
+        settings (`dict`): From [`resolved`].
+
+    Returns:
+        `tuple[Path | None, str]`: The checkpoint to resume from, and one sentence for the user.
+
+    Raises:
+        ToolAlpacaError: The folder can not be written.
+
+    Example:
+
+    ```python
+    >>> import tempfile
+    >>> start_or_resume(tempfile.mkdtemp(), {"seed": 1})
+    (None, 'Starting from the beginning.')
+    ```
+    """
+    folder = Path(folder)
+    path = folder / CONFIG
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+        found = checkpoints(folder)
+        before = before if isinstance(before, dict) else {}
+        changed = sorted(
+            name for name in (settings.keys() | before.keys()) - _INDIFFERENT if settings.get(name) != before.get(name)
+        )
+        sentence = "Starting from the beginning."
+        resume = None
+        if found and not changed:
+            resume = found[-1]
+            sentence = f"Resuming from {resume}."
+        elif found:
+            aside = folder / "superseded"
+            aside.mkdir(exist_ok=True)
+            for checkpoint in found:
+                target, n = aside / checkpoint.name, 1
+                while target.exists():
+                    n += 1
+                    target = aside / f"{checkpoint.name}-{n}"
+                checkpoint.rename(target)
+            sentence = (
+                f"Settings differ ({', '.join(changed[:5])}); earlier checkpoints moved to {aside}, starting anew."
+            )
+        path.write_text(yaml.safe_dump(settings, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    except (OSError, yaml.YAMLError) as error:
+        raise ToolAlpacaError(f"{folder} can not be used for this run: {error}; pass another --output_dir") from None
+    return resume, sentence
