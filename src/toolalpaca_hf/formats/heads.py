@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..schema import Api, Function
 
 _NAMES = re.compile(r"\[getDetails(?:, ([^\]\n]*))?\]")
-_INSTRUCTION = re.compile(r"\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
+# A blank line stands before the question alone: the form's own `USER:` lines follow directly on others.
+_INSTRUCTION = re.compile(r"\n\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
 _SCHEMA = re.compile(r"^#([\w.$-]+): ", re.MULTILINE)
 
 
@@ -52,9 +53,10 @@ def read_head(text: str) -> Head | None:
     'getTide'
     ```
     """
-    names, asked = _NAMES.search(text), _INSTRUCTION.search(text)
     start = text.find("\ngetDetails: ")
-    if not names or not asked or start < 0 or start > names.start():
+    names = _NAMES.search(text, max(start, 0))
+    asked = _INSTRUCTION.search(text, names.end()) if names else None
+    if start < 0 or not names or not asked:
         return None
     wanted = names.group(1).split(", ") if names.group(1) else []
     block = text[start : text.rfind("\n\n", 0, names.start())]
@@ -75,6 +77,6 @@ def read_head(text: str) -> Head | None:
         if schema:
             at = last.rfind("The detailed output format", 0, schema.start())
             at = schema.start() if at < 0 else at
-            functions[-1] = Function(functions[-1].name, "", "", last[:at].rstrip("\n"))
+            functions[-1] = Function(functions[-1].name, "", "", last[:at].removesuffix("\n"))
             components = last[at:]
     return Head(functions, components, asked.group(1))
