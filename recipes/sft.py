@@ -25,11 +25,11 @@ wins. A run that was killed goes on from its newest whole checkpoint when the sa
 import sys
 
 from accelerate.utils import broadcast_object_list
-from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config, get_quantization_config
+from trl import ModelConfig, SFTConfig, get_peft_config, get_quantization_config
 
 from toolalpaca_hf.checkpoints import resolve_model
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.training.arguments import SftArguments
+from toolalpaca_hf.training.arguments import SftArguments, parse_arguments
 from toolalpaca_hf.training.examples import prepare
 from toolalpaca_hf.training.finish import load_tokenizer, model_init_kwargs, write_results
 from toolalpaca_hf.training.resume import resolved, start_or_resume
@@ -40,12 +40,12 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
     """Parse, load, train, save, push: in that order."""
     # Load the model's tokenizer and the rows; the first process writes the caches that the others read
     settings = resolved(script_args, training_args, model_args)
+    training_args.model_init_kwargs = model_init_kwargs(model_args, training_args)
     with training_args.main_process_first(local=False, desc="model and data"):
         model = resolve_model(model_args.model_name_or_path)
         tokenizer = load_tokenizer(model, model_args, training_args)
         log = print if training_args.process_index == 0 else lambda _: None
         train, held_out, collator = prepare(script_args, training_args, tokenizer, log)
-    training_args.model_init_kwargs = model_init_kwargs(model_args, training_args)
 
     # Find out where to start; the first process decides for all
     start = [start_or_resume(training_args.output_dir, settings)] if training_args.process_index == 0 else [None]
@@ -59,7 +59,7 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
         model=model,
         args=training_args,
         train_dataset=train,
-        eval_dataset=held_out if training_args.eval_strategy != "no" else None,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         data_collator=collator,
         quantization_config=get_quantization_config(model_args),
@@ -79,9 +79,14 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
     trainer.end()
 
 
-if __name__ == "__main__":
-    parser = TrlParser((SftArguments, SFTConfig, ModelConfig))
+def run() -> None:
+    """The command: what the user can mend is one sentence, and the exit status is 2."""
     try:
-        main(*parser.parse_args_and_config())
-    except (ToolAlpacaError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+        main(*parse_arguments(sys.argv[1:]))
+    except (ToolAlpacaError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

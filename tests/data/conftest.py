@@ -17,12 +17,3 @@ def write(tmp_path: Path) -> Callable[[str, Any], Path]:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The published files."""
-    folder = Path(__file__).parents[3] / "shared" / "data" / "toolalpaca"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: the published files are not at hand")
-    return folder

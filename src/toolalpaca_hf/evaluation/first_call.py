@@ -8,10 +8,20 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from ..formats import GET_DETAILS, parse_arguments, parse_turn
 from ..schema import REDACTED, Api, Call, Instruction
+
+# As JSON writes numbers, with a sign or a bare point besides; `float` would also take `nan`, `infinity` and `1_000`.
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
+
+
+def _scalar(value: float | str) -> Decimal | str:
+    """A number, exactly (ids of 17 digits can differ in the last one alone), or text without its case."""
+    words = str(value).strip()
+    return Decimal(words) if _NUMBER.fullmatch(words) else words.casefold()
 
 
 def _equal(golden: Any, made: Any) -> bool:
@@ -24,10 +34,7 @@ def _equal(golden: Any, made: Any) -> bool:
     if isinstance(golden, bool) or isinstance(made, bool):
         return str(golden).lower() == str(made).strip().lower()
     if isinstance(golden, int | float | str) and isinstance(made, int | float | str):
-        try:
-            return float(golden) == float(made)
-        except (ValueError, OverflowError):
-            return str(golden).strip().casefold() == str(made).strip().casefold()
+        return _scalar(golden) == _scalar(made)
     return golden == made
 
 
@@ -71,11 +78,17 @@ def golden_arguments(text: str) -> dict[str, Any] | None:
     for candidate in (text, opened):
         arguments = parse_arguments(candidate)
         if arguments is not None:
-            return {
-                k: REDACTED if isinstance(v, str) and re.fullmatch(r"\$?\{.*\}", v) else v
-                for k, v in arguments.items()
-            }
+            return _opened(arguments)
     return None
+
+
+def _opened(value: Any) -> Any:
+    """The value with everything in it that is wholly a placeholder, `${start date}` or `{start date}`, as `***`."""
+    if isinstance(value, dict):
+        return {key: _opened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_opened(item) for item in value]
+    return REDACTED if isinstance(value, str) and re.fullmatch(r"\$?\{[^{}\":]*\}", value) else value
 
 
 def same_function(golden: str, made: str) -> bool:

@@ -1,5 +1,7 @@
 """Prompts and layouts: a trajectory to segments or to chat messages, a model's text to an action."""
 
+from .chat import to_messages, tools_of
+from .heads import Head, read_head
 from .parse import Turn, parse_arguments, parse_turn
 from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, Prompt, ReactPrompt, react_prompt, trajectory_segments
 from .steps import relabel, split_log, step_log
@@ -8,6 +10,7 @@ from .upstream import UpstreamPrompt, upstream_prompt
 __all__ = [
     "DEFAULT_FINAL_THOUGHT",
     "GET_DETAILS",
+    "Head",
     "Prompt",
     "ReactPrompt",
     "Turn",
@@ -15,9 +18,12 @@ __all__ = [
     "parse_arguments",
     "parse_turn",
     "react_prompt",
+    "read_head",
     "relabel",
     "split_log",
     "step_log",
+    "to_messages",
+    "tools_of",
     "trajectory_segments",
     "upstream_prompt",
 ]

@@ -16,7 +16,7 @@ class Turn:
     """What a model wrote in one turn.
 
     Args:
-        thought (`str`): The text before the first label.
+        thought (`str`): The text before the first label; where there is none, that of a leading `Thought:`.
         action (`str`, *optional*): Name of the function; `None` where the turn has no action.
         action_input (`str`, *optional*): Its input as written; `None` where the turn has none.
         arguments (`dict`, *optional*): The input parsed; `None` where it is not a JSON object. An empty input is `{}`.
@@ -80,13 +80,17 @@ def parse_turn(text: str) -> Turn:
     parts: dict[str, str] = {}
     for label, following in zip(labels, [*labels[1:], None], strict=True):
         name = label.group(1).lower()
-        if name in ("observation", "thought") and parts:
+        if name == "observation" or (name == "thought" and parts):
             break
         if name in ("response", "final answer"):
             if "action" not in parts:  # a response is free text: labels inside it belong to it
                 return Turn(thought, response=text[label.end() :].strip())
             break
-        parts.setdefault(name, text[label.end() : following.start() if following else len(text)].strip())
+        content = text[label.end() : following.start() if following else len(text)].strip()
+        if name == "thought":  # a model may repeat the label that the prompt ends in
+            thought = thought or content
+        else:
+            parts.setdefault(name, content)
     if "action" not in parts:
         return Turn(thought)
     action_input = parts.get("action input")

@@ -23,7 +23,9 @@ def _parse(path: Path) -> ast.Module:
         raise ToolAlpacaError(
             f"{path} does not exist; --prompt-dir must name a folder that holds upstream's agent/ files"
         ) from None
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+    except OSError as error:
+        raise ToolAlpacaError(f"{path} can not be read ({error.strerror}); pass a folder with readable files") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ToolAlpacaError(f"{path} is not a Python file ({error}); fetch upstream's file again") from None
 
 
@@ -38,7 +40,9 @@ def _prompts(path: Path) -> dict[str, dict[str, str]]:
             return bound.get(node.id)
         if isinstance(node, ast.Dict):
             return {
-                k.value: value(v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)
+                key.value: value(item)
+                for key, item in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
             }
         return None
 
@@ -124,7 +128,8 @@ class UpstreamPrompt:
         # Upstream formats the instructions first and the joined template again, so their braces are undone twice.
         form = _fill(_fill(self._format, "format_instructions", tool_names=names), "format_instructions")
         suffix = _fill(self._suffix, "suffix", input=instruction, agent_scratchpad="")
-        return "\n\n".join([_fill(self._prefix, "prefix"), "\n".join(tools), form, suffix]) + " "
+        head = "\n\n".join([_fill(self._prefix, "prefix"), "\n".join(tools), form, suffix])
+        return head.rstrip(" ") + " "  # one, whether or not the suffix has it already
 
     def action(self, step: Step) -> str:
         """Thought, action and action input under the published labels, then the label of the observation."""

@@ -1,9 +1,14 @@
 """What a recipe says beyond TRL's own `SFTConfig` and `ModelConfig`."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from trl import ScriptArguments
+import yaml
+from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
+from ..errors import ToolAlpacaError
 from .augment import Augmentation
 
 
@@ -54,3 +59,52 @@ class SftArguments(ScriptArguments):
             mask_names=self.augment_mask_names,
             max_observation=self.augment_max_observation,
         )
+
+
+class _Parser(TrlParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence in place of argparse's usage, which is hundreds of lines here."""
+        raise ToolAlpacaError(f"{message}; --help lists the arguments")
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, ModelConfig]:
+    """Read the command line and the YAML file it names; the command line wins.
+
+    A `hub_token` is moved to the environment, where the Hub's client looks for it: the trainer writes its arguments
+    beside the weights, and a token has no place there.
+
+    Args:
+        argv (`Sequence[str]`): The arguments, `--config FILE` among them.
+
+    Returns:
+        `tuple[SftArguments, SFTConfig, ModelConfig]`: Data, training and model.
+
+    Raises:
+        ToolAlpacaError: The file is missing or not a mapping, or a field or value is not known.
+
+    Example:
+
+    ```python
+    >>> parse_arguments(["--dataset_name", "build/mine", "--bf16", "false"])[0].dataset_name
+    'build/mine'
+    ```
+    """
+    argv = list(argv)
+    at = argv.index("--config") + 1 if "--config" in argv else 0
+    if at == len(argv):
+        raise ToolAlpacaError("--config names no file; pass one of recipes/*/*.yaml")
+    file = argv[at] if at else None
+    try:
+        script_args, training_args, model_args = _Parser((SftArguments, SFTConfig, ModelConfig)).parse_args_and_config(
+            argv
+        )
+    except OSError as error:
+        raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass one of recipes/*/*.yaml") from None
+    except yaml.YAMLError as error:
+        raise ToolAlpacaError(f"{file} is not YAML ({' '.join(str(error).split())}); mend it") from None
+    except (ValueError, TypeError) as error:
+        where = f"{file} and the command line" if file else "the command line"
+        raise ToolAlpacaError(f"{where}: {' '.join(str(error).split())}") from None
+    if training_args.hub_token:
+        os.environ["HF_TOKEN"], training_args.hub_token = training_args.hub_token, None
+    return script_args, training_args, model_args

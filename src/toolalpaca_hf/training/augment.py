@@ -11,8 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..formats import GET_DETAILS, Prompt, react_prompt, relabel
-from ..formats.heads import read_head
+from ..formats import GET_DETAILS, Prompt, react_prompt, read_head, relabel
 from ..schema import Api, Function, Segment
 
 # Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.

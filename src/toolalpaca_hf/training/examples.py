@@ -15,7 +15,7 @@ from trl import SFTConfig
 
 from ..data import ToolAlpaca
 from ..errors import ToolAlpacaError
-from ..schema import FEATURES, Segment
+from ..schema import FEATURES, SPLITS, Segment
 from . import augment as augment_module
 from .arguments import SftArguments
 from .augment import Augmentation, augment
@@ -46,13 +46,16 @@ def load_rows(arguments: SftArguments, split: str) -> Dataset | IterableDataset 
     """
     name, config = arguments.dataset_name, arguments.dataset_config
     if name == "sample":
+        if config not in SPLITS:
+            raise ToolAlpacaError(f"the embedded corpus has no config {config!r}, only {', '.join(SPLITS)}")
         builder = ToolAlpaca(config_name=config, source="sample")
         builder.download_and_prepare()
         return builder.as_dataset(split=split) if split in builder.info.splits else None
     try:
-        if config not in get_dataset_config_names(name):
+        configs = get_dataset_config_names(name)
+        if config not in configs:
             raise ToolAlpacaError(
-                f"the dataset {name} has no config {config!r}, only {', '.join(get_dataset_config_names(name))}; "
+                f"the dataset {name} has no config {config!r}, only {', '.join(configs)}; "
                 "build it with dataset_scripts/toolalpaca.py"
             )
         return load_dataset(name, config, split=split, streaming=arguments.dataset_streaming)
@@ -177,6 +180,14 @@ def prepare(
             f"the dataset {arguments.dataset_name}, config {arguments.dataset_config}, has no split "
             f"{arguments.dataset_train_split!r}"
         )
+    wanted = ["messages", "tools"] if arguments.dataset_config == "chat" else ["id", "api", "segments"]
+    missing = [column for column in wanted if column not in (train.column_names or wanted)]
+    if missing:
+        raise ToolAlpacaError(
+            f"the dataset {arguments.dataset_name}, config {arguments.dataset_config}, has no column "
+            f"{' and no column '.join(missing)}; train on the config sft or chat of a dataset that "
+            "dataset_scripts/toolalpaca.py wrote"
+        )
     held_out = None
     if config.eval_strategy != "no" or arguments.eval_fraction:
         held_out = load_rows(arguments, arguments.dataset_test_split)
@@ -185,8 +196,7 @@ def prepare(
         if held_out is None:
             train, held_out = hold_out(train, arguments.eval_fraction or 0.1, config.seed)
     if arguments.dataset_config == "chat":
-        keep = ["messages", "tools"]
-        return train.select_columns(keep), held_out.select_columns(keep) if held_out else None, None
+        return train.select_columns(wanted), held_out.select_columns(wanted) if held_out else None, None
 
     settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
     if isinstance(train, IterableDataset):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -96,7 +97,8 @@ def write_results(trainer: SFTTrainer, settings: dict[str, Any], held_out: Datas
         held_out (`Dataset`, *optional*): Rows for a last evaluation loss.
 
     Returns:
-        `dict`: `train_loss`, `steps`, `epochs`, and where there is a held-out set `eval_loss` and `eval_perplexity`.
+        `dict`: `steps`, `epochs`, `first_loss`, `final_loss`, `mean_loss`, `num_tokens`, and where there is a held-out
+        set `eval_loss` and `eval_perplexity`.
 
     Example:
 
@@ -106,19 +108,21 @@ def write_results(trainer: SFTTrainer, settings: dict[str, Any], held_out: Datas
     ```
     """
     history = trainer.state.log_history
+    # A run of fewer steps than `logging_steps` has logged its mean alone.
     losses = [entry["loss"] for entry in history if "loss" in entry]
+    losses = losses or [entry["train_loss"] for entry in history if "train_loss" in entry]
+    counts = [0, *(int(entry["num_tokens"]) for entry in history if "num_tokens" in entry)]
     metrics: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
         "mean_loss": sum(losses) / len(losses) if losses else None,
-        "num_tokens": next((entry["num_tokens"] for entry in reversed(history) if "num_tokens" in entry), None),
+        # TRL counts from zero again when a run is resumed.
+        "num_tokens": sum(after - before if after >= before else after for before, after in pairwise(counts)),
     }
     if held_out is not None:
         # Every process takes part in the evaluation; the first one writes.
-        if trainer.eval_dataset is None:
-            trainer.eval_dataset = held_out
         metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
         metrics["eval_perplexity"] = math.exp(metrics["eval_loss"])
     if not trainer.is_world_process_zero():

@@ -26,6 +26,7 @@ _INDIFFERENT = {
     "save_steps",
     "save_strategy",
 }
+_SPECIAL_TOKENS = ("eos_token", "pad_token")
 CONFIG = "config.yaml"
 """The resolved settings of a run, in its output folder."""
 
@@ -50,7 +51,9 @@ def resolved(*arguments: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for argument in arguments:
         values |= argument.to_dict() if hasattr(argument, "to_dict") else dict(vars(argument))
-    values = {name: value for name, value in values.items() if "token" not in name or name.endswith("_tokens")}
+        # `to_dict` masks whatever ends in `_token`, names of special tokens too.
+        values |= {name: vars(argument)[name] for name in _SPECIAL_TOKENS if name in vars(argument)}
+    values = {name: value for name, value in values.items() if not name.endswith("_token") or name in _SPECIAL_TOKENS}
     return json.loads(json.dumps(values, default=str, sort_keys=True))
 
 
@@ -125,7 +128,10 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path 
             sentence = (
                 f"Settings differ ({', '.join(changed[:5])}); earlier checkpoints moved to {aside}, starting anew."
             )
-        path.write_text(yaml.safe_dump(settings, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        # Half a file would look like other settings to the next run.
+        part = path.with_name(f"{CONFIG}.part")
+        part.write_text(yaml.safe_dump(settings, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        part.replace(path)
     except (OSError, yaml.YAMLError) as error:
         raise ToolAlpacaError(f"{folder} can not be used for this run: {error}; pass another --output_dir") from None
     return resume, sentence

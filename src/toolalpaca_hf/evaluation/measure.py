@@ -1,0 +1,135 @@
+"""First calls and perplexity of one model over some APIs, with the baselines and a record of every instruction."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import ToolAlpacaError
+from ..formats import Prompt, react_prompt, trajectory_segments
+from ..schema import Api, Instruction, Trajectory
+from .first_call import as_record, baselines, score_first_call, scored_instructions, summarize
+from .first_turn import first_turns
+from .perplexity import perplexity
+
+
+def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A checkpoint for measuring, in bfloat16; an adapter's folder loads with its base model.
+
+    Args:
+        path (`str`): A folder or a Hub id; see [`checkpoints.resolve_model`].
+        device (`str`, *optional*): Defaults to a GPU where there is one.
+
+    Raises:
+        ToolAlpacaError: There is no model at `path`.
+
+    Example:
+
+    ```python
+    >>> model, tokenizer = load_model("outputs/quickstart")  # doctest: +SKIP
+    ```
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(
+            f"no model at {path} ({str(error).splitlines()[0]}); pass a folder that training wrote, a Hub id or smollm2"
+        ) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    apis: Sequence[Api],
+    instructions: Sequence[Instruction],
+    references: Sequence[Trajectory] = (),
+    prompt: Prompt | None = None,
+    progress: bool = True,
+) -> tuple[dict[str, float], list[str]]:
+    """Measure a model on instructions it has not seen.
+
+    Args:
+        model, tokenizer: From [`load_model`].
+        apis (`Sequence[Api]`): The APIs of the instructions.
+        instructions (`Sequence[Instruction]`): Those without a golden call are left out.
+        references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
+        prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): The layout the model was trained with.
+        progress (`bool`, *optional*, defaults to `True`): Whether to show a progress bar.
+
+    Returns:
+        `tuple[dict, list[str]]`: `n`, `well_formed`, `known_function`, `first_function`, `arguments`, the baselines
+        `chance` and `word_overlap`, and `perplexity` where there are references; and one JSON line an instruction.
+
+    Example:
+
+    ```python
+    >>> metrics, records = measure(model, tokenizer, apis, instructions)  # doctest: +SKIP
+    ```
+    """
+    prompt = prompt or react_prompt()
+    by_id = {api.id: api for api in apis}
+    asked = scored_instructions(instructions)
+    if not asked:
+        raise ToolAlpacaError("no instruction has a golden call to compare with; name an evaluation file")
+    heads = [prompt.head(by_id[one.api], one.instruction) for one in asked]
+    texts = first_turns(model, tokenizer, heads, prompt.stop, progress=progress)
+    scores = [
+        score_first_call(by_id[one.api], one.golden_calls[0], text) for one, text in zip(asked, texts, strict=True)
+    ]
+    metrics = {"n": len(asked), **summarize(scores), **baselines(by_id, asked)}
+    if references:
+        examples = [trajectory_segments(by_id[one.api], one, prompt) for one in references]
+        metrics["perplexity"] = perplexity(model, tokenizer, examples)
+    return metrics, [as_record(*row) for row in zip(asked, texts, scores, strict=True)]
+
+
+def write_records(records: Sequence[str], path: Path) -> None:
+    """Write one JSON line an instruction, for reading.
+
+    Example:
+
+    ```python
+    >>> write_records(['{"id": "a"}'], Path("records.jsonl"))  # doctest: +SKIP
+    ```
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+
+
+def as_table(columns: dict[str, dict[str, Any]]) -> str:
+    """Metrics side by side: one line a metric, one column a run, shares as percentages.
+
+    Args:
+        columns (`dict[str, dict]`): Metrics by heading.
+
+    Example:
+
+    ```python
+    >>> print(as_table({"before": {"arguments": 0.0}, "after": {"arguments": 0.5}}))
+                                before     after
+    arguments match                   0.0%     50.0%
+    ```
+    """
+    names = {
+        "well_formed": "well-formed action",
+        "known_function": "function exists",
+        "first_function": "first function right",
+        "arguments": "arguments match",
+        "perplexity": "perplexity (trained tokens)",
+    }
+    lines = ["".join([" " * 28, *(f"{heading:>10}" for heading in columns)])]
+    for name, words in names.items():
+        if any(name in column for column in columns.values()):
+            cells = []
+            for column in columns.values():
+                value = column.get(name)
+                text = "" if value is None else f"{value:.2f}" if name == "perplexity" else f"{value:.1%}"
+                cells.append(f"{text:>10}")
+            lines.append("".join([f"{words:<28}", *cells]))
+    return "\n".join(lines)

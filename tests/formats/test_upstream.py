@@ -1,0 +1,167 @@
+"""The published prompt is read from upstream's files; here they are stand-ins of the same structure."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.formats import trajectory_segments, upstream_prompt
+from toolalpaca_hf.schema import Api, Function, Segment, Step, Trajectory
+
+HARBOUR = Api(
+    "train/harbour",
+    "Harbour",
+    functions=[
+        Function("findBerth", "/berths", "get", 'Free berths.\nParameters: {"length": "number."}'),
+        Function("tide", "/tide", "get", "When the sea comes."),
+    ],
+    components="The shared ones:\n#Berth: Object{id}",
+)
+
+HEAD = (
+    "You mind the harbour.\n"
+    "These tools are at hand:\n"
+    "\n"
+    "getDetails: Ask what is not known.\n"
+    'Parameters: {"Question": "What to ask."}\n'
+    "findBerth: Free berths.\n"
+    'Parameters: {"length": "number."}\n'
+    "tide: When the sea comes.The shared ones:\n"
+    "#Berth: Object{id}\n"
+    "\n"
+    'First you think, then you name one of [getDetails, findBerth, tide] and give it "JSON".\n'
+    "\n"
+    "Go!\n"
+    "\n"
+    "USER: Is {berth} 4 free?\n"
+    "ASSISTANT Thought: "
+)
+
+
+@pytest.mark.parametrize("end", ["", " "])
+def test_a_prompt_byte_by_byte(write_upstream: Callable[..., Path], end: str) -> None:
+    folder = write_upstream(
+        form='First you think, then you name one of [{tool_names}] and give it "JSON".',
+        suffix=f"Go!\n\nUSER: {{input}}\nASSISTANT Thought:{end}{{agent_scratchpad}}",
+    )
+    assert upstream_prompt(folder).head(HARBOUR, "Is {berth} 4 free?") == HEAD
+
+
+def test_doubled_braces_are_undone_as_often_as_upstream_formats_a_text(write_upstream: Callable[..., Path]) -> None:
+    # The form is formatted with the tools' names and once more as a part of the whole; prefix and suffix once.
+    folder = write_upstream(prefix="{{once}}", form="{{{{twice}}}} [{tool_names}]", suffix="{{once}} {input}")
+    head = upstream_prompt(folder).head(Api("", ""), "{{left alone}}")
+    assert head.startswith("{once}\n\n") and head.endswith("\n\n{twice} [getDetails]\n\n{once} {{left alone}} ")
+
+
+def test_the_binding_before_use_counts(write_upstream: Callable[..., Path]) -> None:
+    folder = write_upstream(form="Said in between, with {tool_names}.")
+    assert "Said in between" in upstream_prompt(folder).head(HARBOUR, "")
+    train = upstream_prompt(folder, "train_v1").head(HARBOUR, "")
+    assert "Said before" in train and train.startswith("Another prompt.\n\n")
+
+
+def test_the_files_may_be_in_the_subfolder_agent(write_upstream: Callable[..., Path]) -> None:
+    agent = write_upstream(folder="ToolAlpaca/agent")
+    assert upstream_prompt(agent.parent).folder == upstream_prompt(agent).folder == agent
+
+
+def test_nothing_is_executed(write_upstream: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_upstream(form="[{tool_names}]")
+    upstream_prompt(folder).head(HARBOUR, "Is it?")
+    assert not (tmp_path / "executed").exists()
+    # The trap is one: whoever did run the file would leave the trace.
+    subprocess.run([sys.executable, folder / "tools.py"], check=True)
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_trajectory_as_upstream_renders_it(write_upstream: Callable[..., Path]) -> None:
+    prompt = upstream_prompt(write_upstream(form="[{tool_names}]"))
+    steps = [
+        Step("I look.", "tide", "{}", "At noon"),
+        Step("", "tide", "", "", log="Again.\nAction: tide\nAction Input: {}"),
+    ]
+    trajectory = Trajectory("train/harbour/0", "train/harbour", "When?", "", steps, "I know.", "At noon.")
+    assert trajectory_segments(HARBOUR, trajectory, prompt)[1:] == [
+        Segment("I look.\nASSISTANT Action: tide\nASSISTANT Action Input: {}\nASSISTANT Observation: ", True),
+        Segment("At noon\nASSISTANT Thought: ", False),
+        Segment("Again.\nASSISTANT Action: tide\nASSISTANT Action Input: {}\nASSISTANT Observation: ", True),
+        Segment("\nASSISTANT Thought: ", False),
+        Segment("I know.\nASSISTANT Response: At noon.", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("agent_prompts.py", None, "agent_prompts.py does not exist; --prompt-dir must name a folder"),
+        ("tools.py", None, "tools.py does not exist"),
+        ("agent_prompts.py", "prefix = (", "agent_prompts.py is not a Python file"),
+        ("agent_prompts.py", "-" * 100_000 + "1", "agent_prompts.py is not a Python file"),
+        ("tools.py", "class GetDetailsTool\n", "tools.py is not a Python file"),
+        ("tools.py", b"\xff\xfe", "tools.py is not a Python file"),
+        ("tools.py", b"\x00", "tools.py is not a Python file"),
+        ("agent_prompts.py", "prefix = 'x'\n", "assigns no dict `prompt_proj`"),
+        ("agent_prompts.py", "prompt_proj = make()\n", "assigns no dict `prompt_proj`"),
+        ("agent_prompts.py", "prompt_proj = {'test_v2': {}, 1: {}}\n", r"has no complete prompt 'test_v1'; it has \["),
+        ("agent_prompts.py", "prompt_proj = {'test_v1': {'prefix': 'x'}}\n", "has no complete prompt 'test_v1'"),
+        (
+            "agent_prompts.py",
+            "p = 'x' + 'y'\nprompt_proj = {'test_v1': {'prefix': p, 'suffix': 'x', 'format_instructions': 'x'}}\n",
+            "has no complete prompt 'test_v1'",
+        ),
+        ("tools.py", "class OtherTool:\n    description = 'x'\n", "has no class GetDetailsTool with a description"),
+        ("tools.py", "class GetDetailsTool:\n    description = x\n", "has no class GetDetailsTool with a description"),
+    ],
+)
+def test_files_that_are_not_upstreams(
+    write_upstream: Callable[..., Path], file: str, text: str | bytes | None, message: str
+) -> None:
+    path = write_upstream() / file
+    if text is None:
+        path.unlink()
+    else:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ToolAlpacaError, match=message):
+        upstream_prompt(path.parent)
+
+
+def test_a_folder_in_a_files_place(write_upstream: Callable[..., Path]) -> None:
+    path = write_upstream() / "tools.py"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ToolAlpacaError, match="tools.py can not be read"):
+        upstream_prompt(path.parent)
+
+
+def test_an_unknown_prompt_is_named_with_those_there_are(write_upstream: Callable[..., Path]) -> None:
+    with pytest.raises(ToolAlpacaError, match=r"no complete prompt 'v9'; it has \['test_v1', 'train_v1'\]"):
+        upstream_prompt(write_upstream(), "v9")
+
+
+@pytest.mark.parametrize(
+    ("part", "template"),
+    [
+        ("suffix", "{input} {secrets}"),
+        ("suffix", "{input.__class__}"),
+        ("suffix", "{input[0]}"),
+        ("suffix", "{input!r}"),
+        ("suffix", "{input:>10}"),
+        ("suffix", "{input} {}"),
+        ("suffix", "{input"),
+        ("prefix", "{input}"),
+        ("form", "{tool_names.__class__.__mro__}"),
+        ("form", "{{{{{{not JSON}}"),
+        ("details", "{description}"),
+        ("details", "one brace } too many"),
+    ],
+)
+def test_a_template_with_anything_but_the_known_fields(
+    write_upstream: Callable[..., Path], part: str, template: str
+) -> None:
+    folder = write_upstream(**{part: template})
+    with pytest.raises(ToolAlpacaError):
+        upstream_prompt(folder).head(HARBOUR, "Is it?")

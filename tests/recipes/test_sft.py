@@ -1,0 +1,195 @@
+"""The recipe end to end with a tiny model: what a run leaves, and each way of training."""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from peft import AutoPeftModelForCausalLM
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from toolalpaca_hf.training.arguments import parse_arguments
+from toolalpaca_hf.training.resume import resolved
+
+SECRET = "hf_aSecretThatNoFileMayHold"
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def logged(folder: Path, name: str = "loss") -> list[float]:
+    history = json.loads((folder / "log_history.json").read_text(encoding="utf-8"))
+    return [entry[name] for entry in history if name in entry]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_accelerate_launch_leaves_a_complete_checkpoint(
+    launch: Callable[..., Any], arguments: list[str], llama: Path, tmp_path: Path
+) -> None:
+    """The command of the README; it is also given a token in both places a user has for it."""
+    done = launch([*arguments, "--hub_token", SECRET, "--learning_rate", "1e-3"], HF_TOKEN=SECRET + "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "144 rows: 144 kept" in done.stdout
+    folder = tmp_path / "run"
+
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    # The command line wins over the YAML, the YAML over the defaults.
+    assert (config["learning_rate"], config["max_steps"], config["gradient_accumulation_steps"]) == (1e-3, 2, 4)
+    assert config["augment_max_functions"] == 5
+    metrics, losses = metrics_of(folder), logged(folder)
+    assert metrics["steps"] == len(losses) == 2
+    assert (metrics["first_loss"], metrics["final_loss"]) == (losses[0], losses[-1])
+    # A random model knows nothing: uniform over its vocabulary.
+    assert losses[0] == pytest.approx(math.log(1500), abs=0.5)
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.base_model == str(llama)
+    assert {"tool-use", "sft"} <= set(card.data.tags)
+    assert f"| final_loss | {metrics['final_loss']} |" in card.content
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids = AutoTokenizer.from_pretrained(folder)("Thought:", return_tensors="pt")
+    assert model.generate(**ids, max_new_tokens=2, do_sample=False).shape[1] == ids["input_ids"].shape[1] + 2
+    before = weights(llama)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in weights(folder).items())
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_the_written_config_is_itself_a_recipe(train: Callable[..., None], arguments: list[str], tmp_path: Path) -> None:
+    train(arguments, max_steps=1, eos_token="<|endoftext|>")
+    written = tmp_path / "run" / "config.yaml"
+    values = yaml.safe_load(written.read_text(encoding="utf-8"))
+    assert values["eos_token"] == "<|endoftext|>"
+    again = resolved(*parse_arguments(["--config", str(written)]))
+    assert again == values
+
+
+def test_packing(train: Callable[..., None], arguments: list[str], tmp_path: Path) -> None:
+    train(arguments, packing="true", per_device_train_batch_size=2, eval_fraction=0.2)
+    metrics = metrics_of(tmp_path / "run")
+    # Two packs of at most 1024 tokens in each of 4 micro-batches of 2 steps, well filled.
+    assert 0.8 < metrics["num_tokens"] / (2 * 4 * 2 * 1024) <= 1
+    assert metrics["eval_loss"] == pytest.approx(math.log(1500), abs=0.5)
+
+
+def test_chat_trains_the_assistants_turns_alone(
+    train: Callable[..., None], arguments: list[str], qwen3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    from toolalpaca_hf.training.trainer import CompletionTrainer
+
+    compute = CompletionTrainer.compute_loss
+
+    def spy(self: CompletionTrainer, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        seen.append({name: tensor.clone() for name, tensor in inputs.items() if torch.is_tensor(tensor)})
+        return compute(self, model, inputs, *rest, **more)
+
+    monkeypatch.setattr(CompletionTrainer, "compute_loss", spy)
+    train(
+        arguments,
+        model_name_or_path=qwen3,
+        dataset_config="chat",
+        assistant_only_loss="true",
+        augment_copies=0,
+        max_length=2048,
+        eval_fraction=0.2,
+    )
+    metrics = metrics_of(tmp_path / "run")
+    assert metrics["steps"] == 2 and metrics["eval_perplexity"] == pytest.approx(math.exp(metrics["eval_loss"]))
+    tokenizer = AutoTokenizer.from_pretrained(qwen3)
+    trained = tokenizer.decode([int(i) for i in seen[0]["labels"].flatten() if i != -100])
+    assert "<tool_call>" in trained and "<tool_response>" not in trained and "# Tools" not in trained
+    whole = tokenizer.decode(seen[0]["input_ids"][0])
+    assert "# Tools" in whole and "<tool_response>" in whole
+
+
+def test_streaming_from_a_built_folder(
+    train: Callable[..., None], arguments: list[str], built: Path, tmp_path: Path
+) -> None:
+    fields = {"dataset_name": built, "augment_copies": 0, "train_sampling_strategy": "sequential"}
+    train(arguments, **fields, dataset_streaming="true")
+    train(arguments, **fields, output_dir=tmp_path / "memory")
+    # The stream comes in the order of the file, and so does the sequential sampler.
+    assert logged(tmp_path / "run") == pytest.approx(logged(tmp_path / "memory"), abs=1e-5)
+
+
+def test_lora_leaves_an_adapter(train: Callable[..., None], arguments: list[str], llama: Path, tmp_path: Path) -> None:
+    train(arguments, use_peft="true", lora_r=4, lora_target_modules=["q_proj", "v_proj"])
+    folder = tmp_path / "run"
+    adapter = load_file(folder / "adapter_model.safetensors")
+    assert len(adapter) == 2 * 2 * 2  # A and B of two modules in two layers
+    assert any(tensor.abs().max() > 0 for name, tensor in adapter.items() if "lora_B" in name)
+    assert not (folder / "model.safetensors").exists()
+    assert AutoPeftModelForCausalLM.from_pretrained(folder).peft_config["default"].base_model_name_or_path == str(llama)
+
+
+def test_qlora_on_a_cpu(train: Callable[..., None], arguments: list[str], tmp_path: Path) -> None:
+    """4-bit base weights and trained adapters; bitsandbytes has CPU kernels."""
+    import bitsandbytes
+
+    kinds = []
+    import toolalpaca_hf.training.trainer as module
+
+    original = module.CompletionTrainer.train
+
+    def spy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kinds.extend(type(m) for m in self.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit))
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.CompletionTrainer, "train", spy)
+        train(arguments, use_peft="true", load_in_4bit="true", use_bnb_nested_quant="true", dtype="bfloat16", max_steps=1)
+    assert kinds
+    adapter = load_file(tmp_path / "run" / "adapter_model.safetensors")
+    assert any(tensor.abs().max() > 0 for name, tensor in adapter.items() if "lora_B" in name)
+
+
+def test_evaluation_during_training_and_after_it(
+    train: Callable[..., None], arguments: list[str], tmp_path: Path
+) -> None:
+    train(arguments, eval_strategy="steps", eval_steps=1, eval_fraction=0.2, learning_rate=5e-3)
+    folder = tmp_path / "run"
+    evaluated = logged(folder, "eval_loss")
+    # After each step, and once more at the end, of the same weights as the last.
+    assert len(evaluated) == 2 and evaluated[1] < evaluated[0]
+    assert metrics_of(folder)["eval_loss"] == pytest.approx(evaluated[-1], abs=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["no"])
+def test_evaluation_after_training_alone(
+    train: Callable[..., None], arguments: list[str], tmp_path: Path, strategy: str
+) -> None:
+    train(arguments, eval_strategy=strategy, eval_fraction=0.2)
+    assert metrics_of(tmp_path / "run")["eval_perplexity"] == pytest.approx(1500, rel=0.5)
+
+
+def test_trackio(launch: Callable[..., Any], arguments: list[str], tmp_path: Path) -> None:
+    done = launch(
+        [*arguments, "--report_to", "trackio", "--project", "tiny", "--hub_token", SECRET],
+        TRACKIO_DIR=str(tmp_path / "trackio"),
+        HF_TOKEN=SECRET,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = [path for path in (tmp_path / "trackio").rglob("*") if path.is_file()]
+    assert any("tiny" in path.name for path in files)
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_token_goes_to_the_environment_not_to_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    _, config, _ = parse_arguments(["--hub_token", SECRET])
+    assert config.hub_token is None and os.environ.pop("HF_TOKEN") == SECRET
