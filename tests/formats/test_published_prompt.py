@@ -65,7 +65,9 @@ def without_fault(texts: list[str], flags: list[int]) -> list[tuple[str, bool]]:
     label of the observation nor that of the next thought, and is not trained.
     """
     (place,) = (
-        i for i in range(1, len(texts) - 2, 2) if not flags[i] and not texts[i].endswith(OBSERVATION) and not flags[i + 1]
+        i
+        for i in range(1, len(texts) - 2, 2)
+        if not flags[i] and not texts[i].endswith(OBSERVATION) and not flags[i + 1]
     )
     assert not texts[place + 1].endswith(THOUGHT)
     pairs = [(text, bool(flag)) for text, flag in zip(texts, flags, strict=True)]

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from toolalpaca_hf.formats import DEFAULT_FINAL_THOUGHT, react_prompt, trajectory_segments
 from toolalpaca_hf.schema import Api, Function, Segment, Step, Trajectory
 
-FIND = Function("findTide", "/tides", "get", "Tides.\nOutput: Times.\n - Format: application/json\n - Structure: #Tide")
+FIND = Function(
+    "findTide", "/tides", "get", "Tides.\nOutput: Times.\n - Format: application/json\n - Structure: #Tide"
+)
 TIDES = Api("train/tides", "Tides", functions=[FIND, Function("moon", "/moon", "get", "Its phase.")])
 
 texts = st.text(st.characters(codec="utf-8"))

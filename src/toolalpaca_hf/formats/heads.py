@@ -67,7 +67,7 @@ def read_head(text: str) -> Head | None:
             return None
         marks.append(at)
     functions = []
-    for name, at, end in zip(wanted, marks[1:], [*marks[2:], start + len(block)], strict=True):
+    for name, at, end in zip(wanted, marks[1:], [*marks[2:], start + len(block)], strict=False):
         functions.append(Function(name, "", "", text[at + len(name) + 3 : end]))
     components = ""
     if functions:

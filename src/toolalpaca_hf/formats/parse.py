@@ -78,7 +78,8 @@ def parse_turn(text: str) -> Turn:
     labels = list(_LABEL.finditer(text))
     thought = text[: labels[0].start()].strip() if labels else text.strip()
     parts: dict[str, str] = {}
-    for label, following in zip(labels, [*labels[1:], None], strict=True):
+    # Not strict: a text without labels has no end of a label's content either.
+    for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         name = label.group(1).lower()
         if name == "observation" or (name == "thought" and parts):
             break
@@ -86,7 +87,7 @@ def parse_turn(text: str) -> Turn:
             if "action" not in parts:  # a response is free text: labels inside it belong to it
                 return Turn(thought, response=text[label.end() :].strip())
             break
-        content = text[label.end() : following.start() if following else len(text)].strip()
+        content = text[label.end() : end].strip()
         if name == "thought":  # a model may repeat the label that the prompt ends in
             thought = thought or content
         else:

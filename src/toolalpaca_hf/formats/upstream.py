@@ -24,7 +24,9 @@ def _parse(path: Path) -> ast.Module:
             f"{path} does not exist; --prompt-dir must name a folder that holds upstream's agent/ files"
         ) from None
     except OSError as error:
-        raise ToolAlpacaError(f"{path} can not be read ({error.strerror}); pass a folder with readable files") from None
+        raise ToolAlpacaError(
+            f"{path} can not be read ({error.strerror}); pass a folder with readable files"
+        ) from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ToolAlpacaError(f"{path} is not a Python file ({error}); fetch upstream's file again") from None
 
