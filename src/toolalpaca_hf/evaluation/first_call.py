@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII | r
 
 
 def _scalar(value: float | str) -> Decimal | str:
-    """A number, exactly (ids of 17 digits can differ in the last one alone), or text without its case."""
+    """A number, exactly (ids of 17 digits can differ in the last one alone), or text without its case, as is `true`."""
     words = str(value).strip()
     return Decimal(words) if _NUMBER.fullmatch(words) else words.casefold()
 
@@ -31,8 +31,6 @@ def _equal(golden: Any, made: Any) -> bool:
         return arguments_equal(golden, made)
     if isinstance(golden, list) and isinstance(made, list):
         return len(golden) == len(made) and all(map(_equal, golden, made))
-    if isinstance(golden, bool) or isinstance(made, bool):
-        return str(golden).lower() == str(made).strip().lower()
     if isinstance(golden, int | float | str) and isinstance(made, int | float | str):
         return _scalar(golden) == _scalar(made)
     return golden == made

@@ -41,6 +41,8 @@ def perplexity(
     total = count = 0
     for segments in examples:
         row = segment_tokenizer.encode(segments)
+        if row["outcome"] == "untrained":
+            continue
         labels = torch.tensor(row["labels"][1:], device=model.device)
         positions = (labels != -100).nonzero().squeeze(-1)
         ids = torch.tensor([row["input_ids"]], device=model.device)
