@@ -47,24 +47,27 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
         log = print if training_args.process_index == 0 else lambda _: None
         train, held_out, collator = prepare(script_args, training_args, tokenizer, log)
 
-    # Find out where to start; the first process decides for all
+    # Build the trainer
+    try:
+        trainer = CompletionTrainer(
+            model=model,
+            args=training_args,
+            train_dataset=train,
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            data_collator=collator,
+            quantization_config=get_quantization_config(model_args),
+            peft_config=get_peft_config(model_args),
+        )
+    except (ValueError, OSError) as error:
+        raise ToolAlpacaError(f"{model} can not be trained with these settings: {error}") from error
+
+    # Train, from the newest checkpoint if there is one; the first process decides for all
     start = [start_or_resume(training_args.output_dir, settings)] if training_args.process_index == 0 else [None]
     if training_args.world_size > 1:
         broadcast_object_list(start)
     checkpoint, sentence = start[0]
     log(sentence)
-
-    # Train
-    trainer = CompletionTrainer(
-        model=model,
-        args=training_args,
-        train_dataset=train,
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        data_collator=collator,
-        quantization_config=get_quantization_config(model_args),
-        peft_config=get_peft_config(model_args),
-    )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     # Save weights, metrics and card

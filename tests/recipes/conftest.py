@@ -59,7 +59,11 @@ def environment(hf_home: Path) -> dict[str, str]:
 def arguments(llama: Path, tmp_path: Path) -> list[str]:
     """The quickstart's YAML with the tiny model, two steps and a folder of the test's own."""
     values = {"model_name_or_path": llama, "max_steps": 2, "logging_steps": 1, "output_dir": tmp_path / "run"}
-    return ["--config", str(QUICKSTART), *(part for name, value in values.items() for part in (f"--{name}", str(value)))]
+    return [
+        "--config",
+        str(QUICKSTART),
+        *(part for name, value in values.items() for part in (f"--{name}", str(value))),
+    ]
 
 
 @pytest.fixture

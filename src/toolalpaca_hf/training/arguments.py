@@ -95,9 +95,8 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, Model
         raise ToolAlpacaError("--config names no file; pass one of recipes/*/*.yaml")
     file = argv[at] if at else None
     try:
-        script_args, training_args, model_args = _Parser((SftArguments, SFTConfig, ModelConfig)).parse_args_and_config(
-            argv
-        )
+        parser = _Parser((SftArguments, SFTConfig, ModelConfig), allow_abbrev=False)
+        script_args, training_args, model_args = parser.parse_args_and_config(argv)
     except OSError as error:
         raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass one of recipes/*/*.yaml") from None
     except yaml.YAMLError as error:

@@ -196,6 +196,11 @@ def prepare(
         if held_out is None:
             train, held_out = hold_out(train, arguments.eval_fraction or 0.1, config.seed)
     if arguments.dataset_config == "chat":
+        if tokenizer.chat_template is None and config.chat_template_path is None:
+            raise ToolAlpacaError(
+                "the config chat needs a chat template and the tokenizer has none; choose a chat model, pass "
+                "--chat_template_path, or train on the config sft"
+            )
         return train.select_columns(wanted), held_out.select_columns(wanted) if held_out else None, None
 
     settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
@@ -204,9 +209,13 @@ def prepare(
             raise ToolAlpacaError(
                 "a streaming dataset is neither packed nor augmented here; set dataset_streaming: false"
             )
+        if config.max_steps <= 0:
+            raise ToolAlpacaError("the length of a streaming dataset is not known; set max_steps")
         segment_tokenizer = SegmentTokenizer(tokenizer, *settings)
         train = train.filter(segment_tokenizer.keeps)
         held_out = held_out.filter(segment_tokenizer.keeps) if held_out is not None else None
+        if next(iter(train), None) is None:
+            raise ToolAlpacaError("no row is left to train on; raise max_length or use shorter documentation")
         _leave_preparation_to_us(config)
         log("Training rows are streamed; rows over the limit are cut or dropped as they come.")
         return train, held_out, CompletionOnlyCollator(segment_tokenizer, config.pad_to_multiple_of)

@@ -110,7 +110,7 @@ def write_results(trainer: SFTTrainer, settings: dict[str, Any], held_out: Datas
     history = trainer.state.log_history
     # A run of fewer steps than `logging_steps` has logged its mean alone.
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    losses = losses or [entry["train_loss"] for entry in history if "train_loss" in entry]
+    losses = losses or [entry["train_loss"] for entry in history if entry.get("train_loss")]
     counts = [0, *(int(entry["num_tokens"]) for entry in history if "num_tokens" in entry)]
     metrics: dict[str, Any] = {
         "steps": trainer.state.global_step,

@@ -73,7 +73,7 @@ def checkpoints(folder: str | Path) -> list[Path]:
             state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if state.get("global_step") == int(path.name.rpartition("-")[2]):
+        if isinstance(state, dict) and path.name == f"checkpoint-{state.get('global_step')}":
             whole.append(path)
     return sorted(whole, key=lambda path: int(path.name.rpartition("-")[2]))
 

@@ -42,12 +42,19 @@ class CompletionTrainer(SFTTrainer):
         logits = model(**rest, use_cache=False, logits_to_keep=columns).logits[trained[:, columns]].float()
         targets = labels[trained]
         loss = cross_entropy(logits, targets, reduction="sum")
-        loss = loss / (len(targets) if num_items_in_batch is None else num_items_in_batch)
+        # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
+        items = len(targets) if num_items_in_batch is None else num_items_in_batch
+        loss = loss / torch.as_tensor(items).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The items are those of every process, and DDP averages the gradients over processes.
             loss = loss * self.accelerator.num_processes
         self._log_tokens(inputs, logits.detach(), targets)
         return loss
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing after the last step: resumed from its last checkpoint, `transformers.Trainer` would take one more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
 
     def _log_tokens(self, inputs: dict[str, Any], logits: torch.Tensor, targets: torch.Tensor) -> None:
         """TRL's own metrics (its entropy aside), so that logs of both trainers read alike."""
