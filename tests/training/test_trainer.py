@@ -1,0 +1,159 @@
+"""The loss over trained positions alone against TRL's own and against a plain cross entropy over all logits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from tiny_models import save_tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from toolalpaca_hf.data import ToolAlpaca
+from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
+from toolalpaca_hf.training.trainer import CompletionTrainer
+
+LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
+Build = Callable[..., SFTTrainer]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(llama: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(llama)
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Twelve rows of the embedded corpus, cut short."""
+    builder = ToolAlpaca(cache_dir=str(tmp_path_factory.mktemp("cache")), config_name="sft", source="sample")
+    builder.download_and_prepare()
+    dataset, _ = tokenize_dataset(builder.as_dataset(split="train"), tokenizer, max_length=1024)
+    lengths = [len(ids) for ids in dataset["input_ids"]]
+    return dataset.select(sorted(range(len(dataset)), key=lengths.__getitem__)[::12][:12])
+
+
+@pytest.fixture
+def build(llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path) -> Build:
+    """A trainer of either class over the same weights and rows."""
+
+    def build(kind: type[SFTTrainer], batch: int = 1, packing: bool = False, **options: Any) -> SFTTrainer:
+        config = SFTConfig(
+            str(tmp_path),
+            per_device_train_batch_size=batch,
+            packing=packing,
+            max_length=1024,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+            **({} if packing else LAZY),
+            **options,
+        )
+        collator = None if packing else CompletionOnlyCollator(SegmentTokenizer(tokenizer, 1024))
+        return kind(
+            model=str(llama), args=config, train_dataset=rows, eval_dataset=rows, data_collator=collator,
+            processing_class=tokenizer,
+        )  # fmt: skip
+
+    return build
+
+
+def loss_and_gradients(
+    trainer: SFTTrainer, batch: dict[str, torch.Tensor], items: int | None
+) -> tuple[float, dict[str, torch.Tensor]]:
+    trainer.model.train()
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=items)
+    loss.backward()
+    return loss.item(), {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
+
+
+def plain(llama: Path, batch: dict[str, torch.Tensor], items: int | None) -> tuple[float, dict[str, torch.Tensor]]:
+    """Cross entropy over the logits of every position, with a freshly loaded model that no trainer has touched."""
+    model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32).train()
+    kept = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+    logits = model(**kept, use_cache=False).logits[:, :-1].reshape(-1, model.config.vocab_size)
+    targets = batch["labels"][:, 1:].reshape(-1)
+    total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    loss = total / (items or int((targets != IGNORE).sum()))
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("items", [None, 777])
+@pytest.mark.parametrize(("size", "packing"), [(1, False), (3, False), (2, True)])
+def test_loss_and_gradients_are_those_of_trl_and_of_all_logits(
+    build: Build, llama: Path, size: int, packing: bool, items: int | None
+) -> None:
+    ours, theirs = (build(kind, size, packing) for kind in (CompletionTrainer, SFTTrainer))
+    batch = next(iter(ours.get_train_dataloader()))
+    if packing:
+        assert "attention_mask" not in batch and int((batch["position_ids"] == 0).sum()) > 2
+    elif size > 1:
+        assert 0 < int(batch["attention_mask"].sum()) < batch["attention_mask"].numel()
+    loss, gradients = loss_and_gradients(ours, batch, items)
+    # A random model knows nothing, whatever the mean is taken over.
+    trained = int((batch["labels"][:, 1:] != IGNORE).sum())
+    assert loss == pytest.approx(7.3 * trained / (items or trained), rel=0.05)
+    for other, others in (loss_and_gradients(theirs, batch, items), plain(llama, batch, items)):
+        assert loss == pytest.approx(other, abs=1e-5)
+        assert gradients.keys() == others.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, others[name], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_run_logs_what_trl_logs(build: Build, packing: bool) -> None:
+    options = {"max_steps": 3, "learning_rate": 5e-3, "warmup_steps": 0, "gradient_accumulation_steps": 2}
+    logs = []
+    for kind in (CompletionTrainer, SFTTrainer):
+        trainer = build(kind, 2, packing, **options)
+        trainer.train()
+        trainer.evaluate()
+        logs.append(trainer.state.log_history)
+    assert len(logs[0]) == len(logs[1]) == 5
+    for ours, theirs in zip(*logs, strict=True):
+        names = [n for n in ours if n.endswith(("loss", "num_tokens", "mean_token_accuracy", "grad_norm"))]
+        for name in names:
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
+    names = {"loss", "num_tokens", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy", "eval_num_tokens"}
+    assert names <= {name for entry in logs[0] for name in entry}
+    assert logs[0][2]["loss"] < logs[0][0]["loss"] - 0.1
+    # Something was guessed right by then, so that equal accuracies say something.
+    assert logs[0][-1]["eval_mean_token_accuracy"] > 0
+
+
+def test_other_losses_are_left_to_trl(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def theirs(self: SFTTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        asked.append(self.args.loss_type)
+        return torch.zeros(())
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", theirs)
+    trainer = build(CompletionTrainer, loss_type="dft")
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer.compute_loss(trainer.model, batch)
+    smoothed = build(CompletionTrainer, label_smoothing_factor=0.1)
+    smoothed.compute_loss(smoothed.model, batch)
+    plain = build(CompletionTrainer)
+    plain.compute_loss(plain.model, dict(batch), return_outputs=True)
+    assert asked == ["dft", "nll", "nll"]
+    assert plain.compute_loss(plain.model, dict(batch)).item() > 1 and len(asked) == 3
+
+
+def test_a_batch_without_trained_tokens_has_a_loss_of_zero(build: Build) -> None:
+    trainer = build(CompletionTrainer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    batch["labels"] = torch.full_like(batch["labels"], IGNORE)
+    loss, gradients = loss_and_gradients(trainer, batch, None)
+    assert loss == 0 and all(gradient.abs().max() == 0 for gradient in gradients.values())
