@@ -112,7 +112,7 @@ def as_table(columns: dict[str, dict[str, Any]]) -> str:
 
     ```python
     >>> print(as_table({"before": {"arguments": 0.0}, "after": {"arguments": 0.5}}))
-                                before     after
+                                    before     after
     arguments match                   0.0%     50.0%
     ```
     """

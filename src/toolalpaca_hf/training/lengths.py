@@ -98,10 +98,10 @@ def tokenize_dataset(
     Example:
 
     ```python
-    >>> sft = load_dataset("build/sample", "sft", split="train")
-    >>> dataset, report = tokenize_dataset(sft, tokenizer, max_length=2048)
+    >>> segments = [{"text": "2+2=", "trainable": False}, {"text": "4", "trainable": True}]
+    >>> dataset, report = tokenize_dataset(Dataset.from_dict({"segments": [segments]}), tokenizer, max_length=2048)
     >>> print(report)
-    84 rows: 84 kept (0 of them cut after the last step within 2048 tokens), ...
+    1 rows: 1 kept (0 of them cut after the last step within 2048 tokens), ...
     ```
     """
     if "segments" not in dataset.column_names:
