@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft4Validator
 
-from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
+from toolalpaca_hf.data import ToolAlpaca, make_prompt, resolve_sources, write_repo
 
 SAMPLE = files("toolalpaca_hf.data") / "sample"
 APIS: dict[str, list[dict[str, Any]]] = {
@@ -161,3 +161,7 @@ def test_what_is_built_from_it_says_that_it_is_sample_data(tmp_path: Path) -> No
     card = (tmp_path / "repo" / "README.md").read_text(encoding="utf-8")
     header, body = card.removeprefix("---\n").split("\n---\n", 1)
     assert "- sample-data" in header and "**This is sample data**" in body
+    assert "sample data" in ToolAlpaca(cache_dir=str(tmp_path)).info.description
+    (tmp_path / "mine.json").write_text("[]", encoding="utf-8")
+    mine = ToolAlpaca(cache_dir=str(tmp_path), train=str(tmp_path / "mine.json"))
+    assert "sample data" not in mine.info.description

@@ -89,11 +89,19 @@ class ToolAlpacaConfig(datasets.BuilderConfig):
     prompt_dir: str | None = None
     upstream_selection: bool = False
 
+    @property
+    def named(self) -> tuple[str | Sequence[str] | None, ...]:
+        """The files that come before the source."""
+        return (self.train, self.eval_simulated, self.eval_real, self.processed)
+
+    @property
+    def effective_source(self) -> str | None:
+        """The source, which is the embedded corpus where neither it nor a file is named."""
+        return self.source or (None if any(self.named) else "sample")
+
     def resolve(self) -> tuple[Sources, Prompt]:
         """The files and the prompt that the parameters name; downloads what is not at hand."""
-        named = (self.train, self.eval_simulated, self.eval_real, self.processed)
-        source = self.source or (None if any(named) else "sample")
-        sources = resolve_sources(source, *named, data_dir=self.data_dir)
+        sources = resolve_sources(self.effective_source, *self.named, data_dir=self.data_dir)
         return sources, make_prompt(self.prompt, self.prompt_dir, self.data_dir)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
@@ -143,8 +151,9 @@ class ToolAlpaca(datasets.GeneratorBasedBuilder):
         super().__init__(cache_dir=cache_dir, config_name=config_name, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
+        note = " (sample data, written for this package)" if self.config.effective_source == "sample" else ""
         return datasets.DatasetInfo(
-            description=f"ToolAlpaca, config {self.config.name}",
+            description=f"ToolAlpaca, config {self.config.name}{note}",
             features=FEATURES[self.config.name],
             homepage="https://github.com/tangqiaoyu/ToolAlpaca",
             license="apache-2.0",
