@@ -48,7 +48,7 @@ def build(llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_pa
             str(tmp_path),
             per_device_train_batch_size=batch,
             packing=packing,
-            max_length=1024,
+            max_length=2048 if packing else 1024,  # a pack holds several rows
             use_cpu=True,
             bf16=False,
             report_to="none",
