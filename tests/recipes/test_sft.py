@@ -41,13 +41,13 @@ def test_accelerate_launch_leaves_a_complete_checkpoint(
     """The command of the README; it is also given a token in both places a user has for it."""
     done = launch([*arguments, "--hub_token", SECRET, "--learning_rate", "1e-3"], HF_TOKEN=SECRET + "2")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "144 rows: 144 kept" in done.stdout
+    assert "268 rows: 268 kept" in done.stdout
     folder = tmp_path / "run"
 
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     # The command line wins over the YAML, the YAML over the defaults.
-    assert (config["learning_rate"], config["max_steps"], config["gradient_accumulation_steps"]) == (1e-3, 2, 4)
-    assert config["augment_max_functions"] == 5
+    assert (config["learning_rate"], config["max_steps"], config["gradient_accumulation_steps"]) == (1e-3, 2, 1)
+    assert config["augment_max_functions"] == 6
     metrics, losses = metrics_of(folder), logged(folder)
     assert metrics["steps"] == len(losses) == 2
     assert (metrics["first_loss"], metrics["final_loss"]) == (losses[0], losses[-1])
@@ -82,7 +82,15 @@ def test_the_written_config_is_itself_a_recipe(
 
 
 def test_packing(train: Callable[..., None], arguments: list[str], tmp_path: Path) -> None:
-    train(arguments, packing="true", max_length=2048, gradient_accumulation_steps=2, eval_fraction=0.2, max_steps=1)
+    train(
+        arguments,
+        packing="true",
+        prefix_packing="false",
+        max_length=2048,
+        gradient_accumulation_steps=2,
+        eval_fraction=0.2,
+        max_steps=1,
+    )
     metrics = metrics_of(tmp_path / "run")
     # Two packs, filled by rows of some 760 tokens.
     assert 0.8 < metrics["num_tokens"] / (2 * 2048) <= 1
@@ -108,6 +116,7 @@ def test_chat_trains_the_assistants_turns_alone(
         dataset_config="chat",
         assistant_only_loss="true",
         augment_copies=0,
+        prefix_packing="false",
         max_length=2048,
         eval_fraction=0.2,
     )
@@ -123,7 +132,12 @@ def test_chat_trains_the_assistants_turns_alone(
 def test_streaming_from_a_built_folder(
     train: Callable[..., None], arguments: list[str], built: Path, tmp_path: Path
 ) -> None:
-    fields = {"dataset_name": built, "augment_copies": 0, "train_sampling_strategy": "sequential"}
+    fields = {
+        "dataset_name": built,
+        "augment_copies": 0,
+        "prefix_packing": "false",
+        "train_sampling_strategy": "sequential",
+    }
     train(arguments, **fields, dataset_streaming="true")
     train(arguments, **fields, output_dir=tmp_path / "memory")
     # The stream comes in the order of the file, and so does the sequential sampler.

@@ -88,7 +88,13 @@ def test_models(fails: Fails, llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_without_chat_template(fails: Fails) -> None:
-    fails("has none; choose a chat model", dataset_config="chat", assistant_only_loss="true", augment_copies=0)
+    fails(
+        "has none; choose a chat model",
+        dataset_config="chat",
+        assistant_only_loss="true",
+        augment_copies=0,
+        prefix_packing="false",
+    )
 
 
 def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
@@ -106,21 +112,28 @@ def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
     Dataset.from_dict({"id": ["a"], "api": ["b"], "text": ["c"]}).to_parquet(other / "sft" / "train.parquet")
     (other / "README.md").write_text("---\nconfigs:\n- config_name: sft\n  data_dir: sft\n---\n")
     for streaming in ("false", "true"):
-        fails("no column segments", dataset_name=other, dataset_streaming=streaming, augment_copies=0)
+        fails(
+            "no column segments",
+            dataset_name=other,
+            dataset_streaming=streaming,
+            augment_copies=0,
+            prefix_packing="false",
+        )
 
 
 @pytest.mark.parametrize("streaming", ["false", "true"])
 def test_nothing_is_left_to_train_on(fails: Fails, built: Path, streaming: str) -> None:
-    fields = {"dataset_name": built, "dataset_streaming": streaming, "augment_copies": 0}
+    fields = {"dataset_name": built, "dataset_streaming": streaming, "augment_copies": 0, "prefix_packing": "false"}
     fails("no row is left to train on", "max_length", **fields, max_length=10, overlong="drop")
 
 
 def test_streams(fails: Fails, built: Path) -> None:
     stream = {"dataset_name": built, "dataset_streaming": "true"}
-    fails("neither packed nor augmented", **stream)
-    fails("neither packed nor augmented", **stream, augment_copies=0, packing="true")
-    fails("set max_steps", **stream, augment_copies=0, max_steps=-1)
-    fails("can not be split", **stream, augment_copies=0, eval_fraction=0.1)
+    fails("neither packed nor augmented", **stream, prefix_packing="false")
+    fails("neither packed nor augmented", **stream, augment_copies=0)
+    fails("neither packed nor augmented", **stream, augment_copies=0, prefix_packing="false", packing="true")
+    fails("set max_steps", **stream, augment_copies=0, prefix_packing="false", max_steps=-1)
+    fails("can not be split", **stream, augment_copies=0, prefix_packing="false", eval_fraction=0.1)
 
 
 def test_an_output_folder_that_is_a_file(fails: Fails, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from toolalpaca_hf.training.collate import CompletionOnlyCollator
 from toolalpaca_hf.training.lengths import LengthReport, tokenize_dataset
+from toolalpaca_hf.training.prefixes import PrefixCollator, share_prefixes
 from toolalpaca_hf.training.tokenize import IGNORE, Encoded, SegmentTokenizer, merge
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "CompletionOnlyCollator",
     "Encoded",
     "LengthReport",
+    "PrefixCollator",
     "SegmentTokenizer",
     "merge",
+    "share_prefixes",
     "tokenize_dataset",
 ]

@@ -27,9 +27,13 @@ class SftArguments(ScriptArguments):
             steps from the end, or `drop`.
         parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` is read as the token.
         augment_copies (`int`, *optional*, defaults to `0`): With a positive number, training sees so many augmented
-            copies of each row in place of the row ([`Augmentation`] says what differs; the next four are its fields).
+            copies of each row in place of the row ([`Augmentation`] says what differs; the next five are its fields).
         augment_max_functions, augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
-        augment_mask_names (`float`, *optional*): See there.
+        augment_mask_names, augment_first_turns (`float`, *optional*): See there.
+        prefix_packing (`bool`, *optional*, defaults to `False`): Compute what rows have in common at their beginning once
+            ([`share_prefixes`]); a row of the batch is then a tree of at most `prefix_packing_tokens` tokens. Augmented
+            copies of an API's rows get the same documentation.
+        prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest tree.
 
     Example:
 
@@ -49,6 +53,11 @@ class SftArguments(ScriptArguments):
     augment_max_documentation: int = field(default=Augmentation.max_documentation, metadata={"help": "Characters."})
     augment_max_observation: int = field(default=Augmentation.max_observation, metadata={"help": "Characters."})
     augment_mask_names: float = field(default=Augmentation.mask_names, metadata={"help": "Probability of new names."})
+    augment_first_turns: float = field(
+        default=0.0, metadata={"help": "Probability that a copy ends after one action."}
+    )
+    prefix_packing: bool = field(default=False, metadata={"help": "Compute common beginnings of rows once."})
+    prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest tree of rows, in tokens."})
 
     @property
     def augmentation(self) -> Augmentation:
@@ -58,6 +67,7 @@ class SftArguments(ScriptArguments):
             max_documentation=self.augment_max_documentation,
             mask_names=self.augment_mask_names,
             max_observation=self.augment_max_observation,
+            first_turns=self.augment_first_turns,
         )
 
 

@@ -47,6 +47,8 @@ class Augmentation:
             replaced by random words.
         max_observation (`int`, *optional*, defaults to `500`): Observations longer than so many characters are cut and
             end in ` [...]`. Observations are never trained.
+        first_turns (`float`, *optional*, defaults to `0.0`): Probability that a copy ends after its first action, which
+            makes it shorter and leaves the choice of the function in.
 
     Example:
 
@@ -60,6 +62,7 @@ class Augmentation:
     max_documentation: int = 2000
     mask_names: float = 0.3
     max_observation: int = 500
+    first_turns: float = 0.0
 
 
 def _keep(functions: list[Function], called: set[str], how: Augmentation, rng: random.Random) -> list[Function]:
@@ -114,7 +117,12 @@ def _renamed_turn(text: str, functions: dict[str, str], parameters: dict[str, di
 
 
 def augment(
-    segments: Sequence[Segment], how: Augmentation, rng: random.Random, prompt: Prompt | None = None
+    segments: Sequence[Segment],
+    how: Augmentation,
+    rng: random.Random,
+    prompt: Prompt | None = None,
+    called: set[str] | None = None,
+    first_turn: bool = False,
 ) -> list[Segment] | None:
     """An augmented copy of an example, rendered in this package's prompt.
 
@@ -123,9 +131,12 @@ def augment(
         how (`Augmentation`): What may change.
         rng (`random.Random`): Source of chance; the same state gives the same copy.
         prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): Renders the head.
+        called (`set[str]`, *optional*): Functions that are shown in any case besides those the example calls, so that
+            several examples of an API get the same documentation from the same state of `rng`.
+        first_turn (`bool`, *optional*, defaults to `False`): End after the first action.
 
     Returns:
-        `list[Segment]`: As many segments with the same flags, or `None` where the prompt can not be read back.
+        `list[Segment]`: As many segments with the same flags (fewer after `first_turn`), or `None` where the prompt can not be read back.
 
     Example:
 
@@ -139,7 +150,7 @@ def augment(
     if head is None or segments[0].trainable:
         return None
     turns = [segment.text for segment in segments[1:]]
-    called = {name.strip() for turn in turns for name in _ACTION.findall(turn)}
+    called = called_functions(segments) | (called or set())
     functions = _keep(head.functions, called, how, rng)
     components = _components(head.components, functions)
     renamed: dict[str, str] = {}
@@ -172,7 +183,26 @@ def augment(
                 observation = observation[: how.max_observation] + " [...]"
             text = prompt.observation(observation)
         copy.append(Segment(text, segment.trainable))
+    if first_turn and len(copy) > 2:
+        # An untrained segment comes last: the example goes on, so no end of sequence is trained here.
+        copy = [*copy[:2], Segment(" ", False)]
     return copy
+
+
+def called_functions(segments: Sequence[Segment]) -> set[str]:
+    """Names of the functions an example calls, `getDetails` included.
+
+    Args:
+        segments (`Sequence[Segment]`): An example in any layout.
+
+    Example:
+
+    ```python
+    >>> called_functions([Segment("USER: Tides?", False), Segment(" I look.\\nAction: getTide\\nAction Input: {}", True)])
+    {'getTide'}
+    ```
+    """
+    return {name.strip() for segment in segments[1:] for name in _ACTION.findall(segment.text)}
 
 
 def _unlabelled(turn: str) -> str:

@@ -18,9 +18,10 @@ from ..errors import ToolAlpacaError
 from ..schema import FEATURES, SPLITS, Segment
 from . import augment as augment_module
 from .arguments import SftArguments
-from .augment import Augmentation, augment
+from .augment import Augmentation, augment, called_functions
 from .collate import CompletionOnlyCollator
 from .lengths import tokenize_dataset
+from .prefixes import PrefixCollator, share_prefixes
 from .tokenize import SegmentTokenizer
 
 
@@ -104,20 +105,31 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     )
 
 
-def _augment_batch(batch: dict[str, list[Any]], how: Augmentation, copies: int, seed: int) -> dict[str, list[Any]]:
+def _augment_batch(
+    batch: dict[str, list[Any]], how: Augmentation, copies: int, seed: int, called: dict[str, list[str]] | None
+) -> dict[str, list[Any]]:
     out: dict[str, list[Any]] = {"id": [], "api": [], "segments": []}
     for row_id, api, segments in zip(batch["id"], batch["api"], batch["segments"], strict=True):
         pieces = [Segment(**segment) for segment in segments]
         for copy in range(copies):
-            # The copy depends on the row's id alone, not on its place, so that any subset gives the same copies.
-            new = augment(pieces, how, random.Random(f"{seed}/{row_id}/{copy}"))
+            # The copy depends on the row's id alone, not on its place, so that any subset gives the same copies;
+            # where documentation is shared it depends on the API instead.
+            owner = api or row_id if called is not None else row_id
+            first = random.Random(f"{seed}/{row_id}/{copy}/first turn").random() < how.first_turns
+            new = augment(
+                pieces,
+                how,
+                random.Random(f"{seed}/{owner}/{copy}"),
+                called=set(called[owner]) if called is not None else None,
+                first_turn=first,
+            )
             out["id"].append(f"{row_id}+{copy}")
             out["api"].append(api)
             out["segments"].append([asdict(segment) for segment in new or pieces])
     return out
 
 
-def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int) -> Dataset:
+def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int, shared: bool = False) -> Dataset:
     """Augmented copies in place of rows; a row whose prompt can not be read back is repeated as it is.
 
     Args:
@@ -125,6 +137,8 @@ def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int) -> Datas
         how (`Augmentation`): What may change.
         copies (`int`): Copies of each row.
         seed (`int`): Seed of all chance.
+        shared (`bool`, *optional*, defaults to `False`): Whether the rows of an API get the same documentation in their
+            copies of one number, which shows every function that any of them calls.
 
     Returns:
         `Dataset`: `copies` times as many rows; ids end in `+0`, `+1`, ...
@@ -137,19 +151,26 @@ def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int) -> Datas
     ```
     """
     code = Path(augment_module.__file__).read_bytes()
+    called: dict[str, list[str]] | None = None
+    if shared:
+        names: dict[str, set[str]] = {}
+        for row in rows:
+            pieces = [Segment(**segment) for segment in row["segments"]]
+            names.setdefault(row["api"] or row["id"], set()).update(called_functions(pieces))
+        called = {owner: sorted(of_owner) for owner, of_owner in names.items()}
     return rows.map(
         _augment_batch,
         batched=True,
-        fn_kwargs={"how": how, "copies": copies, "seed": seed},
+        fn_kwargs={"how": how, "copies": copies, "seed": seed, "called": called},
         features=FEATURES["sft"],
-        new_fingerprint=Hasher.hash([rows._fingerprint, how, copies, seed, code]),
+        new_fingerprint=Hasher.hash([rows._fingerprint, how, copies, seed, called, code]),
         desc="Augmented copies",
     )
 
 
 def prepare(
     arguments: SftArguments, config: SFTConfig, tokenizer: PreTrainedTokenizerBase, log: Callable[[str], None] = print
-) -> tuple[Dataset | IterableDataset, Dataset | None, CompletionOnlyCollator | None]:
+) -> tuple[Dataset | IterableDataset, Dataset | None, CompletionOnlyCollator | PrefixCollator | None]:
     """Everything `SFTTrainer` needs to know about the data of a recipe.
 
     Unpacked rows go through [`CompletionOnlyCollator`]; TRL refuses a collator when it packs, so packed rows have their
@@ -188,6 +209,10 @@ def prepare(
             f"{' and no column '.join(missing)}; train on the config sft or chat of a dataset that "
             "dataset_scripts/toolalpaca.py wrote"
         )
+    if arguments.prefix_packing and (config.packing or arguments.dataset_config == "chat"):
+        raise ToolAlpacaError(
+            "prefix_packing is for the config sft and instead of packing; set one of the two to false"
+        )
     held_out = None
     if config.eval_strategy != "no" or arguments.eval_fraction:
         held_out = load_rows(arguments, arguments.dataset_test_split)
@@ -205,7 +230,7 @@ def prepare(
 
     settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
     if isinstance(train, IterableDataset):
-        if config.packing or arguments.augment_copies:
+        if config.packing or arguments.augment_copies or arguments.prefix_packing:
             raise ToolAlpacaError(
                 "a streaming dataset is neither packed nor augmented here; set dataset_streaming: false"
             )
@@ -220,12 +245,21 @@ def prepare(
         log("Training rows are streamed; rows over the limit are cut or dropped as they come.")
         return train, held_out, CompletionOnlyCollator(segment_tokenizer, config.pad_to_multiple_of)
     if arguments.augment_copies:
-        train = augmented(train, arguments.augmentation, arguments.augment_copies, config.seed)
+        train = augmented(
+            train, arguments.augmentation, arguments.augment_copies, config.seed, arguments.prefix_packing
+        )
     train, report = tokenize_dataset(train, tokenizer, *settings, num_proc=config.dataset_num_proc)
     log(f"Training rows: {report}")
     if held_out is not None:
         held_out, report = tokenize_dataset(held_out, tokenizer, *settings, num_proc=config.dataset_num_proc)
         log(f"Held-out rows: {report}")
+    if arguments.prefix_packing:
+        tokens = sum(len(ids) for ids in train["input_ids"])
+        train = share_prefixes(train, arguments.prefix_packing_tokens)
+        kept = sum(len(ids) for ids in train["input_ids"])
+        log(f"Common beginnings computed once: {len(train):,} trees of {kept:,} tokens in place of {tokens:,}.")
+        _leave_preparation_to_us(config)
+        return train, held_out, PrefixCollator(tokenizer.pad_token_id)
     if config.packing:
         return train, held_out, None
     _leave_preparation_to_us(config)

@@ -6,6 +6,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from ..errors import ToolAlpacaError
+from .prefixes import tree_mask
 from .tokenize import IGNORE
 
 
@@ -14,7 +16,7 @@ class CompletionTrainer(SFTTrainer):
 
     TRL's fused head projects every position onto the vocabulary and drops the untrained ones. In a trajectory nine of
     ten positions are documentation and observations. The loss is the same; elsewhere, and with the losses that need
-    more than the plain one, TRL's own is used.
+    more than the plain one, TRL's own is used. Trees of [`share_prefixes`] get their mask here, on any device.
 
     Example:
 
@@ -32,8 +34,24 @@ class CompletionTrainer(SFTTrainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Mean negative log-likelihood of the trained tokens; the mean is over `num_items_in_batch` where given."""
         plain = self.args.loss_type == "nll" and self.compute_loss_func is None and self.label_smoother is None
-        if return_outputs or not plain or self.aux_loss_enabled or inputs["input_ids"].device.type != "cpu":
+        if "branches" in inputs:
+            if return_outputs or not plain or self.aux_loss_enabled:
+                raise ToolAlpacaError(
+                    "prefix_packing computes the plain loss alone; set loss_type: nll or leave it out"
+                )
+            attention = self.accelerator.unwrap_model(model).config._attn_implementation
+            if attention != "sdpa":
+                raise ToolAlpacaError(f"prefix_packing needs attn_implementation: sdpa, not {attention}")
+            inputs = dict(inputs)
+            branches = inputs.pop("branches")
+            inputs["attention_mask"] = tree_mask(branches)
+            seen = (branches >= 0).sum()
+        elif return_outputs or not plain or self.aux_loss_enabled or inputs["input_ids"].device.type != "cpu":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        elif "attention_mask" in inputs:
+            seen = inputs["attention_mask"].sum()
+        else:
+            seen = inputs["input_ids"].new_tensor(inputs["input_ids"].numel())
         labels = inputs["labels"][:, 1:]
         trained = labels != IGNORE
         # The columns in which some row of the batch predicts a trained token.
@@ -48,7 +66,7 @@ class CompletionTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The items are those of every process, and DDP averages the gradients over processes.
             loss = loss * self.accelerator.num_processes
-        self._log_tokens(inputs, logits.detach(), targets)
+        self._log_tokens(seen, logits.detach(), targets)
         return loss
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
@@ -56,14 +74,9 @@ class CompletionTrainer(SFTTrainer):
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
 
-    def _log_tokens(self, inputs: dict[str, Any], logits: torch.Tensor, targets: torch.Tensor) -> None:
+    def _log_tokens(self, seen: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """TRL's own metrics (its entropy aside), so that logs of both trainers read alike."""
         mode = "train" if self.model.training else "eval"
-        seen = (
-            inputs["attention_mask"].sum()
-            if "attention_mask" in inputs
-            else inputs["input_ids"].new_tensor(inputs["input_ids"].numel())
-        )
         counts = torch.stack([(logits.argmax(-1) == targets).sum(), seen.new_tensor(len(targets)), seen])
         right, all_targets, tokens = self.accelerator.gather_for_metrics(counts.unsqueeze(0)).sum(dim=0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / max(all_targets, 1))
