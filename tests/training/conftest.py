@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
+from tiny_models import save_tiny_llama
 from tokenizer_families import (
     CORPUS,
     HARD_TEXTS,
@@ -124,3 +125,13 @@ def hard_rows() -> list[list[Segment]]:
         for i in range(n)
         for j in (1, 3)
     ]
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(llama: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(llama)

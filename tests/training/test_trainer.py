@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from tiny_models import save_tiny_llama
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.data import ToolAlpaca
@@ -17,16 +16,6 @@ from toolalpaca_hf.training.trainer import CompletionTrainer
 
 LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
 Build = Callable[..., SFTTrainer]
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(llama: Path) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(llama)
 
 
 @pytest.fixture(scope="module")
