@@ -133,7 +133,7 @@ def augment(
         prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): Renders the head.
         called (`set[str]`, *optional*): Functions that are shown in any case besides those the example calls, so that
             several examples of an API get the same documentation from the same state of `rng`.
-        first_turn (`bool`, *optional*, defaults to `False`): End after the first action.
+        first_turn (`bool`, *optional*, defaults to `False`): End after the first action, where that is trained.
 
     Returns:
         `list[Segment]`: As many segments with the same flags (fewer after `first_turn`), or `None` where the prompt can not be read back.
@@ -183,7 +183,7 @@ def augment(
                 observation = observation[: how.max_observation] + " [...]"
             text = prompt.observation(observation)
         copy.append(Segment(text, segment.trainable))
-    if first_turn and len(copy) > 2:
+    if first_turn and len(copy) > 2 and copy[1].trainable:
         # An untrained segment comes last: the example goes on, so no end of sequence is trained here.
         copy = [*copy[:2], Segment(" ", False)]
     return copy

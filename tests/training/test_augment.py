@@ -1,0 +1,128 @@
+"""Augmented copies: what may change, what may not, on the embedded corpus and on real rendered prompts."""
+
+import json
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from toolalpaca_hf.data import ToolAlpaca, read_corpus, resolve_sources
+from toolalpaca_hf.formats import parse_turn, react_prompt, read_head, trajectory_segments
+from toolalpaca_hf.schema import FEATURES, Segment
+from toolalpaca_hf.training.augment import Augmentation, augment, called_functions
+from toolalpaca_hf.training.examples import augmented
+
+
+def sample() -> list[list[Segment]]:
+    corpus = read_corpus(resolve_sources("sample"))
+    apis = {api.id: api for api in corpus.apis["train"]}
+    return [trajectory_segments(apis[t.api], t, react_prompt()) for t in corpus.trajectories["train"]]
+
+
+SAMPLE = sample()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_task_stays_the_same(seed: int) -> None:
+    how = Augmentation(max_functions=4, mask_names=0.0)
+    for row in SAMPLE:
+        copy = augment(row, how, random.Random(seed))
+        assert copy is not None and [s.trainable for s in copy] == [s.trainable for s in row]
+        assert [s.text for s in copy if s.trainable] == [s.text for s in row if s.trainable]
+        before, after = read_head(row[0].text), read_head(copy[0].text)
+        assert before is not None and after is not None
+        assert after.instruction == before.instruction
+        shown = {function.name: function.description for function in after.functions}
+        assert called_functions(row) - {"getDetails"} <= shown.keys()
+        assert shown.items() <= {function.name: function.description for function in before.functions}.items()
+        assert len(shown) <= max(4, len(called_functions(row)))
+
+
+def test_order_and_choice_vary() -> None:
+    row = SAMPLE[0]
+    copies = [augment(row, Augmentation(mask_names=0.0), random.Random(seed)) for seed in range(8)]
+    orders = {tuple(f.name for f in head.functions) for c in copies if c and (head := read_head(c[0].text))}
+    assert len(orders) > 3
+
+
+def test_masked_names_are_masked_everywhere() -> None:
+    for seed, row in enumerate(SAMPLE):
+        copy = augment(row, Augmentation(mask_names=1.0), random.Random(seed))
+        head = read_head(copy[0].text) if copy else None
+        assert copy is not None and head is not None
+        names = {function.name for function in head.functions}
+        originals = {function.name for function in read_head(row[0].text).functions}
+        assert not names & originals
+        for segment in copy:
+            if segment.trainable:
+                assert not any(name in segment.text for name in originals)
+        for old, new in zip(row[1::2], copy[1::2], strict=True):
+            one, other = parse_turn(old.text), parse_turn(new.text)
+            if one.action is None:
+                assert new.text == old.text
+                continue
+            assert other.action in names | {"getDetails"}
+            given, masked = json.loads(one.action_input), json.loads(other.action_input)
+            assert list(masked.values()) == list(given.values())
+            description = next((f.description for f in head.functions if f.name == other.action), '"Question": "')
+            assert all(f'"{key}": "' in description for key in masked)
+
+
+def test_a_first_turn_goes_on() -> None:
+    for row in SAMPLE:
+        copy = augment(row, Augmentation(mask_names=0.0), random.Random(0), first_turn=True)
+        assert copy is not None
+        assert [s.trainable for s in copy] == [False, True, False]
+        assert copy[1] == row[1] and copy[1].text.endswith("\nObservation:")
+
+
+def test_a_first_turn_that_is_not_trained_is_no_end() -> None:
+    row = [SAMPLE[0][0], Segment(SAMPLE[0][1].text, False), *SAMPLE[0][2:]]
+    copy = augment(row, Augmentation(mask_names=0.0), random.Random(0), first_turn=True)
+    assert copy is not None and len(copy) == len(row)
+
+
+def test_an_answer_without_action_is_not_cut() -> None:
+    row = [SAMPLE[0][0], Segment(" I know.\nResponse: Yes.", True)]
+    copy = augment(row, Augmentation(mask_names=0.0), random.Random(0), first_turn=True)
+    assert copy is not None and copy[1:] == row[1:]
+
+
+def test_copies_do_not_depend_on_their_neighbours() -> None:
+    rows = [
+        {"id": f"train/a/{i}", "api": "train/a", "segments": [asdict(s) for s in r]} for i, r in enumerate(SAMPLE[:9])
+    ]
+    how = Augmentation(first_turns=0.5)
+    whole = augmented(Dataset.from_list(rows, features=FEATURES["sft"]), how, copies=2, seed=3)
+    part = augmented(Dataset.from_list(rows[4:6], features=FEATURES["sft"]), how, copies=2, seed=3)
+    assert whole[8:12] == part[:]
+
+
+def test_shared_copies_have_one_documentation_an_api(tmp_path: Path) -> None:
+    builder = ToolAlpaca(cache_dir=str(tmp_path), config_name="sft", source="sample")
+    builder.download_and_prepare()
+    rows = augmented(builder.as_dataset(split="train"), Augmentation(mask_names=0.5), copies=2, seed=0, shared=True)
+    heads: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        text = row["segments"][0]["text"]
+        heads.setdefault((row["api"], row["id"][-2:]), set()).add(text[: text.rindex("USER: ")])
+    assert len(heads) == 36
+    assert all(len(texts) == 1 for texts in heads.values())
+
+
+def test_real_prompts_are_read_back(real_data: Path) -> None:
+    """Published renderings: every row has a copy, in our prompt, whose actions are still among the tools."""
+    raw = json.loads((real_data / "processed_sample.json").read_text(encoding="utf-8"))
+    rows = [[Segment(t, bool(f)) for t, f in zip(texts, flags, strict=True)] for texts, flags in raw]
+    copies = [augment(row, Augmentation(mask_names=0.3), random.Random(i)) for i, row in enumerate(rows)]
+    assert sum(copy is not None for copy in copies) == len(rows)
+    known = 0
+    for row, copy in zip(rows, copies, strict=True):
+        assert [s.trainable for s in copy] == [s.trainable for s in row]
+        head = read_head(copy[0].text)
+        assert head is not None and copy[0].text.endswith("\nThought:")
+        names = {function.name for function in head.functions} | {"getDetails"}
+        known += called_functions(copy) <= names
+    assert known >= 0.9 * len(rows)
