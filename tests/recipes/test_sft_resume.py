@@ -88,7 +88,7 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(
     train(arguments, save_steps=1, save_total_limit=2, seed=7, warmup_steps=0)
     said = capsys.readouterr().out
     assert "Settings differ (seed, warmup_steps)" in said and "Resuming" not in said
-    kept = load_file(folder / "superseded" / "checkpoint-2" / "model.safetensors")
+    kept = load_file(folder / "_superseded" / "checkpoint-2" / "model.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in old.items())
     assert [path.name for path in checkpoints(folder)] == ["checkpoint-1", "checkpoint-2"]
     new = load_file(folder / "model.safetensors")

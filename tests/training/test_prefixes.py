@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from sft_settings import LAZY, QUIET
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import SFTConfig
 
@@ -85,9 +86,8 @@ def test_loss_and_gradients_are_those_of_the_rows(
     trees = share_prefixes(rows, max_tokens=10_000)
     collator = PrefixCollator(tokenizer.pad_token_id)
     config = SFTConfig(
-        str(tmp_path), per_device_train_batch_size=batch, use_cpu=True, bf16=False, report_to="none",
-        dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False, disable_tqdm=True,
-        gradient_checkpointing=False, model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
+        str(tmp_path), per_device_train_batch_size=batch, gradient_checkpointing=False, **QUIET, **LAZY,
+        model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
     )  # fmt: skip
     trainer = CompletionTrainer(
         model=str(llama), args=config, train_dataset=trees, data_collator=collator, processing_class=tokenizer
@@ -118,10 +118,7 @@ def test_loss_and_gradients_are_those_of_the_rows(
 def test_other_attention_is_refused(
     llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
 ) -> None:
-    config = SFTConfig(
-        str(tmp_path), use_cpu=True, bf16=False, report_to="none", dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False, model_init_kwargs={"attn_implementation": "eager"},
-    )  # fmt: skip
+    config = SFTConfig(str(tmp_path), model_init_kwargs={"attn_implementation": "eager"}, **QUIET, **LAZY)
     trees = share_prefixes(rows, max_tokens=10_000)
     trainer = CompletionTrainer(
         model=str(llama), args=config, train_dataset=trees, processing_class=tokenizer,

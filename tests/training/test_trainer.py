@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from sft_settings import LAZY, QUIET
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
@@ -14,7 +15,6 @@ from toolalpaca_hf.data import ToolAlpaca
 from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
 from toolalpaca_hf.training.trainer import CompletionTrainer
 
-LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
 Build = Callable[..., SFTTrainer]
 
 
@@ -38,12 +38,7 @@ def build(llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_pa
             per_device_train_batch_size=batch,
             packing=packing,
             max_length=2048 if packing else 1024,  # a pack holds several rows
-            use_cpu=True,
-            bf16=False,
-            report_to="none",
-            save_strategy="no",
-            logging_steps=1,
-            disable_tqdm=True,
+            **QUIET,
             **({} if packing else LAZY),
             **options,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from sft_settings import LAZY, QUIET
 from tokenizer_families import Family, byte_level_family
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
@@ -54,12 +55,7 @@ def trainer_of(family: Family, dataset: Any, folder: Path, attention: str = "sdp
         learning_rate=1e-3,
         lr_scheduler_type="constant",
         shuffle_dataset=False,
-        use_cpu=True,
-        bf16=False,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
+        **QUIET,
         **options,
     )
     return SFTTrainer(
@@ -69,9 +65,6 @@ def trainer_of(family: Family, dataset: Any, folder: Path, attention: str = "sdp
         data_collator=collator,
         processing_class=family.tokenizer,
     )
-
-
-LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
 
 
 def rows_of(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[int]]]:

@@ -88,6 +88,9 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_share: float = 0.5) -> Da
     ```
     """
 
+    def tree(group: list[Mapping[str, Sequence[int]]], shared: int) -> dict[str, list[int]]:
+        return plant(group, shared if len(group) > 1 else 0)
+
     def trees() -> Any:
         group: list[Mapping[str, Sequence[int]]] = []
         shared = size = 0
@@ -96,15 +99,15 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_share: float = 0.5) -> Da
             if group:
                 common = min(shared, head, _common(group[0]["input_ids"], row["input_ids"]))
                 least = min_share * max(head, 1)
-                grown = size + len(row["input_ids"]) - common * (len(group) + 1) + common
+                grown = size + len(row["input_ids"]) - common * len(group)
                 if common >= least and grown <= max_tokens:
                     group.append(row)
                     shared, size = common, size + len(row["input_ids"])
                     continue
-                yield plant(group, shared if len(group) > 1 else 0)
+                yield tree(group, shared)
             group, shared, size = [row], head, len(row["input_ids"])
         if group:
-            yield plant(group, shared if len(group) > 1 else 0)
+            yield tree(group, shared)
 
     code = Path(__file__).read_bytes()
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, min_share, code])

@@ -81,7 +81,8 @@ def checkpoints(folder: str | Path) -> list[Path]:
 def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path | None, str]:
     """Decide where a run starts, and write its settings.
 
-    Checkpoints of other settings are moved to `superseded/`, never mixed with the new run's and never deleted.
+    Checkpoints of other settings are moved to `_superseded/`, never mixed with the new run's and never deleted. The
+    trainer's `push_to_hub` leaves out names with that first letter.
 
     Args:
         folder (`str` or `Path`): The run's output folder.
@@ -117,7 +118,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path 
             resume = found[-1]
             sentence = f"Resuming from {resume}."
         elif found:
-            aside = folder / "superseded"
+            aside = folder / "_superseded"
             aside.mkdir(exist_ok=True)
             for checkpoint in found:
                 target, n = aside / checkpoint.name, 1

@@ -1,9 +1,11 @@
 """TRL's trainer with logits only where a label is, which on a CPU is where half of its time goes."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
 from ..errors import ToolAlpacaError
@@ -68,6 +70,11 @@ class CompletionTrainer(SFTTrainer):
             loss = loss * self.accelerator.num_processes
         self._log_tokens(seen, logits.detach(), targets)
         return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Without `training_args.bin`: nobody should have to unpickle a file to read settings; config.yaml has them."""
+        super()._save(output_dir, state_dict)
+        Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Nothing after the last step: resumed from its last checkpoint, `transformers.Trainer` would take one more."""
