@@ -2,17 +2,14 @@
 
 import json
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
 
-from toolalpaca_hf.data import ToolAlpaca, read_corpus, resolve_sources
+from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.formats import parse_turn, react_prompt, read_head, trajectory_segments
-from toolalpaca_hf.schema import FEATURES, Segment
-from toolalpaca_hf.training.augment import Augmentation, augment, called_functions
-from toolalpaca_hf.training.examples import augmented
+from toolalpaca_hf.schema import Segment
+from toolalpaca_hf.training.augment import Augmentation, _renamed_turn, augment, called_functions
 
 
 def sample() -> list[list[Segment]]:
@@ -90,26 +87,36 @@ def test_an_answer_without_action_is_not_cut() -> None:
     assert copy is not None and copy[1:] == row[1:]
 
 
-def test_copies_do_not_depend_on_their_neighbours() -> None:
-    rows = [
-        {"id": f"train/a/{i}", "api": "train/a", "segments": [asdict(s) for s in r]} for i, r in enumerate(SAMPLE[:9])
-    ]
-    how = Augmentation(first_turns=0.5)
-    whole = augmented(Dataset.from_list(rows, features=FEATURES["sft"]), how, copies=2, seed=3)
-    part = augmented(Dataset.from_list(rows[4:6], features=FEATURES["sft"]), how, copies=2, seed=3)
-    assert whole[8:12] == part[:]
+@pytest.mark.parametrize("mask", [0.0, 1.0])
+def test_restyled_names_are_restyled_everywhere(mask: float) -> None:
+    changed = 0
+    for seed, row in enumerate(SAMPLE):
+        copy = augment(row, Augmentation(mask_names=mask, restyle_names=1.0), random.Random(seed))
+        plain = augment(row, Augmentation(mask_names=mask), random.Random(seed))
+        assert copy is not None and plain is not None
+        head, unchanged = read_head(copy[0].text), read_head(plain[0].text)
+        assert head is not None and unchanged is not None
+        assert [f.description for f in head.functions] == [f.description for f in unchanged.functions]
+        names = dict(zip((f.name for f in unchanged.functions), (f.name for f in head.functions), strict=True))
+        names["getDetails"] = "getDetails"
+        changed += names.keys() != set(names.values())
+        for one, other in zip(plain[1::2], copy[1::2], strict=True):
+            before, after = parse_turn(one.text), parse_turn(other.text)
+            assert (after.action and names[before.action]) == after.action
+            assert after.action_input == before.action_input
+    assert changed > len(SAMPLE) / 2
 
 
-def test_shared_copies_have_one_documentation_an_api(tmp_path: Path) -> None:
-    builder = ToolAlpaca(cache_dir=str(tmp_path), config_name="sft", source="sample")
-    builder.download_and_prepare()
-    rows = augmented(builder.as_dataset(split="train"), Augmentation(mask_names=0.5), copies=2, seed=0, shared=True)
-    heads: dict[tuple[str, str], set[str]] = {}
-    for row in rows:
-        text = row["segments"][0]["text"]
-        heads.setdefault((row["api"], row["id"][-2:]), set()).add(text[: text.rindex("USER: ")])
-    assert len(heads) == 36
-    assert all(len(texts) == 1 for texts in heads.values())
+def test_names_that_swap_are_exchanged_once() -> None:
+    renamed = _renamed_turn("I ask a, then b.\nAction: a\nAction Input: {}", {"a": "b", "b": "a"}, {})
+    assert renamed == "I ask b, then a.\nAction: b\nAction Input: {}"
+
+
+def test_as_few_functions_as_asked_for() -> None:
+    row = [Segment(SAMPLE[0][0].text, False), Segment(" I know.\nResponse: Yes.", True)]
+    how = Augmentation(max_functions=3, min_functions=1, mask_names=0.0)
+    copies = [augment(row, how, random.Random(seed)) for seed in range(20)]
+    assert {len(head.functions) for copy in copies if copy and (head := read_head(copy[0].text))} == {1, 2, 3}
 
 
 def test_real_prompts_are_read_back(real_data: Path) -> None:

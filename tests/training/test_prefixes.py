@@ -15,7 +15,7 @@ from trl import SFTConfig
 from toolalpaca_hf.data import ToolAlpaca
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.training.augment import Augmentation
-from toolalpaca_hf.training.examples import augmented
+from toolalpaca_hf.training.copies import augmented
 from toolalpaca_hf.training.lengths import tokenize_dataset
 from toolalpaca_hf.training.prefixes import PrefixCollator, plant, share_prefixes, tree_mask
 from toolalpaca_hf.training.tokenize import IGNORE

@@ -27,12 +27,15 @@ class SftArguments(ScriptArguments):
             steps from the end, or `drop`.
         parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` is read as the token.
         augment_copies (`int`, *optional*, defaults to `0`): With a positive number, training sees so many augmented
-            copies of each row in place of the row ([`Augmentation`] says what differs; the next five are its fields).
-        augment_max_functions, augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
-        augment_mask_names, augment_first_turns (`float`, *optional*): See there.
+            copies of each row in place of the row ([`Augmentation`] says what differs; the fields after the next are its).
+        augment_descriptions (`int`, *optional*, defaults to `0`): With the copies come examples whose instruction is a
+            function's description ([`described_turn`]), for so many functions of each documentation.
+        augment_min_functions, augment_max_functions (`int`, *optional*): See there.
+        augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
+        augment_mask_names, augment_restyle_names, augment_first_turns (`float`, *optional*): See there.
         prefix_packing (`bool`, *optional*, defaults to `False`): Compute what rows have in common at their beginning once
             ([`share_prefixes`]); a row of the batch is then a tree of at most `prefix_packing_tokens` tokens. Augmented
-            copies of an API's rows get the same documentation.
+            copies of rows with the same documentation keep it the same.
         prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest tree.
 
     Example:
@@ -49,10 +52,13 @@ class SftArguments(ScriptArguments):
     overlong: str = field(default="cut", metadata={"help": "`cut` or `drop`.", "choices": ["cut", "drop"]})
     parse_special_tokens: bool = field(default=False, metadata={"help": "Read `</s>` in a text as the token."})
     augment_copies: int = field(default=0, metadata={"help": "Augmented copies of each row, in its place."})
+    augment_descriptions: int = field(default=0, metadata={"help": "Examples made from descriptions."})
+    augment_min_functions: int = field(default=Augmentation.min_functions, metadata={"help": "Functions shown."})
     augment_max_functions: int = field(default=Augmentation.max_functions, metadata={"help": "Functions shown."})
     augment_max_documentation: int = field(default=Augmentation.max_documentation, metadata={"help": "Characters."})
     augment_max_observation: int = field(default=Augmentation.max_observation, metadata={"help": "Characters."})
     augment_mask_names: float = field(default=Augmentation.mask_names, metadata={"help": "Probability of new names."})
+    augment_restyle_names: float = field(default=0.0, metadata={"help": "Probability of names in other conventions."})
     augment_first_turns: float = field(
         default=0.0, metadata={"help": "Probability that a copy ends after one action."}
     )
@@ -63,9 +69,11 @@ class SftArguments(ScriptArguments):
     def augmentation(self) -> Augmentation:
         """The fields `augment_*` together."""
         return Augmentation(
+            min_functions=self.augment_min_functions,
             max_functions=self.augment_max_functions,
             max_documentation=self.augment_max_documentation,
             mask_names=self.augment_mask_names,
+            restyle_names=self.augment_restyle_names,
             max_observation=self.augment_max_observation,
             first_turns=self.augment_first_turns,
         )

@@ -13,25 +13,10 @@ from dataclasses import dataclass
 
 from ..formats import GET_DETAILS, Prompt, react_prompt, read_head, relabel
 from ..schema import Api, Function, Segment
-
-# Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.
-_WORDS = (
-    "amber apple arrow basin birch blue brick cedar cloud coral crane delta drift ember fern field flint forest garden "
-    "glass gold green harbor hazel iron island ivory jade lake lemon linen maple marble meadow mint moon moss north oak "
-    "ocean olive orange pearl pine plum quartz rain red river rock rose sand silver sky snow south star stone storm "
-    "summer sun tide tiger valley velvet violet wave west willow wind winter wolf wood yellow"
-).split()
+from .names import CONVENTIONS, random_name, restyled
 
 _ACTION = re.compile(r"\n(?:ASSISTANT )?Action: ?([^\n]*)")
 _PARAMETER = re.compile(r'"([A-Za-z_][\w.\[\]-]*)": "')
-
-
-def _name(rng: random.Random, taken: set[str]) -> str:
-    while True:
-        name = rng.choice(_WORDS) + "".join(rng.choice(_WORDS).title() for _ in range(rng.randint(0, 1)))
-        if name not in taken:
-            taken.add(name)
-            return name
 
 
 @dataclass(frozen=True)
@@ -41,10 +26,13 @@ class Augmentation:
     Args:
         max_functions (`int`, *optional*, defaults to `8`): A copy shows a random number of functions up to this, the
             called ones always among them.
+        min_functions (`int`, *optional*, defaults to `4`): And at least this, where the example has as many.
         max_documentation (`int`, *optional*, defaults to `2000`): Functions that are not called are left out until the
             documentation has at most so many characters.
         mask_names (`float`, *optional*, defaults to `0.3`): Probability that a copy's function and parameter names are
             replaced by random words.
+        restyle_names (`float`, *optional*, defaults to `0.0`): Probability that a copy's function names are written in
+            another convention: `searchNews` as `search_news`, `news_search_get`, `NewsApi_searchNews`, ...
         max_observation (`int`, *optional*, defaults to `500`): Observations longer than so many characters are cut and
             end in ` [...]`. Observations are never trained.
         first_turns (`float`, *optional*, defaults to `0.0`): Probability that a copy ends after its first action, which
@@ -63,13 +51,15 @@ class Augmentation:
     mask_names: float = 0.3
     max_observation: int = 500
     first_turns: float = 0.0
+    min_functions: int = 4
+    restyle_names: float = 0.0
 
 
 def _keep(functions: list[Function], called: set[str], how: Augmentation, rng: random.Random) -> list[Function]:
     chosen = [f for f in functions if f.name in called]
     others = [f for f in functions if f.name not in called]
     rng.shuffle(others)
-    wanted = max(len(chosen), rng.randint(min(4, how.max_functions), how.max_functions))
+    wanted = max(len(chosen), rng.randint(min(how.min_functions, how.max_functions), how.max_functions))
     size = sum(len(f.name) + len(f.description) for f in chosen)
     for function in others:
         size += len(function.name) + len(function.description)
@@ -95,6 +85,40 @@ def _components(components: str, functions: list[Function]) -> str:
     return "\n".join(line for line in lines if not line.startswith("#") or line[1:].split(":", 1)[0] in wanted)
 
 
+def _masked(description: str, rng: random.Random) -> tuple[str, dict[str, str]]:
+    """A description whose parameters have random names, and these names by the old ones."""
+    lines = description.split("\n")
+    masked: dict[str, str] = {}
+    for i, line in enumerate(lines):
+        if line.startswith("Parameters: {"):
+            taken = set(masked.values())
+            masked |= {key: random_name(rng, taken) for key in dict.fromkeys(_PARAMETER.findall(line))}
+            for key, name in masked.items():
+                lines[i] = lines[i].replace(f'"{key}": "', f'"{name}": "')
+    return "\n".join(lines), masked
+
+
+def _rename(
+    functions: list[Function], how: Augmentation, rng: random.Random
+) -> tuple[list[Function], dict[str, str], dict[str, dict[str, str]]]:
+    """Functions with other names; the new names by the old ones; each new name's parameters, new by old."""
+    names = {function.name: function.name for function in functions}
+    descriptions = [function.description for function in functions]
+    parameters: list[dict[str, str]] = [{} for _ in functions]
+    if rng.random() < how.mask_names:
+        taken = {GET_DETAILS}
+        for i, name in enumerate(names):
+            names[name] = random_name(rng, taken)
+            descriptions[i], parameters[i] = _masked(descriptions[i], rng)
+    if rng.random() < how.restyle_names:
+        convention, version = rng.choice(CONVENTIONS), rng.randint(1, 4)
+        other = [restyled(name, convention, version) for name in names.values()]
+        if len({GET_DETAILS, *other}) == len(other) + 1:  # two names that fall together stay as they are
+            names = dict(zip(names, other, strict=True))
+    renamed = [Function(name, "", "", text) for name, text in zip(names.values(), descriptions, strict=True)]
+    return renamed, names, dict(zip(names.values(), parameters, strict=True))
+
+
 def _renamed_keys(text: str, names: dict[str, str]) -> str:
     """Rename the top-level keys of a JSON object and leave anything else as it is."""
     try:
@@ -107,8 +131,9 @@ def _renamed_keys(text: str, names: dict[str, str]) -> str:
 
 
 def _renamed_turn(text: str, functions: dict[str, str], parameters: dict[str, dict[str, str]]) -> str:
-    for old, new in functions.items():
-        text = re.sub(rf"\b{re.escape(old)}\b", new, text)
+    if functions:  # all at once, for a new name may be another function's old one
+        old = "|".join(re.escape(name) for name in sorted(functions, key=len, reverse=True))
+        text = re.sub(rf"\b(?:{old})\b", lambda match: functions[match.group()], text)
     match = re.search(r"\nAction: ?([^\n]*)\nAction Input:[ ]?(.*?)(?=\nObservation:|\Z)", text, re.DOTALL)
     if match:
         names = parameters.get(match.group(1).strip(), {})
@@ -136,7 +161,8 @@ def augment(
         first_turn (`bool`, *optional*, defaults to `False`): End after the first action, where that is trained.
 
     Returns:
-        `list[Segment]`: As many segments with the same flags (fewer after `first_turn`), or `None` where the prompt can not be read back.
+        `list[Segment]`: As many segments with the same flags (fewer after `first_turn`), or `None` where the prompt can
+        not be read back.
 
     Example:
 
@@ -153,23 +179,7 @@ def augment(
     called = called_functions(segments) | (called or set())
     functions = _keep(head.functions, called, how, rng)
     components = _components(head.components, functions)
-    renamed: dict[str, str] = {}
-    parameters: dict[str, dict[str, str]] = {}
-    if rng.random() < how.mask_names:
-        taken = {GET_DETAILS}
-        masked = []
-        for function in functions:
-            new = renamed[function.name] = _name(rng, taken)
-            lines = function.description.split("\n")
-            own: set[str] = set()
-            for i, line in enumerate(lines):
-                if line.startswith("Parameters: {"):
-                    keys = [key for key in dict.fromkeys(_PARAMETER.findall(line)) if key != "Question"]
-                    parameters[new] = {key: _name(rng, own) for key in keys}
-                    for key, name in parameters[new].items():
-                        lines[i] = lines[i].replace(f'"{key}": "', f'"{name}": "')
-            masked.append(Function(new, "", "", "\n".join(lines)))
-        functions = masked
+    functions, renamed, parameters = _rename(functions, how, rng)
     copy = [Segment(prompt.head(Api("", "", functions=functions, components=components), head.instruction), False)]
     for i, (segment, turn) in enumerate(zip(segments[1:], turns, strict=True)):
         # Every second segment is the model's; some of them are not trained (a corrected run's wrong first steps).

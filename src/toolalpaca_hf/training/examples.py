@@ -2,24 +2,19 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, IterableDataset, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetNotFoundError
-from datasets.fingerprint import Hasher
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig
 
 from ..data import ToolAlpaca
 from ..errors import ToolAlpacaError
-from ..schema import FEATURES, SPLITS, Segment
-from . import augment as augment_module
+from ..schema import SPLITS
 from .arguments import SftArguments
-from .augment import Augmentation, augment, called_functions
 from .collate import CompletionOnlyCollator
+from .copies import augmented
 from .lengths import tokenize_dataset
 from .prefixes import PrefixCollator, share_prefixes
 from .tokenize import SegmentTokenizer
@@ -105,69 +100,6 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     )
 
 
-def _augment_batch(
-    batch: dict[str, list[Any]], how: Augmentation, copies: int, seed: int, called: dict[str, list[str]] | None
-) -> dict[str, list[Any]]:
-    out: dict[str, list[Any]] = {"id": [], "api": [], "segments": []}
-    for row_id, api, segments in zip(batch["id"], batch["api"], batch["segments"], strict=True):
-        pieces = [Segment(**segment) for segment in segments]
-        for copy in range(copies):
-            # The copy depends on the row's id alone, not on its place, so that any subset gives the same copies;
-            # where documentation is shared it depends on the API instead.
-            owner = api or row_id if called is not None else row_id
-            first = random.Random(f"{seed}/{row_id}/{copy}/first turn").random() < how.first_turns
-            new = augment(
-                pieces,
-                how,
-                random.Random(f"{seed}/{owner}/{copy}"),
-                called=set(called[owner]) if called is not None else None,
-                first_turn=first,
-            )
-            out["id"].append(f"{row_id}+{copy}")
-            out["api"].append(api)
-            out["segments"].append([asdict(segment) for segment in new or pieces])
-    return out
-
-
-def augmented(rows: Dataset, how: Augmentation, copies: int, seed: int, shared: bool = False) -> Dataset:
-    """Augmented copies in place of rows; a row whose prompt can not be read back is repeated as it is.
-
-    Args:
-        rows (`Dataset`): Rows of an `sft` config.
-        how (`Augmentation`): What may change.
-        copies (`int`): Copies of each row.
-        seed (`int`): Seed of all chance.
-        shared (`bool`, *optional*, defaults to `False`): Whether the rows of an API get the same documentation in their
-            copies of one number, which shows every function that any of them calls.
-
-    Returns:
-        `Dataset`: `copies` times as many rows; ids end in `+0`, `+1`, ...
-
-    Example:
-
-    ```python
-    >>> augmented(rows, Augmentation(), copies=2, seed=0)["id"][:2]  # doctest: +SKIP
-    ['train/trailpost/0+0', 'train/trailpost/0+1']
-    ```
-    """
-    code = Path(augment_module.__file__).read_bytes()
-    called: dict[str, list[str]] | None = None
-    if shared:
-        names: dict[str, set[str]] = {}
-        for row in rows:
-            pieces = [Segment(**segment) for segment in row["segments"]]
-            names.setdefault(row["api"] or row["id"], set()).update(called_functions(pieces))
-        called = {owner: sorted(of_owner) for owner, of_owner in names.items()}
-    return rows.map(
-        _augment_batch,
-        batched=True,
-        fn_kwargs={"how": how, "copies": copies, "seed": seed, "called": called},
-        features=FEATURES["sft"],
-        new_fingerprint=Hasher.hash([rows._fingerprint, how, copies, seed, called, code]),
-        desc="Augmented copies",
-    )
-
-
 def prepare(
     arguments: SftArguments, config: SFTConfig, tokenizer: PreTrainedTokenizerBase, log: Callable[[str], None] = print
 ) -> tuple[Dataset | IterableDataset, Dataset | None, CompletionOnlyCollator | PrefixCollator | None]:
@@ -246,7 +178,12 @@ def prepare(
         return train, held_out, CompletionOnlyCollator(segment_tokenizer, config.pad_to_multiple_of)
     if arguments.augment_copies:
         train = augmented(
-            train, arguments.augmentation, arguments.augment_copies, config.seed, arguments.prefix_packing
+            train,
+            arguments.augmentation,
+            arguments.augment_copies,
+            config.seed,
+            shared=arguments.prefix_packing,
+            descriptions=arguments.augment_descriptions,
         )
     train, report = tokenize_dataset(train, tokenizer, *settings, num_proc=config.dataset_num_proc)
     log(f"Training rows: {report}")
