@@ -1,10 +1,10 @@
-"""Training throughput on the same rows: padding to the limit, TRL's dynamic padding, TRL's packing.
+"""Training throughput on the same rows: padding to the limit, TRL's dynamic padding and packing, common beginnings once.
 
     python benchmarks/training_throughput.py --quick
     python benchmarks/training_throughput.py --data build/real --model HuggingFaceTB/SmolLM2-135M --json out.json
 
 Every contestant trains one epoch on the same rows, from the same weights. The published script pads every row to 2048
-tokens. `tokens/s` leaves padding out, `trained/s` counts only the tokens that the loss covers.
+tokens. `tokens/s` leaves padding out, `trained/s` counts only the tokens that the loss covers, the same ones for all four.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
+from toolalpaca_hf.training.prefixes import PrefixCollator, share_prefixes
+from toolalpaca_hf.training.trainer import CompletionTrainer
 
 # Weights play no part in speed: the shapes of SmolLM2-135M, and of a model that fits a test.
 SMOLLM2 = {
@@ -41,7 +43,7 @@ QUICK = {
 }
 
 
-class CountingTrainer(SFTTrainer):
+class Counting(SFTTrainer):
     """Adds up the time of its steps and the tokens in them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,8 +52,11 @@ class CountingTrainer(SFTTrainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         positions = inputs["input_ids"].numel()
-        # Packed batches have no mask, and nothing to mask.
-        tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else positions
+        # Packed batches have no mask, and nothing to mask; trees are padded with branches of -1.
+        if "branches" in inputs:
+            tokens = int((inputs["branches"] >= 0).sum())
+        else:
+            tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else positions
         trained = int((inputs["labels"] != IGNORE).sum())
         start = time.perf_counter()
         loss = super().training_step(model, inputs, *args, **kwargs)
@@ -61,6 +66,10 @@ class CountingTrainer(SFTTrainer):
         for key, value in zip(self.totals, (seconds, 1, positions, tokens, trained), strict=True):
             self.totals[key] += value
         return loss
+
+
+class CountingCompletions(Counting, CompletionTrainer):
+    """The same of this package's trainer."""
 
 
 def make_model(name: str | None, shape: dict[str, int], tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -82,7 +91,7 @@ def train(
     max_length: int,
     way: str,
 ) -> dict[str, float]:
-    """One epoch in one of the three ways."""
+    """One epoch in one of the four ways."""
     options: dict[str, Any] = {}
     collator = None
     if way == "padding to the limit":
@@ -90,6 +99,11 @@ def train(
         options = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
     elif way == "TRL packing":
         options = {"packing": True, "packing_strategy": "bfd"}
+    elif way == "common beginnings once":
+        dataset = share_prefixes(dataset, max_length)
+        collator = PrefixCollator(tokenizer.pad_token_id)
+        options = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
+    kind = CountingCompletions if way == "common beginnings once" else Counting
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as folder:
         arguments = SFTConfig(
@@ -98,14 +112,14 @@ def train(
             per_device_train_batch_size=batch_size,
             max_length=max_length,
             use_cpu=not gpu,
-            bf16=gpu,
+            bf16=True,
             gradient_checkpointing=False,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
             **options,
         )
-        trainer = CountingTrainer(
+        trainer = kind(
             model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
         )
         trainer.train()
@@ -113,7 +127,7 @@ def train(
 
 
 def main() -> None:
-    """Run the three ways and print a table."""
+    """Run the four ways and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder of a built dataset repo; the embedded corpus where not given")
     parser.add_argument("--tokenizer", help="name or folder; the model's, or SmolLM2's, where not given")
@@ -134,7 +148,7 @@ def main() -> None:
     dataset, report = tokenize_dataset(rows, tokenizer, args.max_length)
     print(report)
     shape = QUICK if args.quick else SMOLLM2
-    ways = ("padding to the limit", "TRL dynamic padding", "TRL packing")
+    ways = ("padding to the limit", "TRL dynamic padding", "TRL packing", "common beginnings once")
     # The first steps of a process pay for what is set up only once.
     warm_up = dataset.select(range(min(2, len(dataset))))
     train(make_model(args.model, shape, tokenizer), tokenizer, warm_up, 2, args.max_length, "TRL dynamic padding")
@@ -160,13 +174,13 @@ def main() -> None:
 
     print(f"\n{result['model']}, {result['device']}, {result['threads']} threads, {len(dataset)} rows, one epoch each")
     print(
-        f"{'':<22}{'batches':>8}{'positions':>11}{'tokens':>10}{'seconds':>9}{'tokens/s':>10}{'trained/s':>11}{'ratio':>8}"
+        f"{'':<24}{'batches':>8}{'positions':>11}{'tokens':>10}{'seconds':>9}{'tokens/s':>10}{'trained/s':>11}{'ratio':>8}"
     )
     base = result["ways"][ways[0]]
     for way, line in result["ways"].items():
         line["times_as_fast"] = line["trained_tokens_per_second"] / base["trained_tokens_per_second"]
         print(
-            f"{way:<22}{line['batches']:>8}{line['positions']:>11,}{line['tokens']:>10,}{line['seconds']:>9.1f}"
+            f"{way:<24}{line['batches']:>8}{line['positions']:>11,}{line['tokens']:>10,}{line['seconds']:>9.1f}"
             f"{line['tokens_per_second']:>10,.0f}{line['trained_tokens_per_second']:>11,.1f}{line['times_as_fast']:>7.2f}x"
         )
     if args.json:

@@ -66,6 +66,7 @@ def test_accelerate_launch_leaves_a_complete_checkpoint(
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 10
+    assert "training_args.bin" not in {path.name for path in files}  # a pickle, which nobody should have to open
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
     assert SECRET not in done.stdout + done.stderr
 
