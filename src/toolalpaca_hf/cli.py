@@ -33,7 +33,11 @@ def docs(
     """Make the three documentation fields of each API anew from its `Documentation`."""
     from .openapi import describe_raw
 
-    described = [describe_raw(api) for api in _read_apis(file)]
+    raw = _read_apis(file)
+    try:
+        described = [describe_raw(api) for api in raw]
+    except ToolAlpacaError as error:
+        raise ToolAlpacaError(f"{file}: {error}") from None
     scratch = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,8 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
         found = violations(document)
         for sentence in found:
             console.print(escape(f"- {sentence}"), highlight=False)
-        console.print("valid OpenAPI" if not found else f"{len(found)} violations of OpenAPI", highlight=False)
+        count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
+        console.print(count if found else "valid OpenAPI", highlight=False)
         console.print()
 
 

@@ -1,12 +1,13 @@
 """OpenAPI documents: loading, operations, descriptions in words and as tools; validated calls over HTTP."""
 
 from .address import AddressError, Hosts, allowed_hosts, servers_of
+from .arguments import CallError
 from .credentials import Credentials, credential_names, load_credentials
 from .document import load_document, resolve, violations
 from .documentation import Documentation, describe, describe_raw
 from .manifest import load_api
 from .operations import Operation, functions_of
-from .request import CallError, Request, build_request
+from .request import Request, build_request
 from .send import Answer, Limits, Sender
 from .tools import tool_schema
 

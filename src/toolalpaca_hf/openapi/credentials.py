@@ -114,6 +114,7 @@ def _pattern(values: Iterable[str]) -> re.Pattern[str] | None:
         # `Bearer abc` is a scheme and a secret, and the secret also travels alone.
         parts = {value, *re.split(r"^(?:Bearer|Basic|Token|ApiKey)\s+", value, flags=re.IGNORECASE)}
         parts |= {part.partition(":")[2] for part in parts if len(part.partition(":")[2]) >= LONG}  # user:password
+        parts |= {part.upper() for part in parts} | {part.lower() for part in parts}  # bytes have no case beyond ASCII
         for part in parts - {""}:
             hyphens = quote(part, safe="").replace("-", "%2D").replace(".", "%2E").replace("_", "%5F")
             every = "".join(f"%{byte:02X}" for byte in part.encode())

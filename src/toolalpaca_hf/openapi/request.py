@@ -1,14 +1,14 @@
 """What a model wrote as action input, checked against the operation it calls, as an HTTP request."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ToolAlpacaError
+from .arguments import CallError, read_arguments
 from .coerce import fit, written
-from .document import MAX_DEPTH, resolve
+from .document import resolve
 from .operations import Operation, mapping, media_schema, text
 from .tools import clean_schema, merged_schema, name_list
 
@@ -20,20 +20,6 @@ FRAMING |= {"expect", "keep-alive", "cookie", "accept-encoding", "range"}
 """Headers that belong to the client: a document that declares them as parameters does not get them."""
 
 _TEMPLATE = re.compile(r"\{([^{}/?#]+)\}")
-
-
-class CallError(ToolAlpacaError):
-    """A call that can not be made as the model wrote it; the message tells the model what to change.
-
-    Example:
-
-    ```python
-    >>> build_request({}, Operation("listCats", "/cats", "get"), "[]", "https://cats.example")
-    Traceback (most recent call last):
-        ...
-    toolalpaca_hf.openapi.request.CallError: The Action Input is a list; write one JSON object, and call one function at a time.
-    ```
-    """
 
 
 @dataclass(frozen=True)
@@ -134,7 +120,8 @@ def build_request(
     if parts.problems:
         unknown = ", ".join(f"`{name[:60]}`" for name in [name for name in arguments if name not in parts.known][:10])
         unknown = f" {operation.name} has no parameter {unknown}." if unknown else ""
-        raise CallError(f"{' '.join(parts.problems)}{unknown} Change the Action Input and try again.")
+        sentences = f"{' '.join(parts.problems)}{unknown} Change the Action Input and try again."
+        raise CallError(" ".join(sentences.split()))  # names may hold line breaks
     if parts.cookies:
         parts.headers["Cookie"] = "; ".join(parts.cookies)
     return Request(
@@ -145,63 +132,6 @@ def build_request(
         body_type=(operation.request_body_type or "application/json") if body is not None else "",
         credentials=tuple(dict.fromkeys(parts.credentials)),
     )
-
-
-def read_arguments(action_input: str) -> dict[str, Any]:
-    """Parse an action input. Words after the object are left out, as models add them; a second object is not.
-
-    Args:
-        action_input (`str`):
-            Text from a model.
-
-    Returns:
-        `dict`: The arguments.
-
-    Raises:
-        [`CallError`]: It is empty, not JSON, not an object, or nested too deep.
-
-    Example:
-
-    ```python
-    >>> read_arguments('{"city": "Paris"} and so on')
-    {'city': 'Paris'}
-    ```
-    """
-
-    def number(digits: str) -> float:
-        if (value := float(digits)) in (float("inf"), float("-inf")):
-            raise ValueError
-        return value
-
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
-    action_input = action_input.strip()
-    if not action_input:
-        raise CallError("The Action Input is empty; write a JSON object, {} if the function needs no parameters.")
-    try:
-        value, end = json.JSONDecoder(parse_float=number, parse_constant=refuse).raw_decode(action_input)
-    except (ValueError, RecursionError):
-        raise CallError(
-            "The Action Input is not valid JSON; write one JSON object with its keys and texts in double quotes."
-        ) from None
-    if isinstance(value, list) or (isinstance(value, dict) and re.match(r"[\s,]*[\[{]", action_input[end:])):
-        several = "a list" if isinstance(value, list) else "several objects"
-        raise CallError(f"The Action Input is {several}; write one JSON object, and call one function at a time.")
-    if not isinstance(value, dict):
-        raise CallError('The Action Input is not a JSON object; write the parameters as {"name": value}.')
-    return _clean(value, 0)
-
-
-def _clean(value: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise CallError("The Action Input is nested too deep; write a flatter JSON object.")
-    if isinstance(value, dict):
-        return {_clean(key, depth): _clean(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item, depth + 1) for item in value]
-    # Half a surrogate pair is legal in JSON and has no UTF-8.
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 @dataclass
@@ -223,7 +153,7 @@ def _place(parts: _Parts, parameter: dict[str, Any], where: str, value: Any) -> 
     # Swagger 2, which some documents mix in, has the type beside the name.
     media = media_schema(parameter)
     schema = clean_schema(mapping(parameter.get("schema") or media or parameter))
-    if value is None and not (where == "query" and schema.get("nullable") and parameter.get("required") is True):
+    if value is None or _left_out(value, schema):
         if parameter.get("required") is True or where == "path":
             parts.problems.append(f"Missing required `{name}`{_hint(schema)}.")
         return
@@ -303,7 +233,7 @@ def _body(
     whole = next((key for key in BODY_KEYS if key in arguments and key not in {*parts.known, *names}), None)
     parts.credentials += [("body", name) for name in names if name in credentials]
     check = clean_schema(operation.request_body_schema)
-    is_object = check.get("type", "object") == "object"
+    is_object = "object" in check.get("type", "object")
 
     if is_object:
         body = arguments.get(whole)
@@ -317,7 +247,10 @@ def _body(
             body = {key: value for key, value in flat.items() if key not in credentials} | mapping(body)
         if isinstance(body, dict):
             body = {key: value for key, value in body.items() if key not in credentials}
-            body = {key: value for key, value in body.items() if not _left_out(value, mapping(properties.get(key)))}
+            optional = {key: clean_schema(schema) for key, schema in properties.items() if key not in required}
+            body = {
+                key: value for key, value in body.items() if key not in optional or not _left_out(value, optional[key])
+            }
         if names:
             check["required"] = required
         if body == {} and not required and not operation.request_body_required and whole is None:
@@ -336,8 +269,10 @@ def _body(
 
 
 def _left_out(value: Any, schema: dict[str, Any]) -> bool:
-    """Models write `null` for what they do not give."""
-    return value is None and not clean_schema(schema).get("nullable") and bool(schema)
+    """Models, and published golden calls, write `null` or an empty text for what they do not give."""
+    if value == "":
+        return bool(fit(value, schema)[1])
+    return value is None and not schema.get("nullable")
 
 
 def _url(server: str, path: str, values: dict[str, str], query: list[str]) -> str:
