@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openapi_documents import anything, documents
+from openapi_documents import anything, callable_documents, documents
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import CallError, Operation, Request, build_request, functions_of, load_document, servers_of
@@ -330,12 +330,19 @@ def test_published_golden_calls_are_requests(published_apis: list[dict[str, Any]
     assert (built, len(unparsable)) == (245, 36)
 
 
-inputs = (
-    st.dictionaries(st.sampled_from(["a", "b", "id", "body", "requestBody", "x"]) | st.text(max_size=4), anything, max_size=4)
-    .map(lambda value: json.dumps(value))
-    | st.text(max_size=30)
-    | anything.map(lambda value: json.dumps(value))
-)  # fmt: skip
+given_values = st.sampled_from(["1", "a", "", "true", 1, 1.5, None, True, ["1"], {"a": "1"}])
+given_values |= anything.filter(lambda value: "NaN" not in json.dumps(value) and "Infinity" not in json.dumps(value))
+every_name = st.fixed_dictionaries(
+    dict.fromkeys(("a", "b", "id", "X-Y"), given_values), optional={"body": given_values}
+)
+some_names = st.dictionaries(
+    st.sampled_from(["a", "id", "requestBody"]) | st.text(max_size=4), given_values, max_size=5
+)
+no_object = st.text(max_size=30) | anything.map(json.dumps)
+inputs_of_objects = st.sampled_from([every_name, every_name, some_names]).flatmap(
+    lambda values: values.map(json.dumps)
+)
+inputs = st.integers(0, 3).flatmap(lambda n: no_object if n == 3 else inputs_of_objects)
 names = st.sampled_from(["a", "b", "id"])
 templates = st.lists(
     st.sampled_from(["cats", "v1", "x-1.json"]) | names.map("{{{}}}".format) | names.map("p{{{}}}s".format), min_size=1, max_size=5
@@ -381,7 +388,7 @@ arguments = st.dictionaries(names, values, min_size=1, max_size=3)
 
 
 @FAST
-@given(documents, inputs)
+@given(st.integers(0, 4).flatmap(lambda n: documents if n == 4 else callable_documents), inputs)
 def test_only_call_errors_escape_the_builder(document: dict[str, Any], text: str) -> None:
     escape_nothing(document, text)
 
@@ -394,7 +401,7 @@ def test_no_input_leaves_the_path_template(template: str, given_: dict[str, Any]
 
 @pytest.mark.slow
 @THOROUGH
-@given(documents, inputs)
+@given(st.integers(0, 4).flatmap(lambda n: documents if n == 4 else callable_documents), inputs)
 def test_only_call_errors_escape_the_builder_at_length(document: dict[str, Any], text: str) -> None:
     escape_nothing(document, text)
 
