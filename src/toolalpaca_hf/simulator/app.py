@@ -255,7 +255,8 @@ def create_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.state.simulator = simulator
     _add_own_routes(app, simulator)
-    app.mount("/", simulator)
+    # Whatever is no route of its own; a mount would not take every path, such as one with a line break in it.
+    app.router.default = simulator
     return app
 
 

@@ -19,6 +19,7 @@ Place = tuple[str, ...]
 ATTEMPTS = 8
 NODES = 3000
 DEPTH = 7
+LONGEST_LIST = 1000
 
 
 @dataclass(frozen=True)
@@ -281,10 +282,10 @@ class _Run:
             wanted = 0
         if "contains" in node:
             wanted = max(wanted, node.get("minContains", 1))
-        count = min(max(wanted, least), most, max(least, 0) + 100)
+        count = min(max(wanted, least), most, LONGEST_LIST)
         made: list[Any] = []
         tries = 0
-        while len(made) < count and tries < 4 * count + 20:
+        while len(made) < count and tries < 4 * count + 20 and self.left > -NODES:
             tries += 1
             place = len(made)
             schema = first[place] if place < len(first) else items

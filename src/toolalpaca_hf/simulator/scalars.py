@@ -40,6 +40,9 @@ def make_text(node: dict[str, Any], name: str, draws: Draws, bare: bool = False)
 def _matching(pattern: str, least: int, most: int, draws: Draws) -> str:
     """A text that matches a pattern; an empty one where none is found."""
     best = ""
+    times = math.prod(max(int(number), 1) for number in re.findall(r"(?<=[{,])[0-9]{1,18}(?=[},])", pattern))
+    if times > LONGEST or re.search(r"[0-9]{19}", pattern):
+        return best  # a few letters can ask for more text than there is memory
     # JSON Schema's dialect writes some classes otherwise than Python's.
     written = re.sub(r"\\p\{[^}]*\}", "[A-Za-z]", pattern)
     for _ in range(40):
