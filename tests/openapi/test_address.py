@@ -118,6 +118,6 @@ def test_servers_are_made_whole() -> None:
 
 def test_origins() -> None:
     assert origin_of("http://[::1]:8080/x") == ("http", "::1", 8080)
-    for url in ("http://cats.example:99999/", "http://:80/", "mailto:a@b", "http://a b/"):
+    for url in ("http://cats.example:99999/", "http://:80/", "mailto:a@b", "http://a b/", "http://user@cats.example/"):
         with pytest.raises(AddressError):
             origin_of(url)

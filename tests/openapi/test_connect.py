@@ -46,6 +46,14 @@ def test_a_public_name_with_a_private_address_is_refused(monkeypatch: pytest.Mon
     assert site.seen == []
 
 
+def test_another_host_is_refused() -> None:
+    with Site([(200, {}, b"ok")]) as site:
+        with httpx.Client(transport=guarded_transport(Hosts(frozenset({"cats.example"})))) as client:
+            with pytest.raises(AddressError, match="not among"):
+                client.get(site.url)
+    assert site.seen == []
+
+
 def test_tls_names_the_host_and_not_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     hellos: list[bytes] = []
 

@@ -202,6 +202,8 @@ def test_credentials_are_left_for_later_and_what_the_model_wrote_is_dropped() ->
     request = build(operation, {"key": "made up", "token": "made up", "a": 1}, credentials={"key", "token"})
     assert request.credentials == (("query", "key"), ("body", "token"))
     assert request.body == {"a": 1} and "made" not in repr(request)
+    whole = build(operation, {"body": {"token": "made up", "a": 1}}, credentials={"key", "token"})
+    assert whole == request
     with pytest.raises(CallError, match="`key`"):
         build(operation, {"token": "x"})
 
@@ -260,8 +262,12 @@ def test_a_value_stays_in_its_segment(value: str) -> None:
 
 
 def test_two_values_of_one_segment_make_no_step() -> None:
-    with pytest.raises(CallError):
-        build(get(path="/cats/{a}{b}"), {"a": ".", "b": "."})
+    for values in (("%2", "e"), ("%2e%2", "E"), (".", ".")):
+        with pytest.raises(CallError, match="step"):
+            build(get(path="/cats/{a}{b}"), dict(zip("ab", values, strict=True)))
+    for path in ("/cats/../admin", "/cats/%2e%2E/admin", "/./{a}"):  # nor does a document
+        with pytest.raises(CallError, match="step"):
+            build(get(path=path), {"a": "x"})
     assert build(get(path="/cats/{a}-{b}.json"), {"a": "x", "b": 1}).url.endswith("/v1/cats/x-1.json")
 
 

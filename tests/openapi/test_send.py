@@ -73,13 +73,14 @@ def test_retry_after_is_waited_for_in_both_forms(form: str) -> None:
     assert 0.9 <= time.monotonic() - start < 4
 
 
-@pytest.mark.parametrize("asked", ["3600", "Fri, 31 Dec 2099 23:59:59 GMT", "9" * 11])
+@pytest.mark.parametrize("asked", ["3", "3600", "Fri, 31 Dec 2099 23:59:59 GMT", "9" * 11])
 def test_a_long_retry_after_is_told_instead_of_waited_for(asked: str) -> None:
-    with Site([(429, {"Retry-After": asked}, b"tomorrow")]) as site, sender(site) as send:
-        start = time.monotonic()
-        answer = send.send(Request("GET", f"{site.url}/cats"))
-    assert answer.observation == "Status Code: 429. Response: tomorrow"
-    assert len(site.seen) == 1 and time.monotonic() - start < 1
+    for limits in (Limits(total=1e12, wait=2.0), Limits(total=2.0, wait=1e12)):
+        with Site([(429, {"Retry-After": asked}, b"tomorrow")]) as site, sender(site, limits=limits) as send:
+            start = time.monotonic()
+            answer = send.send(Request("GET", f"{site.url}/cats"))
+            assert answer.observation == "Status Code: 429. Response: tomorrow"
+            assert len(site.seen) == 1 and time.monotonic() - start < 1
 
 
 @pytest.mark.parametrize("asked", ["soon", "-5", "Fri, 99 Xxx 2099", "1.5", "²"])

@@ -294,7 +294,7 @@ def _url(server: str, path: str, values: dict[str, str], query: list[str]) -> st
         for piece in re.split(r"(\{[^{}/?#]+\})", path)
     ]
     path = "".join(pieces).lstrip("/")
-    if any(unquote(segment) in (".", "..") for segment in path.split("/")):
+    if any(unquote(unquote(segment)) in (".", "..") for segment in path.split("/")):
         raise CallError("The parameters of the path must not make a `.` or `..` step; give other values.")
     url = f"{base.scheme}://{base.netloc}{quote(base.path, safe='/:@!$&()*+,;=~%').rstrip('/')}/{path}"
     if fixed_query:
