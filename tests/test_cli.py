@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import toolalpaca_hf
+from toolalpaca_hf.cli import main
 
 ROOT = Path(__file__).parents[1]
 FIELDS = ("NLDocumentation", "Function_Description", "Function_Projection")
@@ -100,14 +101,30 @@ def test_show_finds_the_five_published_documents_that_are_not_valid(real_data: P
         ('[{"Documentation": 3}]', "an API without a name"),
     ],
 )
-def test_a_broken_file_is_one_sentence_and_status_2(tmp_path: Path, content: str | None, words: str) -> None:
+def test_a_broken_file_is_one_sentence_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    words: str,
+) -> None:
+    file, out = tmp_path / "x.json", tmp_path / "out.json"
     if content is not None:
-        (tmp_path / "x.json").write_text(content)
-    for arguments in (["docs", tmp_path / "x.json", "--out", tmp_path / "out.json"], ["show", tmp_path / "x.json"]):
-        done = toolalpaca("apis", *arguments)
-        assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
-        assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr and "x.json" in done.stderr
-    assert not (tmp_path / "out.json").exists()
+        file.write_text(content)
+    for arguments in (["docs", file, "--out", out], ["show", file]):
+        monkeypatch.setattr(sys, "argv", ["toolalpaca", "apis", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        stdout, stderr = capsys.readouterr()
+        assert (end.value.code, stdout) == (2, "") and words in stderr
+        assert stderr.count("\n") == 1 and "x.json" in stderr
+    assert not out.exists()
+
+
+def test_no_traceback_leaves_the_process(tmp_path: Path) -> None:
+    done = toolalpaca("apis", "show", tmp_path / "none.json")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert "none.json can not be read" in done.stderr
 
 
 def test_a_full_disk_leaves_no_half_a_file(tmp_path: Path) -> None:
