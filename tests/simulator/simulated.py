@@ -47,6 +47,8 @@ PETS: dict[str, Any] = {
                 "parameters": [
                     {"name": "status", "in": "query", "schema": {"type": "string", "enum": ["available", "sold"]}},
                     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}},
+                    {"name": "page", "in": "query", "schema": {"type": "integer"}},
+                    {"name": "offset", "in": "query", "schema": {"type": "integer"}},
                 ],
                 "responses": json_reply({"type": "array", "items": {"$ref": "#/components/schemas/Pet"}}),
             },

@@ -246,3 +246,32 @@ def test_the_same_in_every_process() -> None:
 
 
 ENV = {"PYTHONPATH": ":".join(sys.path)}
+
+
+def test_merged_schemas_leave_nothing_behind() -> None:
+    """What `allOf` merges is made anew for each value: nothing may be kept by its identity."""
+    parts = [
+        {"properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+        {"properties": {"a": {"minLength": 9}, "b": {"minimum": 50}}},
+    ]
+    make = Generator(closed({}, {"type": "object", "allOf": parts}))
+    for number in range(400):
+        value = make(Draws("merged", number), Given(arguments={"a": f"{number:09}", "b": number}))
+        assert value["a"] == f"{number:09}" and (value["b"] == number) == (number >= 50)
+    assert len(make._validators) <= 6
+
+
+def test_whose_name_it_is() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            name: {
+                "type": "array",
+                "items": {"type": "object", "properties": {"name": {"type": "string"}, "code": {"type": "string"}}},
+            }
+            for name in ("countries", "languages")
+        },
+    }
+    value = made(schema)
+    assert all(len(item["code"]) == 2 for name in value for item in value[name])
+    assert not any(item["name"].startswith("The ") for name in value for item in value[name])

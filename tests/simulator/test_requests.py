@@ -167,6 +167,12 @@ def test_parameters_inside_a_segment(thing: httpx.Client) -> None:
     assert thing.get("/maps/3.png/x").status_code == 404
 
 
+def test_a_websocket_is_refused(thing: httpx.Client) -> None:
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    reply = thing.get("/thing", headers=upgrade | {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert reply.status_code == 403
+
+
 def test_head_is_get_without_a_body(thing: httpx.Client) -> None:
     reply = thing.head("/thing?city=Porto")
     assert (reply.status_code, reply.content) == (200, b"") and int(reply.headers["content-length"]) > 10

@@ -77,6 +77,9 @@ def test_filters_and_limits(pets: httpx.Client) -> None:
     sold = pets.get("/pets", params={"status": "sold"}).json()
     assert sold == [pet for pet in everything if pet["status"] == "sold"] and 0 < len(sold) < len(everything)
     assert pets.get("/pets", params={"limit": 2}).json() == everything[:2]
+    assert pets.get("/pets", params={"limit": 2, "page": 2}).json() == everything[2:4]
+    assert pets.get("/pets", params={"offset": 6}).json() == everything[6:]
+    assert pets.get("/pets", params={"page": 2}).json() == []
 
 
 RPC = {

@@ -9,7 +9,7 @@ from .arguments import Request
 from .draws import Draws
 from .endpoints import Endpoint
 from .generate import Given
-from .plausible import plain
+from .names import plain
 from .routes import SimulatedApi
 from .sessions import Session
 

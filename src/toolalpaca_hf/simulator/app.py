@@ -1,5 +1,6 @@
 """The simulator's web application: routes, sessions and the store around a responder."""
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class Simulator:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
+            await send({"type": "websocket.close"})
             return
         answer, headers = await self._answer(HttpRequest(scope, receive))
         fields = [(b"content-length", str(len(answer.body)).encode())]
@@ -124,7 +126,8 @@ class Simulator:
             answer = await self.responder(call)
             self.sessions.grew(name, api.slug, session.size - size)
             if self.store is not None and not self.replaying and self.sessions.keeping:
-                self.store.put(call, before, self.name, answer)
+                # In a thread: a store that is locked is not to hold up other sessions.
+                await asyncio.to_thread(self.store.put, call, before, self.name, answer)
         if self.replaying and answer.fallback.startswith("unrecorded"):
             return answer, {RESPONDER_HEADER: self.name, UNRECORDED_HEADER: "1"}
         headers = {RESPONDER_HEADER: self.name}
@@ -235,7 +238,7 @@ def create_app(
     >>> document = {"paths": {"/cats/{catId}": {"get": {"responses": {"200": {"content": {"application/json": {
     ...     "schema": {"type": "object", "properties": {"catId": {"type": "integer"}, "city": {"type": "string"}}}}}}}}}}}
     >>> app = create_app([Api("train/cats", "Cats", documentation=document)])
-    >>> TestClient(app).get("/cats/cats/7").json()  # doctest: +SKIP
+    >>> TestClient(app).get("/cats/cats/7").json()
     {'catId': 7, 'city': 'Munich'}
     ```
     """

@@ -11,7 +11,7 @@ import jsonschema_rs
 
 from .endpoints import Argument, Endpoint
 from .merge import Merger
-from .plausible import plain
+from .names import plain
 
 SHOWN = 200
 

@@ -1,7 +1,7 @@
 """Realistic values from a JSON schema, the same ones for the same draws."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from .draws import Draws
 from .merge import Merger, repeats
-from .plausible import is_id, plain, words_of
+from .names import is_id, plain, singular, words_of
 from .scalars import make_number, make_text
 from .schemas import validator
 
@@ -20,6 +20,8 @@ ATTEMPTS = 8
 NODES = 3000
 DEPTH = 7
 LONGEST_LIST = 1000
+# Fields that people have, and things have not.
+PERSONAL = {"email", "birthdate", "birthplace", "charactername", "username", "phone", "gender", "firstname", "salary"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ class Given:
 NOTHING = Given()
 
 
+def _ids(schema: Any) -> Iterator[int]:
+    """The identity of every mapping in a schema."""
+    if isinstance(schema, dict):
+        yield id(schema)
+        for part in schema.values():
+            yield from _ids(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _ids(part)
+
+
 class Generator:
     """Makes values that are valid for a schema.
 
@@ -58,9 +71,9 @@ class Generator:
     ```python
     >>> make = Generator({"type": "object", "properties": {"city": {"type": "string"}, "age": {"type": "integer"}}})
     >>> make(Draws("people", 1))
-    {'city': 'Perth', 'age': 76}
+    {'city': 'Kyoto', 'age': 27}
     >>> make(Draws("people", 1), Given(arguments={"city": "Porto"}))
-    {'city': 'Porto', 'age': 76}
+    {'city': 'Porto', 'age': 27}
     ```
     """
 
@@ -68,14 +81,18 @@ class Generator:
         self.root = root
         self.merger = Merger(root)
         self._validators: dict[int, jsonschema_rs.Draft202012Validator] = {}
+        # Merged schemas come and go, and their ids are given to others; those of the root's own parts are not.
+        self._lasting = set(_ids(root))
 
     def is_valid(self, value: Any, schema: dict[str, Any] | None = None) -> bool:
         """Whether a value is valid for the schema, or for a part of it."""
         schema = self.root if schema is None else schema
         found = self._validators.get(id(schema))
-        if found is None:  # parts of the schema live as long as it does, so that their ids stay theirs
+        if found is None:
             whole = schema if schema is self.root else {**schema, "$defs": self.root.get("$defs", {})}
-            found = self._validators[id(schema)] = validator(whole)
+            found = validator(whole)
+            if id(schema) in self._lasting:
+                self._validators[id(schema)] = found
         try:
             return found.is_valid(value)
         except (ValueError, RecursionError):
@@ -205,9 +222,10 @@ class _Run:
                 continue
             inner = None if place is None else (*place, key)
             value = self._given(key, schema, place)
-            made[key] = (
-                self.make(schema, draws.child(key), key, inner, depth + 1, open_refs) if value is MISSING else value
-            )
+            if value is MISSING:
+                called = key if plain(key) not in ("name", "code") else _whose(name, key, properties)
+                value = self.make(schema, draws.child(key), called, inner, depth + 1, open_refs)
+            made[key] = value
         if not properties and not made and not self.bare and place is not None and place == self.given.about:
             made |= self._free(node)
         extra = 0
@@ -297,6 +315,14 @@ class _Run:
                 continue
             made.append(value)
         return made
+
+
+def _whose(owner: str, key: str, properties: Mapping[str, Any]) -> str:
+    """The name of a `name` or `code` together with what it is one of: a country's is no person's."""
+    if PERSONAL & {plain(other) for other in properties}:
+        return f"person {key}"
+    words = words_of(owner)
+    return " ".join([*words[:-1], singular(words[-1]), key]) if words else key
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -41,7 +41,6 @@ class Merger:
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
-        self._flat: dict[tuple[int, int], dict[str, Any] | None] = {}
 
     def merged(self, schema: Any, open_refs: Refs, attempt: int, short: bool) -> tuple[dict[str, Any], Refs]:
         """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`, and the references that were followed for it.

@@ -1,13 +1,28 @@
-"""Plausible values for fields, from their names and formats."""
+"""Plausible values for fields, from their names."""
 
-import re
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from .draws import Draws
+from .formats import (
+    DIGITS,
+    FORMATS,
+    HEX,
+    clock,
+    code,
+    feed,
+    handle,
+    image,
+    ipv4,
+    moment,
+    person,
+    sentence,
+    title,
+    url,
+    uuid,
+)
+from .names import singular, words_of
 from .words import (
-    ADJECTIVES,
     CITIES,
     COMPANIES,
     COUNTRIES,
@@ -16,158 +31,27 @@ from .words import (
     GENRES,
     LANGUAGES,
     LAST_NAMES,
-    NOUNS,
-    SENTENCES,
     STREETS,
     TAGS,
     ZONES,
 )
 
-HEX = "0123456789abcdef"
-DIGITS = "0123456789"
-CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-@lru_cache(maxsize=65536)
-def words_of(name: str) -> tuple[str, ...]:
-    """The words of a field's name, lower case.
-
-    Example:
-
-    ```python
-    >>> words_of("zipCode"), words_of("IP_address"), words_of("steamAPIKey")
-    (('zip', 'code'), ('ip', 'address'), ('steam', 'api', 'key'))
-    ```
-    """
-    name = re.sub(r"([a-z0-9])([A-Z])|([A-Z]+)([A-Z][a-z])", r"\1\3 \2\4", name)
-    return tuple(re.findall(r"[^\W_]+", name.lower()))
-
-
-@lru_cache(maxsize=65536)
-def plain(name: str) -> str:
-    """A name without case and separators, by which fields and arguments are told to be the same.
-
-    Example:
-
-    ```python
-    >>> plain("zip_code") == plain("zipCode")
-    True
-    ```
-    """
-    return "".join(words_of(name)) or name
-
-
-@lru_cache(maxsize=65536)
-def is_id(name: str) -> bool:
-    """Whether a field's name says that it identifies something: `id`, `petId`, `order_id`, `uuid`."""
-    words = words_of(name)
-    return bool(words) and words[-1] in ("id", "uuid", "guid")
-
-
-def _day(draws: Draws) -> date:
-    return date(2023, 1, 1) + timedelta(days=draws.integer(0, 729))
-
-
-def _moment(draws: Draws) -> str:
-    return (datetime(2023, 1, 1) + timedelta(seconds=draws.integer(0, 730 * 86400))).isoformat() + "Z"
-
-
-def _clock(draws: Draws) -> str:
-    return f"{draws.integer(0, 23):02}:{draws.integer(0, 11) * 5:02}"
-
-
-def _person(draws: Draws) -> str:
-    return f"{draws.pick(FIRST_NAMES)} {draws.pick(LAST_NAMES)}"
-
-
-def _handle(draws: Draws) -> str:
-    return f"{draws.pick(FIRST_NAMES).lower()}.{draws.pick(LAST_NAMES).lower()}{draws.integer(1, 99)}"
-
-
-def _title(draws: Draws) -> str:
-    return f"The {draws.pick(ADJECTIVES).title()} {draws.pick(NOUNS).title()}"
-
-
-def _slug(draws: Draws) -> str:
-    return f"{draws.pick(ADJECTIVES)}-{draws.pick(NOUNS)}"
-
-
-def _url(draws: Draws) -> str:
-    return f"https://example.com/{_slug(draws)}"
-
-
-def _image(draws: Draws) -> str:
-    return f"https://images.example.com/{_slug(draws)}.jpg"
-
-
-def _feed(draws: Draws) -> str:
-    return f"https://feeds.example.com/{_slug(draws)}.xml"
-
-
-def _ipv4(draws: Draws) -> str:
-    return f"{draws.pick(('192.0.2', '198.51.100', '203.0.113'))}.{draws.integer(1, 254)}"
-
-
-def _uuid(draws: Draws) -> str:
-    text = draws.text(HEX, 32)
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{draws.pick('89ab')}{text[17:20]}-{text[20:]}"
-
-
-def _sentence(draws: Draws) -> str:
-    return draws.pick(SENTENCES)
-
-
-def _code(draws: Draws) -> str:
-    return draws.text(CAPITALS, 3) + draws.text(DIGITS, 3)
-
-
-FORMATS: dict[str, Callable[[Draws], str]] = {
-    "date": lambda draws: _day(draws).isoformat(),
-    "date-time": _moment,
-    "datetime": _moment,
-    "time": lambda draws: _clock(draws) + ":00Z",
-    "duration": lambda draws: f"PT{draws.integer(1, 120)}M",
-    "email": lambda draws: f"{_handle(draws)}@example.com",
-    "idn-email": lambda draws: f"{_handle(draws)}@example.com",
-    "hostname": lambda draws: f"{_slug(draws)}.example.com",
-    "idn-hostname": lambda draws: f"{_slug(draws)}.example.com",
-    "ipv4": _ipv4,
-    "ip": _ipv4,
-    "ipv6": lambda draws: "2001:db8::" + ":".join(draws.text(HEX, 4).lstrip("0") or "0" for _ in range(3)),
-    "uri": _url,
-    "url": _url,
-    "iri": _url,
-    "uri-reference": _url,
-    "iri-reference": _url,
-    "uri-template": _url,
-    "uuid": _uuid,
-    "guid": _uuid,
-    "byte": lambda draws: draws.text(CAPITALS, 8),
-    "binary": lambda draws: draws.text(CAPITALS, 8),
-    "password": lambda draws: draws.text(CAPITALS + HEX, 12),
-    "json-pointer": lambda draws: f"/{draws.pick(NOUNS)}",
-    "relative-json-pointer": lambda draws: f"0/{draws.pick(NOUNS)}",
-    "regex": lambda draws: f"^{draws.pick(NOUNS)}$",
-    "phone": lambda draws: f"+1-555-01{draws.text(DIGITS, 2)}",
-}
-"""Values of the formats that schemas name; addresses are those set aside for documentation."""
-
 # By the last words of a field's name; the longest match wins.
 TEXTS: dict[str, Callable[[Draws], str]] = {
-    "name": _title,
+    "name": title,
     "first name": lambda draws: draws.pick(FIRST_NAMES),
     "last name": lambda draws: draws.pick(LAST_NAMES),
-    "full name": _person,
-    "display name": _person,
-    "character name": _person,
-    "user name": _handle,
-    "username": _handle,
-    "author": _person,
-    "owner": _person,
-    "artist": _person,
-    "player": _handle,
-    "user": _handle,
-    "users": _handle,
+    "full name": person,
+    "display name": person,
+    "character name": person,
+    "user name": handle,
+    "username": handle,
+    "author": person,
+    "owner": person,
+    "artist": person,
+    "player": handle,
+    "user": handle,
+    "users": handle,
     "payee": lambda draws: draws.pick(COMPANIES),
     "company": lambda draws: draws.pick(COMPANIES),
     "company name": lambda draws: draws.pick(COMPANIES),
@@ -217,33 +101,33 @@ TEXTS: dict[str, Callable[[Draws], str]] = {
     "mail": FORMATS["email"],
     "phone": FORMATS["phone"],
     "phone number": FORMATS["phone"],
-    "url": _url,
-    "uri": _url,
-    "link": _url,
-    "website": _url,
-    "trailer": _url,
-    "endpoint": _url,
-    "feed url": _feed,
+    "url": url,
+    "uri": url,
+    "link": url,
+    "website": url,
+    "trailer": url,
+    "endpoint": url,
+    "feed url": feed,
     "short url": lambda draws: f"https://sho.rt/{draws.text(HEX, 6)}",
-    "image": _image,
-    "image url": _image,
-    "icon": _image,
-    "icon url": _image,
-    "avatar url": _image,
-    "logo": _image,
-    "photo": _image,
-    "photos": _image,
-    "picture": _image,
-    "thumbnail": _image,
-    "cover": _image,
+    "image": image,
+    "image url": image,
+    "icon": image,
+    "icon url": image,
+    "avatar url": image,
+    "logo": image,
+    "photo": image,
+    "photos": image,
+    "picture": image,
+    "thumbnail": image,
+    "cover": image,
     "domain": FORMATS["hostname"],
     "domain name": FORMATS["hostname"],
     "host": FORMATS["hostname"],
     "hostname": FORMATS["hostname"],
-    "ip": _ipv4,
-    "ip address": _ipv4,
-    "uuid": _uuid,
-    "guid": _uuid,
+    "ip": ipv4,
+    "ip address": ipv4,
+    "uuid": uuid,
+    "guid": uuid,
     "hash": lambda draws: "0x" + draws.text(HEX, 40),
     "token": lambda draws: draws.text(HEX, 32),
     "key": lambda draws: draws.text(HEX, 24),
@@ -251,15 +135,15 @@ TEXTS: dict[str, Callable[[Draws], str]] = {
     "date": FORMATS["date"],
     "day": lambda draws: draws.pick(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")),
     "day of week": lambda draws: draws.pick(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")),
-    "time": _clock,
-    "timestamp": _moment,
-    "created": _moment,
-    "updated": _moment,
-    "published": _moment,
-    "at": _moment,
+    "time": clock,
+    "timestamp": moment,
+    "created": moment,
+    "updated": moment,
+    "published": moment,
+    "at": moment,
     "duration": lambda draws: f"{draws.integer(20, 150)} min",
     "year": lambda draws: str(draws.integer(1990, 2025)),
-    "title": _title,
+    "title": title,
     "status": lambda draws: draws.pick(("active", "pending", "completed")),
     "type": lambda draws: draws.pick(("standard", "premium", "basic")),
     "kind": lambda draws: draws.pick(("standard", "premium", "basic")),
@@ -278,7 +162,7 @@ TEXTS: dict[str, Callable[[Draws], str]] = {
     "categories": lambda draws: draws.pick(TAGS),
     "tag": lambda draws: draws.pick(TAGS),
     "tags": lambda draws: draws.pick(TAGS),
-    "code": _code,
+    "code": code,
     "method": lambda draws: draws.pick(("GET", "POST")),
     "methods": lambda draws: draws.pick(("GET", "POST")),
     "discriminator": lambda draws: draws.text(DIGITS, 4),
@@ -352,12 +236,12 @@ def _ending(words: tuple[str, ...], table: dict[str, object]) -> str | None:
 def _text_maker(name: str) -> Callable[[Draws], str]:
     words = words_of(name)
     end = _ending(words, TEXTS)
-    if end is None and words and words[-1].endswith("s") and len(words[-1]) > 3:
-        end = _ending((*words[:-1], words[-1][:-1]), TEXTS)
+    if end is None and words:
+        end = _ending((*words[:-1], singular(words[-1])), TEXTS)
     # A name of somebody is a person's; other names are titles.
     if end == "name" and set(words) & {"user", "person", "customer", "contact", "actor", "member", "employee"}:
-        return _person
-    return TEXTS[end] if end else _sentence
+        return person
+    return TEXTS[end] if end else sentence
 
 
 def plausible_text(name: str, draws: Draws) -> str:
@@ -367,7 +251,7 @@ def plausible_text(name: str, draws: Draws) -> str:
 
     ```python
     >>> plausible_text("homeCity", Draws(1))
-    'Toronto'
+    'Recife'
     ```
     """
     return _text_maker(name)(draws)

@@ -13,7 +13,8 @@ from .answers import Answer, Call, encoded, refusal
 from .arguments import Arguments, Refused, read_arguments
 from .draws import Draws
 from .repair import repaired, written_json
-from .responder_schema import Reply, SchemaResponder
+from .reply import Reply
+from .responder_schema import SchemaResponder
 from .store import Store
 
 PROMPTS = files(__package__) / "prompts"

@@ -11,7 +11,7 @@ from typing import Any
 from .endpoints import Endpoint
 from .generate import Place
 from .merge import Merger
-from .plausible import is_id, plain, words_of
+from .names import is_id, plain, singular, words_of
 
 CREATE = {"create", "add", "new", "post", "insert", "register", "save", "submit", "report", "upload"}
 UPDATE = {"update", "edit", "set", "put", "patch", "change", "modify", "replace", "assign", "configure"}
@@ -37,26 +37,6 @@ VERBS = CREATE | UPDATE | DELETE | READ
 WHOLE = {"detail", "info", "information", "profile", "metadata", "full"}
 WRAPPERS = ("data", "result", "item", "payload", "response")
 LISTS = ("data", "results", "items", "result", "list", "entries", "records")
-
-
-@lru_cache(maxsize=65536)
-def singular(word: str) -> str:
-    """One of what a word names: `categories` gives `category`.
-
-    Example:
-
-    ```python
-    >>> singular("categories"), singular("addresses"), singular("status"), singular("series")
-    ('category', 'address', 'status', 'series')
-    ```
-    """
-    if word.endswith("ies") and len(word) > 6:
-        return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes")):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is", "series", "news")) and len(word) > 3:
-        return word[:-1]
-    return word
 
 
 @lru_cache(maxsize=65536)

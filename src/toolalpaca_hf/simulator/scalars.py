@@ -9,7 +9,9 @@ import jsonschema_rs
 import rstr
 
 from .draws import Draws
-from .plausible import FORMATS, HEX, is_id, plausible_range, plausible_text
+from .formats import FORMATS, HEX
+from .names import is_id
+from .plausible import plausible_range, plausible_text
 
 INT_MAX = {"int32": 2**31 - 1, "int64": 2**53}
 LONGEST = 10_000

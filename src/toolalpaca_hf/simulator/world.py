@@ -14,8 +14,9 @@ from typing import Any
 from .arguments import Arguments
 from .draws import Draws
 from .endpoints import Argument, Endpoint
+from .formats import HEX
 from .merge import Merger
-from .plausible import HEX, is_id, plain, words_of
+from .names import is_id, plain, words_of
 from .roles import Role, noun, role_of
 from .routes import SimulatedApi
 from .scalars import make_number, make_text
