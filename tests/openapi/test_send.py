@@ -142,9 +142,9 @@ def drip_before_the_answer(connection: socket.socket, over: threading.Event) -> 
         (drop, "dropped", "broke the connection off"),
         (drop_in_the_body, "dropped", "broke the connection off"),
         (garbage, "dropped", "broke the connection off"),
-        (drip_body, "timeout", "did not answer within 2 seconds"),
-        (drip_head, "timeout", "did not answer within 2 seconds"),
-        (drip_before_the_answer, "timeout", "did not answer within 2 seconds"),
+        (drip_body, "timeout", "did not answer within 2 s"),
+        (drip_head, "timeout", "did not answer within 2 s"),
+        (drip_before_the_answer, "timeout", "did not answer within 2 s"),
     ],
 )
 def test_a_server_that_misbehaves_becomes_an_observation(behave: Any, ended: str, words: str) -> None:
@@ -156,6 +156,14 @@ def test_a_server_that_misbehaves_becomes_an_observation(behave: Any, ended: str
     assert (answer.ended, answer.status) == (ended, None) and words in answer.observation
     assert took < 3.5
     assert site.connections == (2 if ended == "dropped" else 1)
+
+
+def test_a_single_wait_ends_at_the_deadline_too() -> None:
+    with Rude(hang) as site, sender(site, limits=Limits(read=30.0, total=1.0)) as send:
+        start = time.monotonic()
+        answer = send.send(Request("GET", f"{site.url}/cats"))
+        took = time.monotonic() - start
+    assert answer.observation == "The server did not answer within 1 s." and 0.9 < took < 3
 
 
 def test_a_broken_post_is_not_repeated() -> None:

@@ -236,7 +236,7 @@ class Sender:
         except ToolAlpacaError as error:
             raise _End("refused", f"The call was not made: {error}.") from None
         except httpx.TimeoutException:
-            left = "in time" if seconds_left() > 0 else f"within {self._limits.total:g} seconds"
+            left = "in time" if seconds_left() > 0 else f"within {self._limits.total:g} s"
             raise _End("timeout", f"The server did not answer {left}.") from None
         except httpx.LocalProtocolError:  # what HTTP can not hold
             raise _End("failed", "The call can not be sent as it is; change the input.") from None
