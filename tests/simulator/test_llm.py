@@ -95,6 +95,13 @@ def test_the_schemas_stand_in_and_it_is_recorded(text: str, monkeypatch: pytest.
     assert len(rows) == 1 and rows[0][0] == "llm/actor" and rows[0][1].startswith("actor: ")
 
 
+def test_a_copy_of_the_schema_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with played(lambda messages: written([{"type": "object"}]), monkeypatch) as (client, asked):
+        reply = client.get("/pets", params={"limit": 2})
+    assert len(asked) == 2 and FALLBACK_HEADER in reply.headers
+    assert all(problems(PETS, "/components/schemas/Pet", pet) == [] for pet in reply.json())
+
+
 def test_a_server_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with chat_server(lambda messages: written(REX)) as (base, asked):
         wrong = LLMResponder(model="nobody", base_url=base, api_key="secret-key")

@@ -239,7 +239,7 @@ def create_app(
     ...     "schema": {"type": "object", "properties": {"catId": {"type": "integer"}, "city": {"type": "string"}}}}}}}}}}}
     >>> app = create_app([Api("train/cats", "Cats", documentation=document)])
     >>> TestClient(app).get("/cats/cats/7").json()
-    {'catId': 7, 'city': 'Munich'}
+    {'catId': 7, 'city': 'Kyoto'}
     ```
     """
     if isinstance(responder, str) and responder.partition(":")[0] not in RESPONDERS:

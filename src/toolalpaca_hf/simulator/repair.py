@@ -53,6 +53,17 @@ def repaired(value: Any, make: Generator, draws: Draws) -> Any:
     return _repaired(value, make.root, make, draws, "", 0)
 
 
+def says_nothing(value: Any, make: Generator) -> bool:
+    """Whether a value has none of the fields that its schema describes: few published schemas require any, so that a
+    model's copy of the schema itself is valid, too."""
+    node, _ = make.merger.merged(make.root, (), 0, False)
+    if isinstance(value, list) and value:
+        node, _ = make.merger.merged(node.get("items", {}), (), 0, False)
+        value = value[0]
+    fields = node.get("properties")
+    return bool(fields) and isinstance(value, dict) and not set(fields) & set(value)
+
+
 def _repaired(value: Any, schema: Any, make: Generator, draws: Draws, name: str, depth: int) -> Any:
     if not isinstance(schema, dict) or depth > 30 or make.is_valid(value, schema):
         return value

@@ -12,7 +12,7 @@ from ..openapi.document import resolve
 from .answers import Answer, Call, encoded, refusal
 from .arguments import Arguments, Refused, read_arguments
 from .draws import Draws
-from .repair import repaired, written_json
+from .repair import repaired, says_nothing, written_json
 from .reply import Reply
 from .responder_schema import SchemaResponder
 from .store import Store
@@ -157,6 +157,8 @@ class LLMResponder:
             words = reason if isinstance(reason, str) else json.dumps(reason or "Refused", ensure_ascii=False)
             return refusal(call.endpoint, status if status >= 400 else 400, words[:1000])
         if reply.make is not None:
+            if says_nothing(value, reply.make):
+                raise ValueError("it has none of the fields that the schema describes")
             if not reply.make.is_valid(value):
                 value = repaired(value, reply.make, Draws(text))
             if not reply.make.is_valid(value):
