@@ -68,3 +68,41 @@ documents = st.fixed_dictionaries(
         | st.fixed_dictionaries({"schemas": st.fixed_dictionaries({"A": _schema, "B": _schema})})
     },
 )
+
+_name = st.sampled_from(["a", "b", "id", "X-Y"])
+_plain = st.sampled_from(["string", "integer", "number", "boolean", "array", "object"]).map(
+    lambda kind: {"type": kind}
+)
+_parameter = st.fixed_dictionaries(
+    {"name": _name, "in": st.sampled_from(["path", "query", "header", "cookie"]), "schema": _plain | _schema},
+    optional={
+        "required": st.booleans(),
+        "style": st.sampled_from(["form", "deepObject", "pipeDelimited"]),
+        "explode": st.booleans(),
+        "content": _media,
+    },
+)
+_body = st.fixed_dictionaries({"properties": st.dictionaries(_name, _plain | _schema, max_size=3)}) | _plain | _schema
+_kinds = st.sampled_from(
+    ["application/json", "text/plain", "multipart/form-data", "application/x-www-form-urlencoded"]
+)
+callable_documents = st.builds(
+    lambda path, method, operation, schemas: {
+        "paths": {path: {method: operation}},
+        "components": {"schemas": schemas, "securitySchemes": {"s": {"type": "apiKey", "in": "header", "name": "a"}}},
+        "security": [{"s": []}],
+    },
+    st.sampled_from(["/cats", "cats/{a}", "/cats/{a}/x-{id}", "/{b}?q={a}"]),
+    st.sampled_from(["get", "post"]),
+    st.fixed_dictionaries(
+        {"parameters": st.lists(_parameter, max_size=3)},
+        optional={
+            "requestBody": st.fixed_dictionaries(
+                {"content": st.dictionaries(_kinds, st.fixed_dictionaries({"schema": _body}), max_size=2)},
+                optional={"required": st.booleans()},
+            )
+        },
+    ),
+    st.fixed_dictionaries({"A": _schema, "B": _schema}),
+)
+"""Documents of one operation that can be called, whose schemas hold anything."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openapi_documents import documents
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import load_document, resolve, violations
@@ -134,12 +135,26 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
-@given(json_values | st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
-def test_only_tool_alpaca_error_escapes_loading(value: Any) -> None:
+def load_or_refuse(value: Any) -> None:
     try:
         document = load_document(value if isinstance(value, dict | str) else json.dumps(value))
     except ToolAlpacaError:
         return
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert all(isinstance(sentence, str) for sentence in violations(document))
+
+
+sources = json_values | documents | st.text() | st.binary().map(lambda raw: raw.decode("latin-1"))
+
+
+@settings(deadline=None)
+@given(sources)
+def test_only_tool_alpaca_error_escapes_loading(value: Any) -> None:
+    load_or_refuse(value)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(sources)
+def test_only_tool_alpaca_error_escapes_loading_at_length(value: Any) -> None:
+    load_or_refuse(value)

@@ -133,8 +133,9 @@ def violations(document: dict[str, Any]) -> list[str]:
     ```python
     >>> violations({"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}})
     []
-    >>> violations({"openapi": "3.0.0", "paths": {}})
-    ["At the top: 'info' is a required property."]
+    >>> [sentence] = violations({"openapi": "3.0.0", "paths": {}})
+    >>> sentence.replace('"', "'")
+    "At the top: 'info' is a required property."
     ```
     """
     if "swagger" in document:
@@ -148,7 +149,8 @@ def violations(document: dict[str, Any]) -> list[str]:
         # Left to itself, the validator opens whatever file or site a reference names.
         for error in validator(SchemaPath.from_dict(document, handlers=_NothingOutside())).iter_errors():
             place = " > ".join(str(part) for part in error.absolute_path)
-            message = " ".join(error.message.split())[:300].rstrip(".")
+            # The validator has two backends: one's message is a line, the other's goes on to quote the document.
+            message = error.message.partition("\n")[0].strip()[:300].rstrip(".")
             found.append(f"{f'At {place}' if place else 'At the top'}: {message}.")
     # The validator assumes much of its input (strings, mappings, references that lead somewhere) and lets whatever
     # follows from a broken assumption escape; to its caller that is one more violation.

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ToolAlpacaError
 from .document import load_document, resolve
 from .operations import each_operation, mapping, media_schema, parameters_of, text
 
@@ -76,6 +77,38 @@ def describe(document: dict[str, Any]) -> Documentation:
     whole = "\n".join(f"{name}: {words}" for name, words in texts.items()) + (f"\n\n{shared}\n" if shared else "\n")
     descriptions = {name: words.strip() for name, words in texts.items()} | {COMPONENTS: shared}
     return Documentation(whole, descriptions, projection)
+
+
+def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
+    """Make the three documentation fields of an API of the raw layout from its `Documentation`.
+
+    Args:
+        raw (`dict`):
+            The API; its `Documentation` is an OpenAPI document, JSON or YAML text or parsed.
+
+    Returns:
+        `dict`: A copy with `NLDocumentation`, `Function_Description` and `Function_Projection`, in place where it has
+        them already.
+
+    Raises:
+        [`ToolAlpacaError`]: Its `Documentation` is absent or no document; the message names the API.
+
+    Example:
+
+    ```python
+    >>> describe_raw({"Name": "Cats", "Documentation": {"paths": {"/cats": {"get": {}}}}})["Function_Projection"]
+    {'cats_get': ['/cats', 'get']}
+    ```
+    """
+    try:
+        made = describe(load_document(raw.get("Documentation") or ""))
+    except ToolAlpacaError as error:
+        raise ToolAlpacaError(f"the Documentation of {raw.get('Name') or 'an API without a name'}: {error}") from None
+    return raw | {
+        "NLDocumentation": made.nl_documentation,
+        "Function_Description": made.function_description,
+        "Function_Projection": made.function_projection,
+    }
 
 
 def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:

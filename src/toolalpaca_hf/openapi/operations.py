@@ -31,6 +31,13 @@ class Operation:
             Response objects by status code.
         found (`bool`, *optional*, defaults to `True`):
             Whether the document has the operation; a projection may name one that it has not.
+        request_body_type (`str`, *optional*, defaults to `""`):
+            Media type that `request_body_schema` belongs to.
+        request_body_required (`bool`, *optional*, defaults to `False`):
+            Whether the document says that there has to be a body.
+        security (`list[dict]`, *optional*):
+            Security requirements, each a mapping from names of security schemes; the document's own where the operation
+            has none.
 
     Example:
 
@@ -48,6 +55,9 @@ class Operation:
     request_body_schema: dict[str, Any] | None = None
     responses: dict[str, Any] = field(default_factory=dict)
     found: bool = True
+    request_body_type: str = ""
+    request_body_required: bool = False
+    security: list[dict[str, Any]] = field(default_factory=list)
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -134,6 +144,7 @@ def _operation(
     body_schema = media_schema(body)
     if body_schema is not None and text(body.get("description")):
         body_schema = {"description": body["description"]} | body_schema
+    security = operation.get("security", document.get("security"))
     return Operation(
         name=name,
         path=path,
@@ -142,6 +153,9 @@ def _operation(
         parameters=parameters_of(document, item, operation),
         request_body_schema=body_schema,
         responses=mapping(resolve(document, operation.get("responses"))),
+        request_body_type=next(iter(_media(body)), ""),
+        request_body_required=body.get("required") is True,
+        security=[mapping(entry) for entry in security] if isinstance(security, list) else [],
     )
 
 
@@ -163,8 +177,11 @@ def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dic
 
 def media_schema(holder: Any) -> dict[str, Any] | None:
     """The schema under `content`: JSON's where there are several media types, `None` where there is none."""
+    return next(iter(_media(holder).values()), None)
+
+
+def _media(holder: Any) -> dict[str, dict[str, Any]]:
+    """Schemas by media type, JSON's first."""
     content = mapping(mapping(holder).get("content"))
     kinds = sorted(content, key=lambda kind: "json" not in kind)
-    return next(
-        (content[kind]["schema"] for kind in kinds if isinstance(mapping(content[kind]).get("schema"), dict)), None
-    )
+    return {kind: content[kind]["schema"] for kind in kinds if isinstance(mapping(content[kind]).get("schema"), dict)}

@@ -40,19 +40,19 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
         schema = parameter.get("schema") or media_schema(parameter) or parameter
         own = {"description": text(parameter.get("description")) or text(mapping(schema).get("description"))}
         name = parameter["name"]
-        properties[name] = _schema(mapping(schema) | own)
+        properties[name] = clean_schema(mapping(schema) | own)
         if parameter.get("required") is True or parameter.get("in") == "path":
             required.append(name)
 
-    body = _merged(operation.request_body_schema or {}, flat=True)
+    body = merged_schema(operation.request_body_schema or {}, flat=True)
     named = mapping(body.get("properties")) | {
-        name: {} for name in _names(body.get("required")) if name not in mapping(body.get("properties"))
+        name: {} for name in name_list(body.get("required")) if name not in mapping(body.get("properties"))
     }
     if named:
-        properties |= {name: _schema(schema) for name, schema in named.items()}
-        required += _names(body.get("required"))
+        properties |= {name: clean_schema(schema) for name, schema in named.items()}
+        required += name_list(body.get("required"))
     elif body:
-        properties["request_body" if "body" in properties else "body"] = _schema(body)
+        properties["request_body" if "body" in properties else "body"] = clean_schema(body)
 
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
@@ -65,15 +65,15 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _schema(node: Any) -> dict[str, Any]:
+def clean_schema(node: Any) -> dict[str, Any]:
     """What is valid JSON schema, and of use to a model, in a schema of an OpenAPI document."""
-    node = _merged(mapping(node))
+    node = merged_schema(mapping(node))
     members = _members(node, "anyOf") + _members(node, "oneOf")
-    choices = [_schema(member) for member in members if member.get("type") != "null"]
+    choices = [clean_schema(member) for member in members if member.get("type") != "null"]
     nullable = node.get("nullable") is True or len(choices) < len(members)
     if len(choices) == 1:
         own = {key: value for key, value in node.items() if key not in ("anyOf", "oneOf")}
-        return choices[0] | _schema(own | {"nullable": nullable})
+        return choices[0] | clean_schema(own | {"nullable": nullable})
 
     schema: dict[str, Any] = {}
     declared = node.get("type")
@@ -92,14 +92,14 @@ def _schema(node: Any) -> dict[str, Any]:
     schema |= {key: node[key] for key in BOUNDS if type(node.get(key)) in (int, float)}
     schema |= {key: node[key] for key in SIZES if type(node.get(key)) is int and node[key] >= 0}
     if "array" in kinds and isinstance(node.get("items"), dict):
-        schema["items"] = _schema(node["items"])
+        schema["items"] = clean_schema(node["items"])
     if "object" in kinds and isinstance(node.get("properties"), dict):
-        schema["properties"] = {name: _schema(value) for name, value in node["properties"].items()}
-        if needed := [name for name in _names(node.get("required")) if name in schema["properties"]]:
+        schema["properties"] = {name: clean_schema(value) for name, value in node["properties"].items()}
+        if needed := [name for name in name_list(node.get("required")) if name in schema["properties"]]:
             schema["required"] = needed
     if "object" in kinds and isinstance(node.get("additionalProperties"), bool | dict):
         extra = node["additionalProperties"]
-        schema["additionalProperties"] = extra if isinstance(extra, bool) else _schema(extra)
+        schema["additionalProperties"] = extra if isinstance(extra, bool) else clean_schema(extra)
     if choices:
         schema["anyOf"] = choices
     if nullable or (isinstance(declared, list) and "null" in declared):
@@ -107,20 +107,20 @@ def _schema(node: Any) -> dict[str, Any]:
     return schema
 
 
-def _merged(node: dict[str, Any], flat: bool = False) -> dict[str, Any]:
+def merged_schema(node: dict[str, Any], flat: bool = False) -> dict[str, Any]:
     """A schema with the members of its `allOf` merged in; `flat` merges the properties of alternatives, too."""
     merged = {key: value for key, value in node.items() if key != "allOf"}
     for member in _members(node, "allOf"):
-        for key, value in _merged(member, flat).items():
+        for key, value in merged_schema(member, flat).items():
             if key == "properties":
                 merged[key] = mapping(value) | mapping(merged.get(key))
             elif key == "required":
-                merged[key] = _names(value) + _names(merged.get(key))
+                merged[key] = name_list(value) + name_list(merged.get(key))
             else:
                 merged.setdefault(key, value)
     alternatives = _members(node, "anyOf") + _members(node, "oneOf") if flat else []
     for member in alternatives:  # what only an alternative requires is not always required
-        if properties := mapping(_merged(member, flat).get("properties")):
+        if properties := mapping(merged_schema(member, flat).get("properties")):
             merged["properties"] = properties | mapping(merged.get("properties"))
     return merged
 
@@ -129,6 +129,6 @@ def _members(node: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [member for member in node[key] if isinstance(member, dict)] if isinstance(node.get(key), list) else []
 
 
-def _names(value: Any) -> list[str]:
+def name_list(value: Any) -> list[str]:
     names = value if isinstance(value, list) else []
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))

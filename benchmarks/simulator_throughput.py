@@ -1,0 +1,171 @@
+"""Requests per second, latency and memory of the simulator's schema responder, one worker, measured with wrk.
+
+    python benchmarks/simulator_throughput.py
+    python benchmarks/simulator_throughput.py --apis eval_simulated.json --seconds 30 --requests 100000 --json out.json
+
+Every operation of every API is asked in turn over keep-alive connections, `GET` and `POST` mixed, by rollouts that each
+have a session of their own. Every request of the mix is tried once before, and must be answered with success. Memory is
+the resident set of the server's process, before and after so many requests.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from toolalpaca_hf.simulator import SESSION_HEADER, read_apis
+from toolalpaca_hf.simulator.draws import Draws
+from toolalpaca_hf.simulator.generate import Generator
+from toolalpaca_hf.simulator.routes import Directory
+
+SERVER = "import sys; from toolalpaca_hf.simulator import serve; serve(sys.argv[1], port=int(sys.argv[2]), store=sys.argv[3] or None)"
+
+SCRIPT = """
+local mix = {
+%s
+}
+local turn, rollout = 0, 0
+request = function()
+  turn = turn + 1
+  if turn > #mix then turn = 1; rollout = rollout + 1 end
+  local one = mix[turn]
+  return wrk.format(one[1], one[2], {["%s"] = "r" .. rollout, ["content-type"] = "application/json"}, one[3])
+end
+done = function(summary, latency, requests)
+  io.write(string.format("RESULT %%d %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), latency.max,
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+end
+"""
+
+
+def requests_of(apis: str) -> list[tuple[str, str, str]]:
+    """Method, target and body of a request in order for each operation; those that delete are left out."""
+    found = []
+    for api in Directory(read_apis(apis)).apis:
+        for endpoint in api.endpoints:
+            if endpoint.method == "delete":
+                continue  # a second one of the same session is rightly refused
+            draws = Draws("benchmark", api.slug, endpoint.name)
+            values = {
+                argument.name: Generator(argument.schema)(draws.child(argument.name), name=argument.name)
+                for argument in endpoint.arguments
+            }
+            query = []
+            path = endpoint.path
+            for argument in endpoint.arguments:
+                value = values[argument.name]
+                if argument.place == "path":
+                    path = path.replace(f"{{{argument.name}}}", quote(str(value), safe=""))
+                elif argument.place == "query" and not isinstance(value, dict):
+                    query += [(argument.name, part) for part in (value if isinstance(value, list) else [value])]
+            body = "" if endpoint.body is None else json.dumps(Generator(endpoint.body.schema)(draws.child("body")))
+            target = f"/{api.slug}/{path.lstrip('/')}" + (f"?{urlencode(query)}" if query else "")
+            found.append((endpoint.method.upper(), target, body))
+    return found
+
+
+def resident(process: int) -> float:
+    """The resident memory of a process, in MB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def wrk(url: str, script: Path, connections: int, seconds: int) -> dict[str, float]:
+    """One run of wrk: requests, seconds, percentiles in milliseconds."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    numbers = re.search(r"RESULT (.*)", done.stdout)
+    if numbers is None:
+        raise SystemExit(f"wrk said nothing that can be read: {done.stdout}")
+    requests, took, half, most, longest, errors = map(int, numbers[1].split())
+    return {
+        "requests": requests,
+        "requests/s": requests / (took / 1e6),
+        "p50 ms": half / 1000,
+        "p99 ms": most / 1000,
+        "max ms": longest / 1000,
+        "errors": errors,
+    }
+
+
+def main() -> None:
+    """Parse, start the server, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--apis", default="sample", help="file in the raw layout; the embedded corpus by default")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--requests", type=int, default=0, help="go on until so many were answered, for memory")
+    parser.add_argument("--store", action="store_true", help="record every answer")
+    parser.add_argument("--json", help="write the figures to this file")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing: apt-get install wrk, or brew install wrk")
+    mix = requests_of(options.apis)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder) / "answers.sqlite") if options.store else ""
+        command = [sys.executable, "-c", SERVER, options.apis, str(port), store]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ)
+        try:
+            rows = measure(url, server.pid, mix, Path(folder), options)
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+    posts = sum(method != "GET" for method, _, _ in mix)
+    load = os.getloadavg()[0]
+    print(f"{len(mix)} requests in turn, {posts} of them with another method than GET; load average {load:.1f}")
+    print("| run | " + " | ".join(rows[0][1]) + " |")
+    print("| --- |" + " ---: |" * len(rows[0][1]))
+    for name, figures in rows:
+        print(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in figures.values()) + " |")
+    if options.json:
+        Path(options.json).write_text(json.dumps(dict(rows), indent=2) + "\n")
+
+
+def measure(
+    url: str, process: int, mix: list[tuple[str, str, str]], folder: Path, options: argparse.Namespace
+) -> list[tuple[str, dict[str, Any]]]:
+    """Figures by the name of the run."""
+    for _ in range(300):
+        try:
+            httpx.get(f"{url}/health")
+            break
+        except httpx.ConnectError:
+            time.sleep(0.1)
+    for method, target, body in mix:
+        reply = httpx.request(method, url + target, content=body, headers={"content-type": "application/json"})
+        if not reply.is_success:
+            raise SystemExit(f"{method} {target} is refused: {reply.text}")
+    script = folder / "mix.lua"
+    lines = ",\n".join("{" + ", ".join(json.dumps(part).replace("\\u", "\\\\u") for part in one) + "}" for one in mix)
+    script.write_text(SCRIPT % (lines, SESSION_HEADER))
+    wrk(url, script, options.connections, 2)
+    rows = []
+    answered = 0
+    number = 0
+    while number == 0 or answered < options.requests:
+        number += 1
+        before = resident(process)
+        figures: dict[str, Any] = wrk(url, script, options.connections, options.seconds)
+        answered += int(figures["requests"])
+        rows.append((f"{number}", figures | {"MB before": before, "MB after": resident(process)}))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""`toolalpaca`: one subcommand a room. Rooms are imported inside the commands, so that help comes at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .errors import ToolAlpacaError
+
+app = typer.Typer(
+    name="toolalpaca",
+    help="Tools for tool-using language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+apis = typer.Typer(help="Look at APIs in the raw layout.", no_args_is_help=True)
+app.add_typer(apis, name="apis")
+
+
+@app.callback()
+def _root() -> None:
+    """Tools for tool-using language models."""
+
+
+@apis.command("docs")
+def docs(
+    file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")],
+    out: Annotated[Path, typer.Option(help="Where to write them.")],
+) -> None:
+    """Make the three documentation fields of each API anew from its `Documentation`."""
+    from .openapi import describe_raw
+
+    raw = _read_apis(file)
+    try:
+        described = [describe_raw(api) for api in raw]
+    except ToolAlpacaError as error:
+        raise ToolAlpacaError(f"{file}: {error}") from None
+    scratch = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps(described, ensure_ascii=False, indent=4) + "\n", encoding="utf-8")
+        scratch.replace(out)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise ToolAlpacaError(f"{out} can not be written ({error.strerror}); pass another --out") from None
+    functions = sum(len(api["Function_Projection"]) for api in described)
+    typer.echo(f"{out}: {len(described)} APIs, {functions} functions")
+
+
+@apis.command("show")
+def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")]) -> None:
+    """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from .openapi import functions_of, load_document, tool_schema, violations
+
+    console = Console()
+    for api in _read_apis(file):
+        name = str(api.get("Name") or "an API without a name")
+        try:
+            document = load_document(api.get("Documentation") or "")
+        except ToolAlpacaError as error:
+            raise ToolAlpacaError(f"{file}: the Documentation of {name}: {error}") from None
+        projection = api.get("Function_Projection")
+        table = Table(
+            "Function", "Method and path", "Parameters (* required)", title=escape(name), title_justify="left"
+        )
+        for operation in functions_of(document, projection if isinstance(projection, dict) else None):
+            schema = tool_schema(operation)["function"]["parameters"]
+            parameters = [
+                f"{parameter}{'*' if parameter in schema.get('required', []) else ''}: {_kind(words)}"
+                for parameter, words in schema["properties"].items()
+            ]
+            place = f"{operation.method} {operation.path}{'' if operation.found else ' (not in the document)'}"
+            table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
+        console.print(table)
+        found = violations(document)
+        for sentence in found:
+            console.print(escape(f"- {sentence}"), highlight=False)
+        count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
+        console.print(count if found else "valid OpenAPI", highlight=False)
+        console.print()
+
+
+@app.command()
+def simulate(
+    apis: Annotated[str, typer.Option(help="APIs in the raw layout, JSON.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on.")] = 5678,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    responder: Annotated[Literal["schema", "llm", "replay"], typer.Option(help="What answers.")] = "schema",
+    store: Annotated[str | None, typer.Option(help="SQLite file that answers are kept in.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the schema responder.")] = 0,
+) -> None:
+    """Serve simulated APIs over HTTP."""
+    from .simulator import serve
+
+    serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed)
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    kind = schema.get("type", "any")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _read_apis(file: Path) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(file.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass a file in the raw layout") from None
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
+        raise ToolAlpacaError(f"{file} is not JSON ({reason}); pass a file in the raw layout") from None
+    if not isinstance(found, list) or not found or not all(isinstance(api, dict) for api in found):
+        raise ToolAlpacaError(f"{file} is not a list of APIs; pass a file in the raw layout, such as train_data.json")
+    return found
+
+
+def main() -> None:
+    """The command line; a failure the user can mend is one sentence and exit status 2.
+
+    Raises:
+        `SystemExit`: With the status.
+    """
+    try:
+        app()
+    except ToolAlpacaError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""An HTTP answer as the text a model reads: `Status Code: 200. Response: ...`, the corpus's format."""
+
+import codecs
+import json
+from html.parser import HTMLParser
+
+TEXTUAL = ("json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "csv", "graphql")
+UNSEEN = {"script", "style", "noscript", "template", "svg"}
+
+
+def observation_of(status: int, response: str) -> str:
+    """Write an observation.
+
+    Args:
+        status (`int`):
+            HTTP status.
+        response (`str`):
+            The body as text, or a sentence in its place.
+
+    Returns:
+        `str`: The observation.
+
+    Example:
+
+    ```python
+    >>> observation_of(200, '{"fact":"Cats purr."}')
+    'Status Code: 200. Response: {"fact":"Cats purr."}'
+    ```
+    """
+    return f"Status Code: {status}. Response: {response}"
+
+
+def body_text(body: bytes, content_type: str) -> str | None:
+    """A body as text: JSON compacted, HTML without its tags, bytes that are not valid in its charset as `\ufffd`.
+
+    Args:
+        body (`bytes`):
+            The body, decompressed.
+        content_type (`str`):
+            The `Content-Type` header; empty where there is none.
+
+    Returns:
+        `str`: The text; `None` for what is no text, and belongs in a file.
+
+    Example:
+
+    ```python
+    >>> body_text(b'{\\n "id": 1}', "application/json"), body_text(b"<p>Not <b>here</b></p>", "text/html")
+    ('{"id":1}', 'Not here')
+    >>> body_text(b"\\x89PNG\\x00", "image/png") is None
+    True
+    ```
+    """
+    kind, _, options = content_type.lower().partition(";")
+    kind = kind.strip()
+    textual = kind.startswith("text/") or any(word in kind for word in TEXTUAL)
+    charset = next((part.split("=", 1)[1].strip("\"' ") for part in options.split(";") if "charset=" in part), "")
+    wide = charset.startswith(("utf-16", "utf-32", "utf16", "utf32"))
+    if b"\0" in body and not wide:  # whatever it calls itself
+        return None
+    if not textual:
+        try:
+            words = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return None
+        if kind not in ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown"):
+            return None
+    else:
+        try:
+            # Codecs such as `zip` and `rot13` are none of a text.
+            codec = codecs.lookup(charset or "utf-8-sig").name if charset.isascii() else "utf-8-sig"
+            words = body.decode("utf-8-sig" if codec == "utf-8" else codec, "replace")
+        except (LookupError, ValueError):
+            words = body.decode("utf-8-sig", "replace")
+    words = words.strip()
+    if words[:1] in ("{", "[", '"') or "json" in kind:
+        try:
+            words = json.dumps(json.loads(words), ensure_ascii=False, separators=(",", ":"))
+        except (ValueError, RecursionError):
+            pass
+    elif kind in ("text/html", "application/xhtml+xml") or words[:200].lower().startswith(("<!doctype html", "<html")):
+        words = _Visible.read(words)
+    return words.encode("utf-8", "replace").decode("utf-8")
+
+
+class _Visible(HTMLParser):
+    """The words of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.unseen = 0
+
+    @classmethod
+    def read(cls, page: str) -> str:
+        parser = cls()
+        parser.feed(page)
+        parser.close()
+        return " ".join(" ".join(parser.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.unseen += tag in UNSEEN
+
+    def handle_endtag(self, tag: str) -> None:
+        self.unseen -= tag in UNSEEN and self.unseen > 0
+
+    def handle_data(self, data: str) -> None:
+        if not self.unseen:
+            self.words.append(data)

@@ -1,0 +1,100 @@
+"""Values of the formats that schemas name, and what longer ones are made of."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+
+from .draws import Draws
+from .words import ADJECTIVES, FIRST_NAMES, LAST_NAMES, NOUNS, SENTENCES
+
+HEX = "0123456789abcdef"
+DIGITS = "0123456789"
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def day(draws: Draws) -> date:
+    return date(2023, 1, 1) + timedelta(days=draws.integer(0, 729))
+
+
+def moment(draws: Draws) -> str:
+    return (datetime(2023, 1, 1) + timedelta(seconds=draws.integer(0, 730 * 86400))).isoformat() + "Z"
+
+
+def clock(draws: Draws) -> str:
+    return f"{draws.integer(0, 23):02}:{draws.integer(0, 11) * 5:02}"
+
+
+def person(draws: Draws) -> str:
+    return f"{draws.pick(FIRST_NAMES)} {draws.pick(LAST_NAMES)}"
+
+
+def handle(draws: Draws) -> str:
+    return f"{draws.pick(FIRST_NAMES).lower()}.{draws.pick(LAST_NAMES).lower()}{draws.integer(1, 99)}"
+
+
+def title(draws: Draws) -> str:
+    return f"The {draws.pick(ADJECTIVES).title()} {draws.pick(NOUNS).title()}"
+
+
+def slug(draws: Draws) -> str:
+    return f"{draws.pick(ADJECTIVES)}-{draws.pick(NOUNS)}"
+
+
+def url(draws: Draws) -> str:
+    return f"https://example.com/{slug(draws)}"
+
+
+def image(draws: Draws) -> str:
+    return f"https://images.example.com/{slug(draws)}.jpg"
+
+
+def feed(draws: Draws) -> str:
+    return f"https://feeds.example.com/{slug(draws)}.xml"
+
+
+def ipv4(draws: Draws) -> str:
+    return f"{draws.pick(('192.0.2', '198.51.100', '203.0.113'))}.{draws.integer(1, 254)}"
+
+
+def uuid(draws: Draws) -> str:
+    text = draws.text(HEX, 32)
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{draws.pick('89ab')}{text[17:20]}-{text[20:]}"
+
+
+def sentence(draws: Draws) -> str:
+    return draws.pick(SENTENCES)
+
+
+def code(draws: Draws) -> str:
+    return draws.text(CAPITALS, 3) + draws.text(DIGITS, 3)
+
+
+FORMATS: dict[str, Callable[[Draws], str]] = {
+    "date": lambda draws: day(draws).isoformat(),
+    "date-time": moment,
+    "datetime": moment,
+    "time": lambda draws: clock(draws) + ":00Z",
+    "duration": lambda draws: f"PT{draws.integer(1, 120)}M",
+    "email": lambda draws: f"{handle(draws)}@example.com",
+    "idn-email": lambda draws: f"{handle(draws)}@example.com",
+    "hostname": lambda draws: f"{slug(draws)}.example.com",
+    "idn-hostname": lambda draws: f"{slug(draws)}.example.com",
+    "ipv4": ipv4,
+    "ip": ipv4,
+    "ipv6": lambda draws: "2001:db8::" + ":".join(draws.text(HEX, 4).lstrip("0") or "0" for _ in range(3)),
+    "uri": url,
+    "url": url,
+    "iri": url,
+    "uri-reference": url,
+    "iri-reference": url,
+    "uri-template": url,
+    "uuid": uuid,
+    "guid": uuid,
+    "byte": lambda draws: draws.text(CAPITALS, 8),
+    "binary": lambda draws: draws.text(CAPITALS, 8),
+    "password": lambda draws: draws.text(CAPITALS + HEX, 12),
+    "json-pointer": lambda draws: f"/{draws.pick(NOUNS)}",
+    "relative-json-pointer": lambda draws: f"0/{draws.pick(NOUNS)}",
+    "regex": lambda draws: f"^{draws.pick(NOUNS)}$",
+    "phone": lambda draws: f"+1-555-01{draws.text(DIGITS, 2)}",
+}
+"""Values of the formats that schemas name; addresses are those set aside for documentation."""

@@ -1,0 +1,336 @@
+"""Realistic values from a JSON schema, the same ones for the same draws."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema_rs
+
+from .draws import Draws
+from .merge import Merger, repeats
+from .names import is_id, plain, singular, words_of
+from .scalars import make_number, make_text
+from .schemas import validator
+
+MISSING: Any = object()
+Place = tuple[str, ...]
+
+ATTEMPTS = 8
+NODES = 3000
+DEPTH = 7
+LONGEST_LIST = 1000
+# Fields that people have, and things have not.
+PERSONAL = {"email", "birthdate", "birthplace", "charactername", "username", "phone", "gender", "firstname", "salary"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an answer has to say, as far as its schema has a field for it.
+
+    Args:
+        arguments (`dict`, *optional*): By [`plain`] name; echoed in every field of that name, however deep, where the
+            value is valid. A bare `id` is not: it would name everything alike.
+        record (`dict`, *optional*): By [`plain`] name; fields of the one object the answer is about.
+        about (`tuple[str, ...]`, *optional*): Where that object is in the answer.
+        free (`dict`, *optional*): Fields of that object where its schema names none.
+        preset (`dict`, *optional*): Values of whole parts of the answer by their place.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    about: Place = ()
+    free: Mapping[str, Any] = field(default_factory=dict)
+    preset: Mapping[Place, Any] = field(default_factory=dict)
+
+
+NOTHING = Given()
+
+
+def _ids(schema: Any) -> Iterator[int]:
+    """The identity of every mapping in a schema."""
+    if isinstance(schema, dict):
+        yield id(schema)
+        for part in schema.values():
+            yield from _ids(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _ids(part)
+
+
+class Generator:
+    """Makes values that are valid for a schema.
+
+    A schema that nothing can satisfy, or that only a search would satisfy, gets the last of a few attempts.
+
+    Args:
+        root (`dict`): A schema from [`closed`].
+
+    Example:
+
+    ```python
+    >>> make = Generator({"type": "object", "properties": {"city": {"type": "string"}, "age": {"type": "integer"}}})
+    >>> make(Draws("people", 1))
+    {'city': 'Kyoto', 'age': 27}
+    >>> make(Draws("people", 1), Given(arguments={"city": "Porto"}))
+    {'city': 'Porto', 'age': 27}
+    ```
+    """
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = root
+        self.merger = Merger(root)
+        self._validators: dict[int, jsonschema_rs.Draft202012Validator] = {}
+        # Merged schemas come and go, and their ids are given to others; those of the root's own parts are not.
+        self._lasting = set(_ids(root))
+
+    def is_valid(self, value: Any, schema: dict[str, Any] | None = None) -> bool:
+        """Whether a value is valid for the schema, or for a part of it."""
+        schema = self.root if schema is None else schema
+        found = self._validators.get(id(schema))
+        if found is None:
+            whole = schema if schema is self.root else {**schema, "$defs": self.root.get("$defs", {})}
+            found = validator(whole)
+            if id(schema) in self._lasting:
+                self._validators[id(schema)] = found
+        try:
+            return found.is_valid(value)
+        except (ValueError, RecursionError):
+            return False
+
+    def check(self, value: Any) -> list[str]:
+        """What is wrong with a value, in sentences."""
+        return [error.message for error in validator(self.root).iter_errors(value)]
+
+    def __call__(
+        self, draws: Draws, given: Given = NOTHING, schema: dict[str, Any] | None = None, name: str = ""
+    ) -> Any:
+        """Make a value.
+
+        Args:
+            draws ([`Draws`]): What the value depends on.
+            given ([`Given`], *optional*): What it has to say.
+            schema (`dict`, *optional*): A part of the schema, such as that of a list's items.
+            name (`str`, *optional*): What the value is called, if anything.
+
+        Returns:
+            A JSON value.
+        """
+        schema = self.root if schema is None else schema
+        value: Any = None
+        for attempt in range(ATTEMPTS):
+            # First with all that was given; then without; then as little as the schema demands.
+            run = _Run(self, given if attempt < 2 else Given(preset=given.preset), attempt, attempt >= 4)
+            value = run.make(schema, draws if attempt == 0 else draws.child(f"attempt {attempt}"), name, (), 0, ())
+            if self.is_valid(value, schema):
+                return value
+        return value
+
+
+class _Run:
+    """One attempt at a value."""
+
+    def __init__(self, generator: Generator, given: Given, attempt: int, bare: bool) -> None:
+        self.generator = generator
+        self.given = given
+        self.attempt = attempt
+        self.bare = bare
+        self.left = NODES
+
+    def make(
+        self, schema: Any, draws: Draws, name: str, place: Place | None, depth: int, open_refs: tuple[str, ...]
+    ) -> Any:
+        """A value; `place` is `None` below a list, where places have no names."""
+        if place is not None and place in self.given.preset:
+            return self.given.preset[place]
+        self.left -= 1
+        node, open_refs = self.generator.merger.merged(schema, open_refs, self.attempt, depth > DEPTH)
+        if depth > 40:
+            return {}
+        if "const" in node:
+            return node["const"]
+        if "enum" in node:
+            options = [value for value in node["enum"] if value is not None] or node["enum"]
+            if self.attempt:
+                options = [value for value in options if self.generator.is_valid(value, schema)] or options
+            return draws.pick(options)
+        shown = self._example(node, schema, name, draws, place)
+        if shown is not MISSING:
+            return shown
+        kind = self._kind(node, draws)
+        if kind == "object":
+            return self._object(node, draws, name, place, depth, open_refs)
+        if kind == "array":
+            return self._array(node, draws, name, depth, open_refs)
+        if kind == "string":
+            return make_text(node, name, draws, self.bare)
+        if kind in ("integer", "number"):
+            return make_number(node, name, draws, kind == "integer", self.bare)
+        if kind == "boolean":
+            good = {"success", "ok", "valid", "active", "available", "verified", "confirmed"}
+            return bool(good & set(words_of(name))) or draws.integer(0, 1) == 1
+        return None
+
+    def _kind(self, node: dict[str, Any], draws: Draws) -> str:
+        kinds = node.get("type", [])
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        wanted = [kind for kind in kinds if kind != "null"] or list(kinds)
+        if wanted:
+            return wanted[self.attempt % len(wanted)]
+        for kind, keys in (
+            ("object", ("properties", "required", "additionalProperties", "minProperties", "patternProperties")),
+            ("array", ("items", "prefixItems", "minItems", "contains")),
+            ("number", ("minimum", "maximum", "multipleOf", "exclusiveMinimum", "exclusiveMaximum")),
+        ):
+            if any(key in node for key in keys):
+                return kind
+        return "string"
+
+    def _example(self, node: dict[str, Any], schema: Any, name: str, draws: Draws, place: Place | None) -> Any:
+        """What the document gives as an example, where it is one; an id's example would be everybody's."""
+        if self.attempt > 1 or (is_id(name) and place is None):
+            return MISSING
+        examples = [node[key] for key in ("example", "default") if key in node] or node.get("examples", [])
+        examples = [value for value in examples if value is not None and self.generator.is_valid(value, schema)]
+        if not examples or (place in (None, ()) and isinstance(examples[0], dict | list) and self._has_given()):
+            return MISSING
+        return json.loads(json.dumps(draws.pick(examples)))
+
+    def _has_given(self) -> bool:
+        return bool(self.given.arguments or self.given.record or self.given.preset)
+
+    def _object(
+        self,
+        node: dict[str, Any],
+        draws: Draws,
+        name: str,
+        place: Place | None,
+        depth: int,
+        open_refs: tuple[str, ...],
+    ) -> dict[str, Any]:
+        properties = node.get("properties", {})
+        required = node.get("required", [])
+        made: dict[str, Any] = {}
+        most = node.get("maxProperties", 10**6)
+        # What is required comes first where not all of it fits.
+        names = list(properties) if most >= len(properties) else [*required]
+        names += [key for key in required if key not in properties and key not in names]
+        for key in names[:most] if most >= len(required) else names:
+            schema = properties.get(key, self._schema_of_extra(node, key))
+            needed = key in required
+            if schema is False or (not needed and self._leave_out(schema, depth, open_refs)):
+                continue
+            inner = None if place is None else (*place, key)
+            value = self._given(key, schema, place)
+            if value is MISSING:
+                called = key if plain(key) not in ("name", "code") else _whose(name, key, properties)
+                value = self.make(schema, draws.child(key), called, inner, depth + 1, open_refs)
+            made[key] = value
+        if not properties and not made and not self.bare and place is not None and place == self.given.about:
+            made |= self._free(node)
+        extra = 0
+        while len(made) < min(node.get("minProperties", 0), 200) and extra < 400:
+            key = f"field{len(made) + extra + 1}"
+            schema = self._schema_of_extra(node, key)
+            extra += 1
+            if schema is not False and key not in made:
+                made[key] = self.make(schema, draws.child(key), key, None, depth + 1, open_refs)
+        for key, others in node.get("dependentRequired", {}).items():
+            for other in others if key in made else ():
+                if other not in made:
+                    schema = properties.get(other, {})
+                    made[other] = self.make(schema, draws.child(other), other, None, depth + 1, open_refs)
+        return made
+
+    def _leave_out(self, schema: Any, depth: int, open_refs: tuple[str, ...]) -> bool:
+        if self.bare or depth > DEPTH or self.left < 0:
+            return True
+        return repeats(schema, open_refs, self.generator.root)
+
+    def _schema_of_extra(self, node: dict[str, Any], key: str) -> Any:
+        """The schema of a property that is not named."""
+        for pattern, schema in node.get("patternProperties", {}).items():
+            if jsonschema_rs.is_valid({"pattern": pattern}, key):
+                return schema
+        extra = node.get("additionalProperties", {})
+        return {} if extra is True else extra
+
+    def _free(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Fields of an object whose schema names none: what is known of it."""
+        if node.get("additionalProperties", True) is not True or node.get("maxProperties", 100) < 100:
+            return {}
+        return dict(self.given.free)
+
+    def _given(self, key: str, schema: Any, place: Place | None) -> Any:
+        """The value that was given for a field, if the field can hold it."""
+        name = plain(key)
+        if place is not None and place == self.given.about and name in self.given.record:
+            value = self._fitted(self.given.record[name], schema)
+            if value is not MISSING:
+                return value
+        if name in self.given.arguments and name != "id":
+            return self._fitted(self.given.arguments[name], schema)
+        return MISSING
+
+    def _fitted(self, value: Any, schema: Any) -> Any:
+        """The value, as the schema wants it: a number as text where it has to be, and the other way round."""
+        if not isinstance(schema, dict):
+            return value if schema is True else MISSING
+        options = [value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            options.append(str(value))
+        elif isinstance(value, str) and len(value) < 20 and value.lstrip("-").isdecimal():
+            options.append(int(value))
+        elif isinstance(value, list) and len(value) == 1:
+            options.append(value[0])
+        return next((option for option in options if self.generator.is_valid(option, schema)), MISSING)
+
+    def _array(
+        self, node: dict[str, Any], draws: Draws, name: str, depth: int, open_refs: tuple[str, ...]
+    ) -> list[Any]:
+        first = node.get("prefixItems", [])
+        least, most = node.get("minItems", 0), node.get("maxItems", 10**6)
+        items = node.get("items", {})
+        if items is False:
+            most = min(most, len(first))
+        wanted = max(
+            0 if self.bare else len(first), 0 if self.bare or depth > DEPTH or self.left < 0 else 3 - depth // 2
+        )
+        if not first and repeats(items, open_refs, self.generator.root):
+            wanted = 0
+        if "contains" in node:
+            wanted = max(wanted, node.get("minContains", 1))
+        count = min(max(wanted, least), most, LONGEST_LIST)
+        made: list[Any] = []
+        tries = 0
+        while len(made) < count and tries < 4 * count + 20 and self.left > -NODES:
+            tries += 1
+            place = len(made)
+            schema = first[place] if place < len(first) else items
+            if "contains" in node and place >= len(first) and place - len(first) < node.get("minContains", 1):
+                schema = {"allOf": [items, node["contains"]]}
+            key = f"{place}" if tries == place + 1 else f"{place} again {tries}"
+            value = self.make(schema, draws.child(key), name, None, depth + 1, open_refs)
+            if node.get("uniqueItems") and any(_same(value, other) for other in made):
+                continue
+            made.append(value)
+        return made
+
+
+def _whose(owner: str, key: str, properties: Mapping[str, Any]) -> str:
+    """The name of a `name` or `code` together with what it is one of: a country's is no person's."""
+    if PERSONAL & {plain(other) for other in properties}:
+        return f"person {key}"
+    words = words_of(owner)
+    return " ".join([*words[:-1], singular(words[-1]), key]) if words else key
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality as JSON Schema has it: `1` is `1.0`, `true` is neither."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True) or (
+        isinstance(one, int | float)
+        and isinstance(other, int | float)
+        and not isinstance(one, bool)
+        and not isinstance(other, bool)
+        and one == other
+    )

@@ -1,0 +1,60 @@
+"""What the names of fields and arguments say."""
+
+import re
+from functools import lru_cache
+
+
+@lru_cache(maxsize=65536)
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a field's name, lower case.
+
+    Example:
+
+    ```python
+    >>> words_of("zipCode"), words_of("IP_address"), words_of("steamAPIKey")
+    (('zip', 'code'), ('ip', 'address'), ('steam', 'api', 'key'))
+    ```
+    """
+    name = re.sub(r"([a-z0-9])([A-Z])|([A-Z]+)([A-Z][a-z])", r"\1\3 \2\4", name)
+    return tuple(re.findall(r"[^\W_]+", name.lower()))
+
+
+@lru_cache(maxsize=65536)
+def plain(name: str) -> str:
+    """A name without case and separators, by which fields and arguments are told to be the same.
+
+    Example:
+
+    ```python
+    >>> plain("zip_code") == plain("zipCode")
+    True
+    ```
+    """
+    return "".join(words_of(name)) or name
+
+
+@lru_cache(maxsize=65536)
+def is_id(name: str) -> bool:
+    """Whether a field's name says that it identifies something: `id`, `petId`, `order_id`, `uuid`."""
+    words = words_of(name)
+    return bool(words) and words[-1] in ("id", "uuid", "guid")
+
+
+@lru_cache(maxsize=65536)
+def singular(word: str) -> str:
+    """One of what a word names: `categories` gives `category`.
+
+    Example:
+
+    ```python
+    >>> singular("categories"), singular("addresses"), singular("status"), singular("series")
+    ('category', 'address', 'status', 'series')
+    ```
+    """
+    if word.endswith("ies") and len(word) > 6:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "series", "news")) and len(word) > 3:
+        return word[:-1]
+    return word

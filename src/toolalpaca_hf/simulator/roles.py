@@ -1,0 +1,201 @@
+"""What an operation does to which collection: told from its path, its method and its schemas.
+
+`POST /pets`, `GET /pets/{petId}` and `DELETE /deletePet?petId=` all speak of the collection `pet`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .endpoints import Endpoint
+from .generate import Place
+from .merge import Merger
+from .names import is_id, plain, singular, words_of
+
+CREATE = {"create", "add", "new", "post", "insert", "register", "save", "submit", "report", "upload"}
+UPDATE = {"update", "edit", "set", "put", "patch", "change", "modify", "replace", "assign", "configure"}
+DELETE = {"delete", "remove", "destroy", "cancel", "clear"}
+READ = {
+    "get",
+    "fetch",
+    "retrieve",
+    "read",
+    "show",
+    "view",
+    "find",
+    "search",
+    "list",
+    "query",
+    "lookup",
+    "browse",
+    "all",
+}
+VERBS = CREATE | UPDATE | DELETE | READ
+
+# The last part of a path that only says how much of an item is told.
+WHOLE = {"detail", "info", "information", "profile", "metadata", "full"}
+WRAPPERS = ("data", "result", "item", "payload", "response")
+LISTS = ("data", "results", "items", "result", "list", "entries", "records")
+
+
+@lru_cache(maxsize=65536)
+def noun(segment: str) -> str:
+    """What a segment of a path speaks of, in the singular and without its verb: `listRoles` gives `role`."""
+    words = list(words_of(segment))
+    while len(words) > 1 and words[0] in VERBS:
+        words.pop(0)
+    if len(words) == 1 and words[0] in (READ | DELETE | UPDATE) - {"report"}:
+        return ""
+    return "".join([*words[:-1], singular(words[-1])]) if words else segment
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an operation does.
+
+    Args:
+        action (`str`): `create`, `read`, `list`, `update`, `delete`, or `call` where it is none of these.
+        collection (`tuple[str, ...]`): Nouns, and path parameters in braces.
+        item (`str` or `None`): The argument that says which item.
+        in_path (`bool`): Whether that argument ends the path.
+        list_place (`tuple[str, ...]` or `None`): Where the answer has its list of objects.
+        about (`tuple[str, ...]`): Where the answer has the object it is about.
+        id_field (`str` or `None`): The field by which the item, or a list's items, are told apart.
+    """
+
+    action: str
+    collection: tuple[str, ...]
+    item: str | None
+    in_path: bool
+    list_place: Place | None
+    about: Place
+    id_field: str | None
+
+
+def role_of(endpoint: Endpoint) -> Role:
+    """Tell what an operation does; see [`Role`]."""
+    parts = [part if "{" in part else noun(part) for part in endpoint.segments]
+    parts = [part for part in parts if part]
+    last_is_item = bool(endpoint.segments) and _whole_parameter(endpoint.segments[-1])
+    if len(parts) >= 2 and parts[-1] in WHOLE:
+        parts.pop()
+        last_is_item = _whole_parameter(parts[-1])
+    list_place, about, fields = _layout(endpoint)
+    action = _action(endpoint, list_place is not None, last_is_item)
+
+    item, in_path = None, False
+    if last_is_item and not (action == "list" and not is_id(parts[-1][1:-1])):
+        item, in_path = parts.pop()[1:-1], True
+    while parts and action == "list" and _whole_parameter(parts[-1]):
+        parts.pop()
+    if item is None and action in ("read", "update", "delete", "call"):
+        item, parts = _item_argument(endpoint, parts)
+        if item is None and action in ("read", "update"):
+            action = "call"
+    if action == "list" and in_path:  # a list of what belongs to an item: /trains/{id} answered by stops
+        action = "call"
+    collection = tuple(parts)
+    id_field = _id_field(fields, collection, item)
+    if action in ("list", "create") and len(collection) <= 1 and id_field is not None:
+        kind = "".join(words_of(id_field)[:-1])  # a `reportId` is a report's, however the path is called
+        collection = (kind,) if kind and is_id(id_field) else collection
+    return Role(action, collection, item, in_path, list_place, about, id_field)
+
+
+def _whole_parameter(part: str) -> bool:
+    return part.startswith("{") and part.endswith("}") and part.count("{") == 1
+
+
+def _action(endpoint: Endpoint, lists: bool, last_is_item: bool) -> str:
+    verbs = {word for part in endpoint.segments[-1:] for word in words_of(part)[:1]}
+    verbs |= set(words_of(endpoint.name)[:1]) if not verbs & VERBS else set()
+    method = endpoint.method
+    if method == "delete" or (method in ("post", "put") and verbs & DELETE):
+        return "delete"
+    if lists and method in ("get", "post"):
+        return "list"
+    if method in ("put", "patch") or (method == "post" and (last_is_item or verbs & UPDATE)):
+        return "update"
+    if method == "post":
+        return "create" if not verbs & READ else "read"
+    return "read" if method == "get" else "call"
+
+
+def _item_argument(endpoint: Endpoint, parts: list[str]) -> tuple[str | None, list[str]]:
+    """The argument outside the path that says which item, and the collection it names."""
+    own = parts[-1] if parts else ""
+    body = endpoint.body
+    names = [(argument.name, argument.required) for argument in endpoint.arguments if argument.place == "query"]
+    if body is not None:
+        node = fields_of(body.schema)
+        names += [(name, True) for name in node]
+    for name, _ in names:
+        kind = "".join(words_of(name)[:-1])
+        if is_id(name) and kind and (own.startswith(kind) or own.endswith(kind) or not own):
+            return name, [*parts[:-1], kind]
+    for name, required in names:
+        if plain(name) == "id" and required:
+            return name, parts
+    return None, parts
+
+
+def fields_of(root: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a closed schema of an object."""
+    node, _ = Merger(dict(root)).merged(root, (), 0, False)
+    return node.get("properties", {})
+
+
+def _layout(endpoint: Endpoint) -> tuple[Place | None, Place, dict[str, Any]]:
+    """Where the answer has its list, where the object it is about, and the fields of whichever it is."""
+    make = endpoint.success.make
+    if make is None:
+        return None, (), {}
+
+    def node_of(schema: Any) -> dict[str, Any]:
+        return make.merger.merged(schema, (), 0, False)[0]
+
+    def item_fields(schema: dict[str, Any]) -> dict[str, Any] | None:
+        items = node_of(schema.get("items", {})) if schema.get("type") == "array" else {}
+        return items.get("properties") if isinstance(items.get("properties"), dict) else None
+
+    top = node_of(make.root)
+    if (found := item_fields(top)) is not None:
+        return (), (), found
+    properties = top.get("properties", {})
+    lists = {name: found for name, schema in properties.items() if (found := item_fields(node_of(schema))) is not None}
+    objects = {name: node for name, schema in properties.items() if (node := node_of(schema)).get("type") == "object"}
+    own = noun(endpoint.segments[-1]) if endpoint.segments else ""
+    for name in objects:
+        if name.lower() in WRAPPERS or plain(name) in (own, own + "profile"):
+            inner = objects[name].get("properties", {})
+            for key in inner:
+                if key.lower() in LISTS and (found := item_fields(node_of(inner[key]))) is not None:
+                    return (name, key), (name,), found
+            return None, (name,), inner
+    # One list among facts about an item belongs to that item.
+    others = [name for name in properties if name not in lists and not _about_paging(name)]
+    for name in lists:
+        if name.lower() in LISTS or singular(plain(name)) == own or not others:
+            return (name,), (), lists[name]
+    return None, (), properties
+
+
+PAGING = {
+    "page", "pages", "total", "count", "limit", "offset", "pagination", "meta", "next", "previous", "size", "success",
+    "status", "message", "currentpage", "totalpages", "totalresults", "totalcount", "perpage", "pagesize", "cursor",
+}  # fmt: skip
+
+
+def _about_paging(name: str) -> bool:
+    return plain(name) in PAGING
+
+
+def _id_field(fields: Mapping[str, Any], collection: tuple[str, ...], item: str | None) -> str | None:
+    """The field that identifies an item: called as the argument, `id`, after the collection, or by any id's name."""
+    by_name = {plain(name): name for name in fields}
+    own = collection[-1] if collection else ""
+    for wanted in (plain(item) if item else "", "id", f"{own}id", "uuid"):
+        if wanted in by_name:
+            return by_name[wanted]
+    return next((name for name in fields if is_id(name)), None)

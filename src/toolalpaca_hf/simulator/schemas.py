@@ -1,0 +1,175 @@
+"""Schemas of an OpenAPI document as JSON Schema 2020-12, however the document was written."""
+
+import math
+from typing import Any
+
+import jsonschema_rs
+
+from ..openapi.document import MAX_DEPTH, lookup
+from ..openapi.operations import mapping
+
+# Slips of published documents, and what their authors meant.
+MEANT = {
+    "int": "integer",
+    "int32": "integer",
+    "int64": "integer",
+    "long": "integer",
+    "float": "number",
+    "double": "number",
+    "decimal": "number",
+    "bool": "boolean",
+    "str": "string",
+    "text": "string",
+    "date": "string",
+    "datetime": "string",
+    "date-time": "string",
+    "file": "string",
+    "list": "array",
+    "dict": "object",
+    "map": "object",
+}
+TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
+SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains")
+ONE = ("items", "not", "additionalProperties", "propertyNames", "contains", "if", "then", "else")
+MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
+NAMED = ("properties", "patternProperties", "dependentSchemas")
+
+# Left out of what a request is held to: callers write times without a zone and addresses with spaces.
+CHECKED_IN_REQUESTS = ("date", "email", "ipv4", "ipv6", "uuid")
+
+
+def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict[str, Any]:
+    """A schema of a document as JSON Schema that stands alone, what it refers to under `$defs`.
+
+    Whatever is not valid JSON Schema is mended where its meaning is plain (`"type": "int"`, `nullable`) and left out
+    where it is not, so that the result always is. A reference that leads nowhere allows anything.
+
+    Args:
+        document (`dict`): The document that references are looked up in.
+        schema (`dict`): The schema; anything else is taken for `{}`.
+        request (`bool`, *optional*, defaults to `False`): Leave out the formats that requests are not held to.
+
+    Returns:
+        `dict`: JSON Schema 2020-12.
+
+    Example:
+
+    ```python
+    >>> closed({}, {"type": "int", "nullable": True, "pattern": "("})
+    {'type': ['integer', 'null']}
+    ```
+    """
+    names: dict[str, str] = {}
+    waiting: list[tuple[str, Any]] = []
+
+    def refer(ref: str) -> dict[str, Any]:
+        target = lookup(document, ref)
+        if not isinstance(target, dict):
+            return {}
+        if ref not in names:
+            names[ref] = str(len(names))
+            waiting.append((names[ref], target))
+        return {"$ref": f"#/$defs/{names[ref]}"}
+
+    def convert(node: Any, depth: int) -> Any:
+        if isinstance(node, bool):
+            return node
+        if not isinstance(node, dict) or depth > MAX_DEPTH:
+            return {}
+        if isinstance(node.get("$ref"), str):
+            return refer(node["$ref"])
+        found = _plain_keywords(node, request)
+        for key in ONE:
+            if isinstance(node.get(key), dict | bool):
+                found[key] = convert(node[key], depth + 1)
+        for key in MANY:
+            if isinstance(node.get(key), list) and node[key]:
+                found[key] = [convert(member, depth + 1) for member in node[key]]
+        for key in NAMED:
+            members = {name: convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
+            if key == "patternProperties":
+                members = {name: member for name, member in members.items() if _is_pattern(name)}
+            if members:
+                found[key] = members
+        if "type" not in found:
+            kind = "object" if "properties" in found else "array" if "items" in found else ""
+            if kind and not any(key in found for key in MANY):
+                found["type"] = [kind, "null"] if node.get("nullable") is True else kind
+        return found
+
+    root = convert(schema, 0)
+    root = {"not": {}} if root is False else {} if root is True else root
+    definitions: dict[str, Any] = {}
+    while waiting:
+        name, target = waiting.pop()
+        definitions[name] = convert(target, 0)
+    return root | {"$defs": definitions} if definitions else root
+
+
+def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
+    """The keywords of a schema that hold no schemas."""
+    found: dict[str, Any] = {}
+    declared = node.get("type")
+    kinds = [MEANT.get(str(kind).lower(), kind) for kind in (declared if isinstance(declared, list) else [declared])]
+    kinds = list(dict.fromkeys(kind for kind in kinds if isinstance(kind, str) and kind in TYPES))
+    if kinds and node.get("nullable") is True and "null" not in kinds:
+        kinds.append("null")
+    if kinds:
+        found["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if isinstance(node.get("enum"), list) and node["enum"]:
+        values = [value for number, value in enumerate(node["enum"]) if value not in node["enum"][:number]]
+        found["enum"] = [*values, None] if node.get("nullable") is True and None not in values else values
+    if "const" in node:
+        found["const"] = node["const"]
+    for low_or_high, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if _is_number(node.get(low_or_high)):  # OpenAPI 3.0 has `exclusiveMinimum: true` beside `minimum`
+            found[exclusive if node.get(exclusive) is True else low_or_high] = node[low_or_high]
+        if _is_number(node.get(exclusive)):
+            found[exclusive] = node[exclusive]
+    if _is_number(node.get("multipleOf")) and node["multipleOf"] > 0:
+        found["multipleOf"] = node["multipleOf"]
+    found |= {key: node[key] for key in SIZES if type(node.get(key)) is int and node[key] >= 0}
+    if node.get("uniqueItems") is True:
+        found["uniqueItems"] = True
+    if isinstance(node.get("required"), list):
+        needed = list(dict.fromkeys(name for name in node["required"] if isinstance(name, str)))
+        if needed:
+            found["required"] = needed
+    dependents = {
+        name: [other for other in others if isinstance(other, str)]
+        for name, others in mapping(node.get("dependentRequired")).items()
+        if isinstance(others, list)
+    }
+    if dependents:
+        found["dependentRequired"] = dependents
+    if isinstance(node.get("pattern"), str) and _is_pattern(node["pattern"]):
+        found["pattern"] = node["pattern"]
+    if isinstance(node.get("format"), str) and (not request or node["format"] in CHECKED_IN_REQUESTS):
+        found["format"] = node["format"]
+    for key in ("example", "default"):
+        if key in node:
+            found[key] = node[key]
+    if isinstance(node.get("examples"), list) and node["examples"]:
+        found["examples"] = node["examples"]
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        jsonschema_rs.Draft202012Validator({"pattern": text})
+    except (jsonschema_rs.ValidationError, ValueError):
+        return False
+    return True
+
+
+def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """A validator for a schema from [`closed`], which checks formats and fetches nothing."""
+    try:
+        return jsonschema_rs.Draft202012Validator(root, validate_formats=True, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
+        # A keyword that passed the mending and still is not valid: such a schema says nothing that can be checked.
+        return jsonschema_rs.Draft202012Validator({})

@@ -1,0 +1,165 @@
+"""The simulator as a server: for the command line, and in a thread for an agent or a test."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from ..data import read_corpus, resolve_sources
+from ..errors import ToolAlpacaError
+from ..schema import Api
+from .answers import Responder
+from .app import create_app
+
+
+def read_apis(path: str | Path) -> list[Api]:
+    """The APIs of a file in the raw layout, of evaluation or of training.
+
+    Args:
+        path (`str` or `Path`):
+            The file, such as `eval_simulated.json`; `sample` for the embedded corpus' evaluation APIs.
+
+    Returns:
+        `list[Api]`: Its APIs in the order of the file.
+
+    Raises:
+        [`ToolAlpacaError`]: The file is missing, is not JSON, has another layout, or holds no usable API.
+    """
+    if str(path) == "sample":
+        return read_corpus(resolve_sources("sample")).apis["eval_simulated"]
+    try:
+        apis = read_corpus(resolve_sources(eval_simulated=path)).apis["eval_simulated"]
+    except ToolAlpacaError as error:
+        if "has no Golden_Answers" not in str(error):
+            raise
+        apis = read_corpus(resolve_sources(train=path)).apis["train"]
+    if not apis:
+        raise ToolAlpacaError(
+            f"{path} holds no API that can be read; see what `toolalpaca apis show {path}` says of it"
+        )
+    return apis
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket, made before the server starts: a port in use is found out in time to say so."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ToolAlpacaError(f"{host}:{port} is no address to listen at ({error}); choose another --host") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        reason = "it is in use" if getattr(error, "errno", None) in (98, 48, 10048) else str(error)
+        raise ToolAlpacaError(f"port {port} of {host} can not be had ({reason}); choose another with --port") from None
+    return sock
+
+
+def serve(
+    apis: str,
+    host: str = "127.0.0.1",
+    port: int = 5678,
+    responder: str = "schema",
+    store: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Serve the APIs of a file until interrupted.
+
+    Args:
+        apis (`str`):
+            A file in the raw layout, such as `eval_simulated.json`; `sample` for the embedded corpus.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`):
+            Address to listen at.
+        port (`int`, *optional*, defaults to 5678):
+            Port to listen at.
+        responder (`str`, *optional*, defaults to `"schema"`):
+            `schema`, `llm` (model and server from the environment, see [`LLMResponder`]), `replay`, or `replay:NAME`.
+        store (`str`, *optional*):
+            SQLite file in which every answer is recorded, or from which it is replayed.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the `schema` responder's world.
+
+    Raises:
+        [`ToolAlpacaError`]: The file can not be read, the port is in use, the responder is unknown, or the store can
+            not be used.
+
+    Example:
+
+    ```python
+    >>> serve("eval_simulated.json", port=5678)  # doctest: +SKIP
+    ```
+    """
+    app = create_app(read_apis(apis), responder, store, seed)
+    sock = _bound(host, port)
+    try:
+        uvicorn.Server(_config(app)).run(sockets=[sock])
+    finally:
+        sock.close()
+
+
+def _config(app: object, level: str = "info") -> uvicorn.Config:
+    return uvicorn.Config(app, log_level=level, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
+
+
+@contextmanager
+def running(
+    apis: Sequence[Api],
+    responder: str | Responder = "schema",
+    store: str | Path | None = None,
+    seed: int = 0,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[str]:
+    """Run the simulator in a thread, on a free port, while the `with` block lasts.
+
+    Args:
+        apis (`Sequence[Api]`):
+            The APIs to simulate.
+        responder, store, seed (*optional*):
+            As [`create_app`] has them.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`):
+            Address to listen at.
+        port (`int`, *optional*, defaults to 0):
+            Port to listen at; 0 for a free one.
+
+    Yields:
+        `str`: The base URL, `http://127.0.0.1:PORT`; an API is below `/SLUG`.
+
+    Raises:
+        [`ToolAlpacaError`]: As [`serve`].
+
+    Example:
+
+    ```python
+    >>> import httpx
+    >>> with running([Api("train/cats", "Cats")]) as url:
+    ...     httpx.get(f"{url}/health").json()["apis"]
+    [{'name': 'Cats', 'path': '/cats'}]
+    ```
+    """
+    sock = _bound(host, port)
+    try:
+        server = uvicorn.Server(_config(create_app(apis, responder, store, seed), "error"))
+    except BaseException:
+        sock.close()
+        raise
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="simulator", daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise ToolAlpacaError("the simulator did not start; run `toolalpaca simulate` to see why")
+            time.sleep(0.005)
+        name = f"[{host}]" if ":" in host else host
+        yield f"http://{name}:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        sock.close()

@@ -1,0 +1,196 @@
+"""Which items there are: those of the seeded world, and those that a session made, changed or removed.
+
+A collection is *closed* where the document lets a caller read an item by an id at the end of the path, and either
+lists the collection's items with their ids or makes new ones by `POST` to the collection: its seeded items are those
+few that the list shows, and every other id is unknown. All other collections are *open*, since nothing in the document
+says which items there are: the world holds an item for every id that is not plainly made up, see [`World.unknown`].
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from .arguments import Arguments
+from .draws import Draws
+from .endpoints import Argument, Endpoint
+from .formats import HEX
+from .merge import Merger
+from .names import is_id, plain, words_of
+from .roles import Role, noun, role_of
+from .routes import SimulatedApi
+from .scalars import make_number, make_text
+from .sessions import Session
+
+SEEDED = 8
+LARGEST = 9_999_999
+# Numbers and texts that only sessions give to what they make, so that no other session knows them.
+MADE_FROM, MADE_TO = 1_700_000_000, 1_799_999_999
+MADE_MARK = "5e55"
+MADE = re.compile(rf"(^|[^0-9a-f]){MADE_MARK}[0-9a-f]{{8}}$|^{MADE_MARK}[0-9a-f]{{4}}-[0-9a-f-]+$")
+PLACEHOLDER = re.compile(
+    r"[<>{}$]|^\s*$|^(unknown|invalid|missing|null|none|undefined|nan|string|test[-_ ]?id|your[-_ ]?.*)$"
+    r"|(non|not)[-_ ]?exist|not[-_ ]?found|no[-_ ]?such|does[-_ ]?not",
+    re.IGNORECASE,
+)
+
+
+class World:
+    """The items of an API.
+
+    Args:
+        api ([`SimulatedApi`]): The API.
+        seed (`int`): Another seed, another world.
+    """
+
+    def __init__(self, api: SimulatedApi, seed: int) -> None:
+        self.api = api
+        self.draws = Draws(seed, api.slug)
+
+    @cached_property
+    def roles(self) -> dict[Endpoint, Role]:
+        """What each operation does."""
+        return {endpoint: role_of(endpoint) for endpoint in self.api.endpoints}
+
+    @cached_property
+    def closed(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        """The closed collections, with the schema of their ids."""
+        found = {}
+        for endpoint, role in self.roles.items():
+            ends = endpoint.segments[-1:] == (f"{{{role.item}}}",)
+            if role.action != "read" or not ends or endpoint.method != "get":
+                continue
+            for other, its in self.roles.items():
+                listed = its.action == "list" and _names_the_same(its, role)
+                if other.segments == endpoint.segments[:-1] and (its.action == "create" or listed):
+                    argument = next(a for a in endpoint.arguments if a.name == role.item and a.place == "path")
+                    found[role.collection] = argument.schema
+        return found
+
+    def concrete(self, collection: tuple[str, ...], arguments: Arguments) -> str:
+        """A collection's name with the values of its path parameters."""
+        return "/".join(
+            str(arguments.named.get(part[1:-1], part)) if part.startswith("{") else part for part in collection
+        )
+
+    def entity(self, collection: str, item: Any) -> Draws:
+        """What an item's fields are drawn from, whichever operation tells them."""
+        return self.draws.child("item").child(collection).child(str(item))
+
+    def seeded_ids(self, template: tuple[str, ...], collection: str) -> list[Any]:
+        """The ids that a closed collection begins with."""
+        schema = self.closed.get(template, {})
+        node, _ = Merger(schema).merged(schema, (), 0, False)
+        found: list[Any] = []
+        for place in range(SEEDED):
+            draws = self.draws.child("ids").child(collection).child(place)
+            if node.get("enum"):
+                value = node["enum"][place % len(node["enum"])]
+            elif node.get("type") in ("integer", "number"):
+                least = node.get("minimum", 1)
+                value = place + max(1, int(least)) if "maximum" not in node else make_number(node, "id", draws, True)
+            else:
+                value = make_text(node, "id", draws)
+            if value not in found:
+                found.append(value)
+        return found
+
+    def made_id(self, schema: Mapping[str, Any], session: Session, what: str) -> Any:
+        """A new id, which depends on what led to the session's state and on what is made."""
+        node, _ = Merger(dict(schema)).merged(schema, (), 0, False)
+        draws = self.draws.child("made").child(session.digest).child(what)
+        kinds = node.get("type", "string")
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if "enum" in node:
+            return draws.pick(node["enum"])
+        if "integer" in kinds or "number" in kinds:
+            bounded = "maximum" in node or "exclusiveMaximum" in node or "multipleOf" in node
+            return make_number(node, "id", draws, True) if bounded else draws.integer(MADE_FROM, MADE_TO)
+        if "pattern" in node or node.get("maxLength", 100) < 12:
+            return make_text(node, "id", draws)
+        if node.get("format") in ("uuid", "guid"):
+            text = MADE_MARK + draws.text(HEX, 28)
+            return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+        return MADE_MARK + draws.text(HEX, 8)
+
+    def record(self, session: Session, collection: str, item: Any, name: str = "id") -> tuple[str, Any] | None:
+        """The id and the fields of an item that the session changed; fields of `None` for one that it removed."""
+        found = session.records.get((collection, str(item)), False)
+        if found is not False:
+            return str(item), found
+        for (place, key), fields in session.records.items():  # told apart by another field than an id, such as a name
+            if place == collection and fields is not None and str(fields.get(plain(name), "\x00")) == str(item):
+                return key, fields
+        return None
+
+    def unknown(self, endpoint: Endpoint, arguments: Arguments, session: Session) -> str | None:
+        """Why the request names something that does not exist, or `None`.
+
+        An id is unknown where the session removed its item; where its collection is closed and holds no such item;
+        and, in an open collection, where it belongs to what some other session made (the numbers from `MADE_FROM` to
+        `MADE_TO`, the texts that end in `5e55` and eight hexadecimal digits, UUIDs that begin with it), where a number
+        is not from 1 to 9,999,999, and where a text is no id but stands for one (`<id>`, `null`, `nonexistent`).
+        """
+        for template, name, value, in_path in self._ids(endpoint, arguments):
+            collection = self.concrete(template, arguments)
+            kept = self.record(session, collection, value, name)
+            if kept is not None:
+                if kept[1] is None:
+                    return f"There is no {template[-1] if template else 'item'} with {name} {_short(value)}."
+                continue
+            if in_path and template in self.closed:
+                exists = str(value) in map(str, self.seeded_ids(template, collection))
+            else:
+                exists = not _made_up(value)
+            if not exists:
+                return f"There is no {template[-1] if template else 'item'} with {name} {_short(value)}."
+        return None
+
+    def _ids(self, endpoint: Endpoint, arguments: Arguments) -> Iterator[tuple[tuple[str, ...], str, Any, bool]]:
+        """The ids that a request has: collection, argument, value, and whether it is in the path."""
+        parts: list[str] = []
+        for segment in endpoint.segments:
+            name = segment[1:-1]
+            whole = segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1
+            if whole and name in arguments.named and (is_id(name) or tuple(parts) in self.closed):
+                yield tuple(parts), name, arguments.named[name], True
+            part = segment if "{" in segment else noun(segment)
+            parts += [part] if part else []
+        role = self.roles[endpoint]
+        own = "".join(words_of(role.item or "")[:-1])
+        body = arguments.body if isinstance(arguments.body, dict) else {}
+        query = {
+            a.name: arguments.named[a.name] for a in endpoint.arguments if _in_query(a) and a.name in arguments.named
+        }
+        for name, value in (query | body).items():
+            kind = "".join(words_of(name)[:-1])
+            if not is_id(name) or isinstance(value, dict | list | bool) or value is None:
+                continue
+            if role.action == "create" and (not kind or role.collection[-1:] == (kind,)):
+                continue  # the caller says what the new item is to be called
+            if name == role.item:
+                yield role.collection, name, value, False
+            elif kind and kind != own:
+                yield (kind,), name, value, False
+
+
+def _names_the_same(lister: Role, reader: Role) -> bool:
+    field = plain(lister.id_field or "")
+    return field in ("id", plain(reader.item or ""), f"{reader.collection[-1] if reader.collection else ''}id")
+
+
+def _in_query(argument: Argument) -> bool:
+    return argument.place == "query"
+
+
+def _made_up(value: Any) -> bool:
+    if isinstance(value, int | float):
+        return not 1 <= value <= LARGEST
+    text = str(value)
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) == 10 else 0
+    return bool(MADE.search(text) or PLACEHOLDER.search(text) or MADE_FROM <= number <= MADE_TO)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else text[:100] + "..."

@@ -1,0 +1,77 @@
+from typing import Any
+
+import pytest
+
+from toolalpaca_hf.openapi.coerce import fit, written
+
+INTEGER = {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "fitted"),
+    [
+        ("3", INTEGER, 3),
+        (" -3 ", INTEGER, -3),
+        ("3.0", INTEGER, 3),
+        (3.0, INTEGER, 3),
+        ("1e2", {"type": "number"}, 100.0),
+        (3, {"type": "string"}, "3"),
+        (True, {"type": "string"}, "true"),
+        (1.5, {"type": "string"}, "1.5"),
+        ("true", {"type": "boolean"}, True),
+        ("False", {"type": "boolean"}, False),
+        ("a", {"type": "array", "items": {"type": "string"}}, ["a"]),
+        ("3", {"type": "array", "items": INTEGER}, [3]),
+        ('["1", 2]', {"type": "array", "items": INTEGER}, [1, 2]),
+        ('{"a": "1"}', {"type": "object", "properties": {"a": INTEGER}}, {"a": 1}),
+        ({"a": {"b": ["1"]}}, {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "array", "items": INTEGER}}}}}, {"a": {"b": [1]}}),
+        ("1", {"enum": [1, 2]}, 1),
+        (1, {"type": "string", "enum": ["1", "2"]}, "1"),
+        ("3", {"type": ["integer", "string"]}, "3"),
+        ("3", {"anyOf": [{"type": "boolean"}, INTEGER]}, 3),
+        (None, {"type": "string", "nullable": True}, None),
+        (None, {"type": "string", "enum": ["a"], "nullable": True}, None),
+        ({"x": 1}, {}, {"x": 1}),
+    ],
+)  # fmt: skip
+def test_what_is_safe_is_made_to_fit(value: Any, schema: dict[str, Any], fitted: Any) -> None:
+    made, problems = fit(value, schema, "x")
+    assert (made, problems) == (fitted, []) and type(made) is type(fitted)
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "words"),
+    [
+        ("three", INTEGER, '`x` must be an integer, not "three".'),
+        ("3.5", INTEGER, "`x` must be an integer"),
+        (3.5, INTEGER, "`x` must be an integer, not 3.5."),
+        ("1e999", {"type": "number"}, "`x` must be a number"),
+        ("٣", INTEGER, "`x` must be an integer"),
+        (1, {"type": "boolean"}, "`x` must be a boolean, not 1."),
+        ("yes", {"type": "boolean"}, "`x` must be a boolean"),
+        (True, INTEGER, "`x` must be an integer, not true."),
+        (["a"], {"type": "string"}, '`x` must be a string, not ["a"].'),
+        ("[1", {"type": "object"}, "`x` must be an object"),
+        ("c", {"enum": ["a", "b"]}, '`x` must be one of "a", "b", not "c".'),
+        (["1", "y"], {"type": "array", "items": INTEGER}, '`x[1]` must be an integer, not "y".'),
+        ({"a": {}}, {"type": "object", "properties": {"a": {"type": "object", "required": ["b", "c"]}}}, "Missing required `x.a.b`, `x.a.c`."),
+        ("", {"type": "string", "minLength": 1}, "`x` is not accepted: "),
+        ("n", {"anyOf": [{"type": "boolean"}, INTEGER]}, "`x` "),
+        (None, {"type": "string"}, "`x` must be a string, not null."),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_in_words(value: Any, schema: dict[str, Any], words: str) -> None:
+    _, problems = fit(value, schema, "x")
+    assert len(problems) == 1 and problems[0].startswith(words) and problems[0].endswith(".")
+
+
+def test_long_values_are_cut_in_sentences() -> None:
+    [sentence] = fit("y" * 10_000, {"enum": ["a" * 1000] * 100}, "x")[1]
+    assert len(sentence) < 5000
+    assert len(fit([{}] * 1000, {"type": "array", "items": INTEGER}, "x")[1]) == 5
+
+
+def test_written_values_are_those_of_urls() -> None:
+    assert [written(value) for value in (True, None, 1, 1.5, "é", {"a": [1]})] == [
+        "true", "null", "1", "1.5", "é", '{"a":[1]}',
+    ]  # fmt: skip

@@ -1,0 +1,128 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from loopback import Seen, Site
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.openapi import functions_of, load_api, servers_of
+
+DOCUMENT = {
+    "openapi": "3.0.0",
+    "info": {"title": "Cats of Améthyste", "version": "1", "description": "All about cats."},
+    "servers": [{"url": "/v1"}],
+    "paths": {"/cats/{id}": {"get": {"operationId": "getCat", "summary": "A cat", "responses": {"200": {"description": "It"}}}}},
+    "components": {"securitySchemes": {"k": {"type": "apiKey", "in": "query", "name": "key"}}},
+}  # fmt: skip
+
+
+def manifest(url: str) -> dict[str, Any]:
+    return {"schema_version": "v1", "name_for_human": "Cats", "api": {"type": "openapi", "url": url}}
+
+
+def serving(files: dict[str, Any]) -> Any:
+    def answer(seen: Seen) -> tuple[int, dict[str, str], bytes]:
+        found = files.get(seen.target)
+        return (
+            (404, {}, b"no")
+            if found is None
+            else (200, {}, found if isinstance(found, bytes) else json.dumps(found).encode())
+        )
+
+    return answer
+
+
+def test_a_document_by_its_url() -> None:
+    with Site([serving({"/docs/openapi.json": DOCUMENT})]) as site:
+        url = f"{site.url}/docs/openapi.json"
+        api = load_api(url, private=[site.host])
+    assert (api.name, api.description, api.link, api.id) == (
+        "Cats of Améthyste",
+        "All about cats.",
+        url,
+        "loaded/cats-of-am-thyste",
+    )
+    [function] = api.functions
+    assert (function.name, function.path, function.method) == ("getCat", "/cats/{id}", "get")
+    assert function.description.startswith("A cat\nParameters: {}")
+    assert api.nl_documentation.startswith("getCat: A cat")
+    assert servers_of(api.documentation) == [f"{site.url}/v1"]
+    assert api.authentication == ["key"]
+    assert [operation.name for operation in functions_of(api.documentation)] == ["getCat"]
+
+
+@pytest.mark.parametrize("named", ["openapi.yaml", "/a/openapi.yaml", "{site}/a/openapi.yaml"])
+def test_a_manifest_by_its_url(named: str) -> None:
+    files: dict[str, Any] = {"/a/openapi.yaml": yaml.safe_dump(DOCUMENT).encode()}
+    with Site([serving(files)]) as site:
+        files["/a/ai-plugin.json"] = manifest(named.replace("{site}", site.url))
+        api = load_api(f"{site.url}/a/ai-plugin.json", private=[site.host])
+    assert [function.name for function in api.functions] == ["getCat"]
+    assert [seen.target for seen in site.seen] == ["/a/ai-plugin.json", "/a/openapi.yaml"]
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(json.dumps(DOCUMENT | {"info": {}}))
+    (tmp_path / "ai-plugin.json").write_text(json.dumps(manifest("openapi.json")))
+    assert load_api(tmp_path / "ai-plugin.json").name == "Cats"
+    assert load_api(str(tmp_path / "openapi.json")).functions[0].name == "getCat"
+    # Of a file nobody knows where its relative servers are.
+    assert servers_of(load_api(tmp_path / "openapi.json").documentation) == []
+
+
+def test_a_file_may_name_a_url(tmp_path: Path) -> None:
+    with Site([serving({"/o.json": DOCUMENT})]) as site:
+        (tmp_path / "ai-plugin.json").write_text(json.dumps(manifest(f"{site.url}/o.json")))
+        assert load_api(tmp_path / "ai-plugin.json", private=[site.host]).functions[0].name == "getCat"
+        with pytest.raises(ToolAlpacaError, match="private network"):
+            load_api(tmp_path / "ai-plugin.json")
+
+
+def test_without_servers_it_is_where_the_document_lies() -> None:
+    bare = {key: value for key, value in DOCUMENT.items() if key != "servers"}
+    with Site([serving({"/docs/o.json": bare})]) as site:
+        assert servers_of(load_api(f"{site.url}/docs/o.json", private=[site.host]).documentation) == [f"{site.url}/"]
+
+
+def test_fetching_obeys_the_rules_on_addresses(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text(json.dumps(DOCUMENT))
+    with Site([serving({"/o.json": DOCUMENT})]) as inner:
+        files = {"/m.json": manifest(f"{inner.url}/o.json"), "/f.json": manifest(f"file://{tmp_path}/secret.json")}
+        with Site([serving(files)]) as site:
+            with pytest.raises(ToolAlpacaError, match="private network"):
+                load_api(f"{site.url}/m.json")
+            assert site.seen == []
+            with pytest.raises(ToolAlpacaError, match="not among"):
+                load_api(f"{site.url}/m.json", private=[site.host])
+            with pytest.raises(ToolAlpacaError, match="not an http or https URL"):
+                load_api(f"{site.url}/f.json", private=[site.host])
+    assert inner.seen == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "mapping"),
+        (b"[1]", "mapping"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"{}", "neither an OpenAPI document"),
+        (b'{"api": {"url": 3}}', "neither an OpenAPI document"),
+        (b'{"paths": 3}', "neither an OpenAPI document"),
+        (b'{"api": {"url": "ftp://x.example/o"}}', "neither a file nor a URL"),
+        (b'{"api": {"url": "none.json"}}', "can not be read"),
+        (b'{"api": {"url": "a\\u0000b"}}', "not the name of a file"),
+    ],
+)
+def test_what_is_neither_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(ToolAlpacaError, match=words) as error:
+        load_api(tmp_path / "x.json")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_page_is_told() -> None:
+    with Site([serving({})]) as site:
+        with pytest.raises(ToolAlpacaError, match="status 404"):
+            load_api(f"{site.url}/o.json", private=[site.host])

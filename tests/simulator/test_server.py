@@ -1,0 +1,86 @@
+"""The server: where it listens, and what it says when it can not start."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from simulated import PETS, api_of
+
+from toolalpaca_hf.data import SAMPLE
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.simulator import create_app, read_apis, running, serve
+
+
+def test_serve_answers_until_it_is_interrupted() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from toolalpaca_hf.simulator import serve; serve('sample', port={port})"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            try:
+                listed = httpx.get(f"http://127.0.0.1:{port}/health").json()["apis"]
+                break
+            except httpx.ConnectError:
+                time.sleep(0.1)
+        names = {api["Name"] for api in json.loads((SAMPLE / "eval.json").read_text(encoding="utf-8"))}
+        assert {entry["name"] for entry in listed} == names
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with running([api_of(PETS)]) as url:
+        port = int(url.rpartition(":")[2])
+        code = f"import sys; sys.path[:0] = {sys.path!r}; from toolalpaca_hf.simulator import serve; serve('sample', port={port})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode != 0 and f"port {port} of 127.0.0.1" in done.stderr and "--port" in done.stderr
+        with pytest.raises(ToolAlpacaError, match="in use") as found:
+            serve("sample", port=port)
+        assert "\n" not in str(found.value)
+        with pytest.raises(ToolAlpacaError, match="in use"), running([api_of(PETS)], port=port):
+            pass
+
+
+@pytest.mark.parametrize(("host", "port"), [("no such host", 0), ("127.0.0.1", 99999), ("192.0.2.1", 0)])
+def test_addresses_that_can_not_be_had(host: str, port: int) -> None:
+    with pytest.raises(ToolAlpacaError, match=r"--host|--port"):
+        serve("sample", host=host, port=port)
+
+
+def test_responders_that_there_are_not() -> None:
+    with pytest.raises(ToolAlpacaError, match="schema, llm, replay"):
+        create_app([api_of(PETS)], responder="random")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', '[["x"], [1]]'])
+def test_files_that_are_no_apis(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "apis.json"
+    path.write_text(content)
+    with pytest.raises(ToolAlpacaError, match=r"apis\.json"):
+        read_apis(path)
+    with pytest.raises(ToolAlpacaError, match="does not exist"):
+        read_apis(tmp_path / "none.json")
+
+
+def test_training_and_evaluation_files_are_read() -> None:
+    assert read_apis("sample")[0].id.startswith("eval_simulated/")
+    assert read_apis(SAMPLE / "eval.json") == read_apis("sample")
+    assert read_apis(SAMPLE / "train.json")[0].id.startswith("train/")
+
+
+def test_running_ends_and_frees_its_port() -> None:
+    with running([api_of(PETS)]) as url:
+        assert httpx.get(f"{url}/health").is_success
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+    with running([api_of(PETS)], port=int(url.rpartition(":")[2])) as again:
+        assert again == url

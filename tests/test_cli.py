@@ -1,0 +1,173 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toolalpaca_hf
+from toolalpaca_hf.cli import main
+
+ROOT = Path(__file__).parents[1]
+FIELDS = ("NLDocumentation", "Function_Description", "Function_Projection")
+API = {
+    "Name": "Cats [of] Améthyste",
+    "Documentation": json.dumps(
+        {
+            "openapi": "3.0.0",
+            "paths": {
+                "/cats/{id}": {
+                    "get": {
+                        "operationId": "getCat",
+                        "parameters": [
+                            {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}},
+                            {"name": "tags", "in": "query", "schema": {"type": "array"}},
+                        ],
+                        "responses": {"200": {"description": "A cat"}},
+                    }
+                }
+            },
+        }
+    ),
+    "Instructions": ["Find a cat"],
+}
+
+
+def toolalpaca(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command in a new process, on a terminal of 200 columns."""
+    source = Path(toolalpaca_hf.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(source), "COLUMNS": "200", "PYTHONUTF8": "1"} | environ
+    command = [sys.executable, "-m", "toolalpaca_hf.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=120)
+
+
+def test_docs_are_those_that_were_published(real_data: Path, tmp_path: Path) -> None:
+    published = [
+        api
+        for name in ("train_sample.json", "eval_simulated.json", "eval_real.json")
+        for api in json.loads((real_data / name).read_text(encoding="utf-8"))
+    ]
+    bare = [{key: value for key, value in api.items() if key not in FIELDS} for api in published]
+    (tmp_path / "in.json").write_text(json.dumps(bare), encoding="utf-8")
+    done = toolalpaca("apis", "docs", tmp_path / "in.json", "--out", tmp_path / "new" / "out.json")
+    assert (done.returncode, done.stderr) == (0, "") and "64 APIs" in done.stdout
+    assert json.loads((tmp_path / "new" / "out.json").read_text(encoding="utf-8")) == published
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.json"]
+
+
+def test_docs_replace_what_was_there(tmp_path: Path) -> None:
+    stale = API | dict.fromkeys(FIELDS, "stale") | {"Category": "Animals"}
+    (tmp_path / "x.json").write_text(json.dumps([stale]), encoding="utf-8")
+    assert toolalpaca("apis", "docs", tmp_path / "x.json", "--out", tmp_path / "x.json").returncode == 0
+    [made] = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert list(made) == list(stale) and made["Function_Projection"] == {"getCat": ["/cats/{id}", "get"]}
+    assert {key: made[key] for key in made if key not in FIELDS} == {
+        key: stale[key] for key in stale if key not in FIELDS
+    }
+
+
+def test_show_has_functions_parameters_and_violations(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps([API]), encoding="utf-8")
+    done = toolalpaca("apis", "show", tmp_path / "x.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Cats [of] Améthyste" in done.stdout
+    assert re.search(r"getCat\W+get /cats/{id}\W+id\*: integer, tags: array", done.stdout)
+    assert "'info' is a required property" in done.stdout.replace('"', "'") and "1 violation" in done.stdout
+
+
+def test_show_finds_the_five_published_documents_that_are_not_valid(real_data: Path) -> None:
+    done = toolalpaca("apis", "show", real_data / "eval_real.json")
+    assert (
+        done.returncode == 0 and done.stdout.count("violations of OpenAPI") + done.stdout.count("1 violation of") == 5
+    )
+    assert done.stdout.count("valid OpenAPI") == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "can not be read"),
+        ("[{", "is not JSON"),
+        ("{}", "not a list of APIs"),
+        ("[]", "not a list of APIs"),
+        ("[3]", "not a list of APIs"),
+        ("[" * 100_000, "is not JSON"),
+        ('[{"Name": "Cats"}]', "the Documentation of Cats"),
+        ('[{"Name": "Cats", "Documentation": "{"}]', "the Documentation of Cats"),
+        ('[{"Documentation": 3}]', "an API without a name"),
+    ],
+)
+def test_a_broken_file_is_one_sentence_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    words: str,
+) -> None:
+    file, out = tmp_path / "x.json", tmp_path / "out.json"
+    if content is not None:
+        file.write_text(content)
+    for arguments in (["docs", file, "--out", out], ["show", file]):
+        monkeypatch.setattr(sys, "argv", ["toolalpaca", "apis", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        stdout, stderr = capsys.readouterr()
+        assert (end.value.code, stdout) == (2, "") and words in stderr
+        assert stderr.count("\n") == 1 and "x.json" in stderr
+    assert not out.exists()
+
+
+def test_no_traceback_leaves_the_process(tmp_path: Path) -> None:
+    done = toolalpaca("apis", "show", tmp_path / "none.json")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert "none.json can not be read" in done.stderr
+
+
+def test_a_full_disk_leaves_no_half_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps([API]))
+    # What `ulimit -f` does to a write is what a full disk does: it stops in the middle, with an error.
+    command = f"ulimit -f 1; trap '' XFSZ; exec {sys.executable} -m toolalpaca_hf.cli apis docs x.json --out out.json"
+    (tmp_path / "x.json").write_text(json.dumps([API | {"Introduction": "long " * 1000}]))
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(toolalpaca_hf.__file__).parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and "out.json can not be written" in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json"]
+
+
+def test_the_installed_command_is_this_one() -> None:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"]["toolalpaca"] == "toolalpaca_hf.cli:main"
+
+
+def test_help_needs_no_room() -> None:
+    code = "import sys, toolalpaca_hf.cli; print([n for n in sys.modules if n.startswith(('toolalpaca_hf.', 'datasets', 'torch'))])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(toolalpaca_hf.__file__).parents[1])},
+    )
+    assert sorted(re.findall(r"'([^']+)'", done.stdout)) == ["toolalpaca_hf.cli", "toolalpaca_hf.errors"]
+    done = toolalpaca("--help")
+    assert done.returncode == 0 and "apis" in done.stdout and "simulate" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate"],
+        ["simulate", "--apis", "x", "--port", "99999"],
+        ["simulate", "--apis", "x", "--responder", "magic"],
+    ],
+)
+def test_options_are_checked(arguments: list[str]) -> None:
+    done = toolalpaca(*arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
