@@ -55,7 +55,7 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
     """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from .openapi import functions_of, load_document, tool_schema, violations
 
@@ -67,9 +67,9 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
         except ToolAlpacaError as error:
             raise ToolAlpacaError(f"{file}: the Documentation of {name}: {error}") from None
         projection = api.get("Function_Projection")
-        table = Table(
-            "Function", "Method and path", "Parameters (* required)", title=escape(name), title_justify="left"
-        )
+        # A name that is cut short is no name: narrow terminals get more lines.
+        columns = [Column("Function", no_wrap=True), Column("Method and path", overflow="fold")]
+        table = Table(*columns, "Parameters (* required)", title=escape(name), title_justify="left")
         for operation in functions_of(document, projection if isinstance(projection, dict) else None):
             schema = tool_schema(operation)["function"]["parameters"]
             parameters = [
@@ -97,7 +97,10 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Seed of the schema responder.")] = 0,
 ) -> None:
     """Serve simulated APIs over HTTP."""
-    from .simulator import serve
+    try:
+        from .simulator import serve
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"simulating needs {error.name}; run `pip install 'toolalpaca-hf[simulator]'`") from None
 
     serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed)
 

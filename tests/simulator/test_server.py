@@ -67,7 +67,7 @@ def test_files_that_are_no_apis(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(ToolAlpacaError, match=r"apis\.json"):
         read_apis(path)
-    with pytest.raises(ToolAlpacaError, match="does not exist"):
+    with pytest.raises(ToolAlpacaError, match="is no file"):
         read_apis(tmp_path / "none.json")
 
 

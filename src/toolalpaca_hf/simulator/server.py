@@ -31,6 +31,8 @@ def read_apis(path: str | Path) -> list[Api]:
     """
     if str(path) == "sample":
         return read_corpus(resolve_sources("sample")).apis["eval_simulated"]
+    if not Path(path).is_file():
+        raise ToolAlpacaError(f"{path} is no file; pass APIs in the raw layout, or sample")
     try:
         apis = read_corpus(resolve_sources(eval_simulated=path)).apis["eval_simulated"]
     except ToolAlpacaError as error:
