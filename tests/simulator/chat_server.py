@@ -17,7 +17,7 @@ def problem_of(path: str, headers: Any, body: Any) -> str | None:
     if path != "/v1/chat/completions":
         return f"no route {path}"
     if headers.get("authorization") != "Bearer secret-key":
-        return "wrong key"
+        return f"wrong key: {headers.get('authorization')}"
     if not isinstance(body, dict) or not {"model", "messages"} <= set(body):
         return "model and messages are required"
     for name, value in body.items():

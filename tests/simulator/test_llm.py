@@ -115,6 +115,17 @@ def test_a_server_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch) -> No
     assert "secret-key" not in str(reply.headers) + reply.text
 
 
+def test_a_key_that_the_server_repeats_is_not_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with chat_server(lambda messages: written(REX)) as (base, asked):
+        monkeypatch.setenv("OPENAI_BASE_URL", base)
+        monkeypatch.setenv("OPENAI_API_KEY", "not-the-key-0815")
+        monkeypatch.setenv("TOOLALPACA_SIMULATOR_MODEL", "actor")
+        with running([api_of(PETS)], responder="llm", store=tmp_path / "store.sqlite") as url:
+            reply = httpx.get(f"{url}/pets/pets/12")
+    assert asked == [] and "wrong key: Bearer ***" in reply.headers[FALLBACK_HEADER]
+    assert not any(b"0815" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_the_model_sees_its_own_session_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with played(lambda messages: written(REX), monkeypatch) as (client, asked):
 

@@ -9,6 +9,7 @@ from openai import AsyncOpenAI, OpenAIError
 
 from ..errors import ToolAlpacaError
 from ..openapi.document import resolve
+from ..schema import REDACTED
 from .answers import Answer, Call, encoded, refusal
 from .arguments import Arguments, Refused, read_arguments
 from .draws import Draws
@@ -67,6 +68,7 @@ class LLMResponder:
             raise ToolAlpacaError(
                 "no server is named to play the APIs; set OPENAI_BASE_URL, or OPENAI_API_KEY for OpenAI's"
             )
+        self._secret = api_key or ""
         # Local servers want no key, the client does.
         self._client = AsyncOpenAI(base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=1)
         self._options: dict[str, Any] = {"temperature": temperature}
@@ -93,7 +95,9 @@ class LLMResponder:
         try:
             answer = await self._asked(call, arguments)
         except (OpenAIError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
+            # It goes into a header and the store, and a server may repeat the key it refuses.
+            reason = (reason.replace(self._secret, REDACTED) if self._secret else reason)[:300]
             answer = await self._schema(call)
             answer = Answer(answer.status, answer.body, answer.media, f"{self.model}: {reason}")
         self._keep(call, answer)
