@@ -167,7 +167,10 @@ with running(test_store.APIS, store=sys.argv[2]) as url:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on the size of files")
+@pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="Windows has no RLIMIT_FSIZE, the limit on the size of files that stands for a full disk here",
+)
 def test_a_full_disk_is_a_sentence_and_the_server_lives(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses to write the same way."""
     store = tmp_path / "answers.sqlite"
