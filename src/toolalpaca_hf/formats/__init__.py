@@ -1,6 +1,6 @@
 """Prompts and layouts: a trajectory to segments or to chat messages, a model's text to an action."""
 
-from .chat import to_messages, tools_of
+from .chat import NO_CALL, arguments_of, to_messages, tools_of
 from .heads import Head, read_head
 from .parse import Turn, parse_arguments, parse_turn
 from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, Prompt, ReactPrompt, react_prompt, trajectory_segments
@@ -11,10 +11,12 @@ __all__ = [
     "DEFAULT_FINAL_THOUGHT",
     "GET_DETAILS",
     "Head",
+    "NO_CALL",
     "Prompt",
     "ReactPrompt",
     "Turn",
     "UpstreamPrompt",
+    "arguments_of",
     "parse_arguments",
     "parse_turn",
     "react_prompt",

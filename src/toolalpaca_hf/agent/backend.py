@@ -1,0 +1,65 @@
+"""What writes a rollout's turns: a small interface that local models and endpoints fill in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..errors import ToolAlpacaError
+from ..formats import Turn
+from .context import Context
+
+
+class ContextFull(ToolAlpacaError):
+    """A conversation that has no room for another turn within the model's context length."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote in one turn.
+
+    Args:
+        text (`str`): The text, up to but without the observation's label and the end-of-sequence token.
+        turn ([`Turn`]): The text read.
+        tokens (`int`): How many tokens were generated.
+        cut (`bool`, *optional*, defaults to `False`): Whether the limit on tokens ended it.
+    """
+
+    text: str
+    turn: Turn
+    tokens: int
+    cut: bool = False
+
+
+class Backend(Protocol):
+    """A model that writes turns; [`LocalBackend`] and [`EndpointBackend`] do it.
+
+    Attributes:
+        name (`str`): What a report calls the model.
+        style (`str`): Whether its contexts are [`ReactContext`]s or [`ChatContext`]s.
+        lockstep (`bool`): Whether it writes the turns of many contexts together. If not, each rollout has a thread, and
+            [`write`] is called from many threads at once, with one context each.
+        width (`int`): How many contexts at once.
+    """
+
+    name: str
+    style: Literal["react", "chat"]
+    lockstep: bool
+    width: int
+
+    def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
+        """Write the next turn of each context.
+
+        Args:
+            contexts (`Sequence[Context]`): At most [`width`]; each is in it once.
+            max_new_tokens (`int`): Where a turn is cut.
+
+        Returns:
+            `list[Written | ToolAlpacaError]`: In the order of the contexts; an error where that turn could not be
+            written ([`ContextFull`] where there is no room), which ends that rollout alone.
+        """
+
+    def forget(self, context: Context) -> None:
+        """Drop what is kept for a context whose rollout has ended, such as its KV cache."""
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        """What decides the text it writes, for the record of a run: model, revision, sampling, style."""
