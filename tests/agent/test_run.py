@@ -134,7 +134,8 @@ from toolalpaca_hf.agent import run
 
 def reply(instruction, turn):
     time.sleep(0.1)
-    print(instruction, turn, flush=True)
+    sys.stdout.write(f"{instruction} {turn}\n")  # one write: threads do not mix inside it
+    sys.stdout.flush()
     return first_function(instruction, turn)
 
 run("sample", ScriptedBackend(reply, lockstep=sys.argv[3] == "lockstep", width=2), sys.argv[2], progress=False)
