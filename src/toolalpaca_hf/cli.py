@@ -121,8 +121,9 @@ def run(
     store: Annotated[str | None, typer.Option(help="SQLite file of the embedded one's answers.")] = None,
     real: Annotated[bool, typer.Option("--real", help="Call the documents' own servers.")] = False,
     credentials: Annotated[Path | None, typer.Option(help="With --real: file of NAME=VALUE lines.")] = None,
-    allow_private: Annotated[
-        list[str] | None, typer.Option(help="With --real: HOST:PORT that may be private.")
+    allow_private: Annotated[list[str] | None, typer.Option(help="HOST:PORT that may have a private address.")] = None,
+    instruction: Annotated[
+        list[str] | None, typer.Option(help="Ask this; --apis is then the URL or file of an OpenAPI document.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many instructions.")] = None,
     tool: Annotated[list[str] | None, typer.Option(help="Show a built-in tool: datetime, retrieval.")] = None,
@@ -169,12 +170,16 @@ def run(
         real=real,
         credentials=credentials,
         private=allow_private or (),
+        instructions=instruction or (),
         limit=limit,
         limits=RolloutLimits(max_steps, max_new_tokens, max_tokens, max_seconds),
         prompt=layout,
         tools=tool or (),
         user=user,
     )
+    if instruction:
+        for one in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:
+            typer.echo(f"{one['input']}\n  {one['output'] or one['ended']}")
     ended = ", ".join(f"{count} {reason}" for reason, count in note["ended"].items())
     typer.echo(f"{out}: {note['rollouts']} rollouts ({ended}), {note['steps']} steps, {note['tokens']} tokens")
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from agent.scripted import Reply, ScriptedBackend
 from datasets import load_dataset
@@ -16,6 +17,7 @@ from toolalpaca_hf.agent import RolloutLimits, read_tasks, run
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
+from toolalpaca_hf.simulator import running
 
 ANSWER = " I know it.\nResponse: It is so."
 
@@ -125,7 +127,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     assert run("sample", ScriptedBackend(reply), tmp_path, limit=1, progress=False)["ended"] == {"answered": 1}
 
 
-SLOW_RUN = """
+SLOW_RUN = r"""
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from agent.scripted import ScriptedBackend
@@ -213,3 +215,31 @@ def test_every_published_instruction_can_be_begun(tmp_path: Path, real_data: Pat
         row for row in rows if "no operation for" in row["steps"][0]["observation"] and name == "eval_simulated"
     ]
     assert sum("Status Code: 200" in row["steps"][0]["observation"] for row in rows) > 5
+
+
+def test_instructions_of_ones_own_for_any_documented_api(tmp_path: Path) -> None:
+    served = read_tasks("sample").apis
+    function = served[0].functions[0].name
+
+    def reply(instruction: str, turn: int) -> Reply:
+        return ANSWER if turn else f" I look.\nAction: {function}\nAction Input: {{}}"
+
+    with running(served) as url:
+        place = httpx.get(f"{url}/health").json()["apis"][0]["path"]
+        host = url.removeprefix("http://")
+        note = run(
+            f"{url}{place}",  # the plugin manifest, which names the document, which names the server
+            ScriptedBackend(reply),
+            tmp_path,
+            real=True,
+            private=[host],
+            instructions=["What is there?", "And then?"],
+            progress=False,
+        )
+    assert note["ended"] == {"answered": 2}
+    first, second = sorted(lines(tmp_path), key=lambda row: row["id"])
+    assert (first["instruction"], second["instruction"]) == ("What is there?", "And then?")
+    assert first["steps"][0]["observation"].startswith(("Status Code: ", "Missing required "))
+    with pytest.raises(ToolAlpacaError, match="is neither an OpenAPI document"):
+        (tmp_path / "other.json").write_text("{}")
+        run(tmp_path / "other.json", ScriptedBackend(reply), tmp_path / "x", instructions=["x"])

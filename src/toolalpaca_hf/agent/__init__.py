@@ -13,7 +13,7 @@ from .rollout import Result, Rollout
 from .rollouts import roll_out
 from .run import run
 from .run_folder import RunFolder
-from .task import Task, TaskFile, read_tasks
+from .task import Task, TaskFile, own_tasks, read_tasks
 from .toolbox import BUILT_IN, Toolbox, shown_api
 from .user import ModelUser, ScriptedUser, User
 
@@ -38,6 +38,7 @@ __all__ = [
     "Toolbox",
     "User",
     "Written",
+    "own_tasks",
     "read_tasks",
     "real_calls",
     "retrieve",

@@ -16,7 +16,7 @@ from .calls import ApiCalls, real_calls, simulated_calls
 from .limits import RolloutLimits
 from .rollouts import roll_out
 from .run_folder import RunFolder
-from .task import read_tasks
+from .task import own_tasks, read_tasks
 from .user import ScriptedUser, User
 
 
@@ -31,6 +31,7 @@ def run(
     real: bool = False,
     credentials: str | Path | None = None,
     private: Sequence[str] = (),
+    instructions: Sequence[str] = (),
     limit: int | None = None,
     limits: RolloutLimits | None = None,
     prompt: Prompt | None = None,
@@ -42,7 +43,7 @@ def run(
 
     Args:
         apis (`str` or `Path`):
-            A file in the raw layout, or `sample`; see [`read_tasks`].
+            A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions`, a document, see [`own_tasks`].
         backend ([`Backend`]):
             The model.
         out (`str` or `Path`):
@@ -57,6 +58,8 @@ def run(
             File with credentials for them; see [`load_credentials`].
         private (`Sequence[str]`, *optional*):
             Hosts that may be called although their address is a private one.
+        instructions (`Sequence[str]`, *optional*):
+            Instructions of one's own for the API whose OpenAPI document or plugin manifest `apis` names.
         limit (`int`, *optional*):
             Only so many instructions, the first. A later call with a higher limit goes on from there.
         limits ([`RolloutLimits`], *optional*):
@@ -86,11 +89,11 @@ def run(
     ```
     """
     limits, prompt, user = limits or RolloutLimits(), prompt or react_prompt(), user or ScriptedUser()
-    source = read_tasks(apis)
+    source = own_tasks(str(apis), instructions, private) if instructions else read_tasks(apis)
     tasks = source.tasks if limit is None else source.tasks[:limit]
     settings = {
-        "apis": Path(apis).name,
-        "apis_git_blob": source.digest,
+        "apis": str(apis) if instructions else Path(apis).name,
+        "apis_hash": source.digest,
         **backend.describe(),
         "prompt": prompt.name if backend.style == "react" else "chat",
         "tools": list(tools),

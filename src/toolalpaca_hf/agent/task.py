@@ -1,11 +1,14 @@
 """What a run is given: the instructions of a file of APIs."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..data import read_corpus, resolve_sources
 from ..errors import ToolAlpacaError
+from ..openapi import load_api
 from ..schema import Api, Instruction, Trajectory
 
 
@@ -34,13 +37,42 @@ class TaskFile:
         apis (`list[Api]`): In the order of the file.
         tasks (`list[Task]`): API by API, in the order of the file.
         instructions (`list[Instruction]`): With golden calls; empty for a file of training APIs.
-        digest (`str`): The file's git blob id.
+        digest (`str`): The file's git blob id; for instructions of one's own, a hash of document and instructions.
     """
 
     apis: list[Api]
     tasks: list[Task]
     instructions: list[Instruction]
     digest: str
+
+
+def own_tasks(source: str, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
+    """Instructions of one's own for any documented API.
+
+    Args:
+        source (`str`): URL or file of an OpenAPI document or of a plugin manifest; see [`load_api`].
+        instructions (`Sequence[str]`): What to ask.
+        private (`Sequence[str]`, *optional*): Hosts that may be fetched from although their address is a private one.
+
+    Returns:
+        [`TaskFile`]: One API, and a task for each instruction.
+
+    Raises:
+        [`ToolAlpacaError`]: The document can not be loaded, or documents no function.
+
+    Example:
+
+    ```python
+    >>> own_tasks("openapi.json", ["When is high tide in Brest?"]).tasks[0].id  # doctest: +SKIP
+    'loaded/tides/0'
+    ```
+    """
+    api = load_api(source, private=private)
+    if not api.functions:
+        raise ToolAlpacaError(f"{source} documents no operation, so there is nothing to call; pass another document")
+    tasks = [Task(f"{api.id}/{i}", api, instruction) for i, instruction in enumerate(instructions)]
+    document = json.dumps([api.documentation, *instructions], sort_keys=True)
+    return TaskFile([api], tasks, [], hashlib.sha1(document.encode("utf-8", "replace")).hexdigest())
 
 
 def read_tasks(path: str | Path) -> TaskFile:

@@ -61,8 +61,7 @@ def _own(block: str, names: list[str]) -> list[str] | None:
         cuts.append((at, at + len(f"\nAction: {name}")))
     ends = [*(start - 2 for start in starts[1:]), len(block) - 1]
     return [
-        block[start:first] + block[rest:end]
-        for start, (first, rest), end in zip(starts, cuts, ends, strict=False)
+        block[start:first] + block[rest:end] for start, (first, rest), end in zip(starts, cuts, ends, strict=False)
     ]
 
 
