@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ToolAlpacaError
 from ..formats import NO_CALL, split_log
@@ -66,7 +66,8 @@ class Rollout:
         self._began = clock()
         self._steps: list[Step] = []
         self._tokens = 0
-        self._final_thought, self._response, self._error = "", "", ""
+        self._final_thought: str | None = None
+        self._response, self._error = "", ""
         self._written: Written | None = None
 
     @property
@@ -83,6 +84,7 @@ class Rollout:
         if isinstance(written, ToolAlpacaError):
             self._end("tokens" if isinstance(written, ContextFull) else "failed", str(written))
             return
+        written = _storable(written)
         self._tokens += written.tokens
         if written.turn.response is None:
             self._written = written
@@ -131,7 +133,7 @@ class Rollout:
             self.task.instruction,
             self.task.hint,
             self._steps,
-            self._final_thought if self._response or self._final_thought else None,
+            self._final_thought,
             self._response,
         )
         return Result(trajectory, self.ended, self._error, self._tokens, self._seconds)
@@ -139,6 +141,25 @@ class Rollout:
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error
         self._seconds = self._clock() - self._began
+
+
+def _storable(written: Written) -> Written:
+    """The same without halves of surrogate pairs, which JSON can spell and no file can hold."""
+    if written.text.isascii():
+        return written
+
+    def plain(text: str | None) -> str | None:
+        return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+
+    turn = written.turn
+    turn = replace(
+        turn,
+        thought=plain(turn.thought),
+        action=plain(turn.action),
+        action_input=plain(turn.action_input),
+        response=plain(turn.response),
+    )
+    return replace(written, text=plain(written.text), turn=turn)
 
 
 def _unread(written: Written) -> str:
