@@ -166,8 +166,29 @@ def test_help_needs_no_room() -> None:
         ["simulate"],
         ["simulate", "--apis", "x", "--port", "99999"],
         ["simulate", "--apis", "x", "--responder", "magic"],
+        ["run", "--apis", "sample", "--model", "x"],
+        ["run", "--apis", "sample", "--out", "x"],
+        ["run", "--apis", "sample", "--out", "x", "--model", "x", "--style", "prose"],
+        ["run", "--apis", "sample", "--out", "x", "--model", "x", "--limit", "0"],
     ],
 )
 def test_options_are_checked(arguments: list[str]) -> None:
     done = toolalpaca(*arguments)
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--apis", "none.json", "--endpoint", "http://127.0.0.1:9/v1", "--model", "x"], "none.json is no file"),
+        (["--apis", "sample", "--endpoint", "nowhere", "--model", "x"], "'nowhere' is no server's URL"),
+        (["--apis", "sample", "--model", "no/such/folder"], "no model at no/such/folder"),
+        (["--apis", "sample", "--model", "x", "--user-model", "y"], "needs both --user-endpoint and --user-model"),
+        (["--apis", "sample", "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--tool", "hammer"], "'hammer'"),
+    ],
+)
+def test_a_run_that_can_not_begin_is_one_sentence(tmp_path: Path, arguments: list[str], told: str) -> None:
+    done = toolalpaca("run", *arguments, "--out", tmp_path / "run", HF_HUB_OFFLINE="1")
+    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert not (tmp_path / "run").exists()

@@ -17,6 +17,7 @@ from .limits import RolloutLimits
 from .rollouts import roll_out
 from .run_folder import RunFolder
 from .task import own_tasks, read_tasks
+from .toolbox import shown_api
 from .user import ScriptedUser, User
 
 
@@ -90,6 +91,7 @@ def run(
     """
     limits, prompt, user = limits or RolloutLimits(), prompt or react_prompt(), user or ScriptedUser()
     source = own_tasks(str(apis), instructions, private) if instructions else read_tasks(apis)
+    shown_api(source.apis[0], tools)  # an unknown tool is found out before anything is written
     tasks = source.tasks if limit is None else source.tasks[:limit]
     settings = {
         "apis": str(apis) if instructions else Path(apis).name,
