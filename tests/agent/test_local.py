@@ -79,13 +79,14 @@ def test_a_react_turn_ends_at_the_observations_label(react: LocalBackend, label:
     assert one.tokens == len(encode(CALL + label))
 
 
-def test_a_token_that_runs_over_the_label_ends_the_turn(react: LocalBackend) -> None:
-    vocabulary = react.tokenizer.get_vocab()
-    encode = react.segment_tokenizer.continuation_ids
-    longer = next(piece for piece in vocabulary if len(piece) > 1 and piece[0] == ":" and piece.isascii())
-    script = [*encode(CALL + "\nObservation"), vocabulary[longer], *encode("never read")]
-    one = written(react, script)
-    assert one.text == CALL and one.tokens == len(script) - len(encode("never read"))
+def test_a_token_that_runs_over_the_label_ends_the_turn(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.add_tokens(["vation: it"])
+    backend = load_backend(str(save_tiny_llama(tmp_path, tokenizer)))
+    script = backend.segment_tokenizer.continuation_ids(f"{CALL}\nObservation: it is open")
+    over = script.index(tokenizer.convert_tokens_to_ids("vation: it"))
+    one = written(backend, script)
+    assert one.text == CALL and one.tokens == over + 1 < len(script)
 
 
 def test_a_response_ends_at_the_end_of_sequence(react: LocalBackend) -> None:
@@ -170,7 +171,7 @@ def test_several_rollouts_of_real_shape_are_those_of_each_alone(folder: Path) ->
             for i, (context, result) in enumerate(zip(group, results, strict=True)):
                 if i % 3 <= turn:
                     context.add(Step(result.turn.thought, "find", "{}", f"Observed {i} in turn {turn}"))
-    assert many.describe()["reuse"] and not one_by_one.describe()["reuse"]
+    assert many.writer.reuse and not one_by_one.writer.reuse
 
 
 def tool_call(call: str) -> str:

@@ -166,8 +166,9 @@ def test_what_is_shared_is_computed_once_and_what_is_kept_not_again(
 
 def test_rows_that_have_ended_are_fed_no_more(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     ids = [tokenizer.encode(text) for text in ASKED if text.startswith(TOOLS)]
+    writer = Writer(llama, tokenizer)
     with fed(llama) as sizes:
-        Writer(llama, tokenizer).write([None] * 3, ids, [2, 8, 4])
+        writer.write([None] * 3, ids, [2, 8, 4])
     assert sizes[2:] == [3, 2, 2, 1, 1, 1, 1]
 
 

@@ -128,13 +128,11 @@ class LocalBackend:
         return {
             "backend": "local",
             "model": self.name,
+            "revision": self.model.config._commit_hash,
             "style": self.style,
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "device": self.model.device.type,
             "temperature": self.temperature,
-            "seed": self.seed if self.temperature else None,
-            "batch_size": self.width,
-            "reuse": self.writer.reuse,
+            "sampling_seed": self.seed if self.temperature else None,
         }
 
     def ids(self, context: Context) -> list[int]:
