@@ -128,7 +128,7 @@ class LocalBackend:
         return {
             "backend": "local",
             "model": self.name,
-            "revision": self.model.config._commit_hash,
+            "revision": getattr(self.model.config, "_commit_hash", None),
             "style": self.style,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "temperature": self.temperature,
