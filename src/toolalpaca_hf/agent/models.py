@@ -24,7 +24,7 @@ def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, P
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
     except (OSError, ValueError) as error:
         raise ToolAlpacaError(
             f"no model at {path} ({str(error).splitlines()[0]}); pass a folder that training wrote, a Hub id or smollm2"
