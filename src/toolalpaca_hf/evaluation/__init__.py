@@ -1,8 +1,9 @@
 """Measuring models: first calls against golden ones, perplexity of the trained tokens."""
 
+from ..agent.models import load_model
 from .first_call import arguments_equal, baselines, golden_arguments, score_first_call, summarize
 from .first_turn import first_turns
-from .measure import as_table, load_model, measure, write_records
+from .measure import as_table, measure, write_records
 from .perplexity import perplexity
 
 __all__ = [

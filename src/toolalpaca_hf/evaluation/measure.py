@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt, trajectory_segments
@@ -13,34 +12,6 @@ from ..schema import Api, Instruction, Trajectory
 from .first_call import as_record, baselines, score_first_call, scored_instructions, summarize
 from .first_turn import first_turns
 from .perplexity import perplexity
-
-
-def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A checkpoint for measuring, in bfloat16; an adapter's folder loads with its base model.
-
-    Args:
-        path (`str`): A folder or a Hub id; see [`checkpoints.resolve_model`].
-        device (`str`, *optional*): Defaults to a GPU where there is one.
-
-    Raises:
-        ToolAlpacaError: There is no model at `path`.
-
-    Example:
-
-    ```python
-    >>> model, tokenizer = load_model("outputs/quickstart")  # doctest: +SKIP
-    ```
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
-    except (OSError, ValueError) as error:
-        raise ToolAlpacaError(
-            f"no model at {path} ({str(error).splitlines()[0]}); pass a folder that training wrote, a Hub id or smollm2"
-        ) from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
 
 
 def measure(
@@ -55,7 +26,7 @@ def measure(
     """Measure a model on instructions it has not seen.
 
     Args:
-        model, tokenizer: From [`load_model`].
+        model, tokenizer: From [`agent.models.load_model`].
         apis (`Sequence[Api]`): The APIs of the instructions.
         instructions (`Sequence[Instruction]`): Those without a golden call are left out.
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.

@@ -1,0 +1,226 @@
+"""A model on this machine writes the turns of many rollouts together."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl.chat_template_utils import add_response_schema, parse_response
+
+from ..checkpoints import resolve_model
+from ..errors import ToolAlpacaError
+from ..formats import Turn, parse_arguments, parse_turn
+from ..training import SegmentTokenizer, merge
+from .backend import ContextFull, Written
+from .context import STOPS, Context, ReactContext
+from .models import load_model
+from .writer import Continuation, Writer
+
+
+class LocalBackend:
+    """A [`Backend`] around a `transformers` model.
+
+    ReAct contexts become exactly the ids that training makes of them; chat contexts go through the tokenizer's chat
+    template, and its replies are read with the response template that TRL knows for it.
+
+    Args:
+        model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
+        style (`str`, *optional*, defaults to `"react"`): `"react"` or `"chat"`.
+        batch_size (`int`, *optional*, defaults to 32): How many turns are written together.
+        reuse (`bool`, *optional*, defaults to `True`):
+            Whether the documentation that instructions of one API share is computed once, and a rollout's KV cache kept
+            for its next turn. Models whose cache can not be cut go without it.
+        temperature (`float`, *optional*, defaults to 0.0): 0 is greedy.
+        seed (`int`, *optional*, defaults to 0): What sampling starts from.
+        name (`str`, *optional*): What a report calls the model; defaults to where it was loaded from.
+        kept_bytes (`int`, *optional*, defaults to 4 GiB): How much memory the kept KV caches may take.
+
+    Raises:
+        ToolAlpacaError: The tokenizer lacks a token that is needed or, for `"chat"`, a template that can be read back.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.agent import ReactContext
+    >>> from toolalpaca_hf.formats import react_prompt
+    >>> backend = load_backend("outputs/quickstart")  # doctest: +SKIP
+    >>> context = ReactContext.begin(react_prompt(), api, "High tide?")  # doctest: +SKIP
+    >>> backend.write([context], max_new_tokens=128)[0].turn.action  # doctest: +SKIP
+    'findTide'
+    ```
+    """
+
+    lockstep = True
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        style: Literal["react", "chat"] = "react",
+        batch_size: int = 32,
+        reuse: bool = True,
+        temperature: float = 0.0,
+        seed: int = 0,
+        name: str | None = None,
+        kept_bytes: int = 4 << 30,
+    ) -> None:
+        self.name = name or model.name_or_path or type(model).__name__
+        if style not in ("react", "chat"):
+            raise ToolAlpacaError(f"style is {style!r}; pass 'react' or 'chat'")
+        if batch_size < 1 or temperature < 0:
+            raise ToolAlpacaError(
+                f"batch_size is {batch_size} and temperature {temperature}; the one has to be 1 at least, the other 0"
+            )
+        self.style, self.width, self.temperature, self.seed = style, batch_size, temperature, seed
+        self.model, self.tokenizer = model, tokenizer
+        if style == "chat":
+            self._call_opens = _call_opening(tokenizer, self.name)
+        self.segment_tokenizer = SegmentTokenizer(tokenizer)
+        stops = STOPS if style == "react" else ()
+        self.writer = Writer(model, tokenizer, stops, batch_size, reuse, temperature, seed, kept_bytes)
+        # Models without positions to run out of do not say a length.
+        self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
+
+    def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
+        """Write the next turn of each context; see [`Backend`]."""
+        results: dict[int, Written | ToolAlpacaError] = {}
+        ids: dict[int, list[int]] = {}
+        for i, context in enumerate(contexts):
+            try:
+                ids[i] = self.ids(context)
+            except ToolAlpacaError as error:
+                results[i] = error
+        for i in [i for i in ids if self._room(ids[i]) < 1]:
+            length = len(ids.pop(i))
+            results[i] = ContextFull(
+                f"the conversation has {length} tokens and {self.name} reads {self.max_length}; shorten the "
+                "observations or take a model with a longer context"
+            )
+        limits = [min(max_new_tokens, self._room(one)) for one in ids.values()]
+        continuations = self.writer.write([contexts[i] for i in ids], list(ids.values()), limits)
+        for (i, context_ids), continuation in zip(ids.items(), continuations, strict=True):
+            if isinstance(continuation, Exception):
+                said = str(continuation).partition("\n")[0]
+                results[i] = ToolAlpacaError(
+                    f"{self.name} could not write a turn after {len(context_ids)} tokens "
+                    f"({type(continuation).__name__}: {said}); take a smaller model, a "
+                    "shorter conversation or a machine with more memory"
+                )
+            else:
+                turn = (
+                    parse_turn(continuation.text)
+                    if self.style == "react"
+                    else self._reply(contexts[i], context_ids, continuation)
+                )
+                cut = continuation.end == "limit"
+                results[i] = Written(continuation.text, turn, len(continuation.ids), cut)
+        return [results[i] for i in range(len(contexts))]
+
+    def forget(self, context: Context) -> None:
+        """Drop the KV cache that is kept for a context's next turn."""
+        self.writer.kept.forget(context)
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        """What decides the text it writes."""
+        return {
+            "backend": "local",
+            "model": self.name,
+            "revision": getattr(self.model.config, "_commit_hash", None),
+            "style": self.style,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "temperature": self.temperature,
+            "sampling_seed": self.seed if self.temperature else None,
+        }
+
+    def ids(self, context: Context) -> list[int]:
+        """What the model reads of a context.
+
+        Raises:
+            ToolAlpacaError: The chat template does not take the messages.
+        """
+        if isinstance(context, ReactContext):
+            head, *rest = merge(context.segments)
+            ids = self.segment_tokenizer.prompt_ids(head.text)
+            return ids + [token for run in rest for token in self.segment_tokenizer.continuation_ids(run.text)]
+        try:
+            return self.tokenizer.apply_chat_template(
+                context.messages, tools=context.tools or None, add_generation_prompt=True, return_dict=False
+            )
+        # A template is a program of the model's author and raises what it likes.
+        except Exception as error:
+            raise ToolAlpacaError(
+                f"the chat template of {self.name} does not take the conversation ({error}); use style='react' or a model "
+                "whose template knows tools"
+            ) from None
+
+    def _room(self, ids: list[int]) -> int:
+        return self.max_length - len(ids)
+
+    def _reply(self, context: Context, ids: list[int], continuation: Continuation) -> Turn:
+        opening = self._call_opens.search(continuation.text)
+        unread = Turn(continuation.text[: opening.start()].strip() if opening else "")
+        try:
+            reply = parse_response(self.tokenizer, continuation.ids, prefix=ids, tools=context.tools or None)
+        # TRL falls back to plain text for what it foresaw; JSON nested a thousand deep, for one, it did not.
+        except Exception:
+            return unread
+        if not reply.get("tool_calls"):
+            return unread if opening else Turn("", response=reply["content"].strip())
+        call = reply["tool_calls"][0]
+        function: dict[str, Any] = call.get("function", call)
+        text = json.dumps(function["arguments"], ensure_ascii=False)
+        return Turn(reply["content"].strip(), function["name"], text, parse_arguments(text))
+
+
+def load_backend(
+    model: str,
+    style: Literal["react", "chat"] = "react",
+    batch_size: int = 32,
+    reuse: bool = True,
+    temperature: float = 0.0,
+    seed: int = 0,
+    device: str | None = None,
+) -> LocalBackend:
+    """Load a model and make a [`LocalBackend`] of it.
+
+    Args:
+        model (`str`): A folder, a Hub id, or `smollm2`; see [`checkpoints.resolve_model`].
+        style, batch_size, reuse, temperature, seed: See [`LocalBackend`].
+        device (`str`, *optional*): Defaults to a GPU where there is one.
+
+    Raises:
+        ToolAlpacaError: There is no such model, or its tokenizer does not fit the style.
+
+    Example:
+
+    ```python
+    >>> load_backend("TangQiaoYu/ToolAlpaca-7B").describe()["style"]  # doctest: +SKIP
+    'react'
+    ```
+    """
+    loaded, tokenizer = load_model(resolve_model(model), device)
+    return LocalBackend(loaded, tokenizer, style, batch_size, reuse, temperature, seed, name=model)
+
+
+def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[str]:
+    """What a tool call begins with; gives the tokenizer the response template that belongs to its chat template."""
+    if tokenizer.chat_template is None:
+        raise ToolAlpacaError(f"{name} has no chat template; use style='react'")
+    if getattr(tokenizer, "response_template", None) is None:
+        try:
+            add_response_schema(tokenizer)
+        except ValueError:
+            raise ToolAlpacaError(
+                f"the replies of {name} can not be read: TRL does not know its chat template and its tokenizer has no "
+                "response_template; set one, serve the model behind an endpoint, or use style='react'"
+            ) from None
+    call = tokenizer.response_template["fields"].get("tool_calls")
+    if call is None:
+        raise ToolAlpacaError(f"the chat template of {name} has no tool calls; use style='react'")
+    if "open_pattern" in call:
+        return re.compile(call["open_pattern"])
+    literals = [call["open"]] if isinstance(call["open"], str) else call["open"]
+    return re.compile("|".join(map(re.escape, literals)))

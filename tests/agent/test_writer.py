@@ -1,0 +1,259 @@
+"""Packs with shared beginnings and kept caches against `generate`, one conversation at a time."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from tiny_models import SIZES, tiny_tokenizer
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from toolalpaca_hf.agent.writer import Continuation, Writer
+
+NEW_TOKENS = 16
+VOCABULARY = {"vocab_size": 1500, "initializer_range": 0.4, "tie_word_embeddings": False}
+NEOX = {key: value for key, value in SIZES.items() if key != "num_key_value_heads"}
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**VOCABULARY, **SIZES)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**VOCABULARY, **SIZES)),
+    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**VOCABULARY, **NEOX)),
+}
+# A cache that forgets what is behind a window; positions that come from the mask.
+NOT_PACKED: dict[str, Callable[[], PreTrainedModel]] = {
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**VOCABULARY, **SIZES, sliding_window=8)),
+    "bloom": lambda: BloomForCausalLM(BloomConfig(**VOCABULARY, hidden_size=64, n_layer=2, n_head=4)),
+}
+
+TOOLS = "Tools: getTrailStatus tells whether a trail is open; findTrails finds hiking trails near a place.\nUSER: "
+MUSEUM = "The museum is closed on Mondays, and the harbour has a ferry at noon and another one at six.\nUSER: "
+ASKED = [
+    f"{TOOLS}Is T47 open?\nThought:",
+    f"{MUSEUM}Go\nThought:",
+    f"{TOOLS}Two beds at Moor Hut on 5 September 2026.\nThought:",
+    f"{MUSEUM}Is it open today? And tomorrow, then? And on Monday?\nThought:",
+    f"{TOOLS}Is T47 open? Say yes.\nThought:",
+    "Tide",
+]
+OBSERVED = ["\nObservation: open\nThought:", " x", "\nObservation: no bed, and no hut either\nThought:"]
+
+
+class Key:
+    """Whose conversation it is."""
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>")
+
+
+def built(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model = make()
+    model.generation_config.eos_token_id = None
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return built(MODELS[request.param])
+
+
+@pytest.fixture(scope="module")
+def llama() -> PreTrainedModel:
+    return built(MODELS["llama"])
+
+
+def alone(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[int], n: int = NEW_TOKENS
+) -> list[int]:
+    """What plain greedy generation writes, up to the end-of-sequence token."""
+    made = model.generate(
+        torch.tensor([ids]),
+        attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+        do_sample=False,
+        max_new_tokens=n,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return made[0, len(ids) :].tolist()
+
+
+def turns(writer: Writer, tokenizer: PreTrainedTokenizerFast, n: int = 3) -> list[list[tuple[list[int], list[int]]]]:
+    """Conversations of some turns: by turn, what each row had read and what it wrote."""
+    keys, ids, all_turns = [Key() for _ in ASKED], [tokenizer.encode(text) for text in ASKED], []
+    for turn in range(n):
+        written = writer.write(keys, ids, [NEW_TOKENS] * len(ids))
+        assert all(isinstance(one, Continuation) for one in written)
+        all_turns.append([(row, one.ids) for row, one in zip(ids, written, strict=True)])
+        # Every second row loses some of what it wrote, as a text that is read and rendered anew may.
+        ids = [
+            row + one.ids[: -5 if i % 2 else None] + tokenizer.encode(OBSERVED[(i + turn) % 3])
+            for i, (row, one) in enumerate(zip(ids, written, strict=True))
+        ]
+    return all_turns
+
+
+@contextmanager
+def fed(model: PreTrainedModel) -> Iterator[list[int]]:
+    """How many ids each forward pass is given."""
+    sizes: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append((kwargs["input_ids"] if "input_ids" in kwargs else args[0]).numel()),
+        with_kwargs=True,
+    )
+    yield sizes
+    hook.remove()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+@pytest.mark.parametrize("reuse", [True, False])
+def test_turns_are_those_of_each_conversation_alone(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool, batch_size: int
+) -> None:
+    writer = Writer(model, tokenizer, batch_size=batch_size, reuse=reuse)
+    assert writer.reuse == reuse
+    seen = turns(writer, tokenizer)
+    for turn in seen:
+        assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
+    # The model is no parrot: else equality would show nothing.
+    assert len({tuple(written) for turn in seen for _, written in turn}) > len(ASKED) * 2
+
+
+@pytest.mark.parametrize("name", NOT_PACKED)
+def test_a_model_that_can_not_be_packed_is_asked_plainly(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = built(NOT_PACKED[name])
+    writer = Writer(model, tokenizer)
+    assert not writer.reuse
+    for turn in turns(writer, tokenizer, n=2):
+        assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
+
+
+def test_what_is_shared_is_computed_once_and_what_is_kept_not_again(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    writer = Writer(llama, tokenizer)
+    keys, tools = [Key() for _ in ASKED], tokenizer.encode(TOOLS)
+    ids = [tokenizer.encode(text) for text in ASKED if text.startswith(TOOLS)]
+    with fed(llama) as sizes:
+        written = writer.write(keys[:3], ids, [NEW_TOKENS] * 3)
+    common, pack = sizes[:2]
+    assert len(tools) - 1 <= common <= len(tools) + 3 and pack == sum(len(one) - common for one in ids)
+    more = tokenizer.encode(OBSERVED[0])
+    ids = [one + w.ids + more for one, w in zip(ids, written, strict=True)]
+    with fed(llama) as sizes:
+        writer.write(keys[:3], ids, [1] * 3)
+    # The last id that was written is only now read.
+    assert sizes == [3 * (len(more) + 1)]
+    later = tokenizer.encode(f"{TOOLS}How long is the way to the lake?\nThought:")
+    with fed(llama) as sizes:
+        writer.write([Key()], [later], [1])
+    assert sum(sizes) <= len(later) - len(tools) + 1
+
+
+def test_rows_that_have_ended_are_fed_no_more(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = [tokenizer.encode(text) for text in ASKED if text.startswith(TOOLS)]
+    writer = Writer(llama, tokenizer)
+    with fed(llama) as sizes:
+        writer.write([None] * 3, ids, [2, 8, 4])
+    assert sizes[2:] == [3, 2, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 60_000])
+def test_memory_is_bounded_and_outputs_stay(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kept_bytes: int
+) -> None:
+    writer, free = Writer(llama, tokenizer, kept_bytes=kept_bytes), Writer(llama, tokenizer)
+    assert turns(writer, tokenizer) == turns(free, tokenizer)
+    writer.write([key := Key()], [tokenizer.encode(ASKED[0])], [NEW_TOKENS])
+    assert writer.kept.size <= kept_bytes and (writer.kept.row(key) is None) == (kept_bytes == 0)
+
+
+def test_a_conversation_nobody_holds_keeps_nothing(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    writer, keys = Writer(llama, tokenizer), [Key(), Key()]
+    writer.write(keys, [tokenizer.encode(text) for text in ASKED[:2]], [NEW_TOKENS] * 2)
+    both = writer.kept.size
+    writer.kept.forget(keys[0])
+    one = writer.kept.size
+    del keys
+    gc.collect()
+    assert both > one > writer.kept.size > 0
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), ValueError("odd shape")])
+def test_a_row_that_fails_costs_itself_only(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool, error: Exception
+) -> None:
+    ids = [tokenizer.encode(text) for text in ASKED]
+    poison = tokenizer.encode("\x7f")
+    ids[2] += poison
+    wanted = [alone(llama, tokenizer, one) for one in ids]
+
+    def forward(module: PreTrainedModel, args: tuple, kwargs: dict) -> None:
+        if (kwargs["input_ids"] if "input_ids" in kwargs else args[0]).eq(poison[0]).any():
+            raise error
+
+    writer = Writer(llama, tokenizer, reuse=reuse)
+    hook = llama.register_forward_pre_hook(forward, with_kwargs=True)
+    written = writer.write([Key() for _ in ids], ids, [NEW_TOKENS] * len(ids))
+    hook.remove()
+    assert written[2] is error
+    assert [one.ids for i, one in enumerate(written) if i != 2] == [ids for i, ids in enumerate(wanted) if i != 2]
+
+
+def test_a_batch_that_does_not_fit_is_halved(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = [tokenizer.encode(f"{TOOLS}{text}\nThought:") for text in ("Is T47 open?", "Go", "Two beds?", "Yes", "No")]
+    wanted = [alone(llama, tokenizer, one) for one in ids]
+    refused = []
+
+    def forward(module: PreTrainedModel, args: tuple, kwargs: dict) -> None:
+        # One row more than two is too many.
+        rows = kwargs["logits_to_keep"]
+        if isinstance(rows, torch.Tensor) and rows.numel() > 2:
+            refused.append(rows.numel())
+            raise torch.OutOfMemoryError("no memory")
+
+    writer = Writer(llama, tokenizer)
+    hook = llama.register_forward_pre_hook(forward, with_kwargs=True)
+    written = writer.write([Key() for _ in ids], ids, [NEW_TOKENS] * len(ids))
+    hook.remove()
+    assert [one.ids for one in written] == wanted and refused == [5, 3]
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_sampling_repeats_with_its_seed_only(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool
+) -> None:
+    def drawn(seed: int, temperature: float = 1.0) -> list[list[int]]:
+        writer = Writer(llama, tokenizer, reuse=reuse, temperature=temperature, seed=seed)
+        ids = [tokenizer.encode(text) for text in ASKED]
+        return [one.ids for one in writer.write([Key() for _ in ids], ids, [NEW_TOKENS] * len(ids))]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    # Next to no temperature is greedy, whichever way the draws go.
+    cold = [alone(llama, tokenizer, tokenizer.encode(text)) for text in ASKED]
+    assert drawn(1, 1e-4) == cold != drawn(1)
+
+
+def test_a_models_own_settings_do_not_change_greedy_choices(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = built(MODELS["llama"])
+    wanted = [alone(model, tokenizer, tokenizer.encode(text)) for text in ASKED]
+    model.generation_config.update(repetition_penalty=1.8, do_sample=True, temperature=0.7, top_k=3)
+    for reuse in (True, False):
+        ids = [tokenizer.encode(text) for text in ASKED]
+        written = Writer(model, tokenizer, reuse=reuse).write([None] * len(ids), ids, [NEW_TOKENS] * len(ids))
+        assert [one.ids for one in written] == wanted
