@@ -514,7 +514,7 @@ def test_a_url_that_is_none(url: str) -> None:
         EndpointBackend(url, "m")
 
 
-@pytest.mark.parametrize("url", ["http://-/v1", "http://xn--/v1", "http://nowhere.invalid/v1"])
+@pytest.mark.parametrize("url", ["http://-/v1", "http://xn--/v1"])
 def test_a_host_that_can_not_be(url: str) -> None:
     written = one(EndpointBackend(url, "m", retries=0))
     assert isinstance(written, ToolAlpacaError) and "can not be reached" in str(written)
@@ -525,7 +525,7 @@ def test_what_is_wrong_from_the_start() -> None:
         EndpointBackend("http://127.0.0.1/v1", "m", "poem")
     held = (f"http://me:{KEY}@127.0.0.1", f"http://127.0.0.1/?key={KEY}", f"ftp://me:{KEY}@x", f"127.0.0.1?key={KEY}")
     for url in held:
-        with pytest.raises(ToolAlpacaError, match="TOOLALPACA_API_KEY|no server's URL") as raised:
+        with pytest.raises(ToolAlpacaError, match=r"TOOLALPACA_API_KEY|no server's URL") as raised:
             EndpointBackend(url, "m")
         assert KEY not in str(raised.value)
     for key in ("schlüssel-0815", "two\nlines"):
