@@ -105,6 +105,85 @@ def simulate(
     serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed)
 
 
+@app.command()
+def run(
+    apis: Annotated[str, typer.Option(help="APIs and instructions in the raw layout, JSON; or sample.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; a run that is there goes on.")],
+    model: Annotated[str, typer.Option(help="Folder, Hub id or smollm2; with --endpoint, the model's name there.")],
+    endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible server, http://127.0.0.1:8000/v1.")] = None,
+    style: Annotated[Literal["react", "chat"], typer.Option(help="Actions as text, or native tool calls.")] = "react",
+    prompt: Annotated[
+        Literal["react", "upstream"], typer.Option(help="upstream for ToolAlpaca-7B and -13B.")
+    ] = "react",
+    prompt_dir: Annotated[Path | None, typer.Option(help="Folder with upstream's agent/ files.")] = None,
+    simulator: Annotated[str, typer.Option(help="embedded, or the URL of a simulator.")] = "embedded",
+    responder: Annotated[Literal["schema", "llm", "replay"], typer.Option(help="Of the embedded one.")] = "schema",
+    store: Annotated[str | None, typer.Option(help="SQLite file of the embedded one's answers.")] = None,
+    real: Annotated[bool, typer.Option("--real", help="Call the documents' own servers.")] = False,
+    credentials: Annotated[Path | None, typer.Option(help="With --real: file of NAME=VALUE lines.")] = None,
+    allow_private: Annotated[list[str] | None, typer.Option(help="HOST:PORT that may have a private address.")] = None,
+    instruction: Annotated[
+        list[str] | None, typer.Option(help="Ask this; --apis is then the URL or file of an OpenAPI document.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many instructions.")] = None,
+    tool: Annotated[list[str] | None, typer.Option(help="Show a built-in tool: datetime, retrieval.")] = None,
+    user_endpoint: Annotated[str | None, typer.Option(help="Server of a model that answers getDetails.")] = None,
+    user_model: Annotated[str | None, typer.Option(help="Its name there.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rollouts at once, local model.")] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, help="Rollouts at once, endpoint.")] = 8,
+    max_steps: Annotated[int, typer.Option(min=1, help="Actions of one rollout.")] = 10,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one turn.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one rollout.")] = 2048,
+    max_seconds: Annotated[float, typer.Option(min=0.0, help="Wall time of one rollout.")] = 600.0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.")] = 0,
+) -> None:
+    """Let a model solve instructions, against the simulator or the real web."""
+    try:
+        from .agent import ModelUser, RolloutLimits, ScriptedUser
+        from .agent import run as run_rollouts
+        from .data import make_prompt
+
+        layout = make_prompt(prompt, prompt_dir)
+        if bool(user_endpoint) != bool(user_model):
+            raise ToolAlpacaError("a model that plays the user needs both --user-endpoint and --user-model")
+        user = ModelUser(user_endpoint, user_model) if user_endpoint and user_model else ScriptedUser()
+        if endpoint:
+            from .agent.endpoint import EndpointBackend
+
+            backend = EndpointBackend(endpoint, model, style, concurrency, temperature=temperature, seed=seed)
+        else:
+            from .agent.local import load_backend
+
+            backend = load_backend(model, style, batch_size=batch_size, temperature=temperature, seed=seed)
+    except ModuleNotFoundError as error:
+        extra = "agent" if endpoint else "train,agent"
+        raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None
+    note = run_rollouts(
+        apis,
+        backend,
+        out,
+        simulator=simulator,
+        responder=responder,
+        store=store,
+        seed=seed,
+        real=real,
+        credentials=credentials,
+        private=allow_private or (),
+        instructions=instruction or (),
+        limit=limit,
+        limits=RolloutLimits(max_steps, max_new_tokens, max_tokens, max_seconds),
+        prompt=layout,
+        tools=tool or (),
+        user=user,
+    )
+    if instruction:
+        for one in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:
+            typer.echo(f"{one['input']}\n  {one['output'] or one['ended']}")
+    ended = ", ".join(f"{count} {reason}" for reason, count in note["ended"].items())
+    typer.echo(f"{out}: {note['rollouts']} rollouts ({ended}), {note['steps']} steps, {note['tokens']} tokens")
+
+
 def _kind(schema: dict[str, Any]) -> str:
     kind = schema.get("type", "any")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)

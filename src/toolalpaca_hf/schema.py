@@ -212,3 +212,14 @@ FEATURES: dict[str, Features] = {
     "chat": Features({"id": Value("string"), "api": Value("string"), "messages": Json(), "tools": Json()}),
 }
 """`Features` of each config; `sft` is shared by the ToolAlpaca and the Toolformer repos."""
+
+ROLLOUT_FEATURES = Features(
+    FEATURES["trajectories"]
+    | {
+        "ended": Value("string"),
+        "error": Value("string"),
+        "tokens": Value("int64"),
+        "seconds": Value("float64"),
+    }
+)
+"""`Features` of a run's `trajectories.parquet`: a trajectory, why it ended, and what it cost."""

@@ -67,6 +67,11 @@ def test_failures_of_many_rollouts_are_all_counted() -> None:
     assert one.failures == 40
 
 
+def test_who_it_is_for_the_record() -> None:
+    assert ScriptedUser().describe() == "scripted"
+    assert ModelUser("http://127.0.0.1:8000/v1", "gpt-9").describe() == "model gpt-9"
+
+
 def test_an_answer_is_short() -> None:
     with openai_double(message("word " * 10_000)) as site:
         assert len(user(site).answer("x", "y")) <= 1000

@@ -23,7 +23,8 @@ def test_a_head_line_by_line() -> None:
     details = wording.joinpath("get_details.txt").read_text(encoding="utf-8").removesuffix("\n")
     opening, form = wording.joinpath("react.txt").read_text(encoding="utf-8").split("{tools}")
     form = form.replace("{tool_names}", "getDetails, findTide, moon").replace("{instruction}", "High {tide}?")
-    tools = f"getDetails: {details}\nfindTide: Tides.\nOutput: Times. #Tide\nmoon: Its phase."
+    asks, rest = details.split("\n", 1)
+    tools = f"{asks}\nAction: getDetails\n{rest}\n\nTides.\nAction: findTide\nOutput: Times. #Tide\n\nIts phase.\nAction: moon"
     assert react_prompt().head(TIDES, "High {tide}?") == opening + tools + form.removesuffix("\n")
 
 
@@ -39,7 +40,7 @@ def test_an_api_without_functions_offers_get_details() -> None:
 def test_values_are_never_read_as_places_of_the_template() -> None:
     api = Api("", "", functions=[Function("f", "", "", "{tool_names} {instruction} {tools}")])
     head = react_prompt().head(api, "{tools} {instruction}")
-    assert "f: {tool_names} {instruction} {tools}\n" in head and "USER: {tools} {instruction}\n" in head
+    assert "\n\n{tool_names} {instruction} {tools}\nAction: f\n" in head and "USER: {tools} {instruction}\n" in head
 
 
 def test_a_trajectory_as_segments() -> None:

@@ -31,6 +31,9 @@ class User(Protocol):
             `str`: The answer; nothing is raised.
         """
 
+    def describe(self) -> str:
+        """Who it is, for the record of a run."""
+
 
 class ScriptedUser:
     """A user who says what was written down.
@@ -58,6 +61,10 @@ class ScriptedUser:
         if isinstance(self._answers, str):
             return self._answers
         return self._answers.get(question.strip(), NOTHING_TO_ADD)
+
+    def describe(self) -> str:
+        """See [`User`]."""
+        return "scripted"
 
 
 class ModelUser:
@@ -129,3 +136,7 @@ class ModelUser:
                 self.failures += 1
                 self.problem = str(error)
             return AWAY
+
+    def describe(self) -> str:
+        """See [`User`]."""
+        return f"model {self._server.model}"

@@ -3,6 +3,7 @@
 from .api_list import ListedApi, read_api_list
 from .corpus import SAMPLE, Corpus, Sources, read_corpus, resolve_sources
 from .credentials import Redactor
+from .raw_layout import raw_api, raw_instance
 from .repo import Build, write_repo
 from .report import Report, SetAside
 from .rows import config_rows, config_splits, upstream_selection
@@ -22,6 +23,8 @@ __all__ = [
     "config_rows",
     "config_splits",
     "make_prompt",
+    "raw_api",
+    "raw_instance",
     "read_api_list",
     "read_corpus",
     "resolve_sources",

@@ -17,6 +17,9 @@ from ..sources import fetch_prompt_folder, git_blob_id
 from .corpus import Corpus, Sources, read_corpus, resolve_sources
 from .rows import config_rows, config_splits
 
+ROOMS = ("data", "formats", "openapi")
+"""Whose code decides what a row is."""
+
 
 def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str | Path | None = None) -> Prompt:
     """The prompt by the name that configs and command lines use.
@@ -47,7 +50,7 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
 
 
 def fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
-    """What a build depends on, as a hash: source files, prompt files, selection and package version.
+    """What a build depends on, as a hash: source files, prompt files, selection, and the code that reads and renders.
 
     Args:
         sources ([`Sources`]): The files.
@@ -65,6 +68,10 @@ def fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
     else:
         paths = [Path(prompt.folder) / name for name in ("agent_prompts.py", "tools.py")]
     parts += [f"{path.name} {git_blob_id(path)}" for path in paths]
+    # A version stands for its code in a release only; whoever changes the code must not be given rows of before.
+    package = Path(str(files("toolalpaca_hf")))
+    code = [package / "schema.py", *(path for room in ROOMS for path in sorted((package / room).glob("*.py")))]
+    parts += [f"{path.relative_to(package)} {git_blob_id(path)}" for path in code]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

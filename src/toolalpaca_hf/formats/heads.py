@@ -35,6 +35,36 @@ class Head:
         return Api("", "", functions=self.functions, components=self.components)
 
 
+def _published(block: str, names: list[str]) -> list[str] | None:
+    """Descriptions of the functions, each of which begins with `NAME: `."""
+    at = block.find("\ngetDetails: ")
+    if at < 0:
+        return None
+    marks = [at]
+    for name in names:
+        marks.append(block.find(f"\n{name}: ", marks[-1] + 1))
+        if marks[-1] < 0:
+            return None
+    ends = [*marks[2:], len(block)]
+    return [block[at + len(name) + 3 : end] for name, at, end in zip(names, marks[1:], ends, strict=False)]
+
+
+def _own(block: str, names: list[str]) -> list[str] | None:
+    """Descriptions of the functions, each of which has `Action: NAME` for its second line."""
+    block += "\n"
+    starts, cuts, at = [], [], block.find("\nAction: getDetails\n")
+    for name in names:
+        at = block.find(f"\nAction: {name}\n", at + 1)
+        if at < 0:
+            return None
+        starts.append(block.rfind("\n", 0, at) + 1)
+        cuts.append((at, at + len(f"\nAction: {name}")))
+    ends = [*(start - 2 for start in starts[1:]), len(block) - 1]
+    return [
+        block[start:first] + block[rest:end] for start, (first, rest), end in zip(starts, cuts, ends, strict=False)
+    ]
+
+
 def read_head(text: str) -> Head | None:
     """Read a rendered prompt back.
 
@@ -53,22 +83,16 @@ def read_head(text: str) -> Head | None:
     'getTide'
     ```
     """
-    start = text.find("\ngetDetails: ")
-    names = _NAMES.search(text, max(start, 0))
+    names = _NAMES.search(text)
     asked = _INSTRUCTION.search(text, names.end()) if names else None
-    if start < 0 or not names or not asked:
+    if not names or not asked:
         return None
     wanted = names.group(1).split(", ") if names.group(1) else []
-    block = text[start : text.rfind("\n\n", 0, names.start())]
-    marks = [start]
-    for name in wanted:
-        at = text.find(f"\n{name}: ", marks[-1] + 1, start + len(block))
-        if at < 0:
-            return None
-        marks.append(at)
-    functions = []
-    for name, at, end in zip(wanted, marks[1:], [*marks[2:], start + len(block)], strict=False):
-        functions.append(Function(name, "", "", text[at + len(name) + 3 : end]))
+    block = text[: text.rfind("\n\n", 0, names.start())]
+    described = _own(block, wanted) if "\nAction: getDetails\n" in block else _published(block, wanted)
+    if described is None:
+        return None
+    functions = [Function(name, "", "", words) for name, words in zip(wanted, described, strict=True)]
     components = ""
     if functions:
         # Shared schemas follow the last function: a line of introduction, on its own or glued on, then `#Name: ...`.

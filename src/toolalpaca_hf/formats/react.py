@@ -50,6 +50,15 @@ def _compact(description: str) -> str:
     return description.replace("\n - Format: application/json\n - Structure:", "")
 
 
+def _tool(name: str, description: str) -> str:
+    """One tool of the head: what it does stands before its name, as in the answer (`Thought:`, then `Action:`).
+
+    A model copies what followed the same words earlier; with the name first it would find the parameters there.
+    """
+    does, *rest = _compact(description).split("\n", 1)
+    return "\n".join([does, f"Action: {name}", *rest])
+
+
 class ReactPrompt:
     """The package's own prompt; its wording is in `formats/prompts/react.txt`.
 
@@ -70,16 +79,13 @@ class ReactPrompt:
 
     def head(self, api: Api, instruction: str) -> str:
         """The prompt up to the first `Thought:`: tools, form and instruction."""
-        tools = [
-            f"{GET_DETAILS}: {self._get_details}",
-            *(f"{f.name}: {_compact(f.description)}" for f in api.functions),
-        ]
+        tools = [_tool(GET_DETAILS, self._get_details), *(_tool(f.name, f.description) for f in api.functions)]
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
         before, rest = self._template.split("{tools}")
         middle, rest = rest.split("{tool_names}")
         after, end = rest.split("{instruction}")
         components = f"\n{api.components.strip()}" if api.components.strip() else ""
-        return "".join([before, "\n".join(tools), components, middle, names, after, instruction, end])
+        return "".join([before, "\n\n".join(tools), components, middle, names, after, instruction, end])
 
     def action(self, step: Step) -> str:
         """Thought, action and action input, each under its label."""

@@ -1,0 +1,217 @@
+"""The calls of one API, against the simulator or against its own servers."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..errors import ToolAlpacaError
+from ..openapi import (
+    CallError,
+    Credentials,
+    Hosts,
+    Limits,
+    Sender,
+    allowed_hosts,
+    build_request,
+    credential_names,
+    functions_of,
+    load_credentials,
+    load_document,
+    servers_of,
+)
+from ..schema import Api
+
+SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
+"""What the simulator gets where an API asks for a credential."""
+
+
+class ApiCalls:
+    """The functions of an API, callable. May be used by many rollouts at once.
+
+    Args:
+        api ([`Api`]):
+            The API.
+        server (`str`):
+            Base URL of every call; empty where there is none, of which every call then tells.
+        sender ([`Sender`]):
+            Sends the requests, and puts the credentials in.
+        credentials (`frozenset[str]`, *optional*):
+            Names of the sender's credentials.
+        session_header (`str`, *optional*, defaults to `""`):
+            The header in which a rollout names itself; without one it does not.
+
+    Example:
+
+    ```python
+    >>> calls = ApiCalls(api, "http://127.0.0.1:5678/tides", sender)  # doctest: +SKIP
+    >>> calls.call("findTide", '{"port": "Brest"}')  # doctest: +SKIP
+    'Status Code: 200. Response: {"tide":"at noon"}'
+    ```
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        server: str,
+        sender: Sender,
+        credentials: frozenset[str] = frozenset(),
+        session_header: str = "",
+    ) -> None:
+        self.api = api
+        self._server, self._sender = server, sender
+        self._credentials, self._session_header = credentials, session_header
+        self._document = document_of(api)
+        projection = {function.name: [function.path, function.method] for function in api.functions}
+        self._operations = {operation.name: operation for operation in functions_of(self._document, projection)}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the functions, in the API's order."""
+        return list(self._operations)
+
+    def call(self, action: str, action_input: str, session: str = "") -> str:
+        """Make a call, and say what came of it.
+
+        Args:
+            action (`str`): Name of a function.
+            action_input (`str`): Its input as a model wrote it.
+            session (`str`, *optional*, defaults to `""`): The rollout's name.
+
+        Returns:
+            `str`: The observation: the answer, or what to change about the call. Nothing is raised.
+        """
+        operation = self._operations.get(action)
+        if operation is None:
+            return unknown_tool(action, self.names)
+        if not operation.found:
+            return f"The document of the API has no operation for {action}; use another tool."
+        if not self._server:
+            return "The document of the API names no server, so nothing can be called."
+        try:
+            request = build_request(self._document, operation, action_input, self._server, self._credentials)
+        except CallError as error:
+            return str(error)
+        except ToolAlpacaError as error:
+            return f"The call was not made: {error}."
+        if self._session_header and session:
+            request = replace(request, headers={**request.headers, self._session_header: session})
+        return self._sender.send(request).observation
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
+
+
+def unknown_tool(action: str, names: Iterable[str]) -> str:
+    """What a model is told that names a tool which is not there."""
+    names = list(names)
+    close = get_close_matches(action[:200], names, n=1, cutoff=0.6)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    return f"There is no tool {action[:100]!r}.{meant} Use one of [{', '.join(names)}]."
+
+
+def document_of(api: Api) -> dict:
+    """An API's document; one that is not JSON is kept as its text, and may be YAML."""
+    source = api.documentation
+    try:
+        return load_document(source["text"] if set(source) == {"text"} else source)
+    except ToolAlpacaError:
+        return {}
+
+
+def simulated_calls(apis: Iterable[Api], url: str, session_header: str, seconds: float = 60.0) -> dict[str, ApiCalls]:
+    """Calls to a simulator.
+
+    Args:
+        apis (`Iterable[Api]`): The APIs; the simulator has to serve them all.
+        url (`str`): The simulator's base URL.
+        session_header (`str`): See [`simulator.SESSION_HEADER`].
+        seconds (`float`, *optional*, defaults to 60.0): For one call.
+
+    Returns:
+        `dict[str, ApiCalls]`: By the API's id.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no simulator, or it lacks an API.
+
+    Example:
+
+    ```python
+    >>> simulated_calls(apis, "http://127.0.0.1:5678", "X-Toolalpaca-Session")  # doctest: +SKIP
+    ```
+    """
+    url = url.rstrip("/")
+    # The user named this server, so its address may be one of this machine.
+    host = urlsplit(url).netloc.lower() if "://" in url else ""
+    hosts = Hosts(frozenset(), frozenset({host}))
+    paths = _served(url, hosts)
+    calls = {}
+    for api in apis:
+        if not paths.get(api.name):
+            raise ToolAlpacaError(f"the simulator at {url} does not serve {api.name}; start it with the same --apis")
+        names = {*api.authentication, *credential_names(document_of(api))}
+        credentials = Credentials(dict.fromkeys(names, SIMULATED_CREDENTIAL))
+        sender = Sender(hosts, credentials, limits=Limits(total=seconds))
+        # Names may occur twice; the simulator lists them in the order of the file.
+        path = paths[api.name].pop(0)
+        calls[api.id] = ApiCalls(api, url + path, sender, credentials.names, session_header)
+    return calls
+
+
+def _served(url: str, hosts: Hosts) -> dict[str, list[str]]:
+    with Sender(hosts, limits=Limits(retries=0, total=10.0)) as sender:
+        try:
+            listed = json.loads(sender.fetch(f"{url}/health"))["apis"]
+            paths: dict[str, list[str]] = {}
+            for one in listed:
+                paths.setdefault(one["name"], []).append(one["path"])
+        except ToolAlpacaError as error:
+            raise ToolAlpacaError(f"no simulator at {url} ({error}); start one with `toolalpaca simulate`") from None
+        except (ValueError, KeyError, TypeError):
+            raise ToolAlpacaError(f"{url} is no simulator; start one with `toolalpaca simulate`") from None
+    return paths
+
+
+def real_calls(
+    apis: Iterable[Api],
+    credentials_file: str | Path | None = None,
+    folder: str | Path | None = None,
+    private: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
+    seconds: float = 60.0,
+) -> dict[str, ApiCalls]:
+    """Calls to the documents' own servers, and to no other.
+
+    Args:
+        apis (`Iterable[Api]`): The APIs.
+        credentials_file (`str` or `Path`, *optional*): See [`load_credentials`]; the environment is looked into, too.
+        folder (`str` or `Path`, *optional*): Where binary answers are saved.
+        private (`Iterable[str]`, *optional*): Hosts whose address may be a private one.
+        environ (`Mapping[str, str]`, *optional*): The environment.
+        seconds (`float`, *optional*, defaults to 60.0): For one call.
+
+    Returns:
+        `dict[str, ApiCalls]`: By the API's id.
+
+    Raises:
+        [`ToolAlpacaError`]: The credentials can not be read.
+
+    Example:
+
+    ```python
+    >>> real_calls(apis, "keys.env")  # doctest: +SKIP
+    ```
+    """
+    calls = {}
+    private = list(private)
+    for api in apis:
+        document = document_of(api)
+        names = [*api.authentication, *credential_names(document)]
+        credentials = load_credentials(api.name, names, credentials_file, environ)
+        sender = Sender(allowed_hosts(document, private=private), credentials, folder, Limits(total=seconds))
+        server = next(iter(servers_of(document)), "")
+        calls[api.id] = ApiCalls(api, server, sender, credentials.names)
+    return calls

@@ -1,0 +1,33 @@
+"""What one rollout may cost."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Ended = Literal["answered", "steps", "tokens", "time", "failed"]
+"""Why a rollout ended: with a response; at the limit on steps, tokens or wall time; or on a failure of its own."""
+
+
+@dataclass(frozen=True)
+class RolloutLimits:
+    """What one rollout may cost; which limit ended it is recorded.
+
+    Args:
+        steps (`int`, *optional*, defaults to 10): Actions, those that could not be read included.
+        turn_tokens (`int`, *optional*, defaults to 256): Tokens of one turn.
+        tokens (`int`, *optional*, defaults to 2048): Tokens generated in all.
+        seconds (`float`, *optional*, defaults to 600.0): Wall time, looked at between turns.
+        observation (`int`, *optional*, defaults to 4000): Characters of an observation; a longer one is shown in part.
+
+    Example:
+
+    ```python
+    >>> RolloutLimits(steps=3).turn_tokens
+    256
+    ```
+    """
+
+    steps: int = 10
+    turn_tokens: int = 256
+    tokens: int = 2048
+    seconds: float = 600.0
+    observation: int = 4000

@@ -1,0 +1,152 @@
+"""One rollout: an instruction on its way to a response, turn by turn."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import ToolAlpacaError
+from ..formats import NO_CALL, split_log
+from ..schema import Step, Trajectory
+from .backend import ContextFull, Written
+from .context import Context, ReactContext
+from .limits import Ended, RolloutLimits
+from .task import Task
+from .toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a rollout.
+
+    Args:
+        trajectory ([`Trajectory`]): Its steps, final thought and response, the last empty where it was not answered.
+        ended (`str`): `answered`, `steps`, `tokens`, `time` or `failed`.
+        error (`str`): What failed; empty otherwise.
+        tokens (`int`): Tokens that the model wrote.
+        seconds (`float`): Wall time from the first turn's beginning to the last one's end.
+    """
+
+    trajectory: Trajectory
+    ended: Ended
+    error: str
+    tokens: int
+    seconds: float
+
+
+class Rollout:
+    """The state of one rollout. It is moved by whoever lets the model write: [`take`] what it wrote, then [`act`].
+
+    Args:
+        task ([`Task`]):
+            The instruction.
+        context ([`Context`]):
+            What the model is shown.
+        toolbox ([`Toolbox`]):
+            Carries actions out.
+        limits ([`RolloutLimits`]):
+            What it may cost.
+        clock (`Callable[[], float]`, *optional*, defaults to `time.monotonic`):
+            Seconds.
+
+    Attributes:
+        ended (`str`, *optional*): Why it ended; `None` while it goes on.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        context: Context,
+        toolbox: Toolbox,
+        limits: RolloutLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.task, self.context = task, context
+        self.ended: Ended | None = None
+        self._toolbox, self._limits, self._clock = toolbox, limits, clock
+        self._began = clock()
+        self._steps: list[Step] = []
+        self._tokens = 0
+        self._final_thought, self._response, self._error = "", "", ""
+        self._written: Written | None = None
+
+    @property
+    def turn_tokens(self) -> int:
+        """How many tokens the next turn may have; at least 1."""
+        return max(1, min(self._limits.turn_tokens, self._limits.tokens - self._tokens))
+
+    def take(self, written: Written | ToolAlpacaError) -> None:
+        """Take what the model wrote: a response ends the rollout, as does a model that failed.
+
+        Args:
+            written ([`Written`] or `ToolAlpacaError`): From [`Backend.write`].
+        """
+        if isinstance(written, ToolAlpacaError):
+            self._end("tokens" if isinstance(written, ContextFull) else "failed", str(written))
+            return
+        self._tokens += written.tokens
+        if written.turn.response is None:
+            self._written = written
+            return
+        self._final_thought, self._response = written.turn.thought, written.turn.response
+        self._end("tokens" if written.cut else "answered")
+
+    def act(self) -> None:
+        """Carry out the action that was taken, and show the model what came back."""
+        written, self._written = self._written, None
+        if written is None:
+            return
+        turn = written.turn
+        # The first character is the space before the thought, which is the prompt's.
+        text = written.text.removeprefix(" ")
+        if not turn.action:
+            thought, action, action_input, log = turn.thought, NO_CALL, "", text
+            observation = _unread(written)
+        else:
+            action, action_input = turn.action, turn.action_input or ""
+            thought, log = turn.thought, None
+            if isinstance(self.context, ReactContext):
+                thought, log = split_log(action, action_input, f" {text}")
+            observation = self._toolbox.call(action, action_input)
+        step = Step(thought, action, action_input, observation, log)
+        self.context.add(step)
+        self._steps.append(step)
+        if len(self._steps) >= self._limits.steps:
+            self._end("steps")
+        elif self._tokens >= self._limits.tokens:
+            self._end("tokens")
+        elif self._clock() - self._began >= self._limits.seconds:
+            self._end("time")
+
+    def fail(self, error: Exception) -> None:
+        """End it on a failure that nothing else caught."""
+        reason = str(error) if isinstance(error, ToolAlpacaError) else f"{type(error).__name__}: {error}"
+        self._end("failed", reason)
+
+    def result(self) -> Result:
+        """What came of it, once it has ended."""
+        assert self.ended is not None, "the rollout goes on"
+        trajectory = Trajectory(
+            self.task.id,
+            self.task.api.id,
+            self.task.instruction,
+            self.task.hint,
+            self._steps,
+            self._final_thought if self._response or self._final_thought else None,
+            self._response,
+        )
+        return Result(trajectory, self.ended, self._error, self._tokens, self._seconds)
+
+    def _end(self, ended: Ended, error: str = "") -> None:
+        self.ended, self._error = ended, error
+        self._seconds = self._clock() - self._began
+
+
+def _unread(written: Written) -> str:
+    """What a model is told whose turn holds neither an action nor a response."""
+    if written.cut:
+        return (
+            "The turn was cut off at its limit of tokens; think in one sentence, then write an Action or a Response."
+        )
+    if not written.text.strip():
+        return "Nothing was written; write a Thought, then an Action or a Response."
+    return "There is neither an Action nor a Response; write an Action with an Action Input, or a Response."

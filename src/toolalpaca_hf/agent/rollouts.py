@@ -1,0 +1,127 @@
+"""Many rollouts at once: a local model's in lockstep batches, an endpoint's side by side."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from uuid import uuid4
+
+from ..formats import Prompt, react_prompt
+from .backend import Backend
+from .calls import ApiCalls
+from .context import ChatContext, Context, ReactContext
+from .limits import RolloutLimits
+from .rollout import Result, Rollout
+from .task import Task
+from .toolbox import Toolbox, shown_api
+from .user import ScriptedUser, User
+
+
+def roll_out(
+    tasks: Sequence[Task],
+    backend: Backend,
+    calls: Mapping[str, ApiCalls],
+    user: User | None = None,
+    limits: RolloutLimits | None = None,
+    prompt: Prompt | None = None,
+    tools: Sequence[str] = (),
+) -> Iterator[Result]:
+    """Roll out instructions; one that fails costs itself only.
+
+    Args:
+        tasks (`Sequence[Task]`):
+            The instructions; those of one API next to each other, so that their documentation is read once.
+        backend ([`Backend`]):
+            The model.
+        calls (`Mapping[str, ApiCalls]`):
+            By the API's id; see [`simulated_calls`] and [`real_calls`].
+        user ([`User`], *optional*):
+            Answers `getDetails`; by default one who has nothing to add.
+        limits ([`RolloutLimits`], *optional*):
+            What one rollout may cost.
+        prompt ([`Prompt`], *optional*, defaults to [`react_prompt`]):
+            The layout of a model that writes actions as text.
+        tools (`Sequence[str]`, *optional*):
+            Built-in tools to show besides `getDetails`, see [`shown_api`].
+
+    Yields:
+        [`Result`]: As they end, in no fixed order.
+
+    Example:
+
+    ```python
+    >>> for result in roll_out(tasks, backend, simulated_calls(apis, url, SESSION_HEADER)):  # doctest: +SKIP
+    ...     print(result.trajectory.id, result.ended, result.trajectory.response)
+    ```
+    """
+    user, limits, prompt = user or ScriptedUser(), limits or RolloutLimits(), prompt or react_prompt()
+
+    def begin(task: Task) -> Rollout:
+        api = shown_api(task.api, tools)
+        context: Context
+        if backend.style == "chat":
+            context = ChatContext.begin(api, task.instruction)
+        else:
+            context = ReactContext.begin(prompt, api, task.instruction)
+        # A name of its own each time: what an interrupted rollout left in the simulator is not to be met again.
+        toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex)
+        return Rollout(task, context, toolbox, limits)
+
+    yield from (_in_lockstep if backend.lockstep else _side_by_side)(tasks, backend, begin)
+
+
+def _guarded(rollout: Rollout, do: Callable[[], None]) -> None:
+    """Let a failure end this rollout alone, whatever it is: others of the run are not to be lost with it."""
+    try:
+        do()
+    except Exception as error:
+        rollout.fail(error)
+
+
+def _in_lockstep(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task], Rollout]) -> Iterator[Result]:
+    waiting, active = deque(tasks), list[Rollout]()
+    with ThreadPoolExecutor(min(backend.width, 16)) as pool:
+        while waiting or active:
+            while waiting and len(active) < backend.width:
+                active.append(begin(waiting.popleft()))
+            contexts = [rollout.context for rollout in active]
+            most = max(rollout.turn_tokens for rollout in active)
+            written = backend.write(contexts, most)
+            for rollout, one in zip(active, written, strict=True):
+                _guarded(rollout, lambda rollout=rollout, one=one: rollout.take(one))
+            acting = [rollout for rollout in active if rollout.ended is None]
+            list(pool.map(lambda rollout: _guarded(rollout, rollout.act), acting))
+            for rollout in active:
+                if rollout.ended is not None:
+                    backend.forget(rollout.context)
+                    yield rollout.result()
+            active = [rollout for rollout in active if rollout.ended is None]
+
+
+def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task], Rollout]) -> Iterator[Result]:
+    def whole(task: Task) -> Result:
+        rollout = begin(task)
+
+        def go() -> None:
+            while rollout.ended is None:
+                (written,) = backend.write([rollout.context], rollout.turn_tokens)
+                rollout.take(written)
+                if rollout.ended is None:
+                    rollout.act()
+
+        _guarded(rollout, go)
+        backend.forget(rollout.context)
+        return rollout.result()
+
+    waiting = deque(tasks)
+    running: set[Future[Result]] = set()
+    pool = ThreadPoolExecutor(backend.width)
+    try:
+        while waiting or running:
+            while waiting and len(running) < backend.width:
+                running.add(pool.submit(whole, waiting.popleft()))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                yield one.result()
+    finally:
+        # Who stops listening does not wait for rollouts that are under way.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,208 @@
+"""The folder of a run: every result as it comes, and at the end the files that others read."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from .. import __version__
+from ..data import raw_api, raw_instance
+from ..errors import ToolAlpacaError
+from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
+from .rollout import Result
+from .task import Task, TaskFile
+
+LINES = "rollouts.jsonl"
+
+
+class RunFolder:
+    """The folder of a run.
+
+    `rollouts.jsonl` grows by a line with every rollout that ends, so a run that is killed loses only what was under way.
+    `trajectories.parquet`, `trajectories.json` (the raw layout) and `run.json` are made of it.
+
+    Args:
+        path (`str` or `Path`):
+            The folder; made where there is none.
+        settings (`Mapping`):
+            What decides the results: only a run with the same ones may go on.
+
+    Raises:
+        [`ToolAlpacaError`]: The folder holds a run with other settings, is in use, or can not be written.
+
+    Example:
+
+    ```python
+    >>> with RunFolder("runs/x", {"model": "outputs/quickstart"}).opened() as folder:  # doctest: +SKIP
+    ...     folder.add(result)
+    ```
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.settings = json.loads(json.dumps(settings))
+        self.rows: dict[str, dict[str, Any]] = {}
+        self._seconds = 0.0
+        self._began = self._noted = time.monotonic()
+
+    @contextmanager
+    def opened(self) -> Iterator["RunFolder"]:
+        """Read what is there, and keep others out while the `with` block lasts."""
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ToolAlpacaError(f"another run writes to {self.path}; wait for it, or pass another --out") from None
+        try:
+            self._read()
+            with self._writing():
+                self._note()
+                self._file = (self.path / LINES).open("ab", buffering=0)
+            # Not inside `_writing`: what goes wrong in the block may be no fault of the disk.
+            with self._file:
+                yield self
+        finally:
+            lock.release()
+
+    @property
+    def finished(self) -> set[str]:
+        """Ids of what is not to be repeated; a rollout that failed is."""
+        return {row["id"] for row in self.rows.values() if row["ended"] != "failed"}
+
+    def add(self, result: Result) -> None:
+        """Keep a result, on disk before this returns.
+
+        Args:
+            result ([`Result`]): What came of a rollout.
+        """
+        row = asdict(result.trajectory) | {
+            "ended": result.ended,
+            "error": result.error,
+            "tokens": result.tokens,
+            "seconds": round(result.seconds, 3),
+        }
+        with self._writing():
+            # Without a buffer: one that could not be written would be tried again on closing.
+            line = memoryview((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+            self.rows[row["id"]] = row
+            if time.monotonic() - self._noted > 10:
+                self._note()
+
+    def write(self, tasks: Sequence[Task], source: TaskFile) -> dict[str, Any]:
+        """Make the files that others read, of the results so far.
+
+        Args:
+            tasks (`Sequence[Task]`): What the run was asked for.
+            source ([`TaskFile`]): The file they are from.
+
+        Returns:
+            `dict`: What `run.json` says.
+        """
+        rows = [self.rows[task.id] for task in source.tasks if task.id in self.rows]
+        with self._writing():
+            part = self.path / ".trajectories.parquet.part"
+            pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_FEATURES.arrow_schema), part)
+            part.replace(self.path / "trajectories.parquet")
+            _write(self.path / "trajectories.json", json.dumps(self._raw(source), ensure_ascii=False, indent=1))
+            return self._note(tasks)
+
+    def _raw(self, source: TaskFile) -> list[dict[str, Any]]:
+        instructions: dict[str, list[Instruction]] = {}
+        for one in source.instructions:
+            instructions.setdefault(one.api, []).append(one)
+        raw = []
+        for api in source.apis:
+            asked = [task for task in source.tasks if task.api.id == api.id]
+            # As many instances as there are instructions: they are matched by their place.
+            instances = [self._instance(task) for task in asked]
+            raw.append(raw_api(api, instances, instructions.get(api.id)))
+        return raw
+
+    def _instance(self, task: Task) -> dict[str, Any]:
+        row = self.rows.get(task.id)
+        if row is None:
+            return {"input": task.instruction, "error": "not run"}
+        kept = {name: row[name] for name in ("id", "api", "instruction", "hint", "final_thought", "response")}
+        instance = raw_instance(Trajectory(**kept, steps=[Step(**step) for step in row["steps"]]))
+        instance["ended"] = row["ended"]
+        return instance | ({"error": row["error"]} if row["ended"] == "failed" else {})
+
+    def _note(self, tasks: Sequence[Task] = ()) -> dict[str, Any]:
+        self._noted = time.monotonic()
+        ended: dict[str, int] = {}
+        for row in self.rows.values():
+            ended[row["ended"]] = ended.get(row["ended"], 0) + 1
+        seconds = self._seconds + self._noted - self._began
+        note = {
+            "settings": self.settings,
+            "instructions": len(tasks) or None,
+            "rollouts": len(self.rows),
+            "ended": dict(sorted(ended.items())),
+            "steps": sum(len(row["steps"]) for row in self.rows.values()),
+            "tokens": sum(row["tokens"] for row in self.rows.values()),
+            "seconds": round(seconds, 3),
+            "toolalpaca_hf": __version__,
+        }
+        _write(self.path / "run.json", json.dumps(note, ensure_ascii=False, indent=2) + "\n")
+        return note
+
+    def _read(self) -> None:
+        try:
+            note = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            before = note["settings"]
+        except FileNotFoundError:
+            note, before = {}, self.settings
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ToolAlpacaError(f"{self.path / 'run.json'} can not be read; pass another --out") from None
+        differing = [name for name in {**before, **self.settings} if before.get(name) != self.settings.get(name)]
+        if differing:
+            told = "; ".join(f"{name} {before.get(name)!r}, now {self.settings.get(name)!r}" for name in differing)
+            raise ToolAlpacaError(
+                f"{self.path} holds a run with other settings ({told}); pass the same ones, or another --out"
+            )
+        self._seconds = float(note.get("seconds") or 0.0)
+        path = self.path / LINES
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self.rows[row["id"]] = row
+            except (ValueError, KeyError, TypeError):
+                raise ToolAlpacaError(
+                    f"line {number} of {path} can not be read; remove the line, and its rollout is made again"
+                ) from None
+        if whole < len(content):  # cut off by a kill or a full disk
+            with self._writing(), path.open("r+b") as file:
+                file.truncate(whole)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ToolAlpacaError(
+                f"{self.path} can not be written ({error.strerror or error}); what is finished is kept: make room, or "
+                "mend its permissions, and run the same command again"
+            ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

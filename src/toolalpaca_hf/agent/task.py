@@ -1,0 +1,121 @@
+"""What a run is given: the instructions of a file of APIs."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data import read_corpus, resolve_sources
+from ..errors import ToolAlpacaError
+from ..openapi import load_api
+from ..schema import Api, Instruction, Trajectory
+
+
+@dataclass(frozen=True)
+class Task:
+    """One instruction to roll out.
+
+    Args:
+        id (`str`): `SPLIT/API-SLUG/INDEX`.
+        api ([`Api`]): The API to solve it with.
+        instruction (`str`): What the user asks.
+        hint (`str`, *optional*, defaults to `""`): What the user knows besides; the model is never shown it.
+    """
+
+    id: str
+    api: Api
+    instruction: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """A file of APIs and what is asked of them.
+
+    Args:
+        apis (`list[Api]`): In the order of the file.
+        tasks (`list[Task]`): API by API, in the order of the file.
+        instructions (`list[Instruction]`): With golden calls; empty for a file of training APIs.
+        digest (`str`): The file's git blob id; for instructions of one's own, a hash of document and instructions.
+    """
+
+    apis: list[Api]
+    tasks: list[Task]
+    instructions: list[Instruction]
+    digest: str
+
+
+def own_tasks(source: str, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
+    """Instructions of one's own for any documented API.
+
+    Args:
+        source (`str`): URL or file of an OpenAPI document or of a plugin manifest; see [`load_api`].
+        instructions (`Sequence[str]`): What to ask.
+        private (`Sequence[str]`, *optional*): Hosts that may be fetched from although their address is a private one.
+
+    Returns:
+        [`TaskFile`]: One API, and a task for each instruction.
+
+    Raises:
+        [`ToolAlpacaError`]: The document can not be loaded, or documents no function.
+
+    Example:
+
+    ```python
+    >>> own_tasks("openapi.json", ["When is high tide in Brest?"]).tasks[0].id  # doctest: +SKIP
+    'loaded/tides/0'
+    ```
+    """
+    api = load_api(source, private=private)
+    if not api.functions:
+        raise ToolAlpacaError(f"{source} documents no operation, so there is nothing to call; pass another document")
+    tasks = [Task(f"{api.id}/{i}", api, instruction) for i, instruction in enumerate(instructions)]
+    document = json.dumps([api.documentation, *instructions], sort_keys=True)
+    return TaskFile([api], tasks, [], hashlib.sha1(document.encode("utf-8", "replace")).hexdigest())
+
+
+def read_tasks(path: str | Path) -> TaskFile:
+    """Read the instructions of a file in the raw layout, of evaluation or of training.
+
+    Args:
+        path (`str` or `Path`): The file, such as `eval_simulated.json`; `sample` for the embedded corpus' held-out APIs.
+
+    Returns:
+        [`TaskFile`]: Its APIs and instructions. Ids begin with `eval_real` where the file's name says so, with `train`
+        where it has instances, and else with `eval_simulated`.
+
+    Raises:
+        [`ToolAlpacaError`]: The file is missing, is not in the raw layout, or holds no instruction.
+
+    Example:
+
+    ```python
+    >>> read_tasks("sample").tasks[0].id
+    'eval_simulated/ferrylines/0'
+    ```
+    """
+    if str(path) == "sample":
+        split, sources = "eval_simulated", resolve_sources("sample")
+    else:
+        if not Path(path).is_file():
+            raise ToolAlpacaError(f"{path} is no file; pass --apis with a file in the raw layout, or sample")
+        split = "eval_real" if "real" in Path(path).stem else "eval_simulated"
+        sources = resolve_sources(**{split: path})
+    try:
+        corpus = read_corpus(sources)
+    except ToolAlpacaError as error:
+        if "has no Golden_Answers" not in str(error):
+            raise
+        split = "train"
+        corpus = read_corpus(resolve_sources(train=path))
+    apis = corpus.apis[split]
+    asked: Sequence[Instruction | Trajectory]
+    asked = corpus.trajectories[split] if split == "train" else corpus.instructions[split]
+    by_id = {api.id: api for api in apis}
+    tasks = [Task(one.id, by_id[one.api], one.instruction, getattr(one, "hint", "")) for one in asked]
+    if not tasks:
+        raise ToolAlpacaError(f"{path} holds no instruction that can be read; pass a file with Instructions")
+    digest = next(source.blob_id for role, source in sources.all() if role == split or split == "train")
+    instructions = [] if split == "train" else list(corpus.instructions[split])
+    return TaskFile(list(apis), tasks, instructions, str(digest))

@@ -1,0 +1,61 @@
+"""A backend that writes what a test says, and keeps what it was shown."""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from toolalpaca_hf.agent import ChatContext, Context, ReactContext, Written
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.formats import parse_turn
+
+Reply = str | ToolAlpacaError | Exception
+
+
+@dataclass
+class ScriptedBackend:
+    """Writes `reply(instruction, turn)` for the turn of a ReAct context, counted from 0.
+
+    An exception that is no `ToolAlpacaError` is raised, as a bug of a backend would be.
+    """
+
+    reply: Callable[[str, int], Reply]
+    lockstep: bool = True
+    width: int = 4
+    style: Literal["react", "chat"] = "react"
+    name: str = "scripted"
+    shown: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    forgotten: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
+        assert 0 < len(contexts) <= self.width and max_new_tokens > 0
+        assert len({id(context) for context in contexts}) == len(contexts)
+        with self.lock:
+            self.batches.append(len(contexts))
+        return [self._one(context, max_new_tokens) for context in contexts]
+
+    def _one(self, context: Context, max_new_tokens: int) -> Written | ToolAlpacaError:
+        assert isinstance(context, ReactContext) and not isinstance(context, ChatContext)
+        text = context.text
+        instruction = text.split("\nUSER: ", 1)[1].split("\n", 1)[0]
+        with self.lock:
+            self.shown.append(text)
+        said = self.reply(instruction, sum(segment.trainable for segment in context.segments))
+        if isinstance(said, ToolAlpacaError):
+            return said
+        if isinstance(said, Exception):
+            raise said
+        words = list(re.finditer(r"\S+", said))  # a word is a token here
+        cut = len(words) > max_new_tokens
+        said = said[: words[max_new_tokens - 1].end()] if cut else said
+        return Written(said, parse_turn(said), min(len(words), max_new_tokens), cut)
+
+    def forget(self, context: Context) -> None:
+        with self.lock:
+            self.forgotten += 1
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        return {"model": self.name, "style": self.style}

@@ -1,0 +1,245 @@
+"""A run: its folder, its files, and what survives a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from agent.scripted import Reply, ScriptedBackend
+from datasets import load_dataset
+
+from toolalpaca_hf.agent import RolloutLimits, read_tasks, run
+from toolalpaca_hf.data import read_corpus, resolve_sources
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.schema import ROLLOUT_FEATURES
+from toolalpaca_hf.simulator import running
+
+ANSWER = " I know it.\nResponse: It is so."
+
+
+def first_function(instruction: str, turn: int) -> Reply:
+    """Calls the first function of the API once, without arguments, then answers."""
+    if turn:
+        return ANSWER
+    task = next(task for task in read_tasks("sample").tasks if task.instruction == instruction)
+    return f" I look.\nAction: {task.api.functions[0].name}\nAction Input: {{}}"
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_a_run_leaves_three_files(tmp_path: Path, lockstep: bool) -> None:
+    note = run("sample", ScriptedBackend(first_function, lockstep=lockstep), tmp_path, progress=False)
+    tasks = read_tasks("sample").tasks
+    assert note["ended"] == {"answered": len(tasks)} and note["steps"] == len(tasks)
+    assert json.loads((tmp_path / "run.json").read_text()) == note
+    assert note["settings"]["model"] == "scripted" and note["settings"]["limits"]["steps"] == 10
+
+    table = load_dataset(
+        "parquet", data_files=str(tmp_path / "trajectories.parquet"), split="train", cache_dir=tmp_path
+    )
+    assert table.features == ROLLOUT_FEATURES
+    assert table["id"][:] == [task.id for task in tasks]
+
+    # The raw layout, read by the reader of the published files: instances in the order of the instructions.
+    raw = json.loads((tmp_path / "trajectories.json").read_text(encoding="utf-8"))
+    published = json.loads(Path(resolve_sources("sample").eval_simulated[0].path).read_text(encoding="utf-8"))
+    for api, source in zip(raw, published, strict=True):
+        assert api["Instructions"] == source["Instructions"]
+        assert [instance["input"] for instance in api["Instances"]] == source["Instructions"]
+        for key in ("Name", "Function_Projection", "Function_Description", "Golden_Answers"):
+            assert api[key] == source[key], key
+        assert json.loads(api["Documentation"]) == json.loads(source["Documentation"])
+    again = read_corpus(resolve_sources(train=tmp_path / "trajectories.json")).trajectories["train"]
+    assert [one.steps for one in again] == [
+        [type(again[0].steps[0])(**step) for step in row["steps"]] for row in lines_in_order(tmp_path)
+    ]
+    assert {one.response for one in again} == {"It is so."}
+
+
+def lines_in_order(folder: Path) -> list[dict]:
+    place = {task.id: i for i, task in enumerate(read_tasks("sample").tasks)}
+    return sorted(lines(folder), key=lambda row: place[row["id"]])
+
+
+def test_a_limit_can_be_raised_and_nothing_is_repeated(tmp_path: Path) -> None:
+    first = ScriptedBackend(first_function)
+    assert run("sample", first, tmp_path, limit=3, progress=False)["rollouts"] == 3
+    kept = (tmp_path / "rollouts.jsonl").read_bytes()
+    raw = json.loads((tmp_path / "trajectories.json").read_text(encoding="utf-8"))
+    assert raw[0]["Instances"][3] == {"input": raw[0]["Instructions"][3], "error": "not run"}
+    second = ScriptedBackend(first_function)
+    assert run("sample", second, tmp_path, limit=5, progress=False)["rollouts"] == 5
+    assert (tmp_path / "rollouts.jsonl").read_bytes().startswith(kept)
+    assert len(first.shown) == 6 and len(second.shown) == 4
+    third = ScriptedBackend(first_function)
+    run("sample", third, tmp_path, limit=5, progress=False)
+    assert not third.shown
+
+
+def test_what_failed_is_tried_again(tmp_path: Path) -> None:
+    gone = ScriptedBackend(lambda instruction, turn: ToolAlpacaError("the server is gone"))
+    with pytest.raises(ToolAlpacaError, match="every rollout failed, the first because the server is gone"):
+        run("sample", gone, tmp_path, limit=4, progress=False)
+    note = run("sample", ScriptedBackend(first_function), tmp_path, limit=4, progress=False)
+    assert note["ended"] == {"answered": 4} and len(lines(tmp_path)) == 8
+
+
+def test_other_settings_are_another_run(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=2, progress=False)
+    with pytest.raises(ToolAlpacaError, match="model 'scripted', now 'another'"):
+        run("sample", ScriptedBackend(first_function, name="another"), tmp_path, limit=2, progress=False)
+    with pytest.raises(ToolAlpacaError, match="limits"):
+        run("sample", ScriptedBackend(first_function), tmp_path, limits=RolloutLimits(steps=1), progress=False)
+
+
+def test_a_line_cut_off_is_made_again(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=3, progress=False)
+    path = tmp_path / "rollouts.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    second = ScriptedBackend(first_function)
+    assert run("sample", second, tmp_path, limit=3, progress=False)["rollouts"] == 3
+    assert len(second.shown) == 2 and len(lines(tmp_path)) == 3
+
+
+def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=3, progress=False)
+    path = tmp_path / "rollouts.jsonl"
+    damaged = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([damaged[0], "{oh\n", damaged[2]]), encoding="utf-8")
+    with pytest.raises(ToolAlpacaError, match=r"line 2 of .*rollouts\.jsonl can not be read; remove the line"):
+        run("sample", ScriptedBackend(first_function), tmp_path, limit=3, progress=False)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    def reply(instruction: str, turn: int) -> Reply:
+        with pytest.raises(ToolAlpacaError, match="another run writes to"):
+            run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
+        return ANSWER
+
+    assert run("sample", ScriptedBackend(reply), tmp_path, limit=1, progress=False)["ended"] == {"answered": 1}
+
+
+SLOW_RUN = r"""
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from agent.scripted import ScriptedBackend
+from agent.test_run import first_function
+from toolalpaca_hf.agent import run
+
+def reply(instruction, turn):
+    time.sleep(0.1)
+    sys.stdout.write(f"{instruction} {turn}\n")  # one write: threads do not mix inside it
+    sys.stdout.flush()
+    return first_function(instruction, turn)
+
+run("sample", ScriptedBackend(reply, lockstep=sys.argv[3] == "lockstep", width=2), sys.argv[2], progress=False)
+"""
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "side by side"])
+def test_a_kill_loses_only_what_was_under_way(tmp_path: Path, mode: str) -> None:
+    command = [sys.executable, "-c", SLOW_RUN, str(Path(__file__).parents[1]), str(tmp_path / "run"), mode]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    written = tmp_path / "run" / "rollouts.jsonl"
+    until = time.monotonic() + 60
+    while not (written.exists() and written.read_bytes().count(b"\n") >= 5):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = {row["id"] for row in lines(tmp_path / "run")}
+    assert 5 <= len(finished) < 40
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    tasks = read_tasks("sample").tasks
+    again = {task.id for task in tasks if f"{task.instruction} 0" in shown}
+    assert again == {task.id for task in tasks} - finished
+    assert len(lines(tmp_path / "run")) == len(tasks) == len({row["id"] for row in lines(tmp_path / "run")})
+    assert (tmp_path / "run" / "trajectories.parquet").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits on the size of files are a thing of Unix")
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=4, progress=False)
+    kept = (tmp_path / "rollouts.jsonl").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 10, before[1]))
+    try:
+        with pytest.raises(ToolAlpacaError, match=r"can not be written .*what is finished is kept"):
+            run("sample", ScriptedBackend(first_function), tmp_path, limit=5, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert run("sample", ScriptedBackend(first_function), tmp_path, limit=5, progress=False)["rollouts"] == 5
+    assert (tmp_path / "rollouts.jsonl").read_bytes().startswith(kept)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [("absent.json", "is no file"), ("broken.json", "is not complete JSON"), ("list.json", "not the raw layout")],
+)
+def test_a_bad_file_is_one_sentence_and_no_folder(tmp_path: Path, file: str, told: str) -> None:
+    (tmp_path / "broken.json").write_text('[{"Name": ')
+    (tmp_path / "list.json").write_text("[1, 2]")
+    with pytest.raises(ToolAlpacaError, match=told):
+        run(tmp_path / file, ScriptedBackend(first_function), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_simulator_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ToolAlpacaError, match=r"no simulator at http://127\.0\.0\.1:9 "):
+        run("sample", ScriptedBackend(first_function), tmp_path, simulator="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("name", ["eval_simulated", "eval_real"])
+def test_every_published_instruction_can_be_begun(tmp_path: Path, real_data: Path, name: str) -> None:
+    source = read_tasks(real_data / f"{name}.json")
+
+    def reply(instruction: str, turn: int) -> Reply:
+        if turn:
+            return ANSWER
+        asked = [task for task in source.tasks if task.instruction.split("\n")[0] == instruction]
+        return f" I look.\nAction: {asked[0].api.functions[-1].name}\nAction Input: {{}}"
+
+    note = run(real_data / f"{name}.json", ScriptedBackend(reply, width=16), tmp_path, progress=False)
+    assert note["ended"] == {"answered": {"eval_simulated": 100, "eval_real": 114}[name]}
+    assert source.tasks[0].id.startswith(f"{name}/")
+    rows = lines(tmp_path)
+    assert not [
+        row for row in rows if "no operation for" in row["steps"][0]["observation"] and name == "eval_simulated"
+    ]
+    assert sum("Status Code: 200" in row["steps"][0]["observation"] for row in rows) > 5
+
+
+def test_instructions_of_ones_own_for_any_documented_api(tmp_path: Path) -> None:
+    served = read_tasks("sample").apis
+    function = served[0].functions[0].name
+
+    def reply(instruction: str, turn: int) -> Reply:
+        return ANSWER if turn else f" I look.\nAction: {function}\nAction Input: {{}}"
+
+    with running(served) as url:
+        place = httpx.get(f"{url}/health").json()["apis"][0]["path"]
+        host = url.removeprefix("http://")
+        note = run(
+            f"{url}{place}",  # the plugin manifest, which names the document, which names the server
+            ScriptedBackend(reply),
+            tmp_path,
+            real=True,
+            private=[host],
+            instructions=["What is there?", "And then?"],
+            progress=False,
+        )
+    assert note["ended"] == {"answered": 2}
+    first, second = sorted(lines(tmp_path), key=lambda row: row["id"])
+    assert (first["instruction"], second["instruction"]) == ("What is there?", "And then?")
+    assert first["steps"][0]["observation"].startswith(("Status Code: ", "Missing required "))
+    with pytest.raises(ToolAlpacaError, match="is neither an OpenAPI document"):
+        (tmp_path / "other.json").write_text("{}")
+        run(tmp_path / "other.json", ScriptedBackend(reply), tmp_path / "x", instructions=["x"])
