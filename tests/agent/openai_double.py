@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from loopback import Seen, Site
+from openapi.loopback import Seen, Site
 
 Answer = tuple[int, dict[str, str], bytes]
 

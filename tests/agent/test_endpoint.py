@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import Rude, Site
 from openai_double import KEY, Answer, error, message, openai_double, problem_of_messages, reply, text
+from openapi.loopback import Rude, Site
 
 from toolalpaca_hf.agent import ChatContext, ContextFull, ReactContext, Written
 from toolalpaca_hf.agent.endpoint import EndpointBackend, openai_messages, read_message

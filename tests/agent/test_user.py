@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from loopback import Site
 from openai_double import KEY, Answer, error, message, openai_double
+from openapi.loopback import Site
 
 from toolalpaca_hf.agent.user import AWAY, NOTHING_TO_ADD, ModelUser, ScriptedUser, User
 from toolalpaca_hf.errors import ToolAlpacaError

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from chat_server import chat_server, problem_of
-from loopback import Site
+from openapi.loopback import Site
 from simulated import PETS, api_of, problems
 
 from toolalpaca_hf.errors import ToolAlpacaError
