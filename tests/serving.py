@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 @contextmanager
-def transformers_serve(log: Path, seconds: float = 120.0) -> Iterator[str]:
+def transformers_serve(log: Path, seconds: float = 300.0, threads: int = 1) -> Iterator[str]:
     """The base URL of a server that loads the model each request names, a folder.
 
     Args:
         log (`Path`): Where what the server prints goes.
         seconds (`float`): How long it may take to start.
+        threads (`int`): Of its matrix products; tiny models are faster with one, and leave the machine to others.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -34,7 +35,12 @@ def transformers_serve(log: Path, seconds: float = 120.0) -> Iterator[str]:
         "--port",
         str(port),
     ]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": str(threads),
+    }
     with log.open("wb") as out:
         server = subprocess.Popen(
             [*command, "--device", "cpu", "--dtype", "float32"], stdout=out, stderr=subprocess.STDOUT, env=environment
@@ -72,6 +78,8 @@ def teach(folder: Path, lessons: Sequence[tuple[str, str]], steps: int = 150) ->
         rows.append((torch.tensor([head + tail]), torch.tensor([[-100] * len(head) + tail])))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     model.train()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # enough for its size
     for _ in range(steps):
         worst = 0.0
         for ids, labels in rows:
@@ -82,5 +90,6 @@ def teach(folder: Path, lessons: Sequence[tuple[str, str]], steps: int = 150) ->
         optimizer.zero_grad()
         if worst < 0.01:
             break
+    torch.set_num_threads(threads)
     assert worst < 0.1, worst
     model.save_pretrained(folder)
