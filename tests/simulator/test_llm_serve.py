@@ -24,7 +24,7 @@ def test_smollm2_plays_the_apis(sample_apis: list[Api], tmp_path: Path) -> None:
     model = resolve_model("smollm2")
     played = stood_in = 0
     wrong = []
-    with transformers_serve(tmp_path / "log.txt") as base:
+    with transformers_serve(tmp_path / "log.txt", threads=2) as base:
         responder = LLMResponder(model=model, base_url=base, api_key="none", max_tokens=160, timeout=300.0)
         with running(apis, responder=responder) as url, httpx.Client(base_url=url, timeout=600.0) as client:
             for api, entry in zip(apis, client.get("/health").json()["apis"], strict=True):
