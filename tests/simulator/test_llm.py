@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from chat_server import chat_server, problem_of
+from openapi.loopback import Site
 from simulated import PETS, api_of, problems
 
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -113,6 +114,32 @@ def test_a_server_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch) -> No
         reply = httpx.get(f"{url}/pets/pets/1")
     assert reply.is_success and "onnection" in reply.headers[FALLBACK_HEADER]
     assert "secret-key" not in str(reply.headers) + reply.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>Welcome</html>"),
+        ("application/json", b"<html>Welcome</html>"),
+        ("application/json", b"[" * 100_000),
+        ("application/json", b"[]"),
+        ("application/json", b"null"),
+        ("application/json", b'{"choices": []}'),
+        ("application/json", b'{"choices": [null]}'),
+        ("application/json", b'{"choices": {"a": 1}}'),
+        ("application/json", b'{"choices": [{"message": null}]}'),
+        ("application/json", b'{"choices": [{"message": {"content": [{"type": "text"}]}}]}'),
+        ("application/json", b'{"choices": [{"message": {"content": null}}]}'),
+        ("application/json", b"\xff\xfe"),
+    ],
+)
+def test_a_server_that_sends_something_else(kind: str, body: bytes) -> None:
+    with Site([(200, {"Content-Type": kind}, body)]) as site:
+        responder = LLMResponder(model="actor", base_url=f"{site.url}/v1", api_key="secret-key")
+        with running([api_of(PETS)], responder=responder) as url:
+            reply = httpx.get(f"{url}/pets/pets/1")
+    assert reply.status_code == 200 and reply.headers[FALLBACK_HEADER].startswith("actor: ")
+    assert problems(PETS, "/components/schemas/Pet", reply.json()) == []
 
 
 def test_a_key_that_the_server_repeats_is_not_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

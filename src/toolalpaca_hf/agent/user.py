@@ -127,8 +127,7 @@ class ModelUser:
         try:
             # One message: some chat templates refuse the role `system`.
             choice = self._server.chat([{"role": "user", "content": prompt}], **self._options)
-            content = choice.fields["message"].get("content")
-            words = " ".join(content.rpartition("</think>")[2].split())[:LONGEST] if isinstance(content, str) else ""
+            words = " ".join(choice.said.split())[:LONGEST]
             if not words:
                 raise ToolAlpacaError(f"{self._server.model} wrote no answer")
             return words

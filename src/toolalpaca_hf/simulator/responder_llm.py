@@ -94,7 +94,7 @@ class LLMResponder:
             return refusal(call.endpoint, refused.status, str(refused))
         try:
             answer = await self._asked(call, arguments)
-        except (OpenAIError, ValueError) as error:
+        except (OpenAIError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             # It goes into a header and the store, and a server may repeat the key it refuses.
             reason = (reason.replace(self._secret, REDACTED) if self._secret else reason)[:300]
@@ -120,7 +120,7 @@ class LLMResponder:
         messages.append({"role": "user", "content": _line(call)})
         for attempt in range(self._attempts):
             reply = await self._client.chat.completions.create(model=self.model, messages=messages, **self._options)
-            text = (reply.choices[0].message.content if reply.choices else None) or ""
+            text = _text_of(reply)
             try:
                 return self._read(call, arguments, text)
             except ValueError as error:
@@ -170,6 +170,19 @@ class LLMResponder:
                 raise ValueError(check[:300])
         Reply(self._schema.world(call), call, arguments).learn(value)
         return encoded(reply.status, reply.media, value)
+
+
+def _text_of(reply: Any) -> str:
+    """What the model says; the client hands on whatever a server sends, an HTML page as well.
+
+    Raises:
+        ValueError: It is no chat completion.
+    """
+    try:
+        content = reply.choices[0].message.content
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError("its server answers with something that is no chat completion") from None
+    return content if isinstance(content, str) else ""
 
 
 def _line(call: Call) -> str:

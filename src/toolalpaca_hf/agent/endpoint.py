@@ -1,0 +1,232 @@
+"""A backend that asks any OpenAI-compatible server: raw completions for ReAct text, chat completions for native calls."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..errors import ToolAlpacaError
+from ..formats import Turn, parse_arguments, parse_turn
+from .backend import Written
+from .context import STOPS, ChatContext, Context, ReactContext
+from .model_server import Choice, ModelServer, without_thinking
+
+# What models write before a call; most servers read it, some pass it on as text.
+_CALL = re.compile(r"<tool_call>|<\|tool_call\|>|\[TOOL_CALLS\]|<\|python_tag\|>")
+
+
+class EndpointBackend:
+    """The model of a server that speaks OpenAI's API: `transformers serve`, vLLM, TGI, llama.cpp, OpenAI's own.
+
+    The prompt is sent as text, so the server's tokenizer cuts it; a local model gets the ids of training. With sampling
+    the outputs of concurrent rollouts depend on the server, seed or not.
+
+    Args:
+        base_url (`str`):
+            The server, such as `http://127.0.0.1:8000/v1`.
+        model (`str`):
+            The model's name there.
+        style (`str`, *optional*, defaults to `"react"`):
+            `"react"` for models that write `Thought`, `Action` and `Action Input` as text, which needs raw
+            completions; `"chat"` for models with native tool calls.
+        concurrency (`int`, *optional*, defaults to 8):
+            How many rollouts ask at once.
+        api_key (`str`, *optional*):
+            The key; defaults to the environment's `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
+        temperature (`float`, *optional*, defaults to 0.0):
+            Sampling temperature; `None` leaves it to the server.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the sampling; `None` for servers that know none.
+        timeout (`float`, *optional*, defaults to 120.0):
+            Seconds to wait for one turn.
+        name (`str`, *optional*):
+            What a report calls the model; defaults to `model`.
+        retries (`int`, *optional*, defaults to 2):
+            How often a request is repeated on 429, 5xx, time-outs and broken connections, with back-off.
+
+    Raises:
+        [`ToolAlpacaError`]: The URL is none, the style is another, or the key can not be sent.
+
+    Example:
+
+    ```python
+    >>> backend = EndpointBackend("http://127.0.0.1:8000/v1", "SmolLM2", concurrency=4)
+    >>> backend.width, backend.describe()["endpoint"]
+    (4, 'http://127.0.0.1:8000/v1')
+    >>> backend.write([context], max_new_tokens=256)  # doctest: +SKIP
+    [Written(text=' I look it up.\\nAction: findTide\\nAction Input: {}', turn=Turn(...), tokens=17, cut=False)]
+    ```
+    """
+
+    lockstep = False
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        style: Literal["react", "chat"] = "react",
+        concurrency: int = 8,
+        api_key: str | None = None,
+        temperature: float | None = 0.0,
+        seed: int | None = 0,
+        timeout: float = 120.0,
+        name: str | None = None,
+        retries: int = 2,
+    ) -> None:
+        if style not in ("react", "chat"):
+            raise ToolAlpacaError(f"the style is {style!r}; pass 'react' or 'chat'")
+        self._server = ModelServer(base_url, model, api_key, timeout, retries)
+        self._options = {"temperature": temperature, "seed": seed}
+        self.name, self.style, self.width = name or model, style, concurrency
+
+    def check(self) -> None:
+        """Ask for a token, to hear before a run of a server that is away, or of a model or route that it lacks.
+
+        Raises:
+            [`ToolAlpacaError`]: It would not do.
+        """
+        self._server.check(self.style == "chat")
+
+    def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
+        """Write the next turn of each context, see [`Backend`]."""
+        written: list[Written | ToolAlpacaError] = []
+        for context in contexts:
+            try:
+                if isinstance(context, ReactContext):
+                    written.append(self._react(context, max_new_tokens))
+                else:
+                    written.append(self._chat(context, max_new_tokens))
+            except ToolAlpacaError as error:
+                written.append(error)
+        return written
+
+    def forget(self, context: Context) -> None:
+        """Nothing is kept here for a context."""
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        """What decides the text it writes, for the record of a run; the key is not part of it."""
+        server = {"backend": "endpoint", "endpoint": self._server.base_url, "model": self._server.model}
+        return {**server, "style": self.style, **self._options}
+
+    def _react(self, context: ReactContext, max_new_tokens: int) -> Written:
+        choice = self._server.complete(context.text, max_new_tokens, stop=list(STOPS), **self._options)
+        text: str = choice.fields["text"]
+        # Servers leave the stop text out or in, or know none (`transformers serve --continuous-batching`).
+        end = min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=None)
+        return Written(text[:end], parse_turn(text[:end]), _tokens(choice, text), choice.cut and end is None)
+
+    def _chat(self, context: ChatContext, max_new_tokens: int) -> Written:
+        messages = openai_messages(context.messages)
+        choice = self._server.chat(messages, max_new_tokens, tools=context.tools or None, **self._options)
+        text, turn = read_message(choice.fields["message"])
+        if not text and not choice.cut and choice.fields["message"].get("content") is None:
+            raise ToolAlpacaError(
+                f"{self._server.base_url} answers with a message that has neither content nor a call"
+            )
+        return Written(text, turn, _tokens(choice, text), choice.cut)
+
+
+def _tokens(choice: Choice, text: str) -> int:
+    # Limits have to hold where a server does not count: a token has some 4 bytes.
+    return choice.tokens if choice.tokens is not None else (len(text.encode("utf-8", "replace")) + 3) // 4
+
+
+def openai_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages as chat templates take them, in the form that servers take.
+
+    Args:
+        messages (`Sequence[dict]`): With arguments as objects, and no ids.
+
+    Returns:
+        `list[dict]`: With arguments as JSON text, and each answer of a tool bound to its call by an id.
+
+    Example:
+
+    ```python
+    >>> function = {"name": "findTide", "arguments": {"port": "Brest"}}
+    >>> call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+    >>> call, answer = openai_messages([call, {"role": "tool", "name": "findTide", "content": "At noon"}])
+    >>> call["tool_calls"]
+    [{'type': 'function', 'function': {'name': 'findTide', 'arguments': '{"port": "Brest"}'}, 'id': 'call00000'}]
+    >>> answer
+    {'role': 'tool', 'content': 'At noon', 'tool_call_id': 'call00000'}
+    ```
+    """
+    converted: list[dict[str, Any]] = []
+    last = ""
+    for number, message in enumerate(messages):
+        one = {"role": message["role"], "content": message["content"]}
+        if message.get("tool_calls"):
+            call = message["tool_calls"][0]
+            function = call["function"]
+            arguments = json.dumps(function["arguments"], ensure_ascii=False)
+            # Mistral's servers want exactly nine letters and digits.
+            last = f"call{number:05}"
+            one["tool_calls"] = [{**call, "function": {**function, "arguments": arguments}, "id": last}]
+        elif one["role"] == "tool":
+            one["tool_call_id"] = last
+        converted.append(one)
+    return converted
+
+
+def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
+    """A model's message as text and as a turn.
+
+    Args:
+        message (`dict`): With `content` (text, a list of parts or nothing) and perhaps `tool_calls`. Where a server
+            leaves the calls in the content as text, they are read there.
+
+    Returns:
+        `tuple[str, Turn]`: The text, a native call rendered behind it; and the turn: the first call with the content as
+        thought, or the content as response. A call that can not be read gives a turn with neither.
+
+    Example:
+
+    ```python
+    >>> call = {"function": {"name": "findTide", "arguments": '{"port": "Brest"}'}}
+    >>> read_message({"content": "I look it up.", "tool_calls": [call]})[1].arguments
+    {'port': 'Brest'}
+    >>> read_message({"content": '<tool_call>{"name": "findTide", "arguments": {}}</tool_call>'})[1].action
+    'findTide'
+    >>> read_message({"content": "At noon."})[1].response
+    'At noon.'
+    ```
+    """
+    content = message.get("content") or message.get("refusal") or ""
+    if isinstance(content, list):
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    content = str(content)
+    said = without_thinking(content)
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and calls:
+        call = calls[0].get("function") if isinstance(calls[0], dict) else None
+        text = f"{content}\n<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>".strip()
+        return text, _turn(said, call)
+    mark = _CALL.search(said)
+    if mark is not None:
+        return content, _turn(said[: mark.start()].strip(), _json(said[mark.end() :]))
+    call = _json(said, whole=True)
+    if isinstance(call, dict) and "name" in call and set(call) & {"arguments", "parameters"}:
+        return content, _turn("", call)
+    return content, Turn("", response=said) if said else Turn("")
+
+
+def _json(text: str, whole: bool = False) -> Any:
+    """The value that a text begins with, or its first item; `None` where there is none."""
+    text = text.strip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    value = value[0] if isinstance(value, list) and value else value
+    return None if whole and end < len(text) else value
+
+
+def _turn(thought: str, call: Any) -> Turn:
+    name = call.get("name") if isinstance(call, dict) else None
+    if not isinstance(name, str) or not name:
+        return Turn(thought)
+    arguments = call.get("arguments", call.get("parameters"))
+    if not isinstance(arguments, str):
+        arguments = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+    return Turn(thought, name.strip(), arguments, parse_arguments(arguments))
