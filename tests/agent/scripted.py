@@ -30,6 +30,9 @@ class ScriptedBackend:
     forgotten: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def check(self) -> None:
+        pass
+
     def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
         assert 0 < len(contexts) <= self.width and max_new_tokens > 0
         assert len({id(context) for context in contexts}) == len(contexts)

@@ -46,6 +46,13 @@ class Backend(Protocol):
     lockstep: bool
     width: int
 
+    def check(self) -> None:
+        """Find out, before a run, whether the model can be asked at all.
+
+        Raises:
+            [`ToolAlpacaError`]: It can not.
+        """
+
     def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
         """Write the next turn of each context.
 

@@ -84,6 +84,9 @@ class LocalBackend:
         # Models without positions to run out of do not say a length.
         self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
 
+    def check(self) -> None:
+        """Nothing to find out: the model is here."""
+
     def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
         """Write the next turn of each context; see [`Backend`]."""
         results: dict[int, Written | ToolAlpacaError] = {}

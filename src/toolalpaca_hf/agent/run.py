@@ -111,6 +111,7 @@ def run(
         stack.enter_context(folder.opened())
         waiting = [task for task in tasks if task.id not in folder.finished]
         if waiting:
+            backend.check()
             used = {task.api.id for task in waiting}
             needed = [api for api in source.apis if api.id in used]
             if real:
