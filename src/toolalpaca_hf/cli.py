@@ -9,6 +9,8 @@ import typer
 
 from .errors import ToolAlpacaError
 
+MODEL, CALLS, LIMITS = "Model", "What calls lead to", "Limits"
+
 app = typer.Typer(
     name="toolalpaca",
     help="Tools for tool-using language models.",
@@ -110,33 +112,57 @@ def run(
     apis: Annotated[str, typer.Option(help="APIs and instructions in the raw layout, JSON; or sample.")],
     out: Annotated[Path, typer.Option(help="Folder to write; a run that is there goes on.")],
     model: Annotated[str, typer.Option(help="Folder, Hub id or smollm2; with --endpoint, the model's name there.")],
-    endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible server, http://127.0.0.1:8000/v1.")] = None,
-    style: Annotated[Literal["react", "chat"], typer.Option(help="Actions as text, or native tool calls.")] = "react",
-    prompt: Annotated[
-        Literal["react", "upstream"], typer.Option(help="upstream for ToolAlpaca-7B and -13B.")
+    endpoint: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server, http://127.0.0.1:8000/v1.", rich_help_panel=MODEL)
+    ] = None,
+    style: Annotated[
+        Literal["react", "chat"], typer.Option(help="Actions as text, or native tool calls.", rich_help_panel=MODEL)
     ] = "react",
-    prompt_dir: Annotated[Path | None, typer.Option(help="Folder with upstream's agent/ files.")] = None,
-    simulator: Annotated[str, typer.Option(help="embedded, or the URL of a simulator.")] = "embedded",
-    responder: Annotated[Literal["schema", "llm", "replay"], typer.Option(help="Of the embedded one.")] = "schema",
-    store: Annotated[str | None, typer.Option(help="SQLite file of the embedded one's answers.")] = None,
-    real: Annotated[bool, typer.Option("--real", help="Call the documents' own servers.")] = False,
-    credentials: Annotated[Path | None, typer.Option(help="With --real: file of NAME=VALUE lines.")] = None,
-    allow_private: Annotated[list[str] | None, typer.Option(help="HOST:PORT that may have a private address.")] = None,
+    prompt: Annotated[
+        Literal["react", "upstream"], typer.Option(help="upstream for ToolAlpaca-7B and -13B.", rich_help_panel=MODEL)
+    ] = "react",
+    prompt_dir: Annotated[
+        Path | None, typer.Option(help="Folder with upstream's agent/ files.", rich_help_panel=MODEL)
+    ] = None,
+    simulator: Annotated[
+        str, typer.Option(help="embedded, or the URL of a simulator.", rich_help_panel=CALLS)
+    ] = "embedded",
+    responder: Annotated[
+        Literal["schema", "llm", "replay"], typer.Option(help="Of the embedded one.", rich_help_panel=CALLS)
+    ] = "schema",
+    store: Annotated[
+        str | None, typer.Option(help="SQLite file of the embedded one's answers.", rich_help_panel=CALLS)
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="Call the documents' own servers.", rich_help_panel=CALLS)
+    ] = False,
+    credentials: Annotated[
+        Path | None, typer.Option(help="With --real: file of NAME=VALUE lines.", rich_help_panel=CALLS)
+    ] = None,
+    allow_private: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT that may have a private address.", rich_help_panel=CALLS)
+    ] = None,
     instruction: Annotated[
         list[str] | None, typer.Option(help="Ask this; --apis is then the URL or file of an OpenAPI document.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many instructions.")] = None,
-    tool: Annotated[list[str] | None, typer.Option(help="Show a built-in tool: datetime, retrieval.")] = None,
-    user_endpoint: Annotated[str | None, typer.Option(help="Server of a model that answers getDetails.")] = None,
-    user_model: Annotated[str | None, typer.Option(help="Its name there.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rollouts at once, local model.")] = 32,
-    concurrency: Annotated[int, typer.Option(min=1, help="Rollouts at once, endpoint.")] = 8,
-    max_steps: Annotated[int, typer.Option(min=1, help="Actions of one rollout.")] = 10,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one turn.")] = 256,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one rollout.")] = 2048,
-    max_seconds: Annotated[float, typer.Option(min=0.0, help="Wall time of one rollout.")] = 600.0,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.")] = 0,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="Show a built-in tool: datetime, retrieval.", rich_help_panel=CALLS)
+    ] = None,
+    user_endpoint: Annotated[
+        str | None, typer.Option(help="Server of a model that answers getDetails.", rich_help_panel=CALLS)
+    ] = None,
+    user_model: Annotated[str | None, typer.Option(help="Its name there.", rich_help_panel=CALLS)] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rollouts at once, local model.", rich_help_panel=MODEL)] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, help="Rollouts at once, endpoint.", rich_help_panel=MODEL)] = 8,
+    max_steps: Annotated[int, typer.Option(min=1, help="Actions of one rollout.", rich_help_panel=LIMITS)] = 10,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one turn.", rich_help_panel=LIMITS)] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one rollout.", rich_help_panel=LIMITS)] = 2048,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Wall time of one rollout.", rich_help_panel=LIMITS)
+    ] = 600.0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=MODEL)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)] = 0,
 ) -> None:
     """Let a model solve instructions, against the simulator or the real web."""
     try:
