@@ -78,6 +78,9 @@ class LocalBackend:
         self.model, self.tokenizer = model, tokenizer
         if style == "chat":
             self._call_opens = _call_opening(tokenizer, self.name)
+            self._tokens_of_their_own = [
+                token.content for token in tokenizer.added_tokens_decoder.values() if len(token.content.strip()) > 1
+            ]
         self.segment_tokenizer = SegmentTokenizer(tokenizer)
         stops = STOPS if style == "react" else ()
         self.writer = Writer(model, tokenizer, stops, batch_size, reuse, temperature, seed, kept_bytes)
@@ -148,9 +151,13 @@ class LocalBackend:
             head, *rest = merge(context.segments)
             ids = self.segment_tokenizer.prompt_ids(head.text)
             return ids + [token for run in rest for token in self.segment_tokenizer.continuation_ids(run.text)]
+        messages = [
+            message | {"content": self._spelt(message["content"])} if message["role"] in ("tool", "user") else message
+            for message in context.messages
+        ]
         try:
             return self.tokenizer.apply_chat_template(
-                context.messages, tools=context.tools or None, add_generation_prompt=True, return_dict=False
+                messages, tools=context.tools or None, add_generation_prompt=True, return_dict=False
             )
         # A template is a program of the model's author and raises what it likes.
         except Exception as error:
@@ -158,6 +165,12 @@ class LocalBackend:
                 f"the chat template of {self.name} does not take the conversation ({error}); use style='react' or a model "
                 "whose template knows tools"
             ) from None
+
+    def _spelt(self, text: str) -> str:
+        """Text in which no token of the template's own can be read: an API's answer must not end a turn."""
+        for token in self._tokens_of_their_own:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
 
     def _room(self, ids: list[int]) -> int:
         return self.max_length - len(ids)
