@@ -24,7 +24,8 @@ def test_a_head_line_by_line() -> None:
     opening, form = wording.joinpath("react.txt").read_text(encoding="utf-8").split("{tools}")
     form = form.replace("{tool_names}", "getDetails, findTide, moon").replace("{instruction}", "High {tide}?")
     asks, rest = details.split("\n", 1)
-    tools = f"{asks}\nAction: getDetails\n{rest}\n\nTides.\nAction: findTide\nOutput: Times. #Tide\n\nIts phase.\nAction: moon"
+    tools = f"getDetails: {asks}\nAction: getDetails\n{rest}"
+    tools += "\n\nfindTide: Tides.\nAction: findTide\nOutput: Times. #Tide\n\nmoon: Its phase.\nAction: moon"
     assert react_prompt().head(TIDES, "High {tide}?") == opening + tools + form.removesuffix("\n")
 
 
@@ -40,7 +41,7 @@ def test_an_api_without_functions_offers_get_details() -> None:
 def test_values_are_never_read_as_places_of_the_template() -> None:
     api = Api("", "", functions=[Function("f", "", "", "{tool_names} {instruction} {tools}")])
     head = react_prompt().head(api, "{tools} {instruction}")
-    assert "\n\n{tool_names} {instruction} {tools}\nAction: f\n" in head and "USER: {tools} {instruction}\n" in head
+    assert "\n\nf: {tool_names} {instruction} {tools}\nAction: f\n" in head and "USER: {tools} {instruction}\n" in head
 
 
 def test_a_trajectory_as_segments() -> None:

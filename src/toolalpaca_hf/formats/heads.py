@@ -50,19 +50,18 @@ def _published(block: str, names: list[str]) -> list[str] | None:
 
 
 def _own(block: str, names: list[str]) -> list[str] | None:
-    """Descriptions of the functions, each of which has `Action: NAME` for its second line."""
+    """Descriptions of the functions, each of which begins with `NAME: ` and has `Action: NAME` for its second line."""
     block += "\n"
     starts, cuts, at = [], [], block.find("\nAction: getDetails\n")
     for name in names:
         at = block.find(f"\nAction: {name}\n", at + 1)
-        if at < 0:
+        start = block.rfind("\n", 0, at) + 1
+        if at < 0 or not block.startswith(f"{name}: ", start):
             return None
-        starts.append(block.rfind("\n", 0, at) + 1)
-        cuts.append((at, at + len(f"\nAction: {name}")))
+        starts.append(start)
+        cuts.append((start + len(f"{name}: "), at, at + len(f"\nAction: {name}")))
     ends = [*(start - 2 for start in starts[1:]), len(block) - 1]
-    return [
-        block[start:first] + block[rest:end] for start, (first, rest), end in zip(starts, cuts, ends, strict=False)
-    ]
+    return [block[first:cut] + block[rest:end] for (first, cut, rest), end in zip(cuts, ends, strict=False)]
 
 
 def read_head(text: str) -> Head | None:

@@ -51,12 +51,13 @@ def _compact(description: str) -> str:
 
 
 def _tool(name: str, description: str) -> str:
-    """One tool of the head: what it does stands before its name, as in the answer (`Thought:`, then `Action:`).
+    """One tool of the head, its name before and after what it does.
 
-    A model copies what followed the same words earlier; with the name first it would find the parameters there.
+    A small model copies what followed the same words earlier, and thoughts come in both orders: "use findTide to ...", and what
+    is needed, then `Action: findTide`.
     """
     does, *rest = _compact(description).split("\n", 1)
-    return "\n".join([does, f"Action: {name}", *rest])
+    return "\n".join([f"{name}: {does}", f"Action: {name}", *rest])
 
 
 class ReactPrompt:
