@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -127,9 +128,36 @@ def test_real_prompts_are_read_back(real_data: Path) -> None:
     assert sum(copy is not None for copy in copies) == len(rows)
     known = 0
     for row, copy in zip(rows, copies, strict=True):
-        assert [s.trainable for s in copy] == [s.trainable for s in row]
+        # Steps that call nothing are left out, each with its observation.
+        steps = [
+            row[i : i + 2] for i in range(1, len(row) - 1, 2) if re.search(r"\nASSISTANT Action: *\S", row[i].text)
+        ]
+        kept = [row[0], *(segment for step in steps for segment in step), row[-1]]
+        assert [s.trainable for s in copy] == [s.trainable for s in kept]
         head = read_head(copy[0].text)
         assert head is not None and copy[0].text.endswith("\nThought:")
         names = {function.name for function in head.functions} | {"getDetails"}
         known += called_functions(copy) <= names
     assert known >= 0.9 * len(rows)
+
+
+def test_a_step_that_calls_nothing_is_left_out() -> None:
+    row = next(row for row in SAMPLE if len(row) > 4)
+    unread = [Segment(" \nObservation:", True), Segment(" Invalid.\nThought:", False)]
+    empty = [Segment(" 0.000\nAction:\nAction Input: {}\nObservation:", True), Segment(" Invalid.\nThought:", False)]
+    expected = augment(row, Augmentation(), random.Random(1))
+    for at in (1, 3):
+        assert augment([*row[:at], *unread, *empty, *row[at:]], Augmentation(), random.Random(1)) == expected
+
+
+def test_no_published_step_that_calls_nothing_is_trained(real_data: Path) -> None:
+    corpus = read_corpus(resolve_sources(train=real_data / "train_sample.json"))
+    apis = {api.id: api for api in corpus.apis["train"]}
+    rows = [trajectory_segments(apis[t.api], t, react_prompt()) for t in corpus.trajectories["train"]]
+
+    def unread(segments: list[Segment]) -> int:
+        return sum(s.trainable and not parse_turn(s.text).action for s in segments[1:-1])
+
+    assert sum(map(unread, rows)) > 10
+    copies = [augment(row, Augmentation(), random.Random(0)) for row in rows]
+    assert sum(unread(copy) for copy in copies if copy) == 0

@@ -151,6 +151,9 @@ def augment(
 ) -> list[Segment] | None:
     """An augmented copy of an example, rendered in this package's prompt.
 
+    A step in which the recorded model called nothing (an empty turn, numbers without end) is left out with its observation, as the
+    `chat` config leaves it out: trained on, it is learnt.
+
     Args:
         segments (`Sequence[Segment]`): An example in any layout, this package's prompt or a published one.
         how (`Augmentation`): What may change.
@@ -161,8 +164,8 @@ def augment(
         first_turn (`bool`, *optional*, defaults to `False`): End after the first action, where that is trained.
 
     Returns:
-        `list[Segment]`: As many segments with the same flags (fewer after `first_turn`), or `None` where the prompt can
-        not be read back.
+        `list[Segment]`: As many segments with the same flags (fewer after `first_turn`, and without steps that call nothing), or
+        `None` where the prompt can not be read back.
 
     Example:
 
@@ -175,6 +178,7 @@ def augment(
     head = read_head(segments[0].text)
     if head is None or segments[0].trainable:
         return None
+    segments = _without_unread(segments)
     turns = [segment.text for segment in segments[1:]]
     called = called_functions(segments) | (called or set())
     functions = _keep(head.functions, called, how, rng)
@@ -197,6 +201,16 @@ def augment(
         # An untrained segment comes last: the example goes on, so no end of sequence is trained here.
         copy = [*copy[:2], Segment(" ", False)]
     return copy
+
+
+def _without_unread(segments: Sequence[Segment]) -> list[Segment]:
+    """The example without its steps that name no function; its last turn, which may be a response, stays."""
+    kept = [segments[0]]
+    for i in range(1, len(segments), 2):
+        pair = segments[i : i + 2]
+        if len(pair) == 1 or any(name.strip() for name in _ACTION.findall(pair[0].text)):
+            kept += pair
+    return kept
 
 
 def called_functions(segments: Sequence[Segment]) -> set[str]:
