@@ -92,7 +92,7 @@ def read_tasks(path: str | Path) -> TaskFile:
 
     ```python
     >>> read_tasks("sample").tasks[0].id
-    'eval_simulated/ferrylines/0'
+    'eval_simulated/orchard-lane/0'
     ```
     """
     if str(path) == "sample":
