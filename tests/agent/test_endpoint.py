@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai_double import KEY, Answer, error, message, openai_double, problem_of_messages, reply, text
 from openapi.loopback import Rude, Site
@@ -258,6 +258,7 @@ JSON = st.recursive(
         st.one_of(JSON, JSON.map(json.dumps), JSON.map(lambda value: f"x<tool_call>{json.dumps(value)}")),
     )
 )
+@example({"content": 'x<tool_call>{"name": " "}'})
 @settings(max_examples=300, deadline=None)
 def test_whatever_a_message_is_it_is_read(said: dict[str, Any]) -> None:
     text, turn = read_message(said)

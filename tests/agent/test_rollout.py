@@ -1,23 +1,27 @@
 """A rollout against the simulator: what becomes of each kind of turn, and how it ends."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from agent.scripted import Reply, ScriptedBackend
 
 from toolalpaca_hf.agent import (
     ApiCalls,
+    ChatContext,
+    Context,
     ContextFull,
     Result,
     RolloutLimits,
     ScriptedUser,
     Task,
+    Written,
     read_tasks,
     roll_out,
     simulated_calls,
 )
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.formats import react_prompt, trajectory_segments
+from toolalpaca_hf.formats import Turn, react_prompt, trajectory_segments
 from toolalpaca_hf.simulator import SESSION_HEADER, running
 
 CALL = " I look.\nAction: {}\nAction Input: {}"
@@ -174,3 +178,27 @@ def test_one_that_fails_costs_itself_only(
     assert [result.ended for result in results.values()].count("failed") == 2
     assert [result.ended for result in results.values()].count("answered") == 8
     assert backend.forgotten == 10 and max(backend.batches) == (3 if lockstep else 1)
+
+
+class Chatty(ScriptedBackend):
+    """Answers every chat at once."""
+
+    def _one(self, context: Context, max_new_tokens: int) -> Written:
+        assert isinstance(context, ChatContext) and context.messages[0]["role"] == "user"
+        return Written("Done.", Turn("", response="Done."), 1)
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_a_document_that_can_not_be_shown_costs_its_own_rollouts_only(
+    tasks: list[Task], calls: dict[str, ApiCalls], lockstep: bool
+) -> None:
+    deep: dict = {}
+    for _ in range(100):
+        deep = {"x": deep}
+    bad = replace(tasks[1], api=replace(tasks[1].api, documentation=deep))
+    backend = Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat")
+    results = {result.trajectory.id: result for result in roll_out([tasks[0], bad, tasks[2]], backend, calls)}
+    assert [results[task.id].ended for task in (tasks[0], bad, tasks[2])] == ["answered", "failed", "answered"]
+    assert "nested" in results[bad.id].error
+    (alone,) = roll_out([bad], Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat"), calls)
+    assert alone.ended == "failed"

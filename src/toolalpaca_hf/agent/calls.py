@@ -17,9 +17,9 @@ from ..openapi import (
     allowed_hosts,
     build_request,
     credential_names,
+    document_of,
     functions_of,
     load_credentials,
-    load_document,
     servers_of,
 )
 from ..schema import Api
@@ -111,15 +111,6 @@ def unknown_tool(action: str, names: Iterable[str]) -> str:
     close = get_close_matches(action[:200], names, n=1, cutoff=0.6)
     meant = f" Did you mean {close[0]}?" if close else ""
     return f"There is no tool {action[:100]!r}.{meant} Use one of [{', '.join(names)}]."
-
-
-def document_of(api: Api) -> dict:
-    """An API's document; one that is not JSON is kept as its text, and may be YAML."""
-    source = api.documentation
-    try:
-        return load_document(source["text"] if set(source) == {"text"} else source)
-    except ToolAlpacaError:
-        return {}
 
 
 def simulated_calls(apis: Iterable[Api], url: str, session_header: str, seconds: float = 60.0) -> dict[str, ApiCalls]:

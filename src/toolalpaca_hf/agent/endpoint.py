@@ -224,7 +224,7 @@ def _json(text: str, whole: bool = False) -> Any:
 
 def _turn(thought: str, call: Any) -> Turn:
     name = call.get("name") if isinstance(call, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name.strip():
         return Turn(thought)
     arguments = call.get("arguments", call.get("parameters"))
     if not isinstance(arguments, str):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import uuid4
 
+from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt
 from .backend import Backend
 from .calls import ApiCalls
@@ -56,15 +57,21 @@ def roll_out(
     user, limits, prompt = user or ScriptedUser(), limits or RolloutLimits(), prompt or react_prompt()
 
     def begin(task: Task) -> Rollout:
-        api = shown_api(task.api, tools)
-        context: Context
-        if backend.style == "chat":
-            context = ChatContext.begin(api, task.instruction)
-        else:
-            context = ReactContext.begin(prompt, api, task.instruction)
+        context: Context = ChatContext([])
+        problem: ToolAlpacaError | None = None
+        try:
+            api = shown_api(task.api, tools)
+            if backend.style == "chat":
+                context = ChatContext.begin(api, task.instruction)
+            else:
+                context = ReactContext.begin(prompt, api, task.instruction)
+        except ToolAlpacaError as error:  # a document that can not be shown costs its own rollouts only
+            problem = error
         # A name of its own each time: what an interrupted rollout left in the simulator is not to be met again.
-        toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex)
-        return Rollout(task, context, toolbox, limits)
+        rollout = Rollout(task, context, Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex), limits)
+        if problem:
+            rollout.fail(problem)
+        return rollout
 
     yield from (_in_lockstep if backend.lockstep else _side_by_side)(tasks, backend, begin)
 
@@ -83,10 +90,10 @@ def _in_lockstep(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task]
         while waiting or active:
             while waiting and len(active) < backend.width:
                 active.append(begin(waiting.popleft()))
-            contexts = [rollout.context for rollout in active]
-            most = max(rollout.turn_tokens for rollout in active)
-            written = backend.write(contexts, most)
-            for rollout, one in zip(active, written, strict=True):
+            going = [rollout for rollout in active if rollout.ended is None]
+            most = max((rollout.turn_tokens for rollout in going), default=1)
+            written = backend.write([rollout.context for rollout in going], most) if going else []
+            for rollout, one in zip(going, written, strict=True):
                 _guarded(rollout, lambda rollout=rollout, one=one: rollout.take(one))
             acting = [rollout for rollout in active if rollout.ended is None]
             list(pool.map(lambda rollout: _guarded(rollout, rollout.act), acting))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data import read_corpus, resolve_sources
+from ..data import read_file
 from ..errors import ToolAlpacaError
 from ..openapi import load_api
 from ..schema import Api, Instruction, Trajectory
@@ -82,8 +82,7 @@ def read_tasks(path: str | Path) -> TaskFile:
         path (`str` or `Path`): The file, such as `eval_simulated.json`; `sample` for the embedded corpus' held-out APIs.
 
     Returns:
-        [`TaskFile`]: Its APIs and instructions. Ids begin with `eval_real` where the file's name says so, with `train`
-        where it has instances, and else with `eval_simulated`.
+        [`TaskFile`]: Its APIs and instructions. Ids begin with the split that [`read_file`] finds.
 
     Raises:
         [`ToolAlpacaError`]: The file is missing, is not in the raw layout, or holds no instruction.
@@ -95,20 +94,7 @@ def read_tasks(path: str | Path) -> TaskFile:
     'eval_simulated/orchard-lane/0'
     ```
     """
-    if str(path) == "sample":
-        split, sources = "eval_simulated", resolve_sources("sample")
-    else:
-        if not Path(path).is_file():
-            raise ToolAlpacaError(f"{path} is no file; pass --apis with a file in the raw layout, or sample")
-        split = "eval_real" if "real" in Path(path).stem else "eval_simulated"
-        sources = resolve_sources(**{split: path})
-    try:
-        corpus = read_corpus(sources)
-    except ToolAlpacaError as error:
-        if "has no Golden_Answers" not in str(error):
-            raise
-        split = "train"
-        corpus = read_corpus(resolve_sources(train=path))
+    split, corpus = read_file(path)
     apis = corpus.apis[split]
     asked: Sequence[Instruction | Trajectory]
     asked = corpus.trajectories[split] if split == "train" else corpus.instructions[split]
@@ -116,6 +102,6 @@ def read_tasks(path: str | Path) -> TaskFile:
     tasks = [Task(one.id, by_id[one.api], one.instruction, getattr(one, "hint", "")) for one in asked]
     if not tasks:
         raise ToolAlpacaError(f"{path} holds no instruction that can be read; pass a file with Instructions")
-    digest = next(source.blob_id for role, source in sources.all() if role == split or split == "train")
+    digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     instructions = [] if split == "train" else list(corpus.instructions[split])
     return TaskFile(list(apis), tasks, instructions, str(digest))

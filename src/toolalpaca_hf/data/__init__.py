@@ -1,7 +1,7 @@
 """The data room: raw and processed JSON to rows, to a `datasets` builder, and to a Hub-ready Parquet repo."""
 
 from .api_list import ListedApi, read_api_list
-from .corpus import SAMPLE, Corpus, Sources, read_corpus, resolve_sources
+from .corpus import SAMPLE, Corpus, Sources, read_corpus, read_file, resolve_sources
 from .credentials import Redactor
 from .raw_layout import raw_api, raw_instance
 from .repo import Build, write_repo
@@ -27,6 +27,7 @@ __all__ = [
     "raw_instance",
     "read_api_list",
     "read_corpus",
+    "read_file",
     "resolve_sources",
     "upstream_selection",
     "write_repo",

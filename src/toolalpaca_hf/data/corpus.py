@@ -178,6 +178,37 @@ def read_corpus(sources: Sources) -> Corpus:
     return corpus
 
 
+def read_file(path: str | Path) -> tuple[str, Corpus]:
+    """Read one file in the raw layout, whichever of the published ones it is like.
+
+    Args:
+        path (`str` or `Path`): The file, such as `eval_simulated.json`; `sample` for the embedded corpus' held-out APIs.
+
+    Returns:
+        `tuple[str, Corpus]`: The split its rows are in, and the corpus: `train` where no API has golden answers, else
+        `eval_real` where the file's name says so, else `eval_simulated`.
+
+    Raises:
+        ToolAlpacaError: It is missing, or not in the raw layout.
+
+    Example:
+
+    ```python
+    >>> read_file("sample")[0]
+    'eval_simulated'
+    ```
+    """
+    if str(path) == "sample":
+        return "eval_simulated", read_corpus(resolve_sources("sample"))
+    path = Path(path)
+    if not path.is_file():
+        raise ToolAlpacaError(f"{path} is no file; pass APIs in the raw layout, or sample")
+    split = "eval_real" if "real" in path.stem else "eval_simulated"
+    if not any(isinstance(api, dict) and "Golden_Answers" in api for api in read_raw(path)):
+        split = "train"
+    return split, read_corpus(resolve_sources(**{split: path}))
+
+
 def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs: Slugs) -> None:
     """Read one API with its instances or instructions; an API that is set aside takes them with it."""
     report = corpus.report

@@ -3,7 +3,7 @@
 from .address import AddressError, Hosts, allowed_hosts, servers_of
 from .arguments import CallError
 from .credentials import Credentials, credential_names, load_credentials
-from .document import load_document, resolve, violations
+from .document import document_of, load_document, resolve, violations
 from .documentation import Documentation, describe, describe_raw
 from .manifest import load_api
 from .operations import Operation, functions_of
@@ -27,6 +27,7 @@ __all__ = [
     "credential_names",
     "describe",
     "describe_raw",
+    "document_of",
     "functions_of",
     "load_api",
     "load_credentials",

@@ -12,6 +12,7 @@ from jsonschema_path import SchemaPath
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from ..errors import ToolAlpacaError
+from ..schema import Api
 
 MAX_DEPTH = 64
 """How deep a document, or a schema with its references followed, may be nested; real ones stay below 30."""
@@ -38,6 +39,30 @@ for _tag, _pattern, _first in (
     ("float", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def document_of(api: Api) -> dict[str, Any]:
+    """The OpenAPI document of an API, to call it by.
+
+    Args:
+        api ([`Api`]):
+            The API. A document that is not JSON is kept there as its text, and may be YAML.
+
+    Returns:
+        `dict`: The document; empty where it can not be loaded.
+
+    Example:
+
+    ```python
+    >>> document_of(Api("train/cats", "Cats", documentation={"text": "paths: {}"}))
+    {'paths': {}}
+    ```
+    """
+    source = api.documentation
+    try:
+        return load_document(source["text"] if set(source) == {"text"} else source)
+    except ToolAlpacaError:
+        return {}
 
 
 def load_document(source: str | dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ..data.slugs import Slugs, slug
-from ..errors import ToolAlpacaError
-from ..openapi.document import load_document
+from ..openapi import document_of
 from ..openapi.operations import each_operation
 from ..schema import Api
 from .endpoints import Endpoint
@@ -28,12 +27,7 @@ class SimulatedApi:
     def __init__(self, api: Api, slug: str) -> None:
         self.api = api
         self.slug = slug
-        try:
-            source = api.documentation
-            # A document that is not JSON is kept as its text, and may be YAML.
-            self.document = load_document(source["text"] if set(source) == {"text"} else source)
-        except ToolAlpacaError:
-            self.document = {}
+        self.document = document_of(api)
         self.digest = blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.endpoints = [Endpoint(self.document, *entry) for entry in each_operation(self.document)]
         self._fixed: dict[tuple[str, ...], dict[str, Endpoint]] = {}

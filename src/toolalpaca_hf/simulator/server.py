@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ..data import read_corpus, resolve_sources
+from ..data import read_file
 from ..errors import ToolAlpacaError
 from ..schema import Api
 from .answers import Responder
@@ -29,16 +29,8 @@ def read_apis(path: str | Path) -> list[Api]:
     Raises:
         [`ToolAlpacaError`]: The file is missing, is not JSON, has another layout, or holds no usable API.
     """
-    if str(path) == "sample":
-        return read_corpus(resolve_sources("sample")).apis["eval_simulated"]
-    if not Path(path).is_file():
-        raise ToolAlpacaError(f"{path} is no file; pass APIs in the raw layout, or sample")
-    try:
-        apis = read_corpus(resolve_sources(eval_simulated=path)).apis["eval_simulated"]
-    except ToolAlpacaError as error:
-        if "has no Golden_Answers" not in str(error):
-            raise
-        apis = read_corpus(resolve_sources(train=path)).apis["train"]
+    split, corpus = read_file(path)
+    apis = corpus.apis[split]
     if not apis:
         raise ToolAlpacaError(
             f"{path} holds no API that can be read; see what `toolalpaca apis show {path}` says of it"
