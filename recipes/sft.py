@@ -79,6 +79,9 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
     if training_args.push_to_hub:
         trainer.push_to_hub(dataset_name=script_args.dataset_name)
         log(f"Pushed to {trainer.hub_model_id}.")
+    # Gloo's threads take Python's lock to let go of the last tensors; a process that ended at once would hold it and
+    # wait for them forever (seen in torch 2.13). While it waits here for the others, they are done.
+    trainer.accelerator.wait_for_everyone()
     trainer.end()
 
 
