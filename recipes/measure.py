@@ -14,10 +14,11 @@ import json
 import sys
 from pathlib import Path
 
+from toolalpaca_hf.agent.models import load_model
 from toolalpaca_hf.checkpoints import resolve_model, weights_of
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.evaluation import as_table, load_model, measure, write_records
+from toolalpaca_hf.evaluation.measure import as_table, measure, write_records
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "toolalpaca_hf"
 ORDER = (
     ("__init__", "errors"),
     ("schema", "sources", "checkpoints"),
-    ("metrics", "openapi"),
+    ("openapi",),
     ("formats",),
-    ("data",),
+    ("metrics", "data"),
     ("training", "simulator"),
     ("agent",),
     ("corpus", "toolformer", "evaluation"),
