@@ -1,0 +1,5 @@
+"""`python -m toolalpaca_hf.cli`."""
+
+from . import main
+
+main()

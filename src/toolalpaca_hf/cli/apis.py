@@ -1,0 +1,91 @@
+"""`toolalpaca apis`: look at APIs in the raw layout."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ToolAlpacaError
+
+app = typer.Typer(help="Look at APIs in the raw layout.", no_args_is_help=True)
+
+
+@app.command("docs")
+def docs(
+    file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")],
+    out: Annotated[Path, typer.Option(help="Where to write them.")],
+) -> None:
+    """Make the three documentation fields of each API anew from its `Documentation`."""
+    from ..openapi import describe_raw
+
+    raw = _read_apis(file)
+    try:
+        described = [describe_raw(api) for api in raw]
+    except ToolAlpacaError as error:
+        raise ToolAlpacaError(f"{file}: {error}") from None
+    scratch = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps(described, ensure_ascii=False, indent=4) + "\n", encoding="utf-8")
+        scratch.replace(out)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise ToolAlpacaError(f"{out} can not be written ({error.strerror}); pass another --out") from None
+    functions = sum(len(api["Function_Projection"]) for api in described)
+    typer.echo(f"{out}: {len(described)} APIs, {functions} functions")
+
+
+@app.command("show")
+def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")]) -> None:
+    """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from ..openapi import functions_of, load_document, tool_schema, violations
+
+    console = Console()
+    for api in _read_apis(file):
+        name = str(api.get("Name") or "an API without a name")
+        try:
+            document = load_document(api.get("Documentation") or "")
+        except ToolAlpacaError as error:
+            raise ToolAlpacaError(f"{file}: the Documentation of {name}: {error}") from None
+        projection = api.get("Function_Projection")
+        # A name that is cut short is no name: narrow terminals get more lines.
+        columns = [Column("Function", no_wrap=True), Column("Method and path", overflow="fold")]
+        table = Table(*columns, "Parameters (* required)", title=escape(name), title_justify="left")
+        for operation in functions_of(document, projection if isinstance(projection, dict) else None):
+            schema = tool_schema(operation)["function"]["parameters"]
+            parameters = [
+                f"{parameter}{'*' if parameter in schema.get('required', []) else ''}: {_kind(words)}"
+                for parameter, words in schema["properties"].items()
+            ]
+            place = f"{operation.method} {operation.path}{'' if operation.found else ' (not in the document)'}"
+            table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
+        console.print(table)
+        found = violations(document)
+        for sentence in found:
+            console.print(escape(f"- {sentence}"), highlight=False)
+        count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
+        console.print(count if found else "valid OpenAPI", highlight=False)
+        console.print()
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    kind = schema.get("type", "any")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _read_apis(file: Path) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(file.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass a file in the raw layout") from None
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
+        raise ToolAlpacaError(f"{file} is not JSON ({reason}); pass a file in the raw layout") from None
+    if not isinstance(found, list) or not found or not all(isinstance(api, dict) for api in found):
+        raise ToolAlpacaError(f"{file} is not a list of APIs; pass a file in the raw layout, such as train_data.json")
+    return found

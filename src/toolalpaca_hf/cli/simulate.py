@@ -1,0 +1,24 @@
+"""`toolalpaca simulate`: serve simulated APIs."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import ToolAlpacaError
+
+
+def simulate(
+    apis: Annotated[str, typer.Option(help="APIs in the raw layout, JSON.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on.")] = 5678,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    responder: Annotated[Literal["schema", "llm", "replay"], typer.Option(help="What answers.")] = "schema",
+    store: Annotated[str | None, typer.Option(help="SQLite file that answers are kept in.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the schema responder.")] = 0,
+) -> None:
+    """Serve simulated APIs over HTTP."""
+    try:
+        from ..simulator import serve
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"simulating needs {error.name}; run `pip install 'toolalpaca-hf[simulator]'`") from None
+
+    serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed)

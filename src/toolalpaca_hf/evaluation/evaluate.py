@@ -1,0 +1,135 @@
+"""An evaluation's folder: rollouts or trajectories in, records, metrics and a report out; each stage is kept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..agent import Backend, run
+from ..errors import ToolAlpacaError
+from ..metrics.llm_judge import parse_verdict
+from .aggregate import aggregate
+from .attempt import Attempt
+from .folder import write_json, writing
+from .judge import Judge, unjudged
+from .report import write_report
+from .score import score
+from .suite import Suite
+from .trajectories import read_trajectories
+
+
+def evaluate_model(
+    suite: Suite, backend: Backend, out: str | Path, judge: Judge | None = None, **rollouts: Any
+) -> dict[str, Any]:
+    """Roll out a suite's instructions and score what comes of it. Killed and called again, it goes on.
+
+    Args:
+        suite ([`Suite`]):
+            From [`read_suite`].
+        backend ([`Backend`]):
+            The model.
+        out (`str` or `Path`):
+            The folder to write; `rollouts` in it is a run's folder, see [`agent.run`].
+        judge ([`Judge`], *optional*):
+            A model that judges each attempt besides.
+        rollouts (*optional*):
+            Further arguments of [`agent.run`]: where calls lead to, limits, the prompt.
+
+    Returns:
+        `dict`: What `metrics.json` says.
+
+    Raises:
+        [`ToolAlpacaError`]: As [`agent.run`]; rollouts that all failed are scored before it is raised.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.agent.local import load_backend
+    >>> model = load_backend("outputs/quickstart")  # doctest: +SKIP
+    >>> evaluate_model(read_suite("sample"), model, "runs/eval")["n"]  # doctest: +SKIP
+    40
+    ```
+    """
+    folder = Path(out) / "rollouts"
+    failure = None
+    try:
+        note = run(suite.file, backend, folder, **rollouts)
+    except ToolAlpacaError as error:
+        if not (folder / "rollouts.jsonl").is_file() or "every rollout failed" not in str(error):
+            raise
+        failure, note = error, json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if rollouts.get("limit"):
+        suite = suite.first(rollouts["limit"])
+    settings = note["settings"] | {"seconds": note["seconds"], "tokens": note["tokens"]}
+    metrics = evaluate_trajectories(suite, folder, out, judge, str(note["settings"]["model"]), settings)
+    if failure:
+        raise failure
+    return metrics
+
+
+def evaluate_trajectories(
+    suite: Suite,
+    trajectories: str | Path,
+    out: str | Path,
+    judge: Judge | None = None,
+    model: str = "",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Score trajectories that exist.
+
+    Args:
+        suite ([`Suite`]):
+            The instructions they are for.
+        trajectories (`str` or `Path`):
+            See [`read_trajectories`]. Verdicts that are recorded with them are parsed again and reported.
+        out (`str` or `Path`):
+            The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`, `model_index.json`.
+        judge ([`Judge`], *optional*):
+            A model that judges each attempt besides.
+        model (`str`, *optional*):
+            What the report calls the model; by default the file's name.
+        settings (`Mapping`, *optional*):
+            What is known about how they were made.
+
+    Returns:
+        `dict`: What `metrics.json` says.
+
+    Raises:
+        [`ToolAlpacaError`]: Nothing can be read, or the folder can not be written.
+
+    Example:
+
+    ```python
+    >>> evaluate_trajectories(read_suite("sample"), "runs/x", "runs/x-scored")["failed"]  # doctest: +SKIP
+    0
+    ```
+    """
+    attempts, notes = read_trajectories(trajectories, suite)
+    verdicts = None
+    with writing(Path(out)) as folder:
+        if judge is not None:
+            verdicts = judge.judge(attempts, folder, progress=True)
+            notes += filter(None, [unjudged(verdicts)])
+        elif any(attempt.text is not None for attempt in attempts):
+            verdicts = _recorded(attempts)
+        records = score(attempts, verdicts)
+        known = {"instructions": Path(suite.file).name, "instructions_hash": suite.digest}
+        known |= {"trajectories": Path(trajectories).name, **(settings or {})}
+        metrics = aggregate(records, suite.name, model or Path(trajectories).stem, known)
+        if judge is not None:
+            metrics["judge_settings"] = judge.judge_settings()
+        metrics["notes"] = [*suite.notes, *notes]
+        write_json(folder / "instructions.json", records)
+        write_report(folder, metrics, records, attempts)
+        write_json(folder / "metrics.json", metrics)  # last: where it is, the rest is
+    return metrics
+
+
+def _recorded(attempts: Sequence[Attempt]) -> dict[str, dict[str, Any]]:
+    verdicts = {}
+    for attempt in attempts:
+        said = parse_verdict(attempt.text or "")
+        error = "" if said.process else (attempt.error or "no verdict can be read in the recorded text")
+        verdicts[attempt.instruction.id] = {**asdict(said), "text": attempt.text or "", "error": error}
+    return verdicts

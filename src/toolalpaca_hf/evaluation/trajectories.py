@@ -1,0 +1,222 @@
+"""Trajectories that exist already, of this package or of upstream's, to the attempts of a suite."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..data.credentials import Redactor
+from ..data.raw import Unusable, read_instance
+from ..errors import ToolAlpacaError
+from ..schema import Api, Instruction, Step, Trajectory
+from .attempt import Attempt
+from .recorded import recorded_attempts
+from .suite import Suite
+
+NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
+"""What a run's folder is searched for; the first is complete even where the run was killed."""
+
+
+def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
+    """Read what a model made of a suite's instructions.
+
+    Args:
+        path (`str` or `Path`):
+            A run's folder, its `rollouts.jsonl` or `trajectories.parquet`, a file in the raw layout with `Instances`
+            (upstream's `api_data_*.json`), or one of upstream's evaluation outputs with `statistics`.
+        suite ([`Suite`]):
+            The instructions they are for.
+
+    Returns:
+        `tuple[list[Attempt], list[str]]`: One attempt an instruction, in the suite's order, `missing` where the file has
+        none; and a sentence for everything that was set aside: rows for other instructions, duplicates, half a file.
+
+    Raises:
+        [`ToolAlpacaError`]: The file is missing, has another layout, or holds nothing for this suite.
+
+    Example:
+
+    ```python
+    >>> attempts, notes = read_trajectories("runs/x", read_suite("sample"))  # doctest: +SKIP
+    ```
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in NAMES if (path / name).is_file()), path)
+    if not path.is_file():
+        raise ToolAlpacaError(f"{path} holds no trajectories; pass a run's folder, or a file of trajectories")
+    found = _Found(suite, path.name)
+    if path.suffix in (".parquet", ".jsonl"):
+        for place, row in _parquet(path) if path.suffix == ".parquet" else _lines(path, found.notes):
+            found.add_row(place, row)
+    else:
+        content = _json(path, found.notes)
+        if isinstance(content, dict) and "statistics" in content:
+            attempts, notes = recorded_attempts(path, suite.apis, suite.instructions)
+            found.notes += notes
+            for attempt in attempts:
+                found.add(f"{attempt.api.name} {attempt.index}", attempt)
+        elif isinstance(content, list) and any(isinstance(api, dict) and "Instances" in api for api in content):
+            found.add_raw(content)
+        else:
+            raise ToolAlpacaError(
+                f"{path} holds neither Instances nor statistics; pass trajectories in Parquet, in the raw layout, or an "
+                "evaluation output of upstream's"
+            )
+    if not found.attempts:
+        reason = f", the first because {found.notes[0]}" if found.notes else ""
+        raise ToolAlpacaError(f"{path} holds no trajectory for the instructions of {suite.file}{reason}")
+    return found.complete(), found.notes
+
+
+class _Found:
+    """Attempts as they are found, and sentences on what was none."""
+
+    def __init__(self, suite: Suite, file: str) -> None:
+        self.suite, self.file = suite, file
+        self.attempts: dict[str, Attempt] = {}
+        self.notes: list[str] = []
+        self._apis = {api.id: api for api in suite.apis}
+        self._asked = {one.id: one for one in suite.instructions}
+        # Ids without their split: a copy of a file under another name may have been read as another split.
+        self._tails = {one.id.partition("/")[2]: one for one in suite.instructions}
+
+    def add(self, place: str, attempt: Attempt) -> None:
+        if attempt.instruction.id in self.attempts:
+            self.notes.append(
+                f"{self.file}, {place} is a second one for {attempt.instruction.id}; the first is scored"
+            )
+        else:
+            self.attempts[attempt.instruction.id] = attempt
+
+    def add_row(self, place: str, row: Any) -> None:
+        """A row of the `trajectories` config, or of a run."""
+        try:
+            steps = [Step(**{name: step.get(name) for name in Step.__dataclass_fields__}) for step in row["steps"]]
+            if not all(isinstance(part, str) for step in steps for part in (step.action, step.action_input)):
+                raise TypeError
+            kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
+            trajectory = Trajectory(**kept | {"steps": steps, "response": row.get("response") or ""})
+            asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
+        except (KeyError, TypeError, AttributeError):
+            self.notes.append(
+                f"{self.file}, {place} is no trajectory (id, instruction, steps, response), and is left out"
+            )
+            return
+        self._match(place, asked, trajectory, row.get("ended") or "answered", row.get("error") or "")
+
+    def add_raw(self, content: list[Any]) -> None:
+        """APIs in the raw layout, with `Instances` in the order of `Instructions`."""
+        redact = Redactor(api for api in content if isinstance(api, dict))
+        named: dict[str, list[Api]] = defaultdict(list)
+        for api in self.suite.apis:
+            named[api.name].append(api)
+        asked: dict[tuple[str, int], Instruction] = {}
+        for one in self.suite.instructions:
+            asked[one.api, int(one.id.rpartition("/")[2])] = one
+        for number, raw in enumerate(content):
+            instances = raw.get("Instances") if isinstance(raw, dict) else None
+            name = raw.get("Name") if isinstance(raw, dict) else None
+            if not isinstance(instances, list):
+                self.notes.append(f"{self.file}, API {number} ({name}) has no list of Instances, and is left out")
+                continue
+            if not named.get(str(name)):
+                self.notes.append(f"{self.file}, API {number} ({name}) is not in {self.suite.file}, and is left out")
+                continue
+            api = named[str(name)].pop(0)  # the second API of a name is the suite's second
+            raw = redact.api(raw)
+            for index, instance in enumerate(raw["Instances"]):
+                place = f"API {number} ({name}), instance {index}"
+                instruction = asked.get((api.id, index))
+                error = str(instance["error"]) if isinstance(instance, dict) and "error" in instance else ""
+                ended = instance.get("ended", "answered") if isinstance(instance, dict) else "answered"
+                try:
+                    trajectory = read_instance(instance, api.id, index, raw.get("Instructions"))
+                except Unusable as reason:
+                    if error == "not run":
+                        continue
+                    if instruction is None:
+                        self.notes.append(f"{self.file}, {place} is for no instruction of {self.suite.file}")
+                    else:
+                        failed = Attempt(api, index, instruction, None, "failed", error or f"the instance {reason}")
+                        self.add(place, failed)
+                    continue
+                self._match(place, instruction, trajectory, str(ended), error)
+
+    def _match(self, place: str, asked: Instruction | None, trajectory: Trajectory, ended: str, error: str) -> None:
+        if asked is None:
+            self.notes.append(f"{self.file}, {place} is for no instruction of {self.suite.file}, and is left out")
+            return
+        if trajectory.instruction and _plain(trajectory.instruction) != _plain(asked.instruction):
+            self.notes.append(
+                f"{self.file}, {place} answers another instruction than {asked.id} ({trajectory.instruction[:60]!r}), "
+                "and is left out"
+            )
+            return
+        index = int(asked.id.rpartition("/")[2])
+        self.add(place, Attempt(self._apis[asked.api], index, asked, trajectory, ended, error))
+
+    def complete(self) -> list[Attempt]:
+        """One attempt an instruction."""
+        return [
+            self.attempts.get(one.id)
+            or Attempt(self._apis[one.api], int(one.id.rpartition("/")[2]), one, None, "missing", "there is none")
+            for one in self.suite.instructions
+        ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ToolAlpacaError(
+            f"{path} can not be read as Parquet ({str(error).splitlines()[0]}); where its run was killed, pass the folder"
+        ) from None
+    yield from ((f"row {number}", row) for number, row in enumerate(rows))
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[tuple[str, Any]]:
+    latest: dict[str, tuple[str, Any]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            row = json.loads(line)
+            # A rollout that failed is made again: its later line counts.
+            latest[row["id"]] = (f"line {number}", row)
+        except (ValueError, KeyError, TypeError):
+            notes.append(f"{path.name}, line {number} is cut off or no trajectory, and is left out")
+    yield from latest.values()
+
+
+def _json(path: Path, notes: list[str]) -> Any:
+    """The file's value; of a list that breaks off, what comes before."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolAlpacaError(f"{path} can not be read ({error}); pass a file of trajectories") from None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        broken = error
+    rows, decoder, place = [], json.JSONDecoder(), len(text) - len(text.lstrip())
+    if text[place : place + 1] == "[":
+        try:
+            while True:
+                place += 1
+                place += len(text[place:]) - len(text[place:].lstrip())
+                row, place = decoder.raw_decode(text, place)
+                rows.append(row)
+                place += len(text[place:]) - len(text[place:].lstrip())
+        except (ValueError, RecursionError):
+            pass
+    if not rows:
+        raise ToolAlpacaError(f"{path} is not JSON ({broken}); pass a file of trajectories")
+    notes.append(f"{path.name} breaks off: {len(rows)} APIs of it are whole and are scored, the rest is missing")
+    return rows
