@@ -15,6 +15,7 @@ from toolalpaca_hf.evaluation.first_call import (
     scored_instructions,
     summarize,
 )
+from toolalpaca_hf.metrics import golden_arguments
 from toolalpaca_hf.schema import Api, Call, Function, Instruction
 
 TIDES = Api(

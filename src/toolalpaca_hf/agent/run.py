@@ -39,6 +39,7 @@ def run(
     tools: Sequence[str] = (),
     user: User | None = None,
     progress: bool = True,
+    share: tuple[int, int] = (0, 1),
 ) -> dict[str, Any]:
     """Roll out the instructions of a file. Killed and called again, it goes on with what is missing.
 
@@ -73,6 +74,9 @@ def run(
             Answers `getDetails`.
         progress (`bool`, *optional*, defaults to `True`):
             Whether to show a progress bar.
+        share (`tuple[int, int]`, *optional*, defaults to `(0, 1)`):
+            Which of how many processes this is. One of several does its share and keeps it in `part-N` of the folder; a
+            call without `share` afterwards takes the parts over, and does what they left.
 
     Returns:
         `dict`: What `run.json` says: settings, how many rollouts there are, and how they ended.
@@ -106,9 +110,17 @@ def run(
     if not real and simulator == "embedded":
         settings |= {"responder": responder, "seed": seed}
     folder = RunFolder(out, settings)
+    rank, processes = share
+    if processes > 1:
+        done = folder.finished_anywhere()
+        # Neighbours stay together: the instructions of one API share its documentation.
+        tasks = tasks[len(tasks) * rank // processes : len(tasks) * (rank + 1) // processes]
+        tasks = [task for task in tasks if task.id not in done]
+        folder = RunFolder(Path(out) / f"part-{rank}", settings)
     seconds = min(60.0, limits.seconds)  # for one call
     with ExitStack() as stack:
         stack.enter_context(folder.opened())
+        folder.absorb_parts()
         waiting = [task for task in tasks if task.id not in folder.finished]
         if waiting:
             backend.check()
@@ -134,7 +146,7 @@ def run(
         note = folder.write(tasks, source)
     ids = {task.id for task in tasks}
     failed = [row for row in folder.rows.values() if row["id"] in ids and row["ended"] == "failed"]
-    if failed and len(failed) == len(tasks):
+    if failed and len(failed) == len(tasks) and processes == 1:
         raise ToolAlpacaError(f"every rollout failed, the first because {failed[0]['error']}")
     return note
 

@@ -91,6 +91,9 @@ class RunFolder:
             "tokens": result.tokens,
             "seconds": round(result.seconds, 3),
         }
+        self._append(row)
+
+    def _append(self, row: dict[str, Any]) -> None:
         with self._writing():
             # Without a buffer: one that could not be written would be tried again on closing.
             line = memoryview((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
@@ -100,6 +103,26 @@ class RunFolder:
             self.rows[row["id"]] = row
             if time.monotonic() - self._noted > 10:
                 self._note()
+
+    def absorb_parts(self) -> None:
+        """Take over what the processes of a shared run left in `part-*`; see [`run`]."""
+        for path in sorted(self.path.glob("part-*")):
+            with RunFolder(path, self.settings).opened() as part:
+                for row in part.rows.values():
+                    if row["id"] not in self.finished:
+                        self._append(row)
+
+    def finished_anywhere(self) -> set[str]:
+        """Ids of what is finished here or in a `part-*`, whoever is writing there at the moment."""
+        found = set()
+        for path in (self.path, *self.path.glob("part-*")):
+            for line in (path / LINES).read_bytes().splitlines() if (path / LINES).is_file() else ():
+                try:
+                    row = json.loads(line)
+                    found |= {row["id"]} if row["ended"] != "failed" else set()
+                except (ValueError, KeyError, TypeError):
+                    continue  # being written, or cut off; whoever opens that folder mends it
+        return found
 
     def write(self, tasks: Sequence[Task], source: TaskFile) -> dict[str, Any]:
         """Make the files that others read, of the results so far.

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
@@ -85,6 +85,42 @@ class _Parser(TrlParser):
         raise ToolAlpacaError(f"{message}; --help lists the arguments")
 
 
+def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
+    """Read dataclasses from a command line and the YAML file it names with `--config`; the command line wins.
+
+    Args:
+        argv (`Sequence[str]`): The arguments.
+        kinds (`type`): Dataclasses; no field name may occur twice.
+
+    Returns:
+        `tuple`: One instance of each.
+
+    Raises:
+        ToolAlpacaError: The file is missing or not a mapping, or a field or value is not known.
+
+    Example:
+
+    ```python
+    >>> parse_fields(["--dataset_name", "build/mine"], SftArguments)[0].dataset_name
+    'build/mine'
+    ```
+    """
+    argv = list(argv)
+    at = argv.index("--config") + 1 if "--config" in argv else 0
+    if at == len(argv):
+        raise ToolAlpacaError("--config names no file; pass one of recipes/*/*.yaml")
+    file = argv[at] if at else None
+    try:
+        return _Parser(kinds, allow_abbrev=False).parse_args_and_config(argv)
+    except OSError as error:
+        raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass one of recipes/*/*.yaml") from None
+    except yaml.YAMLError as error:
+        raise ToolAlpacaError(f"{file} is not YAML ({' '.join(str(error).split())}); mend it") from None
+    except (ValueError, TypeError) as error:
+        where = f"{file} and the command line" if file else "the command line"
+        raise ToolAlpacaError(f"{where}: {' '.join(str(error).split())}") from None
+
+
 def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, ModelConfig]:
     """Read the command line and the YAML file it names; the command line wins.
 
@@ -107,21 +143,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, Model
     'build/mine'
     ```
     """
-    argv = list(argv)
-    at = argv.index("--config") + 1 if "--config" in argv else 0
-    if at == len(argv):
-        raise ToolAlpacaError("--config names no file; pass one of recipes/*/*.yaml")
-    file = argv[at] if at else None
-    try:
-        parser = _Parser((SftArguments, SFTConfig, ModelConfig), allow_abbrev=False)
-        script_args, training_args, model_args = parser.parse_args_and_config(argv)
-    except OSError as error:
-        raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass one of recipes/*/*.yaml") from None
-    except yaml.YAMLError as error:
-        raise ToolAlpacaError(f"{file} is not YAML ({' '.join(str(error).split())}); mend it") from None
-    except (ValueError, TypeError) as error:
-        where = f"{file} and the command line" if file else "the command line"
-        raise ToolAlpacaError(f"{where}: {' '.join(str(error).split())}") from None
+    script_args, training_args, model_args = parse_fields(argv, SftArguments, SFTConfig, ModelConfig)
     if training_args.hub_token:
         os.environ["HF_TOKEN"], training_args.hub_token = training_args.hub_token, None
     return script_args, training_args, model_args

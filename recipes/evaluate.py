@@ -1,0 +1,106 @@
+"""
+Evaluate a model on ToolAlpaca's sets: rollouts, metrics, report; one process or many.
+
+# ToolAlpaca-7B as published, one card
+```bash
+accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/evaluate.py \
+    --config recipes/toolalpaca-7b/evaluate.yaml
+```
+
+# Instructions split over eight devices, metrics pushed to the model's repo
+```bash
+accelerate launch --config_file recipes/accelerate_configs/multi_gpu.yaml recipes/evaluate.py \
+    --config recipes/toolalpaca-7b/evaluate.yaml --hub_model_id me/my-toolalpaca --push_to_hub
+```
+
+# The quickstart's model on the embedded set, CPU
+```bash
+python recipes/evaluate.py --model_name_or_path outputs/quickstart --suites sample --output_dir runs/evaluation
+```
+
+Every field of `EvaluationArguments` can stand in the YAML and on the command line, which wins. A run that was killed goes
+on when the same command is given again.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from toolalpaca_hf.evaluation.judge import Judge
+from toolalpaca_hf.hub import push_results
+from toolalpaca_hf.metrics.llm_judge import published_prompt
+
+from toolalpaca_hf.agent import RolloutLimits, run
+from toolalpaca_hf.agent.local import load_backend
+from toolalpaca_hf.data import make_prompt
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation.arguments import EvaluationArguments
+from toolalpaca_hf.evaluation.evaluate import evaluate_model
+from toolalpaca_hf.evaluation.suite import read_suite
+from toolalpaca_hf.training.arguments import parse_fields
+
+
+def main(args: EvaluationArguments) -> None:
+    """Parse, load, roll out, score, push: in that order."""
+    # Read the instructions; the first process downloads what the others read
+    state = PartialState()
+    with state.main_process_first():
+        suites = [read_suite(name, args.data_dir) for name in args.suites]
+        prompt = make_prompt(args.prompt, args.prompt_dir)
+    judge = None
+    if args.judge_endpoint and args.judge_model:
+        asked = published_prompt(Path(args.judge_prompt)) if args.judge_prompt else None
+        judge = Judge(args.judge_endpoint, args.judge_model, asked)
+
+    # Load the model, once on each device
+    backend = load_backend(
+        args.model_name_or_path,
+        args.style,
+        args.batch_size,
+        temperature=args.temperature,
+        seed=args.seed,
+        device=str(state.device),
+    )
+
+    # Roll out each process's share; the first process scores
+    runs = {}
+    for suite in suites:
+        folder = Path(args.output_dir) / suite.name
+        settings: dict[str, Any] = {
+            "responder": args.responder,
+            "store": args.store,
+            "seed": args.seed,
+            "real": args.real and suite.name == "real",
+            "credentials": args.credentials if args.real and suite.name == "real" else None,
+            "limit": args.limit,
+            "limits": RolloutLimits(args.max_steps, args.max_new_tokens, args.max_tokens, args.max_seconds),
+            "prompt": prompt,
+            "tools": args.tools,
+        }
+        if state.num_processes > 1:
+            share = (state.process_index, state.num_processes)
+            run(suite.file, backend, folder / "rollouts", **settings, share=share, progress=state.is_main_process)
+            state.wait_for_everyone()
+        if state.is_main_process:
+            metrics = evaluate_model(suite, backend, folder, judge, **settings)
+            passed = metrics["process_verdict"]
+            print(
+                f"{suite.name}: process right by rule {passed['value']:.1%} ({passed['low']:.1%} to {passed['high']:.1%}), "
+                f"{metrics['n']} instructions, {metrics['failed']} failed; {folder / 'report.html'}"
+            )
+            runs[suite.name] = folder
+
+    # Push
+    if args.push_to_hub and state.is_main_process:
+        print(f"Pushed to {push_results(runs, args.hub_model_id or args.model_name_or_path)}.")
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    try:
+        main(*parse_fields(sys.argv[1:], EvaluationArguments))
+    except (ToolAlpacaError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
