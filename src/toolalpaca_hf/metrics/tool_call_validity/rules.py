@@ -15,8 +15,6 @@ from ..values import same_function
 OF_STEPS = ("well_formed", "known_function", "json_object", "valid_arguments")
 """Counts whose share is of the steps."""
 
-SHARES = (*OF_STEPS, "answered_2xx", "recovered_errors")
-
 _STATUS = re.compile(r"\s*Status Code:\s*(\d{3})\b", re.ASCII)
 # What recorded runs say in place of an answer that was written to a file.
 _TOO_LONG = "The output is too long"
