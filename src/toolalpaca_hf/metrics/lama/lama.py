@@ -1,0 +1,65 @@
+"""`lama` as a module of `evaluate`; the rule is in `toolalpaca_hf.metrics.lama.rules`.
+
+`evaluate.load` copies this one file elsewhere and runs it there, so it imports the package by its full name.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from toolalpaca_hf.metrics.lama.rules import lama_correct
+from toolalpaca_hf.metrics.rows import means
+
+_DESCRIPTION = """
+The completion of a fact by Toolformer's measure for LAMA (section 4.2.1), which it takes for its temporal datasets
+(section 4.2.5), too: the right word is among the first five that the model writes.
+"""
+
+_CITATION = r"""
+@article{schick2023toolformer,
+    title = {Toolformer: Language Models Can Teach Themselves to Use Tools},
+    author = {Schick, Timo and Dwivedi-Yu, Jane and Dess{\`i}, Roberto and Raileanu, Roberta and Lomeli, Maria and
+              Zettlemoyer, Luke and Cancedda, Nicola and Scialom, Thomas},
+    journal = {arXiv preprint arXiv:2302.04761},
+    year = {2023},
+}
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (`list[str]`):
+        What the model wrote after each prompt.
+    references (`list[str]` or `list[list[str]]`):
+        The gold answer of each, or several of which any will do.
+
+Returns:
+    `dict`: `accuracy`, and `n`, how many there are.
+
+Example:
+
+    >>> from toolalpaca_hf import metrics
+    >>> metrics.load("lama").compute(predictions=["in the city of Ulm, Germany."], references=["Ulm"])
+    {'accuracy': 1.0, 'n': 1}
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class Lama(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=[
+                datasets.Features({"predictions": text, "references": text}),
+                datasets.Features({"predictions": text, "references": datasets.List(text)}),
+            ],
+            reference_urls=["https://arxiv.org/abs/2302.04761"],
+        )
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, Any]:
+        scores = [{"accuracy": lama_correct(*row)} for row in zip(predictions, references, strict=True)]
+        return means(scores, ["accuracy"])

@@ -1,0 +1,104 @@
+"""Whether an instruction says what a value is, in whatever wording."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from .dates import mentions_date, read_date
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+_SMALL = (
+    {word: number for number, word in enumerate(_UNITS)}
+    | {word: number for number, word in enumerate(_ORDINALS, 1)}
+    | {"once": 1, "single": 1, "twice": 2, "couple": 2, "pair": 2, "dozen": 12}
+    | _TENS
+)
+_LARGE = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6}
+
+_FIGURES = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)
+_WORD = re.compile(r"[^\W_]+")
+
+_TRUE = {"yes", "true", "with", "include", "including", "only", "enable", "want"}
+_FALSE = {"no", "not", "false", "without", "exclude", "excluding", "disable", "don", "never"}
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _stem(word: str) -> str:
+    return word.removesuffix("s") if len(word) > 3 else word
+
+
+def numbers_in(text: str) -> set[Decimal]:
+    """The numbers that a text names, in figures or in English words.
+
+    Example:
+
+    ```python
+    >>> sorted(map(int, numbers_in("Twenty-five of the first 1,000")))
+    [1, 25, 1000]
+    ```
+    """
+    found = {Decimal(figures.replace(",", "")) for figures in _FIGURES.findall(text)}
+    total: Decimal | None = None
+    tens = False
+    for word in [*re.findall(r"[a-z]+|\d+(?:\.\d+)?", text.casefold().replace(",", "")), ""]:
+        if word in _LARGE and total is not None:
+            total, tens = total * _LARGE[word], False
+            continue
+        if word == "and" and total is not None and total >= 100:
+            continue
+        number = Decimal(word) if word[:1].isdecimal() else _SMALL.get(word)
+        if number is not None and total is not None and (total >= 100 or (tens and number < 10)):
+            total, tens = total + number, word in _TENS
+            continue
+        if total is not None:
+            found.add(total)
+        total, tens = (None if number is None else Decimal(number)), word in _TENS
+    return found
+
+
+def determined(value: Any, instruction: str, name: str = "") -> bool:
+    """Whether an instruction says a value: as it is, as number words, as a date in another form, word by word, or,
+    for a truth value, by yes or no or by the parameter's name.
+
+    It errs towards yes, for what is determined is compared: a code of up to three letters (`USD`, `DE`, `en`) counts
+    as determined, since no wording shows what it stands for, and a list or an object does where anything in it does.
+
+    Args:
+        value (`Any`): The value of an argument.
+        instruction (`str`): What the user asks.
+        name (`str`, *optional*, defaults to `""`): The parameter's name.
+
+    Example:
+
+    ```python
+    >>> determined("2023-01-05", "Holidays on January 5th?"), determined(3, "three facts"), determined(10, "some facts")
+    (True, True, False)
+    ```
+    """
+    if isinstance(value, dict):
+        return any(determined(item, instruction, key) for key, item in value.items())
+    if isinstance(value, list):
+        return any(determined(item, instruction, name) for item in value)
+    text = str(value).strip()
+    words = {_stem(word) for word in _words(instruction)}
+    if text.casefold() in ("true", "false"):
+        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name)
+        asked = {_stem(word) for word in _words(spaced) if len(word) > 2}
+        marks = _TRUE if text.casefold() == "true" else _FALSE
+        return bool(words & (asked | {_stem(mark) for mark in marks}))
+    if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text, re.ASCII):
+        return Decimal(text) in numbers_in(instruction)
+    if moment := read_date(text):
+        return mentions_date(instruction, moment)
+    if text.casefold() in instruction.casefold() or re.fullmatch(r"[^\W\d_]{1,3}", text):
+        return True
+    own = [_stem(word) for word in _words(text)]
+    return bool(own) and all(word in words for word in own if len(word) > 2)

@@ -1,0 +1,96 @@
+"""`tool_call_match` as a module of `evaluate`; the rules are in `toolalpaca_hf.metrics.tool_call_match.rules`.
+
+`evaluate.load` copies this one file elsewhere and runs it there, so it imports the package by its full name.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from toolalpaca_hf.metrics.rows import means, per_row
+from toolalpaca_hf.metrics.tool_call_match.rules import FLAGS, SHARES, match_calls
+from toolalpaca_hf.schema import Api, Call, Step
+
+_DESCRIPTION = """
+Compares the calls that a model made with golden ones, without a judge: which functions were called, in which order,
+and with which arguments. The ToolAlpaca paper (section 4.1) leaves that comparison to GPT-4.
+"""
+
+_CITATION = """
+@article{tang2023toolalpaca,
+    title = {ToolAlpaca: Generalized Tool Learning for Language Models with 3000 Simulated Cases},
+    author = {Tang, Qiaoyu and Deng, Ziliang and Lin, Hongyu and Han, Xianpei and Liang, Qiao and Cao, Boxi and Sun, Le},
+    journal = {arXiv preprint arXiv:2306.05301},
+    year = {2023},
+}
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (`list[list[dict]]`):
+        For each instruction the actions of the model, each an `action` and its `action_input` (JSON text); an empty
+        list for an attempt that is missing.
+    references (`list[list[dict]]`):
+        For each instruction the golden calls, laid out alike.
+    apis (`list[Api]`, *optional*):
+        For each instruction its API, whose document gives the types of the arguments.
+    instructions (`list[str]`, *optional*):
+        What was asked, for `exempt_undetermined`.
+    exempt_undetermined (`bool`, *optional*, defaults to `False`):
+        See `match_calls`.
+
+Returns:
+    `dict`: The shares of `all_functions`, `all_functions_repeated`, `exact_set`, `in_order` and `arguments`, the means
+    of `precision`, `recall`, `f1`, `argument_precision`, `argument_recall` and `argument_f1`, and `n`.
+
+Example:
+
+    >>> from toolalpaca_hf import metrics
+    >>> metric = metrics.load("tool_call_match")
+    >>> golden = [{"action": "findTide", "action_input": '{"port": "Brest"}'}]
+    >>> made = [{"action": "findTide", "action_input": '{"port": "brest"}'}]
+    >>> metric.compute(predictions=[made, []], references=[golden, golden])["arguments"]
+    0.5
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class ToolCallMatch(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        calls = datasets.List({"action": datasets.Value("string"), "action_input": datasets.Value("string")})
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features({"predictions": calls, "references": calls}),
+            reference_urls=["https://arxiv.org/abs/2306.05301"],
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[dict[str, str]]],
+        references: Sequence[Sequence[dict[str, str]]],
+        apis: Sequence[Api] | None = None,
+        instructions: Sequence[str] | None = None,
+        exempt_undetermined: bool = False,
+    ) -> dict[str, Any]:
+        rows = zip(
+            references,
+            predictions,
+            per_row("apis", apis, len(references), None),
+            per_row("instructions", instructions, len(references), ""),
+            strict=True,
+        )
+        scores = [
+            match_calls(
+                [Call(call["action"], call["action_input"]) for call in golden],
+                [Step("", call["action"], call["action_input"], "") for call in made],
+                api,
+                instruction,
+                exempt_undetermined,
+            )
+            for golden, made, api, instruction in rows
+        ]
+        return means(scores, (*FLAGS, *SHARES))

@@ -1,0 +1,89 @@
+"""`tool_call_validity` as a module of `evaluate`; the rules are in `toolalpaca_hf.metrics.tool_call_validity.rules`.
+
+`evaluate.load` copies this one file elsewhere and runs it there, so it imports the package by its full name.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.metrics.rows import per_row
+from toolalpaca_hf.metrics.tool_call_validity.rules import OF_STEPS, call_validity
+from toolalpaca_hf.schema import Api, Step
+
+_DESCRIPTION = """
+Checks the calls that a model made against the API's document, without golden calls: whether an action could be read,
+whether the function exists and the arguments fit, whether the call was answered, and whether errors were mended.
+"""
+
+_CITATION = """
+@article{tang2023toolalpaca,
+    title = {ToolAlpaca: Generalized Tool Learning for Language Models with 3000 Simulated Cases},
+    author = {Tang, Qiaoyu and Deng, Ziliang and Lin, Hongyu and Han, Xianpei and Liang, Qiao and Cao, Boxi and Sun, Le},
+    journal = {arXiv preprint arXiv:2306.05301},
+    year = {2023},
+}
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (`list[list[dict]]`):
+        For each instruction the steps of the model, each an `action`, its `action_input` (JSON text) and the
+        `observation` that came back.
+    apis (`list[Api]`):
+        For each instruction its API.
+
+Returns:
+    `dict`: Over all steps the shares `well_formed`, `known_function`, `json_object` and `valid_arguments`, over the
+    calls of API functions `answered_2xx`, over the errors `recovered_errors` (each `None` where there are none), the
+    counts `steps`, `calls`, `errors`, `repeated_identical` and `error_kinds`, the names `hallucinated`, and `n`.
+
+Example:
+
+    >>> from toolalpaca_hf import metrics
+    >>> from toolalpaca_hf.schema import Api
+    >>> metric = metrics.load("tool_call_validity")
+    >>> steps = [{"action": "getDetails", "action_input": "{}", "observation": "Brest."}]
+    >>> metric.compute(predictions=[steps], apis=[Api("eval_real/tides", "Tides")])["known_function"]
+    1.0
+"""
+
+_COUNTS = (*OF_STEPS, "steps", "calls", "answered_2xx", "errors", "recovered_errors", "repeated_identical")
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class ToolCallValidity(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        names = ("action", "action_input", "observation")
+        steps = datasets.List({name: datasets.Value("string") for name in names})
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features({"predictions": steps}),
+            reference_urls=["https://arxiv.org/abs/2306.05301"],
+        )
+
+    def _compute(
+        self, predictions: Sequence[Sequence[dict[str, str]]], apis: Sequence[Api] | None = None
+    ) -> dict[str, Any]:
+        if apis is None:
+            raise ToolAlpacaError("tool_call_validity needs the documents; pass apis, one for each prediction")
+        found = [
+            call_validity(api, [Step("", s["action"], s["action_input"], s["observation"]) for s in steps])
+            for steps, api in zip(predictions, per_row("apis", apis, len(predictions), None), strict=True)
+        ]
+        total = {name: sum(one[name] for one in found) for name in _COUNTS}
+        kinds = sum((Counter(one["error_kinds"]) for one in found), Counter())
+        of = dict.fromkeys(OF_STEPS, "steps") | {"answered_2xx": "calls", "recovered_errors": "errors"}
+        return {
+            **{name: total[name] / total[whole] if total[whole] else None for name, whole in of.items()},
+            **{name: total[name] for name in ("steps", "calls", "errors", "repeated_identical")},
+            "error_kinds": dict(kinds.most_common()),
+            "hallucinated": sorted({name for one in found for name in one["hallucinated"]}),
+            "n": len(found),
+        }
