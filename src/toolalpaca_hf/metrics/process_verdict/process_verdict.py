@@ -1,0 +1,102 @@
+"""`process_verdict` as a module of `evaluate`; the rules are in `toolalpaca_hf.metrics.process_verdict.rules`.
+
+`evaluate.load` copies this one file elsewhere and runs it there, so it imports the package by its full name.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+from toolalpaca_hf.metrics.process_verdict.rules import process_verdict
+from toolalpaca_hf.schema import Api, Call, Instruction, Step
+
+_DESCRIPTION = """
+Whether the calls of a trajectory solve its instruction, Yes or No with a reason, by rules instead of a judge. The rules
+follow the guideline that ToolAlpaca's judge is given (arXiv 2306.05301): each golden call is made and answered, with
+the same arguments wherever the instruction determines them, and no unrelated function is called.
+"""
+
+_CITATION = """
+@article{tang2023toolalpaca,
+    title = {ToolAlpaca: Generalized Tool Learning for Language Models with 3000 Simulated Cases},
+    author = {Tang, Qiaoyu and Deng, Ziliang and Lin, Hongyu and Han, Xianpei and Liang, Qiao and Cao, Boxi and Sun, Le},
+    journal = {arXiv preprint arXiv:2306.05301},
+    year = {2023},
+}
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (`list[list[dict]]`):
+        For each instruction the steps of the model, each an `action`, its `action_input` (JSON text) and the
+        `observation`, which begins with `Status Code: 200` where the API answered; an empty list for an attempt that
+        is missing.
+    references (`list[list[dict]]`):
+        For each instruction the golden calls, each an `action` and its `action_input`.
+    instructions (`list[str]`, *optional*):
+        What was asked. Without it every golden argument has to be met.
+    apis (`list[Api]`, *optional*):
+        For each instruction its API, which tells an invented function from an unrelated one in the reasons.
+
+Returns:
+    `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons`, one for each instruction, a reason being
+    empty for a Yes.
+
+Example:
+
+    >>> from importlib.resources import files
+    >>> import evaluate
+    >>> metric = evaluate.load(str(files("toolalpaca_hf") / "metrics" / "process_verdict"))
+    >>> golden = [{"action": "findTide", "action_input": '{"port": "Brest"}'}]
+    >>> made = [golden[0] | {"observation": "Status Code: 200. Response: {}"}]
+    >>> metric.compute(predictions=[made, []], references=[golden, golden])["reasons"]
+    ['', 'findTide was never called']
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class ProcessVerdict(evaluate.Metric):
+    """The metric; see its description."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        call = {"action": datasets.Value("string"), "action_input": datasets.Value("string")}
+        steps = datasets.List(call | {"observation": datasets.Value("string")})
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features({"predictions": steps, "references": datasets.List(call)}),
+            reference_urls=["https://arxiv.org/abs/2306.05301"],
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[dict[str, str]]],
+        references: Sequence[Sequence[dict[str, str]]],
+        instructions: Sequence[str] | None = None,
+        apis: Sequence[Api] | None = None,
+    ) -> dict[str, Any]:
+        rows = zip(
+            [Api("", "")] * len(references) if apis is None else apis,
+            [""] * len(references) if instructions is None else instructions,
+            references,
+            predictions,
+            strict=True,
+        )
+        verdicts = [
+            process_verdict(
+                api,
+                Instruction("", api.id, text, [Call(call["action"], call["action_input"] or "") for call in golden]),
+                [
+                    Step("", step["action"] or "", step["action_input"] or "", step["observation"] or "")
+                    for step in made
+                ],
+            )
+            for api, text, golden, made in rows
+        ]
+        return {
+            "process_verdict": sum(verdict.verdict == "Yes" for verdict in verdicts) / len(verdicts),
+            "verdicts": [verdict.verdict for verdict in verdicts],
+            "reasons": [verdict.reason for verdict in verdicts],
+        }

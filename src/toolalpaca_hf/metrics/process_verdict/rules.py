@@ -1,0 +1,213 @@
+"""The rules of the verdict, after the guideline that judges of ToolAlpaca are given (arXiv 2306.05301)."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from toolalpaca_hf.formats import GET_DETAILS, NO_CALL, parse_arguments
+from toolalpaca_hf.metrics.process_verdict.words import determined, flat, same_value
+from toolalpaca_hf.metrics.values import golden_arguments, same_function
+from toolalpaca_hf.schema import Api, Call, Instruction, Step
+
+OPTIONAL = "[Optional]"
+"""What the published files put before the name of a golden call that depends on an answer."""
+
+BUILT_IN = (GET_DETAILS, NO_CALL, "retrieval", "retrievalDataFromFile", "datetime", "getDatetime")
+"""Tools beside the API's functions, which are never unrelated, by our names and by those of recorded runs."""
+
+_ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
+_FED = re.compile(r"\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is thought of a trajectory's calls.
+
+    Args:
+        verdict (`str`): `"Yes"` or `"No"`.
+        reason (`str`): For a No, what is wrong, with the name of the call.
+
+    Example:
+
+    ```python
+    >>> Verdict("No", "getTide was never called").verdict
+    'No'
+    ```
+    """
+
+    verdict: Literal["Yes", "No"]
+    reason: str
+
+
+def process_verdict(api: Api, instruction: Instruction, steps: Sequence[Step], response: str = "") -> Verdict:
+    """Judge the calls of a trajectory by rules, as the paper's guideline has it.
+
+    Every golden call needs a call of its own to the same function, answered with a status 2xx, whose arguments say the
+    same wherever the instruction determines them (see [`same_value`] and [`determined`]). Other calls of these
+    functions, calls of built-in tools and golden calls marked `[Optional]` may or may not be there; a call of any
+    other function is unrelated. A golden call made as it is passes though the API refuses it.
+
+    Args:
+        api ([`Api`]):
+            The API, whose functions tell an unrelated call from an invented one.
+        instruction ([`Instruction`]):
+            What was asked, with its golden calls.
+        steps (`Sequence[Step]`):
+            What the model did.
+        response (`str`, *optional*, defaults to `""`):
+            What it answered, which no rule looks at.
+
+    Returns:
+        [`Verdict`]: With a reason for each No.
+
+    Example:
+
+    ```python
+    >>> instruction = Instruction("t/0", "t", "High tide in Nantes?", [Call("getTide", '{"port": "Nantes"}')])
+    >>> step = Step("", "getTide", '{"port": "Brest"}', "Status Code: 200. Response: {}")
+    >>> process_verdict(Api("t", "Tides"), instruction, [step]).reason
+    'getTide was called with port "Brest" where the golden call has "Nantes"'
+    ```
+    """
+    asked = instruction.instruction
+    golden = [_read(call, instruction.golden_calls[:place]) for place, call in enumerate(instruction.golden_calls)]
+    needed = [call for call in golden if not call.optional]
+    made = [_Made(place, step, parse_arguments(step.action_input)) for place, step in enumerate(steps)]
+    try:
+        faults = [
+            {call.place: _fault(wanted, call, made, asked) for call in made if wanted.is_called_by(call)}
+            for wanted in needed
+        ]
+    except RecursionError:
+        return Verdict("No", "a call has arguments that are nested too deep to be compared")
+    for wanted, found in zip(needed, faults, strict=True):
+        if not found:
+            return Verdict("No", f"{wanted.action} was never called")
+        if None not in found.values():
+            return Verdict("No", min(fault for fault in found.values() if fault is not None).reason)
+    short = _unmatched([[place for place, fault in found.items() if fault is None] for found in faults])
+    if short is not None:
+        return Verdict("No", f"{needed[short].action} was called fewer times than the golden calls have it")
+    for call in made:
+        if call.step.action not in BUILT_IN and not any(wanted.is_called_by(call) for wanted in golden):
+            known = any(same_function(function.name, call.step.action) for function in api.functions)
+            what = "which no golden call asks for" if known or not api.functions else "which is no function of the API"
+            return Verdict("No", f"{call.step.action} was called, {what}")
+    return Verdict("Yes", "")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A made call: its place among the steps, the step, and its arguments, `None` where they can not be read."""
+
+    place: int
+    step: Step
+    arguments: dict[str, Any] | None
+
+    @property
+    def answered(self) -> bool:
+        return _ANSWERED.match(self.step.observation) is not None
+
+
+@dataclass(frozen=True)
+class _Golden:
+    """A golden call: its arguments, `None` where they can not be read, and the functions whose answers it needs."""
+
+    action: str
+    optional: bool
+    arguments: dict[str, Any] | None
+    fed_by: tuple[str, ...]
+
+    def is_called_by(self, call: _Made) -> bool:
+        return same_function(self.action, call.step.action)
+
+
+class _Fault(NamedTuple):
+    """What is wrong with a made call in place of a golden one; the one with the least weight is told."""
+
+    weight: int
+    reason: str
+
+
+def _read(call: Call, earlier: Sequence[Call]) -> _Golden:
+    arguments = golden_arguments(call.action_input)
+    sources = _FED.findall(call.action_input)
+    return _Golden(
+        call.action.removeprefix(OPTIONAL),
+        call.action.startswith(OPTIONAL),
+        None if arguments is None else flat(arguments),
+        tuple(
+            source
+            for source in sources
+            if not same_function(source, call.action) and any(same_function(source, other.action) for other in earlier)
+        ),
+    )
+
+
+def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str) -> _Fault | None:
+    """What is wrong with the call in place of the golden one; `None` where it does."""
+    if call.step.action in BUILT_IN:  # what is asked of the user is free text
+        return None
+    if wanted.arguments is None:
+        return None if call.answered else _unanswered(call)
+    ours, theirs = wanted.arguments, flat(call.arguments or {})
+    wrong, bent = [], call.arguments is None or theirs.keys() != ours.keys()
+    for name, value in ours.items():
+        given = theirs[name] if name in theirs else _renamed(name, value, theirs, ours)
+        if given is None:
+            bent = True
+            if determined(value, instruction):
+                wrong.append(
+                    f"{call.step.action} was called without {name}, which is {_quoted(value)} in the golden call"
+                )
+        elif not same_value(value, given):
+            bent = True
+            if determined(value, instruction):
+                wrong.append(
+                    f"{call.step.action} was called with {name} {_quoted(given)} where the golden call has {_quoted(value)}"
+                )
+    if wrong:
+        return _Fault(1 + len(wrong), wrong[0])
+    for source in wanted.fed_by:
+        before = [other for other in made[: call.place] if same_function(source, other.step.action)]
+        if not before and any(same_function(source, other.step.action) for other in made):
+            return _Fault(1, f"{call.step.action} was called before {source}, whose answer it needs")
+    if not call.answered and bent:
+        return _unanswered(call)
+    return None
+
+
+def _unanswered(call: _Made) -> _Fault:
+    return _Fault(1, f"{call.step.action} was never answered with a status 2xx")
+
+
+def _renamed(name: str, value: Any, theirs: dict[str, Any], ours: dict[str, Any]) -> Any:
+    """The value under a name like this one, `name` for `sourceName`, that the golden call has not; else `None`."""
+    for other, given in theirs.items():
+        alike = other.casefold().endswith(name.casefold()) or name.casefold().endswith(other.casefold())
+        if other not in ours and alike and same_value(value, given):
+            return given
+    return None
+
+
+def _unmatched(choices: list[list[int]]) -> int | None:
+    """The first golden call left over where each takes a made call of its own; `None` where there is one for each."""
+    taken: dict[int, int] = {}
+
+    def place(golden: int, tried: set[int]) -> bool:
+        for made in choices[golden]:
+            if made not in tried:
+                tried.add(made)
+                if made not in taken or place(taken[made], tried):
+                    taken[made] = golden
+                    return True
+        return False
+
+    return next((golden for golden in range(len(choices)) if not place(golden, set())), None)
+
+
+def _quoted(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
