@@ -138,7 +138,7 @@ class Judge:
                 bar = tqdm(results, total=len(attempts), desc="judging", unit="attempt", disable=not progress)
                 return {attempt.instruction.id: result for attempt, result in zip(attempts, bar, strict=True)}
             finally:
-                # Only after an interruption is anything left, and who interrupts does not wait for the whole suite.
+                # Something is left only where this was interrupted: what is under way ends, the rest is not begun.
                 pool.shutdown(cancel_futures=True)
 
     def answer(self, prompt: str) -> str:
@@ -169,45 +169,36 @@ class Judge:
         text, tries = "", 0
         for tries in range(1, self._retries + 2):
             seed = None if self._seed is None else self._seed + tries - 1
-            try:
-                text = self._remembered(attempt.instruction.id, messages, seed, tries, answers)
-            except ToolAlpacaError as error:
-                return nothing | {"text": text, "error": str(error), "tries": tries - 1}
+            asked = [self.model, self._temperature, self._max_tokens, seed, messages]
+            key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+            row = answers.get(key)
+            if row is None:
+                try:
+                    row = {"text": self._ask(messages, seed, GIVE_UP)}
+                except ToolAlpacaError as error:
+                    return nothing | {"text": text, "error": str(error), "tries": tries - 1}
+                answers.add(key, {"id": attempt.instruction.id, "try": tries, **self._identity(), **row})
+            text = row["text"]
             verdict = parse_verdict(text)
             if not verdict.malformed:
                 return {**verdict._asdict(), "text": text, "error": "", "tries": tries}
-            messages = [
-                messages[0],
-                {"role": "assistant", "content": text or "..."},
-                {"role": "user", "content": self._again},
-            ]
+            # Some servers refuse a message without content.
+            said = {"role": "assistant", "content": text or "(nothing)"}
+            messages = [messages[0], said, {"role": "user", "content": self._again}]
         return nothing | {"text": text, "error": MALFORMED, "tries": tries}
-
-    def _remembered(
-        self, id: str, messages: list[dict[str, Any]], seed: int | None, number: int, answers: JudgeFolder
-    ) -> str:
-        """The answer as it was kept, else a new one, kept."""
-        asked = [self.model, self._temperature, self._max_tokens, seed, messages]
-        key = hashlib.sha256(json.dumps(asked, ensure_ascii=True).encode()).hexdigest()
-        row = answers.get(key)
-        if row is not None:
-            return row["text"]
-        with self._counting:
-            if self._failures >= GIVE_UP:
-                raise ToolAlpacaError(
-                    f"not asked: {self._server.base_url} had failed {GIVE_UP} requests in a row; see whether it still runs"
-                )
-        text = self._ask(messages, seed)
-        answers.add(key, {"id": id, "try": number, **self._identity(), "text": text})
-        return text
 
     def _identity(self) -> dict[str, Any]:
         return {"model": self.model, "temperature": self._temperature, "prompt_hash": self.prompt.hash}
 
-    def _ask(self, messages: list[dict[str, Any]], seed: int | None) -> str:
+    def _ask(self, messages: list[dict[str, Any]], seed: int | None, give_up: int | None = None) -> str:
+        """What the server answers, unless it has failed `give_up` times in a row."""
         from ..agent.backend import ContextFull
         from ..agent.model_server import KEY_VARIABLES
 
+        if give_up is not None and self._failures >= give_up:
+            raise ToolAlpacaError(
+                f"not asked: {self._server.base_url} had failed {give_up} requests in a row; see whether it still runs"
+            )
         try:
             said = self._server.chat(messages, self._max_tokens, temperature=self._temperature, seed=seed).said
         except ContextFull:
@@ -215,12 +206,13 @@ class Judge:
         except ToolAlpacaError as error:
             with self._counting:
                 self._failures += 1
-            # The server names the agent's key; where the judge has its own, that is the one to mend.
+            # The sentence names the agent's key; where the judge has its own, that is the one to mend.
             words = str(error).replace(KEY_VARIABLES[0], KEY_VARIABLE) if self._with_own_key else str(error)
             raise ToolAlpacaError(words) from None
         with self._counting:
             self._failures = 0
-        return said
+        # JSON can spell halves of surrogate pairs, which no file can hold.
+        return said.encode("utf-8", "replace").decode("utf-8")
 
 
 def unjudged(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
