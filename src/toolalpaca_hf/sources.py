@@ -51,6 +51,7 @@ FILES: dict[str, Published] = {
     # No id is known beforehand: the first download's is reported, remembered, and binding from then on.
     "agent_prompts": Published("agent/agent_prompts.py"),
     "tools": Published("agent/tools.py"),
+    "evaluation_prompt": Published("prompts/Evaluation.txt"),
 }
 """What is fetched from upstream, by short name."""
 

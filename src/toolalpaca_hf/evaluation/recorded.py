@@ -1,0 +1,232 @@
+"""Upstream's evaluation outputs: recorded verdict texts, parsed again, and the trajectories inside the recorded prompts.
+
+The layout: `{"statistics": {...}, API name: [{"id", "input", "output", "process_correctness",
+"final_response_correctness"}]}`; `input` is the one message the judge was sent, or empty where nothing was to be judged.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.raw import read_json
+from ..errors import ToolAlpacaError
+from ..metrics.llm_judge import judge_statistics, parse_verdict
+from ..metrics.llm_judge.prompt import RETURNS_AS_PUBLISHED
+from ..schema import Api, Instruction, Step, Trajectory
+from .attempt import Attempt
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded evaluation, its verdicts read anew.
+
+    Args:
+        records (`list[dict]`): One an entry: `id` (`NAME/INDEX`), `api` (the published name), `index`, `failed`,
+            `ended`, `error`, and `judge` (`process`, `response`, `text`, `error`).
+        statistics (`dict`): Counted from `records`, in upstream's layout.
+        recorded_statistics (`dict`): As the file has them.
+        problems (`list[str]`): A sentence for each entry that was left out and each figure that differs.
+    """
+
+    records: list[dict[str, Any]]
+    statistics: dict[str, Any]
+    recorded_statistics: dict[str, Any]
+    problems: list[str]
+
+
+def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every entry that can be told apart from the others, with its API's name."""
+    for name, entries in raw.items():
+        if name == "statistics":
+            continue
+        if not isinstance(entries, list):
+            problems.append(f"{file}: {name} is no list of entries; it is left out")
+            continue
+        seen = set()
+        for place, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                problems.append(f"{file}: entry {place} of {name} is no object; it is left out")
+            elif not isinstance(entry.get("id"), int) or isinstance(entry["id"], bool) or entry["id"] < 0:
+                problems.append(f"{file}: entry {place} of {name} has no number as its id; it is left out")
+            elif entry["id"] in seen:
+                problems.append(f"{file}: {name} has the id {entry['id']} twice; the first is kept")
+            else:
+                seen.add(entry["id"])
+                yield name, entry
+
+
+def _read(file: str | Path) -> dict[str, Any]:
+    raw = read_json(Path(file))
+    if not isinstance(raw, dict) or not isinstance(raw.get("statistics"), dict):
+        raise ToolAlpacaError(
+            f"{file} is no evaluation output of upstream's, an object with `statistics` and a list of entries an API"
+        )
+    return raw
+
+
+def _texts(entry: dict[str, Any]) -> tuple[str, str]:
+    """What the judge was sent, and what it wrote; empty where there is nothing."""
+    messages = entry.get("input")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    content = first.get("content") if isinstance(first, dict) else None
+    output = entry.get("output")
+    return content if isinstance(content, str) else "", output if isinstance(output, str) else ""
+
+
+def read_recorded(file: str | Path) -> Recorded:
+    """Read an evaluation output, parse its verdict texts again, and compare with what it has recorded.
+
+    Args:
+        file (`str` or `Path`): The evaluation output.
+
+    Returns:
+        [`Recorded`]: An entry that can not be used is named in `problems`; the others are kept.
+
+    Raises:
+        [`ToolAlpacaError`]: The file is missing, is not complete JSON, or has another layout.
+
+    Example:
+
+    ```python
+    >>> read_recorded("ToolAlpaca7b.json").problems  # doctest: +SKIP
+    []
+    ```
+    """
+    raw, problems = _read(file), list[str]()
+    records = []
+    for name, entry in _entries(Path(file), raw, problems):
+        sent, text = _texts(entry)
+        verdict = parse_verdict(text)
+        said = {"process": None, "response": None} if verdict.malformed else verdict._asdict()
+        was_sent = bool(sent or text)
+        error = "" if not verdict.malformed else "no verdict could be read" if was_sent else "nothing was judged"
+        for field, key in (("process", "process_correctness"), ("response", "final_response_correctness")):
+            if (entry.get(key) or None) != said[field]:
+                problems.append(
+                    f"{file}: {name}/{entry['id']} has {key} {entry.get(key)!r}, its text says {said[field]!r}"
+                )
+        records.append(
+            {
+                "id": f"{name}/{entry['id']}",
+                "api": name,
+                "index": entry["id"],
+                "failed": not was_sent,
+                "ended": "answered" if was_sent else "failed",
+                "error": "" if was_sent else error,
+                "judge": {**said, "text": text, "error": error},
+            }
+        )
+    statistics = judge_statistics([record["judge"] for record in records], len(records))
+    problems += _differences(Path(file), raw["statistics"], statistics)
+    return Recorded(records, statistics, raw["statistics"], problems)
+
+
+def _differences(file: Path, recorded: dict[str, Any], counted: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for key, value in counted.items():
+        other = recorded.get(key)
+        if isinstance(value, dict):
+            found += _differences(file, other if isinstance(other, dict) else {}, value, f"{path}{key}.")
+        elif other != value:
+            found.append(f"{file}: statistics have {path}{key} {other!r}, the texts give {value}")
+    return found
+
+
+def recorded_attempts(
+    file: str | Path, apis: Sequence[Api], instructions: Sequence[Instruction]
+) -> tuple[list[Attempt], list[str]]:
+    """Rebuild the attempts that an evaluation output judges from the prompts it has recorded.
+
+    Thoughts are in no prompt, so they are empty here; calls, returns and responses are whole.
+
+    Args:
+        file (`str` or `Path`): The evaluation output.
+        apis (`Sequence[Api]`): The APIs of the suite, found by their published names.
+        instructions (`Sequence[Instruction]`): The suite; each becomes one attempt, `missing` where the file has none.
+
+    Returns:
+        `tuple[list[Attempt], list[str]]`: The attempts in the order of `instructions`, each with the judge's text; and
+        a sentence for each entry that is left out: an unknown API or id, a duplicate, another instruction, no object.
+
+    Raises:
+        [`ToolAlpacaError`]: As [`read_recorded`].
+
+    Example:
+
+    ```python
+    >>> attempts, problems = recorded_attempts("ToolAlpaca7b.json", apis, instructions)  # doctest: +SKIP
+    ```
+    """
+    by_id = {api.id: api for api in apis}
+    places = {(by_id[one.api].name, _index(one)): one for one in instructions}
+    names = {api.name for api in apis}
+    found: dict[str, Attempt] = {}
+    problems: list[str] = []
+    for name, entry in _entries(Path(file), _read(file), problems):
+        instruction = places.get((name, entry["id"]))
+        if instruction is None:
+            what = f"no instruction {entry['id']} of {name}" if name in names else f"no API {name}"
+            problems.append(f"{file}: the suite has {what}; entry {name}/{entry['id']} is left out")
+            continue
+        sent, text = _texts(entry)
+        trajectory, error = None, "nothing was judged"
+        if sent:
+            asked, solution = _sections(sent)
+            if asked != instruction.instruction.strip():
+                problems.append(f"{file}: {name}/{entry['id']} is about another instruction; it is left out")
+                continue
+            trajectory, error = _trajectory(instruction, solution), ""
+            if trajectory is None:
+                error = "its solution can not be read"
+                problems.append(f"{file}: the solution in {name}/{entry['id']} can not be read; it counts as failed")
+        ended = "answered" if trajectory else "failed"
+        api = by_id[instruction.api]
+        found[instruction.id] = Attempt(api, entry["id"], instruction, trajectory, ended, error, text or None)
+    missing = [
+        Attempt(by_id[one.api], _index(one), one, None, "missing") for one in instructions if one.id not in found
+    ]
+    found |= {attempt.instruction.id: attempt for attempt in missing}
+    return [found[one.id] for one in instructions], problems
+
+
+def _index(instruction: Instruction) -> int:
+    return int(instruction.id.rpartition("/")[2])
+
+
+def _sections(sent: str) -> tuple[str, str]:
+    """The instruction and the solution of a recorded prompt; empty where there are none."""
+    # The documentation before them and the returns after them may hold anything, the headings included.
+    head, _, solution = sent.partition("\n## AI Assistant's Solution\n")
+    instruction = head.rpartition("\n## Task Instruction\n")[2].partition("\n## Standard Answer\n")[0]
+    end = solution.rfind("\n\n## Analysis")
+    return instruction.strip(), solution if end < 0 else solution[:end]
+
+
+def _step(number: int) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?:^|\n){number}\. Function: ([^\n]*)\nParameters: (.*?)\n{RETURNS_AS_PUBLISHED}: ", re.DOTALL
+    )
+
+
+def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
+    """The trajectory that a solution tells; `None` where it has no end."""
+    # Steps are numbered from 1: what merely looks like one, inside a return, has another number.
+    marks: list[re.Match[str]] = []
+    while mark := _step(len(marks) + 1).search(solution, marks[-1].end() if marks else 0):
+        marks.append(mark)
+    while True:
+        final = f"\n{len(marks) + 1}. Final Response: "
+        start = marks[-1].end() if marks else 0
+        # The last one: a return may hold a text that looks like it, and the response rarely does.
+        end = ("\n" + solution).rfind(final, start)
+        if end >= 0:
+            break
+        if not marks:
+            return None
+        marks.pop()
+    response = ("\n" + solution)[end + len(final) :]
+    ends = [*(mark.start() for mark in marks[1:]), end - 1]
+    steps = [Step("", mark[1], mark[2], solution[mark.end() : stop]) for mark, stop in zip(marks, ends, strict=True)]
+    return Trajectory(instruction.id, instruction.api, instruction.instruction, "", steps, None, response)
