@@ -5,8 +5,8 @@ The main job on embedded defaults: SmolLM2 before, training on the sample corpus
 make quickstart
 ```
 
-Measures the base model on four held-out APIs, runs `recipes/sft.py` with `recipes/quickstart/sft.yaml`, measures again,
-prints one table and leaves a complete checkpoint with metrics.json and card in outputs/quickstart. Killed and started
+Measures the base model on four held-out APIs (first calls, and whole rollouts against the simulator), runs
+`recipes/sft.py` with `recipes/quickstart/sft.yaml`, measures again, prints one table and leaves a complete checkpoint with metrics.json and card in outputs/quickstart. Killed and started
 again it goes on where it was.
 """
 
@@ -19,33 +19,67 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from toolalpaca_hf.agent import RolloutLimits
+from toolalpaca_hf.agent.local import LocalBackend
 from toolalpaca_hf.agent.models import load_model
 from toolalpaca_hf.checkpoints import resolve_model, weights_of
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation.evaluate import evaluate_model
+from toolalpaca_hf.evaluation.first_call import first_turn_text
 from toolalpaca_hf.evaluation.measure import as_table, measure, write_records
+from toolalpaca_hf.evaluation.suite import read_suite
+from toolalpaca_hf.evaluation.trajectories import read_trajectories
 
 RECIPES = Path(__file__).resolve().parent
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
 
 
-def measured(model_path: str, name: str, state: Path) -> dict[str, float]:
-    """Measure a model on the held-out APIs, or read what an earlier, killed run measured."""
+# A turn of a trained model takes some 60 tokens; one that has not learnt to stop is not followed further.
+LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=256)
+
+
+def measured(model_path: str, name: str, state: Path) -> dict[str, Any]:
+    """Roll out the held-out APIs' instructions and measure, or read what an earlier, killed run measured."""
     path = state / f"{name}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     corpus = read_corpus(resolve_sources("sample"))
     split = "eval_simulated"
     model, tokenizer = load_model(model_path, device="cpu")
+    suite = read_suite("sample")
+    backend = LocalBackend(model, tokenizer, batch_size=len(suite.instructions), name=name)
+    rollout = evaluate_model(suite, backend, state / name, limits=LIMITS)
+    attempts, _ = read_trajectories(state / name / "rollouts", suite)
+    turns = {one.instruction.id: first_turn_text(one.trajectory) for one in attempts if one.trajectory}
     metrics, records = measure(
-        model, tokenizer, corpus.apis[split], corpus.instructions[split], corpus.trajectories[split]
+        model, tokenizer, corpus.apis[split], corpus.instructions[split], corpus.trajectories[split], turns=turns
     )
     write_records(records, state / f"{name}.jsonl")
+    kept = {key: rollout[key] for key in ("n", "failed", "calls", "process_verdict")}
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(metrics), encoding="utf-8")
+    part.write_text(json.dumps(metrics | {"rollout": kept}), encoding="utf-8")
     os.replace(part, path)
-    return metrics
+    return metrics | {"rollout": kept}
+
+
+def rollout_table(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """The rates of whole rollouts that say most, before and after."""
+    names = {
+        "all_functions": "all golden functions called",
+        "arguments": "all golden calls made",
+        "process_verdict": "process right, by rule",
+    }
+    lines = []
+    for name, words in names.items():
+        cells = []
+        for column in (before, after):
+            rate = (column["rollout"]["calls"] | column["rollout"])[name]
+            cells.append(f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})")
+        lines.append(f"{words:<28}{cells[0]:>24}{cells[1]:>26}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -91,6 +125,7 @@ def main() -> None:
         "before": {name: before[name] for name in KEYS},
         "after": {name: after[name] for name in KEYS},
         "baselines": {name: after[name] for name in ("chance", "word_overlap")},
+        "rollout": {"before": before["rollout"], "after": after["rollout"]},
         "n": after["n"],
         "weights": weights_of(base),
         "training": training,
@@ -101,6 +136,7 @@ def main() -> None:
     os.replace(part, out / "metrics.json")
     baseline = [{"first_function": after[name]} for name in ("chance", "word_overlap")]
     table = as_table({"chance": baseline[0], "overlap": baseline[1], "before": before, "after": after})
+    table += f"\n\nwhole rollouts against the simulator, with 95% intervals\n{rollout_table(before, after)}"
     card = (out / "README.md").read_text(encoding="utf-8")
     if "## On held-out APIs" not in card:
         words = (
@@ -114,12 +150,13 @@ def main() -> None:
         shutil.rmtree(checkpoint)
     for name in ("before.jsonl", "after.jsonl"):
         shutil.copy(state / name, out / name)
+    shutil.copy(state / "after" / "report.html", out / "report.html")
     (state / "done").touch()
 
     print(f"\n{after['n']} instructions for four APIs that training has not seen\n\n{table}\n")
     print(
-        f"{seconds / 60:.1f} minutes. Checkpoint, metrics.json and card are in {out}; before.jsonl and after.jsonl "
-        "there show every answer."
+        f"{seconds / 60:.1f} minutes. Checkpoint, metrics.json and card are in {out}; report.html there shows every "
+        "rollout, before.jsonl and after.jsonl every first call."
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +129,7 @@ def _recorded(attempts: Sequence[Attempt]) -> dict[str, dict[str, Any]]:
     verdicts = {}
     for attempt in attempts:
         said = parse_verdict(attempt.text or "")
-        error = "" if said.process else (attempt.error or "no verdict can be read in the recorded text")
-        verdicts[attempt.instruction.id] = {**asdict(said), "text": attempt.text or "", "error": error}
+        read = {"process": None, "response": None} if said.malformed else said._asdict()
+        error = (attempt.error or "no verdict could be read") if said.malformed else ""
+        verdicts[attempt.instruction.id] = read | {"text": attempt.text or "", "error": error}
     return verdicts

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..formats import GET_DETAILS, parse_turn
+from ..formats import GET_DETAILS, parse_turn, step_log
 from ..metrics.values import arguments_equal, golden_arguments, same_function
-from ..schema import Api, Call, Instruction
+from ..schema import Api, Call, Instruction, Trajectory
 
 
 def score_first_call(api: Api, golden: Call, text: str) -> dict[str, Any]:
@@ -45,6 +45,22 @@ def score_first_call(api: Api, golden: Call, text: str) -> dict[str, Any]:
         "action": turn.action,
         "action_input": turn.action_input,
     }
+
+
+def first_turn_text(trajectory: Trajectory) -> str:
+    """What a model wrote in the first turn of a rollout, rebuilt from its trajectory.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.schema import Step
+    >>> first_turn_text(Trajectory("a/b/0", "a/b", "Hi", "", [Step("So.", "find", "{}", "ok")], None, ""))
+    ' So.\\nAction: find\\nAction Input: {}'
+    ```
+    """
+    if trajectory.steps:
+        return f" {step_log(trajectory.steps[0], prefix='')}"
+    return f" {trajectory.final_thought or ''}\nResponse: {trajectory.response}"
 
 
 def _words(text: str) -> set[str]:

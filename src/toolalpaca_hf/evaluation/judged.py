@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .aggregate import judge_metrics
+from .aggregate import aggregate
 from .folder import write_json, writing
 from .recorded import read_recorded
 
@@ -31,9 +31,10 @@ def evaluate_judged(file: str | Path, out: str | Path) -> dict[str, Any]:
     100
     ```
     """
-    records, notes = read_recorded(file)
-    metrics = {"suite": "", "model": Path(file).stem, **judge_metrics(records), "notes": notes}
+    recorded = read_recorded(file)
+    metrics = aggregate(recorded.records, "", Path(file).stem, {"trajectories": Path(file).name})
+    metrics["notes"] = recorded.problems
     with writing(Path(out)) as folder:
-        write_json(folder / "instructions.json", records)
+        write_json(folder / "instructions.json", recorded.records)
         write_json(folder / "metrics.json", metrics)
     return metrics

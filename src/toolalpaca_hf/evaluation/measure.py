@@ -1,6 +1,6 @@
 """First calls and perplexity of one model over some APIs, with the baselines and a record of every instruction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def measure(
     references: Sequence[Trajectory] = (),
     prompt: Prompt | None = None,
     progress: bool = True,
+    turns: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Measure a model on instructions it has not seen.
 
@@ -32,6 +33,8 @@ def measure(
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
         prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): The layout the model was trained with.
         progress (`bool`, *optional*, defaults to `True`): Whether to show a progress bar.
+        turns (`Mapping[str, str]`, *optional*): First turns by instruction id, where the model has written them already,
+            as [`first_turn_text`] has them.
 
     Returns:
         `tuple[dict, list[str]]`: `n`, `well_formed`, `known_function`, `first_function`, `arguments`, the baselines
@@ -48,8 +51,11 @@ def measure(
     asked = scored_instructions(instructions)
     if not asked:
         raise ToolAlpacaError("no instruction has a golden call to compare with; name an evaluation file")
-    heads = [prompt.head(by_id[one.api], one.instruction) for one in asked]
-    texts = first_turns(model, tokenizer, heads, prompt.stop, progress=progress)
+    if turns is None:
+        heads = [prompt.head(by_id[one.api], one.instruction) for one in asked]
+        texts = first_turns(model, tokenizer, heads, prompt.stop, progress=progress)
+    else:
+        texts = [turns.get(one.id, "") for one in asked]
     scores = [
         score_first_call(by_id[one.api], one.golden_calls[0], text) for one, text in zip(asked, texts, strict=True)
     ]

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..metrics import call_validity, match_calls, process_verdict
+from ..metrics import call_validity, match_calls
+from ..metrics.process_verdict.rules import process_verdict
 from .attempt import Attempt
 
 

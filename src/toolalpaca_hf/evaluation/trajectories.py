@@ -14,7 +14,7 @@ from ..data.raw import Unusable, read_instance
 from ..errors import ToolAlpacaError
 from ..schema import Api, Instruction, Step, Trajectory
 from .attempt import Attempt
-from .recorded import recorded_attempts
+from .recorded import read_recorded, recorded_attempts
 from .suite import Suite
 
 NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
@@ -57,9 +57,8 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
         content = _json(path, found.notes)
         if isinstance(content, dict) and "statistics" in content:
             attempts, notes = recorded_attempts(path, suite.apis, suite.instructions)
-            found.notes += notes
-            for attempt in attempts:
-                found.add(f"{attempt.api.name} {attempt.index}", attempt)
+            found.notes += dict.fromkeys([*notes, *read_recorded(path).problems])  # some are found by both
+            found.attempts = {one.instruction.id: one for one in attempts if one.ended != "missing"}
         elif isinstance(content, list) and any(isinstance(api, dict) and "Instances" in api for api in content):
             found.add_raw(content)
         else:
