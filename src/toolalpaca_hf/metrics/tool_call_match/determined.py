@@ -48,7 +48,8 @@ def numbers_in(text: str) -> set[Decimal]:
     found = {Decimal(figures.replace(",", "")) for figures in _FIGURES.findall(text)}
     total: Decimal | None = None
     tens = False
-    for word in [*re.findall(r"[a-z]+|\d+(?:\.\d+)?", text.casefold().replace(",", "")), ""]:
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", text.casefold())
+    for word in [*re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)?|[,;.]", plain), ""]:
         if word in _LARGE and total is not None:
             total, tens = total * _LARGE[word], False
             continue
@@ -64,12 +65,11 @@ def numbers_in(text: str) -> set[Decimal]:
     return found
 
 
-def determined(value: Any, instruction: str, name: str = "") -> bool:
+def determined(value: Any, instruction: str, name: str = "", codes: bool = True) -> bool:
     """Whether an instruction says a value: as it is, as number words, as a date in another form, word by word, or,
     for a truth value, by yes or no or by the parameter's name.
 
-    It errs towards yes, for what is determined is compared: a code of up to three letters (`USD`, `DE`, `en`) counts
-    as determined, since no wording shows what it stands for, and a list or an object does where anything in it does.
+    It errs towards yes, for what is determined is compared: a list or an object is where anything in it is.
 
     Args:
         value (`Any`): The value of an argument.
@@ -84,9 +84,9 @@ def determined(value: Any, instruction: str, name: str = "") -> bool:
     ```
     """
     if isinstance(value, dict):
-        return any(determined(item, instruction, key) for key, item in value.items())
+        return any(determined(item, instruction, key, codes) for key, item in value.items())
     if isinstance(value, list):
-        return any(determined(item, instruction, name) for item in value)
+        return any(determined(item, instruction, name, codes) for item in value)
     text = str(value).strip()
     words = {_stem(word) for word in _words(instruction)}
     if text.casefold() in ("true", "false"):
@@ -98,7 +98,9 @@ def determined(value: Any, instruction: str, name: str = "") -> bool:
         return Decimal(text) in numbers_in(instruction)
     if moment := read_date(text):
         return mentions_date(instruction, moment)
-    if text.casefold() in instruction.casefold() or re.fullmatch(r"[^\W\d_]{1,3}", text):
-        return True
     own = [_stem(word) for word in _words(text)]
+    if len(own) == 1:
+        return own[0] in words or (codes and re.fullmatch(r"[^\W\d_]{1,3}", text) is not None)
+    if text and text.casefold() in instruction.casefold():
+        return True
     return bool(own) and all(word in words for word in own if len(word) > 2)

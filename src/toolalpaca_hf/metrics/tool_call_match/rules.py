@@ -173,9 +173,13 @@ def _read(
         if instruction is None or schema is None:
             wanted.append(_Wanted(place(name), arguments, optional, properties))
             continue
-        open_here = _open(instruction, frozenset(schema.get("required", [])))
-        free = frozenset(key for key, value in (arguments or {}).items() if open_here(key, value))
-        wanted.append(_Wanted(place(name), arguments, optional, properties, free, open_here))
+        needed = frozenset(schema.get("required", []))
+        free = frozenset(
+            key
+            for key, value in (arguments or {}).items()
+            if key not in needed and not determined(value, instruction, key)
+        )
+        wanted.append(_Wanted(place(name), arguments, optional, properties, free, _additions(instruction, needed)))
     made = []
     for step in steps:
         if is_call(step.action, functions):
@@ -186,16 +190,17 @@ def _read(
     return wanted, made
 
 
-def _open(instruction: str, required: frozenset[str]) -> Callable[[str, Any], bool]:
+def _additions(instruction: str, required: frozenset[str]) -> Callable[[str, Any], bool]:
+    """What may be made beyond the golden arguments. A code in it that is not asked for (`en`, `m`) is free, too."""
     known: dict[tuple[str, str], bool] = {}
 
-    def is_open(name: str, value: Any) -> bool:
+    def may_add(name: str, value: Any) -> bool:
         key = (name, repr(value))
         if key not in known:
-            known[key] = name not in required and not determined(value, instruction, name)
+            known[key] = name not in required and not determined(value, instruction, name, codes=False)
         return known[key]
 
-    return is_open
+    return may_add
 
 
 def _given(
