@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import evaluate
+
 from toolalpaca_hf.metrics.process_verdict.rules import process_verdict
 from toolalpaca_hf.schema import Api, Call, Instruction, Step
 
