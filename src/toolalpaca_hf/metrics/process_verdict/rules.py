@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from toolalpaca_hf.formats import GET_DETAILS, NO_CALL, parse_arguments
-from toolalpaca_hf.metrics.process_verdict.words import determined, flat, same_value
+from toolalpaca_hf.metrics.process_verdict.words import determined, flat, same_value, says
 from toolalpaca_hf.metrics.values import golden_arguments, same_function
-from toolalpaca_hf.schema import Api, Call, Instruction, Step
+from toolalpaca_hf.schema import REDACTED, Api, Call, Instruction, Step
 
 OPTIONAL = "[Optional]"
 """What the published files put before the name of a golden call that depends on an answer."""
@@ -18,7 +18,8 @@ BUILT_IN = (GET_DETAILS, NO_CALL, "retrieval", "retrievalDataFromFile", "datetim
 """Tools beside the API's functions, which are never unrelated, by our names and by those of recorded runs."""
 
 _ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
-_FED = re.compile(r"\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}")
+# `"petId": ${id from findPets}`: the value of one argument is another function's answer.
+_FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,11 @@ def process_verdict(api: Api, instruction: Instruction, steps: Sequence[Step], r
     """Judge the calls of a trajectory by rules, as the paper's guideline has it.
 
     Every golden call needs a call of its own to the same function, answered with a status 2xx, whose arguments say the
-    same wherever the instruction determines them (see [`same_value`] and [`determined`]). Other calls of these
+    same wherever the instruction determines them (see [`same_value`] and [`determined`]) or they tell it from another
+    golden call. Other calls of these
     functions, calls of built-in tools and golden calls marked `[Optional]` may or may not be there; a call of any
-    other function is unrelated. A golden call made as it is passes though the API refuses it.
+    other function is unrelated. A golden call made as it is passes though the API refuses it. What a golden call takes
+    from an earlier answer has to be in one (or in the instruction).
 
     Args:
         api ([`Api`]):
@@ -72,7 +75,7 @@ def process_verdict(api: Api, instruction: Instruction, steps: Sequence[Step], r
     ```
     """
     asked = instruction.instruction
-    golden = [_read(call, instruction.golden_calls[:place]) for place, call in enumerate(instruction.golden_calls)]
+    golden = [_read(call, instruction.golden_calls) for call in instruction.golden_calls]
     needed = [call for call in golden if not call.optional]
     made = [_Made(place, step, parse_arguments(step.action_input)) for place, step in enumerate(steps)]
     try:
@@ -113,12 +116,17 @@ class _Made:
 
 @dataclass(frozen=True)
 class _Golden:
-    """A golden call: its arguments, `None` where they can not be read, and the functions whose answers it needs."""
+    """A golden call.
+
+    `arguments` is `None` where they can not be read. `fed` has those that an earlier answer gives, by the function that
+    gives it. `telling` names those in which it differs from another golden call of its function.
+    """
 
     action: str
     optional: bool
     arguments: dict[str, Any] | None
-    fed_by: tuple[str, ...]
+    fed: dict[str, str]
+    telling: frozenset[str]
 
     def is_called_by(self, call: _Made) -> bool:
         return same_function(self.action, call.step.action)
@@ -131,19 +139,26 @@ class _Fault(NamedTuple):
     reason: str
 
 
-def _read(call: Call, earlier: Sequence[Call]) -> _Golden:
-    arguments = golden_arguments(call.action_input)
-    sources = _FED.findall(call.action_input)
-    return _Golden(
-        call.action.removeprefix(OPTIONAL),
-        call.action.startswith(OPTIONAL),
-        None if arguments is None else flat(arguments),
-        tuple(
-            source
-            for source in sources
-            if not same_function(source, call.action) and any(same_function(source, other.action) for other in earlier)
-        ),
+def _read(call: Call, calls: Sequence[Call]) -> _Golden:
+    arguments = _arguments(call)
+    others = [_arguments(other) for other in calls if same_function(other.action, call.action)]
+    fed = {
+        name: source
+        for name, source in _FED.findall(call.action_input)
+        if any(same_function(source, other.action) for other in calls[: calls.index(call)])
+    }
+    telling = frozenset(
+        name
+        for name, value in (arguments or {}).items()
+        if value != REDACTED and any(not same_value(value, (other or {}).get(name, value)) for other in others)
     )
+    optional = call.action.startswith(OPTIONAL)
+    return _Golden(call.action.removeprefix(OPTIONAL), optional, arguments, fed, telling)
+
+
+def _arguments(call: Call) -> dict[str, Any] | None:
+    arguments = golden_arguments(call.action_input)
+    return None if arguments is None else flat(arguments)
 
 
 def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str) -> _Fault | None:
@@ -158,22 +173,25 @@ def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str
         given = theirs[name] if name in theirs else _renamed(name, value, theirs, ours)
         if given is None:
             bent = True
-            if determined(value, instruction):
+            if name in wanted.telling or determined(value, instruction):
                 wrong.append(
                     f"{call.step.action} was called without {name}, which is {_quoted(value)} in the golden call"
                 )
         elif not same_value(value, given):
             bent = True
-            if determined(value, instruction):
+            if name in wanted.telling or determined(value, instruction):
                 wrong.append(
                     f"{call.step.action} was called with {name} {_quoted(given)} where the golden call has {_quoted(value)}"
                 )
     if wrong:
         return _Fault(1 + len(wrong), wrong[0])
-    for source in wanted.fed_by:
-        before = [other for other in made[: call.place] if same_function(source, other.step.action)]
-        if not before and any(same_function(source, other.step.action) for other in made):
-            return _Fault(1, f"{call.step.action} was called before {source}, whose answer it needs")
+    for name, source in wanted.fed.items():
+        given = theirs.get(name)
+        seen = [instruction, *(earlier.step.observation for earlier in made[: call.place])]
+        if isinstance(given, str | int) and not any(says(text, given) for text in seen):
+            return _Fault(
+                1, f"{call.step.action} was called with {name} {_quoted(given)}, which {source} had not answered"
+            )
     if not call.answered and bent:
         return _unanswered(call)
     return None

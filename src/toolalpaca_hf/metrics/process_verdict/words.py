@@ -15,11 +15,11 @@ SHARED = 0.75
 OWN = 0.5
 """Of the words of a made text, the share that must be the golden one's."""
 
-DETERMINED = 0.5
+DETERMINED = 0.6
 """Of the words of a golden value, the share in the instruction from which the instruction determines it."""
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
-_CODE = re.compile(r"[A-Z]{2,5}")
+_CODE = re.compile(r"[A-Z]{2,5}|[A-Za-z]")
 # What a question can be asked with or without.
 _EMPTY = frozenset(
     "a an and are at be by can could did do does for from has have how i in is it its many me much my of on or please "
@@ -102,7 +102,7 @@ def _numbers(found: set[str]) -> set[str]:
 
 
 def _is_code(text: str) -> bool:
-    """Whether it is a code or a list of them: `AU`, `USD,EUR`, `BTC/USD`."""
+    """Whether it is a code or a list of them: `AU`, `USD,EUR`, `BTC/USD`, a unit `f`."""
     return all(_CODE.fullmatch(part) for part in re.split(r"[\s,;/]+", text.strip()))
 
 
@@ -135,6 +135,25 @@ def determined(value: Any, instruction: str) -> bool:
 
 def _begins(start: str, word: str) -> bool:
     return len(start) >= 3 and start.isalpha() and word.startswith(start)
+
+
+def says(text: str, value: str | int) -> bool:
+    """Whether a text holds a value, whatever stands between its words.
+
+    Args:
+        text (`str`): An observation.
+        value (`str` or `int`): What is looked for.
+
+    Example:
+
+    ```python
+    >>> says('{"pair": "USD/CAD"}', "USDCAD"), says('{"id": 123}', 12)
+    (True, False)
+    ```
+    """
+    found, wanted = words(text), words(str(value))
+    together = "".join(wanted)
+    return set(wanted) <= set(found) or (not together.isdigit() and together in "".join(found))
 
 
 def flat(arguments: dict[str, Any], name: str = "") -> dict[str, Any]:
