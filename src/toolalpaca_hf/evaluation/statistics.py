@@ -106,7 +106,8 @@ def rates(
             raise ToolAlpacaError(
                 f"{name} has {len(values)} values for {len(clusters)} instructions; give one for each"
             )
-    table = np.array([np.asarray(values, dtype=float) for values in columns.values()]).reshape(len(columns), -1).T
+    table = np.array([np.asarray(values, dtype=float) for values in columns.values()])
+    table = table.reshape(len(columns), len(clusters)).T
     for name, values in zip(columns, table.T, strict=True):
         if not np.all((values >= 0) & (values <= whole)):  # written so that NaN fails
             raise ToolAlpacaError(f"{name} has a value that is not a share, from 0 to its whole; correct that record")

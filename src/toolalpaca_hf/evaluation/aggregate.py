@@ -1,0 +1,204 @@
+"""From the records of an evaluation to its `metrics.json`: every rate with its n and its interval."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ToolAlpacaError
+from .agreement import VERDICTS, agreement
+from .statistics import rates
+
+CALL_METRICS = (
+    "all_functions",
+    "all_functions_repeated",
+    "exact_set",
+    "in_order",
+    "arguments",
+    "precision",
+    "recall",
+    "f1",
+    "argument_precision",
+    "argument_recall",
+    "argument_f1",
+)
+# Counts in a record's `validity`, and the count that each is a share of.
+VALIDITY_SHARES = {
+    "well_formed": "steps",
+    "known_function": "steps",
+    "json_object": "steps",
+    "valid_arguments": "steps",
+    "answered_2xx": "calls",
+    "recovered_errors": "errors",
+}
+GROUPS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "api": lambda record: record["api"],
+    "category": lambda record: record.get("category") or "(none)",
+    "golden_calls": lambda record: str(len(record.get("golden_calls") or [])),
+}
+_Records = Sequence[Mapping[str, Any]]
+
+
+def aggregate(
+    records: _Records,
+    suite: str,
+    model: str,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Rates over an evaluation's records. Failed and missing instructions count in every denominator, as failures.
+
+    Args:
+        records (`Sequence[Mapping]`):
+            One an instruction, as in `instructions.json`.
+        suite (`str`):
+            The suite's name.
+        model (`str`):
+            The model's name.
+        settings (`Mapping`, *optional*):
+            What is known about how the records were made.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the intervals' resampling.
+
+    Returns:
+        `dict`: What `metrics.json` holds. Each rate is `{"value", "low", "high", "n"}`, see [`statistics.rate`]:
+
+        - `suite`, `model`, `n`, `failed` (a rollout or a row that failed), `missing` (nothing there at all);
+        - `calls`, the rates of [`metrics.match_calls`];
+        - `validity`, as shares of all steps: `well_formed`, `known_function`, `json_object`, `valid_arguments`; of all
+          calls of API functions: `answered_2xx`; of all errors: `recovered_errors`; and of all instructions, those with
+          any: `hallucinated`, `repeated_identical`. A share of nothing is `None`;
+        - `process_verdict`, the share of Yes;
+        - where records have a judge's verdicts: `judge`, in upstream's layout, `judge_rates` (`process`, `response`,
+          `both`: shares of Yes of all instructions) and `agreement` of `process_verdict` with the judge's;
+        - `by`, for each `api`, `category` and number of `golden_calls`: `n`, `failed`, `missing`, and the rates
+          `all_functions`, `arguments`, `process_verdict` and, with a judge, `judge_process`;
+        - `errors`, counts by kind, most frequent first; and `settings`.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no record, or a figure in one is not a share.
+
+    Example:
+
+    ```python
+    >>> record = {"api": "Tides", "index": 0, "failed": False, "all_functions": True, "process_verdict": "Yes"}
+    >>> metrics = aggregate([record, record | {"index": 1, "all_functions": False}], "sample", "mine")
+    >>> metrics["n"], metrics["calls"]["all_functions"]["value"], metrics["process_verdict"]["value"]
+    (2, 0.5, 1.0)
+    ```
+    """
+    if not records:
+        raise ToolAlpacaError("there is no instruction to score; give a suite that has instructions")
+    apis = [record["api"] for record in records]
+    metrics: dict[str, Any] = {
+        "suite": suite,
+        "model": model,
+        **_counts(records),
+        "calls": rates(_calls(records, CALL_METRICS), apis, seed=seed),
+        "validity": _validity(records, seed),
+        **rates(_process(records), apis, seed=seed),
+    }
+    if any(record.get("judge") for record in records):
+        metrics["judge"] = judge_statistics(records)
+        metrics["judge_rates"] = rates(_judged(records), apis, seed=seed)
+        metrics["agreement"] = agreement(
+            [record.get("process_verdict") for record in records],
+            [(record.get("judge") or {}).get("process") for record in records],
+            apis,
+            seed,
+        )
+    metrics["by"] = {by: _by(records, group, seed) for by, group in GROUPS.items()}
+    kinds: Counter[str] = Counter()
+    for record in records:
+        kinds.update((record.get("validity") or {}).get("error_kinds") or {})
+    metrics["errors"] = dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
+    return metrics | {"settings": dict(settings or {})}
+
+
+def judge_statistics(records: _Records) -> dict[str, Any]:
+    """A judge's verdicts counted as upstream's evaluation outputs count them.
+
+    Args:
+        records (`Sequence[Mapping]`):
+            Records; one without both verdicts is an error, never a No.
+
+    Returns:
+        `dict`: `num`, `error_num`, `process` and `response` (counts of `Yes`, `No`, `Uncertain`), and `both`, how many are
+        Yes twice.
+
+    Example:
+
+    ```python
+    >>> judge_statistics([{"judge": {"process": "Yes", "response": "No"}}, {"judge": None}])["process"]
+    {'Yes': 1, 'No': 0, 'Uncertain': 0}
+    ```
+    """
+    given = [pair for record in records if None not in (pair := _pair(record))]
+    return {
+        "num": len(records),
+        "error_num": len(records) - len(given),
+        "process": {word: sum(process == word for process, _ in given) for word in VERDICTS},
+        "response": {word: sum(response == word for _, response in given) for word in VERDICTS},
+        "both": given.count(("Yes", "Yes")),
+    }
+
+
+def _pair(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    judge = record.get("judge") or {}
+    return judge.get("process"), judge.get("response")
+
+
+def _counts(records: _Records) -> dict[str, int]:
+    missing = sum(record.get("ended") == "missing" for record in records)
+    return {"n": len(records), "failed": sum(bool(r.get("failed")) for r in records) - missing, "missing": missing}
+
+
+def _calls(records: _Records, names: Sequence[str]) -> dict[str, list[float]]:
+    """The columns of call metrics that there are: records of verdicts alone have none."""
+    there = [name for name in names if any(name in record for record in records)]
+    return {name: [float(record.get(name) or 0) for record in records] for name in there}
+
+
+def _process(records: _Records) -> dict[str, list[bool]]:
+    if not any("process_verdict" in record for record in records):
+        return {}
+    return {"process_verdict": [record.get("process_verdict") == "Yes" for record in records]}
+
+
+def _judged(records: _Records) -> dict[str, list[bool]]:
+    # As in `judge`: a verdict is whole or an error.
+    pairs = [pair if None not in pair else (None, None) for pair in map(_pair, records)]
+    return {
+        "process": [process == "Yes" for process, _ in pairs],
+        "response": [response == "Yes" for _, response in pairs],
+        "both": [pair == ("Yes", "Yes") for pair in pairs],
+    }
+
+
+def _validity(records: _Records, seed: int) -> dict[str, Any]:
+    apis = [record["api"] for record in records]
+    found = [record.get("validity") or {} for record in records]
+    if not any(found):
+        return {}
+    shares: dict[str, Any] = {}
+    for whole in dict.fromkeys(VALIDITY_SHARES.values()):
+        totals = [one.get(whole, 0) for one in found]
+        of_it = [name for name, total in VALIDITY_SHARES.items() if total == whole]
+        shares |= rates({name: [one.get(name, 0) for one in found] for name in of_it}, apis, totals, seed)
+    any_of = {name: [bool(one.get(name)) for one in found] for name in ("hallucinated", "repeated_identical")}
+    return shares | rates(any_of, apis, seed=seed)
+
+
+def _by(records: _Records, group: Callable[[Mapping[str, Any]], str], seed: int) -> dict[str, Any]:
+    members: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        members[group(record)].append(record)
+    judged = any(record.get("judge") for record in records)
+    found = {}
+    # Numbers of golden calls in their order, names in theirs.
+    for name in sorted(members, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name)):
+        rows = members[name]
+        columns = _calls(rows, ("all_functions", "arguments")) | _process(rows)
+        if judged:
+            columns["judge_process"] = _judged(rows)["process"]
+        found[name] = _counts(rows) | rates(columns, [row["api"] for row in rows], seed=seed)
+    return found
