@@ -1,0 +1,141 @@
+"""Evaluation results in a model card's metadata: those of a run put in, everything else left as it was."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from huggingface_hub.utils import yaml_dump
+
+from ..errors import ToolAlpacaError
+
+SOURCE = "toolalpaca-hf"
+"""`source_name` of every result this package writes; by it an earlier push of the same suite is known again."""
+
+KEY = "model-index"
+
+
+def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
+    """Put evaluation results into the metadata of a model card.
+
+    What an earlier push wrote for the same suite goes; so does an unattributed result for the same metric on the same
+    data. Results of other suites, other metrics and other sources stay, and so does every other letter of the card:
+    its text, its other metadata, and the comments between them.
+
+    Args:
+        readme (`str`):
+            The card, with or without metadata.
+        name (`str`):
+            The model's name, for a card that has no results yet.
+        results (`Mapping[str, Sequence[EvalResult]]`):
+            Results by suite. Each has the source [`SOURCE`] and a URL that ends in `/evaluation/SUITE/metrics.json`.
+
+    Returns:
+        `str`: The card. The same text where it had these results already.
+
+    Raises:
+        [`ToolAlpacaError`]: The card's metadata can not be read, or not be changed without harm; or two results could
+            not be told apart.
+
+    Example:
+
+    ```python
+    >>> url = "https://huggingface.co/me/model/blob/main/evaluation/real/metrics.json"
+    >>> one = EvalResult("text-generation", "toolalpaca", "Real", "exact_set", 61.4, source_name=SOURCE, source_url=url)
+    >>> card = put_results("---\\nlicense: mit # for now\\n---\\n# Mine\\n", "model", {"real": [one]})
+    >>> card.splitlines()[1], ModelCard(card).data.eval_results == [one]
+    ('license: mit # for now', True)
+    ```
+    """
+    block = REGEX_YAML_BLOCK.search(readme)
+    text = block.group(2) if block else ""
+    metadata = _metadata(readme, text)
+    index = metadata.get(KEY) or [{"name": name, "results": []}]
+    before = [entry for model in index for entry in model["results"]]
+    new = [entry for suite, found in results.items() for entry in _entries(suite, found)]
+    replaced = {key for entry in new for key in _keys(entry)}
+    after = _kept(before, results, replaced) + new
+    if len(before) == len(after) and all(entry in before for entry in after):
+        return readme
+    index = [model | {"results": _kept(model["results"], results, replaced)} for model in index]
+    index[0]["results"] += new
+    line_break = "\r\n" if "\r\n" in readme else "\n"
+    changed = _spliced(text, index, line_break)
+    if block:
+        card = readme[: block.start(2)] + changed + readme[block.end(2) :]
+    else:
+        card = f"---{line_break}{changed}{line_break}---{line_break}{readme}"
+    if _metadata(card, changed) != metadata | {KEY: index}:
+        raise ToolAlpacaError(
+            f"README.md has metadata that can not be changed without harm; write it as plain YAML, without anchors around {KEY}"
+        )
+    return card
+
+
+def _metadata(readme: str, text: str) -> dict[str, Any]:
+    try:
+        metadata = yaml.safe_load(text) or {}
+        if text:
+            ModelCard(readme)  # the library's own check of `model-index`
+        if any(not isinstance(model["results"], list) for model in metadata.get(KEY) or []):
+            raise ValueError(f"{KEY} holds no list of results")
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        said = " ".join(str(error).split())
+        raise ToolAlpacaError(f"README.md has metadata that can not be read ({said}); mend it and try again") from None
+    return metadata
+
+
+def _entries(suite: str, results: Sequence[EvalResult]) -> list[dict[str, Any]]:
+    entries = eval_results_to_model_index("", list(results))[0]["results"] if results else []
+    found = model_index_to_eval_results([{"name": "", "results": entries}])[1]
+    if not all(result in found for result in results):
+        # The library files a result under its task and its data's type, config, split and revision alone.
+        raise ToolAlpacaError(
+            f"two results of suite {suite} differ in what a card can not tell apart; name one dataset"
+        )
+    return entries
+
+
+def _keys(entry: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What each metric of an entry is known by. Names may hold the interval, so they count only where there is no config."""
+    data = entry["dataset"]
+    about = (entry["task"]["type"], *(data.get(key) for key in ("type", "name", "config", "split", "revision")))
+    return [(*about, metric["type"], metric.get("config") or metric.get("name")) for metric in entry["metrics"]]
+
+
+def _kept(
+    entries: Sequence[Mapping[str, Any]], suites: Mapping[str, Any], replaced: set[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    kept = []
+    for entry in entries:
+        source = entry.get("source") or {}
+        ours = source.get("name") == SOURCE
+        if ours and any(str(source.get("url")).endswith(f"/evaluation/{suite}/metrics.json") for suite in suites):
+            continue
+        metrics = entry["metrics"]
+        if not source:
+            metrics = [metric for metric, key in zip(metrics, _keys(entry), strict=True) if key not in replaced]
+        if metrics or not entry["metrics"]:
+            kept.append({**entry, "metrics": metrics})
+    return kept
+
+
+def _spliced(text: str, index: list[dict[str, Any]], line_break: str) -> str:
+    # Dumping the whole metadata again would lose its comments, and read `language: no` as false.
+    dumped = yaml_dump({KEY: index}, sort_keys=False, line_break=line_break).rstrip()
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, value in root.value if root else ():
+        if key.value == KEY:
+            end = len(text[: _end(value)].rstrip())
+            return text[: key.start_mark.index] + dumped + text[end:]
+    return f"{text}{line_break}{dumped}" if text.strip() else dumped
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a node's text ends; a block's own mark stands behind the comments that follow it."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)

@@ -1,0 +1,148 @@
+"""An evaluation's folder, read to be pushed: its metrics, held to what metrics are, and its results for a card."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+from ..errors import ToolAlpacaError
+
+PUSHED = ("metrics.json", "report.md", "report.html")
+"""The files of a run that go to the Hub. Only the first has to be there."""
+
+REQUIRED = ("task_type", "dataset_type", "dataset_name", "metric_type", "metric_value")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that `toolalpaca evaluate` wrote.
+
+    Args:
+        suite (`str`): The suite it scores.
+        files (`dict[str, bytes]`): Bytes by name, of those in [`PUSHED`] that are there.
+        results (`list[EvalResult]`): For a model card.
+    """
+
+    suite: str
+    files: dict[str, bytes]
+    results: list[EvalResult]
+
+
+def read_run(suite: str, folder: str | Path) -> Run:
+    """Read a folder that `toolalpaca evaluate` wrote.
+
+    Args:
+        suite (`str`):
+            The suite it scores, which is a folder's name in the repo.
+        folder (`str` or `Path`):
+            With `metrics.json`, and the rest of [`PUSHED`] and `model_index.json` where there are such.
+
+    Returns:
+        [`Run`]: Its files and results.
+
+    Raises:
+        [`ToolAlpacaError`]: A file is missing, half-written, or does not hold what it should; or another suite's.
+
+    Example:
+
+    ```python
+    >>> read_run("sample", "runs/eval").results[0].dataset_name  # doctest: +SKIP
+    'ToolAlpaca, sample suite'
+    ```
+    """
+    folder = Path(folder)
+    if not re.fullmatch(r"[\w-][\w.-]*", suite, flags=re.ASCII):
+        raise ToolAlpacaError(f"{suite!r} is no name for a suite; pass one of letters, digits, dots and dashes")
+    files = {name: _bytes(folder / name) for name in PUSHED if name == "metrics.json" or (folder / name).is_file()}
+    metrics = _metrics(folder / "metrics.json", files["metrics.json"], suite)
+    index = folder / "model_index.json"
+    listed = _json(index, _bytes(index)) if index.is_file() else _listed(metrics, suite)
+    if not isinstance(listed, list):
+        raise ToolAlpacaError(f"{index} holds no list of results; run toolalpaca evaluate again")
+    return Run(suite, files, [_result(index, row, entry) for row, entry in enumerate(listed)])
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ToolAlpacaError(
+            f"{path} can not be read ({error.strerror or error}); pass a folder that toolalpaca evaluate wrote"
+        ) from None
+
+
+def _json(path: Path, content: bytes) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+    except ValueError as error:
+        raise ToolAlpacaError(f"{path} is not whole JSON ({error}); run toolalpaca evaluate again") from None
+
+
+def _metrics(path: Path, content: bytes, suite: str) -> dict[str, Any]:
+    metrics = _json(path, content)
+    if not isinstance(metrics, dict) or type(metrics.get("n")) is not int or metrics["n"] < 1:
+        raise ToolAlpacaError(
+            f"{path} has no number of instructions `n`; pass a folder that toolalpaca evaluate wrote"
+        )
+    if metrics.get("suite") and metrics["suite"] != suite:
+        raise ToolAlpacaError(
+            f"{path} scores the suite {metrics['suite']!r}, not {suite!r}; pass it under its own name"
+        )
+    rates = _rates(metrics)
+    if not rates and "judge" not in metrics:
+        raise ToolAlpacaError(f"{path} holds no figure; pass a folder that toolalpaca evaluate wrote")
+    for (metric, config), rate in rates.items():
+        value = rate.get("value") if isinstance(rate, dict) else None
+        if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
+            raise ToolAlpacaError(
+                f"{path} has {value!r} for {metric}, {config}, which is no share; run toolalpaca evaluate again"
+            )
+    return metrics
+
+
+def _rates(metrics: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    groups = {"tool_call_match": metrics.get("calls"), "llm_judge": metrics.get("judge_rates")}
+    rates = {(metric, name): rate for metric, group in groups.items() for name, rate in dict(group or {}).items()}
+    if metrics.get("process_verdict") is not None:
+        rates["process_verdict", "process_verdict"] = metrics["process_verdict"]
+    return rates
+
+
+def _listed(metrics: dict[str, Any], suite: str) -> list[dict[str, Any]]:
+    """The least that a card can say, for a folder without `model_index.json`."""
+    return [
+        {
+            "task_type": "text-generation",
+            "dataset_type": "toolalpaca",
+            "dataset_name": f"ToolAlpaca, {suite} suite",
+            "metric_type": metric,
+            "metric_config": config,
+            "metric_name": f"{config.replace('_', ' ')} (%)",
+            "metric_value": round(100 * rate["value"], 1),
+        }
+        for (metric, config), rate in _rates(metrics).items()
+        if isinstance(rate, dict) and rate.get("value") is not None
+    ]
+
+
+def _result(path: Path, row: int, entry: Any) -> EvalResult:
+    known = {field.name for field in fields(EvalResult)}
+    wrong = f"{path}, result {row}, is none that a model card can hold"
+    if not isinstance(entry, dict):
+        raise ToolAlpacaError(f"{wrong}: it is no object; run toolalpaca evaluate again")
+    if unknown := sorted(set(entry) - known):
+        raise ToolAlpacaError(f"{wrong}: it has {', '.join(unknown)}; run toolalpaca evaluate again")
+    if missing := [name for name in REQUIRED if entry.get(name) is None]:
+        raise ToolAlpacaError(f"{wrong}: it lacks {', '.join(missing)}; run toolalpaca evaluate again")
+    value = entry["metric_value"]
+    if type(value) not in (int, float, str) or (type(value) is float and not math.isfinite(value)):
+        raise ToolAlpacaError(f"{wrong}: its value is {value!r}; run toolalpaca evaluate again")
+    # Where it comes from is told by whoever pushes it.
+    return EvalResult(**{name: what for name, what in entry.items() if name not in ("source_name", "source_url")})
