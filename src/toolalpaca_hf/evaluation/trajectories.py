@@ -20,6 +20,9 @@ from .suite import Suite
 NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
 """What a run's folder is searched for; the first is complete even where the run was killed."""
 
+KEYS_MARK = "\nAuthentication information:"
+"""What upstream puts between an instruction of the real set and the keys it hands to the model."""
+
 
 def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
     """Read what a model made of a suite's instructions.
@@ -150,7 +153,8 @@ class _Found:
         if asked is None:
             self.notes.append(f"{self.file}, {place} is for no instruction of {self.suite.file}, and is left out")
             return
-        if trajectory.instruction and _plain(trajectory.instruction) != _plain(asked.instruction):
+        told, _, _ = trajectory.instruction.partition(KEYS_MARK)
+        if told and _plain(told) != _plain(asked.instruction):
             self.notes.append(
                 f"{self.file}, {place} answers another instruction than {asked.id} ({trajectory.instruction[:60]!r}), "
                 "and is left out"
