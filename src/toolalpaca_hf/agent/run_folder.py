@@ -51,7 +51,7 @@ class RunFolder:
         self.settings = json.loads(json.dumps(settings))
         self.rows: dict[str, dict[str, Any]] = {}
         self._seconds = 0.0
-        self._began = self._noted = time.monotonic()
+        self._began = self._noted = self._last = time.monotonic()
 
     @contextmanager
     def opened(self) -> Iterator["RunFolder"]:
@@ -101,6 +101,7 @@ class RunFolder:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
             self.rows[row["id"]] = row
+            self._last = time.monotonic()
             if time.monotonic() - self._noted > 10:
                 self._note()
 
@@ -168,7 +169,8 @@ class RunFolder:
         ended: dict[str, int] = {}
         for row in self.rows.values():
             ended[row["ended"]] = ended.get(row["ended"], 0) + 1
-        seconds = self._seconds + self._noted - self._began
+        # To the last result: a run that is only looked at again takes no longer for it.
+        seconds = self._seconds + self._last - self._began
         note = {
             "settings": self.settings,
             "instructions": len(tasks) or None,

@@ -1,0 +1,83 @@
+"""recipes/evaluate.py as a command: one process and two."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation.arguments import EvaluationArguments
+from toolalpaca_hf.training.arguments import parse_fields
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/evaluate.yaml")), ids=lambda path: path.parent.name)
+def test_every_yaml_is_read(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# Hardware: ") and text.splitlines()[1].startswith("# Worked out: ")
+    (args,) = parse_fields(["--config", str(path), "--limit", "3"], EvaluationArguments)
+    assert args.limit == 3 and {"simulated", "real"} == set(args.suites)
+    assert vars(args) | yaml.safe_load(text) == vars(args)
+
+
+def test_published_checkpoints_are_asked_as_published() -> None:
+    for size in ("7b", "13b"):
+        values = yaml.safe_load((RECIPES / f"toolalpaca-{size}" / "evaluate.yaml").read_text(encoding="utf-8"))
+        assert values["prompt"] == "upstream" and values["model_name_or_path"].lower().endswith(f"toolalpaca-{size}")
+
+
+def test_an_unknown_field_is_a_sentence() -> None:
+    with pytest.raises(ToolAlpacaError, match="no_such_field"):
+        parse_fields(["--model_name_or_path", "x", "--no_such_field", "1"], EvaluationArguments)
+
+
+def test_two_processes_share_the_instructions(
+    llama: Path, environment: dict[str, str], tmp_path: Path, launched: Callable[..., Any]
+) -> None:
+    fields = ["--model_name_or_path", str(llama), "--suites", "sample", "--limit", "6", "--max_steps", "1"]
+    fields += ["--max_new_tokens", "4", "--max_tokens", "8"]
+    done = launched("cpu_2", [*fields, "--output_dir", str(tmp_path / "two")])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("sample: process right by rule") == 1
+    parts = [
+        {json.loads(line)["id"] for line in (path / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()}
+        for path in sorted((tmp_path / "two" / "sample" / "rollouts").glob("part-*"))
+    ]
+    assert [len(part) for part in parts] == [3, 3] and len(parts[0] | parts[1]) == 6
+
+    done = launched("cpu", [*fields, "--output_dir", str(tmp_path / "one")])
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (
+        json.loads((tmp_path / name / "sample" / "metrics.json").read_text(encoding="utf-8"))
+        for name in ("one", "two")
+    )
+    assert one["n"] == 6 and (tmp_path / "one" / "sample" / "report.html").is_file()
+    for name in ("n", "failed", "calls", "validity", "by"):
+        assert one[name] == two[name], name
+
+
+@pytest.fixture
+def launched(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def launched(config: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        file = RECIPES / "accelerate_configs" / f"{config}.yaml"
+        command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", str(file)]
+        command += [str(RECIPES / "evaluate.py"), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+    return launched
+
+
+def test_a_model_that_is_not_there(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, str(RECIPES / "evaluate.py"), "--model_name_or_path", str(tmp_path / "none")]
+    done = subprocess.run(
+        [*command, "--suites", "sample"], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].startswith("error: no model at")
+    assert list(tmp_path.iterdir()) == []
