@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from match_twin import twin
 
 from toolalpaca_hf.data.raw import read_api, read_instruction, read_raw
-from toolalpaca_hf.metrics import golden_arguments, match_calls
+from toolalpaca_hf.metrics import call_validity, golden_arguments, match_calls
 from toolalpaca_hf.schema import Api, Call, Function, Step
 
 NAMES = ("find", "list", "[Optional]find", "[Optional]list", "getDetails", "retrieval")
@@ -149,6 +149,17 @@ def test_input_that_can_not_be_read_matches_nothing() -> None:
         score = match_calls(calls_of(("find", golden)), steps_of(("find", made)))
         assert score["exact_set"] is True and score["arguments"] is False
         assert score["f1"] == score["argument_f1"] == 0
+
+
+@pytest.mark.parametrize("depth", [100, 300, 480, 900, 5000, 100_000])
+@pytest.mark.parametrize("nest", ['{"a": ', "["])
+def test_input_nested_without_end_costs_nobody_else(depth: int, nest: str) -> None:
+    deep = f'{{"a": {nest * depth}1{("}" if nest[0] == "{" else "]") * depth}}}'
+    golden, made = calls_of(("find", deep), ("list", {"a": 1})), steps_of(("find", deep), ("list", {"a": 1}))
+    for api in (None, API):
+        score = match_calls(golden, made, api, "One.", exempt_undetermined=True)
+        assert score["exact_set"] is True and score["arguments"] is False and score["recall"] == 0.5
+    assert call_validity(API, made)["valid_arguments"] == 1
 
 
 def test_credentials_are_no_part_of_a_call() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 # A minus belongs to the number unless it stands between two: `5-3` begins with 5, and the next would be 3.
 _NUMBER = re.compile(
-    r"(?P<minus>(?<![\w)])[-−]\s?)?[$€£]?\s?(?P<minus_inside>[-−])?"
+    r"(?P<minus>(?<![\w)])[-−]\s?)?(?:[$€£]\s?(?P<minus_inside>[-−])?)?"
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+)",
     re.ASCII,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...formats import parse_arguments
+from ...openapi.document import MAX_DEPTH
 from ...openapi.request import BODY_KEYS
 from ...schema import Api, Call, Step
 from ..functions import functions_in, is_call
@@ -64,7 +65,8 @@ def match_calls(
     A body that stands whole under `body` is compared as its properties.
 
     - A golden call marked `[Optional]` is not missed, and no harm where it is made.
-    - Golden input that can not be read even so is matched by no call: `arguments` is false.
+    - Golden input that can not be read even so is matched by no call: `arguments` is false. Nor is input that is
+      nested deeper than a call can be.
     - Where there are no golden calls, nothing is missed: `all_functions`, `in_order`, `arguments` and the recalls are
       full, and what is called nevertheless costs `exact_set` and the precisions.
     - An attempt without steps fails in everything, whatever is golden.
@@ -168,7 +170,7 @@ def _read(
             continue
         schema = schema_of(name)
         properties = {} if schema is None else schema["properties"]
-        arguments = _given(golden_arguments(call.action_input), properties, dropped)
+        arguments = _given(_golden_arguments(call.action_input), properties, dropped)
         optional = call.action.strip().startswith(OPTIONAL)
         if instruction is None or schema is None:
             wanted.append(_Wanted(place(name), arguments, optional, properties))
@@ -190,6 +192,20 @@ def _read(
     return wanted, made
 
 
+def _golden_arguments(text: str) -> dict[str, Any] | None:
+    try:
+        return golden_arguments(text)
+    except RecursionError:
+        return None
+
+
+def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
+    """Whether a value is nested deeper than any call can be; comparing it could exhaust Python's stack."""
+    if not isinstance(value, dict | list):
+        return False
+    return left == 0 or any(_deep(item, left - 1) for item in (value.values() if isinstance(value, dict) else value))
+
+
 def _additions(instruction: str, required: frozenset[str]) -> Callable[[str, Any], bool]:
     """What may be made beyond the golden arguments. A code in it that is not asked for (`en`, `m`) is free, too."""
     known: dict[tuple[str, str], bool] = {}
@@ -207,7 +223,7 @@ def _given(
     arguments: dict[str, Any] | None, properties: dict[str, Any], dropped: frozenset[str]
 ) -> dict[str, Any] | None:
     """The arguments that say something, those of a whole body beside the others."""
-    if arguments is None:
+    if arguments is None or _deep(arguments):
         return None
     body = next((key for key in BODY_KEYS if isinstance(arguments.get(key), dict) and key not in properties), None)
     if body is not None and properties:

@@ -87,7 +87,7 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
             counts["recovered_errors"] += len(recovered)
             failed = [name for name in failed if name not in recovered]
         if named:
-            written = step.action_input.strip() if arguments is None else json.dumps(arguments, sort_keys=True)
+            written = _written(step.action_input, arguments)
             counts["repeated_identical"] += (step.action, written) in seen
             seen.add((step.action, written))
     errors = sum(kinds.values())
@@ -125,6 +125,14 @@ def _problem(functions: Functions, step: Step, named: bool, known: bool, is_json
     except CallError as error:
         return f"arguments: {_first_words(str(error))}"
     return ""
+
+
+def _written(action_input: str, arguments: dict[str, Any] | None) -> str:
+    """An input in one spelling, so that a repeat is seen whatever its spaces."""
+    try:
+        return action_input.strip() if arguments is None else json.dumps(arguments, sort_keys=True)
+    except RecursionError:
+        return action_input.strip()
 
 
 def _first_words(reason: str) -> str:
