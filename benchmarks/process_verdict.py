@@ -2,7 +2,8 @@
 
     python benchmarks/process_verdict.py --judged ../shared/data/toolalpaca/judged
 
-A fold's thresholds are chosen on the APIs outside it. Intervals are 95%, from 2,000 bootstrap samples of APIs. The five-line
+A fold's thresholds are chosen on the APIs outside it; the rules themselves were written with all of these runs in view, so
+that only other runs say how well they carry over. Intervals are 95%, from 2,000 bootstrap samples of APIs. The five-line
 rule is what it is measured against: golden functions called and answered 2xx, arguments that occur in the instruction equal,
 no unrelated call.
 """

@@ -46,11 +46,10 @@ def process_verdict(api: Api, instruction: Instruction, steps: Sequence[Step], r
     """Judge the calls of a trajectory by rules, as the paper's guideline has it.
 
     Every golden call needs a call of its own to the same function, answered with a status 2xx, whose arguments say the
-    same wherever the instruction determines them (see [`same_value`] and [`determined`]) or they tell it from another
-    golden call. Other calls of these
-    functions, calls of built-in tools and golden calls marked `[Optional]` may or may not be there; a call of any
-    other function is unrelated. A golden call made as it is passes though the API refuses it. What a golden call takes
-    from an earlier answer has to be in one (or in the instruction).
+    same wherever the instruction determines them (see [`same_value`] and [`determined`]), or where they tell it from
+    another golden call. A golden call made as it is passes though the API refuses it. What a golden call takes from an
+    earlier answer has to be in one, or in the instruction. More calls of these functions, calls of built-in tools and
+    golden calls marked `[Optional]` may or may not be there; a call of any other function is unrelated.
 
     Args:
         api ([`Api`]):
@@ -162,7 +161,7 @@ def _arguments(call: Call) -> dict[str, Any] | None:
 
 
 def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str) -> _Fault | None:
-    """What is wrong with the call in place of the golden one; `None` where it does."""
+    """What is wrong with the call in place of the golden one; `None` where nothing is."""
     if call.step.action in BUILT_IN:  # what is asked of the user is free text
         return None
     if wanted.arguments is None:
