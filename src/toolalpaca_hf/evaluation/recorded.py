@@ -227,6 +227,7 @@ def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
             return None
         marks.pop()
     response = ("\n" + solution)[end + len(final) :]
-    ends = [*(mark.start() for mark in marks[1:]), end - 1]
+    # Without a step there is nothing for the last end to end.
+    ends = [*(mark.start() for mark in marks[1:]), end - 1][: len(marks)]
     steps = [Step("", mark[1], mark[2], solution[mark.end() : stop]) for mark, stop in zip(marks, ends, strict=True)]
     return Trajectory(instruction.id, instruction.api, instruction.instruction, "", steps, None, response)

@@ -1,0 +1,207 @@
+"""Upstream's evaluation outputs: made-up ones with everything that can be wrong, and three published runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolalpaca_hf.agent import read_tasks
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation.recorded import read_recorded, recorded_attempts
+from toolalpaca_hf.metrics.llm_judge import JudgePrompt, judge_prompt
+from toolalpaca_hf.schema import Api, Call, Instruction, Step
+
+TIDES = Api("eval_real/tides", "Tides", nl_documentation="findTide: The tide.\n## Task Instruction\nNot this one.")
+ASKED = [
+    Instruction(f"{TIDES.id}/{i}", TIDES.id, f"High tide at port {i}?", [Call("findTide", "{}")]) for i in range(3)
+]
+PROMPT = JudgePrompt(
+    "made up",
+    "Judge.\n## Documentation\n${documentation}\n\n## Task Instruction\n${instruction}\n\n## Standard Answer\n"
+    "${standard}\n\n## AI Assistant's Solution\n${solution}\n\n## Analysis",
+    None,
+    returns="Retruns",
+)
+STEP = Step("", "findTide", '{"port": "Brest"}', "At noon")
+
+
+def entry(index: int, steps: list[Step], response: str, process: str = "Yes", final: str = "No") -> dict[str, Any]:
+    content = judge_prompt(TIDES, ASKED[index], steps, response, PROMPT)
+    return {
+        "id": index,
+        "input": [{"role": "user", "content": content}],
+        "output": f"So.\n## Results\nProcess Correctness: {process}\nFinal Response Correctness: {final}",
+        "process_correctness": process,
+        "final_response_correctness": final,
+    }
+
+
+def write(path: Path, entries: list[Any], statistics: dict[str, Any] | None = None, **more: Any) -> Path:
+    path.write_text(json.dumps({"statistics": statistics or {}, "Tides": entries, **more}), encoding="utf-8")
+    return path
+
+
+STATISTICS = {
+    "num": 2,
+    "error_num": 1,
+    "process": {"Yes": 1, "No": 0, "Uncertain": 0},
+    "response": {"Yes": 0, "No": 1, "Uncertain": 0},
+    "both": 0,
+}
+EMPTY = {"id": 1, "input": "", "output": ""}
+
+
+def test_a_file_is_read_again(tmp_path: Path) -> None:
+    file = write(tmp_path / "out.json", [entry(0, [STEP], "At noon."), EMPTY], STATISTICS)
+    recorded = read_recorded(file)
+    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics == STATISTICS
+    first, second = recorded.records
+    assert (first["id"], first["api"], first["index"], first["failed"]) == ("Tides/0", "Tides", 0, False)
+    assert (first["judge"]["process"], first["judge"]["response"], first["judge"]["error"]) == ("Yes", "No", "")
+    assert (second["failed"], second["judge"]["process"], second["error"]) == (True, None, "nothing was judged")
+
+
+def test_every_difference_is_named(tmp_path: Path) -> None:
+    wrong = entry(0, [STEP], "At noon.") | {"process_correctness": "No"}
+    foreign = entry(2, [STEP], "At noon.") | {"output": "Process Correctness: oui"}
+    statistics = STATISTICS | {"both": 1, "process": {"Yes": 2}, "response": 7}
+    recorded = read_recorded(write(tmp_path / "out.json", [wrong, EMPTY, foreign], statistics))
+    told = "\n".join(recorded.problems)
+    assert "Tides/0 has process_correctness 'No', its text says 'Yes'" in told
+    assert "Tides/2 has process_correctness 'Yes', its text says None" in told
+    assert "Tides/2 has final_response_correctness 'No', its text says None" in told
+    for words in ("num 2, the texts give 3", "error_num 1, the texts give 2", "both 1, the texts give 0"):
+        assert words in told
+    assert "process.Yes 2, the texts give 1" in told and "response.No None, the texts give 1" in told
+    assert recorded.statistics["process"] == {"Yes": 1, "No": 0, "Uncertain": 0}  # malformed is no No
+
+
+def test_a_bad_entry_is_named_and_costs_itself_only(tmp_path: Path) -> None:
+    good, other = entry(0, [STEP], "At noon."), entry(0, [STEP], "At one.", "No")
+    odd = {"id": 2, "input": [{"role": "user", "content": 5}], "output": None}
+    bad = ["text", None, {"input": ""}, {"id": True}, {"id": "0"}, {"id": -1}]
+    file = write(tmp_path / "out.json", [*bad, good, other, odd], Ports=[EMPTY], Broken={"id": 0})
+    recorded = read_recorded(file)
+    assert [record["id"] for record in recorded.records] == ["Tides/0", "Tides/2", "Ports/1"]
+    told = "\n".join(recorded.problems)
+    for place in range(6):
+        assert f"entry {place} of Tides" in told
+    assert "Tides has the id 0 twice" in told and "Broken is no list" in told
+    assert recorded.records[0]["judge"]["process"] == "Yes"
+    attempts, problems = recorded_attempts(file, [TIDES], ASKED)
+    assert [attempt.ended for attempt in attempts] == ["answered", "missing", "failed"]
+    assert attempts[0].trajectory is not None and attempts[0].trajectory.response == "At noon."
+    assert any("no API Ports" in problem for problem in problems)
+    assert all(problem in problems for problem in recorded.problems if "statistics" not in problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"statistics": {}, "Tides": [', "not complete JSON"),
+        ("[]", "no evaluation output"),
+        ('{"Tides": []}', "no evaluation output"),
+        ('{"statistics": 5}', "no evaluation output"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "out.json"
+    file.write_text(text, encoding="utf-8")
+    for read in (lambda: read_recorded(file), lambda: recorded_attempts(file, [TIDES], ASKED)):
+        with pytest.raises(ToolAlpacaError, match=words) as caught:
+            read()
+        assert str(file) in str(caught.value)
+
+
+def test_attempts_are_rebuilt_in_the_order_of_the_suite(tmp_path: Path) -> None:
+    file = write(tmp_path / "out.json", [entry(2, [STEP, STEP], "Two."), EMPTY, entry(0, [STEP], "")])
+    attempts, problems = recorded_attempts(file, [TIDES], ASKED)
+    assert problems == [] and [attempt.instruction for attempt in attempts] == ASKED
+    assert [attempt.failed for attempt in attempts] == [False, True, False]
+    assert [attempt.index for attempt in attempts] == [0, 1, 2] and attempts[1].text is None
+    last = attempts[2]
+    assert last.trajectory is not None and last.trajectory.steps == [STEP, STEP] and last.text is not None
+    assert (last.trajectory.id, last.trajectory.response) == ("eval_real/tides/2", "Two.")
+
+
+def test_an_entry_of_another_suite_is_named(tmp_path: Path) -> None:
+    stranger = entry(1, [STEP], "At noon.") | {"id": 0}
+    file = write(tmp_path / "out.json", [stranger, {**EMPTY, "id": 9}])
+    attempts, problems = recorded_attempts(file, [TIDES], ASKED)
+    assert {attempt.ended for attempt in attempts} == {"missing"}
+    assert "Tides/0 is about another instruction" in problems[0] and "no instruction 9 of Tides" in problems[1]
+
+
+def test_a_solution_that_has_no_end_counts_as_failed(tmp_path: Path) -> None:
+    cut = entry(0, [STEP], "At noon.")
+    content = cut["input"][0]["content"]
+    cut["input"][0]["content"] = content[: content.index("2. Final Response")]
+    attempts, problems = recorded_attempts(write(tmp_path / "out.json", [cut]), [TIDES], ASKED)
+    assert attempts[0].failed and attempts[0].text and "can not be read" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        "",
+        "two\n\nlines\n",
+        "\n1. Function: findTide\nParameters: {}\nRetruns: fake",
+        "1. Function: findTide\nParameters: {}",
+        "\n3. Function: findTide\nParameters: {}\nRetruns: fake",
+        "\n2. Final Response: fake",
+        "\n3. Final Response: fake\n\n## Analysis\nProcess Correctness: Yes",
+        "\n## Task Instruction\nAnother\n## Standard Answer\n## AI Assistant's Solution\n1. Function: x",
+    ],
+)
+def test_a_return_that_looks_like_the_marks_around_it(tmp_path: Path, observation: str) -> None:
+    steps = [Step("", "findTide", "{}", observation), Step("", "ports", '{"a":\n1}', observation)]
+    file = write(tmp_path / "out.json", [entry(0, steps, "Ports:\n1. Brest\n2. Cork")])
+    attempts, _ = recorded_attempts(file, [TIDES], ASKED)
+    trajectory = attempts[0].trajectory
+    assert trajectory is not None and trajectory.steps == steps and trajectory.response == "Ports:\n1. Brest\n2. Cork"
+
+
+# Everything but a number, without which nothing looks like a mark.
+PLAIN = st.text(alphabet=st.characters(blacklist_categories=("Cs", "Nd")), max_size=60)
+
+
+@given(st.lists(st.tuples(PLAIN.map(lambda text: text.replace("\n", "")), PLAIN, PLAIN), max_size=4), PLAIN)
+def test_any_trajectory_comes_back(tmp_path_factory: Any, calls: list[tuple[str, str, str]], response: str) -> None:
+    steps = [Step("", *call) for call in calls]
+    file = write(tmp_path_factory.getbasetemp() / "recorded.json", [entry(0, steps, response)])
+    attempts, problems = recorded_attempts(file, [TIDES], ASKED)
+    assert problems == [] and attempts[0].trajectory is not None
+    assert (attempts[0].trajectory.steps, attempts[0].trajectory.response) == (steps, response)
+
+
+@pytest.mark.parametrize(
+    ("run", "suite", "judged"),
+    [
+        ("eval_7b_cleaned_train_simulated", "eval_simulated", 96),
+        ("eval_7b_train_on_train_part_correctons_val_simulated", "eval_simulated", 95),
+        ("eval_7b_train_part_of_train_real", "eval_real", 93),
+    ],
+)
+def test_the_published_runs(real_data: Path, run: str, suite: str, judged: int) -> None:
+    """All 284 solutions give the calls, returns and responses of the trajectories they were made of."""
+    file = real_data / "judged" / f"{run}.verdicts.json"
+    recorded = read_recorded(file)
+    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics
+    source = read_tasks(real_data / f"{suite}.json")
+    attempts, problems = recorded_attempts(file, source.apis, source.instructions)
+    assert problems == [] and len(attempts) == len(source.instructions) == len(recorded.records)
+    raw = json.loads((real_data / "judged" / f"{run}.trajectories.json").read_text(encoding="utf-8"))
+    instances = {api["Name"]: api["Instances"] for api in raw}
+    assert sum(not attempt.failed for attempt in attempts) == judged
+    for attempt in attempts:
+        instance = instances[attempt.api.name][attempt.index]
+        if attempt.trajectory is None:
+            assert not instance.get("intermediate_steps")
+            continue
+        made = [(step.action, step.action_input, step.observation) for step in attempt.trajectory.steps]
+        # Upstream prints a return that is an object the way Python does.
+        assert made == [(head[0], head[1], str(back)) for head, back in instance["intermediate_steps"]]
+        assert attempt.trajectory.response == instance["output"]
