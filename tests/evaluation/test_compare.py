@@ -170,7 +170,7 @@ def test_tables_say_what_the_comparison_says(tmp_path: Path) -> None:
     assert cell in text and cell in markdown
     assert "p = 0.016, 0 won, 14 lost" in text and "p = 0.016, 0 won, 14 lost" in markdown  # 2 of 2 ** 7
     assert "-40.0 (" in text and "-40.0 (" in markdown
-    assert "[red]Tides | & <b>" in text and "[red]Tides \\| & &lt;b>" in markdown
+    assert "[red]Tides | & <b>" in text and "\\[red]Tides \\| & &lt;b>" in markdown
     assert "Note: 35 instructions are in both c and a; 5 are missing in c, 0 in a." in markdown
     tables = [block for block in markdown.split("\n\n") if block.startswith("|")]
     assert [block.split("\n")[0].replace("\\|", "").count("|") for block in tables] == [5, 4, 5]

@@ -79,7 +79,7 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays in its cell, whatever a folder or an API is called."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;").split())
 
 
 def _tables(comparison: Mapping[str, Any]) -> list[_Table]:
