@@ -45,7 +45,7 @@ def test_nothing_invisible_or_turning_passes() -> None:
 
 
 def test_ordinary_text_stays() -> None:
-    for text in ("Grüße, 世界!\n\tשלום العربية", "👩‍👩‍👧 नमस्ते क्‍ष", "“quotes” – dash … 3 × 4 = 12 °C\u00a0"):
+    for text in ("Grüße, 世界!\n\tשלום العربية", "👩‍👩‍👧 नमस्ते क्‍ष", "“quotes” \ufffd – dash … 3 × 4 = 12 °C\u00a0"):
         assert visible(text) == text
     assert visible("a\r\nb\rc") == "a\nb␍c"
 
@@ -88,6 +88,7 @@ def test_a_report_in_markdown() -> None:
     rows = cells(source)
     assert ["tiny (this run)", "rule, no judge", "40", "40.0 (30.0 to 50.0)", "–", "–"] in rows
     assert ["published: ToolAlpaca-7B", "GPT-4", "114", "63.2", "57.9", "55.3"] in rows
+    assert ["process", "40", "0", "0"] in rows and ["response", "0", "0", "40"] in rows
     failures = [row for row in rows if "instruction " in row[0]]
     assert len(failures) == 10 and all(row[3] == "a golden call is absent" for row in failures)
     assert failures[0][:2] == ["Orchard Lane, instruction 0", records[0]["instruction"]]
