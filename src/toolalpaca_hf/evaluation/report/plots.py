@@ -100,7 +100,7 @@ def _canvas(rows: int) -> tuple["Figure", "Axes"]:
 
     figure = Figure(figsize=(10, 1.6 + 0.42 * rows), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=_INK, length=0)
+    axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at 0 or 100 stands half outside
     axes.xaxis.label.set_color(_INK)
     axes.title.set_color(_INK)
     axes.grid(axis="x", color="#808080", alpha=0.35, linewidth=0.8)
