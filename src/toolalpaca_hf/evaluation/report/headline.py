@@ -176,7 +176,7 @@ def groups(metrics: dict[str, Any], by: str) -> list[tuple[str, dict[str, Any]]]
         value = number((group.get("process_verdict") or {}).get("value"))
         return (-1.0 if value is None else value, str(name))
 
-    return [(str(name), group) for name, group in sorted(found, key=place)]
+    return [(str(name) or "(none)", group) for name, group in sorted(found, key=place)]
 
 
 def breakdowns(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -199,6 +199,29 @@ def breakdowns(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         if rows:
             tables.append({"key": by, "title": title, "rows": rows})
     return tables
+
+
+def judge_counts(metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """The judge's verdicts as counts: `n`, `unjudged`, and rows of what was judged with its Yes, No and Uncertain.
+
+    Example:
+
+    ```python
+    >>> judge_counts({"judge": {"num": 3, "error_num": 1, "process": {"Yes": 2, "No": 0, "Uncertain": 0}}})["rows"]
+    [('process', '2', '0', '0')]
+    ```
+    """
+    judge = metrics.get("judge")
+    if not judge:
+        return None
+    rows = [
+        (key, *(str(judge[key].get(verdict, 0)) for verdict in ("Yes", "No", "Uncertain")))
+        for key in ("process", "response")
+        if key in judge
+    ]
+    if "both" in judge:
+        rows.append(("both", str(judge["both"]), "", ""))
+    return {"n": judge.get("num", NONE), "unjudged": judge.get("error_num", NONE), "rows": rows}
 
 
 def error_kinds(metrics: dict[str, Any]) -> list[tuple[str, int]]:

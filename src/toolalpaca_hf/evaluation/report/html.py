@@ -9,7 +9,7 @@ from typing import Any
 from ...formats import NO_CALL
 from ..attempt import Attempt
 from .environment import environment
-from .headline import NONE, breakdowns, error_kinds, figures, headline, label, number
+from .headline import NONE, breakdowns, error_kinds, figures, headline, judge_counts, label, number
 from .plots import plots
 from .published import ADDRESS, SOURCE
 from .visible import clip, visible
@@ -81,6 +81,7 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
             style=Markup(style),
             headline=headline(metrics),
             figures=figures(metrics),
+            judge=judge_counts(metrics),
             breakdowns=breakdowns(metrics),
             errors=error_kinds(metrics),
             plots={name: Markup(svg) for name, svg in plots(metrics).items()},

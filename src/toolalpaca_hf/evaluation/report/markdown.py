@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .environment import environment
-from .headline import breakdowns, error_kinds, figures, headline
+from .headline import breakdowns, error_kinds, figures, headline, judge_counts
 from .published import ADDRESS, SOURCE
 from .visible import clip, visible
 
@@ -77,6 +77,7 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
             metrics=metrics,
             headline=headline(metrics),
             figures=figures(metrics),
+            judge=judge_counts(metrics),
             breakdowns=breakdowns(metrics),
             errors=error_kinds(metrics),
             failures=shown,

@@ -76,7 +76,7 @@ def _rate_plot(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
                 continue
             points.append((100 * value, place + offset))
             if low is not None and high is not None:
-                axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2, alpha=0.55)
+                axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2, alpha=0.8)
         xs, ys = zip(*points, strict=True) if points else ((), ())
         axes.plot(xs, ys, marker, color=colour, markersize=7, label=name, clip_on=False)
     unit = {"golden_calls": " golden call{s}"}.get(by, "")
@@ -85,7 +85,7 @@ def _rate_plot(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
     axes.set_xlim(0, 100)
     axes.set_xlabel("percent of instructions, with 95% interval")
     total = sum(group.get("n", 0) for _, group in found)
-    axes.set_title(f"{BREAKDOWNS[by]} (n = {total} instructions)", pad=30)
+    axes.set_title(f"Instructions done right, {BREAKDOWNS[by].lower().replace('api', 'API')} (n = {total})", pad=30)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=_INK, borderaxespad=0.3)
     return _svg(figure, by)
 
@@ -100,7 +100,7 @@ def _canvas(rows: int) -> tuple["Figure", "Axes"]:
 
     figure = Figure(figsize=(10, 1.6 + 0.42 * rows), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=_INK, length=0)
+    axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at 0 or 100 stands half outside
     axes.xaxis.label.set_color(_INK)
     axes.title.set_color(_INK)
     axes.grid(axis="x", color="#808080", alpha=0.35, linewidth=0.8)
