@@ -13,6 +13,7 @@ from huggingface_hub.errors import (
     HFValidationError,
     HTTPError,
     OfflineModeIsEnabled,
+    OIDCError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -50,10 +51,7 @@ def refusals(repo_id: str, endpoint: str, token: str | None = None, revision: st
     except GatedRepoError:
         raise ToolAlpacaError(f"{repo_id} is gated; ask for access at {endpoint}/{repo_id} and try again") from None
     except RepositoryNotFoundError:
-        raise ToolAlpacaError(
-            f"there is no model repo {repo_id} at {endpoint} that your token may see; check its name, create it with "
-            f"`hf repos create {repo_id}`, or log in with `hf auth login` or HF_TOKEN"
-        ) from None
+        raise ToolAlpacaError(_no_repo(repo_id, endpoint)) from None
     except RevisionNotFoundError:
         raise ToolAlpacaError(f"{repo_id} has no revision {revision or 'main'}; pass one that it has") from None
     except HfHubHTTPError as error:
@@ -66,8 +64,24 @@ def refusals(repo_id: str, endpoint: str, token: str | None = None, revision: st
         ) from None
     except (json.JSONDecodeError, KeyError):
         raise ToolAlpacaError(f"{endpoint} does not answer as a Hub does; check HF_ENDPOINT") from None
+    except OIDCError:
+        raise ToolAlpacaError(
+            "HF_OIDC_RESOURCE is set, but no token comes of it; unset it and set HF_TOKEN, or mend the CI's permissions"
+        ) from None
     except UnicodeEncodeError:
         raise ToolAlpacaError("the token is none of the Hub's; log in with `hf auth login` or set HF_TOKEN") from None
+    except ValueError as error:  # what huggingface_hub makes of the Hub's own check of the card
+        said = " ".join(str(error).split())
+        raise ToolAlpacaError(
+            f"{endpoint} does not accept the card's metadata ({said}); mend README.md of {repo_id} and try again"
+        ) from None
+
+
+def _no_repo(repo_id: str, endpoint: str) -> str:
+    return (
+        f"there is no model repo {repo_id} at {endpoint} that your token may see; check its name, create it with "
+        f"`hf repos create {repo_id}`, or log in with `hf auth login` or HF_TOKEN"
+    )
 
 
 def _sentence(error: HfHubHTTPError, repo_id: str, endpoint: str, token: str | None) -> str:
@@ -77,6 +91,8 @@ def _sentence(error: HfHubHTTPError, repo_id: str, endpoint: str, token: str | N
         said = said.replace(secret, "***")
     said = f" ({said})" if said else ""
     if status == 401:
+        if error.response.headers.get("X-Error-Message") != "Invalid credentials in Authorization header":
+            return _no_repo(repo_id, endpoint)  # huggingface_hub tells a missing repo by a 401 only behind https
         return f"{endpoint} does not accept the token{said}; log in with `hf auth login` or set HF_TOKEN"
     if status == 403:
         return (

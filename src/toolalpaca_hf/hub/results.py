@@ -9,7 +9,7 @@ from string import Template
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlsplit
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
@@ -75,6 +75,8 @@ def push_results(
         raise ToolAlpacaError("there are no results to push; pass a folder that toolalpaca evaluate wrote")
     read = [read_run(suite, folder) for suite, folder in runs.items()]
     with refusals(repo_id, api.endpoint, token, revision):
+        if not (token or get_token()):
+            raise ToolAlpacaError("a push needs a token; log in with `hf auth login` or set HF_TOKEN")
         try:
             return _push(api, read, repo_id, revision, create_pr)
         except HfHubHTTPError as error:

@@ -95,11 +95,14 @@ def _metrics(path: Path, content: bytes, suite: str) -> dict[str, Any]:
         raise ToolAlpacaError(
             f"{path} scores the suite {metrics['suite']!r}, not {suite!r}; pass it under its own name"
         )
-    rates = _rates(metrics)
-    if not rates and "judge" not in metrics:
+    if any(not isinstance(metrics.get(name) or {}, dict) for name in ("calls", "judge_rates")) or any(
+        not isinstance(rate, dict) for rate in _rates(metrics).values()
+    ):
+        raise ToolAlpacaError(f"{path} holds figures in a layout that is not its own; run toolalpaca evaluate again")
+    if not _rates(metrics) and "judge" not in metrics:
         raise ToolAlpacaError(f"{path} holds no figure; pass a folder that toolalpaca evaluate wrote")
-    for (metric, config), rate in rates.items():
-        value = rate.get("value") if isinstance(rate, dict) else None
+    for (metric, config), rate in _rates(metrics).items():
+        value = rate.get("value")
         if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
             raise ToolAlpacaError(
                 f"{path} has {value!r} for {metric}, {config}, which is no share; run toolalpaca evaluate again"
@@ -108,8 +111,9 @@ def _metrics(path: Path, content: bytes, suite: str) -> dict[str, Any]:
 
 
 def _rates(metrics: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """Every rate, by the metric and its configuration, as a card names them."""
     groups = {"tool_call_match": metrics.get("calls"), "llm_judge": metrics.get("judge_rates")}
-    rates = {(metric, name): rate for metric, group in groups.items() for name, rate in dict(group or {}).items()}
+    rates = {(metric, name): rate for metric, group in groups.items() for name, rate in (group or {}).items()}
     if metrics.get("process_verdict") is not None:
         rates["process_verdict", "process_verdict"] = metrics["process_verdict"]
     return rates
@@ -128,7 +132,7 @@ def _listed(metrics: dict[str, Any], suite: str) -> list[dict[str, Any]]:
             "metric_value": round(100 * rate["value"], 1),
         }
         for (metric, config), rate in _rates(metrics).items()
-        if isinstance(rate, dict) and rate.get("value") is not None
+        if rate.get("value") is not None
     ]
 
 
@@ -141,6 +145,8 @@ def _result(path: Path, row: int, entry: Any) -> EvalResult:
         raise ToolAlpacaError(f"{wrong}: it has {', '.join(unknown)}; run toolalpaca evaluate again")
     if missing := [name for name in REQUIRED if entry.get(name) is None]:
         raise ToolAlpacaError(f"{wrong}: it lacks {', '.join(missing)}; run toolalpaca evaluate again")
+    if wrongly := [name for name in REQUIRED[:-1] if not isinstance(entry[name], str)]:
+        raise ToolAlpacaError(f"{wrong}: its {wrongly[0]} is no text; run toolalpaca evaluate again")
     value = entry["metric_value"]
     if type(value) not in (int, float, str) or (type(value) is float and not math.isfinite(value)):
         raise ToolAlpacaError(f"{wrong}: its value is {value!r}; run toolalpaca evaluate again")
