@@ -26,10 +26,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
-from toolalpaca_hf.evaluation.judge import Judge
-from toolalpaca_hf.hub import push_results
-from toolalpaca_hf.metrics.llm_judge import published_prompt
+from accelerate.utils import parse_flag_from_env
 
 from toolalpaca_hf.agent import RolloutLimits, run
 from toolalpaca_hf.agent.local import load_backend
@@ -37,20 +36,30 @@ from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.evaluation.arguments import EvaluationArguments
 from toolalpaca_hf.evaluation.evaluate import evaluate_model
+from toolalpaca_hf.evaluation.judge import Judge
 from toolalpaca_hf.evaluation.suite import read_suite
+from toolalpaca_hf.hub import push_results
+from toolalpaca_hf.metrics.llm_judge import published_prompt
+from toolalpaca_hf.sources import fetch
 from toolalpaca_hf.training.arguments import parse_fields
+
+
+def prompt_file(name: str) -> Path:
+    """Upstream's file with the published prompt: downloaded for `published`, else the file that is named."""
+    return fetch("evaluation_prompt").path if name == "published" else Path(name)
 
 
 def main(args: EvaluationArguments) -> None:
     """Parse, load, roll out, score, push: in that order."""
     # Read the instructions; the first process downloads what the others read
-    state = PartialState()
+    # Told so, since PartialState() by itself takes processes without a GPU for one each.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     with state.main_process_first():
         suites = [read_suite(name, args.data_dir) for name in args.suites]
         prompt = make_prompt(args.prompt, args.prompt_dir)
     judge = None
     if args.judge_endpoint and args.judge_model:
-        asked = published_prompt(Path(args.judge_prompt)) if args.judge_prompt else None
+        asked = published_prompt(prompt_file(args.judge_prompt)) if args.judge_prompt else None
         judge = Judge(args.judge_endpoint, args.judge_model, asked)
 
     # Load the model, once on each device

@@ -90,9 +90,14 @@ def test_an_import_downwards_or_inside_is_allowed() -> None:
     assert against_the_order("toolalpaca_hf.formats", "from .react import ReactPrompt", is_package=True) == []
 
 
+def is_script(module: str) -> bool:
+    """`metrics/NAME/NAME.py` is what `evaluate.load` takes, and imports `evaluate`, which imports torch."""
+    return ".metrics." in module and module.split(".")[-1] == module.split(".")[-2]
+
+
 def test_the_rooms_of_data_load_neither_torch_nor_transformers() -> None:
     """Every module of them, in a new process."""
-    light = [name for name in sources() if LEVEL[room_of(name)] <= LEVEL["data"]]
+    light = [name for name in sources() if LEVEL[room_of(name)] <= LEVEL["data"] and not is_script(name)]
     assert {"toolalpaca_hf", "toolalpaca_hf.data", "toolalpaca_hf.openapi", "toolalpaca_hf.formats"} <= set(light)
     code = "import importlib, json, sys; [importlib.import_module(name) for name in json.loads(sys.argv[1])]; "
     code += "print(json.dumps([name in sys.modules for name in ('toolalpaca_hf.data', 'torch', 'transformers')]))"

@@ -40,7 +40,7 @@ def evaluate(
     ] = None,
     judge_model: Annotated[str | None, typer.Option(help="Its model's name.", rich_help_panel=JUDGE)] = None,
     judge_prompt: Annotated[
-        Path | None, typer.Option(help="Upstream's file with the published prompt.", rich_help_panel=JUDGE)
+        str | None, typer.Option(help="published, or upstream's file; ours otherwise.", rich_help_panel=JUDGE)
     ] = None,
     judge_concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.", rich_help_panel=JUDGE)] = 8,
     endpoint: options.Endpoint = None,
@@ -85,8 +85,11 @@ def evaluate(
     if judge_endpoint and judge_model:
         from ..evaluation.judge import Judge
         from ..metrics.llm_judge import published_prompt
+        from ..sources import fetch
 
-        asked = published_prompt(judge_prompt) if judge_prompt else None
+        asked = None
+        if judge_prompt:
+            asked = published_prompt(fetch("evaluation_prompt").path if judge_prompt == "published" else judge_prompt)
         judge = Judge(judge_endpoint, judge_model, asked, judge_concurrency)
     # A file in the raw layout may hold golden answers and instances both.
     asked_of = read_suite(apis or suite or trajectories or "simulated", data_dir)

@@ -28,8 +28,8 @@ class EvaluationArguments:
         max_steps, max_new_tokens, max_tokens, max_seconds (*optional*): See [`RolloutLimits`].
         temperature (`float`, *optional*, defaults to `0.0`): 0 is greedy.
         seed (`int`, *optional*, defaults to `0`): Of sampling and of the simulator.
-        judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, upstream's
-            file with the published prompt.
+        judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, and
+            `published` or upstream's file with the published prompt (our own otherwise).
         output_dir (`str`, *optional*, defaults to `"outputs/evaluation"`): A folder for each suite comes into it.
         push_to_hub (`bool`, *optional*, defaults to `False`): Push the metrics to the model's repo.
         hub_model_id (`str`, *optional*): That repo, where it is not `model_name_or_path`.
@@ -65,7 +65,7 @@ class EvaluationArguments:
     seed: int = field(default=0, metadata={"help": "Of sampling and of the simulator."})
     judge_endpoint: str | None = field(default=None, metadata={"help": "OpenAI-compatible server of a judge."})
     judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
-    judge_prompt: str | None = field(default=None, metadata={"help": "Upstream's file with the published prompt."})
+    judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file."})
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
     hub_model_id: str | None = field(default=None, metadata={"help": "That repo, where it is another."})
