@@ -270,6 +270,8 @@ def test_a_bad_run_asks_the_hub_nothing(hub: HubServer, real: Path, tmp_path: Pa
     good = write_run(tmp_path / "simulated", "simulated")
     with pytest.raises(ToolAlpacaError, match=r"real/metrics.json is not whole JSON"):
         push_results({"simulated": good, "real": real}, REPO, OWNER, hub.url)
+    with pytest.raises(ToolAlpacaError, match="a b, a-b would share a folder"):
+        push_results({name: write_run(tmp_path / name, name) for name in ("a b", "a-b")}, REPO, OWNER, hub.url)
     with pytest.raises(ToolAlpacaError, match="no results to push"):
         push_results({}, REPO, OWNER, hub.url)
     assert hub.seen == []

@@ -89,8 +89,14 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         read_run("real", tmp_path)
 
 
-@pytest.mark.parametrize("suite", ["", "..", ".hidden", "a/b", "a b", "ä"])
-def test_a_suite_is_a_folders_name(tmp_path: Path, suite: str) -> None:
-    write_run(tmp_path, suite)
+@pytest.mark.parametrize(
+    ("suite", "folder"), [("my eval", "my-eval"), ("../a/b", "a-b"), (".hidden", "hidden"), ("v1.2_x", "v1.2_x")]
+)
+def test_a_suite_becomes_a_folders_name(tmp_path: Path, suite: str, folder: str) -> None:
+    assert read_run(suite, write_run(tmp_path, suite)).suite == folder
+
+
+@pytest.mark.parametrize("suite", ["", "..", "/", "\N{HIRAGANA LETTER A}"])
+def test_a_suite_without_a_name(tmp_path: Path, suite: str) -> None:
     with pytest.raises(ToolAlpacaError, match="is no name for a suite"):
-        read_run(suite, tmp_path)
+        read_run(suite, write_run(tmp_path, "real"))

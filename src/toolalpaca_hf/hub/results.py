@@ -40,7 +40,7 @@ def push_results(
 
     Args:
         runs (`Mapping[str, str | Path]`):
-            By suite, the folder that `toolalpaca evaluate` wrote.
+            By suite (the name in its `metrics.json`), the folder that `toolalpaca evaluate` wrote.
         repo_id (`str`):
             The model repo, such as `me/my-model`.
         token (`str`, *optional*):
@@ -74,6 +74,8 @@ def push_results(
     if not runs:
         raise ToolAlpacaError("there are no results to push; pass a folder that toolalpaca evaluate wrote")
     read = [read_run(suite, folder) for suite, folder in runs.items()]
+    if len({run.suite for run in read}) < len(read):
+        raise ToolAlpacaError(f"the suites {', '.join(runs)} would share a folder in the repo; push them one by one")
     with refusals(repo_id, api.endpoint, token, revision):
         if not (token or get_token()):
             raise ToolAlpacaError("a push needs a token; log in with `hf auth login` or set HF_TOKEN")

@@ -22,7 +22,7 @@ class Run:
     """A folder that `toolalpaca evaluate` wrote.
 
     Args:
-        suite (`str`): The suite it scores.
+        suite (`str`): The suite it scores, as a folder's name in the repo.
         files (`dict[str, bytes]`): Bytes by name, of those in [`PUSHED`] that are there.
         results (`list[EvalResult]`): For a model card.
     """
@@ -37,7 +37,7 @@ def read_run(suite: str, folder: str | Path) -> Run:
 
     Args:
         suite (`str`):
-            The suite it scores, which is a folder's name in the repo.
+            The suite it scores.
         folder (`str` or `Path`):
             With `metrics.json`, and the rest of [`PUSHED`] and `model_index.json` where there are such.
 
@@ -55,15 +55,21 @@ def read_run(suite: str, folder: str | Path) -> Run:
     ```
     """
     folder = Path(folder)
-    if not re.fullmatch(r"[\w-][\w.-]*", suite, flags=re.ASCII):
-        raise ToolAlpacaError(f"{suite!r} is no name for a suite; pass one of letters, digits, dots and dashes")
-    files = {name: _bytes(folder / name) for name in PUSHED if name == "metrics.json" or (folder / name).is_file()}
+    name = _folder_name(suite)
+    if not name:
+        raise ToolAlpacaError(f"{suite!r} is no name for a suite; pass one with letters or digits")
+    files = {file: _bytes(folder / file) for file in PUSHED if file == "metrics.json" or (folder / file).is_file()}
     metrics = _metrics(folder / "metrics.json", files["metrics.json"], suite)
     index = folder / "model_index.json"
     listed = _json(index, _bytes(index)) if index.is_file() else _listed(metrics, suite)
     if not isinstance(listed, list):
         raise ToolAlpacaError(f"{index} holds no list of results; run toolalpaca evaluate again")
-    return Run(suite, files, [_result(index, row, entry) for row, entry in enumerate(listed)])
+    return Run(name, files, [_result(index, row, entry) for row, entry in enumerate(listed)])
+
+
+def _folder_name(suite: str) -> str:
+    # A suite of one's own is called as its file, which may have any name.
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -91,7 +97,8 @@ def _metrics(path: Path, content: bytes, suite: str) -> dict[str, Any]:
         raise ToolAlpacaError(
             f"{path} has no number of instructions `n`; pass a folder that toolalpaca evaluate wrote"
         )
-    if metrics.get("suite") and metrics["suite"] != suite:
+    own = _folder_name(str(metrics.get("suite") or ""))
+    if own and own != _folder_name(suite):
         raise ToolAlpacaError(
             f"{path} scores the suite {metrics['suite']!r}, not {suite!r}; pass it under its own name"
         )
