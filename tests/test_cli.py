@@ -11,6 +11,7 @@ import pytest
 
 import toolalpaca_hf
 from toolalpaca_hf.cli import main
+from toolalpaca_hf.data import resolve_sources
 
 ROOT = Path(__file__).parents[1]
 FIELDS = ("NLDocumentation", "Function_Description", "Function_Projection")
@@ -194,3 +195,66 @@ def test_a_run_that_can_not_begin_is_one_sentence(tmp_path: Path, arguments: lis
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert not (tmp_path / "run").exists()
+
+
+def test_trajectories_are_evaluated_and_compared(tmp_path: Path) -> None:
+    golden = json.loads(resolve_sources("sample").eval_simulated[0].path.read_text(encoding="utf-8"))
+    for name, last in (("all", None), ("most", -1)):
+        apis = []
+        for api in golden:
+            steps = [
+                [
+                    [[one["Action"], one["Action_Input"], ""], 'Status Code: 200. Response: {"ok": true}']
+                    for one in answer
+                ]
+                for answer in api["Golden_Answers"]
+            ]
+            made = [
+                {"input": text, "output": "Done.", "intermediate_steps": one}
+                for text, one in zip(api["Instructions"], steps, strict=True)
+            ]
+            apis.append(api | {"Instances": made[:last]})
+        (tmp_path / f"{name}.json").write_text(json.dumps(apis), encoding="utf-8")
+        done = toolalpaca(
+            "evaluate", "--trajectories", tmp_path / f"{name}.json", "--suite", "sample", "--out", tmp_path / name
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "40 instructions, 0 failed, 4 missing (these count as wrong)" in done.stdout
+    assert "all functions                 90.0%" in done.stdout and "report.html has the rest" in done.stdout
+    records = json.loads((tmp_path / "all" / "instructions.json").read_text(encoding="utf-8"))
+    assert {record["process_verdict"] for record in records} == {"Yes"}
+    assert {"api", "index", "all_functions", "exact_set", "arguments", "reason"} <= set(records[0])
+
+    done = toolalpaca("compare", tmp_path / "all", tmp_path / "most", "--out", tmp_path / "compared.md")
+    assert (done.returncode, done.stderr) == (0, "")
+    for shown in (done.stdout, (tmp_path / "compared.md").read_text(encoding="utf-8")):
+        assert "100.0" in shown and "90.0" in shown and "process" in shown.lower()
+
+
+def test_recorded_verdicts_are_parsed_again(real_data: Path, tmp_path: Path) -> None:
+    file = real_data / "judged" / "eval_7b_train_part_of_train_real.verdicts.json"
+    done = toolalpaca("evaluate", "--judged", file, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and "judge: process" in done.stdout
+    recorded = json.loads(file.read_text(encoding="utf-8"))["statistics"]
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["judge"] == recorded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "x"], "pass one of --model, --trajectories and --judged"),
+        (["--out", "x", "--model", "m", "--judged", "y.json"], "pass one of --model, --trajectories and --judged"),
+        (["--out", "x", "--model", "m", "--suite", "sample", "--apis", "y.json"], "pass --suite or --apis, not both"),
+        (
+            ["--out", "x", "--model", "m", "--judge-model", "j"],
+            "a judge needs both --judge-endpoint and --judge-model",
+        ),
+        (["--out", "x", "--model", "m", "--suite", "nowhere.json"], "nowhere.json is no file"),
+        (["--out", "x", "--trajectories", "none.json", "--suite", "sample"], "none.json holds no trajectories"),
+        (["--out", "x", "--judged", "none.json"], "none.json"),
+    ],
+)
+def test_what_can_not_be_evaluated_is_one_sentence(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = toolalpaca("evaluate", *(tmp_path / "x" if part == "x" else part for part in arguments))
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

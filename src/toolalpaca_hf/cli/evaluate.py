@@ -74,33 +74,10 @@ def evaluate(
         raise ToolAlpacaError("pass --suite or --apis, not both")
     if bool(judge_endpoint) != bool(judge_model):
         raise ToolAlpacaError("a judge needs both --judge-endpoint and --judge-model")
-    from ..evaluation.evaluate import evaluate_model, evaluate_trajectories
-    from ..evaluation.judged import evaluate_judged
-    from ..evaluation.suite import read_suite
-
-    if judged is not None:
-        _print(evaluate_judged(judged, out), out)
-        return
-    judge = None
-    if judge_endpoint and judge_model:
-        from ..evaluation.judge import Judge
-        from ..metrics.llm_judge import published_prompt
-        from ..sources import fetch
-
-        asked = None
-        if judge_prompt:
-            asked = published_prompt(fetch("evaluation_prompt").path if judge_prompt == "published" else judge_prompt)
-        judge = Judge(judge_endpoint, judge_model, asked, judge_concurrency)
-    # A file in the raw layout may hold golden answers and instances both.
-    asked_of = read_suite(apis or suite or trajectories or "simulated", data_dir)
-    if trajectories is not None:
-        if limit:
-            asked_of = asked_of.first(limit)
-        metrics = evaluate_trajectories(asked_of, trajectories, out, judge)
-    else:
-        backend, arguments = backend_and_arguments(chosen)
-        metrics = evaluate_model(asked_of, backend, out, judge, **arguments)
-    _print(metrics, out)
+    try:
+        _print(_evaluated(chosen), out)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"evaluating needs {error.name}; run `pip install 'toolalpaca-hf[evaluate]'`") from None
 
 
 def compare(
@@ -110,21 +87,53 @@ def compare(
     """Put evaluations side by side; differences are paired, on the instructions both have."""
     from rich.console import Console
 
-    from ..evaluation import compare as comparing
+    from ..evaluation.compare import compare as side_by_side
+    from ..evaluation.compare_tables import comparison_markdown, comparison_table
+    from ..evaluation.folder import writing
 
-    found = comparing.compare(runs)
-    Console().print(comparing.comparison_table(found))
-    for note in found["notes"]:
-        typer.echo(f"- {note}")
+    try:
+        found = side_by_side(runs)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"comparing needs {error.name}; run `pip install 'toolalpaca-hf[evaluate]'`") from None
+    Console().print(comparison_table(found))
     if out:
-        out.write_text(comparing.comparison_markdown(found), encoding="utf-8")
+        with writing(out.parent):
+            out.write_text(comparison_markdown(found), encoding="utf-8")
+
+
+def _evaluated(chosen: dict[str, Any]) -> dict[str, Any]:
+    from ..evaluation.evaluate import evaluate_model, evaluate_trajectories
+    from ..evaluation.judged import evaluate_judged
+    from ..evaluation.suite import read_suite
+
+    out, trajectories = chosen["out"], chosen["trajectories"]
+    if chosen["judged"] is not None:
+        return evaluate_judged(chosen["judged"], out)
+    judge = None
+    if chosen["judge_endpoint"]:
+        from ..evaluation.judge import Judge
+        from ..metrics.llm_judge import published_prompt
+        from ..sources import fetch
+
+        prompt = chosen["judge_prompt"]
+        file = fetch("evaluation_prompt").path if prompt == "published" else prompt
+        asked = published_prompt(file) if file else None
+        judge = Judge(chosen["judge_endpoint"], chosen["judge_model"], asked, chosen["judge_concurrency"])
+    # A file in the raw layout may hold golden answers and instances both.
+    suite = read_suite(chosen["apis"] or chosen["suite"] or trajectories or "simulated", chosen["data_dir"])
+    if trajectories is not None:
+        suite = suite.first(chosen["limit"]) if chosen["limit"] else suite
+        return evaluate_trajectories(suite, trajectories, out, judge)
+    backend, arguments = backend_and_arguments(chosen)
+    return evaluate_model(suite, backend, out, judge, **arguments)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:
     rows = [(name, rate) for name, rate in metrics.get("calls", {}).items()]
     rows += [("process verdict", metrics["process_verdict"])] if "process_verdict" in metrics else []
     rows += [(f"judge: {name}", rate) for name, rate in metrics.get("judge_rates", {}).items()]
-    typer.echo(f"{metrics['n']} instructions, {metrics['failed']} failed or missing (they count as wrong)")
+    absent = f"{metrics['failed']} failed, {metrics['missing']} missing"
+    typer.echo(f"{metrics['n']} instructions, {absent} (these count as wrong)")
     for name, rate in rows:
         typer.echo(f"{name.replace('_', ' '):<28}{rate['value']:>7.1%}  ({rate['low']:.1%} to {rate['high']:.1%})")
     if "judge" in metrics:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..data import read_file
 from ..errors import ToolAlpacaError
 from ..schema import Api, Instruction
-from ..sources import fetch
+from ..sources import FILES, fetch
 
 SUITES = {"simulated": "eval_simulated", "real": "eval_real", "sample": "sample"}
 """Names of suites, and the published file each is read from; `sample` is the embedded corpus' held-out APIs."""
@@ -61,7 +61,6 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     ('sample', 40)
     ```
     """
-    known = str(name) in SUITES
     published = SUITES.get(str(name), "")
     file = str(fetch(published, data_dir).path) if published.startswith("eval_") else str(name)
     split, corpus = read_file(file)
@@ -75,4 +74,7 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     aside = [row for row in corpus.report.rows if row.config != "trajectories"]
     notes = [f"{row.file}, {row.row} {row.reason}, and is not asked" for row in aside]
-    return Suite(str(name) if known else Path(file).stem, file, str(digest), corpus.apis[split], instructions, notes)
+    # A file is the published suite by its bytes, whatever it is called.
+    suite = next((suite for suite, known in SUITES.items() if known in FILES and digest in FILES[known].blob_ids), None)
+    suite = str(name) if str(name) in SUITES else suite or Path(file).stem
+    return Suite(suite, file, str(digest), corpus.apis[split], instructions, notes)
