@@ -23,6 +23,7 @@ wins. A run that was killed goes on from its newest whole checkpoint when the sa
 """
 
 import sys
+import time
 
 from accelerate.utils import broadcast_object_list
 from trl import ModelConfig, SFTConfig, get_peft_config, get_quantization_config
@@ -79,9 +80,11 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
     if training_args.push_to_hub:
         trainer.push_to_hub(dataset_name=script_args.dataset_name)
         log(f"Pushed to {trainer.hub_model_id}.")
-    # Gloo's threads take Python's lock to let go of the last tensors; a process that ended at once would hold it and
-    # wait for them forever (seen in torch 2.13). While it waits here for the others, they are done.
-    trainer.accelerator.wait_for_everyone()
+    # Gloo's threads take Python's lock to let go of the last tensors. A process that ended at once would hold that lock
+    # and wait for them forever (torch 2.13); while it waits for the others and sleeps, they are done.
+    if training_args.world_size > 1:
+        trainer.accelerator.wait_for_everyone()
+        time.sleep(1)
     trainer.end()
 
 
