@@ -41,6 +41,7 @@ bench: $(VENV)/ready  ## every benchmark in a short form
 	$(BIN)/python benchmarks/segments_to_labels.py
 	$(BIN)/python benchmarks/training_throughput.py --quick
 	$(BIN)/python benchmarks/rollouts.py --limit 2 --steps 1 --turn-tokens 32
+	$(BIN)/python benchmarks/scoring.py
 	@if command -v wrk > /dev/null; then $(BIN)/python benchmarks/simulator_throughput.py --seconds 2; \
 	else echo "the simulator's benchmark is left out: wrk is missing (apt-get install wrk)"; fi
 
