@@ -83,7 +83,9 @@ def main(args: EvaluationArguments) -> None:
             "real": args.real and suite.name == "real",
             "credentials": args.credentials if args.real and suite.name == "real" else None,
             "limit": args.limit,
-            "limits": RolloutLimits(args.max_steps, args.max_new_tokens, args.max_tokens, args.max_seconds),
+            "limits": RolloutLimits(
+                args.max_steps, args.max_new_tokens, args.max_tokens, args.max_seconds, unread=args.max_unread
+            ),
             "prompt": prompt,
             "tools": args.tools,
         }

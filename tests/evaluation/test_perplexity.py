@@ -1,11 +1,12 @@
 """Perplexity against one forward pass a token."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from tiny_models import SIZES, tiny_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from toolalpaca_hf.evaluation.perplexity import perplexity
 from toolalpaca_hf.schema import Segment
@@ -50,6 +51,31 @@ def test_every_trained_token_counts_once(model: LlamaForCausalLM) -> None:
     assert perplexity(model, tokenizer, [*EXAMPLES, untrained]) == found
     with pytest.raises(ValueError, match="no example has a trained token"):
         perplexity(model, tokenizer, [untrained])
+
+
+@pytest.mark.parametrize("family", [LlamaForCausalLM, GPTNeoXForCausalLM])
+def test_common_beginnings_change_nothing(family: type) -> None:
+    """Examples in every order, alone and one after the other."""
+    torch.manual_seed(0)
+    model = family(family.config_class(vocab_size=1500, initializer_range=0.2, **SIZES))
+    tokenizer = tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    head = "USER: The ferry and the harbour, the harbour and the ferry. "
+    examples = [
+        [Segment(head + end, False), Segment(said, True)]
+        for end, said in [("Is it open?", " Yes."), ("When?", " At noon."), ("Is it open?", " Yes."), ("", " No.")]
+    ]
+    examples.append([Segment(head, True), Segment(" When?", False), Segment(" At noon.", True)])
+
+    def total(chosen: list[list[Segment]]) -> tuple[float, int]:
+        rows = [SegmentTokenizer(tokenizer).encode(one) for one in chosen]
+        count = sum(label != -100 for row in rows for label in row["labels"][1:])
+        return count * math.log(perplexity(model, tokenizer, chosen)), count
+
+    alone = [total([one]) for one in examples]
+    for chosen in itertools.permutations(range(len(examples)), 3):
+        together = total([examples[i] for i in chosen])
+        assert together[0] == pytest.approx(sum(alone[i][0] for i in chosen), rel=1e-4), chosen
+        assert together[1] == sum(alone[i][1] for i in chosen)
 
 
 def test_the_ids_are_those_of_training() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hub.hub_server import OWNER, HubServer
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.evaluation.arguments import EvaluationArguments
@@ -52,8 +53,17 @@ def test_two_processes_share_the_instructions(
     ]
     assert [len(part) for part in parts] == [3, 3] and len(parts[0] | parts[1]) == 6
 
-    done = launched("cpu", [*fields, "--output_dir", str(tmp_path / "one")])
-    assert done.returncode == 0, done.stderr[-3000:]
+    # The second one pushes, to a Hub on loopback.
+    with HubServer({"me/tiny": {"README.md": b"# Tiny\n"}}) as hub:
+        environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HUB_OFFLINE": "0"}
+        push = ["--push_to_hub", "--hub_model_id", "me/tiny", "--output_dir", str(tmp_path / "one")]
+        done = launched("cpu", [*fields, *push])
+        assert done.returncode == 0, done.stderr[-3000:]
+        pushed = hub.repos["me/tiny"].files
+    assert OWNER not in done.stdout + done.stderr and "Pushed to " in done.stdout
+    assert b"model-index:" in pushed["README.md"] and b"# Tiny" in pushed["README.md"]
+    written = (tmp_path / "one" / "sample" / "metrics.json").read_bytes()
+    assert pushed["evaluation/sample/metrics.json"] == written and OWNER.encode() not in written
     one, two = (
         json.loads((tmp_path / name / "sample" / "metrics.json").read_text(encoding="utf-8"))
         for name in ("one", "two")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Ended = Literal["answered", "steps", "tokens", "time", "failed"]
-"""Why a rollout ended: with a response; at the limit on steps, tokens or wall time; or on a failure of its own."""
+Ended = Literal["answered", "steps", "tokens", "time", "unread", "failed"]
+"""Why a rollout ended: with a response; at the limit on steps, tokens, wall time or unread turns; or on a failure."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class RolloutLimits:
         tokens (`int`, *optional*, defaults to 2048): Tokens generated in all.
         seconds (`float`, *optional*, defaults to 600.0): Wall time, looked at between turns.
         observation (`int`, *optional*, defaults to 4000): Characters of an observation; a longer one is shown in part.
+        unread (`int`, *optional*): Turns in a row with neither an action nor a response; 1 is how upstream ends. Without
+            it, each is told so in an observation, up to the other limits.
 
     Example:
 
@@ -31,3 +33,4 @@ class RolloutLimits:
     tokens: int = 2048
     seconds: float = 600.0
     observation: int = 4000
+    unread: int | None = None

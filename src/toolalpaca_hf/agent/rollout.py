@@ -20,7 +20,7 @@ class Result:
 
     Args:
         trajectory ([`Trajectory`]): Its steps, final thought and response, the last empty where it was not answered.
-        ended (`str`): `answered`, `steps`, `tokens`, `time` or `failed`.
+        ended (`str`): `answered`, `steps`, `tokens`, `time`, `unread` or `failed`.
         error (`str`): What failed; empty otherwise.
         tokens (`int`): Tokens that the model wrote.
         seconds (`float`): Wall time from the first turn's beginning to the last one's end.
@@ -65,7 +65,7 @@ class Rollout:
         self._toolbox, self._limits, self._clock = toolbox, limits, clock
         self._began = clock()
         self._steps: list[Step] = []
-        self._tokens = 0
+        self._tokens = self._unread = 0
         self._final_thought: str | None = None
         self._response, self._error = "", ""
         self._written: Written | None = None
@@ -112,7 +112,10 @@ class Rollout:
         step = Step(thought, action, action_input, observation, log)
         self.context.add(step)
         self._steps.append(step)
-        if len(self._steps) >= self._limits.steps:
+        self._unread = 0 if turn.action else self._unread + 1
+        if self._limits.unread and self._unread >= self._limits.unread:
+            self._end("unread")
+        elif len(self._steps) >= self._limits.steps:
             self._end("steps")
         elif self._tokens >= self._limits.tokens:
             self._end("tokens")

@@ -63,6 +63,7 @@ def evaluate(
     max_new_tokens: options.MaxNewTokens = 256,
     max_tokens: options.MaxTokens = 2048,
     max_seconds: options.MaxSeconds = 600.0,
+    max_unread: options.MaxUnread = None,
     temperature: options.Temperature = 0.0,
     seed: options.Seed = 0,
 ) -> None:

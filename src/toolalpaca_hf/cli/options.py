@@ -44,5 +44,8 @@ MaxSteps = Annotated[int, typer.Option(min=1, help="Actions of one rollout.", ri
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens of one turn.", rich_help_panel=LIMITS)]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Tokens of one rollout.", rich_help_panel=LIMITS)]
 MaxSeconds = Annotated[float, typer.Option(min=0.0, help="Wall time of one rollout.", rich_help_panel=LIMITS)]
+MaxUnread = Annotated[
+    int | None, typer.Option(min=1, help="Turns in a row without action or response.", rich_help_panel=LIMITS)
+]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=MODEL)]
 Seed = Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)]

@@ -51,7 +51,11 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         "private": options["allow_private"] or (),
         "tools": options["tool"] or (),
         "limits": RolloutLimits(
-            options["max_steps"], options["max_new_tokens"], options["max_tokens"], options["max_seconds"]
+            steps=options["max_steps"],
+            turn_tokens=options["max_new_tokens"],
+            tokens=options["max_tokens"],
+            seconds=options["max_seconds"],
+            unread=options["max_unread"],
         ),
         "prompt": layout,
         "user": user,

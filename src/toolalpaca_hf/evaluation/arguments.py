@@ -25,7 +25,7 @@ class EvaluationArguments:
         tools (`list[str]`, *optional*): Built-in tools to show besides `getDetails`.
         limit (`int`, *optional*): Only the first so many instructions of each suite.
         batch_size (`int`, *optional*, defaults to `16`): Rollouts at once on one device.
-        max_steps, max_new_tokens, max_tokens, max_seconds (*optional*): See [`RolloutLimits`].
+        max_steps, max_new_tokens, max_tokens, max_seconds, max_unread (*optional*): See [`RolloutLimits`].
         temperature (`float`, *optional*, defaults to `0.0`): 0 is greedy.
         seed (`int`, *optional*, defaults to `0`): Of sampling and of the simulator.
         judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, and
@@ -61,6 +61,7 @@ class EvaluationArguments:
     max_new_tokens: int = field(default=RolloutLimits.turn_tokens, metadata={"help": "Tokens of one turn."})
     max_tokens: int = field(default=RolloutLimits.tokens, metadata={"help": "Tokens of one rollout."})
     max_seconds: float = field(default=RolloutLimits.seconds, metadata={"help": "Wall time of one rollout."})
+    max_unread: int | None = field(default=None, metadata={"help": "Turns in a row without action or response."})
     temperature: float = field(default=0.0, metadata={"help": "0 is greedy."})
     seed: int = field(default=0, metadata={"help": "Of sampling and of the simulator."})
     judge_endpoint: str | None = field(default=None, metadata={"help": "OpenAI-compatible server of a judge."})

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..agent.kv_cache import can_pack, shared
 from ..schema import Segment
 from ..training import SegmentTokenizer
 
@@ -16,6 +17,8 @@ def perplexity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Iterable[Sequence[Segment]]
 ) -> float:
     """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood.
+
+    What neighbouring examples have in common at their beginning, the documentation of one API, is run once.
 
     Args:
         model (`PreTrainedModel`): A causal language model.
@@ -38,17 +41,28 @@ def perplexity(
     """
     model.eval()
     segment_tokenizer = SegmentTokenizer(tokenizer)
+    reuse = can_pack(model)
+    cache, held = DynamicCache(), list[int]()
     total = count = 0
     for segments in examples:
         row = segment_tokenizer.encode(segments)
         if row["outcome"] == "untrained":
             continue
+        ids = row["input_ids"]
         labels = torch.tensor(row["labels"][1:], device=model.device)
         positions = (labels != -100).nonzero().squeeze(-1)
-        ids = torch.tensor([row["input_ids"]], device=model.device)
-        logits = model(ids, use_cache=False, logits_to_keep=positions).logits[0].float()
+        # What the last example began with, too, is in the cache; the first trained token is predicted anew.
+        begin = min(shared(held, ids), int(positions[0])) if reuse else 0
+        if begin:
+            cache.crop(begin)
+        else:
+            cache = DynamicCache()
+        fed = torch.tensor([ids[begin:]], device=model.device)
+        kept = {"past_key_values": cache, "use_cache": True} if reuse else {"use_cache": False}
+        logits = model(fed, **kept, logits_to_keep=positions - begin).logits[0].float()
         total += cross_entropy(logits, labels[positions], reduction="sum").item()
         count += len(positions)
+        held = ids
     if not count:
         raise ValueError("no example has a trained token")
     return math.exp(total / count)

@@ -75,6 +75,8 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     aside = [row for row in corpus.report.rows if row.config != "trajectories"]
     notes = [f"{row.file}, {row.row} {row.reason}, and is not asked" for row in aside]
     # A file is the published suite by its bytes, whatever it is called.
-    suite = next((suite for suite, known in SUITES.items() if known in FILES and digest in FILES[known].blob_ids), None)
+    suite = next(
+        (suite for suite, known in SUITES.items() if known in FILES and digest in FILES[known].blob_ids), None
+    )
     suite = str(name) if str(name) in SUITES else suite or Path(file).stem
     return Suite(suite, file, str(digest), corpus.apis[split], instructions, notes)
