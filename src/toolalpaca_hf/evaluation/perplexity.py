@@ -54,7 +54,7 @@ def perplexity(
         # What the last example began with, too, is in the cache; the first trained token is predicted anew.
         begin = min(shared(held, ids), int(positions[0])) if reuse else 0
         if begin:
-            cache.crop(begin)
+            cache.crop(begin - len(held))
         else:
             cache = DynamicCache()
         fed = torch.tensor([ids[begin:]], device=model.device)
