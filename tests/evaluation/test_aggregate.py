@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.evaluation.aggregate import CALL_METRICS, aggregate, judge_statistics
+from toolalpaca_hf.evaluation.aggregate import CALL_METRICS, aggregate
 from toolalpaca_hf.evaluation.statistics import rate
 
 EMPTY = {
@@ -163,11 +163,17 @@ def test_upstream_s_statistics(real_data: Path) -> None:
         raw = json.loads(file.read_text("utf-8"))
         recorded = raw.pop("statistics")
         records = [
-            {"judge": {"process": one.get("process_correctness"), "response": one.get("final_response_correctness")}}
-            for rows in raw.values()
+            {
+                "api": name,
+                "judge": {
+                    "process": one.get("process_correctness"),
+                    "response": one.get("final_response_correctness"),
+                },
+            }
+            for name, rows in raw.items()
             for one in rows
         ]
-        assert judge_statistics(records) == recorded
+        assert aggregate(records, "", "")["judge"] == recorded
 
 
 def test_no_records() -> None:

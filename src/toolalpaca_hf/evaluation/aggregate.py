@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ToolAlpacaError
-from .agreement import VERDICTS, agreement
+from ..metrics.llm_judge import judge_statistics
+from .agreement import agreement
 from .statistics import rates
 
 CALL_METRICS = (
@@ -98,7 +99,8 @@ def aggregate(
         **rates(_process(records), apis, seed=seed),
     }
     if any(record.get("judge") for record in records):
-        metrics["judge"] = judge_statistics(records)
+        given = [{"process": process, "response": response} for process, response in map(_pair, records)]
+        metrics["judge"] = judge_statistics(given, len(records))
         metrics["judge_rates"] = rates(_judged(records), apis, seed=seed)
         metrics["agreement"] = agreement(
             [record.get("process_verdict") for record in records],
@@ -112,34 +114,6 @@ def aggregate(
         kinds.update((record.get("validity") or {}).get("error_kinds") or {})
     metrics["errors"] = dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
     return metrics | {"settings": dict(settings or {})}
-
-
-def judge_statistics(records: _Records) -> dict[str, Any]:
-    """A judge's verdicts counted as upstream's evaluation outputs count them.
-
-    Args:
-        records (`Sequence[Mapping]`):
-            Records; one without both verdicts is an error, never a No.
-
-    Returns:
-        `dict`: `num`, `error_num`, `process` and `response` (counts of `Yes`, `No`, `Uncertain`), and `both`, how many are
-        Yes twice.
-
-    Example:
-
-    ```python
-    >>> judge_statistics([{"judge": {"process": "Yes", "response": "No"}}, {"judge": None}])["process"]
-    {'Yes': 1, 'No': 0, 'Uncertain': 0}
-    ```
-    """
-    given = [pair for record in records if None not in (pair := _pair(record))]
-    return {
-        "num": len(records),
-        "error_num": len(records) - len(given),
-        "process": {word: sum(process == word for process, _ in given) for word in VERDICTS},
-        "response": {word: sum(response == word for _, response in given) for word in VERDICTS},
-        "both": given.count(("Yes", "Yes")),
-    }
 
 
 def _pair(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
