@@ -12,7 +12,8 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.training.arguments import parse_arguments
 
 ACCELERATE = sorted((RECIPES / "accelerate_configs").glob("*.yaml"))
-MODELS = sorted(path for path in RECIPES.rglob("*.yaml") if path not in ACCELERATE)
+# Those of recipes/evaluate.py have other fields, and a test of their own.
+MODELS = sorted(path for path in RECIPES.rglob("*.yaml") if path not in ACCELERATE and path.stem != "evaluate")
 # This machine may have no GPU: what asks for one is looked at on a CPU.
 ON_CPU = ["--use_cpu", "true", "--tf32", "false"]
 
