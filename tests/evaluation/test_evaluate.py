@@ -132,6 +132,22 @@ def test_recorded_verdicts_are_counted_as_recorded(real_data: Path, tmp_path: Pa
         assert len(records) == recorded["num"] == metrics["n"]
 
 
+def test_verdicts_are_compared_with_peoples(suite: Suite, tmp_path: Path) -> None:
+    evaluate_model(suite, knows_all(suite), tmp_path / "a", limit=4, progress=False)
+    by_rule = [one["process_verdict"] for one in read(tmp_path / "a", "instructions.json")]
+    name = suite.apis[0].name
+    people = [*by_rule[:3], "No" if by_rule[3] == "Yes" else "Yes"]
+    rows = [f"{name},{index},{said}" for index, said in enumerate(people)]
+    (tmp_path / "labels.csv").write_text("\n".join(["api,index,process", *rows, f"{name},nine,Yes"]), encoding="utf-8")
+    metrics = evaluate_trajectories(
+        suite.first(4), tmp_path / "a" / "rollouts", tmp_path / "b", labels=tmp_path / "labels.csv"
+    )
+    found = metrics["agreement_with_labels"]["process_verdict"]["process"]
+    assert (found["n"], found["agreement"]) == (4, 0.75)
+    assert metrics["agreement_with_labels"]["judge"]["process"]["n"] == 0  # there was none
+    assert len(metrics["notes"]) == 1 and "line 6" in metrics["notes"][0]
+
+
 def test_a_folder_that_can_not_be_written(suite: Suite, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     evaluate_model(suite, knows_all(suite), tmp_path / "a", limit=1, progress=False)

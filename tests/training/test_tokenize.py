@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tokenizer_families import HARD_TEXTS, Family, byte_level_family
 from tokenizers import AddedToken, Tokenizer, decoders
@@ -42,6 +42,8 @@ def spans_of(labels: list[int]) -> list[tuple[int, int, bool]]:
 @EXAMPLES
 @given(row=ROWS)
 def test_trained_ids_decode_to_trained_text_and_nothing_else(family: Family, row: list[Segment]) -> None:
+    # A run that a vocabulary can not spell (SmolLM2 lacks some control characters) leaves no border to look for.
+    assume(all(family.read(run) for run, _ in runs_of(row)))
     encoded = family.segment_tokenizer.encode(row)
     if encoded["outcome"] == "untrained":
         assert encoded["input_ids"] == encoded["labels"] == []
@@ -51,7 +53,7 @@ def test_trained_ids_decode_to_trained_text_and_nothing_else(family: Family, row
         return
     ids, labels = encoded["input_ids"], encoded["labels"]
     assert all(label in (IGNORE, id_) for id_, label in zip(ids, labels, strict=True))
-    runs = [(run, trainable) for run, trainable in runs_of(row) if family.read(run)]
+    runs = runs_of(row)
     position = len(family.segment_tokenizer.bos_ids)
     assert labels[:position] == [IGNORE] * position
     for i, (run, trainable) in enumerate(runs):
@@ -101,9 +103,19 @@ def test_a_batch_is_its_rows(family: Family, rows: list[list[Segment]]) -> None:
     assert segment_tokenizer.encode_batch(dicts) == [segment_tokenizer.encode(row) for row in rows]
 
 
+def test_a_row_that_ends_untrained_trains_no_end(family: Family) -> None:
+    """Not even where the vocabulary can not spell what it ends with."""
+    for last in (" ", "\x06"):
+        encoded = family.segment_tokenizer.encode([Segment("So be it", True), Segment(last, False)])
+        assert family.tokenizer.eos_token_id not in encoded["labels"]
+    whole = family.segment_tokenizer.encode([Segment("So be it", True), Segment("", False)])
+    assert whole["labels"][-1] == family.tokenizer.eos_token_id
+
+
 @EXAMPLES
 @given(row=ROWS, max_length=st.integers(2, 40))
 def test_a_long_row_is_cut_after_a_trained_run(family: Family, row: list[Segment], max_length: int) -> None:
+    assume(all(family.read(run) for run, _ in runs_of(row)))
     whole = family.segment_tokenizer.encode(row)
     cut = family.limited(max_length).encode(row)
     dropped = family.limited(max_length, "drop").encode(row)

@@ -35,6 +35,9 @@ def evaluate(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder searched for a suite's file before a download.", rich_help_panel=WHAT)
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV or JSONL of people's verdicts: api,index,process.", rich_help_panel=WHAT)
+    ] = None,
     judge_endpoint: Annotated[
         str | None, typer.Option(help="OpenAI-compatible server of a judge.", rich_help_panel=JUDGE)
     ] = None,
@@ -124,9 +127,9 @@ def _evaluated(chosen: dict[str, Any]) -> dict[str, Any]:
     suite = read_suite(chosen["apis"] or chosen["suite"] or trajectories or "simulated", chosen["data_dir"])
     if trajectories is not None:
         suite = suite.first(chosen["limit"]) if chosen["limit"] else suite
-        return evaluate_trajectories(suite, trajectories, out, judge)
+        return evaluate_trajectories(suite, trajectories, out, judge, chosen["labels"])
     backend, arguments = backend_and_arguments(chosen)
-    return evaluate_model(suite, backend, out, judge, **arguments)
+    return evaluate_model(suite, backend, out, judge, chosen["labels"], **arguments)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:
@@ -139,6 +142,12 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
         typer.echo(f"{name.replace('_', ' '):<28}{rate['value']:>7.1%}  ({rate['low']:.1%} to {rate['high']:.1%})")
     if "judge" in metrics:
         typer.echo(f"judge: {metrics['judge']}")
+    for who, found in metrics.get("agreement_with_labels", {}).items():
+        for part in ("process", "response"):
+            if found[part]["n"]:
+                one = found[part]
+                kappa = "undefined" if one["kappa"] is None else f"{one['kappa']:.2f}"
+                typer.echo(f"{who} and labels, {part}: {one['agreement']:.1%} of {one['n']} agree, kappa {kappa}")
     for note in metrics["notes"][:20]:
         typer.echo(f"- {note}")
     if len(metrics["notes"]) > 20:

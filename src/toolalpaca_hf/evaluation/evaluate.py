@@ -9,6 +9,7 @@ from ..agent import Backend, run
 from ..errors import ToolAlpacaError
 from ..metrics.llm_judge import parse_verdict
 from .aggregate import aggregate
+from .agreement import agreement_of, read_labels, verdicts_of
 from .attempt import Attempt
 from .folder import write_json, writing
 from .judge import Judge, unjudged
@@ -19,7 +20,12 @@ from .trajectories import read_trajectories
 
 
 def evaluate_model(
-    suite: Suite, backend: Backend, out: str | Path, judge: Judge | None = None, **rollouts: Any
+    suite: Suite,
+    backend: Backend,
+    out: str | Path,
+    judge: Judge | None = None,
+    labels: str | Path | None = None,
+    **rollouts: Any,
 ) -> dict[str, Any]:
     """Roll out a suite's instructions and score what comes of it. Killed and called again, it goes on.
 
@@ -32,6 +38,8 @@ def evaluate_model(
             The folder to write; `rollouts` in it is a run's folder, see [`agent.run`].
         judge ([`Judge`], *optional*):
             A model that judges each attempt besides.
+        labels (`str` or `Path`, *optional*):
+            Verdicts of people, see [`read_labels`], that those here are compared with.
         rollouts (*optional*):
             Further arguments of [`agent.run`]: where calls lead to, limits, the prompt.
 
@@ -61,7 +69,7 @@ def evaluate_model(
     if rollouts.get("limit"):
         suite = suite.first(rollouts["limit"])
     settings = note["settings"] | {"seconds": note["seconds"], "tokens": note["tokens"]}
-    metrics = evaluate_trajectories(suite, folder, out, judge, str(note["settings"]["model"]), settings)
+    metrics = evaluate_trajectories(suite, folder, out, judge, labels, str(note["settings"]["model"]), settings)
     if failure:
         raise failure
     return metrics
@@ -72,6 +80,7 @@ def evaluate_trajectories(
     trajectories: str | Path,
     out: str | Path,
     judge: Judge | None = None,
+    labels: str | Path | None = None,
     model: str = "",
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -86,6 +95,8 @@ def evaluate_trajectories(
             The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`, `model_index.json`.
         judge ([`Judge`], *optional*):
             A model that judges each attempt besides.
+        labels (`str` or `Path`, *optional*):
+            Verdicts of people, see [`read_labels`]: `agreement_with_labels` says how far the judge and the rule agree.
         model (`str`, *optional*):
             What the report calls the model; by default the file's name.
         settings (`Mapping`, *optional*):
@@ -104,6 +115,7 @@ def evaluate_trajectories(
     0
     ```
     """
+    labelled, problems = read_labels(labels) if labels else ({}, [])
     attempts, notes = read_trajectories(trajectories, suite)
     verdicts = None
     with writing(Path(out)) as folder:
@@ -118,7 +130,13 @@ def evaluate_trajectories(
         metrics = aggregate(records, suite.name, model or Path(trajectories).stem, known)
         if judge is not None:
             metrics["judge_settings"] = judge.judge_settings()
-        metrics["notes"] = [*suite.notes, *notes]
+        if labels:
+            by_rule = {(one["api"], one["index"]): {"process": one["process_verdict"]} for one in records}
+            metrics["agreement_with_labels"] = {
+                "process_verdict": agreement_of(by_rule, labelled),
+                "judge": agreement_of(verdicts_of(records), labelled),
+            }
+        metrics["notes"] = [*suite.notes, *notes, *problems]
         write_json(folder / "instructions.json", records)
         write_report(folder, metrics, records, attempts)
         write_json(folder / "metrics.json", metrics)  # last: where it is, the rest is
