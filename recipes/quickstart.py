@@ -50,7 +50,8 @@ def measured(model_path: str, name: str, state: Path) -> dict[str, Any]:
     split = "eval_simulated"
     model, tokenizer = load_model(model_path, device="cpu")
     suite = read_suite("sample")
-    backend = LocalBackend(model, tokenizer, batch_size=len(suite.instructions), name=name)
+    # Ten instructions an API: a batch of one API shares its documentation, and attention sees no other's.
+    backend = LocalBackend(model, tokenizer, batch_size=10, name=name)
     rollout = evaluate_model(suite, backend, state / name, limits=LIMITS)
     attempts, _ = read_trajectories(state / name / "rollouts", suite)
     turns = {one.instruction.id: first_turn_text(one.trajectory) for one in attempts if one.trajectory}
