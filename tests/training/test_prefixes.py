@@ -1,15 +1,27 @@
 """Trees of rows against the rows one by one: ids, masks, loss, gradients."""
 
+import copy
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from sft_settings import LAZY, QUIET
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerBase,
+    Qwen3Config,
+)
 from trl import SFTConfig
 
 from toolalpaca_hf.data import ToolAlpaca
@@ -17,48 +29,77 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.training.augment import Augmentation
 from toolalpaca_hf.training.copies import augmented
 from toolalpaca_hf.training.lengths import tokenize_dataset
-from toolalpaca_hf.training.prefixes import PrefixCollator, plant, share_prefixes, tree_mask
+from toolalpaca_hf.training.prefixes import PrefixCollator, plant, predictors, share_prefixes, tree_mask
 from toolalpaca_hf.training.tokenize import IGNORE
 from toolalpaca_hf.training.trainer import CompletionTrainer
+from toolalpaca_hf.training.tree_attention import nodes_of
+
+SHAPE = {"vocab_size": 1503, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def felled(tree: dict[str, list[int]]) -> Iterator[tuple[list[int], list[int]]]:
-    """The rows of a tree, read back."""
-    prefix = [i for i, branch in enumerate(tree["branches"]) if branch == 0]
-    for branch in sorted(set(tree["branches"]) - {0}):
-        places = prefix + [i for i, of in enumerate(tree["branches"]) if of == branch]
-        assert [tree["position_ids"][i] for i in places] == list(range(len(places)))
-        yield [tree["input_ids"][i] for i in places], [tree["labels"][i] for i in places]
+def paths(pack: dict[str, list[int]]) -> Iterator[list[int]]:
+    """For each node, the places from its root's first token to its own last one."""
+    for node in range(len(pack["parents"])):
+        chain, above = [node], node
+        while (above := pack["parents"][above]) >= 0:
+            chain.append(above)
+        yield [place for place, of in enumerate(pack["nodes"]) if of in chain]
 
 
 @st.composite
 def encoded_rows(draw: st.DrawFn) -> dict[str, list[int]]:
-    head = draw(st.lists(st.integers(0, 2), min_size=1, max_size=6))
-    tail = draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
-    return {"input_ids": head + tail, "labels": [IGNORE] * len(head) + tail}
+    ids = draw(st.lists(st.integers(0, 2), min_size=2, max_size=10))
+    trained = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
+    return {"input_ids": ids, "labels": [id_ if own else IGNORE for id_, own in zip(ids, trained, strict=True)]}
 
 
-@given(st.lists(encoded_rows(), min_size=1, max_size=12), st.integers(1, 30))
-def test_trees_hold_every_row_and_nothing_else(rows: list[dict[str, list[int]]], budget: int) -> None:
-    trees = list(share_prefixes(Dataset.from_list(rows), max_tokens=budget, min_share=0.3))
-    back = [row for tree in trees for row in felled(tree)]
-    assert sorted(back) == sorted((row["input_ids"], row["labels"]) for row in rows)
-    for tree in trees:
-        many = max(tree["branches"]) > 1
-        assert len(tree["input_ids"]) <= budget or not many
-        assert (0 in tree["branches"]) == many
-        # What stands first in a branch is predicted from another branch's last token, so it must not be trained.
-        starts = [i for i in range(1, len(tree["branches"])) if tree["branches"][i] != tree["branches"][i - 1]]
-        assert all(tree["labels"][i] == IGNORE for i in starts)
+@given(st.lists(encoded_rows(), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 4))
+def test_trees_hold_every_row_and_nothing_else(rows: list[dict[str, list[int]]], budget: int, least: int) -> None:
+    packs = list(share_prefixes(Dataset.from_list(rows), max_tokens=budget, least=least))
+    # What every row says of its own: what stands before a token, the token, and whether it is trained.
+    expected = Counter(
+        tuple(row["input_ids"][: i + 1]) for row in rows for i in range(1, len(row["labels"])) if row["labels"][i] >= 0
+    )
+    found: Counter[tuple[int, ...]] = Counter()
+    everything = set()
+    for pack in packs:
+        seen = set()
+        for path in paths(pack):
+            ids = [pack["input_ids"][place] for place in path]
+            everything.add(tuple(ids))
+            assert [pack["position_ids"][place] for place in path] == list(range(len(path)))
+            for i, place in enumerate(path):
+                assert pack["labels"][place] == (pack["input_ids"][place] if pack["weights"][place] else IGNORE)
+                if place not in seen and pack["weights"][place]:
+                    found[tuple(ids[: i + 1])] += pack["weights"][place]
+                seen.add(place)
+        assert seen == set(range(len(pack["nodes"])))
+        roots = pack["parents"].count(-1)
+        assert len(pack["input_ids"]) <= budget or roots == 1
+    assert found == expected
+    assert {tuple(row["input_ids"]) for row in rows} <= everything
 
 
-def test_the_mask_by_hand() -> None:
-    branches = [0, 0, 1, 1, 2, -1]
-    mask = tree_mask(torch.tensor([branches]))
-    assert mask.shape == (1, 1, 6, 6)
-    for i, own in enumerate(branches):
-        for j, other in enumerate(branches):
-            assert bool(mask[0, 0, i, j]) == (j <= i and other in (0, own)), (i, j)
+@given(st.lists(encoded_rows(), min_size=1, max_size=8), st.integers(1, 3))
+def test_every_token_sees_its_own_row_and_is_predicted_by_the_one_before(
+    rows: list[dict[str, list[int]]], least: int
+) -> None:
+    pack = plant(rows, least)
+    batch = PrefixCollator(0)([pack, plant([rows[0]])])
+    mask = tree_mask(batch["nodes"], batch["parents"])
+    places = predictors(batch["nodes"], batch["parents"])
+    blocks = nodes_of(batch["nodes"], batch["parents"])
+    for path in paths(pack):
+        for i, place in enumerate(path):
+            assert mask[0, 0, place].nonzero().flatten().tolist() == path[: i + 1]
+            assert places[0, place] == (path[i - 1] if i else 0)
+    for number, path in enumerate(paths(pack)):
+        node = blocks[0][number]
+        columns = [place for start, end in (*node.seen, (node.start, node.end)) for place in range(start, end)]
+        assert columns == path
+        assert node.mask is None or node.mask.sum(dim=1).tolist() == list(
+            range(len(path) - (node.end - node.start) + 1, len(path) + 1)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -73,56 +114,136 @@ def rows(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFa
 
 
 def test_rows_of_an_api_share_their_documentation(rows: Dataset) -> None:
-    trees = share_prefixes(rows, max_tokens=10_000)
-    assert len(trees) == 2
-    together = sum(len(ids) for ids in trees["input_ids"])
+    packs = share_prefixes(rows, max_tokens=10_000)
+    together = sum(len(ids) for ids in packs["input_ids"])
     assert together < 0.6 * sum(len(ids) for ids in rows["input_ids"])
+    # The prompt's opening is the root, two APIs are its children.
+    assert [(parents.count(-1), parents.count(0)) for parents in packs["parents"]] == [(1, 2)]
 
 
+def test_sequences_are_full_and_the_same_every_time(rows: Dataset) -> None:
+    many = Dataset.from_list(
+        [{"input_ids": [i, *row["input_ids"][: 40 + 13 * i]], "labels": row["labels"][: 41 + 13 * i]} for i, row in
+         enumerate(rows)]
+    )  # fmt: skip
+    longest, tokens = max(len(ids) for ids in many["input_ids"]), sum(len(ids) for ids in many["input_ids"])
+    packs = share_prefixes(many, max_tokens=longest)
+    assert len(packs) == math.ceil(tokens / longest)  # no packing is better
+    assert packs[:] == share_prefixes(Dataset.from_list(list(many)), max_tokens=longest)[:]
+
+
+CONFIGS = {
+    "llama": LlamaConfig(num_key_value_heads=2, intermediate_size=96, **SHAPE),
+    "qwen3": Qwen3Config(num_key_value_heads=2, intermediate_size=96, head_dim=16, **SHAPE),
+    "gpt_neox": GPTNeoXConfig(intermediate_size=96, hidden_dropout=0.0, attention_dropout=0.0, **SHAPE),
+}
+LORA = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+
+
+@pytest.mark.parametrize(
+    ("family", "attention", "lora", "checkpointing"),
+    [
+        ("llama", "nodes", False, False),
+        ("llama", "nodes", False, True),
+        ("llama", "nodes", True, True),
+        ("llama", "mask", False, False),
+        ("llama", "mask", True, False),
+        ("qwen3", "nodes", False, False),
+        ("qwen3", "mask", False, True),
+        ("gpt_neox", "nodes", True, False),
+        ("gpt_neox", "nodes", False, True),
+        ("gpt_neox", "mask", False, False),
+    ],
+)
 @pytest.mark.parametrize(("batch", "items"), [(1, None), (2, 777)])
 def test_loss_and_gradients_are_those_of_the_rows(
-    llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path, batch: int, items: int | None
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset,
+    tmp_path: Path,
+    family: str,
+    attention: str,
+    lora: bool,
+    checkpointing: bool,
+    batch: int,
+    items: int | None,
 ) -> None:
-    trees = share_prefixes(rows, max_tokens=10_000)
     collator = PrefixCollator(tokenizer.pad_token_id)
-    config = SFTConfig(
-        str(tmp_path), per_device_train_batch_size=batch, gradient_checkpointing=False, **QUIET, **LAZY,
-        model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
-    )  # fmt: skip
+    settings = SFTConfig(str(tmp_path), gradient_checkpointing=checkpointing, **QUIET, **LAZY)
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_config(CONFIGS[family], dtype=torch.float32)
+    twin = copy.deepcopy(base)
     trainer = CompletionTrainer(
-        model=str(llama), args=config, train_dataset=trees, data_collator=collator, processing_class=tokenizer
-    )
+        model=base,
+        args=settings, train_dataset=share_prefixes(rows, 3_000), data_collator=collator, processing_class=tokenizer,
+        peft_config=copy.deepcopy(LORA) if lora else None, tree_attention=attention,
+    )  # fmt: skip
+    twin.set_attn_implementation("eager")
+    if lora:
+        twin = get_peft_model(twin, copy.deepcopy(LORA))
+        twin.load_state_dict(trainer.model.state_dict())
     trainer.model.train()
-    inputs = collator([trees[i] for i in range(batch)])
-    loss = trainer.compute_loss(trainer.model, inputs, num_items_in_batch=items)
+    # Rows once more with other flags, so that tokens are shared which one row trains and another does not.
+    again = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in rows.select(range(2))]
+    parts = [list(rows.select(range(0, len(rows), 2))) + again, list(rows.select(range(1, len(rows), 2)))][:batch]
+    packs = [plant(part) for part in parts]
+    assert max(max(pack["weights"]) for pack in packs) > 1
+    assert max(map(max, (pack["parents"] for pack in packs))) > 1  # trees of more than two levels
+    loss = trainer.compute_loss(trainer.model, collator(packs), num_items_in_batch=items)
     loss.backward()
 
-    model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32).train()
     total, count = torch.zeros(()), 0
-    for tree in [trees[i] for i in range(batch)]:
-        for ids, labels in felled(tree):
-            logits = model(torch.tensor([ids]), use_cache=False).logits[0, :-1]
-            targets = torch.tensor(labels[1:])
-            total = total + torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-            count += int((targets != IGNORE).sum())
+    for row in (row for part in parts for row in part):
+        logits = twin(torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1]
+        targets = torch.tensor(row["labels"][1:])
+        total = total + torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+        count += int((targets != IGNORE).sum())
     expected = total / (items or count)
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    theirs = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert trainer._get_num_items_in_batch([collator(packs)], torch.device("cpu")) == count
+    theirs = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
     ours = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
-    assert ours.keys() == theirs.keys()
+    assert ours and ours.keys() == theirs.keys()
     for name, gradient in ours.items():
         assert (gradient - theirs[name]).norm() <= 1e-4 * theirs[name].norm(), name
 
 
-def test_other_attention_is_refused(
+def trained(folder: Path, packs: Dataset, tokenizer: PreTrainedTokenizerBase, model: Path, **options: Any) -> Any:
+    settings = SFTConfig(
+        str(folder), learning_rate=1e-3, lr_scheduler_type="constant", seed=3, num_train_epochs=2, optim="sgd", **QUIET,
+        **LAZY, **options,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    trainer = CompletionTrainer(
+        model=str(model), args=settings, train_dataset=packs, eval_dataset=packs,
+        data_collator=PrefixCollator(tokenizer.pad_token_id), processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.train()
+    return trainer
+
+
+def test_a_step_of_several_batches_is_that_of_one(
     llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
 ) -> None:
-    config = SFTConfig(str(tmp_path), model_init_kwargs={"attn_implementation": "eager"}, **QUIET, **LAZY)
-    trees = share_prefixes(rows, max_tokens=10_000)
+    packs = share_prefixes(rows, 1_500)
+    assert len(packs) >= 4
+    packs = packs.select(range(4))
+    together = trained(tmp_path / "a", packs, tokenizer, llama, per_device_train_batch_size=4)
+    apart = trained(
+        tmp_path / "b", packs, tokenizer, llama, per_device_train_batch_size=1, gradient_accumulation_steps=4
+    )
+    for (name, one), other in zip(together.model.named_parameters(), apart.model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6), name
+    assert apart.evaluate()["eval_loss"] == pytest.approx(together.evaluate()["eval_loss"], rel=1e-5)
+
+
+def test_a_model_with_another_attention_is_refused(
+    tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
+) -> None:
+    config = MistralConfig(num_key_value_heads=2, intermediate_size=96, sliding_window=8, **SHAPE)
     trainer = CompletionTrainer(
-        model=str(llama), args=config, train_dataset=trees, processing_class=tokenizer,
-        data_collator=PrefixCollator(tokenizer.pad_token_id),
+        model=AutoModelForCausalLM.from_config(config), args=SFTConfig(str(tmp_path), **QUIET, **LAZY),
+        train_dataset=rows, processing_class=tokenizer, data_collator=PrefixCollator(tokenizer.pad_token_id),
     )  # fmt: skip
-    with pytest.raises(ToolAlpacaError, match="sdpa"):
-        trainer.compute_loss(trainer.model, PrefixCollator(0)([plant([rows[0]], 0)]))
+    with pytest.raises(ToolAlpacaError, match="sliding_window"):
+        trainer.compute_loss(trainer.model, PrefixCollator(0)([plant([rows[0]])]))

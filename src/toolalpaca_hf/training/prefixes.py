@@ -1,83 +1,131 @@
-"""Rows that begin alike become one tree: what they share is computed once, then each row's own rest, its branch.
+"""Rows that begin alike become one tree: what they share is computed once, then what each goes on with.
 
 The trajectories of an API begin with the same documentation, about two thirds of their tokens, none of it trained. A
-tree is one sequence `[prefix, branch, branch, ...]`; positions start anew at each branch and a mask lets it see the
-prefix and itself only, so that loss and gradients are those of the rows one by one.
+tree is one sequence of nodes, each a stretch of tokens after its parent; positions go on from the parent's and a token
+sees its ancestors and its own node only, so that loss and gradients are those of the rows one by one. Several trees
+share a sequence until it is full.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
 
 from toolalpaca_hf.training.tokenize import IGNORE
 
-_COLUMNS = ("input_ids", "labels", "position_ids", "branches")
+Row = Mapping[str, Sequence[int]]
+Pack = dict[str, list[int]]
+
+# A node less than this long is not worth the attention call it costs; its tokens are computed once a row.
+LEAST = 16
+
+_COLUMNS = ("input_ids", "labels", "position_ids", "weights", "nodes", "parents")
 _FEATURES = Features(dict.fromkeys(_COLUMNS, List(Value("int32"))))
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+def _common(one: Row, other: Row) -> int:
+    """How many tokens two rows have in common at their beginning."""
+    size = min(len(one["input_ids"]), len(other["input_ids"]))
+    same = np.asarray(one["input_ids"][:size]) == np.asarray(other["input_ids"][:size])
+    return size if same.all() else int(same.argmin())
 
 
-def _head(row: Mapping[str, Sequence[int]]) -> int:
-    """Tokens that may be shared: those before the last one that predicts the first trained token."""
-    first = next(i for i, label in enumerate(row["labels"]) if label != IGNORE)
-    return max(first - 1, 0)
+def plant(rows: Sequence[Row], least: int = LEAST) -> Pack:
+    """Trees of rows, in one sequence.
 
-
-def plant(rows: Sequence[Mapping[str, Sequence[int]]], shared: int) -> dict[str, list[int]]:
-    """One tree of rows whose first `shared` tokens are the same and untrained.
+    A token that rows share is one token of the sequence; its `weights` says how many of them train it.
 
     Args:
         rows (`Sequence[Mapping]`): `input_ids` and `labels` of each row.
-        shared (`int`): Tokens in the prefix; every row is longer.
+        least (`int`, *optional*, defaults to `16`): Fewest tokens that make a node of their own.
 
     Returns:
-        `dict[str, list[int]]`: `input_ids`, `labels`, `position_ids` and `branches` (0 in the prefix, then 1, 2, ...),
-        each as long as the tree.
+        `dict[str, list[int]]`: `input_ids`, `labels`, `position_ids`, `weights` and `nodes` (0, 1, 2, ... in the order
+        of the sequence), each as long as the sequence, and `parents`, for each node its parent or -1.
 
     Example:
 
     ```python
     >>> row = {"input_ids": [5, 6, 7], "labels": [-100, -100, 7]}
-    >>> plant([row, row], shared=1)
-    {'input_ids': [5, 6, 7, 6, 7], 'labels': [-100, -100, 7, -100, 7], 'position_ids': [0, 1, 2, 1, 2], 'branches': [0, 1, 1, 2, 2]}
+    >>> pack = plant([row, {"input_ids": [5, 6, 8], "labels": [-100, -100, 8]}], least=1)
+    >>> pack["input_ids"], pack["position_ids"], pack["nodes"], pack["parents"]
+    ([5, 6, 7, 8], [0, 1, 2, 2], [0, 0, 1, 2], [-1, 0, 0])
     ```
     """
-    tree = {
-        "input_ids": list(rows[0]["input_ids"][:shared]),
-        "labels": [IGNORE] * shared,
-        "position_ids": list(range(shared)),
-        "branches": [0] * shared,
-    }
-    for branch, row in enumerate(rows, start=1):
-        size = len(row["input_ids"])
-        tree["input_ids"] += row["input_ids"][shared:]
-        tree["labels"] += row["labels"][shared:]
-        tree["position_ids"] += range(shared, size)
-        tree["branches"] += [branch] * (size - shared)
-    return tree
+    pack: Pack = {name: [] for name in _COLUMNS}
+
+    def grow(group: Sequence[Row], common: Sequence[int], depth: int, parent: int) -> None:
+        # `common` holds what each row has in common with the one before it.
+        for start, end in _groups(common, depth + least):
+            members = group[start:end]
+            own = common[start:end]
+            until = min(own[1:], default=len(members[0]["input_ids"]))
+            node = len(pack["parents"])
+            pack["parents"].append(parent)
+            for place in range(depth, until):
+                # Nothing predicts a row's first token.
+                weight = sum(row["labels"][place] != IGNORE for row in members) if place else 0
+                pack["labels"].append(members[0]["input_ids"][place] if weight else IGNORE)
+                pack["weights"].append(weight)
+            pack["input_ids"] += members[0]["input_ids"][depth:until]
+            pack["position_ids"] += range(depth, until)
+            pack["nodes"] += [node] * (until - depth)
+            # Rows that end here come first; they have no more to add.
+            ended = sum(len(row["input_ids"]) == until for row in members)
+            if ended < len(members):
+                grow(members[ended:], own[ended:], until, node)
+
+    ordered = sorted(rows, key=_order)
+    grow(ordered, [0, *(_common(one, other) for one, other in pairwise(ordered))], 0, -1)
+    return pack
 
 
-def share_prefixes(rows: Dataset, max_tokens: int, min_share: float = 0.5) -> Dataset:
-    """Pack rows that begin alike into trees.
+def _order(row: Row) -> bytes:
+    """Sorts rows as their ids do, in a fraction of the memory."""
+    return np.asarray(row["input_ids"], dtype=">i4").tobytes()
 
-    Rows are sorted by their ids, which brings common beginnings together, and joined to the tree before as long as they
-    share `min_share` of what stands before their first trained token and the tree stays within `max_tokens`. A row that
-    shares with none is a tree by itself.
+
+def _groups(common: Sequence[int], least: int) -> Iterator[tuple[int, int]]:
+    """Runs of neighbours that have at least so many tokens in common."""
+    start = 0
+    for place in range(1, len(common) + 1):
+        if place == len(common) or common[place] < least:
+            yield start, place
+            start = place
+
+
+def _size(lengths: Sequence[int], common: Sequence[int], depth: int, least: int) -> int:
+    """Tokens of the sequence that [`plant`] makes."""
+    total = 0
+    for start, end in _groups(common, depth + least):
+        until = min(common[start + 1 : end], default=lengths[start])
+        total += until - depth
+        ended = sum(length == until for length in lengths[start:end])
+        if ended < end - start:
+            total += _size(lengths[start + ended : end], common[start + ended : end], until, least)
+    return total
+
+
+def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Dataset:
+    """Pack rows into sequences in which what they have in common at their beginning stands once.
+
+    Rows are sorted by their ids, which brings common beginnings together; those that share at least `least` tokens
+    make a tree, or several where one would be longer than `max_tokens`. Trees then fill sequences, the longest first,
+    each where it leaves the least room. Nothing is drawn at random.
 
     Args:
         rows (`Dataset`): `input_ids` and `labels`, from [`tokenize_dataset`].
-        max_tokens (`int`): Longest tree; a single row may be longer.
-        min_share (`float`, *optional*, defaults to `0.5`): Least part of a row's prompt that is shared.
+        max_tokens (`int`): Longest sequence; a single row may be longer.
+        least (`int`, *optional*, defaults to `16`): Fewest tokens that make a node of their own.
 
     Returns:
-        `Dataset`: A tree a row, as [`plant`] makes them.
+        `Dataset`: A sequence a row, as [`plant`] makes them; cached.
 
     Example:
 
@@ -88,34 +136,55 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_share: float = 0.5) -> Da
     ```
     """
 
-    def tree(group: list[Mapping[str, Sequence[int]]], shared: int) -> dict[str, list[int]]:
-        return plant(group, shared if len(group) > 1 else 0)
-
-    def trees() -> Any:
-        group: list[Mapping[str, Sequence[int]]] = []
-        shared = size = 0
-        for row in sorted(rows, key=lambda row: row["input_ids"]):
-            head = _head(row)
-            if group:
-                common = min(shared, head, _common(group[0]["input_ids"], row["input_ids"]))
-                least = min_share * max(head, 1)
-                grown = size + len(row["input_ids"]) - common * len(group)
-                if common >= least and grown <= max_tokens:
-                    group.append(row)
-                    shared, size = common, size + len(row["input_ids"])
-                    continue
-                yield tree(group, shared)
-            group, shared, size = [row], head, len(row["input_ids"])
-        if group:
-            yield tree(group, shared)
+    def sequences() -> Any:
+        keys = [_order(row) for row in rows]
+        places = sorted(range(len(rows)), key=keys.__getitem__)
+        del keys
+        for filled in _fill(_trees(rows, places, max_tokens, least), max_tokens):
+            yield plant([rows[place] for tree in filled for place in tree], least)
 
     code = Path(__file__).read_bytes()
-    fingerprint = Hasher.hash([rows._fingerprint, max_tokens, min_share, code])
-    return Dataset.from_generator(trees, features=_FEATURES, fingerprint=fingerprint)
+    fingerprint = Hasher.hash([rows._fingerprint, max_tokens, least, code])
+    return Dataset.from_generator(sequences, features=_FEATURES, fingerprint=fingerprint)
+
+
+def _trees(rows: Dataset, places: Sequence[int], max_tokens: int, least: int) -> Iterator[tuple[int, list[int]]]:
+    """Sizes of trees, and the places of their rows."""
+    tree: list[int] = []
+    lengths: list[int] = []
+    common: list[int] = []
+    size, last = 0, None
+    for place in places:
+        row = rows[place]
+        shared = _common(last, row) if last else 0
+        grown = _size([*lengths, len(row["input_ids"])], [*common, shared if tree else 0], 0, least)
+        if tree and (shared < least or grown > max_tokens):
+            yield size, tree
+            tree, lengths, common, grown = [], [], [], len(row["input_ids"])
+        common.append(shared if tree else 0)
+        tree.append(place)
+        lengths.append(len(row["input_ids"]))
+        size, last = grown, row
+    if tree:
+        yield size, tree
+
+
+def _fill(trees: Iterator[tuple[int, list[int]]], max_tokens: int) -> list[list[list[int]]]:
+    """Best fit, the longest first: each tree goes where it leaves the least room."""
+    filled: list[list[list[int]]] = []
+    room: list[tuple[int, int]] = []
+    for size, tree in sorted(trees, key=lambda pair: -pair[0]):
+        best = bisect_left(room, (size, -1))
+        left, number = room.pop(best) if best < len(room) else (max_tokens, len(filled))
+        if number == len(filled):
+            filled.append([])
+        filled[number].append(tree)
+        insort(room, (left - size, number))
+    return filled
 
 
 class PrefixCollator:
-    """Batches of trees, padded on the right.
+    """Batches of sequences of trees, padded on the right.
 
     Args:
         pad_token_id (`int`): Pads `input_ids`.
@@ -124,44 +193,82 @@ class PrefixCollator:
 
     ```python
     >>> row = {"input_ids": [5, 6, 7], "labels": [-100, -100, 7]}
-    >>> batch = PrefixCollator(pad_token_id=0)([plant([row, row], shared=1), plant([row], shared=0)])
-    >>> batch["branches"].tolist()
-    [[0, 1, 1, 2, 2], [1, 1, 1, -1, -1]]
+    >>> batch = PrefixCollator(pad_token_id=0)([plant([row, row]), row])
+    >>> batch["nodes"].tolist(), batch["weights"].tolist()
+    ([[0, 0, 0], [0, 0, 0]], [[0, 0, 2], [0, 0, 1]])
     ```
     """
 
     def __init__(self, pad_token_id: int) -> None:
-        self.padding = {"input_ids": pad_token_id, "labels": IGNORE, "position_ids": 0, "branches": -1}
+        self.padding = {
+            "input_ids": pad_token_id, "labels": IGNORE, "position_ids": 0, "weights": 0, "nodes": -1, "parents": -1
+        }  # fmt: skip
 
-    def __call__(self, trees: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `labels`, `position_ids` and `branches`, each of shape (trees, longest tree).
+    def __call__(self, sequences: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Each of shape (sequences, longest sequence), but for `parents`: (sequences, most nodes).
 
         Args:
-            trees (`Sequence[Mapping]`): Rows of [`share_prefixes`], or of [`tokenize_dataset`] (a tree of one row each).
+            sequences (`Sequence[Mapping]`): Rows of [`share_prefixes`], or of [`tokenize_dataset`] (a tree each).
         """
-        done = [tree if "branches" in tree else plant([tree], shared=0) for tree in trees]
-        length = max(len(tree["input_ids"]) for tree in done)
-        return {
-            name: torch.tensor([list(tree[name]) + [pad] * (length - len(tree[name])) for tree in done])
-            for name, pad in self.padding.items()
-        }
+        done = [one if "nodes" in one else plant([one]) for one in sequences]
+        batch = {}
+        for name, padding in self.padding.items():
+            length = max(len(one[name]) for one in done)
+            batch[name] = torch.tensor([list(one[name]) + [padding] * (length - len(one[name])) for one in done])
+        return batch
 
 
-def tree_mask(branches: torch.Tensor) -> torch.Tensor:
-    """Which token sees which: earlier ones of the prefix and of its own branch.
+def predictors(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+    """Where each token is predicted: at the one before it, or at the last one of its node's parent.
 
     Args:
-        branches (`torch.Tensor`): Shape (trees, tokens), from [`PrefixCollator`].
+        nodes (`torch.Tensor`): Shape (sequences, tokens), from [`PrefixCollator`].
+        parents (`torch.Tensor`): Shape (sequences, nodes).
 
     Returns:
-        `torch.Tensor`: Booleans of shape (trees, 1, tokens, tokens); rows see columns.
+        `torch.Tensor`: Places, of shape (sequences, tokens); 0 where a row begins.
 
     Example:
 
     ```python
-    >>> tree_mask(torch.tensor([[0, 1, 2]]))[0, 0].int().tolist()
+    >>> predictors(torch.tensor([[0, 0, 1, 2, 2]]), torch.tensor([[-1, 0, 0]])).tolist()
+    [[0, 0, 1, 1, 3]]
+    ```
+    """
+    tokens = torch.arange(nodes.shape[1], device=nodes.device).expand_as(nodes)
+    ends = torch.zeros_like(parents).scatter_reduce(1, nodes.clamp(min=0), tokens * (nodes >= 0), "amax")
+    above = parents.gather(1, nodes.clamp(min=0))
+    before = torch.where(above >= 0, ends.gather(1, above.clamp(min=0)), 0)
+    first = torch.ones_like(nodes, dtype=torch.bool)
+    first[:, 1:] = nodes[:, 1:] != nodes[:, :-1]
+    return torch.where(first, before, tokens - 1)
+
+
+def tree_mask(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+    """Which token sees which: earlier ones of its own node, and all of that node's ancestors.
+
+    Args:
+        nodes (`torch.Tensor`): Shape (sequences, tokens), from [`PrefixCollator`].
+        parents (`torch.Tensor`): Shape (sequences, nodes).
+
+    Returns:
+        `torch.Tensor`: Booleans of shape (sequences, 1, tokens, tokens); rows see columns. Padding sees padding.
+
+    Example:
+
+    ```python
+    >>> tree_mask(torch.tensor([[0, 1, 2]]), torch.tensor([[-1, 0, 0]]))[0, 0].int().tolist()
     [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
     ```
     """
-    rows, columns = branches[:, :, None], branches[:, None, :]
-    return ((columns == 0) | (columns == rows)).tril()[:, None]
+    count = parents.shape[1]
+    sees = torch.eye(count, dtype=torch.bool, device=nodes.device).repeat(len(nodes), 1, 1)
+    above = parents
+    while (above >= 0).any():
+        sees |= torch.nn.functional.one_hot(above.clamp(min=0), count).bool() & (above >= 0)[..., None]
+        above = torch.where(above >= 0, parents.gather(1, above.clamp(min=0)), -1)
+    number = nodes.clamp(min=0)
+    rows = sees.gather(1, number[..., None].expand(-1, -1, count))
+    mask = rows.gather(2, number[:, None, :].expand(-1, nodes.shape[1], -1))
+    # Padding comes last, so no row sees it; it sees something, or its softmax would be over nothing.
+    return mask.tril()[:, None]

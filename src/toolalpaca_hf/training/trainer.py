@@ -1,16 +1,18 @@
 """TRL's trainer with logits only where a label is, which on a CPU is where half of its time goes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from accelerate.utils import is_peft_model
 from torch.nn.functional import cross_entropy
 from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
 from ..errors import ToolAlpacaError
-from .prefixes import tree_mask
+from .prefixes import PrefixCollator, predictors, tree_mask
 from .tokenize import IGNORE
+from .tree_attention import TREE_ATTENTION, nodes_of
 
 
 class CompletionTrainer(SFTTrainer):
@@ -27,6 +29,21 @@ class CompletionTrainer(SFTTrainer):
     ```
     """
 
+    def __init__(self, *args: Any, tree_attention: Literal["auto", "nodes", "mask"] = "auto", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.by_nodes = False
+        if isinstance(self.data_collator, PrefixCollator):
+            model = self.accelerator.unwrap_model(self.model)
+            model = model.get_base_model() if is_peft_model(model) else model
+            self.by_nodes = tree_attention == "nodes" or (tree_attention == "auto" and self.args.device.type == "cpu")
+            attention = TREE_ATTENTION if self.by_nodes else "sdpa"
+            model.set_attn_implementation(attention)
+            if model.config._attn_implementation != attention:
+                raise ToolAlpacaError(
+                    f"prefix_packing can not train {type(model).__name__}, whose attention can not be exchanged; set "
+                    "prefix_packing: false"
+                )
+
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -36,40 +53,52 @@ class CompletionTrainer(SFTTrainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Mean negative log-likelihood of the trained tokens; the mean is over `num_items_in_batch` where given."""
         plain = self.args.loss_type == "nll" and self.compute_loss_func is None and self.label_smoother is None
-        if "branches" in inputs:
+        if "nodes" in inputs:
             if return_outputs or not plain or self.aux_loss_enabled:
                 raise ToolAlpacaError(
                     "prefix_packing computes the plain loss alone; set loss_type: nll or leave it out"
                 )
-            attention = self.accelerator.unwrap_model(model).config._attn_implementation
-            if attention != "sdpa":
-                raise ToolAlpacaError(f"prefix_packing needs attn_implementation: sdpa, not {attention}")
             inputs = dict(inputs)
-            branches = inputs.pop("branches")
-            inputs["attention_mask"] = tree_mask(branches)
-            seen = (branches >= 0).sum()
+            nodes, parents, weights = (inputs.pop(name) for name in ("nodes", "parents", "weights"))
+            if self.by_nodes:
+                inputs["trees"] = nodes_of(nodes, parents)
+            else:
+                inputs["attention_mask"] = tree_mask(nodes, parents)
+            seen = (nodes >= 0).sum()
+            trained = weights > 0
+            places = predictors(nodes, parents)
         elif return_outputs or not plain or self.aux_loss_enabled or inputs["input_ids"].device.type != "cpu":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        elif "attention_mask" in inputs:
-            seen = inputs["attention_mask"].sum()
         else:
-            seen = inputs["input_ids"].new_tensor(inputs["input_ids"].numel())
-        labels = inputs["labels"][:, 1:]
-        trained = labels != IGNORE
-        # The columns in which some row of the batch predicts a trained token.
-        columns = trained.any(dim=0).nonzero().squeeze(-1)
-        rest = {name: value for name, value in inputs.items() if name != "labels"}
-        logits = model(**rest, use_cache=False, logits_to_keep=columns).logits[trained[:, columns]].float()
-        targets = labels[trained]
-        loss = cross_entropy(logits, targets, reduction="sum")
+            mask = inputs.get("attention_mask")
+            seen = mask.sum() if mask is not None else inputs["input_ids"].new_tensor(inputs["input_ids"].numel())
+            trained = inputs["labels"] != IGNORE
+            trained[:, 0] = False
+            weights = trained.long()
+            places = torch.arange(-1, trained.shape[1] - 1, device=trained.device).expand_as(trained)
+        targets = inputs.pop("labels")[trained]
+        # Logits only where a token of some row is predicted.
+        columns, at = places[trained].unique(return_inverse=True)
+        row = trained.nonzero()[:, 0]
+        logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits[row, at].float()
+        weights = weights[trained]
+        loss = (cross_entropy(logits, targets, reduction="none") * weights).sum()
         # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
-        items = len(targets) if num_items_in_batch is None else num_items_in_batch
+        items = weights.sum() if num_items_in_batch is None else num_items_in_batch
         loss = loss / torch.as_tensor(items).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The items are those of every process, and DDP averages the gradients over processes.
             loss = loss * self.accelerator.num_processes
-        self._log_tokens(seen, logits.detach(), targets)
+        self._log_tokens(seen, logits.detach(), targets, weights)
         return loss
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
+        """A token that several rows share and train counts once for each of them."""
+        counted = [
+            batch | {"shift_labels": torch.zeros(int(batch["weights"].sum()))} if "weights" in batch else batch
+            for batch in batch_samples
+        ]
+        return super()._get_num_items_in_batch(counted, device)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Without `training_args.bin`: nobody should have to unpickle a file to read settings; config.yaml has them."""
@@ -81,10 +110,12 @@ class CompletionTrainer(SFTTrainer):
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
 
-    def _log_tokens(self, seen: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+    def _log_tokens(
+        self, seen: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> None:
         """TRL's own metrics (its entropy aside), so that logs of both trainers read alike."""
         mode = "train" if self.model.training else "eval"
-        counts = torch.stack([(logits.argmax(-1) == targets).sum(), seen.new_tensor(len(targets)), seen])
+        counts = torch.stack([((logits.argmax(-1) == targets) * weights).sum(), weights.sum(), seen])
         right, all_targets, tokens = self.accelerator.gather_for_metrics(counts.unsqueeze(0)).sum(dim=0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / max(all_targets, 1))
         if mode == "train":
