@@ -52,9 +52,9 @@ class Counting(SFTTrainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         positions = inputs["input_ids"].numel()
-        # Packed batches have no mask, and nothing to mask; trees are padded with branches of -1.
-        if "branches" in inputs:
-            tokens = int((inputs["branches"] >= 0).sum())
+        # Packed batches have no mask, and nothing to mask; trees are padded with nodes of -1.
+        if "nodes" in inputs:
+            tokens = int((inputs["nodes"] >= 0).sum())
         else:
             tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else positions
         trained = int((inputs["labels"] != IGNORE).sum())

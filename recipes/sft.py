@@ -59,6 +59,8 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
             data_collator=collator,
             quantization_config=get_quantization_config(model_args),
             peft_config=get_peft_config(model_args),
+            tree_tokens=script_args.prefix_packing_tokens if script_args.prefix_packing else None,
+            tree_attention=script_args.prefix_packing_attention,
         )
     except (ValueError, OSError) as error:
         raise ToolAlpacaError(f"{model} can not be trained with these settings: {error}") from error

@@ -98,8 +98,14 @@ def test_packing(train: Callable[..., None], arguments: list[str], tmp_path: Pat
     assert metrics["eval_loss"] == pytest.approx(math.log(1500), abs=0.5)
 
 
+@pytest.mark.parametrize("packed", ["false", "true"])
 def test_chat_trains_the_assistants_turns_alone(
-    train: Callable[..., None], arguments: list[str], qwen3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: str,
+    train: Callable[..., None],
+    arguments: list[str],
+    qwen3: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
     from toolalpaca_hf.training.trainer import CompletionTrainer
@@ -117,7 +123,7 @@ def test_chat_trains_the_assistants_turns_alone(
         dataset_config="chat",
         assistant_only_loss="true",
         augment_copies=0,
-        prefix_packing="false",
+        prefix_packing=packed,
         max_length=2048,
         eval_fraction=0.2,
     )

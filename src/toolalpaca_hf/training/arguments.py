@@ -34,9 +34,11 @@ class SftArguments(ScriptArguments):
         augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
         augment_mask_names, augment_restyle_names, augment_first_turns (`float`, *optional*): See there.
         prefix_packing (`bool`, *optional*, defaults to `False`): Compute what rows have in common at their beginning once
-            ([`share_prefixes`]); a row of the batch is then a tree of at most `prefix_packing_tokens` tokens. Augmented
-            copies of rows with the same documentation keep it the same.
-        prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest tree.
+            ([`share_prefixes`]); a row of the batch is then a sequence of at most `prefix_packing_tokens` tokens.
+            Augmented copies of rows with the same documentation keep it the same.
+        prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest such sequence; more tokens share more.
+        prefix_packing_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` or `"mask"`, see
+            [`CompletionTrainer`].
 
     Example:
 
@@ -63,7 +65,10 @@ class SftArguments(ScriptArguments):
         default=0.0, metadata={"help": "Probability that a copy ends after one action."}
     )
     prefix_packing: bool = field(default=False, metadata={"help": "Compute common beginnings of rows once."})
-    prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest tree of rows, in tokens."})
+    prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest packed sequence, in tokens."})
+    prefix_packing_attention: str = field(
+        default="auto", metadata={"help": "`auto`, `nodes` or `mask`.", "choices": ["auto", "nodes", "mask"]}
+    )
 
     @property
     def augmentation(self) -> Augmentation:

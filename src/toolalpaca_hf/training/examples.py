@@ -141,10 +141,8 @@ def prepare(
             f"{' and no column '.join(missing)}; train on the config sft or chat of a dataset that "
             "dataset_scripts/toolalpaca.py wrote"
         )
-    if arguments.prefix_packing and (config.packing or arguments.dataset_config == "chat"):
-        raise ToolAlpacaError(
-            "prefix_packing is for the config sft and instead of packing; set one of the two to false"
-        )
+    if arguments.prefix_packing and (config.packing or config.padding_free):
+        raise ToolAlpacaError("prefix_packing takes the place of packing and padding_free; set one of them to false")
     held_out = None
     if config.eval_strategy != "no" or arguments.eval_fraction:
         held_out = load_rows(arguments, arguments.dataset_test_split)
@@ -158,7 +156,13 @@ def prepare(
                 "the config chat needs a chat template and the tokenizer has none; choose a chat model, pass "
                 "--chat_template_path, or train on the config sft"
             )
-        return train.select_columns(wanted), held_out.select_columns(wanted) if held_out else None, None
+        collator = None
+        if arguments.prefix_packing:
+            if isinstance(train, IterableDataset):
+                raise ToolAlpacaError("a streaming dataset is not packed here; set dataset_streaming: false")
+            config.remove_unused_columns = False
+            collator = PrefixCollator(tokenizer.pad_token_id)
+        return train.select_columns(wanted), held_out.select_columns(wanted) if held_out else None, collator
 
     settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
     if isinstance(train, IterableDataset):
@@ -194,7 +198,7 @@ def prepare(
         tokens = sum(len(ids) for ids in train["input_ids"])
         train = share_prefixes(train, arguments.prefix_packing_tokens)
         kept = sum(len(ids) for ids in train["input_ids"])
-        log(f"Common beginnings computed once: {len(train):,} trees of {kept:,} tokens in place of {tokens:,}.")
+        log(f"Common beginnings computed once: {len(train):,} sequences of {kept:,} tokens in place of {tokens:,}.")
         _leave_preparation_to_us(config)
         return train, held_out, PrefixCollator(tokenizer.pad_token_id)
     if config.packing:

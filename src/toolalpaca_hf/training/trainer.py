@@ -10,7 +10,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
 from ..errors import ToolAlpacaError
-from .prefixes import PrefixCollator, predictors, tree_mask
+from .prefixes import PrefixCollator, predictors, share_prefixes, tree_mask
 from .tokenize import IGNORE
 from .tree_attention import TREE_ATTENTION, nodes_of
 
@@ -20,7 +20,16 @@ class CompletionTrainer(SFTTrainer):
 
     TRL's fused head projects every position onto the vocabulary and drops the untrained ones. In a trajectory nine of
     ten positions are documentation and observations. The loss is the same; elsewhere, and with the losses that need
-    more than the plain one, TRL's own is used. Trees of [`share_prefixes`] get their mask here, on any device.
+    more than the plain one, TRL's own is used. Sequences of [`share_prefixes`] are computed here, on any device.
+
+    Args:
+        tree_tokens (`int`, *optional*): With a [`PrefixCollator`] and rows that TRL itself prepares (`messages`): pack
+            what it made of them into sequences of so many tokens.
+        tree_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` computes the visible blocks alone, one call
+            a node; `"mask"` everything, under a dense mask. By default the first on a CPU, the second elsewhere.
+
+    Raises:
+        [`ToolAlpacaError`]: The model's attention can not be exchanged, or another loss is asked for with trees.
 
     Example:
 
@@ -29,7 +38,14 @@ class CompletionTrainer(SFTTrainer):
     ```
     """
 
-    def __init__(self, *args: Any, tree_attention: Literal["auto", "nodes", "mask"] = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        tree_tokens: int | None = None,
+        tree_attention: Literal["auto", "nodes", "mask"] = "auto",
+        **kwargs: Any,
+    ) -> None:
+        self.tree_tokens = tree_tokens
         super().__init__(*args, **kwargs)
         self.by_nodes = False
         if isinstance(self.data_collator, PrefixCollator):
@@ -91,6 +107,15 @@ class CompletionTrainer(SFTTrainer):
             loss = loss * self.accelerator.num_processes
         self._log_tokens(seen, logits.detach(), targets, weights)
         return loss
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """What TRL makes of `messages`, then packed."""
+        if "nodes" in (dataset.column_names or ()):
+            return dataset
+        prepared = super()._prepare_dataset(dataset, *args, **kwargs)
+        if self.tree_tokens is None:
+            return prepared
+        return share_prefixes(prepared.select_columns(["input_ids", "labels"]), self.tree_tokens)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
         """A token that several rows share and train counts once for each of them."""
