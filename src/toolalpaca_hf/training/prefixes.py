@@ -100,24 +100,12 @@ def _groups(common: Sequence[int], least: int) -> Iterator[tuple[int, int]]:
             start = place
 
 
-def _size(lengths: Sequence[int], common: Sequence[int], depth: int, least: int) -> int:
-    """Tokens of the sequence that [`plant`] makes."""
-    total = 0
-    for start, end in _groups(common, depth + least):
-        until = min(common[start + 1 : end], default=lengths[start])
-        total += until - depth
-        ended = sum(length == until for length in lengths[start:end])
-        if ended < end - start:
-            total += _size(lengths[start + ended : end], common[start + ended : end], until, least)
-    return total
-
-
 def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Dataset:
     """Pack rows into sequences in which what they have in common at their beginning stands once.
 
-    Rows are sorted by their ids, which brings common beginnings together; those that share at least `least` tokens
-    make a tree, or several where one would be longer than `max_tokens`. Trees then fill sequences, the longest first,
-    each where it leaves the least room. Nothing is drawn at random.
+    Rows are sorted by their ids, which brings common beginnings together. Those that share most are put together first;
+    where they would be longer than `max_tokens` they are parted, and each part has the shared tokens again. Parts then
+    fill sequences, the longest first, each where it leaves the least room. Nothing is drawn at random.
 
     Args:
         rows (`Dataset`): `input_ids` and `labels`, from [`tokenize_dataset`].
@@ -140,46 +128,50 @@ def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Datase
         keys = [_order(row) for row in rows]
         places = sorted(range(len(rows)), key=keys.__getitem__)
         del keys
-        for filled in _fill(_trees(rows, places, max_tokens, least), max_tokens):
-            yield plant([rows[place] for tree in filled for place in tree], least)
+        # Two rows at a time, so that the rows themselves are never all in memory.
+        common = [0, *(_common(rows[one], rows[other]) for one, other in pairwise(places))]
+        lengths = [len(rows[place]["input_ids"]) for place in places]
+        for _, members in _fill(_pieces(lengths, common, range(len(places)), 0, max_tokens, least), max_tokens):
+            yield plant([rows[places[member]] for member in members], least)
 
     code = Path(__file__).read_bytes()
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, least, code])
     return Dataset.from_generator(sequences, features=_FEATURES, fingerprint=fingerprint)
 
 
-def _trees(rows: Dataset, places: Sequence[int], max_tokens: int, least: int) -> Iterator[tuple[int, list[int]]]:
-    """Sizes of trees, and the places of their rows."""
-    tree: list[int] = []
-    lengths: list[int] = []
-    common: list[int] = []
-    size, last = 0, None
-    for place in places:
-        row = rows[place]
-        shared = _common(last, row) if last else 0
-        grown = _size([*lengths, len(row["input_ids"])], [*common, shared if tree else 0], 0, least)
-        if tree and (shared < least or grown > max_tokens):
-            yield size, tree
-            tree, lengths, common, grown = [], [], [], len(row["input_ids"])
-        common.append(shared if tree else 0)
-        tree.append(place)
-        lengths.append(len(row["input_ids"]))
-        size, last = grown, row
-    if tree:
-        yield size, tree
+def _pieces(
+    lengths: Sequence[int], common: Sequence[int], members: range, depth: int, max_tokens: int, least: int
+) -> list[tuple[int, list[int]]]:
+    """Rows that stay together, and the tokens they have beyond those that all of `members` share.
+
+    What shares most is put together first: below each node the pieces of its children fill what room the node leaves,
+    and what is not full is offered to the node above.
+    """
+    done = []
+    for start, end in _groups(common[members.start : members.stop], depth + least):
+        group = members[start:end]
+        until = min(common[group.start + 1 : group.stop], default=lengths[group.start])
+        ended = next((i for i, member in enumerate(group) if lengths[member] > until), len(group))
+        below = _pieces(lengths, common, group[ended:], until, max_tokens, least) if ended < len(group) else []
+        filled = _fill(below, max_tokens - until) or [(0, [])]
+        filled[0] = (filled[0][0], [*group[:ended], *filled[0][1]])
+        done += [(until - depth + size, rows) for size, rows in filled]
+    return done
 
 
-def _fill(trees: Iterator[tuple[int, list[int]]], max_tokens: int) -> list[list[list[int]]]:
-    """Best fit, the longest first: each tree goes where it leaves the least room."""
-    filled: list[list[list[int]]] = []
-    room: list[tuple[int, int]] = []
-    for size, tree in sorted(trees, key=lambda pair: -pair[0]):
-        best = bisect_left(room, (size, -1))
-        left, number = room.pop(best) if best < len(room) else (max_tokens, len(filled))
-        if number == len(filled):
-            filled.append([])
-        filled[number].append(tree)
-        insort(room, (left - size, number))
+def _fill(pieces: Sequence[tuple[int, list[int]]], room: int) -> list[tuple[int, list[int]]]:
+    """Best fit, the longest first: each piece goes where it leaves the least room."""
+    filled: list[tuple[int, list[int]]] = []
+    left: list[tuple[int, int]] = []
+    for size, rows in sorted(pieces, key=lambda piece: -piece[0]):
+        best = bisect_left(left, (size, -1))
+        if best < len(left):
+            before, number = left.pop(best)
+            filled[number] = (filled[number][0] + size, filled[number][1] + rows)
+        else:
+            before, number = room, len(filled)
+            filled.append((size, list(rows)))
+        insort(left, (before - size, number))
     return filled
 
 
