@@ -26,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plain", help="JSON lines with `text`; without it, the source's texts without a call")
     parser.add_argument("--plain-fraction", type=float, default=0.1, help="share of the training rows that are plain")
     parser.add_argument("--mask-results", action="store_true", help="leave the calls' results out of the loss")
+    parser.add_argument("--limit", type=int, help="the first so many texts alone")
     parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
     return parser.parse_args(argv)
 
@@ -49,9 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
     try:
-        print_summary(
-            build_repo(open_source(args.source), args.out, args.plain, args.plain_fraction, args.mask_results)
-        )
+        source = open_source(args.source)
+        print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results, args.limit))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def build_repo(
     plain: str | Path | None = None,
     plain_fraction: float = 0.1,
     mask_results: bool = False,
+    limit: int | None = None,
 ) -> Build:
     """Write the `toolformer` dataset repo: `annotated`, `sft`, and `plain`, the twin of `sft` without calls.
 
@@ -162,6 +164,7 @@ def build_repo(
         plain (`str` or `Path`, *optional*): JSON lines with `text`.
         plain_fraction (`float`, *optional*, defaults to `0.1`): Share of the `sft` rows that are plain text.
         mask_results (`bool`, *optional*, defaults to `False`): Leave the calls' results out of the loss.
+        limit (`int`, *optional*): The first so many texts of the source alone.
 
     Returns:
         [`Build`]: Counts and report.
@@ -180,18 +183,21 @@ def build_repo(
         raise ToolAlpacaError(f"the plain fraction is {plain_fraction}; pass a share from 0 to below 1")
     report = Report()
 
+    def rows() -> Iterator[dict[str, Any]]:
+        return islice(source.rows(None), limit)
+
     def training() -> Iterator[Any]:
-        with_calls = (row for row in source.rows(None) if row["calls"])
-        without = (row | {"annotated": None} for row in source.rows(None) if not row["calls"])
+        with_calls = (row for row in rows() if row["calls"])
+        without = (row | {"annotated": None} for row in rows() if not row["calls"])
         return mixed(with_calls, plain_texts(plain) if plain else without, plain_fraction)
 
     def segments(row: dict[str, Any]) -> dict[str, Any]:
         return plain_row(row) if row["annotated"] is None else sft_row(row, source.markers, mask_results)
 
-    if next((row for row in source.rows(None) if row["calls"]), None) is None:
+    if next((row for row in rows() if row["calls"]), None) is None:
         raise ToolAlpacaError(f"no text of {source.name} has a call, so there is nothing to train on; annotate more")
     configs = {
-        "annotated": source.rows(report),
+        "annotated": islice(source.rows(report), limit),
         "sft": map(segments, training()),
         "plain": map(plain_row, training()),
     }
@@ -201,5 +207,6 @@ def build_repo(
         "plain_fraction": plain_fraction,
         "plain": Path(plain).name if plain else "texts of the source without a call",
         "mask_results": mask_results,
+        "limit": limit,
     }
     return write_toolformer_repo(configs, out, report, settings)
