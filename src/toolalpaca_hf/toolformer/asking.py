@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from .tasks.items import Item
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from .tools.base import Tool
+    from .decode import Generated
+    from .tools import Tool
 
 
 class Asked:
@@ -86,7 +88,7 @@ def ask(
             return
         _, tokenizer = asked.load()
         for batch in batches(rest, tokenizer, batch_size, by_date=bool(tools)):
-            answers.add(_answered(asked, task, batch, tools, markers, k, batch_size))
+            answers.add(_answered(asked, task, batch, tools, markers, k))
             bar.update(len(batch))
 
 
@@ -121,64 +123,32 @@ def _answered(
     tools: "Mapping[str, Tool]",
     markers: Markers,
     k: int,
-    batch_size: int,
 ) -> list[dict[str, Any]]:
     from .decode import generate
 
-    model, tokenizer = asked.load()
-    at_hand = {name: tool.for_document({"date": batch[0].date}) for name, tool in tools.items()}
-    try:
-        written = generate(
-            model,
-            tokenizer,
-            [item.prompt for item in batch],
-            at_hand,
-            markers=markers,
-            k=k,
-            max_calls=task.max_calls,
-            max_new_tokens=task.max_new_tokens,
-            batch_size=batch_size,
-            calls_enabled=bool(tools),
-        )
-    # Out of memory above all, which has no kind of its own on every device; whatever it is, it costs an item at most.
-    except Exception as error:
-        failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    else:
-        return [_record(task, item, one, markers) for item, one in zip(batch, written, strict=True)]
-    if len(batch) == 1:
-        return [_failed(batch[0], failure)]
-    half = len(batch) // 2
-    return [
-        record
-        for part in (batch[:half], batch[half:])
-        for record in _answered(asked, task, part, tools, markers, k, batch_size)
-    ]
+    written = generate(
+        *asked.load(),
+        [item.prompt for item in batch],
+        {name: tool.for_document({"date": batch[0].date}) for name, tool in tools.items()},
+        markers=markers,
+        k=k,
+        max_calls=task.max_calls,
+        max_new_tokens=task.max_new_tokens,
+        batch_size=len(batch),
+        calls_enabled=bool(tools),
+    )
+    return [_record(task, item, one) for item, one in zip(batch, written, strict=True)]
 
 
-def _record(task: Task, item: Item, written: Any, markers: Markers) -> dict[str, Any]:
-    plain = markers.strip(written.text)
+def _record(task: Task, item: Item, written: "Generated") -> dict[str, Any]:
     return {
         "id": item.id,
         "prompt": item.prompt,
         "text": written.text,
-        "plain": plain,
-        "calls": [_call(one) for one in written.calls],
+        "plain": written.plain,
+        "calls": [asdict(one) for one in written.calls],
         "answers": list(item.answers),
-        "right": MEASURES[task.measure](plain, item.answers),
+        "right": written.error is None and MEASURES[task.measure](written.plain, item.answers),
         "tokens": written.tokens,
-        "error": None,
-    }
-
-
-def _failed(item: Item, error: str) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "prompt": item.prompt,
-        "text": "",
-        "plain": "",
-        "calls": [],
-        "answers": list(item.answers),
-        "right": False,
-        "tokens": 0,
-        "error": error,
+        "error": written.error,
     }

@@ -24,7 +24,7 @@ from .tasks import prompt_of, task_named
 from .tasks.items import read_items
 
 if TYPE_CHECKING:
-    from .tools.base import Tool
+    from .tools import Tool
 
 PERPLEXITY = "perplexity"
 

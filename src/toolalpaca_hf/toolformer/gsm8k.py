@@ -77,6 +77,7 @@ def _read(mark: Mark) -> Mark:
     if len(parts) < 2 or not parts[0]:
         return mark
     expression = parts[0]
+    expression = expression.replace("//", "/")
     if not _EXPRESSION.fullmatch(expression):
         expression = re.sub(r"(?<=[\d)\s])[xX](?=[\d(\s.])", "*", expression.translate(_SIGNS))
         expression = _PERCENT.sub(r"(\1/100)", _THOUSANDS.sub("", expression.replace("$", "")))
