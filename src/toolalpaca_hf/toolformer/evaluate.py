@@ -189,12 +189,13 @@ class _Sizes:
 
 
 def _slugs(models: Sequence[str]) -> dict[str, str]:
-    """A folder's name for each model: its last part, longer where two would share it."""
+    """A folder's name for each model: the last part of its own, longer where two would share it."""
     slugs: dict[str, str] = {}
     for model in models:
-        parts = [re.sub(r"[^\w.-]+", "-", part) for part in model.strip("/").split("/")]
-        depth = next((n for n in range(1, len(parts) + 1) if "-".join(parts[-n:]) not in slugs.values()), len(parts))
-        slugs[model] = "-".join(parts[-depth:]).strip(".-") or "model"
-    if len(set(slugs.values())) < len(slugs):
-        raise ToolAlpacaError("a model is named twice; name each once")
+        parts = [part for part in re.sub(r"[^\w./-]+", "-", model).split("/") if part.strip(".")] or ["model"]
+        names = ["-".join(parts[-depth:]) for depth in range(1, len(parts) + 1)]
+        free = [name for name in names if name not in slugs.values()]
+        if model in slugs or not free:
+            raise ToolAlpacaError(f"the model {model} is named twice; name each once")
+        slugs[model] = free[0]
     return slugs

@@ -98,4 +98,7 @@ def _of_files(paths: list[Path]) -> Iterator[Any]:
 def _question(task: Task, raw: Any) -> Question | None:
     if not isinstance(raw, dict):
         return None
-    return task.layout(raw) or simple(raw)
+    try:
+        return task.layout(raw) or simple(raw)
+    except (AttributeError, KeyError, TypeError):  # a field of another kind, somewhere inside
+        return None

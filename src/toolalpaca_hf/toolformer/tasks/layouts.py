@@ -124,7 +124,8 @@ def cloze(raw: Mapping[str, Any]) -> Question | None:
     True
     ```
     """
-    sentence = raw.get("masked_sentence") or next(iter(_texts(raw.get("masked_sentences"))), "")
+    evidence = raw["evidences"][0] if isinstance(raw.get("evidences"), list) and raw["evidences"] else raw
+    sentence = next(iter(_texts(raw.get("masked_sentences"))), "") or evidence.get("masked_sentence")
     if isinstance(raw.get("template"), str) and isinstance(raw.get("sub_label"), str):
         sentence = raw["template"].replace("[X]", raw["sub_label"])
     return _completed(sentence, _texts(raw.get("obj_label"))) or simple(raw)
