@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
     try:
-        source = open_source(args.source)
-        print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results, args.limit))
+        source = open_source(args.source, limit=args.limit)
+        print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -50,9 +50,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "annotated"
 
 
-def built(folder: Path, **options: Any) -> tuple[Build, dict[str, list[dict[str, Any]]]]:
+def built(folder: Path, limit: int | None = None, **options: Any) -> tuple[Build, dict[str, list[dict[str, Any]]]]:
     out = folder.parent / "built"
-    build = build_repo(open_source(folder), out, **options)
+    build = build_repo(open_source(folder, limit=limit), out, **options)
     return build, {
         name: list(load_dataset(str(out), name, split="train", streaming=True))
         for name in ("annotated", "sft", "plain")

@@ -34,13 +34,14 @@ class Source:
     markers: Markers
 
 
-def open_source(name: str | Path, markers: Markers | None = None) -> Source:
+def open_source(name: str | Path, markers: Markers | None = None, limit: int | None = None) -> Source:
     """Find annotated texts by the name that the command line has for them.
 
     Args:
         name (`str` or `Path`): A folder that `toolalpaca toolformer annotate` wrote, a file of such rows, or `gsm8k`, its
             own marks as calls; `gsm8k=FILE` where the file is at hand.
         markers ([`Markers`], *optional*): How calls are written; a folder's own, or the paper's, by default.
+        limit (`int`, *optional*): The first so many texts alone.
 
     Raises:
         [`ToolAlpacaError`]: There is nothing of that name.
@@ -54,7 +55,7 @@ def open_source(name: str | Path, markers: Markers | None = None) -> Source:
     """
     kind, _, file = str(name).partition("=")
     if kind == "gsm8k":
-        return _gsm8k_source(file or None, markers or Markers())
+        return _gsm8k_source(file or None, markers or Markers(), limit)
     path = Path(name)
     files = sorted(path.glob("annotated-*.jsonl")) if path.is_dir() else [path]
     if not files or not path.exists():
@@ -63,26 +64,32 @@ def open_source(name: str | Path, markers: Markers | None = None) -> Source:
             "gsm8k=FILE"
         )
     markers = markers or _markers_of(path / "config.json")
-    return Source(path.name, lambda report: _annotated_rows(files, report or Report()), markers)
+    return Source(
+        _told(path.name, limit), lambda report: islice(_annotated_rows(files, report or Report()), limit), markers
+    )
 
 
-def _gsm8k_source(file: str | None, markers: Markers) -> Source:
+def _gsm8k_source(file: str | None, markers: Markers, limit: int | None) -> Source:
     from .tools import tools_named
 
     (calculator,) = tools_named("calculator").values()
     name, raws = read_gsm8k(file)
     report = Report()
-    rows = list(gsm8k_rows(name, raws, calculator, markers, report))
+    rows = list(gsm8k_rows(name, raws[:limit], calculator, markers, report))
     if not rows:
         raise ToolAlpacaError(f"{file or 'gsm8k'} holds no row of GSM8K's layout; pass its train.jsonl as published")
 
     def read(into: Report | None) -> Iterator[dict[str, Any]]:
-        if into is not None:
+        if into is not None:  # read once, told once
             into.kept.update(report.kept)
             into.rows.extend(report.rows)
         return iter(rows)
 
-    return Source(f"GSM8K's calculator marks ({name})", read, markers)
+    return Source(_told(f"GSM8K's calculator marks ({name})", limit), read, markers)
+
+
+def _told(name: str, limit: int | None) -> str:
+    return name if limit is None else f"{name}, the first {limit} texts"
 
 
 def _markers_of(config: Path) -> Markers:
@@ -151,7 +158,6 @@ def build_repo(
     plain: str | Path | None = None,
     plain_fraction: float = 0.1,
     mask_results: bool = False,
-    limit: int | None = None,
 ) -> Build:
     """Write the `toolformer` dataset repo: `annotated`, `sft`, and `plain`, the twin of `sft` without calls.
 
@@ -164,7 +170,6 @@ def build_repo(
         plain (`str` or `Path`, *optional*): JSON lines with `text`.
         plain_fraction (`float`, *optional*, defaults to `0.1`): Share of the `sft` rows that are plain text.
         mask_results (`bool`, *optional*, defaults to `False`): Leave the calls' results out of the loss.
-        limit (`int`, *optional*): The first so many texts of the source alone.
 
     Returns:
         [`Build`]: Counts and report.
@@ -183,21 +188,18 @@ def build_repo(
         raise ToolAlpacaError(f"the plain fraction is {plain_fraction}; pass a share from 0 to below 1")
     report = Report()
 
-    def rows() -> Iterator[dict[str, Any]]:
-        return islice(source.rows(None), limit)
-
     def training() -> Iterator[Any]:
-        with_calls = (row for row in rows() if row["calls"])
-        without = (row | {"annotated": None} for row in rows() if not row["calls"])
+        with_calls = (row for row in source.rows(None) if row["calls"])
+        without = (row | {"annotated": None} for row in source.rows(None) if not row["calls"])
         return mixed(with_calls, plain_texts(plain) if plain else without, plain_fraction)
 
     def segments(row: dict[str, Any]) -> dict[str, Any]:
         return plain_row(row) if row["annotated"] is None else sft_row(row, source.markers, mask_results)
 
-    if next((row for row in rows() if row["calls"]), None) is None:
+    if next((row for row in source.rows(None) if row["calls"]), None) is None:
         raise ToolAlpacaError(f"no text of {source.name} has a call, so there is nothing to train on; annotate more")
     configs = {
-        "annotated": islice(source.rows(report), limit),
+        "annotated": source.rows(report),
         "sft": map(segments, training()),
         "plain": map(plain_row, training()),
     }
@@ -207,6 +209,5 @@ def build_repo(
         "plain_fraction": plain_fraction,
         "plain": Path(plain).name if plain else "texts of the source without a call",
         "mask_results": mask_results,
-        "limit": limit,
     }
     return write_toolformer_repo(configs, out, report, settings)
