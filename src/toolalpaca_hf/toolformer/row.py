@@ -179,6 +179,10 @@ class Row:
         text = self.vocabulary.text([*self.ids, *more], self.open.at)
         return text.partition(self.vocabulary.markers.start)[2]
 
+    def _so_far(self) -> Call:
+        name, _, text = self._content().strip().partition("(")
+        return Call(name, text)
+
     def _behind_arrow(self, token: int) -> str:
         return self._content([token]).partition(self.vocabulary.markers.arrow)[2]
 
@@ -197,14 +201,12 @@ class Row:
         elif arrow or closed or not CALL_SO_FAR.fullmatch(content):
             self._no_call()
         elif len(self.ids) - self.open.at > self.limits.call_tokens:
+            self.open.call = self._so_far()
             self.open.error = f"it did not end within {self.limits.call_tokens} tokens"
             self.pending.extend(self.vocabulary.result(markers.end))
 
     def _close(self) -> None:
         assert self.open
-        if self.open.call is None:  # broken off: as far as it went
-            name, _, text = self._content().strip().partition("(")
-            self.open.call = Call(name, text)
         self.open.end = len(self.ids)
         self.begun.append(self.open)
         self.used += 1
@@ -219,6 +221,7 @@ class Row:
 
     def _break_off(self, reason: str) -> None:
         if self.open:
+            self.open.call = self.open.call or self._so_far()
             self.open.error = self.open.error or reason
             self.pending.clear()
             self.asked = None
