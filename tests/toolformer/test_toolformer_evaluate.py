@@ -179,3 +179,26 @@ def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:
     data = written(tmp_path / "svamp.jsonl", ROWS[:1])
     with pytest.raises(ToolAlpacaError, match="no model at"):
         evaluate([str(tmp_path / "no-model")], {"svamp": data}, tmp_path / "out")
+
+
+def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "toolalpaca_hf.cli", "toolformer", "evaluate", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=200)
+
+
+def test_the_command(llama: str, tmp_path: Path) -> None:
+    written(tmp_path / "svamp.jsonl", ROWS[:2])
+    written(tmp_path / "texts.jsonl", [{"text": "The tide is high."}])
+    done = command(
+        tmp_path,
+        *("--model", llama, "--task", "svamp", "--task", "perplexity", "--tools", "calculator"),
+        *("--data", "svamp=svamp.jsonl", "--data", "perplexity=texts.jsonl"),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "outputs" / "toolformer-svamp-perplexity-tiny-llama"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [one["task"] for one in metrics["results"]] == ["svamp", "perplexity"]
+    assert f"perplexity              {metrics['results'][1]['perplexity']['value']:>8.2f}" in done.stdout
+    assert "with calls" in done.stdout and str(folder.relative_to(tmp_path) / "report.md") in done.stdout
+    done = command(tmp_path, "--model", llama, "--task", "svamp", "--task", "nq", "--data", "svamp.jsonl")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "pass TASK=FILE" in done.stderr

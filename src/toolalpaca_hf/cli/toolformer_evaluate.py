@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ToolAlpacaError
+from . import toolformer
 
-ASKED, CALLS = "How it is asked", "Calls"
+ASKED = "How it is asked"
 
 
 def evaluate(
@@ -26,15 +27,20 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; outputs/toolformer-TASK-MODEL by default.")
     ] = None,
-    tools: Annotated[
-        str, typer.Option(help="What it may call: calculator,calendar; none otherwise.", rich_help_panel=CALLS)
-    ] = "",
+    tools: toolformer.ToolNames = "",
+    date: toolformer.Date = None,
+    corpus: toolformer.Corpus = "embedded",
+    qa_model: toolformer.QaModel = None,
+    qa_endpoint: toolformer.QaEndpoint = None,
+    qa_chat: toolformer.QaChat = False,
+    translation_model: toolformer.TranslationModel = None,
+    cache: toolformer.CacheFile = None,
     k: Annotated[
-        int, typer.Option(min=1, help="A call begins among the so many likeliest tokens.", rich_help_panel=CALLS)
+        int, typer.Option(min=1, help="A call begins where its marker is in the top k.", rich_help_panel=ASKED)
     ] = 10,
-    markers: Annotated[
-        str, typer.Option(help="Start, end and arrow, as the model was trained.", rich_help_panel=CALLS)
-    ] = "[ ] ->",
+    start: toolformer.Start = "[",
+    end: toolformer.End = "]",
+    arrow: toolformer.Arrow = "->",
     solutions: Annotated[
         bool,
         typer.Option("--solutions", help="Maths: a worked solution, and its last number.", rich_help_panel=ASKED),
@@ -45,17 +51,23 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="A GPU where there is one.", rich_help_panel=ASKED)] = None,
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
+    chosen = dict(locals())
     try:
+        from ..toolformer import Markers, ResultCache
         from ..toolformer.evaluate import Settings
         from ..toolformer.evaluate import evaluate as measure
-        from ..toolformer.markers import Markers
-        from ..toolformer.tools import tools_named
 
-        parts = markers.split()
-        if len(parts) != 3:
-            raise ToolAlpacaError(f"--markers is {markers!r}; pass start, end and arrow with a space between them")
-        settings = Settings(Markers(*parts), k, solutions, limit, batch_size, max_length, device)
-        at_hand = tools_named(tools) if tools else {}
+        settings = Settings(
+            Markers(start, end, arrow),
+            k=k,
+            solutions=solutions,
+            limit=limit,
+            batch_size=batch_size,
+            max_length=max_length,
+            device=device,
+            cache=ResultCache(cache) if cache else None,
+        )
+        at_hand = toolformer.named_tools(chosen) if tools else {}
         folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
         _print(measure(model, _data(task, data or []), folder, at_hand, settings), folder)
     except ModuleNotFoundError as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ..checkpoints import resolve_model
 from .answers import Answers
 from .markers import Markers
+from .result_cache import ResultCache
 from .tasks import MEASURES, Task
 from .tasks.items import Item
 
@@ -19,6 +20,32 @@ if TYPE_CHECKING:
 
     from .decode import Generated
     from .tools import Tool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are asked.
+
+    Args:
+        markers ([`Markers`], *optional*): How calls are written.
+        k (`int`, *optional*, defaults to 10): A call begins where its marker is among the so many likeliest tokens
+            (section 4.2: 10; 1 is plain greedy decoding).
+        solutions (`bool`, *optional*, defaults to `False`): For maths: ask for worked solutions; see [`task_named`].
+        limit (`int`, *optional*): The first so many questions of each task alone.
+        batch_size (`int`, *optional*, defaults to 16): Questions answered together.
+        max_length (`int`, *optional*, defaults to 1024): Of a window of text, for perplexity.
+        device (`str`, *optional*): Defaults to a GPU where there is one.
+        cache ([`ResultCache`], *optional*): Where the tools' results are kept.
+    """
+
+    markers: Markers = field(default_factory=Markers)
+    k: int = 10
+    solutions: bool = False
+    limit: int | None = None
+    batch_size: int = 16
+    max_length: int = 1024
+    device: str | None = None
+    cache: ResultCache | None = None
 
 
 class Asked:
@@ -66,9 +93,7 @@ def ask(
     items: Sequence[Item],
     answers: Answers,
     tools: "Mapping[str, Tool]",
-    markers: Markers,
-    k: int = 10,
-    batch_size: int = 16,
+    settings: Settings,
 ) -> None:
     """Put to a model the questions that it has not answered yet.
 
@@ -78,17 +103,15 @@ def ask(
         items (`Sequence[Item]`): The questions.
         answers ([`Answers`]): Opened; gets a record an item.
         tools (`Mapping[str, Tool]`): What it may call; without any, calls are disabled.
-        markers ([`Markers`]): How calls are written.
-        k (`int`, *optional*, defaults to 10): A call begins where its marker is among the so many likeliest tokens.
-        batch_size (`int`, *optional*, defaults to 16): How many are answered together.
+        settings ([`Settings`]): How it is asked.
     """
     rest = [item for item in items if item.id not in answers.records]
     with tqdm(total=len(items), initial=len(items) - len(rest), unit="item", desc=answers.path.stem) as bar:
         if not rest:
             return
         _, tokenizer = asked.load()
-        for batch in batches(rest, tokenizer, batch_size, by_date=bool(tools)):
-            answers.add(_answered(asked, task, batch, tools, markers, k))
+        for batch in batches(rest, tokenizer, settings.batch_size, by_date=bool(tools)):
+            answers.add(_answered(asked, task, batch, tools, settings))
             bar.update(len(batch))
 
 
@@ -121,8 +144,7 @@ def _answered(
     task: Task,
     batch: Sequence[Item],
     tools: "Mapping[str, Tool]",
-    markers: Markers,
-    k: int,
+    settings: Settings,
 ) -> list[dict[str, Any]]:
     from .decode import generate
 
@@ -130,12 +152,13 @@ def _answered(
         *asked.load(),
         [item.prompt for item in batch],
         {name: tool.for_document({"date": batch[0].date}) for name, tool in tools.items()},
-        markers=markers,
-        k=k,
+        markers=settings.markers,
+        k=settings.k,
         max_calls=task.max_calls,
         max_new_tokens=task.max_new_tokens,
         batch_size=len(batch),
         calls_enabled=bool(tools),
+        cache=settings.cache,
     )
     return [_record(task, item, one) for item, one in zip(batch, written, strict=True)]
 

@@ -7,7 +7,6 @@ OUT/metrics.json, report.md, curve.svg      made of them at the end
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,7 @@ from .. import __version__
 from ..errors import ToolAlpacaError
 from ..evaluation.folder import write_json, writing
 from .answers import Answers
-from .asking import Asked, ask
-from .markers import Markers
+from .asking import Asked, Settings, ask
 from .perplexity import measure_texts, read_texts, summarize_texts
 from .report import write_report
 from .summary import summarize
@@ -27,30 +25,6 @@ if TYPE_CHECKING:
     from .tools import Tool
 
 PERPLEXITY = "perplexity"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How models are asked.
-
-    Args:
-        markers ([`Markers`], *optional*): How calls are written.
-        k (`int`, *optional*, defaults to 10): A call begins where its marker is among the so many likeliest tokens
-            (section 4.2: 10; 1 is plain greedy decoding).
-        solutions (`bool`, *optional*, defaults to `False`): For maths: ask for worked solutions; see [`task_named`].
-        limit (`int`, *optional*): The first so many questions of each task alone.
-        batch_size (`int`, *optional*, defaults to 16): Questions answered together.
-        max_length (`int`, *optional*, defaults to 1024): Of a window of text, for perplexity.
-        device (`str`, *optional*): Defaults to a GPU where there is one.
-    """
-
-    markers: Markers = field(default_factory=Markers)
-    k: int = 10
-    solutions: bool = False
-    limit: int | None = None
-    batch_size: int = 16
-    max_length: int = 1024
-    device: str | None = None
 
 
 def evaluate(
@@ -149,9 +123,13 @@ def _task(
     records: dict[str, list[dict[str, Any]]] = {}
     ways: dict[str, Mapping[str, Tool]] = {"without": {}} | ({"calls": tools} if tools else {})
     for way, at_hand in ways.items():
-        more = {"tools": sorted(at_hand), "k": settings.k, "max_calls": task.max_calls} if at_hand else {}
+        more = (
+            {"tools": {name: tool.key for name, tool in at_hand.items()}, "k": settings.k, "max_calls": task.max_calls}
+            if at_hand
+            else {}
+        )
         with Answers(folder / f"{way}.jsonl", known | more).opened() as answers:
-            ask(asked, task, items, answers, at_hand, settings.markers, settings.k, settings.batch_size)
+            ask(asked, task, items, answers, at_hand, settings)
             records[way] = [answers.records[item.id] for item in items]
     figures = summarize(records.get("calls"), records["without"])
     return {"title": task.title, "section": task.section, "measure": task.measure, **figures}
