@@ -124,15 +124,18 @@ def _task(
     ways: dict[str, Mapping[str, Tool]] = {"without": {}} | ({"calls": tools} if tools else {})
     for way, at_hand in ways.items():
         more = (
-            {"tools": {name: tool.key for name, tool in at_hand.items()}, "k": settings.k, "max_calls": task.max_calls}
-            if at_hand
-            else {}
+            {"tools": _keys(at_hand, items[0].date), "k": settings.k, "max_calls": task.max_calls} if at_hand else {}
         )
         with Answers(folder / f"{way}.jsonl", known | more).opened() as answers:
             ask(asked, task, items, answers, at_hand, settings)
             records[way] = [answers.records[item.id] for item in items]
     figures = summarize(records.get("calls"), records["without"])
     return {"title": task.title, "section": task.section, "measure": task.measure, **figures}
+
+
+def _keys(tools: "Mapping[str, Tool]", date: str | None) -> dict[str, str | None]:
+    """What tools go by; where the questions have dates, today's is none of it."""
+    return {name: tool.for_document({"date": date}).key for name, tool in tools.items()}
 
 
 def _texts(

@@ -26,7 +26,7 @@ def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:
 
     ```python
     >>> next(dateset(days=1))
-    Question(text='What day of the week is it today?', answers=('Friday',), context='', date='2014-12-05')
+    Question(text='What day of the week is it today?', answers=('Thursday',), context='', date='2014-07-24')
     ```
     """
     drawn = random.Random(seed)
