@@ -19,7 +19,8 @@ ORDER = (
     ("metrics", "data"),
     ("training", "simulator"),
     ("agent",),
-    ("corpus", "toolformer", "evaluation"),
+    ("corpus", "evaluation"),
+    ("toolformer",),
     ("hub",),
     ("cli",),
 )

@@ -1,0 +1,62 @@
+"""Build the Toolformer dataset repo in a folder: Parquet, dataset card, report.
+
+    python dataset_scripts/toolformer.py --source annotated/ --out build/toolformer
+    python dataset_scripts/toolformer.py --source gsm8k=gsm8k_train.jsonl --out build/gsm8k
+    python dataset_scripts/toolformer.py --source annotated/ --plain texts.jsonl --plain-fraction 0.5 --out build/mixed
+
+Train on it with `recipes/sft.py --dataset_name build/toolformer --dataset_config sft`, or on the same texts without calls
+with `--dataset_config plain`. Open it with `load_dataset("build/toolformer", "sft", split="train")`, or push the folder
+with `hf upload`.
+"""
+
+import argparse
+import sys
+
+from toolalpaca_hf.data import Build
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.toolformer.dataset import build_repo, open_source
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--source", required=True, help="folder that `toolalpaca toolformer annotate` wrote, gsm8k, or gsm8k=FILE"
+    )
+    parser.add_argument("--plain", help="JSON lines with `text`; without it, the source's texts without a call")
+    parser.add_argument("--plain-fraction", type=float, default=0.1, help="share of the training rows that are plain")
+    parser.add_argument("--mask-results", action="store_true", help="leave the calls' results out of the loss")
+    parser.add_argument("--limit", type=int, help="the first so many texts alone")
+    parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    return parser.parse_args(argv)
+
+
+def print_summary(build: Build) -> None:
+    """Print rows by config, then the account of every row and call read."""
+    print(f"{'config':<18}{'rows':>8}")
+    for config, splits in build.split_rows.items():
+        print(f"{config:<18}{splits['train']:>8}")
+    print(f"\n{'what':<18}{'from':<30}{'in':>9}{'kept':>9}{'set aside':>11}")
+    for line in build.report.counts():
+        print(f"{line['config']:<18}{line['file']:<30}{line['rows_in']:>9}{line['kept']:>9}{line['set_aside']:>11}")
+    for row in build.report.rows[:10]:
+        print(f"set aside: {row.file}, {row.row}: {row.reason}")
+    if len(build.report.rows) > 10:
+        print(f"... and {len(build.report.rows) - 10} more")
+    print(f"\nwritten to {build.folder}; what was set aside is in {build.folder / 'report.json'}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build, print, and return the exit status."""
+    args = parse_args(argv)
+    try:
+        source = open_source(args.source, limit=args.limit)
+        print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results))
+    except ToolAlpacaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""`toolalpaca toolformer evaluate`: checkpoints on the tasks of Toolformer's paper."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ToolAlpacaError
+from . import toolformer
+
+ASKED = "How it is asked"
+
+
+def evaluate(
+    model: Annotated[list[str], typer.Option(help="Folder, Hub id or smollm2; several give a curve over model size.")],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            help="svamp, asdiv, mawps, gsm8k, lama-squad, lama-google-re, lama-trex, webqs, nq, triviaqa, mlqa-es (de, hi, "
+            "vi, zh, ar), templama, dateset, perplexity."
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="File of the task's questions, TASK=FILE where there are several; the Hub otherwise."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; outputs/toolformer-TASK-MODEL by default.")
+    ] = None,
+    tools: toolformer.ToolNames = "",
+    date: toolformer.Date = None,
+    corpus: toolformer.Corpus = "embedded",
+    qa_model: toolformer.QaModel = None,
+    qa_endpoint: toolformer.QaEndpoint = None,
+    qa_chat: toolformer.QaChat = False,
+    translation_model: toolformer.TranslationModel = None,
+    cache: toolformer.CacheFile = None,
+    k: Annotated[
+        int, typer.Option(min=1, help="A call begins where its marker is in the top k.", rich_help_panel=ASKED)
+    ] = 10,
+    start: toolformer.Start = "[",
+    end: toolformer.End = "]",
+    arrow: toolformer.Arrow = "->",
+    solutions: Annotated[
+        bool,
+        typer.Option("--solutions", help="Maths: a worked solution, and its last number.", rich_help_panel=ASKED),
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.", rich_help_panel=ASKED)] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel=ASKED)] = 16,
+    max_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.", rich_help_panel=ASKED)] = 1024,
+    device: Annotated[str | None, typer.Option(help="A GPU where there is one.", rich_help_panel=ASKED)] = None,
+) -> None:
+    """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
+    chosen = dict(locals())
+    try:
+        from ..toolformer import Markers, ResultCache
+        from ..toolformer.evaluate import Settings
+        from ..toolformer.evaluate import evaluate as measure
+
+        settings = Settings(
+            Markers(start, end, arrow),
+            k=k,
+            solutions=solutions,
+            limit=limit,
+            batch_size=batch_size,
+            max_length=max_length,
+            device=device,
+            cache=ResultCache(cache) if cache else None,
+        )
+        at_hand = toolformer.named_tools(chosen) if tools else {}
+        folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
+        _print(measure(model, _data(task, data or []), folder, at_hand, settings), folder)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(
+            f"evaluating needs {error.name}; run `pip install 'toolalpaca-hf[toolformer,evaluate]'`"
+        ) from None
+
+
+def _data(tasks: list[str], data: list[str]) -> dict[str, str | None]:
+    files: dict[str, str | None] = dict.fromkeys(tasks)
+    if len(tasks) == 1 and len(data) == 1 and not data[0].startswith(f"{tasks[0]}="):
+        return {tasks[0]: data[0]}
+    for one in data:
+        name, _, file = one.partition("=")
+        if not file or name not in files:
+            raise ToolAlpacaError(f"--data {one}: with several tasks, pass TASK=FILE with a task that --task names")
+        files[name] = file
+    return files
+
+
+def _print(metrics: dict[str, Any], out: Path) -> None:
+    for one in metrics["results"]:
+        typer.echo(f"{one['title']}, {one['model']}")
+        if "perplexity" in one:
+            found = one["perplexity"]
+            typer.echo(f"  {'perplexity':<24}{found['value']:>8.2f}  ({found['low']:.2f} to {found['high']:.2f})")
+            continue
+        for name in ("without_calls", "with_calls", "call_rate", "useful", "harmful"):
+            rate = one.get(name)
+            if rate and rate["value"] is not None:
+                told = f"({rate['low']:.1%} to {rate['high']:.1%}, n = {rate['n']})"
+                typer.echo(f"  {name.replace('_', ' '):<24}{rate['value']:>8.1%}  {told}")
+        if one["errors"]:
+            typer.echo(f"  {one['errors']} answers failed and count as wrong")
+    for note in metrics["notes"]:
+        typer.echo(f"- {note}")
+    typer.echo(f"{out / 'report.md'} has the rest")

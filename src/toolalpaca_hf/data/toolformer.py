@@ -1,0 +1,166 @@
+"""The `toolformer` dataset repo in a folder: annotated texts and their segments as Parquet, dataset card, report."""
+
+import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from datasets import (
+    Dataset,
+    DatasetInfo,
+    Features,
+    Json,
+    List,
+    SplitDict,
+    SplitInfo,
+    Value,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+from datasets.info import DatasetInfosDict
+from datasets.utils import are_progress_bars_disabled
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCardData
+
+from .. import __version__
+from ..errors import ToolAlpacaError
+from ..schema import FEATURES
+from .card import SIZES, _set_aside, _table
+from .repo import REPORT_FILE, WRITTEN_BY, Build, _check_replaceable, _folder_in_place
+from .report import Report
+
+SHARD_ROWS = 20_000
+"""Rows of one Parquet file: what is in memory at once."""
+
+TOOLFORMER_FEATURES: dict[str, Features] = {
+    "annotated": Features(
+        {
+            "id": Value("string"),
+            "text": Value("string"),
+            "annotated": Value("string"),
+            "calls": List(
+                {
+                    "tool": Value("string"),
+                    "input": Value("string"),
+                    "result": Value("string"),
+                    "position": Value("int64"),
+                    "l_minus": Value("float64"),
+                    "l_plus": Value("float64"),
+                    "gain": Value("float64"),
+                }
+            ),
+            "outcome": Value("string"),
+            "meta": Json(),
+        }
+    ),
+    "sft": FEATURES["sft"],
+    "plain": FEATURES["sft"],
+}
+"""`Features` of each config; `sft` is that of the ToolAlpaca repo, and `plain` its twin without calls."""
+
+
+def write_toolformer_repo(
+    configs: Mapping[str, Iterable[Mapping[str, Any]]], out: str | Path, report: Report, settings: Mapping[str, Any]
+) -> Build:
+    """Write the dataset repo of annotated texts.
+
+    It is built beside `out` and renamed into place, so `out` is either the whole repo or what it was before. The same
+    rows give the same bytes, and no more than a shard of them is in memory.
+
+    Args:
+        configs (`Mapping[str, Iterable[Mapping]]`): Rows by config, as [`TOOLFORMER_FEATURES`] lays them out.
+        out (`str` or `Path`): The folder; new, empty, or an earlier build.
+        report ([`Report`]): Counts of what was read; complete when the rows have been gone through.
+        settings (`Mapping`): How the rows were made: `source` and `markers`, and what else the card should say.
+
+    Returns:
+        [`Build`]: Counts and report.
+
+    Raises:
+        ToolAlpacaError: There is no row to train on, `out` holds other files, or the disk refuses.
+
+    Example:
+
+    ```python
+    >>> rows = {"annotated": annotated, "sft": segments}  # doctest: +SKIP
+    >>> write_toolformer_repo(rows, "build/toolformer", Report(), {"source": "annotated/"})  # doctest: +SKIP
+    ```
+    """
+    out = Path(out)
+    _check_replaceable(out)
+    with _folder_in_place(out) as folder:
+        infos = {name: _write_config(name, rows, folder) for name, rows in configs.items()}
+        if not infos["sft"].splits["train"].num_examples:
+            raise ToolAlpacaError("no text holds a call, so there is nothing to train on; annotate more of them")
+        (folder / "README.md").write_text(_card(infos, report, settings), encoding="utf-8", newline="\n")
+        written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        content = {"written_by": WRITTEN_BY, "version": __version__, **settings, **report.as_dict()}
+        text = json.dumps(content | {"files": [*written, REPORT_FILE]}, ensure_ascii=False, indent=2) + "\n"
+        (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
+    return Build(out, report, {name: {"train": info.splits["train"].num_examples} for name, info in infos.items()})
+
+
+def _write_config(name: str, rows: Iterable[Mapping[str, Any]], folder: Path) -> DatasetInfo:
+    features = TOOLFORMER_FEATURES[name]
+    rest, count, size, written = iter(rows), 0, 0, 0
+    while True:
+        shard = list(islice(rest, SHARD_ROWS))
+        if not shard and count:
+            break
+        table = Dataset.from_dict({key: [row[key] for row in shard] for key in features}, features=features)
+        written += _write_shard(table, folder / name / f"train-{count // SHARD_ROWS:05d}.parquet")
+        count, size = count + len(shard), size + table.data.nbytes
+        if len(shard) < SHARD_ROWS:
+            break
+    splits = SplitDict(dataset_name=WRITTEN_BY)
+    splits.add(SplitInfo("train", num_bytes=size, num_examples=count))
+    return DatasetInfo(features=features, splits=splits, download_size=written, dataset_size=size)
+
+
+def _write_shard(table: Dataset, path: Path) -> int:
+    path.parent.mkdir(exist_ok=True)
+    bars_were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        table.to_parquet(path)
+    finally:
+        if not bars_were_off:
+            enable_progress_bars()
+    return path.stat().st_size
+
+
+def _card(infos: Mapping[str, DatasetInfo], report: Report, settings: Mapping[str, Any]) -> str:
+    rows = {name: info.splits["train"].num_examples for name, info in infos.items()}
+    data = DatasetCardData(
+        language=["en"],
+        pretty_name="Toolformer",
+        task_categories=["text-generation"],
+        tags=["tool-use", "toolformer"],
+        size_categories=[next((name for limit, name in SIZES if sum(rows.values()) < limit), "1M<n<10M")],
+    )
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    MetadataConfigs(
+        {
+            name: {
+                "data_files": [{"split": "train", "path": f"{name}/train-*"}],
+                **({"default": True} if name == "sft" else {}),
+            }
+            for name in infos
+        }
+    ).to_dataset_card_data(data)
+    body = (files(__package__) / "toolformer_card.md").read_text(encoding="utf-8")
+    fields = {
+        "source": str(settings.get("source", "")),
+        "configs": _table(("config", "rows"), list(rows.items())),
+        "settings": _table(("setting", "value"), [(name, json.dumps(value)) for name, value in settings.items()]),
+        "counts": _table(
+            ("what", "from", "rows in", "kept", "set aside"), [tuple(row.values()) for row in report.counts()]
+        ),
+        "set_aside": _set_aside(report),
+        "version": __version__,
+    }
+    for name, text in fields.items():
+        body = body.replace(f"[[{name}]]", text)
+    return f"---\n{data.to_yaml()}\n---\n{body}"

@@ -1,0 +1,110 @@
+"""Calls in a text: written, read back, escaped, taken out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.toolformer import Call, Markers
+
+KINDS = [Markers(), Markers("<API>", "</API>", "→"), Markers("[", "]", "[>")]
+PIECES = [
+    "[",
+    "[>",
+    "]",
+    "->",
+    "<API>",
+    "</API>",
+    "→",
+    "<<",
+    ">",
+    "-",
+    "␛",
+    "(",
+    ")",
+    "0",
+    " ",
+    "\n",
+    "a",
+    "é",
+    "Calculator(",
+]
+texts = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+markers = st.sampled_from(KINDS)
+
+
+@given(markers, texts)
+def test_an_escaped_text_holds_no_marker_and_comes_back(kind: Markers, text: str) -> None:
+    escaped = kind.escape(text)
+    assert not any(marker in escaped for marker in (kind.start, kind.end, kind.arrow))
+    assert kind.restore(escaped) == text
+
+
+@given(markers, texts)
+def test_a_text_made_harmless_holds_no_marker(kind: Markers, text: str) -> None:
+    assert not any(marker in kind.without(text) for marker in (kind.start, kind.end, kind.arrow))
+
+
+def test_markers_that_come_together_from_what_stood_around_another_one() -> None:
+    assert Markers("<API>", "</API>", "→").without("<A<API>PI>") == "<A(PI>"
+    assert "ab" not in Markers("ab", "x", "y").without("aabb")
+
+
+@given(
+    markers, texts, st.lists(st.tuples(st.integers(0, 40), st.sampled_from([None, "1", "4 May (a day)"])), max_size=4)
+)
+def test_calls_put_into_a_text_can_be_taken_out_again(
+    kind: Markers, text: str, places: list[tuple[int, str | None]]
+) -> None:
+    text, call = kind.escape(text), Call("Calculator", "(1 + 2) * 3")
+    written = [
+        (min(at, len(text)), kind.call(call) if result is None else kind.with_result(call, result))
+        for at, result in places
+    ]
+    annotated = kind.insert(text, written)
+    assert [found.call for found in kind.find(annotated)] == [call] * len(places)
+    in_order = [result for _, result in sorted(places, key=lambda place: min(place[0], len(text)))]
+    assert [found.result for found in kind.find(annotated)] == in_order
+    assert kind.strip(annotated) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[Calculator(400 / 1400)]", Call("Calculator", "400 / 1400")),
+        ("[Calculator((1 + 2) * 3) -> 9]", Call("Calculator", "(1 + 2) * 3")),
+        (" Calculator( 1 ) -> ", Call("Calculator", "1")),
+        ("Calendar()", Call("Calendar", "")),
+        ("QA(Who wrote\nit?)]", Call("QA", "Who wrote\nit?")),
+        ("[Calculator(1]", None),
+        ("[(1)]", None),
+        ("[Calculator 1]", None),
+        ("[Calculator(1)] and", None),
+        ("[Calculator([1)]", None),
+        ("[1]", None),
+        ("", None),
+    ],
+)
+def test_calls_are_read(text: str, expected: Call | None) -> None:
+    assert Markers().parse(text) == expected
+
+
+def test_a_call_that_could_not_be_read_back_is_not_written() -> None:
+    for call in (Call("Calculator", "1 -> 2"), Call("QA", "a]"), Call("two words", ""), Call("", "")):
+        with pytest.raises(ToolAlpacaError, match="can not be written"):
+            Markers().call(call)
+    with pytest.raises(ToolAlpacaError, match="holds a marker"):
+        Markers().with_result(Call("QA", "a"), "[b]")
+
+
+@pytest.mark.parametrize(
+    "bad", [("", "]", "->"), ("[", "[", "->"), ("[", ")", "->"), (" [", "]", "->"), ("[", "]", "␛")]
+)
+def test_markers_that_can_not_work_are_refused(bad: tuple[str, str, str]) -> None:
+    with pytest.raises(ToolAlpacaError, match="marker"):
+        Markers(*bad)
+
+
+def test_a_long_text_of_openings_takes_no_time() -> None:
+    for text in ("[a(" * 50_000, "[a(" + "(" * 100_000, "[a(1) ->" * 20_000, "[a(1)" + " " * 20_000):
+        assert Markers().strip(text) == text
