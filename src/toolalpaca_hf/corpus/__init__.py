@@ -1,1 +1,5 @@
-"""The corpus room: from a list of public APIs to a dataset, made by models that play author, user, assistant and API."""
+"""Building a corpus: from a list of APIs to instances, by agents that play author, user, assistant and executor."""
+
+from .ask import ROLES, Answer, Ask, AskError, OutOfBudget
+
+__all__ = ["ROLES", "Answer", "Ask", "AskError", "OutOfBudget"]
