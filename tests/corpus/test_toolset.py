@@ -121,7 +121,7 @@ def test_what_is_wrong_with_a_document_goes_back(bad: str, told: str) -> None:
     assert made.set_aside is None and made.attempts["document"] == 2
     assert any(told in sentence for sentence in made.violations)
     *_, said, sent_back = ask.asked[-1]["messages"]
-    assert said["content"] == bad.strip() and told in sent_back["content"]
+    assert said["content"] == bad and told in sent_back["content"]
     assert ask.asked[-1]["attempt"] == 1
 
 
@@ -143,6 +143,8 @@ def test_a_refusal_is_asked_again_without_it() -> None:
     ]
     assert [one["attempt"] for one in ask.asked] == [0, 1, 0, 1, 0]
     assert ask.asked[0]["messages"] == ask.asked[1]["messages"]
+    made, ask = built(INTRODUCTION, f"I'm sorry for the delay. Here it is: {PLAN}", GOOD)
+    assert made.set_aside is None and made.violations == []
     made, ask = built("I cannot do that.", attempts=2)
     assert (
         made.set_aside == "no usable introduction in 2 attempts; the last: the model refused" and len(ask.asked) == 2

@@ -84,9 +84,10 @@ class Screen:
     What was accepted decides what comes after, so instructions are shown to it in a fixed order. Another process goes
     on with the same state after [`accept`] of all that were accepted so far.
 
-    Two texts are close where they share half of the pairs of neighbouring words that either has. On the published data
-    that finds 95% of copies with one value changed and 94% of light rewordings, while of 1,074 pairs of
-    different instructions of one API the two it finds are such copies, and across APIs the closest pair reaches 0.35.
+    Two texts are close where they share half of the pairs of neighbouring words that either has. On the 435 published
+    instructions at hand that finds every copy with one value changed and 94% of light rewordings; of 1,074 pairs of
+    different instructions of one API it finds two, which are such copies, and across APIs the closest pair reaches 0.35.
+    All comparisons are exact: 10,000 instructions take 3 s, and at 5,000 a MinHash index of the same recall was no faster.
 
     Args:
         evaluation (`Iterable[str]`): Instructions that must not leak into training.
@@ -98,7 +99,7 @@ class Screen:
 
     ```python
     >>> screen = Screen(["When is high tide in Bergen on Friday?"])
-    >>> screen.reason("train/tides", "Hello! When is high tide in Bergen on Friday? I want to sail then.")
+    >>> screen.reason("train/tides", "When is high tide in Bergen on Friday? My boat lies there, and I sail to Oslo.")
     'holds an instruction of the evaluation set'
     >>> screen.reason("train/tides", "How high is the water at Dover?") is None
     True

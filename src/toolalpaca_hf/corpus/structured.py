@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+_OPENING = re.compile(r"\{|\[(?=\s*[\[{\"\d\]-])")  # a bracket around words is prose
 _FENCE = re.compile(r"^\s*```[\w-]*[ \t]*$", re.MULTILINE)
 _LARGEST_OVERLAP = 2000
 # Below it, an overlap is as likely to be chance (`"}` then `"}`) as repetition.
@@ -52,11 +53,11 @@ def unfenced(text: str) -> str:
     """
     marks = list(_FENCE.finditer(text))
     if not marks:
-        return text.strip()
+        return text.strip("\n")
     end = marks[1].start() if len(marks) > 1 else len(text)
     # A continuation may close the fence that its beginning opened.
     inside = text[: marks[0].start()] if len(marks) == 1 and not text[marks[0].end() :].strip() else None
-    return (inside if inside is not None else text[marks[0].end() : end]).strip()
+    return (inside if inside is not None else text[marks[0].end() : end]).strip("\n")
 
 
 def read_json(text: str) -> Any:
@@ -79,7 +80,7 @@ def read_json(text: str) -> Any:
     ```
     """
     text = unfenced(text)
-    start = re.search(r"[{\[]", text)
+    start = _OPENING.search(text)
     if start is None:
         raise ValueError("There is no JSON in the answer.")
     try:
@@ -153,13 +154,18 @@ def join(head: str, tail: str) -> str:
     ```
     """
     tail = unfenced(tail)
-    if len(head) > 40 and tail.startswith(head[:40]):
+    if len(head) > 60 and _beginning(head) == _beginning(tail):
         return tail
     longest = min(len(head), len(tail), _LARGEST_OVERLAP)
     overlaps = [size for size in range(longest, 0, -1) if head.endswith(tail[:size])]
     sure = [size for size in overlaps if size >= _SURE_OVERLAP]
     candidates = [*sure[:1], 0, *[size for size in overlaps if size < _SURE_OVERLAP]]
     return next((whole for size in candidates if _goes_on(whole := head + tail[size:])), head + tail[candidates[0] :])
+
+
+def _beginning(text: str) -> str:
+    """How a text begins, however it is laid out."""
+    return "".join(text[:200].split())[:40]
 
 
 def _goes_on(text: str) -> bool:

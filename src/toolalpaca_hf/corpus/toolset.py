@@ -208,7 +208,9 @@ class _Author:
         structured = form if self.settings.structured else None
         key = f"{slug(self.entry.name)}/{step}"
         answer = self.ask("author", messages, attempt=attempt, key=key, max_tokens=max_tokens, schema=structured)
-        if answer.finish_reason in ("refusal", "content_filter") or _REFUSAL.match(answer.text.strip()):
+        # Some begin with an apology and do it then.
+        declines = _REFUSAL.match(answer.text.strip()) and "{" not in answer.text
+        if answer.finish_reason in ("refusal", "content_filter") or declines:
             return None
         if form is None:
             return _to_last_sentence(answer.text) if answer.finish_reason == "length" else answer.text
