@@ -51,6 +51,7 @@ def unfenced(text: str) -> str:
     '{"a": 1}'
     ```
     """
+    text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair can not be sent or written
     marks = list(_FENCE.finditer(text))
     if not marks:
         return text.strip("\n")
@@ -84,7 +85,7 @@ def read_json(text: str) -> Any:
     if start is None:
         raise ValueError("There is no JSON in the answer.")
     try:
-        return json.JSONDecoder().raw_decode(text, start.start())[0]
+        return _writable(json.JSONDecoder().raw_decode(text, start.start())[0])
     except RecursionError:
         raise ValueError("The JSON is nested too deep.") from None
     except json.JSONDecodeError as error:
@@ -129,9 +130,14 @@ def _whole_objects(text: str) -> list[Any]:
         except (json.JSONDecodeError, RecursionError):
             at = text.find("{", at + 1)
             continue
-        found.append(value)
+        found.append(_writable(value))
         at = text.find("{", end)
     return found
+
+
+def _writable(value: Any) -> Any:
+    """A value without the halves of surrogate pairs that escapes spell."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def join(head: str, tail: str) -> str:

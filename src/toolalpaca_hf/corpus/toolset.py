@@ -12,7 +12,7 @@ from typing import Any
 from ..data import ListedApi
 from ..data.raw import Unusable, read_api
 from ..data.slugs import slug
-from ..openapi import credential_names, describe_raw
+from ..openapi import credential_names, describe_raw, servers_of
 from ..schema import REDACTED, Api
 from .ask import Ask
 from .documents import DocumentScreen, read_document, server_for, shortcomings, with_servers
@@ -131,7 +131,15 @@ class _Author:
             {"role": "assistant", "content": _compact({"functions": example["functions"]})},
             {"role": "user", "content": asked.format(**facts, introduction=introduction)},
         ]
-        return self._step("functions", messages, read_functions, self.settings.functions_tokens, schema("functions"))
+        names = {function["name"] for function in example["functions"]}
+
+        def read(text: str) -> list[dict[str, Any]]:
+            functions = read_functions(text)
+            if any(function["name"] in names for function in functions):
+                raise ValueError(f"These are functions of {example['entry']['name']}, which was only an example.")
+            return functions
+
+        return self._step("functions", messages, read, self.settings.functions_tokens, schema("functions"))
 
     def document(self, introduction: str, functions: list[dict[str, Any]]) -> dict[str, Any]:
         example, server = _example(), server_for(self.entry.name, self.entry.link)
@@ -140,6 +148,8 @@ class _Author:
 
         def read(text: str) -> dict[str, Any]:
             document = with_servers(read_document(text), server)
+            if example["entry"]["link"] in servers_of(document):
+                document = document | {"servers": [{"url": server}]}
             if found := shortcomings(document, len(functions)):
                 raise ValueError("\n".join(found))
             if screen.copied(document):
@@ -196,7 +206,7 @@ class _Author:
             conversation = [
                 *messages,
                 # Servers refuse messages without content.
-                {"role": "assistant", "content": text or "(nothing)"},
+                {"role": "assistant", "content": text if text.strip() else "(nothing)"},
                 {"role": "user", "content": prompt("repair").format(violations=listed)},
             ]
         raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
@@ -216,7 +226,7 @@ class _Author:
             return _to_last_sentence(answer.text) if answer.finish_reason == "length" else answer.text
         text = unfenced(answer.text)
         for _ in range(self.settings.continuations):
-            if answer.finish_reason != "length" or not text or _is_complete(text):
+            if answer.finish_reason != "length" or not text.strip() or _is_complete(text):
                 break
             self.asked["continuations"] += 1
             going_on = [
