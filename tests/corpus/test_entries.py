@@ -1,7 +1,7 @@
 """The list of APIs: layouts, filters, what is reserved, and the command."""
 
 import json
-import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_cli import toolalpaca
 
+from toolalpaca_hf.cli import main
 from toolalpaca_hf.corpus.entries import Wanted, choose, load_entries, read_tables, reserved_names
 from toolalpaca_hf.data import ListedApi, read_api_list
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -170,14 +171,30 @@ def test_the_command_writes_a_list_that_it_reads(real_data: Path, tmp_path: Path
         (["--exclude", "none.txt"], "none.txt can not be read"),
     ],
 )
-def test_a_mistake_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_sentence(
+    options: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    done = toolalpaca("corpus", "apis", tmp_path / "README.md", "--out", tmp_path / "x.json", *options)
-    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    command = ["toolalpaca", "corpus", "apis", str(tmp_path / "README.md"), "--out", str(tmp_path / "x.json")]
+    monkeypatch.setattr(sys, "argv", [*command, *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    stdout, stderr = capsys.readouterr()
+    assert (end.value.code, stdout) == (2, "") and words in stderr and stderr.count("\n") == 1
     assert not (tmp_path / "x.json").exists()
 
 
-def test_names_do_not_reach_the_terminal_as_commands(tmp_path: Path) -> None:
+def test_names_do_not_reach_the_terminal_as_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.json").write_text(json.dumps([{"Name": "\x1b[2JCats", "Category": "a\x1b[31m"}] * 2))
-    done: subprocess.CompletedProcess[str] = toolalpaca("corpus", "apis", tmp_path / "a.json", "--out", tmp_path / "b")
-    assert done.returncode == 0 and "\x1b" not in done.stdout and "[2JCats" in done.stdout
+    command = ["toolalpaca", "corpus", "apis", str(tmp_path / "a.json"), "--out", str(tmp_path / "b.json")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    stdout, _ = capsys.readouterr()
+    assert not end.value.code and "\x1b" not in stdout and "[2JCats" in stdout
