@@ -74,16 +74,17 @@ def test_what_can_not_be_asked(tiny: LocalAsk, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smollm2_plans_functions_only_when_it_is_held_to_them() -> None:
-    """What constrained decoding changes: the plan of SmolLM2-135M can be read."""
+def test_smollm2_plans_functions_when_it_is_held_to_them() -> None:
+    """With constrained decoding the plan of SmolLM2-135M can be read."""
     model, tokenizer = load_model(resolve_model("smollm2"), "cpu")
     entry = ListedApi("Harbour Tides", "Times and heights of high and low water", "https://tides.example", "Weather")
     ask = LocalAsk(model, tokenizer)
     question = [{"role": "user", "content": "Plan two functions of an API about tides. Answer with JSON."}]
     held = ask("author", question, schema=schema("functions"), max_tokens=700)
-    assert held.enforced
+    assert held.enforced and held.text.startswith('{"functions": [{"name": "')
     if held.finish_reason == "stop":
         validate(json.loads(held.text), schema("functions"))
     few = ToolsetSettings(attempts=1, continuations=0, functions_tokens=500, document_tokens=500)
     made = build_api(entry, ask, few)
-    assert ("functions" in made.attempts and made.set_aside is None) or "no usable" in made.set_aside
+    # So small a model may fail at any step; that is an answer, too, and says where.
+    assert (made.api is None) == bool(made.set_aside) and made.attempts["introduction"] == 1
