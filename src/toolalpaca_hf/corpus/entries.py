@@ -230,7 +230,7 @@ def write_entries(chosen: Chosen, out: Path) -> None:
         ToolAlpacaError: Nothing was kept, or it can not be written.
     """
     if not chosen.kept:
-        counts = ", ".join(f"{len(names)} of which each {reason}" for reason, names in chosen.left_out.items())
+        counts = ", ".join(f"{reason}: {len(names)}" for reason, names in chosen.left_out.items())
         raise ToolAlpacaError(f"no API is left of the list ({counts}); loosen the filters")
     rows = [
         {"API": api.name, "Description": api.description, "Auth": api.auth, "HTTPS": api.https}
