@@ -67,6 +67,34 @@ def read_run(suite: str, folder: str | Path) -> Run:
     return Run(name, files, [_result(index, row, entry) for row, entry in enumerate(listed)])
 
 
+def suite_of(folder: str | Path) -> str:
+    """The suite that a folder's `metrics.json` names.
+
+    Args:
+        folder (`str` or `Path`):
+            As `toolalpaca evaluate` wrote it.
+
+    Returns:
+        `str`: For [`read_run`].
+
+    Raises:
+        [`ToolAlpacaError`]: There is no such file, or it names none.
+
+    Example:
+
+    ```python
+    >>> suite_of("runs/eval")  # doctest: +SKIP
+    'sample'
+    ```
+    """
+    path = Path(folder) / "metrics.json"
+    metrics = _json(path, _bytes(path))
+    suite = metrics.get("suite") if isinstance(metrics, dict) else None
+    if not isinstance(suite, str) or not suite:
+        raise ToolAlpacaError(f"{path} names no suite; pass a folder that toolalpaca evaluate wrote")
+    return suite
+
+
 def _folder_name(suite: str) -> str:
     # A suite of one's own is called as its file, which may have any name.
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")

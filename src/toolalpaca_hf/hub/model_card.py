@@ -1,0 +1,318 @@
+"""The card of a published model: a template of `model_cards/`, filled from the run's own files."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard
+
+from ..data.templates import card_template, fill
+from ..errors import ToolAlpacaError
+from .card_results import put_results
+from .runs import Run
+
+LICENCES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0", "Qwen/Qwen3-8B": "apache-2.0"}
+"""Licences of bases that the recipes name, for templates that do not say one themselves."""
+
+MAIN = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_length",
+    "packing",
+    "prefix_packing",
+    "dtype",
+    "bf16",
+    "use_peft",
+    "lora_r",
+    "load_in_4bit",
+    "augment_copies",
+    "seed",
+)
+"""The settings that a card shows; the rest are in `config.yaml`."""
+
+
+NOT_EVALUATED = (
+    "No evaluation was published with this model. The figures of its training say nothing about tools it has not seen."
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card is filled from.
+
+    Args:
+        repo_id (`str`):
+            The repo.
+        settings (`dict`):
+            The run's `config.yaml`.
+        metrics (`dict`):
+            The run's `metrics.json`.
+        base_model (`str`):
+            Hub id.
+        kind (`str`):
+            `full`, `adapter` or `merged`.
+        licence (`str`, *optional*):
+            What the user said it is.
+        evaluations (`Sequence[Run]`, *optional*):
+            The folders of results.
+        results (`Mapping[str, Sequence[EvalResult]]`, *optional*):
+            For the metadata, by suite.
+    """
+
+    repo_id: str
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    base_model: str
+    kind: str = "full"
+    licence: str | None = None
+    evaluations: Sequence[Run] = ()
+    results: Mapping[str, Sequence[EvalResult]] = field(default_factory=dict)
+
+
+def template_for(settings: Mapping[str, Any], metrics: Mapping[str, Any], base_model: str) -> str:
+    """Which template fits a run.
+
+    Args:
+        settings (`Mapping[str, Any]`):
+            The run's.
+        metrics (`Mapping[str, Any]`):
+            The run's.
+        base_model (`str`):
+            Hub id.
+
+    Returns:
+        `str`: Its name; `model` where none of the special ones does.
+
+    Example:
+
+    ```python
+    >>> template_for({"dataset_name": "build/toolalpaca"}, {}, "lmsys/vicuna-7b-v1.3")
+    'toolalpaca-7b'
+    ```
+    """
+    if "before" in metrics and "after" in metrics:
+        return "quickstart"
+    if "toolformer" in str(settings.get("dataset_name")).lower():
+        return "toolformer"
+    if settings.get("dataset_config") == "chat":
+        return "chat"
+    size = re.match(r"lmsys/vicuna-(7b|13b)", base_model)
+    return f"toolalpaca-{size[1]}" if size else "model"
+
+
+def model_card(facts: Facts, template: str | None = None) -> str:
+    """The card of a model.
+
+    Args:
+        facts ([`Facts`]):
+            Everything it says.
+        template (`str`, *optional*):
+            Of `model_cards/`; by default the one that fits.
+
+    Returns:
+        `str`: Metadata that `ModelCard` reads, then Markdown.
+
+    Raises:
+        [`ToolAlpacaError`]: A figure is missing, the licence is not known, or the metadata is none.
+
+    Example:
+
+    ```python
+    >>> losses = {"steps": 2, "epochs": 1.0, "num_tokens": 9, "first_loss": 3.0, "final_loss": 2.0, "mean_loss": 2.5}
+    >>> settings = {"dataset_name": "sample", "learning_rate": 1e-3}
+    >>> ModelCard(model_card(Facts("me/mine", settings, losses, "org/base", licence="mit"))).data.base_model
+    'org/base'
+    ```
+    """
+    template = template or template_for(facts.settings, facts.metrics, facts.base_model)
+    text = card_template(template)
+    licence = facts.licence or LICENCES.get(facts.base_model)
+    if "[[licence]]" in text and licence is None:
+        raise ToolAlpacaError(
+            f"the licence of {facts.base_model} is not known here; pass --licence, such as apache-2.0"
+        )
+    training = facts.metrics.get("training", facts.metrics)
+    fields = {
+        "name": facts.repo_id.split("/")[-1],
+        "repo_id": facts.repo_id,
+        "base_model": facts.base_model,
+        "licence": licence,
+        "weights": _weights(facts),
+        "data": _data(facts.settings),
+        "training": _training(training),
+        "settings": _table(("setting", "value"), [(n, facts.settings[n]) for n in MAIN if _said(facts.settings, n)]),
+        "results": _results(facts.evaluations, without="" if template == "quickstart" else NOT_EVALUATED),
+        "version": version("toolalpaca-hf"),
+        **(_before_and_after(facts.metrics) if template == "quickstart" else {}),
+    }
+    try:
+        card = ModelCard(fill(text, fields))
+        name = str(facts.settings.get("dataset_name"))
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).is_dir() and not name.startswith("build/"):
+            card.data.datasets = [name]
+        if facts.kind == "adapter":
+            card.data.library_name = "peft"
+        card = ModelCard(put_results(str(card), fields["name"] or "", facts.results))
+    except (ValueError, TypeError) as error:
+        raise ToolAlpacaError(f"the card {template} has metadata that the Hub does not take: {error}") from None
+    return str(card)
+
+
+def figure(values: Mapping[str, Any], name: str, form: str = "{:.4g}") -> str:
+    """A figure of a run as a card has it.
+
+    Args:
+        values (`Mapping[str, Any]`):
+            Where it stands.
+        name (`str`):
+            Its name.
+        form (`str`, *optional*):
+            How it is written.
+
+    Returns:
+        `str`: The figure.
+
+    Raises:
+        [`ToolAlpacaError`]: There is none, or it is no finite number.
+
+    Example:
+
+    ```python
+    >>> figure({"steps": 54}, "steps", "{:,}")
+    '54'
+    ```
+    """
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ToolAlpacaError(f"metrics.json has {value!r} for {name}, so the card can not be filled; finish the run")
+    return form.format(value)
+
+
+def _training(metrics: Mapping[str, Any]) -> str:
+    forms = {"steps": "{:,}", "epochs": "{:.4g}", "num_tokens": "{:,.0f}"}
+    names = ["steps", "epochs", "num_tokens", "first_loss", "final_loss", "mean_loss"]
+    names += [name for name in ("eval_loss", "eval_perplexity") if name in metrics]
+    return _table(
+        ("figure", "value"), [(n.replace("_", " "), figure(metrics, n, forms.get(n, "{:.4g}"))) for n in names]
+    )
+
+
+def _before_and_after(metrics: Mapping[str, Any]) -> dict[str, str]:
+    names = {
+        "well_formed": "well-formed action",
+        "first_function": "first function right",
+        "arguments": "arguments match",
+        "perplexity": "perplexity of the trained tokens",
+    }
+    rows = []
+    for name, words in names.items():
+        form = "{:.2f}" if name == "perplexity" else "{:.1%}"
+        rows.append((words, figure(metrics["before"], name, form), figure(metrics["after"], name, form)))
+    text = _table(("first call, greedy", "before", "after"), rows)
+    if "rollout" in metrics:
+        names = {"all_functions": "every golden function called", "arguments": "every golden call made"}
+        names["process_verdict"] = "process right, by rule"
+        cells = [
+            (
+                words,
+                *(_rate((metrics["rollout"][w]["calls"] | metrics["rollout"][w])[name]) for w in ("before", "after")),
+            )
+            for name, words in names.items()
+        ]
+        text += "\n\n" + _table(("whole rollout, with 95% interval", "before", "after"), cells)
+    baselines = metrics.get("baselines", {})
+    return {
+        "before_and_after": text,
+        "n": figure(metrics, "n", "{}"),
+        "chance": figure(baselines, "chance", "{:.1%}"),
+        "overlap": figure(baselines, "word_overlap", "{:.1%}"),
+    }
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    value, low, high = (figure(rate, name, "{:.1%}") for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _said(settings: Mapping[str, Any], name: str) -> bool:
+    return name in settings and not (name == "lora_r" and not settings.get("use_peft"))
+
+
+def _results(evaluations: Sequence[Run], without: str) -> str:
+    if not evaluations:
+        return without
+    parts = []
+    for run in evaluations:
+        metrics = json.loads(run.files["metrics.json"])
+        rates = [("process_verdict", metrics["process_verdict"])] if metrics.get("process_verdict") else []
+        rates += [(f"judge: {name}", rate) for name, rate in (metrics.get("judge_rates") or {}).items()]
+        rates += list((metrics.get("calls") or {}).items())
+        absent = sum(_count(metrics, name) for name in ("failed", "missing"))
+        parts.append(
+            f"### {run.suite}\n\n{metrics['n']} instructions"
+            + (f"; {absent} failed or missing, which count as wrong" if absent else "")
+            + f". All figures and the report are in `evaluation/{run.suite}/`.\n\n"
+            + _table(
+                ("measure", "rate (95% interval)"),
+                [(name.replace("_", " "), _rate(rate)) for name, rate in rates if rate.get("value") is not None],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _count(metrics: Mapping[str, Any], name: str) -> int:
+    value = metrics.get(name)
+    return value if type(value) is int else 0
+
+
+def _weights(facts: Facts) -> str:
+    said = facts.metrics.get("weights")
+    started = f" Training started from: {said}." if said else ""
+    kinds = {
+        "full": f"All weights of [{facts.base_model}](https://huggingface.co/{facts.base_model}) were trained.",
+        "adapter": f"This repo holds a LoRA adapter for [{facts.base_model}](https://huggingface.co/{facts.base_model}), not its "
+        "weights.",
+        "merged": f"A LoRA adapter for [{facts.base_model}](https://huggingface.co/{facts.base_model}) was trained and merged into "
+        "the weights.",
+    }
+    return kinds[facts.kind] + started
+
+
+def _data(settings: Mapping[str, Any]) -> str:
+    name, config = str(settings.get("dataset_name")), settings.get("dataset_config")
+    if name == "sample":
+        return (
+            f"The embedded sample corpus of toolalpaca-hf (config `{config}`): a small corpus written for that package in the "
+            "layout of ToolAlpaca, Apache-2.0. Its APIs are invented and answer nowhere."
+        )
+    report = Path(name) / "report.json"
+    if not report.is_file():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("build/"):
+            return f"[{name}](https://huggingface.co/datasets/{name}), config `{config}`."
+        return f"The dataset repo `{Path(name).name}`, config `{config}`, built by toolalpaca-hf."
+    try:
+        built = json.loads(report.read_text(encoding="utf-8"))
+        rows = [(one["role"], one["file"], f"`{one['git_blob']}`", one["note"]) for one in built.get("sources", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ToolAlpacaError(f"{report} can not be read ({error}); build the dataset again") from None
+    text = f"The dataset repo `{Path(name).name}`, config `{config}`, built by toolalpaca-hf"
+    return (
+        f"{text} from these files:\n\n{_table(('used as', 'file', 'git blob', 'note'), rows)}" if rows else f"{text}."
+    )
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], lines: Sequence[tuple[object, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (head, ("---",) * len(head), *lines))
