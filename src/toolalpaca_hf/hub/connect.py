@@ -80,3 +80,27 @@ def check_token(api: HfApi) -> None:
     """
     if not (api.token or get_token()):
         raise ToolAlpacaError("a push needs a token; log in with `hf auth login` or set HF_TOKEN")
+
+
+def check_push(repo_id: str, token: str | None = None, endpoint: str | None = None) -> None:
+    """Refuse before long work what a push would refuse after it: no repo id, no address, no token. The Hub is asked nothing.
+
+    Args:
+        repo_id (`str`):
+            Such as `me/my-model`.
+        token (`str`, *optional*):
+            Defaults to `HF_TOKEN` or whoever is logged in.
+        endpoint (`str`, *optional*):
+            The Hub's address; defaults to `HF_ENDPOINT`, then to huggingface.co.
+
+    Raises:
+        [`ToolAlpacaError`]: One of them is missing.
+
+    Example:
+
+    ```python
+    >>> check_push("me/my-model", "hf_mine")
+    ```
+    """
+    check_repo_id(repo_id)
+    check_token(connect(token, endpoint))

@@ -145,7 +145,7 @@ def model_card(facts: Facts, template: str | None = None) -> str:
         "name": facts.repo_id.split("/")[-1],
         "repo_id": facts.repo_id,
         "base_model": facts.base_model,
-        "licence": licence,
+        "licence": licence_of(template, facts.base_model, facts.licence),
         "weights": _weights(facts),
         "data": _data(facts.settings),
         "training": _training(training),
@@ -165,6 +165,40 @@ def model_card(facts: Facts, template: str | None = None) -> str:
     except (ValueError, TypeError) as error:
         raise ToolAlpacaError(f"the card {template} has metadata that the Hub does not take: {error}") from None
     return str(card)
+
+
+def licence_of(template: str, base_model: str, named: str | None) -> str:
+    """The licence of a model's weights: that of its base.
+
+    Args:
+        template (`str`):
+            Of `model_cards/`; some say it themselves.
+        base_model (`str`):
+            Hub id.
+        named (`str`, *optional*):
+            What the user said it is.
+
+    Returns:
+        `str`: As the Hub writes it.
+
+    Raises:
+        [`ToolAlpacaError`]: Nobody said.
+
+    Example:
+
+    ```python
+    >>> licence_of("model", "HuggingFaceTB/SmolLM2-135M-Instruct", None)
+    'apache-2.0'
+    ```
+    """
+    if "[[licence]]" not in card_template(template):
+        return "other"
+    licence = named or LICENCES.get(base_model)
+    if licence is None or not re.fullmatch(r"[a-z0-9.-]+", licence):
+        raise ToolAlpacaError(
+            f"the licence of {base_model} is not known here; pass --licence as the Hub writes it, such as apache-2.0"
+        )
+    return licence
 
 
 def figure(values: Mapping[str, Any], name: str, form: str = "{:.4g}") -> str:

@@ -1,9 +1,13 @@
 """Datasets and models published: made ready, checked, pushed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from .connect import check_push, connect
 from .dataset import dataset_contents
+from .model import base_of, model_contents
+from .model_card import licence_of, template_for
 from .push import Pushed, push
 
 
@@ -82,10 +86,34 @@ def publish_model(
     'https://huggingface.co/me/toolalpaca-smollm2/commit/1f3c...'
     ```
     """
-    from .connect import connect
-    from .model import model_contents
-
     contents = model_contents(
         run, repo_id, results, merge, card, base_model, licence, evaluated_as, connect(token, endpoint).endpoint
     )
     return push(contents, repo_id, token, endpoint, public, revision, create_pr)
+
+
+def check_model(
+    settings: Mapping[str, Any], repo_id: str, base_model: str | None = None, licence: str | None = None
+) -> None:
+    """Refuse before a training what publishing its model would refuse after it. The Hub is asked nothing.
+
+    Args:
+        settings (`Mapping[str, Any]`):
+            The run's, as in its `config.yaml`.
+        repo_id (`str`):
+            The repo.
+        base_model, licence (`str`, *optional*):
+            See [`model_contents`].
+
+    Raises:
+        [`ToolAlpacaError`]: There is no repo id, token, base model or licence.
+
+    Example:
+
+    ```python
+    >>> check_model({"model_name_or_path": "smollm2"}, "me/mine")  # doctest: +SKIP
+    ```
+    """
+    check_push(repo_id)
+    base = base_of(settings, base_model)
+    licence_of(template_for(settings, {}, base), base, licence)

@@ -37,6 +37,8 @@ class SftArguments(ScriptArguments):
             ([`share_prefixes`]); a row of the batch is then a tree of at most `prefix_packing_tokens` tokens. Augmented
             copies of rows with the same documentation keep it the same.
         prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest tree.
+        hub_base_model (`str`, *optional*): With `push_to_hub`: the base's Hub id, where it was a folder.
+        hub_licence (`str`, *optional*): With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known.
 
     Example:
 
@@ -64,6 +66,8 @@ class SftArguments(ScriptArguments):
     )
     prefix_packing: bool = field(default=False, metadata={"help": "Compute common beginnings of rows once."})
     prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest tree of rows, in tokens."})
+    hub_base_model: str | None = field(default=None, metadata={"help": "Hub id of a base that was a folder."})
+    hub_licence: str | None = field(default=None, metadata={"help": "Licence of the weights, for their card."})
 
     @property
     def augmentation(self) -> Augmentation:
