@@ -75,6 +75,7 @@ class HubServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement of its head
 
             def answer(self) -> None:
                 url = urlsplit(self.path)

@@ -42,6 +42,7 @@ _SECRETS = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{40,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bAKIA[0-9A-Z]{16}\b"
     rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
+_MARKS = (b"hf_", b"sk-", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"AKIA", b"PRIVATE KEY-----")
 _SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?$")
 
 
@@ -208,18 +209,20 @@ def check_no_secrets(contents: Contents, token: str | None = None) -> None:
     secrets = {value.strip().encode() for value in known if value and len(value.strip()) >= 12}
     for path, content in contents.files.items():
         for text in _texts(path, content):
-            if _SECRETS.search(text) or any(re.search(re.escape(secret), text) for secret in secrets):
+            # A plain search is many times faster than the pattern, and most texts have none of its marks.
+            marked = any(mark in text for mark in _MARKS) and _SECRETS.search(text)
+            if marked or any(secret in text for secret in secrets):
                 raise ToolAlpacaError(
                     f"{path} holds what looks like a token; take it out and revoke it, nothing was pushed"
                 )
 
 
-def _texts(path: str, content: Content) -> Iterator[bytes | memoryview]:
+def _texts(path: str, content: Content) -> Iterator[bytes]:
     if path.endswith(".parquet") and isinstance(content, Path):
         with pq.ParquetFile(content) as file:
             for batch in file.iter_batches():
                 for column in batch.columns:
                     # A column's strings lie one after the other in one of its buffers.
-                    yield from (memoryview(buffer) for buffer in column.buffers() if buffer is not None)
+                    yield from (buffer.to_pybytes() for buffer in column.buffers() if buffer is not None)
     elif path.endswith(TEXT) or "." not in path:
         yield as_bytes(content)

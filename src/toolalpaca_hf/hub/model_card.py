@@ -141,6 +141,12 @@ def model_card(facts: Facts, template: str | None = None) -> str:
             f"the licence of {facts.base_model} is not known here; pass --licence, such as apache-2.0"
         )
     training = facts.metrics.get("training", facts.metrics)
+    try:
+        measured = _before_and_after(facts.metrics) if template == "quickstart" else {}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ToolAlpacaError(
+            f"metrics.json has nothing under {error}, so the card can not be filled; finish the run"
+        ) from None
     fields = {
         "name": facts.repo_id.split("/")[-1],
         "repo_id": facts.repo_id,
@@ -152,7 +158,7 @@ def model_card(facts: Facts, template: str | None = None) -> str:
         "settings": _table(("setting", "value"), [(n, facts.settings[n]) for n in MAIN if _said(facts.settings, n)]),
         "results": _results(facts.evaluations, without="" if template == "quickstart" else NOT_EVALUATED),
         "version": version("toolalpaca-hf"),
-        **(_before_and_after(facts.metrics) if template == "quickstart" else {}),
+        **measured,
     }
     try:
         card = ModelCard(fill(text, fields))
