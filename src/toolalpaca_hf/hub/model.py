@@ -265,9 +265,8 @@ def stop_strings(settings: Mapping[str, Any], template: str) -> list[str]:
 
 def _evaluation(folder: str | Path, names: set[str | None]) -> Run:
     run = read_run(suite_of(folder), folder)
-    scored = str(json.loads(run.files["metrics.json"]).get("model") or "")
-    if scored and not {scored, Path(scored).name} & names:
+    if run.model and not {run.model, Path(run.model).name} & names:
         raise ToolAlpacaError(
-            f"{folder} scores {scored}, which is not this model; pass its own results, or --evaluated-as {scored} if it is"
+            f"{folder} scores {run.model}, which is not this model; pass its own results, or --evaluated-as {run.model} if it is"
         )
     return run

@@ -101,7 +101,7 @@ def template_for(settings: Mapping[str, Any], metrics: Mapping[str, Any], base_m
     """
     if "before" in metrics and "after" in metrics:
         return "quickstart"
-    if "toolformer" in str(settings.get("dataset_name")).lower():
+    if any("toolformer" in str(settings.get(name)).lower() for name in ("dataset_name", "output_dir")):
         return "toolformer"
     if settings.get("dataset_config") == "chat":
         return "chat"
@@ -290,28 +290,14 @@ def _said(settings: Mapping[str, Any], name: str) -> bool:
 def _results(evaluations: Sequence[Run], without: str) -> str:
     if not evaluations:
         return without
-    parts = []
-    for run in evaluations:
-        metrics = json.loads(run.files["metrics.json"])
-        rates = [("process_verdict", metrics["process_verdict"])] if metrics.get("process_verdict") else []
-        rates += [(f"judge: {name}", rate) for name, rate in (metrics.get("judge_rates") or {}).items()]
-        rates += list((metrics.get("calls") or {}).items())
-        absent = sum(_count(metrics, name) for name in ("failed", "missing"))
-        parts.append(
-            f"### {run.suite}\n\n{metrics['n']} instructions"
-            + (f"; {absent} failed or missing, which count as wrong" if absent else "")
-            + f". All figures and the report are in `evaluation/{run.suite}/`.\n\n"
-            + _table(
-                ("measure", "rate (95% interval)"),
-                [(name.replace("_", " "), _rate(rate)) for name, rate in rates if rate.get("value") is not None],
-            )
+    return "\n\n".join(
+        f"### {run.suite}\n\n{run.about} All figures and the report are in `evaluation/{run.suite}/`.\n\n"
+        + _table(
+            ("measure", "rate (95% interval)"),
+            [(name, _rate(rate)) for name, rate in run.rates.items() if rate.get("value") is not None],
         )
-    return "\n\n".join(parts)
-
-
-def _count(metrics: Mapping[str, Any], name: str) -> int:
-    value = metrics.get(name)
-    return value if type(value) is int else 0
+        for run in evaluations
+    )
 
 
 def _weights(facts: Facts) -> str:
