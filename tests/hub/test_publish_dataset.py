@@ -113,6 +113,13 @@ def test_a_dropped_connection_is_tried_again(empty_hub: HubServer, folder: Path)
     )
 
 
+def test_a_slow_hub_and_one_that_asks_for_patience(empty_hub: HubServer, folder: Path) -> None:
+    empty_hub.slow = 0.02
+    empty_hub.before["preupload"] = [lambda: Refusal(429, "slow down", Retry_After="0").answer]
+    assert publish_dataset(folder, REPO, OWNER, empty_hub.url).message == "Add 8 files"
+    assert len(empty_hub.asked("/preupload/")) == 2
+
+
 def test_large_files_go_in_parts(folder: Path) -> None:
     with HubServer(part_size=5_000) as hub:
         publish_dataset(folder, REPO, OWNER, hub.url)

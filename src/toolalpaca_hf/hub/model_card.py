@@ -1,7 +1,6 @@
 """The card of a published model: a template of `model_cards/`, filled from the run's own files."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCard
 from ..data.templates import card_template, fill
 from ..errors import ToolAlpacaError
 from .card_results import put_results
+from .card_tables import before_and_after, results_tables, table, training_table
 from .runs import Run
 
 LICENCES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0", "Qwen/Qwen3-8B": "apache-2.0"}
@@ -142,7 +142,7 @@ def model_card(facts: Facts, template: str | None = None) -> str:
         )
     training = facts.metrics.get("training", facts.metrics)
     try:
-        measured = _before_and_after(facts.metrics) if template == "quickstart" else {}
+        measured = before_and_after(facts.metrics) if template == "quickstart" else {}
     except (KeyError, TypeError, AttributeError) as error:
         raise ToolAlpacaError(
             f"metrics.json has nothing under {error}, so the card can not be filled; finish the run"
@@ -154,9 +154,9 @@ def model_card(facts: Facts, template: str | None = None) -> str:
         "licence": licence_of(template, facts.base_model, facts.licence),
         "weights": _weights(facts),
         "data": _data(facts.settings),
-        "training": _training(training),
-        "settings": _table(("setting", "value"), [(n, facts.settings[n]) for n in MAIN if _said(facts.settings, n)]),
-        "results": _results(facts.evaluations, without="" if template == "quickstart" else NOT_EVALUATED),
+        "training": training_table(training),
+        "settings": table(("setting", "value"), [(n, facts.settings[n]) for n in MAIN if _said(facts.settings, n)]),
+        "results": results_tables(facts.evaluations, without="" if template == "quickstart" else NOT_EVALUATED),
         "version": version("toolalpaca-hf"),
         **measured,
     }
@@ -207,97 +207,8 @@ def licence_of(template: str, base_model: str, named: str | None) -> str:
     return licence
 
 
-def figure(values: Mapping[str, Any], name: str, form: str = "{:.4g}") -> str:
-    """A figure of a run as a card has it.
-
-    Args:
-        values (`Mapping[str, Any]`):
-            Where it stands.
-        name (`str`):
-            Its name.
-        form (`str`, *optional*):
-            How it is written.
-
-    Returns:
-        `str`: The figure.
-
-    Raises:
-        [`ToolAlpacaError`]: There is none, or it is no finite number.
-
-    Example:
-
-    ```python
-    >>> figure({"steps": 54}, "steps", "{:,}")
-    '54'
-    ```
-    """
-    value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ToolAlpacaError(f"metrics.json has {value!r} for {name}, so the card can not be filled; finish the run")
-    return form.format(value)
-
-
-def _training(metrics: Mapping[str, Any]) -> str:
-    forms = {"steps": "{:,}", "epochs": "{:.4g}", "num_tokens": "{:,.0f}"}
-    names = ["steps", "epochs", "num_tokens", "first_loss", "final_loss", "mean_loss"]
-    names += [name for name in ("eval_loss", "eval_perplexity") if name in metrics]
-    return _table(
-        ("figure", "value"), [(n.replace("_", " "), figure(metrics, n, forms.get(n, "{:.4g}"))) for n in names]
-    )
-
-
-def _before_and_after(metrics: Mapping[str, Any]) -> dict[str, str]:
-    names = {
-        "well_formed": "well-formed action",
-        "first_function": "first function right",
-        "arguments": "arguments match",
-        "perplexity": "perplexity of the trained tokens",
-    }
-    rows = []
-    for name, words in names.items():
-        form = "{:.2f}" if name == "perplexity" else "{:.1%}"
-        rows.append((words, figure(metrics["before"], name, form), figure(metrics["after"], name, form)))
-    text = _table(("first call, greedy", "before", "after"), rows)
-    if "rollout" in metrics:
-        names = {"all_functions": "every golden function called", "arguments": "every golden call made"}
-        names["process_verdict"] = "process right, by rule"
-        cells = [
-            (
-                words,
-                *(_rate((metrics["rollout"][w]["calls"] | metrics["rollout"][w])[name]) for w in ("before", "after")),
-            )
-            for name, words in names.items()
-        ]
-        text += "\n\n" + _table(("whole rollout, with 95% interval", "before", "after"), cells)
-    baselines = metrics.get("baselines", {})
-    return {
-        "before_and_after": text,
-        "n": figure(metrics, "n", "{}"),
-        "chance": figure(baselines, "chance", "{:.1%}"),
-        "overlap": figure(baselines, "word_overlap", "{:.1%}"),
-    }
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    value, low, high = (figure(rate, name, "{:.1%}") for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
 def _said(settings: Mapping[str, Any], name: str) -> bool:
     return name in settings and not (name == "lora_r" and not settings.get("use_peft"))
-
-
-def _results(evaluations: Sequence[Run], without: str) -> str:
-    if not evaluations:
-        return without
-    return "\n\n".join(
-        f"### {run.suite}\n\n{run.about} All figures and the report are in `evaluation/{run.suite}/`.\n\n"
-        + _table(
-            ("measure", "rate (95% interval)"),
-            [(name, _rate(rate)) for name, rate in run.rates.items() if rate.get("value") is not None],
-        )
-        for run in evaluations
-    )
 
 
 def _weights(facts: Facts) -> str:
@@ -332,13 +243,5 @@ def _data(settings: Mapping[str, Any]) -> str:
         raise ToolAlpacaError(f"{report} can not be read ({error}); build the dataset again") from None
     text = f"The dataset repo `{Path(name).name}`, config `{config}`, built by toolalpaca-hf"
     return (
-        f"{text} from these files:\n\n{_table(('used as', 'file', 'git blob', 'note'), rows)}" if rows else f"{text}."
+        f"{text} from these files:\n\n{table(('used as', 'file', 'git blob', 'note'), rows)}" if rows else f"{text}."
     )
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def _table(head: tuple[str, ...], lines: Sequence[tuple[object, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (head, ("---",) * len(head), *lines))
