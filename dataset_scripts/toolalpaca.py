@@ -3,8 +3,9 @@
     python dataset_scripts/toolalpaca.py --source sample --out build/sample
     python dataset_scripts/toolalpaca.py --source upstream --prompt upstream --out build/toolalpaca
     python dataset_scripts/toolalpaca.py --train train_data.json --processed more.json --out build/mine
+    python dataset_scripts/toolalpaca.py --source sample --out build/sample --push-to-hub me/toolalpaca-sample
 
-Open it with `load_dataset("build/sample", "sft", split="train")`, or push the folder with `hf upload`.
+Open it with `load_dataset("build/sample", "sft", split="train")`; a pushed one is private until `--public` is given.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 
 from toolalpaca_hf.data import Build, make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.hub import check_push, publish_dataset
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,6 +30,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prompt-dir", help="folder with upstream's agent/ files; downloaded where not given")
     parser.add_argument("--upstream-selection", action="store_true", help="train on what upstream trains on")
     parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
+    parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
     return parser.parse_args(argv)
 
 
@@ -51,11 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
     try:
+        if args.push_to_hub:
+            check_push(args.push_to_hub)
         sources = resolve_sources(
             args.source, args.train, args.eval_simulated, args.eval_real, args.processed, args.data_dir
         )
         prompt = make_prompt(args.prompt, args.prompt_dir, args.data_dir)
         print_summary(write_repo(sources, args.out, prompt, args.upstream_selection))
+        if args.push_to_hub:
+            pushed = publish_dataset(args.out, args.push_to_hub, public=args.public)
+            print(f"{pushed.message or 'nothing has changed on the Hub'}: {pushed.url}")
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

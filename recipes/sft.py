@@ -18,6 +18,11 @@ accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recip
     --config recipes/toolalpaca-7b/qlora.yaml
 ```
 
+# And push it, private until `--hub_private_repo false`
+```bash
+accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml --push_to_hub --hub_model_id me/my-model
+```
+
 Every field of `SftArguments`, TRL's `SFTConfig` and `ModelConfig` can stand in the YAML and on the command line, which
 wins. A run that was killed goes on from its newest whole checkpoint when the same command is given again.
 """
@@ -28,8 +33,9 @@ import time
 from accelerate.utils import broadcast_object_list
 from trl import ModelConfig, SFTConfig, get_peft_config, get_quantization_config
 
-from toolalpaca_hf.checkpoints import resolve_model
+from toolalpaca_hf.checkpoints import resolve_model, weights_of
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.hub import check_model, publish_model
 from toolalpaca_hf.training.arguments import SftArguments, parse_arguments
 from toolalpaca_hf.training.examples import prepare
 from toolalpaca_hf.training.finish import load_tokenizer, model_init_kwargs, write_results
@@ -41,6 +47,12 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
     """Parse, load, train, save, push: in that order."""
     # Load the model's tokenizer and the rows; the first process writes the caches that the others read
     settings = resolved(script_args, training_args, model_args)
+    # The trainer would push every checkpoint, optimizer and all; here the finished model is published, once
+    repo_id = (training_args.hub_model_id or "") if training_args.push_to_hub else None
+    training_args.push_to_hub = False
+    about_hub = {"base_model": script_args.hub_base_model, "licence": script_args.hub_licence}
+    if repo_id is not None:
+        check_model(settings, repo_id, **about_hub)
     training_args.model_init_kwargs = model_init_kwargs(model_args, training_args)
     with training_args.main_process_first(local=False, desc="model and data"):
         model = resolve_model(model_args.model_name_or_path)
@@ -75,19 +87,29 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
 
     # Save weights, metrics and card
     trainer.save_model(training_args.output_dir)
-    write_results(trainer, settings, held_out)
+    write_results(
+        trainer, settings, held_out, weights_of(model) if model_args.model_name_or_path == "smollm2" else None
+    )
     log(f"Model, metrics.json and card are in {training_args.output_dir}.")
 
-    # Push
-    if training_args.push_to_hub:
-        trainer.push_to_hub(dataset_name=script_args.dataset_name)
-        log(f"Pushed to {trainer.hub_model_id}.")
     # Gloo's threads take Python's lock to let go of the last tensors. A process that ended at once would hold that lock
     # and wait for them forever (torch 2.13); while it waits for the others and sleeps, they are done.
     if training_args.world_size > 1:
         trainer.accelerator.wait_for_everyone()
         time.sleep(1)
     trainer.end()
+
+    # Push; the other processes are not kept waiting for it
+    if repo_id is not None and training_args.process_index == 0:
+        public = training_args.hub_private_repo is False
+        folder, branch = training_args.output_dir, training_args.hub_revision
+        try:
+            pushed = publish_model(folder, repo_id, public=public, revision=branch, **about_hub)
+        except ToolAlpacaError as error:
+            raise ToolAlpacaError(
+                f"{error} (`toolalpaca publish model {folder} --repo-id {repo_id}` pushes it)"
+            ) from None
+        log(f"Pushed to {repo_id}: {pushed.url}")
 
 
 def run() -> None:

@@ -66,7 +66,9 @@ def test_the_wheel_holds_package_recipes_and_dataset_scripts(wheel: Path) -> Non
         names = set(archive.namelist())
     expected = {f"toolalpaca_hf/{name}" for name in files_of(ROOT / "src" / "toolalpaca_hf")}
     expected |= {
-        f"toolalpaca_hf/{room}/{name}" for room in ("recipes", "dataset_scripts") for name in files_of(ROOT / room)
+        f"toolalpaca_hf/{room}/{name}"
+        for room in ("recipes", "dataset_scripts", "model_cards")
+        for name in files_of(ROOT / room)
     }
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {
@@ -74,7 +76,7 @@ def test_the_wheel_holds_package_recipes_and_dataset_scripts(wheel: Path) -> Non
         "toolalpaca_hf/formats/prompts/react.txt",
         "toolalpaca_hf/data/sample/train.json",
         "toolalpaca_hf/data/sample/eval.json",
-        "toolalpaca_hf/data/card.md",
+        "toolalpaca_hf/model_cards/dataset-toolalpaca.md",
         "toolalpaca_hf/recipes/quickstart/sft.yaml",
         "toolalpaca_hf/recipes/accelerate_configs/cpu.yaml",
         "toolalpaca_hf/dataset_scripts/toolalpaca.py",

@@ -194,7 +194,7 @@ def refused(status: int, message: str, code: str = "") -> Callable[[], object]:
         ("commit", [refused(403, f"no write for {OWNER}")], r"may not write to me/model \(no write for \*\*\*\)"),
         ("commit", [refused(429, "slow down")], "too many requests"),
         ("commit", [refused(503, "at rest")], r"fails with status 503 \(at rest\); try again later"),
-        ("commit", [refused(413, "quota")], r"refuses the push to me/model with status 413 \(quota\)"),
+        ("commit", [refused(413, "quota")], r"there is no storage left for me/model \(quota\)"),
         ("revision", [refused(401, "Invalid username or password.")], "no model repo me/model at .* that your token"),
         ("revision", [refused(403, "ask", "GatedRepo")], "gated; ask for access"),
         ("revision", [lambda: (200, {}, b"<html>")], "does not answer as a Hub does"),

@@ -31,4 +31,6 @@ def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, P
         ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    # Where a turn ends is for the prompt to say here; `generate` would want the tokenizer for a published config's own stops.
+    model.generation_config.stop_strings = None
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer

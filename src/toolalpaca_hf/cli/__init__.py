@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ..errors import ToolAlpacaError
-from . import apis, corpus, toolformer, toolformer_evaluate
+from . import apis, corpus, publish, toolformer, toolformer_evaluate
 from .evaluate import compare, evaluate
 from .run import run
 from .simulate import simulate
@@ -21,6 +21,8 @@ app.add_typer(apis.app, name="apis")
 toolformer.app.command()(toolformer_evaluate.evaluate)
 app.add_typer(toolformer.app, name="toolformer")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(publish.app, name="publish")
+app.command()(publish.fetch)
 app.command()(simulate)
 app.command()(run)
 app.command()(evaluate)

@@ -1,7 +1,6 @@
 """The dataset card: YAML that `load_dataset` and the Hub read, and the account that people read."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 
 from datasets import DatasetInfo
 from datasets.info import DatasetInfosDict
@@ -13,6 +12,7 @@ from ..formats import Prompt
 from ..sources import COMMIT, REPO
 from .corpus import Sources
 from .report import Report
+from .templates import card_template, fill
 
 DEFAULT_CONFIG = "sft"
 LISTED = 20
@@ -57,7 +57,6 @@ def dataset_card(
             for name, info in infos.items()
         }
     ).to_dataset_card_data(data)
-    body = (files(__package__) / "card.md").read_text(encoding="utf-8")
     fields = {
         "title": "ToolAlpaca, sample data" if sample else "ToolAlpaca",
         "about": SAMPLE_NOTE if sample else REAL_NOTE.format(repo=REPO, commit=COMMIT),
@@ -69,6 +68,7 @@ def dataset_card(
         "split": next(iter(infos[default].splits)),
         "prompt": prompt.name,
         "selection": SELECTION_NOTE[selection],
+        "licence": SAMPLE_LICENCE if sample else REAL_LICENCE,
         "sources": _table(
             ("used as", "file", "git blob", "origin", "note"),
             [(role, one.path.name, f"`{one.blob_id}`", one.origin, one.note) for role, one in sources.all()],
@@ -79,9 +79,7 @@ def dataset_card(
         "set_aside": _set_aside(report),
         "version": __version__,
     }
-    for name, text in fields.items():
-        body = body.replace(f"[[{name}]]", text)
-    return f"---\n{data.to_yaml()}\n---\n{body}"
+    return f"---\n{data.to_yaml()}\n---\n{fill(card_template('dataset-toolalpaca'), fields)}"
 
 
 SAMPLE_NOTE = (
@@ -93,6 +91,11 @@ REAL_NOTE = (
     "Tool-use instances for many APIs, after "
     "[ToolAlpaca](https://github.com/{repo}) (arXiv 2306.05301). The published files are those of commit `{commit}`; "
     "which files this build was made from is listed under Provenance."
+)
+SAMPLE_LICENCE = "Apache-2.0, as the package it is part of."
+REAL_LICENCE = (
+    "Apache-2.0, as the repository it comes from. The descriptions of APIs are those of their providers, whose terms hold for "
+    "whoever calls them."
 )
 SELECTION_NOTE = {
     False: "Every instance with a response is a training example.",

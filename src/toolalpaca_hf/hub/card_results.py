@@ -1,5 +1,6 @@
 """Evaluation results in a model card's metadata: those of a run put in, everything else left as it was."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ SOURCE = "toolalpaca-hf"
 """`source_name` of every result this package writes; by it an earlier push of the same suite is known again."""
 
 KEY = "model-index"
+
+_SUITE = re.compile(r"/evaluation/([^/]+)/metrics\.json$")
 
 
 def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
@@ -61,17 +64,76 @@ def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResul
         return readme
     index = [model | {"results": _kept(model["results"], results, replaced)} for model in index]
     index[0]["results"] += new
+    return _with_index(readme, index)
+
+
+def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
+    block = REGEX_YAML_BLOCK.search(readme)
+    text = block.group(2) if block else ""
     line_break = "\r\n" if "\r\n" in readme else "\n"
     changed = _spliced(text, index, line_break)
     if block:
         card = readme[: block.start(2)] + changed + readme[block.end(2) :]
     else:
         card = f"---{line_break}{changed}{line_break}---{line_break}{readme}"
-    if _metadata(card, changed) != metadata | {KEY: index}:
+    if _metadata(card, changed) != _metadata(readme, text) | {KEY: index}:
         raise ToolAlpacaError(
             f"README.md has metadata that can not be changed without harm; write it as plain YAML, without anchors around {KEY}"
         )
     return card
+
+
+def with_kept_results(ours: str, theirs: str, name: str) -> str:
+    """A card, with the results that only an earlier one has: other suites', other people's.
+
+    Args:
+        ours (`str`):
+            The card that is about to be pushed.
+        theirs (`str`):
+            The card that is there.
+        name (`str`):
+            The model's name, for a card that has no results yet.
+
+    Returns:
+        `str`: `ours` with more results; `theirs` as it stands where the two then say the same.
+
+    Raises:
+        [`ToolAlpacaError`]: The metadata of a card can not be read.
+
+    Example:
+
+    ```python
+    >>> theirs = put_results("# Old", "model", {"real": [EvalResult("text-generation", "gsm8k", "GSM8K", "accuracy", 12.5)]})
+    >>> ModelCard(with_kept_results("# New", theirs, "model")).data.eval_results[0].metric_value
+    12.5
+    ```
+    """
+    before = [entry for model in _read(theirs).get(KEY) or [] for entry in model["results"]]
+    index = _read(ours).get(KEY) or [{"name": name, "results": []}]
+    new = [entry for model in index for entry in model["results"]]
+    replaced = {key for entry in new for key in _keys(entry)}
+    suites = {match[1]: None for entry in new if (match := _SUITE.search(str((entry.get("source") or {}).get("url"))))}
+    if kept := _kept(before, suites, replaced):
+        index[0] = index[0] | {"results": [*kept, *index[0]["results"]]}
+        ours = _with_index(ours, index)
+    mine, there = _read(ours), _read(theirs)
+    alike = {**mine, KEY: _sorted(mine)} == {**there, KEY: _sorted(there)}
+    return theirs if alike and _body(ours) == _body(theirs) else ours
+
+
+def _sorted(metadata: Mapping[str, Any]) -> list[str]:
+    # In which order they came to be there does not matter.
+    return sorted(repr(entry) for model in metadata.get(KEY) or [] for entry in model["results"])
+
+
+def _read(readme: str) -> dict[str, Any]:
+    block = REGEX_YAML_BLOCK.search(readme)
+    return _metadata(readme, block.group(2) if block else "")
+
+
+def _body(readme: str) -> str:
+    block = REGEX_YAML_BLOCK.search(readme)
+    return readme[block.end() :] if block else readme
 
 
 def _metadata(readme: str, text: str) -> dict[str, Any]:

@@ -1,21 +1,22 @@
 """Evaluation results of a model, pushed to its repo: reports as files, figures in the card's metadata, one commit."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, EvalResult, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils.sha import git_hash
 
 from ..errors import ToolAlpacaError
 from .card_results import SOURCE, put_results
+from .connect import check_token, connect
+from .contents import Content, Contents, as_bytes, check_no_secrets
+from .push import same
 from .refusals import refusals
 from .runs import PUSHED, Run, read_run
 
@@ -66,19 +67,15 @@ def push_results(
     'https://huggingface.co/me/my-model/discussions/1'
     ```
     """
-    token = (token or "").strip() or None
-    api = HfApi(endpoint=endpoint.rstrip("/") if endpoint else None, token=token, library_name="toolalpaca-hf")
-    address = urlsplit(api.endpoint)
-    if address.scheme not in ("http", "https") or not address.hostname or address.username:
-        raise ToolAlpacaError("the endpoint is no address of a Hub; pass one such as https://huggingface.co")
+    api = connect(token, endpoint)
     if not runs:
         raise ToolAlpacaError("there are no results to push; pass a folder that toolalpaca evaluate wrote")
     read = [read_run(suite, folder) for suite, folder in runs.items()]
     if len({run.suite for run in read}) < len(read):
         raise ToolAlpacaError(f"the suites {', '.join(runs)} would share a folder in the repo; push them one by one")
+    check_no_secrets(Contents("model", evaluation_files(read)), token)
     with refusals(repo_id, api.endpoint, token, revision):
-        if not (token or get_token()):
-            raise ToolAlpacaError("a push needs a token; log in with `hf auth login` or set HF_TOKEN")
+        check_token(api)
         try:
             return _push(api, read, repo_id, revision, create_pr)
         except HfHubHTTPError as error:
@@ -93,10 +90,10 @@ def _push(api: HfApi, runs: Sequence[Run], repo_id: str, revision: str | None, c
     paths = ["README.md", *(f"evaluation/{run.suite}/{name}" for run in runs for name in PUSHED)]
     found = api.get_paths_info(repo_id, paths, revision=head)
     there = {file.path: file for file in found if isinstance(file, RepoFile)}
-    wanted = {f"evaluation/{run.suite}/{name}": content for run in runs for name, content in run.files.items()}
+    wanted: dict[str, bytes] = {path: as_bytes(content) for path, content in evaluation_files(runs).items()}
     wanted["README.md"] = _card(api, runs, repo_id, revision, head, "README.md" in there)
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(path, content) for path, content in wanted.items() if not _same(there.get(path), content)
+        CommitOperationAdd(path, content) for path, content in wanted.items() if not same(there.get(path), content)
     ]
     # A report of an earlier run does not stand beside the metrics of this one.
     operations += [CommitOperationDelete(path) for path in there if path not in wanted]
@@ -127,28 +124,89 @@ def _card(
     except UnicodeDecodeError:
         raise ToolAlpacaError(f"README.md of {repo_id} is not UTF-8; mend it and try again") from None
     if not readme.strip():
-        template = (files(__package__) / "card.md").read_text(encoding="utf-8")
-        readme = Template(template).substitute(name=name)
+        readme = _new_card(name)
+    try:
+        changed = put_results(readme, name, sourced(runs, api.endpoint, repo_id, revision))
+    except ToolAlpacaError as error:
+        raise ToolAlpacaError(f"{repo_id}: {error}") from None
+    return content if exists and changed == content.decode("utf-8-sig") else changed.encode("utf-8")
+
+
+def _new_card(name: str) -> str:
+    return Template((files(__package__) / "card.md").read_text(encoding="utf-8")).substitute(name=name)
+
+
+def results_card(runs: Sequence[Run], endpoint: str, repo_id: str) -> str:
+    """The card that a repo without one gets; in any other the same results are put into the metadata.
+
+    Args:
+        runs (`Sequence[Run]`):
+            From [`read_run`].
+        endpoint (`str`):
+            The Hub's address.
+        repo_id (`str`):
+            The model repo.
+
+    Returns:
+        `str`: Metadata and text.
+
+    Example:
+
+    ```python
+    >>> results_card([], "https://huggingface.co", "me/model").splitlines()[6]
+    '# model'
+    ```
+    """
+    name = repo_id.split("/")[-1]
+    return put_results(_new_card(name), name, sourced(runs, endpoint, repo_id))
+
+
+def evaluation_files(runs: Sequence[Run]) -> dict[str, Content]:
+    """The files of evaluations, by their paths in a model repo.
+
+    Example:
+
+    ```python
+    >>> evaluation_files([Run("real", {"metrics.json": b"{}"}, [])])
+    {'evaluation/real/metrics.json': b'{}'}
+    ```
+    """
+    return {f"evaluation/{run.suite}/{name}": content for run in runs for name, content in run.files.items()}
+
+
+def sourced(
+    runs: Sequence[Run], endpoint: str, repo_id: str, revision: str | None = None
+) -> dict[str, list[EvalResult]]:
+    """The results of evaluations by suite, each with where it is from: the `metrics.json` in the repo.
+
+    Args:
+        runs (`Sequence[Run]`):
+            From [`read_run`].
+        endpoint (`str`):
+            The Hub's address.
+        repo_id (`str`):
+            The model repo.
+        revision (`str`, *optional*, defaults to `"main"`):
+            The branch.
+
+    Returns:
+        `dict[str, list[EvalResult]]`: For [`put_results`].
+
+    Example:
+
+    ```python
+    >>> one = EvalResult("text-generation", "toolalpaca", "Real", "exact_set", 61.4)
+    >>> sourced([Run("real", {}, [one])], "https://huggingface.co", "me/model")["real"][0].source_url
+    'https://huggingface.co/me/model/blob/main/evaluation/real/metrics.json'
+    ```
+    """
     # A pull request's files are on its branch once it is merged.
     branch = "main" if not revision or revision.startswith("refs/") else quote(revision, safe="")
-    where = f"{api.endpoint}/{repo_id}/blob/{branch}/evaluation"
-    results = {
+    where = f"{endpoint}/{repo_id}/blob/{branch}/evaluation"
+    return {
         run.suite: [
             replace(result, source_name=SOURCE, source_url=f"{where}/{run.suite}/metrics.json")
             for result in run.results
         ]
         for run in runs
     }
-    try:
-        changed = put_results(readme, name, results)
-    except ToolAlpacaError as error:
-        raise ToolAlpacaError(f"{repo_id}: {error}") from None
-    return content if exists and changed == content.decode("utf-8-sig") else changed.encode("utf-8")
-
-
-def _same(file: RepoFile | None, content: bytes) -> bool:
-    if file is None:
-        return False
-    if file.lfs is not None:
-        return file.lfs.sha256 == hashlib.sha256(content).hexdigest()
-    return file.blob_id == git_hash(content)

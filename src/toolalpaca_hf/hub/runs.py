@@ -3,13 +3,14 @@
 import json
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
 
 from ..errors import ToolAlpacaError
+from .toolformer_runs import SUITE, is_toolformer, toolformer_rates
 
 PUSHED = ("metrics.json", "report.md", "report.html")
 """The files of a run that go to the Hub. Only the first has to be there."""
@@ -25,11 +26,17 @@ class Run:
         suite (`str`): The suite it scores, as a folder's name in the repo.
         files (`dict[str, bytes]`): Bytes by name, of those in [`PUSHED`] that are there.
         results (`list[EvalResult]`): For a model card.
+        model (`str`, *optional*): What was scored, by the name it had there.
+        about (`str`, *optional*): How many instructions, and how many of them came to nothing.
+        rates (`dict[str, dict]`, *optional*): Each rate with its interval, by name.
     """
 
     suite: str
     files: dict[str, bytes]
     results: list[EvalResult]
+    model: str = ""
+    about: str = ""
+    rates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_run(suite: str, folder: str | Path) -> Run:
@@ -59,12 +66,52 @@ def read_run(suite: str, folder: str | Path) -> Run:
     if not name:
         raise ToolAlpacaError(f"{suite!r} is no name for a suite; pass one with letters or digits")
     files = {file: _bytes(folder / file) for file in PUSHED if file == "metrics.json" or (folder / file).is_file()}
-    metrics = _metrics(folder / "metrics.json", files["metrics.json"], suite)
+    path = folder / "metrics.json"
+    if name == SUITE and is_toolformer(found := _json(path, files["metrics.json"])):
+        model, rates, results = toolformer_rates(path, found)
+        return Run(name, files, results, model, f"Tools at hand: {', '.join(found['tools']) or 'none'}.", rates)
+    metrics = _metrics(path, files["metrics.json"], suite)
     index = folder / "model_index.json"
     listed = _json(index, _bytes(index)) if index.is_file() else _listed(metrics, suite)
     if not isinstance(listed, list):
         raise ToolAlpacaError(f"{index} holds no list of results; run toolalpaca evaluate again")
-    return Run(name, files, [_result(index, row, entry) for row, entry in enumerate(listed)])
+    absent = sum(metrics[key] for key in ("failed", "missing") if type(metrics.get(key)) is int)
+    about = f"{metrics['n']} instructions" + (
+        f"; {absent} failed or missing, which count as wrong." if absent else "."
+    )
+    rates = {config.replace("_", " "): rate for (_, config), rate in _rates(metrics).items()}
+    results = [_result(index, row, entry) for row, entry in enumerate(listed)]
+    return Run(name, files, results, str(metrics.get("model") or ""), about, rates)
+
+
+def suite_of(folder: str | Path) -> str:
+    """The suite that a folder's `metrics.json` names.
+
+    Args:
+        folder (`str` or `Path`):
+            As `toolalpaca evaluate` wrote it.
+
+    Returns:
+        `str`: For [`read_run`].
+
+    Raises:
+        [`ToolAlpacaError`]: There is no such file, or it names none.
+
+    Example:
+
+    ```python
+    >>> suite_of("runs/eval")  # doctest: +SKIP
+    'sample'
+    ```
+    """
+    path = Path(folder) / "metrics.json"
+    metrics = _json(path, _bytes(path))
+    if is_toolformer(metrics):
+        return SUITE
+    suite = metrics.get("suite") if isinstance(metrics, dict) else None
+    if not isinstance(suite, str) or not suite:
+        raise ToolAlpacaError(f"{path} names no suite; pass a folder that toolalpaca evaluate wrote")
+    return suite
 
 
 def _folder_name(suite: str) -> str:

@@ -39,6 +39,8 @@ class SftArguments(ScriptArguments):
         prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest such sequence; more tokens share more.
         prefix_packing_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` or `"mask"`, see
             [`CompletionTrainer`].
+        hub_base_model (`str`, *optional*): With `push_to_hub`: the base's Hub id, where it was a folder.
+        hub_licence (`str`, *optional*): With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known.
 
     Example:
 
@@ -69,6 +71,8 @@ class SftArguments(ScriptArguments):
     prefix_packing_attention: str = field(
         default="auto", metadata={"help": "`auto`, `nodes` or `mask`.", "choices": ["auto", "nodes", "mask"]}
     )
+    hub_base_model: str | None = field(default=None, metadata={"help": "Hub id of a base that was a folder."})
+    hub_licence: str | None = field(default=None, metadata={"help": "Licence of the weights, for their card."})
 
     @property
     def augmentation(self) -> Augmentation:

@@ -88,13 +88,16 @@ def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, A
     return kwargs | (config.model_init_kwargs or {})
 
 
-def write_results(trainer: SFTTrainer, settings: dict[str, Any], held_out: Dataset | None) -> dict[str, Any]:
+def write_results(
+    trainer: SFTTrainer, settings: dict[str, Any], held_out: Dataset | None, weights: str | None = None
+) -> dict[str, Any]:
     """Write `metrics.json`, `log_history.json` and the card `README.md` into the run's folder.
 
     Args:
         trainer (`SFTTrainer`): After training.
         settings (`dict`): From [`resume.resolved`].
         held_out (`Dataset`, *optional*): Rows for a last evaluation loss.
+        weights (`str`, *optional*): Which weights training started from, where their name alone does not say it.
 
     Returns:
         `dict`: `steps`, `epochs`, `first_loss`, `final_loss`, `mean_loss`, `num_tokens`, and where there is a held-out
@@ -125,6 +128,8 @@ def write_results(trainer: SFTTrainer, settings: dict[str, Any], held_out: Datas
         # Every process takes part in the evaluation; the first one writes.
         metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
         metrics["eval_perplexity"] = math.exp(metrics["eval_loss"])
+    if weights:
+        metrics["weights"] = weights
     if not trainer.is_world_process_zero():
         return metrics
     folder = Path(trainer.args.output_dir)

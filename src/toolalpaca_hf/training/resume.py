@@ -20,6 +20,8 @@ _INDIFFERENT = {
     "hub_token",
     "hub_model_id",
     "hub_private_repo",
+    "hub_base_model",
+    "hub_licence",
     "local_rank",
     "accelerator_config",
     "save_total_limit",

@@ -1,0 +1,136 @@
+"""`toolalpaca publish` and `toolalpaca fetch`: to the Hub and from it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ToolAlpacaError
+
+if TYPE_CHECKING:
+    from ..hub import Pushed
+    from ..hub.contents import Contents
+
+app = typer.Typer(name="publish", help="Publish datasets, models and results on the Hub.", no_args_is_help=True)
+
+HUB = "Hub"
+RepoId = Annotated[str, typer.Option(help="me/name; created where there is none, but for results.")]
+Public = Annotated[bool, typer.Option("--public", help="Everybody may see it; private otherwise.")]
+Revision = Annotated[str | None, typer.Option(help="Branch; main otherwise.", rich_help_panel=HUB)]
+PullRequest = Annotated[bool, typer.Option("--pr", help="Open a pull request instead.", rich_help_panel=HUB)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show files, sizes and card; ask the Hub nothing.")]
+
+
+@app.command()
+def dataset(
+    folder: Annotated[Path, typer.Argument(help="As a script of dataset_scripts/ wrote it.")],
+    repo_id: RepoId,
+    public: Public = False,
+    dry_run: DryRun = False,
+    revision: Revision = None,
+    pr: PullRequest = False,
+) -> None:
+    """Publish a dataset repo: Parquet, card, report."""
+    from ..hub import dataset_contents, push
+    from ..hub.connect import check_repo_id
+
+    check_repo_id(repo_id)
+    contents = dataset_contents(folder, repo_id)
+    if dry_run:
+        return _show(contents)
+    _say(push(contents, repo_id, public=public, revision=revision, create_pr=pr), repo_id)
+
+
+@app.command()
+def model(
+    run: Annotated[Path, typer.Argument(help="As recipes/sft.py wrote it: full weights, or an adapter.")],
+    repo_id: RepoId,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="Folder that toolalpaca evaluate wrote; may be given again.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Put the adapter into its base's weights.")] = False,
+    public: Public = False,
+    dry_run: DryRun = False,
+    card: Annotated[str | None, typer.Option(help="Template of model_cards/; the one that fits otherwise.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="The base's Hub id, where it was a folder.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", "--license", help="Such as apache-2.0.")] = None,
+    evaluated_as: Annotated[str | None, typer.Option(help="The model's name in the results.")] = None,
+    revision: Revision = None,
+    pr: PullRequest = False,
+) -> None:
+    """Publish a trained model: safetensors, tokenizer, settings, results, card."""
+    from ..hub import push
+    from ..hub.model import model_contents
+
+    contents = model_contents(run, repo_id, results or (), merge, card, base_model, licence, evaluated_as)
+    if dry_run:
+        return _show(contents)
+    _say(push(contents, repo_id, public=public, revision=revision, create_pr=pr), repo_id)
+
+
+@app.command()
+def results(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that toolalpaca evaluate wrote, one a suite.")],
+    repo_id: RepoId,
+    pr: Annotated[bool, typer.Option("--pr/--no-pr", help="A pull request, or a commit.", rich_help_panel=HUB)] = True,
+    dry_run: DryRun = False,
+    revision: Revision = None,
+) -> None:
+    """Put evaluation results into a model repo that exists; as a pull request, where nothing else is said."""
+    from ..hub import push_results
+    from ..hub.connect import check_repo_id, connect
+    from ..hub.contents import Contents, check_no_secrets
+    from ..hub.results import evaluation_files, results_card
+    from ..hub.runs import read_run, suite_of
+
+    check_repo_id(repo_id)
+    runs = {suite_of(folder): folder for folder in folders}
+    if len(runs) < len(folders):
+        raise ToolAlpacaError("two folders score the same suite; pass one of them")
+    if dry_run:
+        read = [read_run(suite, folder) for suite, folder in runs.items()]
+        added = results_card(read, connect().endpoint, repo_id)
+        contents = Contents("model", {**evaluation_files(read), "README.md": added.encode("utf-8")})
+        check_no_secrets(contents)
+        return _show(contents)
+    typer.echo(f"{repo_id}: {push_results(runs, repo_id, revision=revision, create_pr=pr)}")
+
+
+def fetch(
+    repo_id: Annotated[str, typer.Argument(help="A model's Hub id, such as TangQiaoYu/ToolAlpaca-7B.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit; main otherwise.")] = None,
+    allow_bin: Annotated[
+        bool, typer.Option("--allow-bin", help="Take pickled weights where there are no others, and convert them.")
+    ] = False,
+) -> None:
+    """Fetch a model into the cache, safetensors only; prints the folder for --model and from_pretrained."""
+    from ..hub import fetch as fetch_model
+    from ..hub.convert import RISK
+
+    if allow_bin:
+        typer.echo(f"Careful: {RISK}.", err=True)
+    fetched = fetch_model(repo_id, revision, allow_bin)
+    how = "converted to safetensors" if fetched.converted else "safetensors"
+    typer.echo(f"{repo_id} at {fetched.revision} ({how}); --revision {fetched.revision} pins it", err=True)
+    typer.echo(str(fetched.folder))
+
+
+def _show(contents: "Contents") -> None:
+    from ..hub.contents import check_no_secrets
+    from ..hub.push import in_words
+
+    check_no_secrets(contents)
+    sizes = contents.sizes()
+    width = max(map(len, sizes))
+    for path, size in sizes.items():
+        typer.echo(f"{path:<{width}}  {in_words(size):>9}")
+    typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; nothing was pushed")
+    for path, why in contents.left_out.items():
+        typer.echo(f"left out: {path} ({why})")
+    typer.echo(f"\n{contents.card}")
+
+
+def _say(pushed: "Pushed", repo_id: str) -> None:
+    seen = "private" if pushed.private else "public"
+    what = pushed.message or "nothing has changed, so no commit was made"
+    typer.echo(f"{repo_id} ({seen}): {what}\n{pushed.url}")

@@ -1,0 +1,228 @@
+"""What goes to a repo: files by name, what stays behind and why, and nothing that holds a token."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from huggingface_hub import get_token
+
+from ..errors import ToolAlpacaError
+
+Content = Path | bytes
+
+NEVER = {
+    "training_args.bin": "a pickle of the trainer's arguments",
+    "optimizer*": "optimizer state",
+    "scheduler*": "scheduler state",
+    "scaler*": "scaler state",
+    "rng_state*": "state of the random numbers",
+    "trainer_state.json": "the trainer's state",
+    "checkpoint-*": "a checkpoint of the training",
+    "global_step*": "a checkpoint of the training",
+    "_superseded": "a checkpoint of other settings",
+    "_publish": "made for publishing",
+    "*.log": "a log",
+    "log_history.json": "a log",
+    "runs": "logs",
+    "logs": "logs",
+    ".*": "hidden",
+    "*.bin": "pickled weights",
+    "*.pt": "pickled weights",
+    "*.pth": "pickled weights",
+}
+"""What is never published, a file or a folder of that name, and why."""
+
+TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".jinja", ".html", ".csv", ".model")
+
+_SECRETS = re.compile(
+    rb"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{40,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bAKIA[0-9A-Z]{16}\b"
+    rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+_MARKS = (b"hf_", b"sk-", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"AKIA", b"PRIVATE KEY-----")
+_SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?$")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes to a repo.
+
+    Args:
+        repo_type (`str`):
+            `model` or `dataset`.
+        files (`dict[str, Path | bytes]`):
+            By path in the repo, `README.md` among them.
+        left_out (`dict[str, str]`):
+            What stays behind, and why.
+        owned (`tuple[str, ...]`):
+            Patterns of files that leave the repo when they are no longer among these, such as shards of an earlier push.
+    """
+
+    repo_type: str
+    files: dict[str, Content]
+    left_out: dict[str, str] = field(default_factory=dict)
+    owned: tuple[str, ...] = ()
+
+    @property
+    def card(self) -> str:
+        """The text of `README.md`."""
+        return as_bytes(self.files["README.md"]).decode("utf-8")
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by path in the repo.
+
+        Example:
+
+        ```python
+        >>> Contents("model", {"README.md": b"# Mine"}).sizes()
+        {'README.md': 6}
+        ```
+        """
+        return {
+            path: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for path, content in self.files.items()
+        }
+
+
+def as_bytes(content: Content) -> bytes:
+    """The bytes of a file.
+
+    Example:
+
+    ```python
+    >>> as_bytes(b"{}")
+    b'{}'
+    ```
+    """
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def select(folder: Path, wanted: Iterable[str]) -> tuple[dict[str, Content], dict[str, str]]:
+    """Choose what of a folder is published: what is known to belong there, nothing else.
+
+    Args:
+        folder (`Path`):
+            The folder.
+        wanted (`Iterable[str]`):
+            Patterns of paths that belong in the repo.
+
+    Returns:
+        `tuple[dict[str, Path], dict[str, str]]`: Files by path in the repo; and what stays behind, and why.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no such folder, or it can not be read.
+
+    Example:
+
+    ```python
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("config.json", "optimizer.pt", ".env"):
+    ...     _ = (folder / name).write_text("{}")
+    >>> files, left_out = select(folder, ["*.json"])
+    >>> list(files), left_out
+    (['config.json'], {'.env': 'hidden', 'optimizer.pt': 'optimizer state'})
+    ```
+    """
+    if not folder.is_dir():
+        raise ToolAlpacaError(f"{folder} is no folder; pass the one to publish")
+    wanted = tuple(wanted)
+    files: dict[str, Content] = {}
+    left_out: dict[str, str] = {}
+    try:
+        for path, name in _walk(folder):
+            reason = next((why for pattern, why in NEVER.items() if fnmatchcase(path.name, pattern)), None)
+            if reason is None and path.is_dir():
+                reason = "no part of a published repo"
+            if reason is None and not any(_matches(name, pattern) for pattern in wanted):
+                reason = "no part of a published repo"
+            if reason is None:
+                files[name] = path
+            else:
+                left_out[name] = reason
+    except OSError as error:
+        raise ToolAlpacaError(f"{folder} can not be read ({error.strerror or error})") from None
+    return files, left_out
+
+
+def _walk(folder: Path, below: str = "") -> Iterator[tuple[Path, str]]:
+    """Files, and folders that are left out whole."""
+    for path in sorted(folder.iterdir()):
+        name = below + path.name
+        if not path.is_dir():
+            yield path, name
+        elif path.is_symlink() or any(fnmatchcase(path.name, pattern) for pattern in NEVER):
+            yield path, name + "/"
+        else:
+            yield from _walk(path, name + "/")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # `*` does not reach over a slash, so that `*.json` is the folder's own.
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def owned(contents: Contents, path: str) -> bool:
+    """Whether a file of the repo leaves it when the contents no longer have it.
+
+    Example:
+
+    ```python
+    >>> owned(Contents("dataset", {}, owned=("*/*.parquet",)), "sft/train-00000-of-00002.parquet")
+    True
+    ```
+    """
+    return path not in contents.files and any(_matches(path, pattern) for pattern in contents.owned)
+
+
+def check_no_secrets(contents: Contents, token: str | None = None) -> None:
+    """Refuse contents in which a token stands, by the file's name and never by the token.
+
+    Looked for are what the environment holds under names such as `HF_TOKEN` or `OPENAI_API_KEY`, the token of whoever is
+    logged in, and whatever looks like a token of the Hub, of OpenAI, GitHub or AWS, or like a private key. Rows of Parquet
+    are looked through as text files are.
+
+    Args:
+        contents ([`Contents`]):
+            What would be pushed.
+        token (`str`, *optional*):
+            What the user passed.
+
+    Raises:
+        [`ToolAlpacaError`]: A file holds a token.
+
+    Example:
+
+    ```python
+    >>> check_no_secrets(Contents("model", {"notes.md": b"key: hf_" + 34 * b"a"}))
+    Traceback (most recent call last):
+        ...
+    toolalpaca_hf.errors.ToolAlpacaError: notes.md holds what looks like a token; take it out and revoke it, nothing was pushed
+    ```
+    """
+    known = {token, get_token(), *(value for name, value in os.environ.items() if _SECRET_NAMES.search(name))}
+    # What is shorter than this may well be a word of the text.
+    secrets = {value.strip().encode() for value in known if value and len(value.strip()) >= 12}
+    for path, content in contents.files.items():
+        for text in _texts(path, content):
+            # A plain search is many times faster than the pattern, and most texts have none of its marks.
+            marked = any(mark in text for mark in _MARKS) and _SECRETS.search(text)
+            if marked or any(secret in text for secret in secrets):
+                raise ToolAlpacaError(
+                    f"{path} holds what looks like a token; take it out and revoke it, nothing was pushed"
+                )
+
+
+def _texts(path: str, content: Content) -> Iterator[bytes]:
+    if path.endswith(".parquet") and isinstance(content, Path):
+        with pq.ParquetFile(content) as file:
+            for batch in file.iter_batches():
+                for column in batch.columns:
+                    # A column's strings lie one after the other in one of its buffers.
+                    yield from (buffer.to_pybytes() for buffer in column.buffers() if buffer is not None)
+    elif path.endswith(TEXT) or "." not in path:
+        yield as_bytes(content)

@@ -1,0 +1,161 @@
+"""A model fetched from the Hub: safetensors, at a revision that is named, whole, and usable without the network after."""
+
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+from ..errors import ToolAlpacaError
+from .connect import check_repo_id, connect
+from .convert import BIN_INDEX, BINS, RISK, convert
+from .refusals import refusals
+
+FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "*.yaml", "LICENSE*", "NOTICE*")
+WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
+PICKLED = ("pytorch_model*.bin", "adapter_model.bin")
+# A model's own files lie in its repo's root; folders hold reports, other formats, and whole other checkpoints.
+ELSEWHERE = ("*/*",)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model on this machine.
+
+    Args:
+        folder (`Path`):
+            For `from_pretrained`.
+        revision (`str`):
+            The commit it is of; pass it again to get these bytes and no others.
+        converted (`bool`):
+            Whether the weights were made safetensors here.
+    """
+
+    folder: Path
+    revision: str
+    converted: bool
+
+
+def fetch(
+    repo_id: str,
+    revision: str | None = None,
+    allow_bin: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> Fetched:
+    """Fetch a model into the cache of the Hub's client, where `from_pretrained` and other tools find it.
+
+    Only safetensors are taken as weights, and no file of code. A download that was interrupted goes on where it stopped;
+    without the network, or with `HF_HUB_OFFLINE`, what is in the cache is used if it is whole.
+
+    Args:
+        repo_id (`str`):
+            Such as `TangQiaoYu/ToolAlpaca-7B`.
+        revision (`str`, *optional*, defaults to `"main"`):
+            Branch, tag or commit.
+        allow_bin (`bool`, *optional*, defaults to `False`):
+            Fetch pickled weights too, where a repo has no others, and convert them to safetensors in a folder beside the cache.
+            They are read with `weights_only=True`.
+        token (`str`, *optional*):
+            Defaults to `HF_TOKEN` or whoever is logged in.
+        endpoint (`str`, *optional*):
+            The Hub's address; defaults to `HF_ENDPOINT`, then to huggingface.co.
+
+    Returns:
+        [`Fetched`]: Folder and commit.
+
+    Raises:
+        [`ToolAlpacaError`]: The repo has no weights, or pickled ones alone; the Hub, or the way to it, refuses.
+
+    Example:
+
+    ```python
+    >>> fetch("TangQiaoYu/ToolAlpaca-7B", allow_bin=True).folder  # doctest: +SKIP
+    PosixPath('/home/me/.cache/huggingface/toolalpaca_hf/converted/TangQiaoYu--ToolAlpaca-7B/27f1c7...')
+    ```
+    """
+    check_repo_id(repo_id)
+    api = connect(token, endpoint)
+    with refusals(repo_id, api.endpoint, token, revision, fetching=True):
+        pickled = _only_pickled(api, repo_id, revision)
+        if pickled and not allow_bin:
+            raise ToolAlpacaError(
+                f"{repo_id} has its weights as pickles alone: {RISK}; pass --allow-bin to fetch and convert them"
+            )
+        weights = WEIGHTS if not pickled else PICKLED
+        folder = _download(api, repo_id, revision, weights, local=pickled is None)
+        if pickled is None and not _has_weights(folder, WEIGHTS):
+            pickled = _has_weights(folder, PICKLED)
+            if pickled and not allow_bin:
+                raise ToolAlpacaError(f"{repo_id} is in the cache as pickles alone: {RISK}; pass --allow-bin")
+    _check_whole(repo_id, folder, bool(pickled))
+    if not pickled:
+        return Fetched(folder, folder.name, False)
+    out = Path(constants.HF_HOME) / "toolalpaca_hf" / "converted" / repo_id.replace("/", "--") / folder.name
+    return Fetched(convert(folder, out), folder.name, True)
+
+
+def _only_pickled(api: HfApi, repo_id: str, revision: str | None) -> bool | None:
+    """Whether a repo's weights are pickles; `None` where only the cache can say."""
+    try:
+        names = api.list_repo_files(repo_id, revision=revision)
+    except OfflineModeIsEnabled:
+        return None
+    except RepositoryNotFoundError:
+        raise
+    except HfHubHTTPError as error:
+        if error.response.status_code >= 500:
+            return None
+        raise
+    except HTTPError:
+        return None
+    if any(fnmatchcase(name, pattern) for name in names for pattern in WEIGHTS if "/" not in name):
+        return False
+    if any(BINS.fullmatch(name) for name in names):
+        return True
+    raise ToolAlpacaError(f"{repo_id} at {revision or 'main'} has no weights; is it a model of transformers?")
+
+
+def _download(api: HfApi, repo_id: str, revision: str | None, weights: tuple[str, ...], local: bool) -> Path:
+    patterns = [*FILES, *weights]
+    if local:
+        patterns = list(FILES)  # which weights it has is seen once it is found
+    return Path(
+        snapshot_download(
+            repo_id,
+            revision=revision,
+            token=api.token,
+            endpoint=api.endpoint,
+            allow_patterns=patterns,
+            ignore_patterns=list(ELSEWHERE),
+            local_files_only=local,
+            library_name="toolalpaca-hf",
+        )
+    )
+
+
+def _has_weights(folder: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def _check_whole(repo_id: str, folder: Path, pickled: bool) -> None:
+    """Refuse a snapshot of which a part is missing, as an interrupted download leaves it."""
+    names = {path.name for path in folder.iterdir()}
+    index = BIN_INDEX if pickled else "model.safetensors.index.json"
+    missing = set()
+    if index in names:
+        try:
+            listed = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ToolAlpacaError(f"{index} of {repo_id} is no index of weights; fetch another revision") from None
+        missing = listed - names
+    elif not _has_weights(folder, PICKLED if pickled else WEIGHTS):
+        missing = {"weights"}
+    if not names & {"config.json", "adapter_config.json"}:
+        missing.add("config.json")
+    if missing:
+        raise ToolAlpacaError(
+            f"{repo_id} is not whole ({', '.join(sorted(map(str, missing)))} missing); fetch it again with the network"
+        )
