@@ -1,8 +1,10 @@
 """Decoding with calls: against a twin without cache and batch, on several tokenizers, models and kinds of misfortune."""
 
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import AutoConfig
 
+from toolalpaca_hf.cli import main
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.toolformer import Call, Markers, Tool, execute, tools_named
 from toolalpaca_hf.toolformer.decode import Event, Generated, generate
@@ -401,3 +404,39 @@ def test_smollm2_has_its_calls_made(tools: dict[str, Tool]) -> None:
     limits = {"k": 10, "max_calls": 1, "max_new_tokens": 12, "call_tokens": 64}
     assert [each.text for each in together] == [twin(model, tokenizer, prompt, tools, **limits) for prompt in prompts]
     assert one(model, tokenizer, prompts[3], tools, calls_enabled=False).text.startswith(" Paris")
+
+
+# --- the command
+
+
+def test_the_command_shows_calls_where_they_are_made(
+    taught: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in taught:
+        part.save_pretrained(tmp_path / "model")
+
+    def command(*arguments: str) -> str:
+        words = ["toolalpaca", "toolformer", "generate", "--model", str(tmp_path / "model"), "--k", "1", *arguments]
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        assert ended.value.code == (2 if not shown.out else 0)
+        return shown.out or shown.err
+
+    whole = f"{PASSED} [Calculator(400 / 1400) -> 0.29] 29%.\n"
+    assert command("--tools", "calculator", PASSED) == whole
+    assert command("--cache", str(tmp_path / "results.sqlite"), PASSED, PASSED) == whole * 2
+    row = json.loads(command("--json", PASSED))
+    assert row["calls"][0]["result"] == "0.29" and row["prompt"] + row["text"] + "\n" == whole
+    assert "[" not in command("--no-calls", PASSED)
+    assert "choose among calculator" in command("--tools", "abacus", PASSED)
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "Sums", "version": "1"},
+        "paths": {"/sum": {"get": {"operationId": "Calculator", "responses": {"200": {"description": "ok"}}}}},
+    }
+    (tmp_path / "sums.json").write_text(json.dumps(document))
+    assert " [Calculator(400 / 1400) ->" in command(
+        "--tools", "calendar", "--api", str(tmp_path / "sums.json"), PASSED
+    )
