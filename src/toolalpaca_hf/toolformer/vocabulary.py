@@ -64,7 +64,9 @@ class Vocabulary:
     def prompt(self, text: str) -> list[int]:
         """The ids of a prompt; at least one."""
         head, *rest = self._parts(text)
-        ids = [self._special[head]] if head in self._special else self._segments.prompt_ids(head)
+        if head in self._special:
+            head, rest = "", [head, *rest]
+        ids = self._segments.prompt_ids(head)
         for part in rest:
             ids += self._continuation(part)
         first = self.tokenizer.bos_token_id
