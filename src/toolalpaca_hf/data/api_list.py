@@ -16,6 +16,7 @@ class ListedApi:
     Args:
         name, description, link, category (`str`): As published; empty where absent.
         auth (`str`, *optional*, defaults to `""`): Kind of authentication, in the dict layout alone.
+        https (`bool`, *optional*): Whether it is served over HTTPS; `None` where the list does not say.
     """
 
     name: str
@@ -23,6 +24,7 @@ class ListedApi:
     link: str
     category: str
     auth: str = ""
+    https: bool | None = None
 
 
 def read_api_list(path: str | Path, report: Report | None = None) -> list[ListedApi]:
@@ -45,20 +47,46 @@ def read_api_list(path: str | Path, report: Report | None = None) -> list[Listed
     'AdoptAPet'
     ```
     """
-    path, report = Path(path), report if report is not None else Report()
-    data = read_json(path)
+    path = Path(path)
+    return parse_api_list(read_json(path), str(path), report)
+
+
+def parse_api_list(data: Any, place: str, report: Report | None = None) -> list[ListedApi]:
+    """[`read_api_list`] for what was read already.
+
+    Args:
+        data (`Any`): Parsed JSON.
+        place (`str`): What messages call it.
+        report ([`Report`], *optional*): As there.
+
+    Returns:
+        `list[ListedApi]`: The entries that have a name.
+
+    Raises:
+        ToolAlpacaError: It has neither layout, or names no API.
+
+    Example:
+
+    ```python
+    >>> parse_api_list([{"Name": "Tides", "Category": "Sea"}], "tides.json")[0].category
+    'Sea'
+    ```
+    """
+    report = report if report is not None else Report()
+    file = Path(place).name
     entries: Any = data.get("entries") if isinstance(data, dict) else data
     if not isinstance(entries, list):
-        raise ToolAlpacaError(f'{path} is not a list of public APIs; it needs {{"entries": [...]}} or a plain list')
+        raise ToolAlpacaError(f'{place} is not a list of public APIs; it needs {{"entries": [...]}} or a plain list')
     listed = []
     for index, entry in enumerate(entries):
         name = (entry.get("API") or entry.get("Name")) if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name.strip():
-            report.set_aside("api_list", path.name, f"entry {index}", "has no API or Name")
+            report.set_aside("api_list", file, f"entry {index}", "has no API or Name")
             continue
         fields = (str(entry.get(key) or "") for key in ("Description", "Link", "Category", "Auth"))
-        listed.append(ListedApi(name, *fields))
-        report.keep("api_list", path.name)
+        https = entry.get("HTTPS")
+        listed.append(ListedApi(name, *fields, https=https if isinstance(https, bool) else None))
+        report.keep("api_list", file)
     if not listed:
-        raise ToolAlpacaError(f"{path} names no API; pass upstream's public_apis.json or a list of that layout")
+        raise ToolAlpacaError(f"{place} names no API; pass upstream's public_apis.json or a list of that layout")
     return listed
