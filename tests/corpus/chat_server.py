@@ -15,6 +15,7 @@ Play = Callable[[dict[str, Any]], "str | Answer"]
 
 KEY = "sk-not-a-real-key-0815"
 JSON = {"Content-Type": "application/json"}
+MODELS = {"gpt-9", "author-1", "user-1", "assistant-1", "executor-1"}
 CONTEXT = 60_000
 """Characters of a conversation that the model can take."""
 
@@ -24,7 +25,7 @@ def problem_of(body: Any) -> str | None:
     if not isinstance(body, dict):
         return "the body is no object"
     checks: dict[str, Callable[[Any], bool]] = {
-        "model": lambda value: value == "gpt-9",
+        "model": lambda value: value in MODELS,
         "messages": lambda value: isinstance(value, list) and bool(value),
         "max_tokens": lambda value: type(value) is int and 1 <= value <= 16_384,
         "temperature": lambda value: type(value) in (int, float) and 0 <= value <= 2,
