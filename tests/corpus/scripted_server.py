@@ -84,7 +84,7 @@ class Scripted:
     index: int
     name: str
     evaluation: str
-    once: set[str] = field(default_factory=set)  # what has gone wrong already
+    once: dict[str, int] = field(default_factory=dict)  # what has gone wrong already, and with which seed
 
     @property
     def thing(self) -> str:
@@ -185,7 +185,7 @@ class ScriptedServer(ChatServer):
         if "good morning" in messages[0]["content"] and len(messages) == 1:
             return "Good morning to you!"  # as a server that takes `response_format` and passes over it
         role = body["model"].removesuffix("-1")
-        return getattr(self, f"_{role}")(self._api(role, messages), messages)
+        return getattr(self, f"_{role}")(self._api(role, messages), messages, body["seed"])
 
     def _api(self, role: str, messages: list[dict[str, str]]) -> Scripted:
         text = "\n".join(message["content"] for message in messages if message["role"] != "assistant")
@@ -195,24 +195,28 @@ class ScriptedServer(ChatServer):
         (api,) = [api for api in self.apis if re.search(rf"(find|read|/|which ){api.thing}\b", text, re.IGNORECASE)]
         return api
 
-    def _first(self, api: Scripted, what: str) -> bool:
+    def _fails(self, api: Scripted, what: str) -> bool:
+        """The server fails at the first request alone."""
         with self._once:
-            new = what not in api.once
-            api.once.add(what)
-        return new
+            return api.once.setdefault(what, -1) == -1 and api.once.update({what: 0}) is None
 
-    def _author(self, api: Scripted, messages: list[dict[str, str]]) -> str | Answer:
+    def _errs(self, api: Scripted, what: str, seed: int) -> bool:
+        """The model errs in its first answer, whenever that is asked for; a retry has another seed."""
+        with self._once:
+            return api.once.setdefault(what, seed) == seed
+
+    def _author(self, api: Scripted, messages: list[dict[str, str]], seed: int) -> str | Answer:
         asked, name = messages[-1]["content"], BAD.get(api.index, "")
         if api.index == 10:
             return said(None, refusal="I can not help with that.")
         if asked.startswith("Introduce"):
-            if api.index == 5 and self._first(api, name):
+            if api.index == 5 and self._errs(api, name, seed):
                 return "I'm sorry, I can not help with that."
-            if api.index == 8 and self._first(api, name):
+            if api.index == 8 and self._fails(api, name):
                 time.sleep(self.hang)
             return f"{api.name} knows everything about {api.thing.lower()}. " * 4
         if "Plan the functions" in asked:
-            if api.index == 6 and self._first(api, name):
+            if api.index == 6 and self._fails(api, name):
                 return refused(429, "Rate limit reached", "rate_limit_exceeded", **{"Retry-After": "1"})
             if api.index == 1:
                 return "Here they are: find, and read. Anything else?"
@@ -220,7 +224,7 @@ class ScriptedServer(ChatServer):
         if "cut off" in asked:
             return json.dumps(api.document)[300:]
         if asked.startswith("Write the OpenAPI"):
-            if api.index == 7 and self._first(api, name):
+            if api.index == 7 and self._fails(api, name):
                 return refused(500, "Internal error")
             if api.index == 3:
                 return said(json.dumps(api.document)[:300], finish="length")
@@ -238,7 +242,7 @@ class ScriptedServer(ChatServer):
             del path["get"]["responses"]
         return document
 
-    def _user(self, api: Scripted, messages: list[dict[str, str]]) -> str:
+    def _user(self, api: Scripted, messages: list[dict[str, str]], seed: int) -> str:
         if len(messages) == 1 and "The assistant's question" in messages[0]["content"]:
             return f"I am in {api.place} then."
         texts = [api.instruction(0), api.instruction(1)]
@@ -248,7 +252,7 @@ class ScriptedServer(ChatServer):
                 f"Find {api.thing.lower()} in [city name] now",
             ]
             again = [api.instruction(1)] if "written already" in messages[-1]["content"] else [api.instruction(0)] * 2
-            texts = bad if self._first(api, BAD[11]) else again
+            texts = bad if self._errs(api, BAD[11], seed) else again
         if api.index == 12:
             texts[1] = api.evaluation
         if api.index == 13:
@@ -258,15 +262,15 @@ class ScriptedServer(ChatServer):
         items = [{"number": n, "instruction": text, "details": details} for n, text in enumerate(texts, 1)]
         return json.dumps({"instructions": items})
 
-    def _assistant(self, api: Scripted, messages: list[dict[str, str]]) -> str:
+    def _assistant(self, api: Scripted, messages: list[dict[str, str]], seed: int) -> str:
         number = next(n for n in (0, 1) if api.instruction(n) == messages[1]["content"])
         turns = expected_turns(api, number)
         done = sum(message["content"].startswith("Observation:") for message in messages)
-        if api.index == 14 and self._first(api, f"{number} {done}") and done == 0:
+        if api.index == 14 and done == 0 and self._errs(api, f"{BAD[14]} {number}", seed):
             return "Hm, let me think about that for a moment."
         return json.dumps(turns[done])
 
-    def _executor(self, api: Scripted, messages: list[dict[str, str]]) -> str:
+    def _executor(self, api: Scripted, messages: list[dict[str, str]], seed: int) -> str:
         if api.index == 17 and "Hm" not in str(messages) and len(messages) == 2:
             return "Hm, one moment please."
         request = next(m["content"] for m in reversed(messages) if m["content"].startswith("GET"))
