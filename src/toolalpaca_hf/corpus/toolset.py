@@ -257,7 +257,7 @@ def _api(entry: ListedApi, introduction: str, functions: list[dict[str, Any]], d
         "Category": entry.category,
         "Introduction": introduction,
         "Functions": function_list(functions),
-        "Documentation": json.dumps(document, ensure_ascii=False),
+        "Documentation": document,
         "Authentication": dict.fromkeys(credential_names(document), REDACTED),
     }
     return read_api(describe_raw(raw), f"train/{slug(entry.name)}")

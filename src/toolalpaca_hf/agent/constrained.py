@@ -1,0 +1,91 @@
+"""Text that follows a JSON schema because nothing else can be written: token masks for a local model."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher
+from llguidance.hf import from_tokenizer
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+
+from ..errors import ToolAlpacaError
+
+
+class Constrainer:
+    """Makes the logits processors of one tokenizer; reading its vocabulary takes a second, so it is kept.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
+        ends (`list[int]`, *optional*): Ids that end a text; defaults to the tokenizer's end-of-sequence token.
+
+    Raises:
+        ToolAlpacaError: The tokenizer is not a fast one.
+
+    Example:
+
+    ```python
+    >>> constrainer = Constrainer(tokenizer)  # doctest: +SKIP
+    >>> model.generate(**inputs, logits_processor=[constrainer.to_schema({"type": "integer"})])  # doctest: +SKIP
+    ```
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: list[int] | None = None) -> None:
+        try:
+            self._vocabulary = from_tokenizer(tokenizer, n_vocab=len(tokenizer), eos_token=ends)
+        except ValueError as error:
+            raise ToolAlpacaError(
+                f"{tokenizer.name_or_path} can not be held to a schema ({error}); take a model with a fast tokenizer"
+            ) from None
+        self._ends = ends or [tokenizer.eos_token_id]
+
+    def to_schema(self, schema: dict[str, Any]) -> "SchemaMask":
+        """A processor for one call of `generate`.
+
+        Args:
+            schema (`dict`): A JSON schema.
+
+        Returns:
+            [`SchemaMask`]: The processor.
+
+        Raises:
+            ToolAlpacaError: The schema asks for what can not be expressed token by token.
+        """
+        # Left free, a small model spends its tokens on white space.
+        spacing = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=spacing)
+        matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
+        if matcher.is_error():
+            reason = matcher.get_error().partition("\n")[0]
+            raise ToolAlpacaError(f"the schema can not constrain a model ({reason}); leave the keyword out")
+        return SchemaMask(matcher, self._vocabulary.vocab_size, self._ends)
+
+
+class SchemaMask(LogitsProcessor):
+    """Leaves, at each step and in each row, the tokens after which the text can still come to follow the schema."""
+
+    def __init__(self, matcher: LLMatcher, size: int, ends: list[int]) -> None:
+        self._fresh, self._size, self._ends = matcher, size, ends
+        self._rows: list[LLMatcher] = []
+        self._read = 0
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if not self._rows:  # what is there already is the prompt
+            self._rows = [self._fresh.deep_copy() for _ in range(len(input_ids))]
+        else:
+            for row, ids in zip(self._rows, input_ids[:, self._read :].tolist(), strict=True):
+                # After its end a row is padded, which is no part of the text.
+                if not row.is_stopped() and not row.consume_tokens(ids):
+                    raise ToolAlpacaError(f"the schema can not be followed any further ({row.get_error()})")
+        self._read = input_ids.shape[1]
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        for number, row in enumerate(self._rows):
+            if row.is_stopped():
+                allowed[number, self._ends] = True
+                continue
+            bits = allocate_token_bitmask(1, self._size)
+            fill_next_token_bitmask(row, bits)
+            flags = np.unpackbits(bits.view(np.uint8)[0], bitorder="little")[: self._size]
+            width = min(self._size, scores.shape[1])
+            allowed[number, :width] = torch.from_numpy(flags[:width].astype(bool)).to(scores.device)
+        return scores.masked_fill(~allowed, -torch.inf)
