@@ -29,17 +29,17 @@ class Link:
     Args:
         call (`int`): Which of the goal's calls.
         field (`str`): The field's name in the answer.
-        last (`bool`): Whether it is the last of several, not the first.
+        which (`str`): Whether it is the `first` or the `last` of several, or the `only` one.
     """
 
     call: int
     field: str
-    last: bool = False
+    which: str = "first"
 
     def value(self, answer: Any) -> Any:
         """The value in an answer; `None` where it has none."""
         found = [value for name, value in surface(answer) if name == self.field]
-        return (found[-1] if self.last else found[0]) if found else None
+        return (found[-1] if self.which == "last" else found[0]) if found else None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class Goals:
                     if linked is None:
                         continue
                     several = sum(1 for one, _ in surface(answer) if one == linked) > 1
-                    link = Link(0, linked, several and draws.child(first.function + name).integer(0, 2) == 0)
+                    later = draws.child(first.function + name).integer(0, 2) == 0
+                    link = Link(0, linked, ("last" if later else "first") if several else "only")
                     own = {key: value for key, value in second.arguments.items() if key != name}
                     planned = Planned(second.function, own, {name: link})
                     if self._follows(first, planned, link.value(answer)):
@@ -221,7 +222,12 @@ class Goals:
 
 
 def _fit_to_pass_on(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and 0 < len(str(value)) <= 60
+    return (
+        isinstance(value, str | int)
+        and not isinstance(value, bool)
+        and 0 < len(str(value)) <= 60
+        and str(value).count(" ") <= 3
+    )
 
 
 def to_json(arguments: dict[str, Any]) -> str:
