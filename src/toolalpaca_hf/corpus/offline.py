@@ -137,7 +137,7 @@ def offline_instances(api: Api, settings: OfflineSettings) -> list[SimulatedInst
         return []
     stage = Stage(api, settings.seed)
     draws = Draws(settings.seed, "offline", api.id)
-    goals = Goals(stage, settings.seed)
+    goals = Goals(stage, settings.seed, settings.limits.observation)
     prompts = {"wording": prompt_hash(prompt_text("offline.txt"))}
     found: list[SimulatedInstance] = []
     heard: set[str] = set()

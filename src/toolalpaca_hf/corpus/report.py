@@ -66,16 +66,21 @@ def write_report(
     settings = settings or GateSettings(count=count)
     found = Statistics(settings.tokens)
     shown: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
+    spare: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
     source = Path(source)
     made = _of_folder(source) if source.is_dir() else _of_file(source, settings)
     for api, rows in made:
         listed = list(rows)
         found.add(api, listed)
         for row in listed:
-            # One of an API, so that the page shows many.
-            held = shown["kept" if row.kept else "left out"]
-            if len(held) < SHOWN and (not held or held[-1]["api"] != api.name):
+            kind = "kept" if row.kept else "left out"
+            # One of each API before a second, so that the page shows many.
+            new = not shown[kind] or shown[kind][-1]["id"].rpartition("/")[0] != api.id
+            held = shown[kind] if new else spare[kind]
+            if len(held) < SHOWN:
                 held.append(_instance(api, row))
+    for kind, held in shown.items():
+        held += spare[kind][: SHOWN - len(held)]
     note = _note(source)
     figures = found.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
     folder = Path(out) if out is not None else source if source.is_dir() else source.parent
