@@ -38,8 +38,8 @@ class GateSettings:
         count (`Callable[[str], int]`, *optional*): Counts a text's tokens, as in
             `lambda text: len(tokenizer(text)["input_ids"])`; without it a token is taken for `characters` characters.
         characters (`float`, *optional*, defaults to 4.0): See `count`; English text has 4 to 5.
-        codes (`bool`, *optional*, defaults to `True`): Whether a value of up to three letters may stand for what the
-            user said in another word: `en` for English.
+        codes (`bool`, *optional*, defaults to `True`): Whether truth values, values of up to three letters and those that
+            the document lists may stand for what the user said in other words: `en` for English.
 
     Example:
 
@@ -170,8 +170,9 @@ def _unsupported(api: Api, instruction: str, trajectory: Trajectory) -> str | No
     answered = any(status is not None and status < 300 for status in statuses)
     if statuses and not answered and not _ADMITS.search(response):
         return "no call was answered with success, and the response does not say so"
-    texts = [instruction, api.name, *(step.observation for step in steps)]
-    found = unsupported(response, texts)
+    texts = [instruction, *(text for step in steps for text in (step.action_input, step.observation))]
+    about = " ".join([api.name, api.description, *(function.description for function in api.functions)])
+    found = unsupported(response, texts, about)
     if found is not None:
         return f"the response says {_quoted(found)}, which no observation does"
     return None

@@ -29,17 +29,17 @@ class Link:
     Args:
         call (`int`): Which of the goal's calls.
         field (`str`): The field's name in the answer.
-        last (`bool`): Whether it is the last of several, not the first.
+        which (`str`): Whether it is the `first` or the `last` of several, or the `only` one.
     """
 
     call: int
     field: str
-    last: bool = False
+    which: str = "first"
 
     def value(self, answer: Any) -> Any:
         """The value in an answer; `None` where it has none."""
         found = [value for name, value in surface(answer) if name == self.field]
-        return (found[-1] if self.last else found[0]) if found else None
+        return (found[-1] if self.which == "last" else found[0]) if found else None
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,11 @@ class Goals:
     Args:
         stage ([`Stage`]): The API and its simulator.
         seed (`int`): Of the simulator's world.
+        longest (`int`, *optional*, defaults to 2000): Characters of an answer at most; a longer one is shown in part.
     """
 
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, seed: int, longest: int = 2000) -> None:
+        self._stage, self._longest = stage, longest
         functions = functions_in(stage.api)
         self.parameters = functions.parameters
         self.operations: dict[str, Operation] = {
@@ -113,7 +114,8 @@ class Goals:
                     if linked is None:
                         continue
                     several = sum(1 for one, _ in surface(answer) if one == linked) > 1
-                    link = Link(0, linked, several and draws.child(first.function + name).integer(0, 2) == 0)
+                    later = draws.child(first.function + name).integer(0, 2) == 0
+                    link = Link(0, linked, ("last" if later else "first") if several else "only")
                     own = {key: value for key, value in second.arguments.items() if key != name}
                     planned = Planned(second.function, own, {name: link})
                     if self._follows(first, planned, link.value(answer)):
@@ -131,11 +133,11 @@ class Goals:
         """A call for which the user says something that the API refuses, and mends it when asked, or can not."""
         for name in single.arguments:
             wrong = wrong_value(name, self._schema(single.function, name), draws.child(name))
-            if wrong is not None and self._answers(single, {name: wrong}) is None:
-                planned = replace(single, hidden=name, wrong=wrong)
+            said = replace(single, arguments=single.arguments | {name: wrong})
+            if wrong is not None and self._refuses(said):
                 if mended:
-                    return Goal("mistaken", (planned,))
-                return Goal("unmended", (replace(planned, arguments=single.arguments | {name: wrong}),))
+                    return Goal("mistaken", (replace(single, hidden=name, wrong=wrong),))
+                return Goal("unmended", (said,))
         return None
 
     def _required(self, function: str) -> list[str]:
@@ -179,27 +181,32 @@ class Goals:
                 return draws.pick(ids) if ids else None
         return made_value(name, self._schema(function, name), draws)
 
-    def _answers(self, planned: Planned, changed: dict[str, Any] | None = None) -> Any:
-        """What the simulator answers; `None` where it refuses."""
-        return self._after([], planned.function, planned.arguments | (changed or {}))
+    def _answers(self, planned: Planned) -> Any:
+        """What the simulator answers; `None` where it refuses, or answers nothing or too much."""
+        return self._usable(self._observation([planned]))
 
-    def _after(self, before: list[Planned], function: str, arguments: dict[str, Any]) -> Any:
-        calls = self._stage.calls()
+    def _refuses(self, planned: Planned) -> bool:
+        status = status_of(self._observation([planned]))
+        return status is None or status >= 400
+
+    def _observation(self, calls: list[Planned]) -> str:
+        """What the last of some calls comes to."""
+        made = self._stage.calls()
         try:
-            for planned in before:
-                calls.call(planned.function, to_json(planned.arguments))
-            observation = calls.call(function, to_json(arguments))
+            return [made.call(one.function, to_json(one.arguments)) for one in calls][-1]
         finally:
-            calls.close()
-        status = status_of(observation)
-        answer = observed(observation)
-        return answer if status is not None and status < 300 and answer not in ("", None) else None
+            made.close()
+
+    def _usable(self, observation: str) -> Any:
+        status, answer = status_of(observation), observed(observation)
+        good = status is not None and status < 300 and len(observation) <= self._longest
+        return answer if good and answer != "" else None
 
     def _follows(self, first: Planned, second: Planned, value: Any) -> bool:
+        """Whether the second call is answered after the first, with the value that this one gives."""
         (name,) = second.links
-        return (
-            value is not None and self._after([first], second.function, second.arguments | {name: value}) is not None
-        )
+        whole = replace(second, arguments=second.arguments | {name: value})
+        return value is not None and self._usable(self._observation([first, whole])) is not None
 
     def _field_for(self, name: str, function: str, first: Planned, names: set[str]) -> str | None:
         """The field of the first call's answer that is meant by a parameter of another function."""
@@ -221,7 +228,12 @@ class Goals:
 
 
 def _fit_to_pass_on(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and 0 < len(str(value)) <= 60
+    return (
+        isinstance(value, str | int)
+        and not isinstance(value, bool)
+        and 0 < len(str(value)) <= 60
+        and str(value).count(" ") <= 3
+    )
 
 
 def to_json(arguments: dict[str, Any]) -> str:

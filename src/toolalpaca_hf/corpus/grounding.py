@@ -115,7 +115,7 @@ def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) ->
 def ungrounded(
     arguments: dict[str, Any],
     texts: Sequence[str],
-    schema: dict[str, Any],
+    parameters: dict[str, Any],
     free: Sequence[str] = (),
     codes: bool = False,
 ) -> tuple[str, Any] | None:
@@ -124,9 +124,10 @@ def ungrounded(
     Args:
         arguments (`dict`): The call's arguments.
         texts (`Sequence[str]`): The instruction and the observations before the call.
-        schema (`dict`): Of the arguments; what a parameter is by default says nothing that was not so before.
+        parameters (`dict`): Their schema; what a parameter is by default says nothing that was not so before.
         free (`Sequence[str]`, *optional*): Parameters that carry credentials, which are put in on sending.
-        codes (`bool`, *optional*, defaults to `False`): See [`said_in`].
+        codes (`bool`, *optional*, defaults to `False`): See [`said_in`]; so need truth values not be said then, nor the
+            values that the document lists, which may be the user's wish in other words.
 
     Example:
 
@@ -135,9 +136,12 @@ def ungrounded(
     ('days', 3)
     ```
     """
-    properties = schema.get("properties", {})
+    properties = parameters.get("properties", {})
     for top, given in arguments.items():
-        if top in free or ("default" in properties.get(top, {}) and properties[top]["default"] == given):
+        schema = properties.get(top, {})
+        if top in free or ("default" in schema and schema["default"] == given):
+            continue
+        if codes and (isinstance(given, bool) or given in schema.get("enum", ())):
             continue
         for name, value in leaves(given, top):
             if not said_in(value, name, texts, codes):
@@ -150,7 +154,7 @@ _ADDRESS = re.compile(r"https?://[^\s\"'<>)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MIXED = re.compile(r"(?<!\w)(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{4,}(?!\w)", re.ASCII)
 
 
-def unsupported(response: str, texts: Sequence[str]) -> str | None:
+def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | None:
     """The first address, code, name or figure of a response that no text has; `None` where there is none.
 
     Counts are no claims of their own: a number up to the length of the longest list that was observed is let through.
@@ -159,6 +163,7 @@ def unsupported(response: str, texts: Sequence[str]) -> str | None:
     Args:
         response (`str`): The answer to the user.
         texts (`Sequence[str]`): The instruction and the observations.
+        about (`str`, *optional*, defaults to `""`): What is known of the API, whose names are no claims.
 
     Example:
 
@@ -170,7 +175,7 @@ def unsupported(response: str, texts: Sequence[str]) -> str | None:
     ```
     """
     together = "\n".join(texts)
-    folded = together.casefold()
+    folded = f"{together}\n{about}".casefold()
     for pattern in (_ADDRESS, _MIXED):
         for found in pattern.finditer(response):
             if found[0].rstrip(".,;:!?").casefold() not in folded:
@@ -182,7 +187,7 @@ def unsupported(response: str, texts: Sequence[str]) -> str | None:
         if number not in known and number > most and not any(_rounds(one, number) for one in known):
             return found[0]
     for name in _names(response):
-        if name.casefold() not in folded:
+        if name.casefold().removesuffix("s") not in folded:
             return name
     return None
 

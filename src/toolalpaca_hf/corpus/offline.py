@@ -17,7 +17,8 @@ from .goals import Goal, Goals, Planned
 from .roles import prompt_hash, prompt_text
 from .rule_assistant import RuleAssistant
 from .rule_user import RuleInstruction, RuleUser, put_into_words
-from .simulate import SimulatedInstance, as_text, staged
+from .simulate import SimulatedInstance, as_text
+from .stage import Stage
 
 MIX = ("chain", "single", "details", "pair", "mistaken", "single", "twice", "chain", "details", "single", "unmended")
 """The kinds of goals, in the order in which an API is asked for them; over again where more are wanted."""
@@ -117,9 +118,6 @@ def build_offline(apis: Iterable[Api], settings: OfflineSettings | None = None) 
         [`SimulatedInstance`]: API by API; `provenance["source"]` is `"offline"`. An API of which no function can be asked
         for in words has none.
 
-    Raises:
-        [`ToolAlpacaError`]: The simulator's extra is not installed.
-
     Example:
 
     ```python
@@ -137,9 +135,9 @@ def offline_instances(api: Api, settings: OfflineSettings) -> list[SimulatedInst
     """The instances of one API; see [`build_offline`]."""
     if not api.functions:
         return []
-    stage = staged(api, settings.seed)
+    stage = Stage(api, settings.seed)
     draws = Draws(settings.seed, "offline", api.id)
-    goals = Goals(stage, settings.seed)
+    goals = Goals(stage, settings.seed, settings.limits.observation)
     prompts = {"wording": prompt_hash(prompt_text("offline.txt"))}
     found: list[SimulatedInstance] = []
     heard: set[str] = set()
@@ -157,7 +155,7 @@ def offline_instances(api: Api, settings: OfflineSettings) -> list[SimulatedInst
 
 def _played(
     api: Api,
-    stage: Any,
+    stage: Stage,
     goal: Goal,
     said: RuleInstruction,
     goals: Goals,

@@ -65,6 +65,8 @@ class Tally:
 
     def __call__(self, role: str, messages: list[dict[str, str]], *, attempt: int = 0, **options: Any) -> Answer:
         """Ask; see [`Ask`]."""
+        if self.stopped is not None:  # who caught it goes on for a while, at no cost
+            raise self.stopped
         try:
             answer = self._ask(role, messages, attempt=attempt, key=self._key, **options)
         except OutOfBudget as error:

@@ -115,8 +115,7 @@ class RuleAssistant:
             if planned.wrong is not None:
                 return phrase("retry", draws, function=planned.function, words=words, value=value)
         for name, link in planned.links.items():
-            which = "last" if link.last else "first"
-            parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": which}
+            parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": link.which}
             return phrase("link", draws, function=planned.function, wish=wish, **parts)
         given = listed([f"{self._words(planned, name)} {written(value)}" for name, value in arguments.items()])
         kind = "more" if done else "first"

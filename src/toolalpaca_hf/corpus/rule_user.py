@@ -54,14 +54,15 @@ def put_into_words(
             details[words] = planned.arguments[planned.hidden]
         if goal.kind == "twice" and place:
             wishes.append(wishes[0])
-            sentences.append(phrase("again", own, facts=said.removeprefix("with ")))
+            sentences.append(phrase("again", own, facts=said))
             continue
         wish = wish_of(operations[planned.function], own)
         wishes.append(wish)
         wish = f"{wish} {said}".strip() if not said.startswith("with ") else f"{wish}, {said}"
         if planned.links:
-            which = "last" if any(link.last for link in planned.links.values()) else "first"
-            sentences.append(phrase("then", own, wish=wish, which=which))
+            (link,) = planned.links.values()
+            kind = "with" if link.which == "only" else "then"
+            sentences.append(phrase(kind, own, wish=wish, which=link.which))
         else:
             sentences.append(phrase("also" if place else "ask", own, wish=wish))
     return RuleInstruction(" ".join(sentences), details, "rule", goal.kind, tuple(wishes))

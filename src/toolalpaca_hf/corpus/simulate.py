@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..agent import RolloutLimits, Task
-from ..errors import ToolAlpacaError
 from ..schema import Api, Trajectory
 from .ask import Ask
 from .gates import GateSettings, gate
 from .roles import AskBackend, AskUser, Tally, prompt_hash
+from .stage import Stage
 
 
 class Wanted(Protocol):
@@ -95,7 +95,6 @@ def simulate(
 
     Raises:
         [`OutOfBudget`]: The budget is spent; the instance is unfinished.
-        [`ToolAlpacaError`]: The simulator's extra is not installed.
 
     Example:
 
@@ -105,7 +104,7 @@ def simulate(
     ```
     """
     settings = settings or SimulationSettings()
-    stage = staged(api, settings.seed)
+    stage = Stage(api, settings.seed)
     details = as_text(written.details)
     tally = Tally(ask, f"{api.id}/{index}")
     backend, user = AskBackend(tally, settings.style, settings.attempts), AskUser(tally)
@@ -139,19 +138,6 @@ def simulate(
     }
     found = gate(api, written.instruction, trajectory, settings.gates, result.ended)
     return SimulatedInstance(trajectory, found, provenance)
-
-
-def staged(api: Api, seed: int) -> Any:
-    """The [`Stage`] of an API.
-
-    Raises:
-        [`ToolAlpacaError`]: The simulator's extra is not installed.
-    """
-    try:
-        from .stage import Stage
-    except ModuleNotFoundError as error:
-        raise ToolAlpacaError(f"simulating needs {error.name}; run `pip install 'toolalpaca-hf[simulator]'`") from None
-    return Stage(api, seed)
 
 
 def as_text(details: str | Sequence[str] | dict[str, Any] | None) -> str:

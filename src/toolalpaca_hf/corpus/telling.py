@@ -46,7 +46,7 @@ def told(observation: str, known: tuple[str, ...] = (), most: int = 4) -> str:
         facts = _facts(value, ())[:most]
     if not facts:
         return "It is done, and the answer holds nothing more."
-    return _sentence(listed([f"the {name} is {part}" for name, part in facts]))
+    return _sentence(listed([f"the {name} {_is(name)} {part}" for name, part in facts]))
 
 
 def gist(observation: str, known: tuple[str, ...] = ()) -> str:
@@ -130,6 +130,10 @@ def _facts(value: Any, known: tuple[str, ...], before: str = "") -> list[tuple[s
         elif isinstance(part, str | int | float) and len(str(part)) <= 160:
             found.append((f"{before} {words}".strip(), written(part)))
     return found
+
+
+def _is(name: str) -> str:
+    return "are" if name.endswith("s") and not name.endswith(("ss", "us", "is")) else "is"
 
 
 def _cut(text: str, most: int) -> str:

@@ -11,7 +11,8 @@ from ..simulator.plausible import plausible_text
 from ..simulator.words import ADJECTIVES, NOUNS, SENTENCES
 
 _EXAMPLE = re.compile(
-    r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?(?:[,);]|\.?$|\s+or\s)", re.I
+    r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?(?:[,);]|\.?$|\s+(?:or|for|is|and|to)\s)",
+    re.I,
 )
 _TEXTS = {
     "text",
@@ -102,6 +103,8 @@ def _text(name: str, schema: dict[str, Any], draws: Draws) -> str:
     if (found := _EXAMPLE.search(description)) and draws.integer(0, 1):
         return found[1].strip()
     words = words_of(name)
+    if {"sort", "order", "by"} & set(words):
+        return draws.pick(("date", "title", "name", "popularity"))
     text = plausible_text(name, draws)
     if text not in SENTENCES:
         return text

@@ -23,7 +23,7 @@ _OTHERWISE = {
 }
 # What a description says of its function's parameters; the request names their values in its place.
 _OF_PARAMETERS = re.compile(
-    r"\s*(?:,? (?:based on|using|by (?!the user)|filtered by|according to|given|such as|including|like|with the specified|"
+    r"\s*(?:,? (?:based on|using|by (?!the user)|filtered by|sorted by|according to|such as|including|like|with the specified|"
     r"that match|from different)\b.*|\bwith live monitoring\b)$"
 )
 _SPECIFIC = re.compile(r"\b(?:specific|specified|given|particular|certain|available|desired)\s+", re.IGNORECASE)
@@ -76,16 +76,21 @@ def wish_of(operation: Operation, draws: Draws) -> str:
         flags=re.I,
     )
     words = text.split()
+    # Several verbs in a row, "Stars, marks or shares": the function's name says it shorter.
+    if words and words[0].endswith(","):
+        words = []
     if not 2 <= len(words) <= 40:
         return " ".join(words_of(operation.name)) or operation.name
     verb = _verb(words[0])
+    if verb != words[0].lower() and len(words) > 3 and words[1] in ("and", "or"):
+        words[2] = _verb(words[2])
     rest = " ".join(words[1:])
     shorter = _OF_PARAMETERS.sub("", f" {rest}").strip()
     if len(shorter.split()) >= 2 and draws.integer(0, 3):
         rest = shorter
     rest = re.sub(r",? and (?:receives?|returns?|retrieves?) .*$", "", rest)
     rest = _SPECIFIC.sub("", rest)
-    rest = re.sub(r"\ba (?=[aeiou])", "an ", re.sub(r"\ban (?=[bcdfgjklmnpqrstvwxz])", "a ", rest))
+    rest = re.sub(r"\ba (?=[aeiouAEIO](?!se|ni|ne\b))", "an ", re.sub(r"\ban (?=[bcdfgjklmnpqrstvwxz])", "a ", rest))
     return f"{draws.pick(_OTHERWISE.get(verb, (verb,)))} {rest}".strip(" ,")
 
 
@@ -175,7 +180,7 @@ def facts(arguments: dict[str, Any], properties: dict[str, Any]) -> str:
     for name, value in arguments.items():
         words = spoken(name, properties.get(name, {}))
         before = _BEFORE.get(words.split()[-1])
-        if before and isinstance(value, str):
+        if before and isinstance(value, str) and not any(one.startswith(f"{before} ") for one in placed):
             placed.append(f"{before} {written(value)}")
         else:
             others.append(f"{words} {written(value)}")
