@@ -35,7 +35,7 @@ def plots(figures: dict[str, Any], calls: list[int], lengths: list[int], limit: 
     except ImportError:
         return {}
 
-    def bars(name: str, rows: list[tuple[str, int]], title: str, colour: str = _BLUE) -> str:
+    def bars(name: str, rows: list[tuple[str, int]], title: str, colour: str | list[str] = _BLUE) -> str:
         figure = Figure(figsize=(9, 1.3 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         drawn = axes.barh(range(len(rows)), [count for _, count in rows], color=colour, height=0.62)

@@ -118,7 +118,7 @@ class RuleAssistant:
             parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": link.which}
             return phrase("link", draws, function=planned.function, wish=wish, **parts)
         given = listed([f"{self._words(planned, name)} {written(value)}" for name, value in arguments.items()])
-        kind = "more" if done else "first"
+        kind = "more" if done else "first" if given else "bare"
         return phrase(kind, draws, function=planned.function, wish=wish, given=f" with {given}" if given else "")
 
     def _ask(self, planned: Planned, name: str, wish: str, draws: Draws) -> Turn:

@@ -30,8 +30,10 @@ def told(observation: str, known: tuple[str, ...] = (), most: int = 4) -> str:
     ```
     """
     value = observed(observation)
+    if isinstance(value, str) and " " not in value.strip():
+        return f"The answer is {value.strip()}." if value.strip() else "It is done."
     if isinstance(value, str):
-        return _sentence(value) if value.strip() else "It is done."
+        return _sentence(value)
     place, items = _list_in(value)
     if items is not None:
         what = " ".join(words_of(place)) if place else "results"

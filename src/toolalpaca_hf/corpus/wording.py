@@ -26,6 +26,12 @@ _OF_PARAMETERS = re.compile(
     r"\s*(?:,? (?:based on|using|by (?!the user)|filtered by|sorted by|according to|such as|including|like|with the specified|"
     r"that match|from different)\b.*|\bwith live monitoring\b)$"
 )
+# Words that people leave out, and others for the plainest ones.
+_LIGHT = re.compile(r"\b(?:detailed|relevant|real-time|latest|current|various|basic|general|complete)\s+")
+_PLAIN = (
+    ("information about", ("details about", "something about", "information about")),
+    ("a list of", ("", "a list of")),
+)
 _SPECIFIC = re.compile(r"\b(?:specific|specified|given|particular|certain|available|desired)\s+", re.IGNORECASE)
 
 
@@ -90,6 +96,10 @@ def wish_of(operation: Operation, draws: Draws) -> str:
         rest = shorter
     rest = re.sub(r",? and (?:receives?|returns?|retrieves?) .*$", "", rest)
     rest = _SPECIFIC.sub("", rest)
+    if draws.integer(0, 1):
+        rest = _LIGHT.sub("", rest)
+    for plain, others in _PLAIN:
+        rest = " ".join(rest.replace(plain, draws.pick(others)).split())
     rest = re.sub(r"\ba (?=[aeiouAEIO](?!se|ni|ne\b))", "an ", re.sub(r"\ban (?=[bcdfgjklmnpqrstvwxz])", "a ", rest))
     return f"{draws.pick(_OTHERWISE.get(verb, (verb,)))} {rest}".strip(" ,")
 
