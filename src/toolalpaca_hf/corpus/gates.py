@@ -77,6 +77,7 @@ def gate(
     Example:
 
     ```python
+    >>> from toolalpaca_hf.schema import Function
     >>> step = Step("I look it up.", "findTide", '{"port": "Nantes"}', 'Status Code: 200. Response: {"high":"12:30"}')
     >>> tides = Api("train/tides", "Tides", documentation={"paths": {"/tide": {"get": {"operationId": "findTide"}}}},
     ...             functions=[Function("findTide", "/tide", "get", "Find the tide at a port.")])

@@ -65,7 +65,7 @@ def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
 
     ```python
     >>> [api.id for api in offline_apis("sample")][:2]
-    ['train/orchard-lane', 'train/harbour-berths']
+    ['train/orchard-lane', 'train/bauhof']
     ```
     """
     found: list[Api] = []

@@ -35,7 +35,7 @@ def prompt_hash(text: str) -> str:
 
     ```python
     >>> prompt_hash("Answer.")
-    'dd8a3ba9b2e0'
+    '6afada2c7cf0'
     ```
     """
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]

@@ -92,7 +92,7 @@ class RuleUser:
     ```python
     >>> said = RuleInstruction("High tide?", {"port": "Brest"}, "rule", "details", ("see the tide",))
     >>> RuleUser(said, False, Draws(3)).answer("High tide?", "Which port should I use?")
-    'Oh, I forgot: Brest for the port.'
+    'The port is Brest.'
     ```
     """
 

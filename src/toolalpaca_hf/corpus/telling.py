@@ -26,7 +26,7 @@ def told(observation: str, known: tuple[str, ...] = (), most: int = 4) -> str:
     >>> told('Status Code: 200. Response: {"trailId": "T12", "open": false, "note": "Closed after landslide"}', ("T12",))
     'The open is false and the note is "Closed after landslide".'
     >>> told('Status Code: 200. Response: {"huts": [{"hut": "Fog Lodge", "beds": 10}, {"hut": "Eagle Hut", "beds": 8}]}')
-    'There are 2 huts: "Fog Lodge" (beds 10) and Eagle Hut (beds 8).'
+    'There are 2 huts: Fog Lodge (beds 10) and Eagle Hut (beds 8).'
     ```
     """
     value = observed(observation)

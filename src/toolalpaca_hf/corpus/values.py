@@ -58,7 +58,7 @@ def made_value(name: str, schema: dict[str, Any], draws: Draws, depth: int = 0) 
 
     ```python
     >>> made_value("unit", {"type": "string", "enum": ["celsius", "kelvin"]}, Draws(1))
-    'kelvin'
+    'celsius'
     ```
     """
     generator = Generator(schema)

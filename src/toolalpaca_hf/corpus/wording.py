@@ -51,7 +51,7 @@ def phrase(kind: str, draws: Draws, **parts: str) -> str:
 
     ```python
     >>> phrase("answer", Draws(3), words="port", value="Brest")
-    'Oh, I forgot: Brest for the port.'
+    'The port is Brest.'
     ```
     """
     text = draws.pick(_variants()[kind])
@@ -70,8 +70,8 @@ def wish_of(operation: Operation, draws: Draws) -> str:
 
     ```python
     >>> operation = Operation("findTrails", "/trails", "get", "Retrieves hiking trails based on their length.")
-    >>> wish_of(operation, Draws(1))
-    'find hiking trails'
+    >>> wish_of(operation, Draws(0))
+    'look up hiking trails'
     ```
     """
     text = re.split(r"[.;\n]\s|[.;\n]$|\(", operation.description.strip())[0].strip().rstrip(".")
