@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..formats import GET_DETAILS, NO_CALL, parse_arguments, react_prompt, trajectory_segments
 from ..metrics.functions import BUILT_IN, Functions, functions_in
 from ..schema import Api, Step, Trajectory
-from .grounding import leaves, observed, status_of, ungrounded, unsupported
+from .grounding import leaves, status_of, ungrounded, unsupported
 
 GATES = ("finished", "well_formed", "grounded", "no_placeholders", "supported", "length")
 """Names of the gates, in the order in which they are looked at: the first that fails is what a report counts."""
@@ -191,6 +191,3 @@ def _too_long(api: Api, trajectory: Trajectory, settings: GateSettings) -> str |
 def _quoted(value: object) -> str:
     text = str(value)
     return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}..."'
-
-
-__all__ = ["GATES", "GateSettings", "gate", "observed"]

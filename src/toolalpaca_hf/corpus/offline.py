@@ -70,14 +70,11 @@ def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
     """
     found: list[Api] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        folder = Path(path)
-        names = sorted(folder.glob("*")) if not _is_url(path) and folder.is_dir() else [path]
-        for name in names:
-            if (
-                not (isinstance(name, Path) and name.suffix.lower() not in (".json", ".yaml", ".yml"))
-                or len(names) == 1
-            ):
-                found += _read(name)
+        if not _is_url(path) and Path(path).is_dir():
+            inside = sorted(one for one in Path(path).iterdir() if one.suffix.lower() in (".json", ".yaml", ".yml"))
+            found += [api for one in inside for api in _read(one)]
+        else:
+            found += _read(path)
     slugs = Slugs()
     apis = [replace(api, id=f"train/{slugs.take(api.name)}") for api in found]
     if not any(api.functions for api in apis):
