@@ -236,5 +236,5 @@ def test_a_file_that_is_neither_is_one_sentence(text: str, tmp_path: Path) -> No
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
-    with pytest.raises(ToolAlpacaError, match="nowhere"):
+    with pytest.raises(ToolAlpacaError, match=r"^nowhere\.json does not exist"):
         offline_apis("nowhere.json")

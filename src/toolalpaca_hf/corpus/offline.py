@@ -89,6 +89,8 @@ def _is_url(path: str | Path) -> bool:
 def _read(path: str | Path) -> list[Api]:
     if _is_url(path):
         return [load_api(path)]
+    if str(path) != "sample" and not Path(path).is_file():
+        raise ToolAlpacaError(f"{path} does not exist; pass a file in the raw layout, OpenAPI documents, or sample")
     try:
         split, corpus = read_file(path)
         return corpus.apis[split]
