@@ -30,6 +30,10 @@ _FULL = re.compile(
 )
 
 
+class RequestRefused(ToolAlpacaError):
+    """The server finds fault with this request; it would refuse it again, and may well take others."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What a model said.
@@ -38,11 +42,13 @@ class Choice:
         fields (`dict`): The first of the answer's `choices`.
         tokens (`int`, *optional*): How many tokens were generated; `None` where the server does not say.
         cut (`bool`): Whether the limit on tokens ended it.
+        prompt_tokens (`int`, *optional*): How many tokens it was given; `None` where the server does not say.
     """
 
     fields: dict[str, Any]
     tokens: int | None
     cut: bool
+    prompt_tokens: int | None = None
 
     @property
     def said(self) -> str:
@@ -192,9 +198,11 @@ class ModelServer:
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise self._strange(f"no choice: {self._words(answer, 60)!r}")
         usage = answer.get("usage")
-        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        tokens = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0 else None
-        return Choice(choices[0], tokens, choices[0].get("finish_reason") == "length")
+        counts = (
+            [usage.get(name) for name in ("completion_tokens", "prompt_tokens")] if isinstance(usage, dict) else []
+        )
+        tokens, prompt_tokens = (n if type(n) is int and n >= 0 else None for n in counts or (None, None))
+        return Choice(choices[0], tokens, choices[0].get("finish_reason") == "length", prompt_tokens)
 
     def _read(self, pieces: Any) -> bytes:
         """The body, which is not read on when it grows too large or takes too long."""
@@ -231,7 +239,7 @@ class ModelServer:
         status, words = error.status_code, self._words(error.body)
         if _FULL.search(words):
             return ContextFull(f"the conversation is too long for {self.model}: {words}")
-        mend = "check the request's settings"
+        mend, kind = "check the request's settings", RequestRefused if status in (400, 413, 422) else ToolAlpacaError
         if status in (401, 403):
             mend = f"set {KEY_VARIABLES[0]} to a key it takes"
         elif status in (404, 405) and "model" in words.lower() and "chat" not in words.lower():
@@ -246,7 +254,7 @@ class ModelServer:
             mend = "ask it less at once, or later"
         elif status >= 500:
             mend = "its own log says why"
-        return ToolAlpacaError(f"{self.base_url} answers with status {status} ({words}); {mend}")
+        return kind(f"{self.base_url} answers with status {status} ({words}); {mend}")
 
     def _strange(self, what: str) -> ToolAlpacaError:
         return ToolAlpacaError(

@@ -2,11 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ..errors import ToolAlpacaError
 from . import options
+
+MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
+OUT_OF_BUDGET = 3
+"""Exit status where the budget was spent: nothing is wrong, and a larger one goes on."""
 
 app = typer.Typer(help="Make a corpus: from a list of public APIs to a dataset.", no_args_is_help=True)
 
@@ -38,6 +43,134 @@ def apis(
         shown = ", ".join(_shown(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
         typer.echo(f"{len(names):>6} left out, each {reason}: {shown}")
     typer.echo(f"{out}: {len(chosen.kept)} of {len(entries)} APIs kept")
+
+
+@app.command("build")
+def build(
+    apis: Annotated[
+        str, typer.Option(help="List of public APIs, JSON; with --offline, a raw file or OpenAPI documents.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; one that is there goes on.")],
+    config: Annotated[Path | None, typer.Option(help="YAML, such as recipes/corpus/default.yaml.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server of every role.", rich_help_panel=MODELS)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name there.", rich_help_panel=MODELS)] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the key.", rich_help_panel=MODELS)
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="No endpoint: rule-based agents.", rich_help_panel=MODELS)
+    ] = False,
+    per_api: Annotated[int, typer.Option(min=1, help="With --offline: instances of an API.")] = 8,
+    seed: Annotated[int | None, typer.Option(help="Of every role; with --offline, of the rules.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many APIs.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the published evaluation sets.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, and end.", rich_help_panel=SPENDING)
+    ] = False,
+    budget_calls: Annotated[
+        int | None, typer.Option(min=1, help="Stop at so many calls.", rich_help_panel=SPENDING)
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Stop at so many tokens.", rich_help_panel=SPENDING)
+    ] = None,
+    budget_money: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop at so much money, by the prices.", rich_help_panel=SPENDING)
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"] | None, typer.Option(help="Where tasks run.", rich_help_panel=WORK)
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(min=1, help="Shares of the work.", rich_help_panel=WORK)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Tasks at once.", rich_help_panel=WORK)] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Calls at once, in each task.", rich_help_panel=WORK)
+    ] = None,
+    set_aside_failed: Annotated[
+        bool, typer.Option("--set-aside-failed", help="Go on without what is not answered.", rich_help_panel=WORK)
+    ] = False,
+) -> None:
+    """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
+    if offline:
+        if config or endpoint or model or dry_run:
+            raise ToolAlpacaError("--offline asks no model; leave out --config, --endpoint, --model and --dry-run")
+        from ..corpus.offline import OfflineSettings
+        from ..corpus.offline_build import build_offline_corpus
+
+        settings = OfflineSettings(per_api=per_api, seed=seed or 0)
+        return _report(out, build_offline_corpus(apis, out, settings, limit, progress=True))
+    given = {
+        "models": {"endpoint": endpoint, "model": model, "key_variable": key_variable, "seed": seed},
+        "budget": {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money},
+        "run": {
+            "executor": executor,
+            "tasks": tasks,
+            "workers": workers or tasks,
+            "concurrency": concurrency,
+            "set_aside_failed": set_aside_failed or None,
+        },
+    }
+    _build_with_models(apis, out, config, given, limit, data_dir, dry_run)
+
+
+def _build_with_models(
+    apis: str,
+    out: Path,
+    config: Path | None,
+    given: dict[str, Any],
+    limit: int | None,
+    data_dir: Path | None,
+    dry_run: bool,
+) -> None:
+    from dataclasses import replace
+
+    from ..corpus import OutOfBudget
+    from ..corpus.entries import Wanted, choose, load_entries, reserved_names
+    from ..corpus.estimate import estimate, told
+    from ..corpus.pipeline import Submitted, build_corpus
+    from ..corpus.settings import read_settings
+
+    settings = read_settings(config, given)
+    settings = replace(settings, data_dir=str(data_dir)) if data_dir else settings
+    chosen = choose(load_entries(apis), Wanted(reserved=reserved_names(), limit=limit))
+    for reason, names in chosen.left_out.items():
+        typer.echo(f"{len(names)} left out, each {reason}")
+    if dry_run:
+        return typer.echo(told(estimate(len(chosen.kept), settings, out)))
+    try:
+        made = build_corpus(chosen.kept, out, settings, progress=True, tell=lambda words: typer.echo(words, err=True))
+    except OutOfBudget as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(OUT_OF_BUDGET) from None
+    except Submitted as words:
+        return typer.echo(str(words))
+    _report(out, made)
+
+
+@app.command("report")
+def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")]) -> None:
+    """Write corpus_report.md and corpus_report.html anew from the folder's files."""
+    try:
+        from ..corpus.report import write_report
+
+        write_report(folder)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"the report needs {error.name}; run `pip install 'toolalpaca-hf[evaluate]'`") from None
+    typer.echo(f"{folder / 'corpus_report.md'} and {folder / 'corpus_report.html'} are written")
+
+
+def _report(out: Path, made: dict[str, Any]) -> None:
+    shown = {name: made.get(name, 0) for name in ("apis", "set_aside", "instances", "kept")}
+    typer.echo(
+        f"{out}: {shown['kept']} of {shown['instances']} instances kept, {shown['apis']} APIs, {shown['set_aside']} set aside"
+    )
+    for gate, count in sorted(made["gates"].items(), key=lambda pair: -pair[1]):
+        typer.echo(f"{count:>6} not kept for the gate {gate}")
+    try:
+        report(out)
+    except ToolAlpacaError as error:  # the corpus is there
+        typer.echo(str(error), err=True)
+    typer.echo(f"python dataset_scripts/toolalpaca.py --source {out} --out DATASET makes a dataset of it")
 
 
 def _shown(name: str) -> str:

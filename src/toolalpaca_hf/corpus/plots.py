@@ -1,0 +1,109 @@
+"""A corpus drawn: instances by category, calls an instance, what the gates let through, lengths."""
+
+import io
+import re
+from typing import Any
+
+# What is drawn in this becomes the colour of the page's text, in a light and in a dark page.
+_INK = "#010203"
+# Of Okabe and Ito's palette, which keeps its colours apart for colour-blind eyes.
+_BLUE, _ORANGE = "#0072B2", "#D55E00"
+MOST = 20
+
+
+def plots(figures: dict[str, Any], calls: list[int], lengths: list[int], limit: int | None = None) -> dict[str, str]:
+    """Draw what there is to draw.
+
+    Args:
+        figures (`dict`): From [`Statistics.figures`].
+        calls (`list[int]`): Calls of each instance.
+        lengths (`list[int]`): Tokens of each.
+        limit (`int`, *optional*): The training limit in tokens.
+
+    Returns:
+        `dict[str, str]`: SVG elements to stand inside a page; none where matplotlib is not installed.
+
+    Example:
+
+    ```python
+    >>> plots({"instances_by_category": {}, "made": 0}, [], [])
+    {}
+    ```
+    """
+    try:
+        from matplotlib.figure import Figure  # not pyplot: no window, no state shared with who calls this
+    except ImportError:
+        return {}
+
+    def bars(name: str, rows: list[tuple[str, int]], title: str, colour: str | list[str] = _BLUE) -> str:
+        figure = Figure(figsize=(9, 1.3 + 0.36 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        drawn = axes.barh(range(len(rows)), [count for _, count in rows], color=colour, height=0.62)
+        axes.bar_label(drawn, labels=[f"{count:,}" for _, count in rows], padding=4, color=_INK)
+        axes.set_yticks(range(len(rows)), labels=[_short(label) for label, _ in rows])
+        for text in axes.get_yticklabels():
+            text.set_parse_math(False)  # a dollar sign in a name is no formula
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(0, max(1, *(count for _, count in rows)) * 1.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return _svg(figure, axes, name, title, "x")
+
+    found: dict[str, str] = {}
+    by_category = list(figures["instances_by_category"].items())
+    if sum(count for _, count in by_category):
+        rows = [(name, count) for name, count in by_category[:MOST] if count]
+        rest = sum(count for _, count in by_category[MOST:])
+        rows += [(f"{len(by_category) - MOST} more categories", rest)] if rest else []
+        found["categories"] = bars("categories", rows, f"Instances by category (n = {sum(c for _, c in rows):,})")
+    if calls:
+        highest = min(max(calls), 10)
+        rows = [(f"{n} call{'' if n == 1 else 's'}", sum(1 for one in calls if one == n)) for n in range(highest + 1)]
+        more = sum(1 for one in calls if one > highest)
+        rows += [(f"more than {highest}", more)] if more else []
+        found["calls"] = bars("calls", rows, f"Calls of an instance (n = {len(calls):,})")
+    if figures["made"]:
+        rows = [("passed every gate", figures["passed_all_gates"])]
+        rows += [(f"failed: {name.replace('_', ' ')}", count) for name, count in figures["failed"].items()]
+        found["gates"] = bars(
+            "gates", rows, f"Gates (n = {figures['made']:,} instances; one may fail several)", _ORANGE
+        )
+    if lengths:
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.hist(lengths, bins=min(40, max(5, len(set(lengths)))), color=_BLUE)
+        if limit is not None:
+            axes.axvline(limit, color=_ORANGE, linewidth=2)
+            axes.text(limit, axes.get_ylim()[1], f" limit {limit:,}", color=_INK, va="top")
+        axes.set_xlabel("tokens of a training row")
+        axes.set_ylabel("instances")
+        found["lengths"] = _svg(figure, axes, "lengths", f"Length of a training row (n = {len(lengths):,})", "y")
+    return found
+
+
+def _short(text: str) -> str:
+    text = "".join(letter if letter.isprintable() else "·" for letter in " ".join(text.split()))
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _svg(figure: Any, axes: Any, name: str, title: str, grid: str) -> str:
+    import matplotlib
+
+    axes.tick_params(colors=_INK, length=0, pad=6)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_color(_INK)
+    axes.set_title(title, color=_INK)
+    axes.grid(axis=grid, color="#808080", alpha=0.35, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "left")
+        spine.set_color("#808080")
+    buffer = io.StringIO()
+    settings = {"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 12}
+    with matplotlib.rc_context(settings):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    # Several drawings stand in one page: what an id names in one of them must not be found in another.
+    svg = re.sub(r'(?<=\sid=")|(?<=url\(#)|(?<=href="#)', f"{name}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)

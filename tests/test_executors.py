@@ -1,0 +1,220 @@
+"""Pipelines as tasks: what is finished is not run again, and what fails says so."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.executors import run_pipeline, unfinished_tasks
+
+NUMBERS = 6
+
+
+class Square:
+    """Writes the squares of its share of the first numbers, a file each; fails at those it is told to fail at."""
+
+    def __init__(self, out: Path, power: int = 2, fail: tuple[int, ...] = (), die: tuple[int, ...] = ()) -> None:
+        self.out, self.power = out, power
+        self._fail, self._die = fail, die
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[int]:
+        for number in range(rank, NUMBERS, world_size):
+            if number in self._die:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if number in self._fail:
+                raise ToolAlpacaError(f"the number {number} is bad")
+            print(f"{number} is done", file=sys.stderr)
+            with (self.out / f"{number}.txt").open("a") as file:
+                file.write(f"{number**self.power}\n")
+            yield number
+
+
+class Sum:
+    """A second step: adds what the first hands on."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def __call__(self, data: Iterable[int], rank: int, world_size: int) -> Iterator[int]:
+        total = 0
+        for number in data:
+            total += number
+            yield number
+        (self.out / f"sum-{rank}.txt").write_text(str(total))
+
+
+def squares(out: Path) -> dict[int, list[str]]:
+    return {int(path.stem): path.read_text().split() for path in sorted(out.glob("[0-9].txt"))}
+
+
+ALL_ONCE = {number: [str(number**2)] for number in range(NUMBERS)}
+
+
+@pytest.mark.parametrize(("tasks", "workers"), [(1, 1), (3, 1), (2, 2)])
+def test_each_task_does_its_share_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], tasks: int, workers: int
+) -> None:
+    logs = tmp_path / "logs"
+    assert unfinished_tasks(logs, tasks) == list(range(tasks))
+    for _ in range(2):  # again: all of it is finished
+        run_pipeline(
+            [Square(tmp_path), Sum(tmp_path)], executor="local", tasks=tasks, workers=workers, logging_dir=logs
+        )
+    assert squares(tmp_path) == ALL_ONCE and unfinished_tasks(logs, tasks) == []
+    sums = [int(path.read_text()) for path in sorted(tmp_path.glob("sum-*"))]
+    assert sums == [sum(range(rank, NUMBERS, tasks)) for rank in range(tasks)]
+    out, err = capfd.readouterr()
+    assert out == err == "", "what a task prints is in its files"
+    assert "0 is done" in (logs / "printed" / "00000.txt").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_task_that_fails_costs_no_other(tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int) -> None:
+    logs = tmp_path / "logs"
+    settings: dict[str, Any] = {"executor": "local", "tasks": 3, "workers": workers, "logging_dir": logs}
+    with pytest.raises(
+        ToolAlpacaError, match=r"task 1 of 3 failed: the number 4 is bad\. .*task_00001.log has the rest"
+    ):
+        run_pipeline([Square(tmp_path, fail=(4,))], **settings)
+    assert unfinished_tasks(logs, 3) == [1] and set(squares(tmp_path)) == {0, 1, 2, 3, 5}
+    assert "the number 4 is bad" in (logs / "logs" / "task_00001.log").read_text()
+    assert "Traceback" not in capfd.readouterr().err
+    run_pipeline([Square(tmp_path)], **settings)
+    assert {number: len(lines) for number, lines in squares(tmp_path).items()} == {0: 1, 1: 2, 2: 1, 3: 1, 4: 1, 5: 1}
+
+
+def test_a_task_that_is_killed_is_not_waited_for(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"executor": "local", "tasks": 2, "workers": 2, "logging_dir": tmp_path / "logs"}
+    with pytest.raises(ToolAlpacaError, match="it was killed, or ended before it could say why"):
+        run_pipeline([Square(tmp_path, die=(3,))], **settings)
+    run_pipeline([Square(tmp_path)], **settings)
+    assert set(squares(tmp_path)) == set(range(NUMBERS))
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    run_pipeline([Square(tmp_path)], executor="local", tasks=1, workers=1, logging_dir=logs)
+    for power, tasks, words in ((3, 1, r"Square.power '2', now '3'"), (2, 2, r"tasks '1', now '2'")):
+        with pytest.raises(ToolAlpacaError, match=words):
+            run_pipeline([Square(tmp_path, power)], executor="local", tasks=tasks, workers=1, logging_dir=logs)
+    assert squares(tmp_path) == ALL_ONCE
+    # What begins with an underscore decides nothing.
+    run_pipeline([Square(tmp_path, fail=(1,))], executor="local", tasks=1, workers=2, logging_dir=logs)
+
+
+def test_no_tasks_do_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ToolAlpacaError, match="0 tasks and 1 workers"):
+        run_pipeline([Square(tmp_path)], executor="local", tasks=0, workers=1, logging_dir=tmp_path / "logs")
+
+
+SLURM = {"partition": "hopper", "time": "01:00:00"}
+
+
+def on_slurm(tmp_path: Path, **more: Any) -> None:
+    run_pipeline(
+        [Square(tmp_path)],
+        executor="slurm",
+        tasks=2,
+        workers=1,
+        logging_dir=tmp_path / "logs",
+        slurm={**SLURM, **more},
+    )
+
+
+def test_without_sbatch_the_script_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ToolAlpacaError, match=r"sbatch is not on this machine; .*launch_script.slurm is written"):
+        on_slurm(tmp_path)
+    script = (tmp_path / "logs" / "launch_script.slurm").read_text()
+    assert {"#SBATCH --partition=hopper", "#SBATCH --time=01:00:00", "#SBATCH --array=0-1%1"} <= set(
+        script.splitlines()
+    )
+    assert f'export PATH="{Path(sys.executable).parent}:$PATH"' in script
+    with pytest.raises(ToolAlpacaError, match="slurm has no setting 'partitoin'"):
+        on_slurm(tmp_path, partitoin="hopper")
+
+
+def test_what_slurm_is_given_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of one machine: `sbatch` carries its script out at once, once for each place of the array."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    sbatch = """#!/bin/bash
+script="${@: -1}"
+grep -q "^#SBATCH --array=" "$script" || exit 1
+if grep -q merge_stats "$script"; then echo "Submitted batch job 8"; exit; fi
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
+for place in $(seq 0 "$last"); do
+    SLURM_ARRAY_TASK_ID=$place SLURM_NODELIST=localhost RUN_OFFSET=0 bash "$script" > "$SLURM_TEST/job-$place.txt" 2>&1
+done
+echo "Submitted batch job 7"
+"""
+    for name, text in {
+        "sbatch": sbatch,
+        "srun": '#!/bin/bash\nwhile [[ "$1" == -* ]]; do [[ "$1" == -n ]] && shift; shift; done\nexec "$@"\n',
+        "scontrol": "#!/bin/bash\necho localhost\n",
+    }.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_TEST", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    on_slurm(tmp_path)
+    told = "".join(path.read_text() for path in tmp_path.glob("job-*.txt"))
+    assert unfinished_tasks(tmp_path / "logs", 2) == [], told
+    assert squares(tmp_path) == ALL_ONCE
+
+
+@pytest.mark.slow
+def test_on_a_local_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    settings: dict[str, Any] = {"executor": "ray", "tasks": 2, "workers": 2, "logging_dir": tmp_path / "logs"}
+    with pytest.raises(ToolAlpacaError, match=r"task 1 of 2 failed: the number 3 is bad"):
+        run_pipeline([Square(tmp_path, fail=(3,))], **settings)
+    assert unfinished_tasks(tmp_path / "logs", 2) == [1]
+    run_pipeline([Square(tmp_path)], **settings)
+    assert unfinished_tasks(tmp_path / "logs", 2) == []
+    assert {number: lines[-1] for number, lines in squares(tmp_path).items()} == {n: str(n**2) for n in range(NUMBERS)}
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from toolalpaca_hf.executors import run_pipeline
+
+class Tick:
+    def __init__(self, out): self.out = out
+    def __call__(self, data, rank, world_size):
+        while True:
+            (self.out / f"tick-{rank}").write_text(str(time.time()))
+            time.sleep(0.05)
+            yield rank
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    run_pipeline([Tick(out)], executor="local", tasks=2, workers=2, logging_dir=out / "logs")
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "endless.py"), str(tmp_path)])
+    ticks = [tmp_path / "tick-0", tmp_path / "tick-1"]
+    deadline = time.monotonic() + 60
+    while not all(map(Path.is_file, ticks)):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(0.5)
+    last = [path.read_text() for path in ticks]
+    time.sleep(0.5)
+    assert [path.read_text() for path in ticks] == last
