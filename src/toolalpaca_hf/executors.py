@@ -1,0 +1,304 @@
+"""Runs a datatrove pipeline as tasks: here, on Ray or on Slurm; what is finished has a marker and is not run again."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from inspect import signature
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ToolAlpacaError
+
+Executor = Literal["local", "ray", "slurm"]
+
+SLURM_DEFAULTS = {"time": "24:00:00", "partition": "cpu", "job_name": "toolalpaca", "qos": ""}
+
+
+def run_pipeline(
+    steps: Sequence[Any],
+    *,
+    executor: Executor,
+    tasks: int,
+    workers: int,
+    logging_dir: Path,
+    slurm: dict[str, Any] | None = None,
+) -> None:
+    """Run the steps once for each task, except for tasks that have been run to their end before.
+
+    Each step gets `(data, rank, world_size)`, as in datatrove, and sees to its share alone. Whatever a task prints goes
+    to its files in `logging_dir`; progress is for the caller to show, from what the steps leave on disk.
+
+    Args:
+        steps (`Sequence[PipelineStep]`):
+            The pipeline. Attributes that do not begin with an underscore decide the results: where they differ from
+            those of the tasks that are finished, nothing is run. They are written to files, so no secret may be one.
+        executor (`str`):
+            `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which submits and returns.
+        tasks (`int`):
+            How many tasks the work is cut into.
+        workers (`int`):
+            How many run at once; one alone runs in this process, where `executor` is `"local"`.
+        logging_dir (`Path`):
+            Folder of the logs and of the markers of finished tasks; all machines have to see it.
+        slurm (`dict`, *optional*):
+            Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`, `time` and `env_command`.
+
+    Raises:
+        [`ToolAlpacaError`]: A task failed (the others were run), the folder belongs to other settings, or the executor
+            is not there. On Slurm's absence the script has been written all the same.
+
+    Example:
+
+    ```python
+    >>> run_pipeline(steps, executor="local", tasks=2, workers=2, logging_dir=Path("logs"))  # doctest: +SKIP
+    >>> unfinished_tasks(Path("logs"), tasks=2)  # doctest: +SKIP
+    []
+    ```
+    """
+    if tasks < 1 or workers < 1:
+        raise ToolAlpacaError(f"{tasks} tasks and {workers} workers can do nothing; pass at least 1 of each")
+    try:
+        import datatrove.utils.logging as talk
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"this needs {error.name}; run `pip install 'toolalpaca-hf[corpus]'`") from None
+    logging_dir = Path(logging_dir).absolute()
+    _claim(logging_dir, steps, tasks)
+    waiting = unfinished_tasks(logging_dir, tasks)
+    if not waiting:
+        return
+    for rank in waiting:
+        _failure_file(logging_dir, rank).unlink(missing_ok=True)
+    # What it would print in this process stands in the logs.
+    talk.logger.remove()
+    pipeline = [*steps, _NoteFailure(logging_dir)]
+    if executor == "slurm":
+        return _submit(pipeline, tasks, workers, logging_dir, slurm or {})
+    if executor == "ray":
+        _run_on_ray(pipeline, tasks, workers, logging_dir)
+    else:
+        _run_here(pipeline, tasks, min(workers, len(waiting)), logging_dir, waiting)
+    failed = unfinished_tasks(logging_dir, tasks)
+    if failed:
+        raise _failure(logging_dir, failed, tasks)
+
+
+def unfinished_tasks(logging_dir: Path, tasks: int) -> list[int]:
+    """The tasks that have no marker yet.
+
+    Args:
+        logging_dir (`Path`): As for [`run_pipeline`].
+        tasks (`int`): How many there are.
+
+    Example:
+
+    ```python
+    >>> unfinished_tasks(Path("nowhere"), 3)
+    [0, 1, 2]
+    ```
+    """
+    return [rank for rank in range(tasks) if not (Path(logging_dir) / "completions" / f"{rank:05d}").is_file()]
+
+
+class _NoteFailure:
+    """The last step: whatever went wrong in the steps before it comes by here, on whichever machine it was."""
+
+    def __init__(self, logging_dir: Path) -> None:
+        self.logging_dir = logging_dir
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Any:
+        try:
+            yield from data or ()
+        except Exception as error:
+            _note_failure(self.logging_dir, rank, error)
+            raise
+
+
+def _note_failure(logging_dir: Path, rank: int, error: Exception) -> None:
+    words = str(error) if isinstance(error, ToolAlpacaError) else f"{type(error).__name__}: {error}"
+    path = _failure_file(logging_dir, rank)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(" ".join(words.split())[:2000], encoding="utf-8", errors="replace")
+
+
+def _run_here(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, ranks: list[int]) -> None:
+    # Not `LocalPipelineExecutor.run`: there, a worker that is killed is waited for without end, a task that fails takes
+    # the running ones with it, and a killed parent leaves its workers and its manager behind.
+    if workers == 1:
+        for rank in ranks:
+            _run_task(pipeline, tasks, logging_dir, rank)
+        return
+    context = get_context("forkserver")
+    reader, writer = context.Pipe(duplex=False)
+    with writer, ProcessPoolExecutor(workers, context, _end_with_parent, (reader,)) as pool:
+        under_way = [pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks]
+        for done in as_completed(under_way):
+            # A worker that was killed breaks the pool; which tasks that cost is seen by their markers.
+            with contextlib.suppress(Exception):
+                done.result()
+
+
+def _run_task(pipeline: list[Any], tasks: int, logging_dir: Path, rank: int) -> None:
+    from copy import deepcopy
+
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.utils.logging import logger
+
+    printed = logging_dir / "printed" / f"{rank:05d}.txt"
+    printed.parent.mkdir(parents=True, exist_ok=True)
+    with printed.open("w", encoding="utf-8", errors="replace") as file, contextlib.redirect_stderr(file):
+        try:
+            executor = LocalPipelineExecutor(deepcopy(pipeline), tasks, workers=1, logging_dir=str(logging_dir))
+            executor._run_for_rank(rank)
+        except Exception as error:
+            if not _failure_file(logging_dir, rank).is_file():  # it was none of the steps
+                _note_failure(logging_dir, rank, error)
+        finally:
+            logger.remove()  # it holds the file
+
+
+def _end_with_parent(reader: Connection) -> None:
+    """A worker whose parent was killed would go on, and meet the worker of the next run."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            reader.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path) -> None:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"the Ray executor needs {error.name}; run `pip install 'ray'`") from None
+    from datatrove.executor import RayPipelineExecutor
+
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(
+                address=os.environ.get("RAY_ADDRESS") or "local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise ToolAlpacaError(f"Ray can not be reached ({words}); check RAY_ADDRESS, or run `ray start`") from None
+    try:
+        # The tasks wait for a server most of the time; the default of 2 GB each would leave small machines waiting.
+        RayPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), mem_per_cpu_gb=0.5).run()
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _submit(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, slurm: dict[str, Any]) -> None:
+    import subprocess
+
+    from datatrove.executor import SlurmPipelineExecutor
+
+    known = set(signature(SlurmPipelineExecutor).parameters) - {
+        "pipeline",
+        "tasks",
+        "workers",
+        "logging_dir",
+        "depends",
+    }
+    if unknown := sorted(set(slurm) - known):
+        raise ToolAlpacaError(f"slurm has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    here = {"env_command": f'export PATH="{Path(sys.executable).parent}:$PATH"'}
+    if {"condaenv", "venv_path", "env_command"} & set(slurm):
+        here = {}
+    arguments = {**SLURM_DEFAULTS, **here, **slurm}
+    job = SlurmPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), **arguments)
+    try:
+        job.launch_job()
+    except FileNotFoundError:
+        raise ToolAlpacaError(
+            f"sbatch is not on this machine; {logging_dir / 'launch_script.slurm'} is written: submit it where sbatch is"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise ToolAlpacaError(
+            f"sbatch does not take {logging_dir / 'launch_script.slurm'} (status {error.returncode}); "
+            "check the settings under slurm"
+        ) from None
+
+
+def _claim(logging_dir: Path, steps: Sequence[Any], tasks: int) -> None:
+    """Note what the markers in a folder are for.
+
+    Raises:
+        [`ToolAlpacaError`]: They are for something else, or nothing can be written.
+    """
+    note = {"tasks": tasks, "steps": [_described(step) for step in steps]}
+    note = json.loads(json.dumps(note, default=_plain, sort_keys=True))
+    path = logging_dir / "pipeline.json"
+    try:
+        if path.is_file():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            if before != note:
+                raise ToolAlpacaError(
+                    f"{logging_dir} holds the markers of other settings ({_difference(before, note)}); pass the same "
+                    "ones, or another folder"
+                )
+            return
+        logging_dir.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(f"{path} can not be used ({error}); pass another folder") from None
+
+
+def _described(step: Any) -> dict[str, Any]:
+    attributes = getattr(step, "__dict__", {})
+    told = {name: value for name, value in attributes.items() if name != "stats" and not name.startswith("_")}
+    return {"step": type(step).__qualname__ if attributes else getattr(step, "__qualname__", str(step)), **told}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    # The text of any other object may hold where in memory it is.
+    return str(value) if isinstance(value, Path) else type(value).__qualname__
+
+
+def _difference(before: Any, now: Any, name: str = "") -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            if before.get(key) != now.get(key):
+                return _difference(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for old, new in zip(before, now, strict=True):
+            if old != new:
+                return _difference(old, new, str(new.get("step", name)) if isinstance(new, dict) else name)
+    return f"{name or 'they'} {str(before)[:100]!r}, now {str(now)[:100]!r}"
+
+
+def _failure_file(logging_dir: Path, rank: int) -> Path:
+    return logging_dir / "failures" / f"{rank:05d}.txt"
+
+
+def _failure(logging_dir: Path, failed: list[int], tasks: int) -> ToolAlpacaError:
+    rank = failed[0]
+    log = logging_dir / "logs" / f"task_{rank:05d}.log"
+    try:
+        reason = _failure_file(logging_dir, rank).read_text(encoding="utf-8")
+    except OSError:
+        reason = "it was killed, or ended before it could say why"
+    others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return ToolAlpacaError(
+        f"task {rank} of {tasks} failed{others}: {reason.rstrip('. ')}. {log} has the rest; the same command goes on "
+        "from here"
+    )

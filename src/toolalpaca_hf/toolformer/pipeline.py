@@ -1,0 +1,374 @@
+"""Annotation as a pipeline: tasks that each annotate their share, write as they go, and go on where they stopped."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .. import __version__
+from ..errors import ToolAlpacaError
+from ..executors import Executor, run_pipeline
+from .annotate import Annotated, Annotator, candidate_row
+from .defaults import AnnotationSettings
+from .markers import Call, Markers
+from .readers import files_of, read_texts
+from .report import write_report
+
+ROUND = 8
+"""Texts that are annotated together: more are hardly faster, and a killed task loses at most so many."""
+
+
+@dataclass(frozen=True)
+class AnnotationRun:
+    """What is annotated with what.
+
+    Args:
+        source (`str`): The texts, see [`read_texts`].
+        out (`str`): The folder to write.
+        model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, what its tokenizer is loaded from.
+        tools (`tuple[str, ...]`): Names, as [`tools_named`] knows them.
+        settings ([`AnnotationSettings`]): Thresholds and limits.
+        markers ([`Markers`]): Of the calls.
+        split, text_field (`str`, *optional*): See [`read_texts`].
+        limit (`int`, *optional*): Only so many texts of each task's share.
+        candidates (`bool`, *optional*, defaults to `False`): Keep every candidate with its losses.
+        dtype (`str`, *optional*, defaults to `"float32"`): Of the model; thresholds are compared with small differences.
+        endpoint (`str`, *optional*): A server that tells log-probabilities of a prompt, in place of a local model.
+        served_model (`str`, *optional*): The model's name there; defaults to `model`.
+        threads (`int`, *optional*): Of each process; defaults to its share of the machine.
+        context (`dict`, *optional*): Further arguments of [`tools_named`].
+    """
+
+    source: str
+    out: str
+    model: str
+    tools: tuple[str, ...]
+    settings: AnnotationSettings = field(default_factory=AnnotationSettings)
+    markers: Markers = field(default_factory=Markers)
+    split: str = "train"
+    text_field: str | None = None
+    limit: int | None = None
+    candidates: bool = False
+    dtype: str = "float32"
+    endpoint: str | None = None
+    served_model: str | None = None
+    threads: int | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+
+    def decides(self) -> dict[str, Any]:
+        """What decides the result, as JSON has it."""
+        told = asdict(self)
+        for name in ("out", "threads", "limit"):
+            del told[name]
+        return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
+
+
+class AnnotateStep:
+    """A datatrove step that annotates the share of its task.
+
+    `annotated-RANK.jsonl` has a line for each text of the share, in its order; what is there is not made again.
+
+    Args:
+        run ([`AnnotationRun`]): What to do.
+    """
+
+    def __init__(self, run: AnnotationRun) -> None:
+        self.settings = run.decides()  # what a pipeline's markers are for
+        self._run = run
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        """Annotate share `rank` of `world_size`."""
+        yield from data or ()
+        run = self._run
+        with _Share(Path(run.out), rank, run.candidates) as share:
+            left = None if run.limit is None else max(0, run.limit - share.done)
+            texts = read_texts(run.source, rank, world_size, run.split, run.text_field, share.done)
+            texts = islice(texts, left)
+            annotator = None
+            while some := list(islice(texts, ROUND)):
+                annotator = annotator or load_annotator(run)
+                share.add(annotator.annotate(some))
+
+
+def annotate(
+    run: AnnotationRun,
+    executor: Executor = "local",
+    tasks: int = 1,
+    workers: int | None = None,
+    slurm: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Annotate texts; killed and called again, it goes on with the first text that is missing.
+
+    Args:
+        run ([`AnnotationRun`]): What to do.
+        executor (`str`, *optional*, defaults to `"local"`): `local`, `ray` or `slurm`; see [`run_pipeline`].
+        tasks (`int`, *optional*, defaults to 1): Into how many shares the texts are cut.
+        workers (`int`, *optional*): How many tasks run at once, each with a model of its own; defaults to `tasks`.
+        slurm (`dict`, *optional*): See [`run_pipeline`].
+        progress (`bool`, *optional*, defaults to `True`): Whether to show a progress bar.
+
+    Returns:
+        `dict`: What `report.json` says.
+
+    Raises:
+        [`ToolAlpacaError`]: The input, the model, a tool or the folder can not be used, or a task failed.
+
+    Example:
+
+    ```python
+    >>> run = AnnotationRun("texts.jsonl", "annotated", "smollm2", ("calculator",))
+    >>> annotate(run)["outcomes"]  # doctest: +SKIP
+    {'no call kept': 9, 'annotated': 1}
+    ```
+    """
+    out, workers = Path(run.out), workers or tasks
+    files_of(run.source)  # a wrong name is heard of at once
+    tool_prompts(run)
+    _claim(out, run, tasks)
+    if run.threads is None:
+        run = _with_threads(run, min(workers, tasks))
+    with _Watching(out, progress):
+        run_pipeline(
+            [AnnotateStep(run)], executor=executor, tasks=tasks, workers=workers, logging_dir=out / "logs", slurm=slurm
+        )
+    return {} if executor == "slurm" else write_report(out)
+
+
+def load_annotator(run: AnnotationRun) -> Annotator:
+    """An [`Annotator`] with the model and the tools of a run."""
+    prompts = tool_prompts(run)
+    arguments = (runner(run), list(prompts), run.markers, run.settings)
+    if run.endpoint:
+        from .endpoint import EndpointProposer, EndpointScorer
+
+        scorer = EndpointScorer(run.endpoint, run.served_model or run.model, load_tokenizer(run.model))
+        scorer.check()
+        proposer = EndpointProposer(
+            scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens, run.settings.seed
+        )
+        return Annotator(scorer, proposer, *arguments)
+    import torch
+
+    from .propose import LocalProposer
+    from .sample import Sampler
+    from .score import LocalScorer
+
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    model, tokenizer = load_model(run.model, run.dtype)
+    scorer = LocalScorer(model, tokenizer)
+    sampler = Sampler(scorer, run.markers, run.settings.temperature, run.settings.call_tokens)
+    proposer = LocalProposer(sampler, prompts)
+    longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
+    context = getattr(model.config, "max_position_embeddings", None)
+    room = max(0, (context - longest - run.settings.call_tokens) // 2) if context else None
+    return Annotator(scorer, proposer, *arguments, room=room)
+
+
+def load_model(name: str, dtype: str = "float32") -> tuple[Any, Any]:
+    """A checkpoint in a precision, and its tokenizer.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no model of this name.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from ..checkpoints import resolve_model
+
+    path, tokenizer = resolve_model(name), load_tokenizer(name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(f"no model at {path} ({str(error).splitlines()[0]}); pass another --model") from None
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        [`ToolAlpacaError`]: There is none.
+    """
+    from transformers import AutoTokenizer
+
+    from ..checkpoints import resolve_model
+
+    path = resolve_model(name)
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(f"no tokenizer at {path} ({str(error).splitlines()[0]}); pass another --model") from None
+
+
+def tool_prompts(run: AnnotationRun) -> dict[str, str]:
+    """The prompts of a run's tools, by the name each is called by.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no such tool, or it has no prompt.
+    """
+    from .tools import prompt_for, tools_named
+
+    return {
+        tool.name: prompt_for(tool, run.markers) for tool in tools_named(",".join(run.tools), **run.context).values()
+    }
+
+
+def runner(run: AnnotationRun) -> Any:
+    """What executes the calls of a run, those of one date together."""
+    from .execute import execute
+    from .tools import tools_named
+
+    tools = tools_named(",".join(run.tools), **run.context)
+    for tool in tools.values():
+        tool.check()
+
+    def execute_all(calls: Sequence[tuple[Call, Mapping[str, Any]]]) -> list[tuple[str | None, str | None]]:
+        found: dict[int, tuple[str | None, str | None]] = {}
+        dates: dict[str, list[int]] = {}
+        for n, (_, meta) in enumerate(calls):
+            dates.setdefault(str(meta.get("date") or meta.get("url") or ""), []).append(n)
+        for places in dates.values():
+            of_date = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
+            executed = execute(
+                [calls[n][0] for n in places], of_date, timeout=run.settings.timeout, markers=run.markers
+            )
+            found |= {n: (one.result, one.error) for n, one in zip(places, executed, strict=True)}
+        return [found[n] for n in range(len(calls))]
+
+    return execute_all
+
+
+class _Share:
+    """The files of one task."""
+
+    def __init__(self, out: Path, rank: int, candidates: bool) -> None:
+        self.path = out / f"annotated-{rank:05d}.jsonl"
+        self.beside = out / f"candidates-{rank:05d}.jsonl" if candidates else None
+
+    def __enter__(self) -> "_Share":
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.done = _keep_whole_lines(self.path)
+            if self.beside:
+                # A text's candidates are written before its row, so there may be more of them.
+                _keep_whole_lines(self.beside, self.done)
+            self._files = [path.open("ab") for path in (self.beside, self.path) if path]
+        except OSError as error:
+            raise ToolAlpacaError(f"{self.path.parent} can not be written ({error.strerror or error})") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(self, results: Sequence[Annotated]) -> None:
+        """Write what came of some texts; it is on disk when this returns."""
+        rows = [one.row for one in results]
+        beside = [{"id": one.row["id"], "candidates": [candidate_row(c) for c in one.candidates]} for one in results]
+        for file, lines in zip(self._files, (beside, rows) if self.beside else (rows,), strict=True):
+            # What has no UTF-8 (half a surrogate pair) is replaced.
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            try:
+                file.write(text.encode("utf-8", "replace"))
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise ToolAlpacaError(
+                    f"{self.path.parent} can not be written ({error.strerror or error}); make room, and run it again"
+                ) from None
+
+
+def _keep_whole_lines(path: Path, most: int | None = None) -> int:
+    """Remove what a kill cut off at the end of a file, or what is behind so many lines; returns how many are left."""
+    if not path.exists():
+        return 0
+    count = keep = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or count == most:
+                break
+            count, keep = count + 1, keep + len(line)
+    os.truncate(path, keep)
+    return count
+
+
+def _claim(out: Path, run: AnnotationRun, tasks: int) -> None:
+    """Note what a folder is for.
+
+    Raises:
+        [`ToolAlpacaError`]: It is for something else, or can not be written.
+    """
+    note, path = {**run.decides(), "tasks": tasks}, out / "config.json"
+    try:
+        if path.exists():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            differing = [name for name in note if name in before and before[name] != note[name]]
+            if differing:
+                told = "; ".join(f"{name} {before[name]!r}, now {note[name]!r}" for name in differing)[:400]
+                raise ToolAlpacaError(
+                    f"{out} holds an annotation with other settings ({told}); pass the same ones, or another --out"
+                )
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(".config.json.part")
+        part.write_text(json.dumps({**note, "toolalpaca_hf": __version__}, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(f"{path} can not be used ({error}); pass another --out") from None
+
+
+def _with_threads(run: AnnotationRun, processes: int) -> AnnotationRun:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return replace(run, threads=max(1, cores // processes)) if processes > 1 else run
+
+
+def _absolute(source: str) -> str:
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+class _Watching:
+    """A progress bar of what the tasks, wherever they are, have on disk."""
+
+    def __init__(self, out: Path, progress: bool) -> None:
+        self.out, self.progress, self.done = out, progress, threading.Event()
+
+    def __enter__(self) -> None:
+        if self.progress:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        if self.progress:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        # The tasks of this process have its stderr turned into their log.
+        stream = os.fdopen(os.dup(2), "w")
+        read: dict[Path, tuple[int, int]] = {}
+        with stream, tqdm(unit="text", file=stream) as bar:
+            first = True
+            while True:
+                last = self.done.wait(0.0 if first else 1.0)
+                for path in self.out.glob("annotated-*.jsonl"):
+                    at, lines = read.get(path, (0, 0))
+                    with path.open("rb") as file:
+                        file.seek(at)
+                        while piece := file.read(1 << 20):
+                            lines += piece.count(b"\n")
+                        read[path] = (file.tell(), lines)
+                total = sum(lines for _, lines in read.values())
+                if first:
+                    bar.initial = bar.n = total
+                    first = False
+                bar.update(total - bar.n)
+                if last:
+                    return
