@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ..errors import ToolAlpacaError
-from . import apis
+from . import apis, toolformer
 from .evaluate import compare, evaluate
 from .run import run
 from .simulate import simulate
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(apis.app, name="apis")
+app.add_typer(toolformer.app, name="toolformer")
 app.command()(simulate)
 app.command()(run)
 app.command()(evaluate)

@@ -224,11 +224,13 @@ def tool_prompts(run: AnnotationRun) -> dict[str, str]:
 def runner(run: AnnotationRun) -> Any:
     """What executes the calls of a run, those of one date together."""
     from .execute import execute
+    from .result_cache import ResultCache
     from .tools import tools_named
 
     tools = tools_named(",".join(run.tools), **run.context)
     for tool in tools.values():
         tool.check()
+    cache = ResultCache(Path(run.out) / "results.sqlite")
 
     def execute_all(calls: Sequence[tuple[Call, Mapping[str, Any]]]) -> list[tuple[str | None, str | None]]:
         found: dict[int, tuple[str | None, str | None]] = {}
@@ -238,7 +240,7 @@ def runner(run: AnnotationRun) -> Any:
         for places in dates.values():
             of_date = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
             executed = execute(
-                [calls[n][0] for n in places], of_date, timeout=run.settings.timeout, markers=run.markers
+                [calls[n][0] for n in places], of_date, timeout=run.settings.timeout, cache=cache, markers=run.markers
             )
             found |= {n: (one.result, one.error) for n, one in zip(places, executed, strict=True)}
         return [found[n] for n in range(len(calls))]
