@@ -150,9 +150,7 @@ def load_annotator(run: AnnotationRun) -> Annotator:
 
         scorer = EndpointScorer(run.endpoint, run.served_model or run.model, load_tokenizer(run.model))
         scorer.check()
-        proposer = EndpointProposer(
-            scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens, run.settings.seed
-        )
+        proposer = EndpointProposer(scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens)
         return Annotator(scorer, proposer, *arguments)
     import torch
 

@@ -353,5 +353,6 @@ def select(places: Sequence[Place], settings: ToolSettings, allowed: Sequence[bo
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """What no call has in it: the end of the sequence, and the special tokens of chats."""
     ends = model.generation_config.eos_token_id if model.generation_config else None
-    return {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    return {*tokenizer.all_special_ids, *(ends if isinstance(ends, list) else [ends])} - {None}

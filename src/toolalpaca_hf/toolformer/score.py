@@ -33,9 +33,7 @@ class LocalScorer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text by itself; what looks like a special token in it is text."""
-        return self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, verbose=False, return_attention_mask=False
-        )["input_ids"]
+        return encode(self.tokenizer, text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids."""
@@ -72,6 +70,23 @@ class LocalScorer:
             for n in batch:
                 answers[n] = [next(flat) for _ in asked[n][1]]
         return answers
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of a text by itself; what looks like a special token in it is text.
+
+    Example:
+
+    ```python
+    >>> tokenizer.decode(encode(tokenizer, "<|im_end|> it is"))
+    '<|im_end|> it is'
+    >>> tokenizer.eos_token_id in encode(tokenizer, "<|im_end|> it is")
+    False
+    ```
+    """
+    return tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, verbose=False, return_attention_mask=False
+    )["input_ids"]
 
 
 def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
