@@ -46,7 +46,7 @@ def test_one_that_says_nothing_of_the_prompt_is_refused(folder: Path) -> None:
     model, tokenizer = load_model(str(folder))
     with logprob_server(model, tokenizer, "silent") as url:
         scorer = EndpointScorer(url, "proposer", tokenizer)
-        with pytest.raises(ToolAlpacaError, match="does not tell the log-probabilities of a prompt.*vLLM does"):
+        with pytest.raises(ToolAlpacaError, match=r"does not tell the log-probabilities of a prompt.*vLLM does"):
             scorer.check()
 
 

@@ -157,7 +157,7 @@ def test_special_tokens_of_the_model_do_as_markers() -> None:
 
 @pytest.mark.parametrize("prompt", ["no place", "{text} and {text}"])
 def test_a_prompt_has_one_place_for_the_text(proposer: LocalScorer, prompt: str) -> None:
-    with pytest.raises(ToolAlpacaError, match="needs {text} once"):
+    with pytest.raises(ToolAlpacaError, match=r"needs \{text\} once"):
         ToolPrompt(proposer, prompt)
 
 

@@ -143,18 +143,20 @@ class Annotator:
                     works[n] = work
             if problem is not None:
                 results[n] = self._row(text, problem)
-        skipped = 0
+        asked: set[int] = set()
         for tool in self.tools:
-            some = list(works.values())
-            if self.settings.preselect:
-                some = [w for w in some if worth_asking(tool, w.text.text, w.text.meta, w.text.id)]
-                skipped += len(works) - len(some)
+            some = {
+                n: work
+                for n, work in works.items()
+                if not self.settings.preselect or worth_asking(tool, work.text.text, work.text.meta, work.text.id)
+            }
+            asked |= set(some)
             if some:
-                self._propose(tool, some)
+                self._propose(tool, list(some.values()))
         self._execute(list(works.values()))
         self._score(list(works.values()))
         for n, work in works.items():
-            results[n] = self._written(work)
+            results[n] = self._written(work) if n in asked else self._row(work.text, "not preselected")
         return [results[n] for n in range(len(texts))]
 
     def _propose(self, tool: str, works: list[_Work]) -> None:

@@ -181,7 +181,7 @@ class EndpointProposer:
             seed=number,
             stop=[self.markers.end],
         )
-        text, end, after = choice.fields["text"].partition(self.markers.end)
+        text, end, _ = choice.fields["text"].partition(self.markers.end)
         # vLLM says by `stop_reason` whether it was the marker that ended a text, or the end of the sequence.
         ended = not choice.cut and choice.fields.get("stop_reason", self.markers.end) == self.markers.end
         return text if end or ended else None
