@@ -1,13 +1,188 @@
-"""`toolalpaca toolformer`: text with calls, and models that make them."""
+"""`toolalpaca toolformer`: text with calls of tools."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from ..errors import ToolAlpacaError
+from . import options
 from .annotate import annotate
 
-app = typer.Typer(help="Toolformer: annotate texts, generate with calls, evaluate.", no_args_is_help=True)
+app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
 app.command()(annotate)
+
+TOOLS = "Tools"
+
+ToolNames = Annotated[
+    str, typer.Option(help="Some of calculator, calendar, qa, wikisearch, mt, by commas.", rich_help_panel=TOOLS)
+]
+Date = Annotated[str | None, typer.Option(help="The calendar's, 2023-01-30; else today's.", rich_help_panel=TOOLS)]
+Corpus = Annotated[
+    str, typer.Option(help="What wikisearch searches: JSONL, Parquet, text or a folder.", rich_help_panel=TOOLS)
+]
+QaModel = Annotated[
+    str | None, typer.Option(help="Answers questions; with --qa-endpoint, its name there.", rich_help_panel=TOOLS)
+]
+QaEndpoint = Annotated[str | None, typer.Option(help="OpenAI-compatible server.", rich_help_panel=TOOLS)]
+QaChat = Annotated[
+    bool, typer.Option("--qa-chat", help="Chat completions instead of raw ones.", rich_help_panel=TOOLS)
+]
+TranslationModel = Annotated[
+    str | None, typer.Option(help="Folder or Hub id of an NLLB model.", rich_help_panel=TOOLS)
+]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds for one call.", rich_help_panel=TOOLS)]
+CacheFile = Annotated[Path | None, typer.Option(help="SQLite file that results are kept in.", rich_help_panel=TOOLS)]
+Start = Annotated[str, typer.Option(help="Marker that begins a call.")]
+End = Annotated[str, typer.Option(help="Marker that ends it.")]
+Arrow = Annotated[str, typer.Option(help="Marker before its result.")]
+
+_COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
 
 
 @app.callback()
-def _root() -> None:
-    """Toolformer: annotate texts, generate with calls, evaluate."""
+def _toolformer() -> None:
+    """Texts with calls of tools."""
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str], typer.Argument(help="What to go on from.")],
+    model: Annotated[str, typer.Option(help="Folder, Hub id or smollm2.", rich_help_panel=options.MODEL)],
+    tools: ToolNames = "calculator,calendar",
+    date: Date = None,
+    corpus: Corpus = "embedded",
+    qa_model: QaModel = None,
+    qa_endpoint: QaEndpoint = None,
+    qa_chat: QaChat = False,
+    translation_model: TranslationModel = None,
+    api: Annotated[
+        str | None, typer.Option(help="File or URL of an OpenAPI document: its functions.", rich_help_panel=TOOLS)
+    ] = None,
+    simulator: options.Simulator = "embedded",
+    real: options.Real = False,
+    credentials: options.CredentialsFile = None,
+    allow_private: options.AllowPrivate = None,
+    timeout: Timeout = 30.0,
+    cache: CacheFile = None,
+    k: Annotated[int, typer.Option(min=1, help="A call begins where its marker is in the top k; 1 is greedy.")] = 10,
+    max_calls: Annotated[int, typer.Option(min=0, help="Calls of one text.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one text, calls not counted.")] = 128,
+    call_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one call.")] = 64,
+    no_calls: Annotated[bool, typer.Option("--no-calls", help="Never begin a call.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
+    start: Start = "[",
+    end: End = "]",
+    arrow: Arrow = "->",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.", rich_help_panel=options.MODEL)] = 8,
+) -> None:
+    """Let a model continue texts; calls are made as it writes them, and shown in colour."""
+    chosen = dict(locals())
+    try:
+        _generate(chosen)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(f"this needs {error.name}; run `pip install 'toolalpaca-hf[toolformer]'`") from None
+
+
+def named_tools(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The tools that a command's options name.
+
+    Args:
+        chosen (`dict`): Options by the names of their parameters.
+
+    Raises:
+        [`ToolAlpacaError`]: There is no such tool, or something that it needs is missing.
+    """
+    from ..toolformer import tools_named
+
+    names = ("date", "corpus", "qa_model", "qa_endpoint", "qa_chat")
+    given = {name: chosen[name] for name in names}
+    if chosen["translation_model"]:
+        given["translation_model"] = chosen["translation_model"]
+    tools = tools_named(chosen["tools"], **given)
+    for tool in tools.values():
+        tool.check()
+    return tools
+
+
+def _generate(chosen: dict[str, Any]) -> None:
+    from ..agent.models import load_model
+    from ..checkpoints import resolve_model
+    from ..toolformer import Markers, ResultCache
+    from ..toolformer.decode import Event
+    from ..toolformer.decode import generate as write
+
+    def show(event: Event) -> None:
+        typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)
+
+    prompts, as_json = chosen["prompts"], chosen["as_json"]
+    markers = Markers(chosen["start"], chosen["end"], chosen["arrow"])
+    with ExitStack() as stack:
+        tools = named_tools(chosen)
+        if chosen["api"]:
+            tools |= stack.enter_context(_functions(chosen))
+        cache = ResultCache(chosen["cache"]) if chosen["cache"] else None
+        model, tokenizer = load_model(resolve_model(chosen["model"]))
+        # Texts that are written together would be shown in pieces of each other.
+        live = len(prompts) == 1 and not as_json
+        if live:
+            typer.echo(prompts[0], nl=False)
+        names = ("k", "max_calls", "max_new_tokens", "call_tokens", "timeout", "batch_size")
+        written = write(
+            model,
+            tokenizer,
+            prompts,
+            tools,
+            markers=markers,
+            cache=cache,
+            calls_enabled=not chosen["no_calls"],
+            on_event=show if live else None,
+            **{name: chosen[name] for name in names},
+        )
+    for prompt, one in zip(prompts, written, strict=True):
+        if as_json:
+            typer.echo(json.dumps({"prompt": prompt, **asdict(one)}, ensure_ascii=False))
+        elif not live:
+            _show(prompt, one)
+        else:
+            typer.echo()
+        for call in one.calls:
+            if call.error:
+                typer.echo(f"{call.tool or 'a call'}: {call.error}", err=True)
+        if one.error:
+            typer.echo(one.error, err=True)
+
+
+def _show(prompt: str, written: Any) -> None:
+    typer.echo(prompt, nl=False)
+    at = 0
+    for call in written.calls:
+        typer.echo(written.text[at : call.start], nl=False)
+        typer.secho(written.text[call.start : call.end], fg=_COLOURS["call"], nl=False)
+        at = call.end
+    typer.echo(written.text[at:])
+
+
+@contextmanager
+def _functions(chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The functions of the API whose document was named."""
+    from ..agent import real_calls, simulated_calls
+    from ..openapi import load_api
+    from ..simulator import SESSION_HEADER, running
+    from ..toolformer.tools import api_functions
+
+    private = chosen["allow_private"] or ()
+    api = load_api(chosen["api"], private=private)
+    with ExitStack() as stack:
+        if chosen["real"]:
+            calls = real_calls([api], chosen["credentials"], private=private, seconds=chosen["timeout"])[api.id]
+        else:
+            named = chosen["simulator"]
+            url = stack.enter_context(running([api])) if named == "embedded" else named
+            calls = simulated_calls([api], url, SESSION_HEADER, chosen["timeout"])[api.id]
+        stack.callback(calls.close)
+        yield api_functions(calls)

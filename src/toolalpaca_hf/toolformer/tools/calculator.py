@@ -46,6 +46,8 @@ class Calculator(Tool):
             return None
 
 
-def _rounded(value: int | float) -> str:
+def _rounded(value: int | float) -> str | None:
+    if isinstance(value, float) and abs(value) >= 2**53:  # it has digits that nobody computed
+        return None
     value = round(value, 2)
     return str(int(value)) if value == int(value) else f"{value:.2f}".rstrip("0")

@@ -1,0 +1,187 @@
+"""Calls carried out: once each, many at a time, whatever a tool does."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.toolformer import Call, Executed, Markers, ResultCache, Tool, execute, tools_named
+
+
+class Own(Tool):
+    """A tool of one's own, that counts its calls."""
+
+    def __init__(self, answer: Callable[[str], object], key: str | None = "Own", name: str = "Own") -> None:
+        self.answer, self.key, self.name = answer, key, name
+        self.asked: list[str] = []
+
+    def __call__(self, text: str) -> str | None:
+        self.asked.append(text)
+        return self.answer(text)  # type: ignore[return-value]
+
+
+def run(answer: Callable[[str], object], *inputs: str, key: str | None = "Own", **options: object) -> list[Executed]:
+    return execute([Call("Own", one) for one in inputs], {"Own": Own(answer, key)}, **options)  # type: ignore[arg-type]
+
+
+def raising(error: BaseException) -> Callable[[str], object]:
+    def answer(text: str) -> object:
+        raise error
+
+    return answer
+
+
+def test_results_come_in_order_and_each_call_is_made_once() -> None:
+    own = Own(str.upper)
+    inputs = [f"text {i % 7}" for i in range(50)]
+    done = execute([Call("Own", one) for one in inputs], {"Own": own})
+    assert [one.result for one in done] == [one.upper() for one in inputs]
+    assert sorted(own.asked) == sorted(set(inputs))
+    # What may change something is done as often as it is asked for.
+    own = Own(str.upper, key=None)
+    execute([Call("Own", one) for one in inputs], {"Own": own})
+    assert sorted(own.asked) == sorted(inputs)
+    assert execute([], {}) == []
+
+
+def test_calls_are_made_at_once() -> None:
+    together = threading.Barrier(6, timeout=20)
+
+    def answer(text: str) -> str:
+        together.wait()
+        return text
+
+    assert [one.result for one in run(answer, *"abcdef", workers=6)] == list("abcdef")
+
+
+def test_no_more_calls_at_once_than_workers() -> None:
+    lock, now, most = threading.Lock(), 0, 0
+
+    def answer(text: str) -> str:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.005)
+        with lock:
+            now -= 1
+        return text
+
+    run(answer, *map(str, range(30)), workers=3)
+    assert 1 <= most <= 3
+
+
+def test_a_tool_that_hangs_is_cut_off_and_the_rest_goes_on() -> None:
+    over = threading.Event()
+
+    def answer(text: str) -> str:
+        if text == "hang":
+            over.wait(60)
+        return text
+
+    began = time.monotonic()
+    done = run(answer, "a", "hang", "b", "c", timeout=0.3, workers=2)
+    over.set()
+    assert time.monotonic() - began < 20
+    assert done[1] == Executed(None, "Own did not answer within 0.3 s")
+    assert [done[i].result for i in (0, 2, 3)] == ["a", "b", "c"]
+
+
+def test_a_tool_that_always_hangs_is_not_asked_for_ever() -> None:
+    over = threading.Event()
+    own = Own(lambda text: over.wait(60) and "late")
+    calls = [Call("Own", str(i)) for i in range(200)] + [Call("Calculator", "1 + 1")]
+    done = execute(calls, {"Own": own, **tools_named("calculator")}, timeout=0.2, workers=4)
+    over.set()
+    assert len(own.asked) <= 8 and done[-1].result == "2"
+    assert all(one.result is None and one.error for one in done[:-1])
+    assert done[100].error == "not made, since 4 calls of Own hang"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (raising(ValueError("no\nsuch page")), "Own failed (ValueError: no such page)"),
+        (raising(KeyboardInterrupt()), "Own failed (KeyboardInterrupt)"),
+        (raising(SystemExit(3)), "Own failed (SystemExit: 3)"),
+        (raising(RecursionError()), "Own failed (RecursionError)"),
+        (lambda text: 7, "Own gave int, not text"),
+        (lambda text: b"x", "Own gave bytes, not text"),
+        (lambda text: None, None),
+        (lambda text: " \n\x00 ", None),
+    ],
+)
+def test_no_result(answer: Callable[[str], object], error: str | None) -> None:
+    assert run(answer, "x") == [Executed(None, error)]
+
+
+def test_a_tool_that_is_not_there() -> None:
+    assert execute([Call("Oracle", "?")], {}) == [Executed(None, "there is no tool Oracle")]
+
+
+def test_megabytes_are_cut() -> None:
+    (done,) = run(lambda text: "word " * 2_000_000, "x", longest=100)
+    assert done.result is not None and 90 <= len(done.result) <= 100 and set(done.result.split()) == {"word"}
+    (done,) = run(lambda text: "x" * 5_000_000, "x", longest=100)
+    assert done.result == "x" * 100
+
+
+@given(st.text(alphabet=st.sampled_from("[]->AB \n\t\x00\u202e<>PI/é😀\ud800"), max_size=60))
+def test_a_result_is_one_line_without_markers(text: str) -> None:
+    for markers in (Markers(), Markers("<API>", "</API>", "->")):
+        (done,) = run(lambda _: text, "x", markers=markers)
+        result = done.result or ""
+        assert not any(marker in result for marker in (markers.start, markers.end, markers.arrow))
+        assert result == " ".join(result.split()) and "\x00" not in result and "\u202e" not in result
+        result.encode("utf-8")
+        written = markers.with_result(Call("Own", "x"), result) if result else markers.call(Call("Own", "x"))
+        (found,) = markers.find(written)
+        assert found.call == Call("Own", "x") and (found.result or "") == result
+
+
+def test_results_are_kept_and_failures_are_not(tmp_path: Path) -> None:
+    def answer(text: str) -> str | None:
+        if text == "broken":
+            raise OSError("away")
+        return None if text == "nothing" else f"{text}!"
+
+    calls = [Call("Own", one) for one in ("a", "nothing", "broken", "\ud800")]
+    first, second = Own(answer), Own(answer)
+    cache = ResultCache(tmp_path / "results.sqlite")
+    done = execute(calls, {"Own": first}, cache=cache)
+    cache.close()
+    cache = ResultCache(tmp_path / "results.sqlite")
+    assert execute(calls, {"Own": second}, cache=cache) == done
+    assert len(first.asked) == 4 and second.asked == ["broken"]
+    other, unkept = Own(answer, key="Own, version 2"), Own(answer, key=None)
+    execute(calls, {"Own": other}, cache=cache)
+    execute(calls, {"Own": unkept}, cache=cache)
+    assert len(other.asked) == len(unkept.asked) == 4
+
+
+def test_a_cache_is_shared_by_threads_and_survives_a_crash(tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "results.sqlite")
+    own = Own(str.upper)
+    threads = [
+        threading.Thread(target=lambda i=i: [cache.put(own, f"{i} {j}", str(j)) for j in range(50)]) for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # As it is found by the next process: nothing was closed.
+    with sqlite3.connect(tmp_path / "results.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM results").fetchone() == (200,)
+
+
+def test_a_cache_that_can_not_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "damaged.sqlite").write_bytes(b"no database at all" * 100)
+    for path in (tmp_path / "damaged.sqlite", tmp_path / "absent" / "results.sqlite"):
+        with pytest.raises(ToolAlpacaError, match=path.name):
+            ResultCache(path)
