@@ -8,7 +8,7 @@ from typing import Any
 
 import brute_force
 import pytest
-from proposing import PROMPT, SENTENCES, save_proposer
+from proposing import PROMPT, SENTENCES
 
 from toolalpaca_hf.toolformer.annotate import Annotated, Annotator, Text
 from toolalpaca_hf.toolformer.defaults import AnnotationSettings, ToolSettings, settings_for
@@ -25,8 +25,8 @@ MARKERS = Markers()
 
 
 @pytest.fixture(scope="module")
-def scorer(tmp_path_factory: pytest.TempPathFactory) -> LocalScorer:
-    return LocalScorer(*load_model(str(save_proposer(tmp_path_factory.mktemp("models") / "proposer"))))
+def scorer(proposer_folder: Path) -> LocalScorer:
+    return LocalScorer(*load_model(str(proposer_folder)))
 
 
 def calculated(calls: Sequence[tuple[Call, Mapping[str, Any]]]) -> list[tuple[str | None, str | None]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from logprob_server import logprob_server
-from proposing import PROMPT, SENTENCES, save_proposer
+from proposing import PROMPT, SENTENCES
 from serving import transformers_serve
 
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -17,14 +17,9 @@ from toolalpaca_hf.toolformer.pipeline import load_model
 from toolalpaca_hf.toolformer.score import LocalScorer
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_proposer(tmp_path_factory.mktemp("models") / "proposer")
-
-
 @pytest.mark.parametrize("kind", ["openai", "vllm"])
-def test_an_endpoint_scores_and_proposes_as_the_model_does(folder: Path, kind: str) -> None:
-    model, tokenizer = load_model(str(folder))
+def test_an_endpoint_scores_and_proposes_as_the_model_does(proposer_folder: Path, kind: str) -> None:
+    model, tokenizer = load_model(str(proposer_folder))
     local = LocalScorer(model, tokenizer)
     asked = [(local.encode(text), [1, 4, 5]) for text in SENTENCES] + [(local.encode("One two"), [])]
     with logprob_server(model, tokenizer, kind) as url:
@@ -42,8 +37,8 @@ def test_an_endpoint_scores_and_proposes_as_the_model_does(folder: Path, kind: s
     assert one.row["annotated"] == SENTENCES[0].replace(" 9 ", " [Calculator(2 + 7) -> 9] 9 ")
 
 
-def test_one_that_says_nothing_of_the_prompt_is_refused(folder: Path) -> None:
-    model, tokenizer = load_model(str(folder))
+def test_one_that_says_nothing_of_the_prompt_is_refused(proposer_folder: Path) -> None:
+    model, tokenizer = load_model(str(proposer_folder))
     with logprob_server(model, tokenizer, "silent") as url:
         scorer = EndpointScorer(url, "proposer", tokenizer)
         with pytest.raises(ToolAlpacaError, match=r"does not tell the log-probabilities of a prompt.*vLLM does"):
@@ -51,9 +46,9 @@ def test_one_that_says_nothing_of_the_prompt_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_transformers_serve_is_refused(folder: Path, tmp_path: Path) -> None:
-    served = shutil.copytree(folder, tmp_path / "served")
-    _, tokenizer = load_model(str(folder))
+def test_transformers_serve_is_refused(proposer_folder: Path, tmp_path: Path) -> None:
+    served = shutil.copytree(proposer_folder, tmp_path / "served")
+    _, tokenizer = load_model(str(proposer_folder))
     with transformers_serve(tmp_path / "log.txt") as url:
         with pytest.raises(ToolAlpacaError, match="does not tell the log-probabilities of a prompt"):
             EndpointScorer(url, str(served), tokenizer).check()

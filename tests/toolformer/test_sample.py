@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from brute_force import ids_of, sample, start_probabilities
-from proposing import PROMPT, SENTENCES, save_proposer
+from proposing import PROMPT, SENTENCES
 from tiny_models import SIZES, tiny_tokenizer
 from transformers import GPTJConfig, GPTJForCausalLM, MistralConfig, MistralForCausalLM
 
@@ -18,8 +18,8 @@ from toolalpaca_hf.toolformer.score import LocalScorer
 
 
 @pytest.fixture(scope="module")
-def proposer(tmp_path_factory: pytest.TempPathFactory) -> LocalScorer:
-    return LocalScorer(*load_model(str(save_proposer(tmp_path_factory.mktemp("models") / "proposer"))))
+def proposer(proposer_folder: Path) -> LocalScorer:
+    return LocalScorer(*load_model(str(proposer_folder)))
 
 
 def drawn(

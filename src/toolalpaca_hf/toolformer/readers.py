@@ -1,5 +1,6 @@
 """Texts from files and Hub datasets, each task its share; a row that can not be read becomes a row that says why."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,7 +102,8 @@ def _lines(path: Path) -> Iterator[Row]:
     compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
     try:
         with fsspec.open(str(path), "rb", compression=compression) as file:
-            for line in file:
+            # Zstandard's reader has no lines of its own.
+            for line in io.BufferedReader(file) if compression == "zstd" else file:
                 if not line.strip():
                     continue
                 try:
