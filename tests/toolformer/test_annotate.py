@@ -1,6 +1,8 @@
 """Texts to annotated texts: what is written where, and what each bad text becomes."""
 
+import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from toolalpaca_hf.toolformer.defaults import AnnotationSettings, ToolSettings, 
 from toolalpaca_hf.toolformer.execute import execute
 from toolalpaca_hf.toolformer.heuristics import worth_asking
 from toolalpaca_hf.toolformer.markers import Call, Markers
-from toolalpaca_hf.toolformer.pipeline import load_model
+from toolalpaca_hf.toolformer.pipeline import AnnotationRun, load_annotator, load_model
 from toolalpaca_hf.toolformer.propose import LocalProposer
 from toolalpaca_hf.toolformer.sample import Sampler
 from toolalpaca_hf.toolformer.score import LocalScorer
@@ -255,3 +257,24 @@ def test_preselection_leaves_other_texts_alone(scorer: LocalScorer) -> None:
     one.proposer.propose = lambda tool, settings, some, keep: asked.extend(some) or propose(tool, settings, some, keep)
     found = one.annotate(texts)
     assert len(asked) == 1 and [f.row["outcome"] for f in found] == ["annotated", "not preselected"]
+
+
+@pytest.mark.slow
+def test_smollm2_on_real_text_keeps_what_the_equations_keep(real_data: Path, tmp_path: Path) -> None:
+    """Its own proposals in GSM8K's solutions; losses within 1e-4, and the same calls kept at every threshold."""
+    lines = (real_data.parent / "toolformer" / "gsm8k_train.jsonl").read_text(encoding="utf-8").splitlines()[:3]
+    texts = [re.sub(r"<<.*?>>", "", json.loads(line)["answer"]).split("\n####")[0] for line in lines]
+    settings = AnnotationSettings(all_losses=True)
+    one = load_annotator(AnnotationRun("", str(tmp_path), "smollm2", ("calculator",), settings))
+    found = one.annotate([Text(str(n), text) for n, text in enumerate(texts)])
+    every = [(result.row["text"], c) for result in found for c in result.candidates if c.result is not None][:40]
+    assert len(every) >= 10
+    model, tokenizer = one.scorer.model, one.scorer.tokenizer
+    for text, c in every:
+        ids, call = one.scorer.encode(MARKERS.escape(text)), Call(c.tool, c.input)
+        written = MARKERS.call(call), MARKERS.with_result(call, c.result)
+        expected = brute_force.losses(model, tokenizer, one.scorer.begin, ids, c.index, *written)
+        assert (c.l_empty, c.l_call, c.l_plus) == pytest.approx(expected, abs=1e-4)
+        for tau_f in (-0.5, 0.0, 0.25, 0.5, 1.0):
+            gain = min(expected[:2]) - expected[2]
+            assert (c.gain >= tau_f) == brute_force.kept(expected, tau_f) or abs(gain - tau_f) < 1e-4

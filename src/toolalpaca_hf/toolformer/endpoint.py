@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from ..agent.model_server import Choice, ModelServer
 from ..errors import ToolAlpacaError
 from .defaults import ToolSettings
+from .filter import Asked
 from .markers import Markers
 from .propose import Proposal
 from .sample import Place, ToolPrompt, select, start_ids
-from .score import Asked, begin_ids, encode
+from .score import begin_ids, encode
 
 TOP = 20
 """How many of the likeliest tokens a server is asked for at each place: vLLM's limit."""

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..errors import ToolAlpacaError
-from ..executors import Executor, run_pipeline
+from ..executors import Executor, run_pipeline, unfinished_tasks
 from .annotate import Annotated, Annotator, candidate_row
 from .defaults import AnnotationSettings
 from .markers import Call, Markers
@@ -64,7 +64,7 @@ class AnnotationRun:
     def decides(self) -> dict[str, Any]:
         """What decides the result, as JSON has it."""
         told = asdict(self)
-        for name in ("out", "threads", "limit"):
+        for name in ("out", "threads"):
             del told[name]
         return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
 
@@ -131,6 +131,10 @@ def annotate(
     out, workers = Path(run.out), workers or tasks
     files_of(run.source)  # a wrong name is heard of at once
     tool_prompts(run)
+    if run.endpoint:
+        from ..agent.model_server import ModelServer
+
+        ModelServer(run.endpoint, run.model)  # refuses a URL that holds a key before it is written anywhere
     _claim(out, run, tasks)
     if run.threads is None:
         run = _with_threads(run, min(workers, tasks))
@@ -138,7 +142,8 @@ def annotate(
         run_pipeline(
             [AnnotateStep(run)], executor=executor, tasks=tasks, workers=workers, logging_dir=out / "logs", slurm=slurm
         )
-    return {} if executor == "slurm" else write_report(out)
+    # On Slurm the tasks are still to come; the same command, given again behind them, writes the report.
+    return {} if unfinished_tasks(out / "logs", tasks) else write_report(out)
 
 
 def load_annotator(run: AnnotationRun) -> Annotator:

@@ -7,9 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import ToolAlpacaError
-
-Asked = tuple[Sequence[int], Sequence[int]]
-"""A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first."""
+from .filter import Asked
 
 
 class LocalScorer:
