@@ -2,23 +2,21 @@
 
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from .. import __version__
 from ..errors import ToolAlpacaError
 from ..executors import Executor, run_pipeline, unfinished_tasks
-from .annotate import Annotated, Annotator, candidate_row
+from .annotate import Annotator
 from .defaults import AnnotationSettings
 from .markers import Call, Markers
 from .readers import files_of, read_texts
 from .report import write_report
+from .share import Share, Watching
 
 ROUND = 8
 """Texts that are annotated together: more are hardly faster, and a killed task loses at most so many."""
@@ -86,7 +84,7 @@ class AnnotateStep:
         """Annotate share `rank` of `world_size`."""
         yield from data or ()
         run = self._run
-        with _Share(Path(run.out), rank, run.candidates) as share:
+        with Share(Path(run.out), rank, run.candidates) as share:
             left = None if run.limit is None else max(0, run.limit - share.done)
             texts = read_texts(run.source, rank, world_size, run.split, run.text_field, share.done)
             texts = islice(texts, left)
@@ -131,6 +129,8 @@ def annotate(
     out, workers = Path(run.out), workers or tasks
     files_of(run.source)  # a wrong name is heard of at once
     tool_prompts(run)
+    if executor == "local":
+        load_tokenizer(run.model)  # a wrong model is heard of before the folder is claimed for it
     if run.endpoint:
         from ..agent.model_server import ModelServer
 
@@ -138,7 +138,7 @@ def annotate(
     _claim(out, run, tasks)
     if run.threads is None:
         run = _with_threads(run, min(workers, tasks))
-    with _Watching(out, progress):
+    with Watching(out, progress):
         run_pipeline(
             [AnnotateStep(run)], executor=executor, tasks=tasks, workers=workers, logging_dir=out / "logs", slurm=slurm
         )
@@ -251,60 +251,6 @@ def runner(run: AnnotationRun) -> Any:
     return execute_all
 
 
-class _Share:
-    """The files of one task."""
-
-    def __init__(self, out: Path, rank: int, candidates: bool) -> None:
-        self.path = out / f"annotated-{rank:05d}.jsonl"
-        self.beside = out / f"candidates-{rank:05d}.jsonl" if candidates else None
-
-    def __enter__(self) -> "_Share":
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.done = _keep_whole_lines(self.path)
-            if self.beside:
-                # A text's candidates are written before its row, so there may be more of them.
-                _keep_whole_lines(self.beside, self.done)
-            self._files = [path.open("ab") for path in (self.beside, self.path) if path]
-        except OSError as error:
-            raise ToolAlpacaError(f"{self.path.parent} can not be written ({error.strerror or error})") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
-
-    def add(self, results: Sequence[Annotated]) -> None:
-        """Write what came of some texts; it is on disk when this returns."""
-        rows = [one.row for one in results]
-        beside = [{"id": one.row["id"], "candidates": [candidate_row(c) for c in one.candidates]} for one in results]
-        for file, lines in zip(self._files, (beside, rows) if self.beside else (rows,), strict=True):
-            # What has no UTF-8 (half a surrogate pair) is replaced.
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            try:
-                file.write(text.encode("utf-8", "replace"))
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError as error:
-                raise ToolAlpacaError(
-                    f"{self.path.parent} can not be written ({error.strerror or error}); make room, and run it again"
-                ) from None
-
-
-def _keep_whole_lines(path: Path, most: int | None = None) -> int:
-    """Remove what a kill cut off at the end of a file, or what is behind so many lines; returns how many are left."""
-    if not path.exists():
-        return 0
-    count = keep = 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n") or count == most:
-                break
-            count, keep = count + 1, keep + len(line)
-    os.truncate(path, keep)
-    return count
-
-
 def _claim(out: Path, run: AnnotationRun, tasks: int) -> None:
     """Note what a folder is for.
 
@@ -337,43 +283,3 @@ def _with_threads(run: AnnotationRun, processes: int) -> AnnotationRun:
 
 def _absolute(source: str) -> str:
     return str(Path(source).absolute()) if Path(source).exists() else source
-
-
-class _Watching:
-    """A progress bar of what the tasks, wherever they are, have on disk."""
-
-    def __init__(self, out: Path, progress: bool) -> None:
-        self.out, self.progress, self.done = out, progress, threading.Event()
-
-    def __enter__(self) -> None:
-        if self.progress:
-            self._thread = threading.Thread(target=self._watch, daemon=True)
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        if self.progress:
-            self._thread.join()
-
-    def _watch(self) -> None:
-        # The tasks of this process have its stderr turned into their log.
-        stream = os.fdopen(os.dup(2), "w")
-        read: dict[Path, tuple[int, int]] = {}
-        with stream, tqdm(unit="text", file=stream) as bar:
-            first = True
-            while True:
-                last = self.done.wait(0.0 if first else 1.0)
-                for path in self.out.glob("annotated-*.jsonl"):
-                    at, lines = read.get(path, (0, 0))
-                    with path.open("rb") as file:
-                        file.seek(at)
-                        while piece := file.read(1 << 20):
-                            lines += piece.count(b"\n")
-                        read[path] = (file.tell(), lines)
-                total = sum(lines for _, lines in read.values())
-                if first:
-                    bar.initial = bar.n = total
-                    first = False
-                bar.update(total - bar.n)
-                if last:
-                    return
