@@ -11,8 +11,10 @@ import typer
 
 from ..errors import ToolAlpacaError
 from . import options
+from .annotate import annotate
 
 app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
+app.command()(annotate)
 
 TOOLS = "Tools"
 

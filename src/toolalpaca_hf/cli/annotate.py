@@ -1,0 +1,135 @@
+"""`toolalpaca toolformer annotate`: plain text to text with calls."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..errors import ToolAlpacaError
+
+TEXTS, THRESHOLDS, TOOLS, WHERE = "Texts", "Sampling and filtering", "Tools", "Where it runs"
+
+
+def annotate(
+    input: Annotated[
+        str,
+        typer.Option(help="File or folder (JSON lines, .gz, .zst, Parquet), or a Hub dataset, NAME or NAME:CONFIG."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; what is there already is not made again.")],
+    model: Annotated[
+        str, typer.Option(help="Folder, Hub id or smollm2; with --endpoint, of its tokenizer.")
+    ] = "smollm2",
+    tools: Annotated[str, typer.Option(help="calculator,calendar,qa,wikisearch,mt")] = "calculator",
+    split: Annotated[str, typer.Option(help="Of a Hub dataset.", rich_help_panel=TEXTS)] = "train",
+    text_field: Annotated[str | None, typer.Option(help="Where a row's text is.", rich_help_panel=TEXTS)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many texts, the first of each task.", rich_help_panel=TEXTS)
+    ] = None,
+    preselect: Annotated[
+        bool, typer.Option("--preselect", help="Only texts that the paper's heuristics pick.", rich_help_panel=TEXTS)
+    ] = False,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Longer texts stay unannotated.", rich_help_panel=TEXTS)
+    ] = 1024,
+    tau_s: Annotated[
+        float | None, typer.Option(help="Of all tools; the paper's where not given.", rich_help_panel=THRESHOLDS)
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Positions of a text.", rich_help_panel=THRESHOLDS)] = None,
+    m: Annotated[int | None, typer.Option(help="Calls at a position.", rich_help_panel=THRESHOLDS)] = None,
+    tau_f: Annotated[
+        float | None, typer.Option(help="By how much a call has to lower the loss.", rich_help_panel=THRESHOLDS)
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of sampling.", rich_help_panel=THRESHOLDS)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of sampling.", rich_help_panel=THRESHOLDS)] = 0,
+    candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates", help="Keep every candidate, with all its losses (slower).", rich_help_panel=THRESHOLDS
+        ),
+    ] = False,
+    marker: Annotated[tuple[str, str, str], typer.Option(help="Start, end and arrow.", rich_help_panel=THRESHOLDS)] = (
+        "[",
+        "]",
+        "->",
+    ),
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of one call.", rich_help_panel=TOOLS)] = 10.0,
+    corpus: Annotated[
+        str | None, typer.Option(help="What wikisearch searches: file or folder.", rich_help_panel=TOOLS)
+    ] = None,
+    qa_model: Annotated[str | None, typer.Option(help="What qa asks.", rich_help_panel=TOOLS)] = None,
+    qa_endpoint: Annotated[str | None, typer.Option(help="Where that model is served.", rich_help_panel=TOOLS)] = None,
+    translation_model: Annotated[str | None, typer.Option(help="What mt asks.", rich_help_panel=TOOLS)] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the model.", rich_help_panel=WHERE)
+    ] = "float32",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Server that tells log-probabilities of a prompt, such as vLLM's.", rich_help_panel=WHERE),
+    ] = None,
+    served_model: Annotated[
+        str | None, typer.Option(help="The model's name there, if another.", rich_help_panel=WHERE)
+    ] = None,
+    executor: Annotated[Literal["local", "ray", "slurm"], typer.Option(rich_help_panel=WHERE)] = "local",
+    tasks: Annotated[int, typer.Option(min=1, help="Shares of the texts.", rich_help_panel=WHERE)] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Tasks at once, each with its model; all of them.", rich_help_panel=WHERE)
+    ] = None,
+    slurm: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of datatrove's Slurm executor.", rich_help_panel=WHERE)
+    ] = None,
+) -> None:
+    """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
+    chosen = dict(locals())
+    try:
+        report = _annotated(chosen)
+    except ModuleNotFoundError as error:
+        raise ToolAlpacaError(
+            f"annotating needs {error.name}; run `pip install 'toolalpaca-hf[toolformer]'`"
+        ) from None
+    if not report:
+        typer.echo(f"submitted; the texts appear in {out}")
+        return
+    for outcome, count in report["outcomes"].items():
+        typer.echo(f"{count:>8,}  {outcome}")
+    for tool, of in report["tools"].items():
+        typer.echo(f"{tool}: {of.get('calls', 0):,} calls written")
+    typer.echo(f"{out / 'report.md'} has the rest")
+
+
+def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
+    from ..toolformer.defaults import AnnotationSettings, settings_for
+    from ..toolformer.markers import Markers
+    from ..toolformer.pipeline import AnnotationRun, annotate
+    from ..toolformer.tools import tools_named
+
+    names = ("corpus", "qa_model", "qa_endpoint", "translation_model")
+    context = {name: chosen[name] for name in names if chosen[name] is not None}
+    given = {name: chosen[name] for name in ("tau_s", "k", "m", "tau_f") if chosen[name] is not None}
+    tools = tuple(name.strip() for name in chosen["tools"].split(",") if name.strip())
+    if not tools:
+        raise ToolAlpacaError("no tool is named; pass --tools calculator, say")
+    of_tools = {name: replace(settings_for(name), **given) for name in tools_named(tools, **context)} if given else {}
+    fields = ("temperature", "max_tokens", "seed", "preselect", "timeout")
+    settings = AnnotationSettings(of_tools, **{name: chosen[name] for name in fields}, all_losses=chosen["candidates"])
+    run = AnnotationRun(
+        chosen["input"],
+        str(chosen["out"]),
+        chosen["model"],
+        tools,
+        settings,
+        Markers(*chosen["marker"]),
+        context=context,
+        **{
+            name: chosen[name]
+            for name in ("split", "text_field", "limit", "candidates", "dtype", "endpoint", "served_model")
+        },
+    )
+    slurm = _slurm(chosen["slurm"] or [])
+    return annotate(run, chosen["executor"], chosen["tasks"], chosen["workers"], slurm)
+
+
+def _slurm(pairs: list[str]) -> dict[str, str] | None:
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ToolAlpacaError(f"--slurm {bad[0]!r} is no NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs) or None

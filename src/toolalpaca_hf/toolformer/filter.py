@@ -1,0 +1,141 @@
+"""Which calls help: losses with and without a call, and the rule that keeps it (section 2, "filtering API calls")."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+REACH = 5
+"""How many tokens the weights reach: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on."""
+
+WEIGHTS = tuple((1 - 0.2 * t) / 3 for t in range(REACH))
+"""The weights, normalised: they sum to 1. Where a text ends before them the rest adds nothing."""
+
+
+Asked = tuple[Sequence[int], Sequence[int]]
+"""A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first."""
+
+
+class Scorer(Protocol):
+    """Tells log-probabilities of ids; see [`LocalScorer`]."""
+
+    begin: list[int]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+
+    def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
+        """Log-probabilities of the ids in the columns asked for, given all before them."""
+
+
+@dataclass
+class Candidate:
+    """A call proposed at a position of a text, and what it does to the loss there.
+
+    Args:
+        tool, input (`str`): The call.
+        index (`int`): It stands before the token of this index.
+        position (`int`): It stands before the character of this index.
+        probability (`float`): That a call starts here.
+        result, error (`str`, *optional*): What the tool gave, or why it gave nothing.
+        l_empty (`float`, *optional*): L_i(ε), the loss of the next tokens as they are.
+        l_call (`float`, *optional*): L_i(e(c, ε)), with the call before the text; `None` where it was not needed.
+        l_plus (`float`, *optional*): L⁺ = L_i(e(c, r)), with call and result before the text.
+
+    Example:
+
+    ```python
+    >>> one = Candidate("Calculator", "400 / 1400", 6, 7, 0.4, "0.29", l_empty=2.5, l_call=2.25, l_plus=1.5)
+    >>> one.l_minus, one.gain
+    (2.25, 0.75)
+    ```
+    """
+
+    tool: str
+    input: str
+    index: int
+    position: int
+    probability: float
+    result: str | None = None
+    error: str | None = None
+    l_empty: float | None = None
+    l_call: float | None = None
+    l_plus: float | None = None
+
+    @property
+    def l_minus(self) -> float | None:
+        """L⁻ = min(L_i(ε), L_i(e(c, ε)))."""
+        return None if self.l_call is None or self.l_empty is None else min(self.l_empty, self.l_call)
+
+    @property
+    def gain(self) -> float | None:
+        """L⁻ - L⁺; a call is kept where this is at least τ_f."""
+        return None if self.l_minus is None or self.l_plus is None else self.l_minus - self.l_plus
+
+
+Wanted = tuple[Sequence[int], Sequence[int], Iterable[int]]
+"""A prefix z and a text x, both as ids, and positions i: L_i(z) is wanted for each."""
+
+
+def losses(scorer: Scorer, wanted: Sequence[Wanted]) -> list[dict[int, float]]:
+    """L_i(z) = -Σ_j w_{j-i} log p(x_j | z, x_{1:j-1}) of some positions (section 2).
+
+    All positions of one z and x are of one pass, which ends with the last token that a weight reaches.
+
+    Args:
+        scorer ([`Scorer`]): The model.
+        wanted (`Sequence[tuple]`): Prefix, text and positions. The prefix was tokenised by itself, so the ids of the text are the same
+            with every prefix.
+
+    Returns:
+        `list[dict[int, float]]`: The losses by position.
+    """
+    asked, places = [], []
+    for prefix, text, positions in wanted:
+        offset = len(scorer.begin) + len(prefix)
+        windows = {i: range(i, min(i + REACH, len(text))) for i in set(positions)}
+        columns = sorted({j for window in windows.values() for j in window})
+        end = columns[-1] + 1 if columns else 0
+        asked.append(([*scorer.begin, *prefix, *text[:end]], [offset + j for j in columns]))
+        places.append((windows, columns))
+    found = []
+    for logprobs, (windows, columns) in zip(scorer.logprobs(asked), places, strict=True):
+        of = dict(zip(columns, logprobs, strict=True))
+        found.append(
+            {i: -sum(w * of[j] for w, j in zip(WEIGHTS, window, strict=False)) for i, window in windows.items()}
+        )
+    return found
+
+
+def score(
+    scorer: Scorer,
+    candidates: Sequence[tuple[Sequence[int], Candidate, str, str]],
+    floors: dict[str, float],
+) -> None:
+    """Fill in the losses of candidates whose `l_empty` is known.
+
+    Equal calls of a text are run once for all their positions. L_i(e(c, ε)) can only lower L⁻, so it is not computed where
+    L_i(ε) - L⁺ is below the lowest threshold already.
+
+    Args:
+        scorer ([`Scorer`]): The model.
+        candidates (`Sequence[tuple]`): The ids of a text, a candidate of it, and its call as written with and without result.
+        floors (`dict[str, float]`): By tool, the lowest threshold that is of interest.
+    """
+    found = _of_calls(scorer, [(text, one, with_result) for text, one, with_result, _ in candidates])
+    for (_, one, _, _), loss in zip(candidates, found, strict=True):
+        one.l_plus = loss
+    left = [(text, one, call) for text, one, _, call in candidates if one.l_empty - one.l_plus >= floors[one.tool]]
+    for (_, one, _), loss in zip(left, _of_calls(scorer, left), strict=True):
+        one.l_call = loss
+
+
+def _of_calls(scorer: Scorer, calls: Sequence[tuple[Sequence[int], Candidate, str]]) -> list[float]:
+    positions: dict[tuple[int, str], set[int]] = {}
+    texts = {}
+    for text, one, written in calls:
+        # By identity: the candidates of one text hold the same list.
+        positions.setdefault((id(text), written), set()).add(one.index)
+        texts[id(text)] = text
+    wanted = [(scorer.encode(written), texts[text], at) for (text, written), at in positions.items()]
+    found = dict(zip(positions, losses(scorer, wanted), strict=True))
+    return [found[id(text), written][one.index] for text, one, written in calls]
