@@ -209,12 +209,12 @@ def main() -> None:
     if options.quick:
         options.repeats = 1
     ways = WAYS[2:] if options.quick else WAYS
-    limit = 20 if options.quick else None
+    limit = 10 if options.quick else None
     start = time.time()
     sets = {
         "eval_simulated": eval_simulated(options.toolalpaca, tokenizer, limit),
         "sample": sample(tokenizer, limit),
-        "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, 10 if options.quick else None),
+        "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, 5 if options.quick else None),
     }
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -233,7 +233,7 @@ def main() -> None:
             print(f"{name} is left out: {options.toolalpaca} does not have it")
             continue
         line = compare(name, rows, ways, options)
-        line |= exactness([rows[i] for i in range(4)], tokenizer)
+        line |= exactness([rows[i] for i in range(2 if options.quick else 4)], tokenizer)
         result["rows"].append(line)
         print(
             f"\n{name}: {line['examples']} examples, {line['tokens']:,} tokens, {line['computed']:,} computed, bound "

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.toolformer.annotation_report import read_candidates, write_report
 from toolalpaca_hf.toolformer.defaults import AnnotationSettings, ToolSettings
 from toolalpaca_hf.toolformer.pipeline import AnnotationRun, annotate
 from toolalpaca_hf.toolformer.readers import read_texts
-from toolalpaca_hf.toolformer.annotation_report import read_candidates, write_report
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
 

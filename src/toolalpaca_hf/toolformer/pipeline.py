@@ -12,10 +12,10 @@ from .. import __version__
 from ..errors import ToolAlpacaError
 from ..executors import Executor, run_pipeline, unfinished_tasks
 from .annotate import Annotator
+from .annotation_report import write_report
 from .defaults import AnnotationSettings
 from .markers import Call, Markers
 from .readers import files_of, read_texts
-from .annotation_report import write_report
 from .share import Share, Watching
 
 ROUND = 8
