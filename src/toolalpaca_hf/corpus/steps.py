@@ -92,6 +92,12 @@ class AskingStep(PipelineStep):
     """
 
     type = "Stage"
+    preload = (
+        "toolalpaca_hf.agent.model_server",
+        "toolalpaca_hf.corpus.executor",
+        "toolalpaca_hf.corpus.stage",
+        "openai.resources.chat",
+    )
 
     def __init__(self, folder: Path, settings: BuildSettings) -> None:
         super().__init__()
