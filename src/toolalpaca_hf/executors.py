@@ -39,6 +39,7 @@ def run_pipeline(
         steps (`Sequence[PipelineStep]`):
             The pipeline. Attributes that do not begin with an underscore decide the results: where they differ from
             those of the tasks that are finished, nothing is run. They are written to files, so no secret may be one.
+            Modules that a class names in `preload` are imported once for all local workers.
         executor (`str`):
             `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which submits and returns.
         tasks (`int`):
@@ -135,6 +136,9 @@ def _run_here(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, 
             _run_task(pipeline, tasks, logging_dir, rank)
         return
     context = get_context("forkserver")
+    # What the steps need is imported once, not by every worker of every pipeline.
+    needed = [name for step in pipeline for name in (type(step).__module__, *getattr(step, "preload", ()))]
+    context.set_forkserver_preload(["__main__", "datatrove.executor", *dict.fromkeys(needed)])
     reader, writer = context.Pipe(duplex=False)
     with writer, ProcessPoolExecutor(workers, context, _end_with_parent, (reader,)) as pool:
         under_way = [pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks]

@@ -314,3 +314,14 @@ def test_the_recipe_trains_on_it(undisturbed: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["default", "local"])
+def test_recipes_hold_settings_that_exist(name: str) -> None:
+    given = {"models": {"endpoint": "http://127.0.0.1:9/v1", "model": "gpt-9"}}
+    settings = read_settings(ROOT / "recipes" / "corpus" / f"{name}.yaml", given)
+    assert {one.model for one in settings.roles.values()} == {"gpt-9"}
+    with pytest.raises(ToolAlpacaError, match="'concurrancy' is no setting; there are executor, tasks"):
+        read_settings(ROOT / "recipes" / "corpus" / f"{name}.yaml", {**given, "run": {"concurrancy": 3}})
+    with pytest.raises(ToolAlpacaError, match="nobody plays the author: pass --endpoint"):
+        read_settings(ROOT / "recipes" / "corpus" / f"{name}.yaml")

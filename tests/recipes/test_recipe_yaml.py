@@ -13,7 +13,11 @@ from toolalpaca_hf.training.arguments import parse_arguments
 
 ACCELERATE = sorted((RECIPES / "accelerate_configs").glob("*.yaml"))
 # Those of recipes/evaluate.py have other fields, and a test of their own.
-MODELS = sorted(path for path in RECIPES.rglob("*.yaml") if path not in ACCELERATE and path.stem != "evaluate")
+MODELS = sorted(
+    path
+    for path in RECIPES.rglob("*.yaml")
+    if path not in ACCELERATE and path.stem != "evaluate" and path.parent.name != "corpus"
+)
 # This machine may have no GPU: what asks for one is looked at on a CPU.
 ON_CPU = ["--use_cpu", "true", "--tf32", "false"]
 

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ToolAlpacaError
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 GIVE_UP = 10
 """After so many questions in a row that a server did not answer, no more are sent."""
+
+
+CONNECTIONS = 8
+"""Of one client."""
 
 
 class Unanswered(AskError):
@@ -61,6 +66,7 @@ class EndpointAsk:
         roles (`Mapping[str, RoleSettings]`): Who plays each of `ROLES`.
         cache ([`RequestCache`]): Where answers are kept.
         budget ([`Budget`], *optional*): What may be spent.
+        concurrency (`int`, *optional*, defaults to 1): How many threads will ask at once.
 
     Raises:
         [`ToolAlpacaError`]: A URL is none, or a key is not set.
@@ -75,14 +81,19 @@ class EndpointAsk:
     ```
     """
 
-    def __init__(self, roles: Mapping[str, RoleSettings], cache: RequestCache, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, RoleSettings],
+        cache: RequestCache,
+        budget: Budget | None = None,
+        concurrency: int = 1,
+    ) -> None:
         if missing := [role for role in ROLES if role not in roles]:
             raise ToolAlpacaError(f"nobody plays the {missing[0]}; name an endpoint and a model for it")
         self.roles, self.cache, self.budget = dict(roles), cache, budget or Budget()
-        servers: dict[RoleSettings, ModelServer] = {}
-        for one in roles.values():
-            if one not in servers:
-                servers[one] = _server(one)
+        # With each request a client looks at all of its idle connections, under a lock: many make way for one another.
+        clients = -(-concurrency // CONNECTIONS)
+        servers = {one: cycle([_server(one) for _ in range(clients)]) for one in set(roles.values())}
         self._servers = {role: servers[one] for role, one in roles.items()}
         self._lock = threading.Lock()
         self._under_way: dict[str, threading.Event] = {}
@@ -162,7 +173,9 @@ class EndpointAsk:
         from ..agent.model_server import RequestRefused
 
         role, schema = question["role"], question["schema"]
-        one, server = self.roles[role], self._servers[role]
+        one = self.roles[role]
+        with self._lock:
+            server = next(self._servers[role])
         if self._failures[role] >= GIVE_UP:
             raise Unanswered(
                 f"not asked: {one.endpoint} had failed {GIVE_UP} questions in a row; see whether it still runs"

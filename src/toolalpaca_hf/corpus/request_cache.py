@@ -30,10 +30,12 @@ CREATE TABLE IF NOT EXISTS spent (
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL
 );
-"""
-ADD = """
-INSERT INTO spent VALUES (?1, 1, ?2, ?3) ON CONFLICT (role) DO UPDATE SET
-    calls = calls + 1, prompt_tokens = prompt_tokens + ?2, completion_tokens = completion_tokens + ?3
+CREATE TRIGGER IF NOT EXISTS spending AFTER INSERT ON requests BEGIN
+    INSERT INTO spent VALUES (NEW.role, 1, NEW.prompt_tokens, NEW.completion_tokens) ON CONFLICT (role) DO UPDATE SET
+        calls = calls + 1,
+        prompt_tokens = prompt_tokens + NEW.prompt_tokens,
+        completion_tokens = completion_tokens + NEW.completion_tokens;
+END;
 """
 WAIT_SECONDS = 60.0
 
@@ -117,19 +119,11 @@ class RequestCache:
         """
         row = (question, role, key, attempt, one.model, one.text, one.finish_reason, one.prompt_tokens)
         row += (one.completion_tokens, one.enforced)
+        places = ", ".join("?" * len(row))
         try:
+            # One statement, its own transaction: after each, Python's lock is waited for, and all others wait for this.
             with self._lock:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    places = ", ".join("?" * len(row))
-                    added = self._db.execute(f"INSERT OR IGNORE INTO requests VALUES ({places})", row).rowcount
-                    if added:
-                        self._db.execute(ADD, (role, one.prompt_tokens, one.completion_tokens))
-                    self._db.execute("COMMIT")
-                except sqlite3.Error:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
+                self._db.execute(f"INSERT OR IGNORE INTO requests VALUES ({places})", row)
         except sqlite3.Error as error:
             raise self._failed(error) from None
 

@@ -4,6 +4,7 @@ Imported where a pipeline is made: it needs datatrove.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
@@ -36,8 +37,8 @@ class ReadWaiting(PipelineStep):
     type = "Reader"
 
     def __init__(self, folder: Path, stage: str) -> None:
-        super().__init__()
         self.name, self.folder, self.stage = f"what waits for {stage}", folder, stage
+        super().__init__()  # its statistics take the name
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Yield a share of the APIs."""
@@ -67,8 +68,8 @@ class WriteParts(PipelineStep):
     type = "Writer"
 
     def __init__(self, folder: Path, stage: str) -> None:
-        super().__init__()
         self.name, self.folder, self.stage = f"parts of {stage}", folder, stage
+        super().__init__()  # its statistics take the name
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Write each document, and hand it on."""
@@ -91,6 +92,12 @@ class AskingStep(PipelineStep):
     """
 
     type = "Stage"
+    preload = (
+        "toolalpaca_hf.agent.model_server",
+        "toolalpaca_hf.corpus.executor",
+        "toolalpaca_hf.corpus.stage",
+        "openai.resources.chat",
+    )
 
     def __init__(self, folder: Path, settings: BuildSettings) -> None:
         super().__init__()
@@ -126,9 +133,13 @@ class AskingStep(PipelineStep):
         """
         settings = self._settings
         cache = RequestCache(self.folder / "requests.sqlite", shared_disk=settings.run.executor != "local")
-        ask = EndpointAsk(settings.roles, cache, settings.made_budget())
+        ask = EndpointAsk(settings.roles, cache, settings.made_budget(), settings.run.concurrency)
         pool = ThreadPoolExecutor(settings.run.concurrency, thread_name_prefix="asking")
         unfinished: dict[str, ToolAlpacaError] = {}
+        # A thread that comes back from the network or the disk, perhaps with a lock in its hands, waits so long for
+        # another to stop computing: 5 ms by default, and there are many.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(0.0005)
         try:
             for document, results in self._results(data, ask, pool, unfinished):
                 document.text = json.dumps(self.whole(results))
@@ -136,6 +147,7 @@ class AskingStep(PipelineStep):
                 yield document
         finally:
             pool.shutdown(cancel_futures=True)
+            sys.setswitchinterval(interval)
             cache.close()
         for error in unfinished.values():
             if isinstance(error, OutOfBudget):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -181,6 +182,10 @@ def violations(document: dict[str, Any]) -> list[str]:
     # follows from a broken assumption escape; to its caller that is one more violation.
     except Exception as error:
         found.append(f"The document can not be checked to its end: {' '.join(str(error).split())[:300].rstrip('.')}.")
+    finally:
+        # It keeps every document that it has ever seen, in a cache without a limit.
+        with suppress(AttributeError):  # a detail of its making
+            validator.iter_errors.__wrapped__.cache_clear()
     return found
 
 
