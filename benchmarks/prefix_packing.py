@@ -67,6 +67,7 @@ def contest(
             model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
         )
         # The first pass of a process pays for what is set up only once.
+        trainer.current_gradient_accumulation_steps = 1
         warm = trainer.get_train_dataloader()
         trainer.training_step(trainer.model, next(iter(warm)))
         trainer.totals = dict.fromkeys(trainer.totals, 0)
@@ -86,7 +87,7 @@ def contest(
 def in_a_process(way: str, rows: Dataset, options: argparse.Namespace) -> dict[str, float]:
     """[`contest`] in a process of its own, so that peak memory is its own."""
     with tempfile.TemporaryDirectory() as folder:
-        rows.save_to_disk(folder, num_proc=1)
+        rows.save_to_disk(folder)
         command = [sys.executable, __file__, "--child", way, "--rows", folder, "--tokens", str(options.tokens)]
         command += [] if options.checkpointing else ["--no-checkpointing"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -209,12 +210,12 @@ def main() -> None:
     if options.quick:
         options.repeats = 1
     ways = WAYS[2:] if options.quick else WAYS
-    limit = 10 if options.quick else None
+    limit = 6 if options.quick else None
     start = time.time()
     sets = {
         "eval_simulated": eval_simulated(options.toolalpaca, tokenizer, limit),
         "sample": sample(tokenizer, limit),
-        "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, 5 if options.quick else None),
+        "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, 3 if options.quick else None),
     }
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
