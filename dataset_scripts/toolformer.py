@@ -5,8 +5,8 @@
     python dataset_scripts/toolformer.py --source annotated/ --plain texts.jsonl --plain-fraction 0.5 --out build/mixed
 
 Train on it with `recipes/sft.py --dataset_name build/toolformer --dataset_config sft`, or on the same texts without calls
-with `--dataset_config plain`. Open it with `load_dataset("build/toolformer", "sft", split="train")`, or push the folder
-with `hf upload`.
+with `--dataset_config plain`. Open it with `load_dataset("build/toolformer", "sft", split="train")`, or publish it with
+`--push-to-hub me/toolformer`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 
 from toolalpaca_hf.data import Build
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.hub import check_push, publish_dataset
 from toolalpaca_hf.toolformer.dataset import build_repo, open_source
 
 
@@ -28,6 +29,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mask-results", action="store_true", help="leave the calls' results out of the loss")
     parser.add_argument("--limit", type=int, help="the first so many texts alone")
     parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
+    parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
     return parser.parse_args(argv)
 
 
@@ -50,8 +53,13 @@ def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
     try:
+        if args.push_to_hub:
+            check_push(args.push_to_hub)
         source = open_source(args.source, limit=args.limit)
         print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results))
+        if args.push_to_hub:
+            pushed = publish_dataset(args.out, args.push_to_hub, public=args.public)
+            print(f"{pushed.message or 'nothing has changed on the Hub'}: {pushed.url}")
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -60,7 +60,7 @@ def dataset_card(
     fields = {
         "title": "ToolAlpaca, sample data" if sample else "ToolAlpaca",
         "about": SAMPLE_NOTE if sample else REAL_NOTE.format(repo=REPO, commit=COMMIT),
-        "configs": _table(
+        "configs": table(
             ("config", "split", "rows"),
             [(name, split, one.num_examples) for name, info in infos.items() for split, one in info.splits.items()],
         ),
@@ -69,14 +69,14 @@ def dataset_card(
         "prompt": prompt.name,
         "selection": SELECTION_NOTE[selection],
         "licence": SAMPLE_LICENCE if sample else REAL_LICENCE,
-        "sources": _table(
+        "sources": table(
             ("used as", "file", "git blob", "origin", "note"),
             [(role, one.path.name, f"`{one.blob_id}`", one.origin, one.note) for role, one in sources.all()],
         ),
-        "counts": _table(
+        "counts": table(
             ("config", "from", "rows in", "kept", "set aside"), [tuple(r.values()) for r in report.counts()]
         ),
-        "set_aside": _set_aside(report),
+        "set_aside": set_aside(report),
         "version": __version__,
     }
     return f"---\n{data.to_yaml()}\n---\n{fill(card_template('dataset-toolalpaca'), fields)}"
@@ -108,14 +108,14 @@ def _cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _table(head: tuple[str, ...], lines: list[tuple[object, ...]]) -> str:
+def table(head: tuple[str, ...], lines: list[tuple[object, ...]]) -> str:
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (head, ("---",) * len(head), *lines))
 
 
-def _set_aside(report: Report) -> str:
+def set_aside(report: Report) -> str:
     if not report.rows:
         return "No row was set aside."
     lines = [(row.config, row.file, row.row, row.reason) for row in report.rows[:LISTED]]
     rest = len(report.rows) - len(lines)
     more = f"\n\n{rest} more are in `report.json`." if rest else ""
-    return _table(("config", "from", "row", "reason"), lines) + more
+    return table(("config", "from", "row", "reason"), lines) + more

@@ -73,9 +73,9 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
     ```
     """
     out = Path(out)
-    _check_replaceable(out)
+    check_replaceable(out)
     corpus = read_corpus(sources)
-    with _folder_in_place(out) as folder:
+    with folder_in_place(out) as folder:
         infos: dict[str, DatasetInfo] = {}
         for config, features in FEATURES.items():
             split_infos = SplitDict(dataset_name=WRITTEN_BY)
@@ -146,7 +146,7 @@ def _write_report(folder: Path, report: Report, sources: Sources, prompt: Prompt
     (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path) -> None:
     """Refuse an `out` that holds anything this writer did not put there."""
     try:
         if not out.exists() and not out.is_symlink():
@@ -165,7 +165,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 @contextmanager
-def _folder_in_place(out: Path) -> Iterator[Path]:
+def folder_in_place(out: Path) -> Iterator[Path]:
     """A new folder beside `out` that takes its place at the end, or vanishes with whatever went wrong."""
     target = out.resolve()  # a link stays, and what it points to is replaced
     work: Path | None = None

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ from huggingface_hub import DatasetCardData
 from .. import __version__
 from ..errors import ToolAlpacaError
 from ..schema import FEATURES
-from .card import SIZES, _set_aside, _table
-from .repo import REPORT_FILE, WRITTEN_BY, Build, _check_replaceable, _folder_in_place
+from .card import SIZES, set_aside, table
+from .repo import REPORT_FILE, WRITTEN_BY, Build, check_replaceable, folder_in_place
 from .report import Report
+from .templates import card_template, fill
 
 SHARD_ROWS = 20_000
 """Rows of one Parquet file: what is in memory at once."""
@@ -89,8 +89,8 @@ def write_toolformer_repo(
     ```
     """
     out = Path(out)
-    _check_replaceable(out)
-    with _folder_in_place(out) as folder:
+    check_replaceable(out)
+    with folder_in_place(out) as folder:
         infos = {name: _write_config(name, rows, folder) for name, rows in configs.items()}
         if not infos["sft"].splits["train"].num_examples:
             raise ToolAlpacaError("no text holds a call, so there is nothing to train on; annotate more of them")
@@ -150,17 +150,15 @@ def _card(infos: Mapping[str, DatasetInfo], report: Report, settings: Mapping[st
             for name in infos
         }
     ).to_dataset_card_data(data)
-    body = (files(__package__) / "toolformer_card.md").read_text(encoding="utf-8")
     fields = {
         "source": str(settings.get("source", "")),
-        "configs": _table(("config", "rows"), list(rows.items())),
-        "settings": _table(("setting", "value"), [(name, json.dumps(value)) for name, value in settings.items()]),
-        "counts": _table(
+        "configs": table(("config", "rows"), list(rows.items())),
+        "settings": table(("setting", "value"), [(name, json.dumps(value)) for name, value in settings.items()]),
+        "counts": table(
             ("what", "from", "rows in", "kept", "set aside"), [tuple(row.values()) for row in report.counts()]
         ),
-        "set_aside": _set_aside(report),
+        "set_aside": set_aside(report),
         "version": __version__,
     }
-    for name, text in fields.items():
-        body = body.replace(f"[[{name}]]", text)
+    body = fill(card_template("dataset-toolformer"), fields)
     return f"---\n{data.to_yaml()}\n---\n{body}"
