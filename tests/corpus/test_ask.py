@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus.chat_server import JSON, KEY, ChatServer, Play, refused, said
 from openapi.loopback import Rude
+from role_server import JSON, KEY, ChatServer, Play, refused, said
 
 from toolalpaca_hf.corpus.ask import ROLES, Answer, AskError, OutOfBudget
 from toolalpaca_hf.corpus.budget import Budget, Price

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpus.chat_server import KEY
-from corpus.scripted_server import (
+from role_server import KEY
+from scripted_server import (
     BAD,
     FAILING,
     Scripted,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus.roles_double import huts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from roles_double import huts
 
 from toolalpaca_hf.corpus.gates import GATES, GateSettings, gate
 from toolalpaca_hf.corpus.grounding import said_in, unsupported

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from corpus.roles_double import HUTS, huts
+from roles_double import HUTS, huts
 
 from toolalpaca_hf.agent.calls import simulated_calls
 from toolalpaca_hf.corpus.offline import OfflineSettings, build_offline, offline_apis

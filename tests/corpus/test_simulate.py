@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from corpus.roles_double import Said, ScriptedAsk, answer, huts
+from roles_double import Said, ScriptedAsk, answer, huts
 
 from toolalpaca_hf.agent import RolloutLimits
 from toolalpaca_hf.corpus import AskError, OutOfBudget

@@ -185,7 +185,7 @@ class PrefixCollator:
 
     ```python
     >>> row = {"input_ids": [5, 6, 7], "labels": [-100, -100, 7]}
-    >>> batch = PrefixCollator(pad_token_id=0)([plant([row, row]), row])
+    >>> batch = PrefixCollator(pad_token_id=0)([plant([row, row], least=1), row])
     >>> batch["nodes"].tolist(), batch["weights"].tolist()
     ([[0, 0, 0], [0, 0, 0]], [[0, 0, 2], [0, 0, 1]])
     ```

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus.roles_double import huts
+from roles_double import huts
 
 from toolalpaca_hf.corpus.gates import GATES, GateSettings
 from toolalpaca_hf.corpus.report import write_report
