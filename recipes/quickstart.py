@@ -37,8 +37,8 @@ RECIPES = Path(__file__).resolve().parent
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
 
 
-# A turn of a trained model takes some 60 tokens; a model whose turn holds no action is not followed further.
-LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=256, unread=1)
+# A turn of a trained model takes some 60 tokens, and three are enough here; an untrained one goes on until it is stopped.
+LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=200, unread=1)
 
 
 def measured(model_path: str, name: str, state: Path) -> dict[str, Any]:
