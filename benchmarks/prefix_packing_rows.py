@@ -1,6 +1,7 @@
 """The rows that the benchmark of prefix packing trains on."""
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,13 +37,13 @@ def eval_simulated(folder: Path, tokenizer: PreTrainedTokenizerBase, limit: int 
     return tokenize_dataset(Dataset.from_list(rows), tokenizer)[0]
 
 
-def _executed(api: Api, instruction: Instruction, call: object) -> Trajectory:
+def _executed(api: Api, instruction: Instruction, call: Callable[[str, str, str], str]) -> Trajectory:
     steps = [
         Step(
             f"The instruction asks for what {golden.action} does.",
             golden.action,
             golden.action_input,
-            call(golden.action, golden.action_input, instruction.id),  # type: ignore[operator]
+            call(golden.action, golden.action_input, instruction.id),
         )
         for golden in instruction.golden_calls
     ]

@@ -5,6 +5,7 @@ Imported where a pipeline is made: it needs datatrove.
 
 import json
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
@@ -108,17 +109,17 @@ class AskingStep(PipelineStep):
         """What can be done at once for an API."""
         return [given]
 
+    @abstractmethod
     def one(self, unit: Any, ask: Ask) -> dict[str, Any]:
         """Do one of them.
 
         Raises:
             [`AskError`]: The endpoint can not answer.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def failed(self, unit: Any, reason: str) -> dict[str, Any]:
         """What is kept of one that came to nothing."""
-        raise NotImplementedError
 
     def whole(self, results: list[dict[str, Any]]) -> dict[str, Any]:
         """What is kept of the API."""
