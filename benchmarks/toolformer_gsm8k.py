@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="gsm8k_train.jsonl")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -82,6 +83,7 @@ def main() -> None:
         ("calculator",),
         AnnotationSettings(all_losses=True),
         candidates=True,
+        dtype=args.dtype,
     )
     report = annotate(run, tasks=args.tasks)
 
@@ -97,6 +99,7 @@ def main() -> None:
     good = sum(map(right, executed))
     result = {
         "model": args.model,
+        "dtype": args.dtype,
         "texts": len(texts),
         "gold": sum(map(len, gold.values())),
         "candidates": report["tools"].get("Calculator", {}).get("candidates", 0),

@@ -29,7 +29,14 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.training.augment import Augmentation
 from toolalpaca_hf.training.copies import augmented
 from toolalpaca_hf.training.lengths import tokenize_dataset
-from toolalpaca_hf.training.prefixes import PrefixCollator, plant, predictors, share_prefixes, tree_mask
+from toolalpaca_hf.training.prefixes import (
+    PrefixCollator,
+    plant,
+    predictors,
+    share_prefixes,
+    tree_block_mask,
+    tree_mask,
+)
 from toolalpaca_hf.training.tokenize import IGNORE
 from toolalpaca_hf.training.trainer import CompletionTrainer
 from toolalpaca_hf.training.tree_attention import nodes_of
@@ -247,3 +254,29 @@ def test_a_model_with_another_attention_is_refused(
     )  # fmt: skip
     with pytest.raises(ToolAlpacaError, match="sliding_window"):
         trainer.compute_loss(trainer.model, PrefixCollator(0)([plant([rows[0]])]))
+
+
+def test_flex_attention_sees_what_the_dense_mask_shows(rows: Dataset) -> None:
+    batch = PrefixCollator(0)([plant(list(rows)), plant([rows[0]])])
+    nodes, parents = batch["nodes"], batch["parents"]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=torch.float32).eval()
+    logits = {}
+    for attention, mask in (("sdpa", tree_mask(nodes, parents)), ("flex_attention", tree_block_mask(nodes, parents))):
+        model.set_attn_implementation(attention)
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            logits[attention] = model(
+                batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], use_cache=False
+            ).logits[nodes >= 0]
+    assert torch.allclose(logits["sdpa"], logits["flex_attention"], atol=1e-5)
+
+
+def test_flex_attention_is_refused_where_it_can_not_train(
+    tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ToolAlpacaError, match="no backward pass on a CPU"):
+        CompletionTrainer(
+            model=AutoModelForCausalLM.from_config(CONFIGS["llama"]), args=SFTConfig(str(tmp_path), **QUIET, **LAZY),
+            train_dataset=rows, processing_class=tokenizer, data_collator=PrefixCollator(tokenizer.pad_token_id),
+            tree_attention="flex",
+        )  # fmt: skip

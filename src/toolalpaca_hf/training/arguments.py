@@ -37,7 +37,7 @@ class SftArguments(ScriptArguments):
             ([`share_prefixes`]); a row of the batch is then a sequence of at most `prefix_packing_tokens` tokens.
             Augmented copies of rows with the same documentation keep it the same.
         prefix_packing_tokens (`int`, *optional*, defaults to `2048`): Longest such sequence; more tokens share more.
-        prefix_packing_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` or `"mask"`, see
+        prefix_packing_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"`, `"mask"` or `"flex"`, see
             [`CompletionTrainer`].
         hub_base_model (`str`, *optional*): With `push_to_hub`: the base's Hub id, where it was a folder.
         hub_licence (`str`, *optional*): With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known.
@@ -69,7 +69,8 @@ class SftArguments(ScriptArguments):
     prefix_packing: bool = field(default=False, metadata={"help": "Compute common beginnings of rows once."})
     prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest packed sequence, in tokens."})
     prefix_packing_attention: str = field(
-        default="auto", metadata={"help": "`auto`, `nodes` or `mask`.", "choices": ["auto", "nodes", "mask"]}
+        default="auto",
+        metadata={"help": "`auto`, `nodes`, `mask` or `flex`.", "choices": ["auto", "nodes", "mask", "flex"]},
     )
     hub_base_model: str | None = field(default=None, metadata={"help": "Hub id of a base that was a folder."})
     hub_licence: str | None = field(default=None, metadata={"help": "Licence of the weights, for their card."})

@@ -253,14 +253,47 @@ def tree_mask(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
     [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
     ```
     """
+    sees = _lines(parents)
+    number = nodes.clamp(min=0)
+    rows = sees.gather(1, number[..., None].expand(-1, -1, sees.shape[2]))
+    mask = rows.gather(2, number[:, None, :].expand(-1, nodes.shape[1], -1))
+    # Padding comes last, so no row sees it; it sees something, or its softmax would be over nothing.
+    return mask.tril()[:, None]
+
+
+def tree_block_mask(nodes: torch.Tensor, parents: torch.Tensor) -> Any:
+    """What [`tree_mask`] says, for FlexAttention: blocks in which nothing is seen are never computed.
+
+    Args:
+        nodes (`torch.Tensor`): Shape (sequences, tokens), from [`PrefixCollator`].
+        parents (`torch.Tensor`): Shape (sequences, nodes).
+
+    Returns:
+        `torch.nn.attention.flex_attention.BlockMask`: For all heads.
+
+    Example:
+
+    ```python
+    >>> tree_block_mask(torch.tensor([[0, 1, 2]]), torch.tensor([[-1, 0, 0]])).shape
+    (1, 1, 3, 3)
+    ```
+    """
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    sees, number = _lines(parents), nodes.clamp(min=0)
+
+    def seen(row: torch.Tensor, head: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one >= other) & sees[row, number[row, one], number[row, other]]
+
+    return create_block_mask(seen, len(nodes), None, nodes.shape[1], nodes.shape[1], device=nodes.device)
+
+
+def _lines(parents: torch.Tensor) -> torch.Tensor:
+    """Which node is another's ancestor or that node itself, of shape (sequences, nodes, nodes)."""
     count = parents.shape[1]
-    sees = torch.eye(count, dtype=torch.bool, device=nodes.device).repeat(len(nodes), 1, 1)
+    sees = torch.eye(count, dtype=torch.bool, device=parents.device).repeat(len(parents), 1, 1)
     above = parents
     while (above >= 0).any():
         sees |= torch.nn.functional.one_hot(above.clamp(min=0), count).bool() & (above >= 0)[..., None]
         above = torch.where(above >= 0, parents.gather(1, above.clamp(min=0)), -1)
-    number = nodes.clamp(min=0)
-    rows = sees.gather(1, number[..., None].expand(-1, -1, count))
-    mask = rows.gather(2, number[:, None, :].expand(-1, nodes.shape[1], -1))
-    # Padding comes last, so no row sees it; it sees something, or its softmax would be over nothing.
-    return mask.tril()[:, None]
+    return sees

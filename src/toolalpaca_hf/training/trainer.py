@@ -10,7 +10,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
 from ..errors import ToolAlpacaError
-from .prefixes import PrefixCollator, predictors, share_prefixes, tree_mask
+from .prefixes import PrefixCollator, predictors, share_prefixes, tree_block_mask, tree_mask
 from .tokenize import IGNORE
 from .tree_attention import TREE_ATTENTION, nodes_of
 
@@ -26,10 +26,12 @@ class CompletionTrainer(SFTTrainer):
         tree_tokens (`int`, *optional*): With a [`PrefixCollator`] and rows that TRL itself prepares (`messages`): pack
             what it made of them into sequences of so many tokens.
         tree_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` computes the visible blocks alone, one call
-            a node; `"mask"` everything, under a dense mask. By default the first on a CPU, the second elsewhere.
+            a node; `"mask"` everything, under a dense mask; `"flex"` the visible blocks with FlexAttention, which trains on
+            GPUs only. By default the first on a CPU, the second elsewhere.
 
     Raises:
-        [`ToolAlpacaError`]: The model's attention can not be exchanged, or another loss is asked for with trees.
+        [`ToolAlpacaError`]: The model's attention can not be exchanged, FlexAttention is asked for on a CPU, or another loss
+            with trees.
 
     Example:
 
@@ -42,17 +44,21 @@ class CompletionTrainer(SFTTrainer):
         self,
         *args: Any,
         tree_tokens: int | None = None,
-        tree_attention: Literal["auto", "nodes", "mask"] = "auto",
+        tree_attention: Literal["auto", "nodes", "mask", "flex"] = "auto",
         **kwargs: Any,
     ) -> None:
         self.tree_tokens = tree_tokens
         super().__init__(*args, **kwargs)
-        self.by_nodes = False
         if isinstance(self.data_collator, PrefixCollator):
             model = self.accelerator.unwrap_model(self.model)
             model = model.get_base_model() if is_peft_model(model) else model
-            self.by_nodes = tree_attention == "nodes" or (tree_attention == "auto" and self.args.device.type == "cpu")
-            attention = TREE_ATTENTION if self.by_nodes else "sdpa"
+            cpu = self.args.device.type == "cpu"
+            if tree_attention == "flex" and cpu:
+                raise ToolAlpacaError(
+                    "FlexAttention has no backward pass on a CPU; set prefix_packing_attention: nodes or leave it out"
+                )
+            self.tree_attention = ("nodes" if cpu else "mask") if tree_attention == "auto" else tree_attention
+            attention = {"nodes": TREE_ATTENTION, "mask": "sdpa", "flex": "flex_attention"}[self.tree_attention]
             model.set_attn_implementation(attention)
             if model.config._attn_implementation != attention:
                 raise ToolAlpacaError(
@@ -76,10 +82,11 @@ class CompletionTrainer(SFTTrainer):
                 )
             inputs = dict(inputs)
             nodes, parents, weights = (inputs.pop(name) for name in ("nodes", "parents", "weights"))
-            if self.by_nodes:
+            if self.tree_attention == "nodes":
                 inputs["trees"] = nodes_of(nodes, parents)
             else:
-                inputs["attention_mask"] = tree_mask(nodes, parents)
+                make = tree_block_mask if self.tree_attention == "flex" else tree_mask
+                inputs["attention_mask"] = make(nodes, parents)
             seen = (nodes >= 0).sum()
             trained = weights > 0
             places = predictors(nodes, parents)
