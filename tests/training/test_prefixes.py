@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from sft_settings import LAZY, QUIET
+from torch.utils.data import BatchSampler, RandomSampler
 from transformers import (
     AutoModelForCausalLM,
     GPTNeoXConfig,
@@ -137,6 +139,23 @@ def test_sequences_are_full_and_the_same_every_time(rows: Dataset) -> None:
     packs = share_prefixes(many, max_tokens=longest)
     assert len(packs) == math.ceil(tokens / longest)  # no packing is better
     assert packs[:] == share_prefixes(Dataset.from_list(list(many)), max_tokens=longest)[:]
+
+
+def test_ranks_have_as_much_to_do(rows: Dataset) -> None:
+    # Twelve APIs' worth of rows: each API has an opening of its own.
+    many = Dataset.from_list([
+        {"input_ids": [api, *row["input_ids"]], "labels": [IGNORE, *row["labels"]]} for api in range(12) for row in rows
+    ])  # fmt: skip
+    lengths = [len(ids) for ids in share_prefixes(many, max_tokens=2_048)["input_ids"]]
+    generator = torch.Generator().manual_seed(0)
+    for ranks in (2, 4):
+        order = BatchSampler(RandomSampler(lengths, generator=generator), batch_size=1, drop_last=False)
+        tokens = [
+            sum(lengths[place] for (place,) in BatchSamplerShard(order, ranks, rank, even_batches=False))
+            for rank in range(ranks)
+        ]
+        assert max(tokens) - min(tokens) <= 2_048 + 0.1 * min(tokens)
+    assert sum(length > 0.8 * 2_048 for length in lengths) >= 0.8 * len(lengths)  # so every step takes as long
 
 
 CONFIGS = {
