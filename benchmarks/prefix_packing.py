@@ -190,10 +190,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to, plots beside it")
     options = parser.parse_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     disable_progress_bars()
     start = time.perf_counter()
     tokenizer = load_tokenizer(None)
-    limit = 4 if options.quick else None
+    limit = 3 if options.quick else None
     sets = {
         "eval_simulated": eval_simulated(options.toolalpaca, tokenizer, limit),
         "sample": sample(tokenizer, limit),
@@ -224,9 +225,7 @@ def main() -> None:
         line |= in_a_process(exactness, [rows[i] for i in range(min(options.exact, len(rows)))], tokenizer)
         result["rows"].append(line)
     points = [(b, p) for p in (128, 512, 2048) for b in (1, 2, 4, 8, 16, 32)]
-    result["growth"] = grow(
-        [(1, 128), (4, 128), (1, 512), (4, 512)] if options.quick else points, tokenizer, options
-    )
+    result["growth"] = grow([(1, 256), (2, 256), (4, 256)] if options.quick else points, tokenizer, options)
     found = tables(result, options)
     show(found)
     if options.json:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from training_throughput import SMOLLM2, Counting, CountingCompletions, make_model
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from transformers.utils import logging
 from trl import SFTConfig
 
@@ -48,6 +48,7 @@ def contest(
         trainer = kind(
             model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
         )
+        trainer.remove_callback(PrinterCallback)
         warm_up(trainer, way, rows[0])
         trainer.train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

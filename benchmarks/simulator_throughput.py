@@ -5,8 +5,7 @@
 
 Every operation of every API is asked in turn over keep-alive connections, `GET` and `POST` mixed, by rollouts that each
 have a session of their own. Every request of the mix is tried once before, and must be answered with success; one for an
-item that does not exist is left out. Memory is
-the resident set of the server's process, before and after so many requests.
+item that does not exist is left out. Memory is the resident set of the server's process, before and after so many requests.
 """
 
 import argparse
@@ -161,7 +160,7 @@ def main() -> None:
 def measure(
     url: str, process: int, mix: list[tuple[str, str, str]], folder: Path, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Figures of each run."""
+    """Figures of each run; what can not be asked leaves the mix."""
     for _ in range(300):
         try:
             httpx.get(f"{url}/health")

@@ -18,7 +18,14 @@ import torch
 from datasets import Dataset
 from measured import bars, ratios, show, spread, table, write
 from segments_to_labels import load_rows, load_tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+)
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
@@ -114,6 +121,7 @@ def train(
         trainer = kind(
             model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return trainer.totals
 
