@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--apis", type=Path)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of the embedded corpus")
+    parser.add_argument("--quick", action="store_true", help="3 rounds")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args()
     if args.quick:
