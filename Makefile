@@ -37,13 +37,8 @@ style: $(VENV)/ready  ## lint and format, mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/ready  ## every benchmark in a short form
-	$(BIN)/python benchmarks/segments_to_labels.py
-	$(BIN)/python benchmarks/training_throughput.py --quick
-	$(BIN)/python benchmarks/rollouts.py --limit 2 --steps 1 --turn-tokens 32
-	$(BIN)/python benchmarks/scoring.py
-	@if command -v wrk > /dev/null; then $(BIN)/python benchmarks/simulator_throughput.py --seconds 2; \
-	else echo "the simulator's benchmark is left out: wrk is missing (apt-get install wrk)"; fi
+bench: $(VENV)/ready  ## every benchmark in a short form, and benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/page.py
 
 clean:  ## remove what the targets made, the environment too
 	rm -rf $(VENV) outputs build dist

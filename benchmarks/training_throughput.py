@@ -8,8 +8,6 @@ tokens. `tokens/s` leaves padding out, `trained/s` counts only the tokens that t
 """
 
 import argparse
-import importlib.metadata
-import json
 import logging
 import tempfile
 import time
@@ -18,28 +16,29 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from measured import bars, ratios, show, spread, table, write
 from segments_to_labels import load_rows, load_tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+)
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
 from toolalpaca_hf.training.prefixes import PrefixCollator, share_prefixes
 from toolalpaca_hf.training.trainer import CompletionTrainer
 
-# Weights play no part in speed: the shapes of SmolLM2-135M, and of a model that fits a test.
+# Weights play no part in speed.
 SMOLLM2 = {
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_hidden_layers": 30,
     "num_attention_heads": 9,
     "num_key_value_heads": 3,
-}
-QUICK = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
 }
 
 
@@ -122,6 +121,7 @@ def train(
         trainer = kind(
             model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return trainer.totals
 
@@ -135,56 +135,58 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=4, help="rows, or packs of max-length tokens, a step")
     parser.add_argument("--max-length", type=int, default=2048)
-    parser.add_argument("--quick", action="store_true", help="4 short rows and a tiny model: does it run")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="2 rows, 2 rounds")
+    parser.add_argument("--json", type=Path, help="file to write the figures to, a plot beside it")
     args = parser.parse_args()
     if args.quick:
-        args.rows, args.batch_size, args.max_length = 4, 2, 1024
+        args.rows, args.batch_size, args.repeats = 2, 2, 2
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
+    start = time.perf_counter()
     tokenizer = load_tokenizer(args.tokenizer or args.model)
     rows = load_rows(args.data)
     rows = rows.select([i % len(rows) for i in range(args.rows)])
     dataset, report = tokenize_dataset(rows, tokenizer, args.max_length)
     print(report)
-    shape = QUICK if args.quick else SMOLLM2
     ways = ("padding to the limit", "TRL dynamic padding", "TRL packing", "common beginnings once")
     # The first steps of a process pay for what is set up only once.
-    warm_up = dataset.select(range(min(2, len(dataset))))
-    train(make_model(args.model, shape, tokenizer), tokenizer, warm_up, 2, args.max_length, "TRL dynamic padding")
-    result: dict[str, Any] = {
-        "rows": len(dataset),
-        "batch_size": args.batch_size,
-        "max_length": args.max_length,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-        "model": args.model or ("tiny, random weights" if args.quick else "SmolLM2-135M's shape, random weights"),
-        "data": args.data or "embedded corpus",
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl")},
-        "ways": {},
-    }
-    for way in ways:
-        model = make_model(args.model, shape, tokenizer)
-        totals = train(model, tokenizer, dataset, args.batch_size, args.max_length, way)
-        result["ways"][way] = {
-            **totals,
-            "tokens_per_second": totals["tokens"] / totals["seconds"],
-            "trained_tokens_per_second": totals["trained_tokens"] / totals["seconds"],
-        }
+    short = dataset.select([0]).map(lambda row: {name: row[name][-128:] for name in ("input_ids", "labels")})
+    train(make_model(args.model, SMOLLM2, tokenizer), tokenizer, short, 1, args.max_length, "TRL dynamic padding")
+    runs: dict[str, list[dict[str, float]]] = {}
+    for _ in range(args.repeats):
+        for way in ways:
+            model = make_model(args.model, SMOLLM2, tokenizer)
+            runs.setdefault(way, []).append(train(model, tokenizer, dataset, args.batch_size, args.max_length, way))
+            print(way, runs[way][-1], flush=True)
 
-    print(f"\n{result['model']}, {result['device']}, {result['threads']} threads, {len(dataset)} rows, one epoch each")
-    print(
-        f"{'':<24}{'batches':>8}{'positions':>11}{'tokens':>10}{'seconds':>9}{'tokens/s':>10}{'trained/s':>11}{'ratio':>8}"
-    )
-    base = result["ways"][ways[0]]
-    for way, line in result["ways"].items():
-        line["times_as_fast"] = line["trained_tokens_per_second"] / base["trained_tokens_per_second"]
-        print(
-            f"{way:<24}{line['batches']:>8}{line['positions']:>11,}{line['tokens']:>10,}{line['seconds']:>9.1f}"
-            f"{line['tokens_per_second']:>10,.0f}{line['trained_tokens_per_second']:>11,.1f}{line['times_as_fast']:>7.2f}x"
-        )
+    seconds = {way: [run["seconds"] for run in done] for way, done in runs.items()}
+    speed = {way: [run["trained_tokens"] / run["seconds"] for run in done] for way, done in runs.items()}
+    lines = [
+        [
+            way,
+            int(done[0]["positions"]),
+            int(done[0]["tokens"]),
+            spread(seconds[way]),
+            spread([run["tokens"] / run["seconds"] for run in done]),
+            spread(speed[way]),
+            spread(ratios(speed[way], speed[ways[0]])),
+        ]
+        for way, done in runs.items()
+    ]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    found = table(
+        f"{len(dataset)} rows of {args.data or 'the embedded corpus'}, one epoch each",
+        ["way", "positions", "tokens computed", "seconds", "tokens computed/s", "trained tokens/s", "ratio of trained tokens/s"],
+        lines,
+        f"{args.model or 'Random weights in the shape of SmolLM2-135M'}, bf16 autocast, no gradient checkpointing, {device}, "
+        f"{args.batch_size} rows, or packs of {args.max_length:,} tokens, a step; forward and backward passes. Median of "
+        f"{args.repeats} rounds (lowest to highest).",
+    )  # fmt: skip
+    show([found])
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        picture = bars(args.json.with_suffix(".png"), {"": speed}, "trained tokens/s")
+        write(args.json, time.perf_counter() - start, [found], [picture], runs=runs)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ def benchmark() -> ModuleType:
     path = Path(__file__).parents[2] / "benchmarks" / "process_verdict.py"
     spec = importlib.util.spec_from_file_location("process_verdict_benchmark", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as when it is started as a script: it imports its neighbours
+        spec.loader.exec_module(module)
     return module
 
 

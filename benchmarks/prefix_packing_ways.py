@@ -1,0 +1,107 @@
+"""The four ways to train on the same rows that `prefix_packing.py` times, and how exact ours is."""
+
+import os
+import resource
+import tempfile
+from typing import Any
+
+import torch
+from datasets import Dataset
+from training_throughput import SMOLLM2, Counting, CountingCompletions, make_model
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers.utils import logging
+from trl import SFTConfig
+
+from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, PrefixCollator, SegmentTokenizer, share_prefixes
+from toolalpaca_hf.training.prefixes import plant
+
+PADDED, PADDING, PACKING, OURS = "padded to 2048", "TRL padding", "TRL packing", "prefix packing"
+LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
+
+
+def contest(
+    way: str, rows: Dataset, tokenizer: PreTrainedTokenizerBase, tokens: int, checkpointing: bool
+) -> dict[str, float]:
+    """One pass over the rows in one of the ways: seconds forward and backward, steps, peak memory of this process."""
+    logging.set_verbosity_error()
+    settings: dict[str, Any] = {}
+    collator, kind, dataset = None, Counting, rows
+    # A step holds about as many tokens whichever way: `tokens` of them.
+    batch = 1
+    if way == PADDING:
+        batch = max(round(tokens * len(rows) / sum(map(len, rows["input_ids"]))), 1)
+    elif way == PADDED:
+        collator, settings = CompletionOnlyCollator(SegmentTokenizer(tokenizer), pad_to_multiple_of=2048), LAZY
+        batch = max(tokens // 2048, 1)
+    elif way == PACKING:
+        settings = {"packing": True, "packing_strategy": "bfd"}
+    elif way == OURS:
+        kind, dataset = CountingCompletions, share_prefixes(rows, tokens)
+        collator, settings = PrefixCollator(tokenizer.pad_token_id), LAZY
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SFTConfig(
+            output_dir=folder, num_train_epochs=1, per_device_train_batch_size=batch, max_length=tokens,
+            use_cpu=not torch.cuda.is_available(), bf16=True, gradient_checkpointing=checkpointing,
+            save_strategy="no", report_to="none", disable_tqdm=True, learning_rate=0.0, logging_strategy="no", **settings,
+        )  # fmt: skip
+        model = make_model(None, SMOLLM2, tokenizer)
+        trainer = kind(
+            model, args=arguments, train_dataset=dataset, data_collator=collator, processing_class=tokenizer
+        )
+        trainer.remove_callback(PrinterCallback)
+        warm_up(trainer, way, rows[0])
+        trainer.train()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    seconds, steps = trainer.totals["seconds"], trainer.totals["batches"]
+    return {"seconds": seconds, "steps": steps, "positions": trainer.totals["positions"], "peak_mb": peak}
+
+
+def warm_up(trainer: Counting, way: str, row: dict[str, list[int]]) -> None:
+    """A short step that is not timed: the first of a process pays for what is set up only once."""
+    end = {name: row[name][-64:] for name in ("input_ids", "labels")}
+    batch = {name: torch.tensor([values]) for name, values in end.items()}
+    batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.training_step(trainer.model, trainer.data_collator([plant([end])]) if way == OURS else batch)
+    trainer.model.zero_grad()
+    trainer.totals = dict.fromkeys(trainer.totals, 0)
+
+
+def exactness(rows: list[dict[str, list[int]]], tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+    """Loss and gradients of one tree in float32, against its rows one by one."""
+    logging.set_verbosity_error()
+    collator = PrefixCollator(tokenizer.pad_token_id)
+    settings = {"use_cpu": True, "bf16": False, "report_to": "none", "gradient_checkpointing": False}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = CountingCompletions(
+            make_model(None, SMOLLM2, tokenizer), args=SFTConfig(output_dir=folder, **LAZY, **settings),
+            train_dataset=Dataset.from_list([plant(rows)]), data_collator=collator, processing_class=tokenizer,
+        )  # fmt: skip
+    ours = trainer.compute_loss(trainer.model, collator([plant(rows)]))
+    ours.backward()
+    model = make_model(None, SMOLLM2, tokenizer)
+    count = sum(label != IGNORE for row in rows for label in row["labels"][1:])
+    total = 0.0
+    for row in rows:
+        logits = model(torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1]
+        loss = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(row["labels"][1:]), ignore_index=IGNORE, reduction="sum"
+        )
+        (loss / count).backward()
+        total += loss.item() / count
+    theirs = dict(model.named_parameters())
+    differences = [
+        ((p.grad - theirs[name].grad).norm() / theirs[name].grad.norm()).item()
+        for name, p in trainer.model.named_parameters()
+        if p.grad is not None
+    ]
+    return {"loss": ours.item(), "loss_rel": abs(ours.item() - total) / total, "grad_rel": max(differences)}
+
+
+def device() -> str:
+    """What it runs on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"

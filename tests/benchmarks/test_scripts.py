@@ -1,0 +1,56 @@
+"""Every benchmark of the page: that it can be asked for its short form and its figures; and what the README says of them."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIGURE = re.compile(r"\d+(?:\.\d+)?%")
+
+
+def names() -> list[str]:
+    source = (ROOT / "benchmarks" / "page.py").read_text(encoding="utf-8")
+    return re.findall(r'^    Benchmark\("(\w+)"', source, re.MULTILINE)
+
+
+def test_the_page_runs_every_benchmark(page: ModuleType) -> None:
+    assert [one.name for one in page.BENCHMARKS] == names()
+    others = {
+        "measured",
+        "page",
+        "prefix_packing_mask",
+        "prefix_packing_rows",
+        "prefix_packing_ways",
+        "toolformer_gsm8k",
+    }
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert scripts == {*names(), *others}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_benchmark_has_a_short_form_and_writes_json(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--quick" in said and "--json" in said
+    assert f"python benchmarks/{name}.py" in said, "how it is called stands above its options"
+
+
+def test_every_rate_in_the_readme_was_measured() -> None:
+    results = "".join(
+        (ROOT / path).read_text(encoding="utf-8") for path in ("benchmarks/RESULTS.md", "docs/results.md")
+    )
+    measured = set(FIGURE.findall(results))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    stated = set(FIGURE.findall(readme))
+    assert len(stated) > 15
+    # 95% is the width of every interval.
+    assert stated - {"95%"} <= measured
