@@ -3,6 +3,7 @@
 import os
 import resource
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,9 +21,17 @@ LAZY = {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns
 
 
 def contest(
-    way: str, rows: Dataset, tokenizer: PreTrainedTokenizerBase, tokens: int, checkpointing: bool
+    way: str,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: int,
+    checkpointing: bool,
+    around: Callable[[Callable[[], Any]], Any] = lambda train: train(),
 ) -> dict[str, float]:
-    """One pass over the rows in one of the ways: seconds forward and backward, steps, peak memory of this process."""
+    """One pass over the rows in one of the ways: seconds forward and backward, steps, peak memory of this process.
+
+    `around` is given the training to carry out: a place for a profiler.
+    """
     logging.set_verbosity_error()
     settings: dict[str, Any] = {}
     collator, kind, dataset = None, Counting, rows
@@ -50,7 +59,7 @@ def contest(
         )
         trainer.remove_callback(PrinterCallback)
         warm_up(trainer, way, rows[0])
-        trainer.train()
+        around(trainer.train)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated() / 2**20
