@@ -23,12 +23,11 @@ from typing import Any
 import torch
 from toolformer_gsm8k import without_marks
 
-from toolalpaca_hf.toolformer.annotate import Annotator, Text
-from toolalpaca_hf.toolformer.defaults import AnnotationSettings, ToolSettings, settings_for
-from toolalpaca_hf.toolformer.filter import losses, score
+from toolalpaca_hf.toolformer.annotation import AnnotationSettings, Annotator, Text, ToolSettings, settings_for
+from toolalpaca_hf.toolformer.annotation.filter import losses, score
+from toolalpaca_hf.toolformer.annotation.pipeline import AnnotationRun, annotate, load_annotator
+from toolalpaca_hf.toolformer.annotation.sample import select
 from toolalpaca_hf.toolformer.markers import Call, Markers
-from toolalpaca_hf.toolformer.pipeline import AnnotationRun, annotate, load_annotator
-from toolalpaca_hf.toolformer.sample import select
 
 MARKERS, TAU_F = Markers(), settings_for("Calculator").tau_f
 

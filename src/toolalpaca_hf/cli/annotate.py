@@ -98,9 +98,8 @@ def annotate(
 
 
 def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
-    from ..toolformer.defaults import AnnotationSettings, settings_for
+    from ..toolformer.annotation import AnnotationRun, AnnotationSettings, annotate, settings_for
     from ..toolformer.markers import Markers
-    from ..toolformer.pipeline import AnnotationRun, annotate
     from ..toolformer.tools import tools_named
 
     names = ("corpus", "qa_model", "qa_endpoint", "translation_model")

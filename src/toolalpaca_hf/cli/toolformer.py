@@ -113,8 +113,8 @@ def _generate(chosen: dict[str, Any]) -> None:
     from ..agent.models import load_model
     from ..checkpoints import resolve_model
     from ..toolformer import Markers, ResultCache
-    from ..toolformer.decode import Event
-    from ..toolformer.decode import generate as write
+    from ..toolformer.decoding import Event
+    from ..toolformer.decoding import generate as write
 
     def show(event: Event) -> None:
         typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)

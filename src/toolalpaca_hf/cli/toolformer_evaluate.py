@@ -54,8 +54,8 @@ def evaluate(
     chosen = dict(locals())
     try:
         from ..toolformer import Markers, ResultCache
-        from ..toolformer.evaluate import Settings
-        from ..toolformer.evaluate import evaluate as measure
+        from ..toolformer.evaluation import Settings
+        from ..toolformer.evaluation import evaluate as measure
 
         settings = Settings(
             Markers(start, end, arrow),
