@@ -91,7 +91,7 @@ class EndpointScorer:
         asked: dict[str, Any] = (
             {"echo": True, "logprobs": top} if self._echo else {"extra_body": {"prompt_logprobs": top}}
         )
-        choice = self.server.complete(list(ids), 1, temperature=0.0, **asked)  # type: ignore[arg-type]
+        choice = self.server.complete(list(ids), 1, temperature=0.0, **asked)
         told = _echoed(choice) if self._echo else _prompt_logprobs(choice, ids)
         if told is None or len(told) < len(ids) or any(one is None for one in told[1 : len(ids)]):
             raise ToolAlpacaError(f"{self.server.base_url} answers without log-probabilities of the prompt")
@@ -176,7 +176,7 @@ class EndpointProposer:
     def _drawn(self, ids: list[int], seed: str) -> str | None:
         number = int.from_bytes(hashlib.sha256(seed.encode("utf-8", "replace")).digest()[:4], "big") >> 1
         choice = self.scorer.server.complete(
-            ids,  # type: ignore[arg-type]
+            ids,
             self.call_tokens,
             temperature=self.temperature,
             seed=number,
