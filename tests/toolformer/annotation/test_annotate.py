@@ -271,7 +271,9 @@ def test_smollm2_on_real_text_keeps_what_the_equations_keep(real_data: Path, tmp
     lines = (real_data.parent / "toolformer" / "gsm8k_train.jsonl").read_text(encoding="utf-8").splitlines()[:3]
     texts = [re.sub(r"<<.*?>>", "", json.loads(line)["answer"]).split("\n####")[0] for line in lines]
     settings = AnnotationSettings(all_losses=True)
-    one = load_annotator(AnnotationRun("", str(tmp_path), "smollm2", ("calculator",), settings))
+    one = load_annotator(
+        AnnotationRun("", str(tmp_path), "smollm2", ("calculator",), settings), tools_named("calculator")
+    )
     found = one.annotate([Text(str(n), text) for n, text in enumerate(texts)])
     every = [(result.row["text"], c) for result in found for c in result.candidates if c.result is not None][:40]
     assert len(every) >= 10

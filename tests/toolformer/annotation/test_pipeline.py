@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
 from toolalpaca_hf.toolformer.annotation.readers import read_texts
 from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
+from toolalpaca_hf.toolformer.tools import ApiSource, Tool
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
 
@@ -113,6 +115,64 @@ def test_the_pipeline_loads_no_torch_before_its_tasks_run() -> None:
     code = "import sys, toolalpaca_hf.toolformer.annotation.pipeline, toolalpaca_hf.cli; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+class Sums(Tool):
+    """A tool of one's own, under the name that the model was taught."""
+
+    name, prompt = "Calculator", "calculator.txt"
+
+    def __call__(self, text: str) -> str | None:
+        return f"the sum of {text}"
+
+
+def own_tools() -> list[Tool]:
+    return [Sums()]
+
+
+def test_a_tool_of_ones_own_is_called(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 4)
+    run = replace(run_of(source, tmp_path / "out", proposer_folder), tools=(), own=own_tools)
+    assert annotate(run, progress=False)["outcomes"]["annotated"] > 0
+    calls = [call for row in rows_of(tmp_path / "out") for call in row["calls"]]
+    assert {call["result"] == f"the sum of {call['input']}" for call in calls} == {True}
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["own"].endswith("own_tools")
+    with pytest.raises(ToolAlpacaError, match="two tools are called Calculator"):
+        annotate(replace(run, tools=("calculator",), out=str(tmp_path / "twice")), progress=False)
+
+
+def test_a_function_of_an_api_is_called(proposer_folder: Path, tmp_path: Path) -> None:
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "Sums", "version": "1"},
+        "servers": [{"url": "https://sums.example.com"}],
+        "paths": {
+            "/sum": {
+                "get": {
+                    "operationId": "Calculator",
+                    "description": "Computes.",
+                    "parameters": [{"name": "of", "in": "query", "required": True, "schema": {"type": "string"}}],
+                    "responses": {
+                        "200": {
+                            "description": "ok",
+                            "content": {"application/json": {"schema": {"type": "integer", "enum": [9]}}},
+                        }
+                    },
+                }
+            }
+        },
+    }
+    path = tmp_path / "sums.json"
+    path.write_text(json.dumps(document))
+    source = write_texts(tmp_path / "texts.jsonl", 4)
+    run = replace(run_of(source, tmp_path / "out", proposer_folder), tools=(), api=ApiSource(str(path)))
+    assert annotate(run, progress=False)["outcomes"]["annotated"] > 0
+    assert {call["result"] for row in rows_of(tmp_path / "out") for call in row["calls"]} == {"9"}
+
+
+def test_a_key_in_the_address_of_an_api_is_written_nowhere(tmp_path: Path) -> None:
+    run = AnnotationRun("texts.jsonl", "out", "smollm2", (), api=ApiSource("https://me:secret@a.example/api?key=hush"))
+    assert run.decides()["api"]["document"] == "https://a.example/api"
 
 
 def test_the_report_counts_what_the_files_say(proposer_folder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -12,6 +14,8 @@ from ... import __version__
 from ...errors import ToolAlpacaError
 from ...executors import Executor, run_pipeline, unfinished_tasks
 from ..markers import Call, Markers
+from ..tools import ApiSource, Tool, prompt_for, tools_named
+from ..tools.execute import execute
 from .annotator import Annotator
 from .defaults import AnnotationSettings
 from .readers import files_of, read_texts
@@ -41,6 +45,8 @@ class AnnotationRun:
         served_model (`str`, *optional*): The model's name there; defaults to `model`.
         threads (`int`, *optional*): Of each process; defaults to its share of the machine.
         context (`dict`, *optional*): Further arguments of [`tools_named`].
+        api ([`ApiSource`], *optional*): An API whose functions are tools, too.
+        own (`Callable[[], Sequence[Tool]]`, *optional*): Makes tools of one's own, in each process: a function of a module.
     """
 
     source: str
@@ -58,12 +64,18 @@ class AnnotationRun:
     served_model: str | None = None
     threads: int | None = None
     context: dict[str, Any] = field(default_factory=dict)
+    api: ApiSource | None = None
+    own: Callable[[], Sequence[Tool]] | None = None
 
     def decides(self) -> dict[str, Any]:
         """What decides the result, as JSON has it."""
         told = asdict(self)
         for name in ("out", "threads"):
             del told[name]
+        if self.api:  # an address may hold a key
+            told["api"]["document"] = re.sub(r"(?<=//)[^/]*@|\?.*", "", _absolute(self.api.document))
+        if self.own:
+            told["own"] = f"{self.own.__module__}.{self.own.__qualname__}"
         return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
 
 
@@ -84,13 +96,13 @@ class AnnotateStep:
         """Annotate share `rank` of `world_size`."""
         yield from data or ()
         run = self._run
-        with Share(Path(run.out), rank, run.candidates) as share:
+        with Share(Path(run.out), rank, run.candidates) as share, ExitStack() as stack:
             left = None if run.limit is None else max(0, run.limit - share.done)
             texts = read_texts(run.source, rank, world_size, run.split, run.text_field, share.done)
             texts = islice(texts, left)
             annotator = None
             while some := list(islice(texts, ROUND)):
-                annotator = annotator or load_annotator(run)
+                annotator = annotator or load_annotator(run, stack.enter_context(opened_tools(run)))
                 share.add(annotator.annotate(some))
 
 
@@ -128,7 +140,9 @@ def annotate(
     """
     out, workers = Path(run.out), workers or tasks
     files_of(run.source)  # a wrong name is heard of at once
-    tool_prompts(run)
+    with opened_tools(run) as tools:
+        for tool in tools.values():
+            prompt_for(tool)
     if executor == "local":
         load_tokenizer(run.model)  # a wrong model is heard of before the folder is claimed for it
     if run.endpoint:
@@ -146,10 +160,10 @@ def annotate(
     return {} if unfinished_tasks(out / "logs", tasks) else write_report(out)
 
 
-def load_annotator(run: AnnotationRun) -> Annotator:
-    """An [`Annotator`] with the model and the tools of a run."""
-    prompts = tool_prompts(run)
-    arguments = (runner(run), list(prompts), run.markers, run.settings)
+def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool]) -> Annotator:
+    """An [`Annotator`] with the model of a run and its tools, which are open."""
+    prompts = {tool.name: prompt_for(tool, run.markers) for tool in tools.values()}
+    arguments = (runner(run, tools), list(prompts), run.markers, run.settings)
     if run.endpoint:
         from .endpoint import EndpointProposer, EndpointScorer
 
@@ -211,26 +225,31 @@ def load_tokenizer(name: str) -> Any:
         raise ToolAlpacaError(f"no tokenizer at {path} ({str(error).splitlines()[0]}); pass another --model") from None
 
 
-def tool_prompts(run: AnnotationRun) -> dict[str, str]:
-    """The prompts of a run's tools, by the name each is called by.
+@contextmanager
+def opened_tools(run: AnnotationRun) -> Iterator[dict[str, Tool]]:
+    """The tools of a run by the name each is called by, as long as the `with` block lasts.
 
     Raises:
-        [`ToolAlpacaError`]: There is no such tool, or it has no prompt.
+        [`ToolAlpacaError`]: There is no such tool, or two have one name.
     """
-    from ..tools import prompt_for, tools_named
+    with ExitStack() as stack:
+        some = [*tools_named(",".join(run.tools), **run.context).values(), *(run.own() if run.own else ())]
+        if run.api:
+            some += stack.enter_context(run.api.opened()).values()
+        tools = {tool.name: tool for tool in some}
+        if len(tools) < len(some):
+            names = [tool.name for tool in some]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ToolAlpacaError(f"two tools are called {twice}; leave one out, or give it another name")
+        if not tools:
+            raise ToolAlpacaError("no tool is named; pass --tools calculator, say")
+        yield tools
 
-    return {
-        tool.name: prompt_for(tool, run.markers) for tool in tools_named(",".join(run.tools), **run.context).values()
-    }
 
-
-def runner(run: AnnotationRun) -> Any:
+def runner(run: AnnotationRun, tools: Mapping[str, Tool]) -> Any:
     """What executes the calls of a run, those of one date together."""
-    from ..tools import tools_named
-    from ..tools.execute import execute
     from ..tools.result_cache import ResultCache
 
-    tools = tools_named(",".join(run.tools), **run.context)
     for tool in tools.values():
         tool.check()
     cache = ResultCache(Path(run.out) / "results.sqlite")

@@ -36,6 +36,7 @@ class Settings:
         max_length (`int`, *optional*, defaults to 1024): Of a window of text, for perplexity.
         device (`str`, *optional*): Defaults to a GPU where there is one.
         cache ([`ResultCache`], *optional*): Where the tools' results are kept.
+        timeout (`float`, *optional*, defaults to 30.0): Seconds for one call.
     """
 
     markers: Markers = field(default_factory=Markers)
@@ -46,6 +47,7 @@ class Settings:
     max_length: int = 1024
     device: str | None = None
     cache: ResultCache | None = None
+    timeout: float = 30.0
 
 
 class Asked:
@@ -159,6 +161,7 @@ def _answered(
         batch_size=len(batch),
         calls_enabled=bool(tools),
         cache=settings.cache,
+        timeout=settings.timeout,
     )
     return [_record(task, item, one) for item, one in zip(batch, written, strict=True)]
 
