@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
-from toolalpaca_hf.toolformer.annotation.readers import read_texts
+from toolalpaca_hf.toolformer.annotation.readers import count_texts, read_texts
 from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
 from toolalpaca_hf.toolformer.tools import ApiSource, Tool
 
@@ -212,6 +212,14 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     ]
     assert found[0].meta == {"url": "https://a.org/1", "date": "2019-01-02T03:04:05Z"}
     assert found[1].meta["date"] == "2019-04-25T12:57:54Z" and found[-1].meta == {"source_id": "7"}
+
+
+def test_texts_are_counted_where_that_is_quick(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"no": 1}\n"Three."')
+    pq.write_table(pa.table({"text": ["Four.", "Five."]}), tmp_path / "b.parquet")
+    assert count_texts(str(tmp_path)) == len(list(read_texts(str(tmp_path)))) == 5
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Six."}\n'))
+    assert count_texts(str(tmp_path)) is None and count_texts("a/hub-dataset") is None
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 3, 5])

@@ -18,11 +18,11 @@ from ..tools import ApiSource, Tool, prompt_for, tools_named
 from ..tools.execute import execute
 from .annotator import Annotator
 from .defaults import AnnotationSettings
-from .readers import files_of, read_texts
+from .readers import count_texts, files_of, read_texts
 from .report import write_report
 from .share import Share, Watching
 
-ROUND = 8
+ROUND = 4
 """Texts that are annotated together: more are hardly faster, and a killed task loses at most so many."""
 
 
@@ -152,7 +152,10 @@ def annotate(
     _claim(out, run, tasks)
     if run.threads is None:
         run = _with_threads(run, min(workers, tasks))
-    with Watching(out, progress):
+    total = count_texts(run.source) if progress else None
+    if total and run.limit:
+        total = min(total, run.limit * tasks)
+    with Watching(out, progress, total):
         run_pipeline(
             [AnnotateStep(run)], executor=executor, tasks=tasks, workers=workers, logging_dir=out / "logs", slurm=slurm
         )

@@ -17,6 +17,8 @@ DATE_FIELDS = ("date", "date_published", "date_download", "timestamp")
 
 JSONL = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
 KINDS = (*JSONL, ".parquet")
+LARGE = 200_000_000
+"""Bytes of a file whose lines are not counted for a progress bar."""
 
 
 def read_texts(
@@ -85,6 +87,34 @@ def files_of(source: str) -> list[tuple[str, Path]] | None:
             f"{source} does not exist; pass a file, a folder or the name of a Hub dataset as --input"
         )
     return None
+
+
+def count_texts(source: str) -> int | None:
+    """How many texts a source has, for a progress bar; `None` where finding out would take long.
+
+    Example:
+
+    ```python
+    >>> _ = Path("texts.jsonl").write_text('{"text": "One."}\\n\\n{"text": "Two."}\\n')
+    >>> count_texts("texts.jsonl"), count_texts("allenai/c4:en")
+    (2, None)
+    ```
+    """
+    import pyarrow.parquet as pq
+
+    count = 0
+    for _, path in files_of(source) or ():
+        try:
+            if path.suffix == ".parquet":
+                count += pq.read_metadata(path).num_rows
+            elif path.suffix in (".gz", ".zst") or path.stat().st_size > LARGE:
+                return None
+            else:
+                with path.open("rb") as file:
+                    count += sum(1 for line in file if line.strip())
+        except (OSError, ValueError):  # damaged: reading it will say so
+            return None
+    return count or None
 
 
 def _stem(name: str) -> str:

@@ -79,10 +79,16 @@ def _keep_whole_lines(path: Path, most: int | None = None) -> int:
 
 
 class Watching:
-    """A progress bar of what the tasks, wherever they are, have on disk."""
+    """A progress bar of what the tasks, wherever they are, have on disk.
 
-    def __init__(self, out: Path, progress: bool) -> None:
-        self.out, self.progress, self.done = out, progress, threading.Event()
+    Args:
+        out (`Path`): The folder.
+        progress (`bool`): Whether there is one at all.
+        total (`int`, *optional*): How many texts there will be.
+    """
+
+    def __init__(self, out: Path, progress: bool, total: int | None = None) -> None:
+        self.out, self.progress, self.total, self.done = out, progress, total, threading.Event()
 
     def __enter__(self) -> None:
         if self.progress:
@@ -98,7 +104,7 @@ class Watching:
         # The tasks of this process have its stderr turned into their log.
         stream = os.fdopen(os.dup(2), "w")
         read: dict[Path, tuple[int, int]] = {}
-        with stream, tqdm(unit="text", file=stream) as bar:
+        with stream, tqdm(total=self.total, unit=" texts", file=stream) as bar:
             first = True
             while True:
                 last = self.done.wait(0.0 if first else 1.0)
