@@ -9,6 +9,7 @@ import typer
 from ..errors import ToolAlpacaError
 from . import options
 
+COUNTED = {"candidates": "calls sampled", "executed": "of them with a result", "calls": "kept and written"}
 TEXTS, THRESHOLDS, TOOLS, WHERE = "Texts", "Sampling and filtering", "Tools", "Where it runs"
 
 
@@ -99,7 +100,8 @@ def annotate(
     for outcome, count in report["outcomes"].items():
         typer.echo(f"{count:>8,}  {outcome}")
     for tool, of in report["tools"].items():
-        typer.echo(f"{tool}: {of.get('calls', 0):,} calls written")
+        told = ", ".join(f"{of.get(name, 0):,} {word}" for name, word in COUNTED.items())
+        typer.echo(f"{tool}: {told}")
     typer.echo(f"{out / 'report.md'} has the rest")
 
 

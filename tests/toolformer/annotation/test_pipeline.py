@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
-from toolalpaca_hf.toolformer.annotation.readers import count_texts, read_texts
+from toolalpaca_hf.toolformer.annotation.readers import _hub, count_texts, read_texts
 from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
 from toolalpaca_hf.toolformer.tools import ApiSource, Tool
 
@@ -214,6 +215,18 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     assert found[1].meta["date"] == "2019-04-25T12:57:54Z" and found[-1].meta == {"source_id": "7"}
 
 
+def test_datasets_are_read_as_files_are(tmp_path: Path) -> None:
+    rows = [
+        {"raw_content": "One.", "url": "https://a.org/1", "date_download": "2019-01-02T03:04:05Z"},
+        {"raw_content": "Two.", "url": "https://a.org/2", "date_download": "2020-01-02T03:04:05Z"},
+    ]
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "train-0.parquet")
+    assert list(_hub(str(tmp_path / "set"), "train")) == rows  # `load_dataset` opens folders as it does repos
+    with pytest.raises(ToolAlpacaError, match="can not be loaded from the Hub"):
+        list(_hub(str(tmp_path / "set"), "test"))
+
+
 def test_texts_are_counted_where_that_is_quick(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"no": 1}\n"Three."')
     pq.write_table(pa.table({"text": ["Four.", "Five."]}), tmp_path / "b.parquet")
@@ -280,7 +293,10 @@ def test_the_command(proposer_folder: Path, tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "1  no JSON" in result.output and "calls written" in result.output
+    assert "1  no JSON" in result.output
+    told = re.search(r"Calculator: (\d+) calls sampled, (\d+) of them with a result, (\d+) kept", result.output)
+    assert told and 0 < int(told[3]) <= int(told[2]) <= int(told[1]) <= 3 * 2 * 2
+    assert int(told[3]) == sum(len(row["calls"]) for row in rows_of(out))
     assert [row["id"] for row in rows_of(out)] == [f"toolformer/texts/{n}" for n in range(4)]
     config = json.loads((out / "config.json").read_text())
     assert config["markers"] == {"start": "[", "end": "]", "arrow": "->"}

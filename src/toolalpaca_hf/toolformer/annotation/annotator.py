@@ -40,7 +40,8 @@ class Annotated:
     """What came of a text.
 
     Args:
-        row (`dict`): `id`, `text`, `annotated`, `calls`, `outcome` and `meta`, as `annotated-RANK.jsonl` has them.
+        row (`dict`): `id`, `text`, `annotated`, `calls`, `outcome`, `meta` and, by tool, how many calls were `sampled`, as
+            `annotated-RANK.jsonl` has them.
         candidates (`list[Candidate]`): All calls that were sampled, with their losses as far as they were needed.
     """
 
@@ -233,6 +234,11 @@ class Annotator:
             "calls": list(calls),
             "outcome": outcome,
             "meta": text.meta,
+        }
+        sampled = {tool: [one for one in candidates if one.tool == tool] for tool in self.tools}
+        row["sampled"] = {
+            tool: {"candidates": len(of), "executed": sum(one.result is not None for one in of)}
+            for tool, of in sampled.items()
         }
         return Annotated(row, list(candidates))
 

@@ -102,7 +102,7 @@ class AnnotateStep:
             texts = islice(texts, left)
             annotator = None
             while some := list(islice(texts, ROUND)):
-                annotator = annotator or load_annotator(run, stack.enter_context(opened_tools(run)))
+                annotator = annotator or load_annotator(run, stack.enter_context(opened_tools(run)), rank)
                 share.add(annotator.annotate(some))
 
 
@@ -163,8 +163,8 @@ def annotate(
     return {} if unfinished_tasks(out / "logs", tasks) else write_report(out)
 
 
-def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool]) -> Annotator:
-    """An [`Annotator`] with the model of a run and its tools, which are open."""
+def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0) -> Annotator:
+    """An [`Annotator`] with the model of a run and its tools, which are open; the tasks share the GPUs that there are."""
     prompts = {tool.name: prompt_for(tool, run.markers) for tool in tools.values()}
     arguments = (runner(run, tools), list(prompts), run.markers, run.settings)
     if run.endpoint:
@@ -182,7 +182,7 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool]) -> Annotator:
 
     if run.threads:
         torch.set_num_threads(run.threads)
-    model, tokenizer = load_model(run.model, run.dtype)
+    model, tokenizer = load_model(run.model, run.dtype, rank)
     scorer = LocalScorer(model, tokenizer)
     sampler = Sampler(scorer, run.markers, run.settings.temperature, run.settings.call_tokens)
     proposer = LocalProposer(sampler, prompts)
@@ -192,8 +192,8 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool]) -> Annotator:
     return Annotator(scorer, proposer, *arguments, room=room)
 
 
-def load_model(name: str, dtype: str = "float32") -> tuple[Any, Any]:
-    """A checkpoint in a precision, and its tokenizer.
+def load_model(name: str, dtype: str = "float32", rank: int = 0) -> tuple[Any, Any]:
+    """A checkpoint in a precision, on the GPU of a task where there are any, and its tokenizer.
 
     Raises:
         [`ToolAlpacaError`]: There is no model of this name.
@@ -208,7 +208,8 @@ def load_model(name: str, dtype: str = "float32") -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise ToolAlpacaError(f"no model at {path} ({str(error).splitlines()[0]}); pass another --model") from None
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    gpus = torch.cuda.device_count()
+    return model.to(f"cuda:{rank % gpus}" if gpus else "cpu"), tokenizer
 
 
 def load_tokenizer(name: str) -> Any:

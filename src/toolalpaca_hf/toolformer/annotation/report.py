@@ -37,13 +37,11 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             outcomes[row["outcome"]] += 1
             for call in row["calls"]:
                 calls.setdefault(call["tool"], Counter())["calls"] += 1
+            for tool, of in row.get("sampled", {}).items():
+                calls.setdefault(tool, Counter()).update(of)
             if not config["candidates"]:
                 _count(kept, row["calls"])
         for row in _lines(folder, "candidates") if config["candidates"] else ():
-            for one in row["candidates"]:
-                of = calls.setdefault(one["tool"], Counter())
-                of["candidates"] += 1
-                of["executed"] += one["result"] is not None
             _count(kept, row["candidates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ToolAlpacaError(
@@ -131,12 +129,13 @@ def _markdown(report: Mapping[str, Any]) -> str:
             f"{kept[str(t)].get('texts', 0):,} ({kept[str(t)].get('calls', 0):,})" if kept else "0 (0)"
             for t in THRESHOLDS
         ]
-        told = [f"{of[name]:,}" if name in of else "not kept" for name in ("candidates", "executed")]
+        told = [f"{of.get(name, 0):,}" for name in ("candidates", "executed")]
         lines.append(f"| {tool} | {' | '.join([*told, *cells])} | {of.get('calls', 0):,} |")
     if not report["config"]["candidates"]:
         lines += [
             "",
-            "Candidates were not kept, so columns below a tool's own τ_f lack calls; `--candidates` keeps them.",
+            "The calls counted are those written into the texts: nothing below a tool's own τ_f, one at a position. "
+            "`--candidates` has every candidate counted.",
         ]
     lines += ["", f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}.", ""]
     return "\n".join(lines)

@@ -197,7 +197,10 @@ def build_repo(
         return plain_row(row) if row["annotated"] is None else sft_row(row, source.markers, mask_results)
 
     if next((row for row in source.rows(None) if row["calls"]), None) is None:
-        raise ToolAlpacaError(f"no text of {source.name} has a call, so there is nothing to train on; annotate more")
+        raise ToolAlpacaError(
+            f"no text of {source.name} has a call, so there is nothing to train on; annotate more texts, with a larger model or a lower "
+            "--tau-f, or build from --source gsm8k"
+        )
     configs = {
         "annotated": source.rows(report),
         "sft": map(segments, training()),
