@@ -44,7 +44,7 @@ THINGS = ("apples", "books", "coins", "pens", "stamps", "tickets")
 QUICK = {
     "filter": {"texts": 2},
     "sampling": {"texts": 2, "one_by_one": 8},
-    "memory": {"texts": 400, "model": "TINY"},
+    "memory": {"texts": 200, "model": "TINY"},
     "length": {"lengths": (64, 128, 256), "repeat": 1},
 }
 
@@ -235,6 +235,7 @@ def length(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     annotator = annotator_of(args, folder)
     pool = "\n".join(text.text for text in solutions(args.data, 200))
     ids, points = annotator.scorer.encode(pool), []
+    annotator.annotate([Text("warm-up", "It takes 2 + 2 = 4 of them.")])
     for tokens in args.lengths:
         # Some less: cut in other places, it has some tokens more.
         texts = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ToolAlpacaError
 from .annotator import ANNOTATED
-from .defaults import THRESHOLDS
+from .defaults import THRESHOLDS, settings_for
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
@@ -122,7 +122,10 @@ def _markdown(report: Mapping[str, Any]) -> str:
     lines += [f"| {outcome.replace('|', ' ')} | {count:,} |" for outcome, count in report["outcomes"].items()]
     head = " | ".join(f"τ_f = {threshold}" for threshold in THRESHOLDS)
     lines += ["", "Texts with a call that is kept, and calls kept, by filtering threshold.", ""]
-    lines += [f"| tool | candidates | executed | {head} | written |", "| --- |" + " ---: |" * (len(THRESHOLDS) + 3)]
+    lines += [
+        f"| tool | candidates | executed | {head} | written, at τ_f |",
+        "| --- |" + " ---: |" * (len(THRESHOLDS) + 3),
+    ]
     for tool, of in report["tools"].items():
         kept = of["kept"]
         cells = [
@@ -130,7 +133,8 @@ def _markdown(report: Mapping[str, Any]) -> str:
             for t in THRESHOLDS
         ]
         told = [f"{of.get(name, 0):,}" for name in ("candidates", "executed")]
-        lines.append(f"| {tool} | {' | '.join([*told, *cells])} | {of.get('calls', 0):,} |")
+        tau_f = settings["tools"].get(tool, {}).get("tau_f", settings_for(tool).tau_f)
+        lines.append(f"| {tool} | {' | '.join([*told, *cells])} | {of.get('calls', 0):,}, {tau_f:g} |")
     if not report["config"]["candidates"]:
         lines += [
             "",
