@@ -172,8 +172,9 @@ def test_a_function_of_an_api_is_called(proposer_folder: Path, tmp_path: Path) -
 
 
 def test_a_key_in_the_address_of_an_api_is_written_nowhere(tmp_path: Path) -> None:
-    run = AnnotationRun("texts.jsonl", "out", "smollm2", (), api=ApiSource("https://me:secret@a.example/api?key=hush"))
-    assert run.decides()["api"]["document"] == "https://a.example/api"
+    source = ApiSource("https://me:secret@a.example/api?key=hush", "http://me:secret@127.0.0.1:80/x")
+    told = AnnotationRun("texts.jsonl", "out", "smollm2", (), api=source).decides()["api"]
+    assert (told["document"], told["simulator"]) == ("https://a.example/api", "http://127.0.0.1:80/x")
 
 
 def test_the_report_counts_what_the_files_say(proposer_folder: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .report import write_report
 from .share import Share, Watching
 
 ROUND = 4
-"""Texts that are annotated together: more are hardly faster, and a killed task loses at most so many."""
+"""Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class AnnotationRun:
         for name in ("out", "threads"):
             del told[name]
         if self.api:  # an address may hold a key
-            told["api"]["document"] = re.sub(r"(?<=//)[^/]*@|\?.*", "", _absolute(self.api.document))
+            for name, value in (("document", _absolute(self.api.document)), ("simulator", self.api.simulator)):
+                told["api"][name] = re.sub(r"(?<=//)[^/]*@|\?.*", "", value)
         if self.own:
             told["own"] = f"{self.own.__module__}.{self.own.__qualname__}"
         return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
