@@ -1,54 +1,97 @@
 """Annotation against the equations computed one by one, sampling against one call at a time, memory, and cost by length.
 
-    python benchmarks/toolformer_annotation.py filter --data ../shared/data/toolformer/gsm8k_train.jsonl --texts 100
+    python benchmarks/toolformer_annotation.py --quick --json out.json
+    python benchmarks/toolformer_annotation.py filter --texts 100
     python benchmarks/toolformer_annotation.py sampling --data gsm8k_train.jsonl --texts 5
-    python benchmarks/toolformer_annotation.py memory --data gsm8k_train.jsonl --texts 10000 --model TINY
-    python benchmarks/toolformer_annotation.py length --data gsm8k_train.jsonl --plot length.png
+    python benchmarks/toolformer_annotation.py memory --texts 10000 --model TINY
+    python benchmarks/toolformer_annotation.py length --plot length.png
 
-Both ways of a comparison use the same loaded weights, float32, in one run. The twin is tests/toolformer/brute_force.py: whole
-sequences, one candidate at a time.
+The texts are GSM8K's solutions where `--data` names the file or it lies in ../shared, else sums made here. Both ways of a comparison
+use the same loaded weights, float32, in one run. The twin is tests/toolformer/brute_force.py: whole sequences, one candidate at a
+time. TINY is a model of tests/toolformer/proposing.py, taught to propose calls. `--quick` takes all four parts, with few texts and
+5 calls at each of 5 positions, where the paper has 10 at each of 20.
 """
 
 import argparse
 import importlib.metadata
 import json
 import os
+import random
+import shlex
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from toolformer_gsm8k import without_marks
 
-from toolalpaca_hf.toolformer.annotate import Annotator, Text
-from toolalpaca_hf.toolformer.defaults import AnnotationSettings, ToolSettings, settings_for
-from toolalpaca_hf.toolformer.filter import losses, score
+from toolalpaca_hf.toolformer.annotation import AnnotationSettings, Annotator, Text, ToolSettings, settings_for
+from toolalpaca_hf.toolformer.annotation.filter import losses, score
+from toolalpaca_hf.toolformer.annotation.pipeline import AnnotationRun, annotate, load_annotator
+from toolalpaca_hf.toolformer.annotation.sample import select
 from toolalpaca_hf.toolformer.markers import Call, Markers
-from toolalpaca_hf.toolformer.pipeline import AnnotationRun, annotate, load_annotator
-from toolalpaca_hf.toolformer.sample import select
+from toolalpaca_hf.toolformer.tools import tools_named
 
+ROOT = Path(__file__).parents[1]
+GSM8K = ROOT.parent / "shared" / "data" / "toolformer" / "gsm8k_train.jsonl"
 MARKERS, TAU_F = Markers(), settings_for("Calculator").tau_f
+THINGS = ("apples", "books", "coins", "pens", "stamps", "tickets")
+QUICK = {
+    "filter": {"texts": 2},
+    "sampling": {"texts": 2, "one_by_one": 8},
+    "memory": {"texts": 200, "model": "TINY"},
+    "length": {"lengths": (64, 128, 256), "repeat": 1},
+}
 
 
-def solutions(path: Path, count: int) -> list[Text]:
-    """GSM8K's solutions without their marks; over and over where more are asked for."""
+def solutions(path: Path | None, count: int) -> list[Text]:
+    """GSM8K's solutions without their marks, over and over where more are asked for; without the file, sums."""
+    if path is None:
+        return [Text(str(n), sums(random.Random(n))) for n in range(count)]
     rows = [json.loads(line)["answer"] for line in path.open(encoding="utf-8")]
     return [Text(str(n), without_marks(rows[n % len(rows)])[0]) for n in range(count)]
 
 
-def annotator_of(model: str, folder: str, **settings: Any) -> Annotator:
+def sums(drawn: random.Random) -> str:
+    """Some sentences that compute something."""
+    a, b, c, thing = drawn.randint(12, 90), drawn.randint(3, 11), drawn.randint(2, 9), drawn.choice(THINGS)
+    return (
+        f"Each of the {b} boxes holds {a} {thing}, so there are {b} * {a} = {a * b} {thing} in all.\nOf these {c} are broken, "
+        f"which leaves {a * b} - {c} = {a * b - c} {thing}.\nSold at ${c} each, they bring in ${(a * b - c) * c}."
+    )
+
+
+def annotator_of(args: argparse.Namespace, folder: str, **settings: Any) -> Annotator:
     """A model with the calculator."""
-    return load_annotator(AnnotationRun("", folder, model, ("calculator",), AnnotationSettings(**settings)))
+    settings["tools"] = {"Calculator": calculator(args)}
+    run = AnnotationRun("", folder, model_of(args, folder), ("calculator",), AnnotationSettings(**settings))
+    return load_annotator(run, tools_named("calculator"))
+
+
+def calculator(args: argparse.Namespace) -> ToolSettings:
+    """The paper's settings, as far as the command line does not say otherwise."""
+    return replace(settings_for("Calculator"), k=args.positions, m=args.calls)
+
+
+def model_of(args: argparse.Namespace, folder: str) -> str:
+    """The model's name, or the folder of the tiny one."""
+    if args.model != "TINY":
+        return args.model
+    from proposing import save_proposer
+
+    return str(save_proposer(Path(folder) / "tiny"))
 
 
 def filter_(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """The same candidates by this package and by the twin."""
     import brute_force
 
-    annotator = annotator_of(args.model, folder, all_losses=True)
+    annotator = annotator_of(args, folder, all_losses=True)
     scorer = annotator.scorer
     start = time.perf_counter()
     found = [one for text in solutions(args.data, args.texts) for one in annotator.annotate([text])]
@@ -104,9 +147,9 @@ def filter_(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 
 def sampling(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """All calls of some texts together, and each by `model.generate` with the whole prompt."""
-    annotator = annotator_of(args.model, folder)
+    annotator = annotator_of(args, folder)
     proposer, scorer = annotator.proposer, annotator.scorer
-    settings, prompt = settings_for("Calculator"), proposer.prompts["Calculator"]
+    settings, prompt = calculator(args), proposer.prompts["Calculator"]
     texts = [scorer.encode(text.text) for text in solutions(args.data, args.texts)]
     start, contexts = time.perf_counter(), []
     for batch in proposer.sampler.open(prompt, texts):
@@ -157,7 +200,7 @@ def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     run = AnnotationRun(
         str(source),
         str(Path(folder) / "out"),
-        args.model,
+        model_of(args, folder),
         ("calculator",),
         AnnotationSettings({"Calculator": ToolSettings(0.0, 2, 2, 0.5)}),
         candidates=True,
@@ -189,10 +232,11 @@ def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 
 def length(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Seconds for a text of so many tokens."""
-    annotator = annotator_of(args.model, folder)
+    annotator = annotator_of(args, folder)
     pool = "\n".join(text.text for text in solutions(args.data, 200))
     ids, points = annotator.scorer.encode(pool), []
-    for tokens in (128, 256, 512, 768, 1024):
+    annotator.annotate([Text("warm-up", "It takes 2 + 2 = 4 of them.")])
+    for tokens in args.lengths:
         # Some less: cut in other places, it has some tokens more.
         texts = [
             Text(f"{tokens}/{n}", annotator.scorer.decode(ids[n * tokens : (n + 1) * tokens - 4]))
@@ -214,32 +258,112 @@ def length(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     return {"points": points}
 
 
+PARTS = {"filter": filter_, "sampling": sampling, "memory": memory, "length": length}
+
+
+def tables(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was measured, for people: a table a part."""
+    made = []
+
+    def table(title: str, columns: Sequence[str], rows: list[list[Any]], note: str) -> None:
+        made.append({"title": title, "note": note, "columns": list(columns), "rows": rows})
+
+    if one := figures.get("filter"):
+        same = "The kept calls are the same" if one["same_kept"] else "THE KEPT CALLS DIFFER"
+        table(
+            "The filter's losses, against the equations one candidate at a time",
+            ("way", "seconds", "times as fast", "kept calls"),
+            [
+                [way, round(seconds, 2), one["times_as_fast"].get(way, 1.0), one["kept"][way]]
+                for way, seconds in one["seconds"].items()
+            ],
+            f"{one['candidates']} candidates of {one['texts']} texts. {same}; no loss differs by more than "
+            f"{one['largest_difference_of_a_loss']:.1e}. With sampling, {one['annotation_texts_per_second']:.3f} texts a second.",
+        )
+    if one := figures.get("sampling"):
+        table(
+            "Sampling, against one call at a time",
+            ("way", "seconds a sample", "times as fast"),
+            [
+                ["together", one["seconds_together"] / one["samples"], one["times_as_fast"]],
+                ["`model.generate`, one at a time", one["seconds_of_one_alone"], 1.0],
+            ],
+            f"{one['samples']} samples of {one['texts']} texts together, {one['timed_alone']} alone.",
+        )
+    if one := figures.get("memory"):
+        table(
+            "Memory while texts are annotated",
+            ("tenth of the run", "MiB"),
+            [[n, size] for n, size in enumerate(one["mebibytes_by_tenths"], 1)],
+            f"{one['texts']:,} texts in {one['seconds']:.0f} s, with a tiny model.",
+        )
+    if one := figures.get("length"):
+        rows = [[point["tokens"], point["seconds"], point["seconds"] / point["tokens"]] for point in one["points"]]
+        table("Cost by length", ("tokens of a text", "seconds", "seconds a token"), rows, "")
+    return made
+
+
 def main() -> None:
-    """Run one part and print its figures."""
-    parts = {"filter": filter_, "sampling": sampling, "memory": memory, "length": length}
+    """Run one part, or all in their short form, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=parts)
-    parser.add_argument("--data", type=Path, required=True, help="gsm8k_train.jsonl")
-    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("part", nargs="?", choices=PARTS)
+    parser.add_argument("--quick", action="store_true", help="all parts, in minutes")
+    parser.add_argument("--data", type=Path, help="gsm8k_train.jsonl")
+    parser.add_argument("--model", default="smollm2", help="folder, Hub id, smollm2 or TINY")
     parser.add_argument("--texts", type=int, default=100)
+    parser.add_argument("--positions", type=int, help="k, of the calculator")
+    parser.add_argument("--calls", type=int, help="m, likewise")
     parser.add_argument("--one-by-one", type=int, default=40, help="sampling: how many samples are timed alone")
     parser.add_argument("--repeat", type=int, default=2, help="length: texts of each length")
+    parser.add_argument("--lengths", type=int, nargs="+", default=(128, 256, 512, 768, 1024), help="length: in tokens")
     parser.add_argument("--plot", type=Path, help="length: file of the plot")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "toolformer"))
-    with tempfile.TemporaryDirectory() as folder:
-        figures = parts[args.part](args, folder)
-    figures |= {
-        "part": args.part,
-        "model": args.model,
+    if args.quick == bool(args.part):
+        parser.error("name a part, or pass --quick")
+    if args.quick and not args.plot and args.json:
+        args.plot = args.json.with_suffix(".png")
+    args.data = args.data or (GSM8K if GSM8K.is_file() else None)
+    of_paper = settings_for("Calculator")
+    args.positions = args.positions or (5 if args.quick else of_paper.k)
+    args.calls = args.calls or (5 if args.quick else of_paper.m)
+    sys.path[:0] = [str(ROOT / "tests" / "toolformer"), str(ROOT / "tests")]
+    start, figures = time.perf_counter(), {}
+    for part in QUICK if args.quick else [args.part]:
+        print(f"--- {part}", flush=True)
+        short = argparse.Namespace(**{**vars(args), **(QUICK[part] if args.quick else {})})
+        with tempfile.TemporaryDirectory() as folder:
+            figures[part] = {**PARTS[part](short, folder), "model": short.model}
+    made = tables(figures)
+    for one in made:
+        print("\n" + "\n".join([one["title"], "  ".join(one["columns"]), *map(_line, one["rows"]), one["note"]]))
+    record = {
+        "benchmark": Path(__file__).stem,
+        "command": shlex.join(["python", "benchmarks/toolformer_annotation.py", *_without_json(sys.argv[1:])]),
+        "seconds": round(time.perf_counter() - start, 1),
+        "tables": made,
+        "pictures": [{"file": args.plot.name, "title": "Annotation: seconds by length of a text"}]
+        if args.plot
+        else [],
+        "texts": "GSM8K's solutions" if args.data else "sums",
+        "positions": args.positions,
+        "calls": args.calls,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        **figures,
     }
-    print(json.dumps(figures, indent=2))
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _line(row: list[Any]) -> str:
+    return "  ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row)
+
+
+def _without_json(words: list[str]) -> list[str]:
+    at = words.index("--json") if "--json" in words else len(words)
+    return [word for word in (*words[:at], *words[at + 2 :]) if not word.startswith("--json=")]
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from toolalpaca_hf.toolformer.annotation_report import curve, read_candidates
-from toolalpaca_hf.toolformer.defaults import AnnotationSettings
-from toolalpaca_hf.toolformer.pipeline import AnnotationRun, annotate
+from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, annotate
+from toolalpaca_hf.toolformer.annotation.report import curve, read_candidates
 
 MARK = re.compile(r"<<[^<>]*?=\s*([^<>=]*)>>")
 THRESHOLDS = [-1.0, -0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0]

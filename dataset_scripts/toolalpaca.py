@@ -11,7 +11,7 @@ Open it with `load_dataset("build/sample", "sft", split="train")`; a pushed one 
 import argparse
 import sys
 
-from toolalpaca_hf.data import Build, make_prompt, resolve_sources, write_repo
+from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import check_push, publish_dataset
 
@@ -35,22 +35,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def print_summary(build: Build) -> None:
-    """Print rows by config and split, then the account of every row read."""
-    print(f"{'config':<14}{'split':<16}{'rows':>8}")
-    for config, splits in build.split_rows.items():
-        for split, rows in splits.items():
-            print(f"{config:<14}{split:<16}{rows:>8}")
-    print(f"\n{'config':<14}{'from':<30}{'rows in':>9}{'kept':>9}{'set aside':>11}")
-    for line in build.report.counts():
-        print(f"{line['config']:<14}{line['file']:<30}{line['rows_in']:>9}{line['kept']:>9}{line['set_aside']:>11}")
-    for row in build.report.rows[:10]:
-        print(f"set aside: {row.file}, {row.row}: {row.reason}")
-    if len(build.report.rows) > 10:
-        print(f"... and {len(build.report.rows) - 10} more")
-    print(f"\nwritten to {build.folder}; what was set aside is in {build.folder / 'report.json'}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
@@ -61,10 +45,9 @@ def main(argv: list[str] | None = None) -> int:
             args.source, args.train, args.eval_simulated, args.eval_real, args.processed, args.data_dir
         )
         prompt = make_prompt(args.prompt, args.prompt_dir, args.data_dir)
-        print_summary(write_repo(sources, args.out, prompt, args.upstream_selection))
+        print(write_repo(sources, args.out, prompt, args.upstream_selection).summary())
         if args.push_to_hub:
-            pushed = publish_dataset(args.out, args.push_to_hub, public=args.public)
-            print(f"{pushed.message or 'nothing has changed on the Hub'}: {pushed.url}")
+            print(publish_dataset(args.out, args.push_to_hub, public=args.public))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,7 +12,6 @@ with `--dataset_config plain`. Open it with `load_dataset("build/toolformer", "s
 import argparse
 import sys
 
-from toolalpaca_hf.data import Build
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import check_push, publish_dataset
 from toolalpaca_hf.toolformer.dataset import build_repo, open_source
@@ -34,21 +33,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def print_summary(build: Build) -> None:
-    """Print rows by config, then the account of every row and call read."""
-    print(f"{'config':<18}{'rows':>8}")
-    for config, splits in build.split_rows.items():
-        print(f"{config:<18}{splits['train']:>8}")
-    print(f"\n{'what':<18}{'from':<30}{'in':>9}{'kept':>9}{'set aside':>11}")
-    for line in build.report.counts():
-        print(f"{line['config']:<18}{line['file']:<30}{line['rows_in']:>9}{line['kept']:>9}{line['set_aside']:>11}")
-    for row in build.report.rows[:10]:
-        print(f"set aside: {row.file}, {row.row}: {row.reason}")
-    if len(build.report.rows) > 10:
-        print(f"... and {len(build.report.rows) - 10} more")
-    print(f"\nwritten to {build.folder}; what was set aside is in {build.folder / 'report.json'}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Build, print, and return the exit status."""
     args = parse_args(argv)
@@ -56,10 +40,10 @@ def main(argv: list[str] | None = None) -> int:
         if args.push_to_hub:
             check_push(args.push_to_hub)
         source = open_source(args.source, limit=args.limit)
-        print_summary(build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results))
+        build = build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results)
+        print(build.summary())
         if args.push_to_hub:
-            pushed = publish_dataset(args.out, args.push_to_hub, public=args.public)
-            print(f"{pushed.message or 'nothing has changed on the Hub'}: {pushed.url}")
+            print(publish_dataset(args.out, args.push_to_hub, public=args.public))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

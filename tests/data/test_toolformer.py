@@ -13,8 +13,7 @@ from toolalpaca_hf.data import toolformer as writer
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.schema import FEATURES
 from toolalpaca_hf.toolformer import Call, Markers
-from toolalpaca_hf.toolformer.dataset import build_repo, open_source
-from toolalpaca_hf.toolformer.segments import annotate
+from toolalpaca_hf.toolformer.dataset import annotate, build_repo, open_source
 
 TOKENS = Markers("<API>", "</API>", "→")
 

@@ -116,11 +116,11 @@ class ModelServer:
         )
         self._limit = "max_tokens"
 
-    def complete(self, prompt: str, max_tokens: int, **options: Any) -> Choice:
+    def complete(self, prompt: str | list[int], max_tokens: int, **options: Any) -> Choice:
         """Let the model go on with a text.
 
         Args:
-            prompt (`str`): The text.
+            prompt (`str` or `list[int]`): The text, or its ids in the model's own vocabulary.
             max_tokens (`int`): Where its continuation is cut.
             **options: Other fields of the request; those that are `None` are left out.
 

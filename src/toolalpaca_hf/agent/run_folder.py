@@ -1,7 +1,6 @@
 """The folder of a run: every result as it comes, and at the end the files that others read."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from .. import __version__
 from ..data import raw_api, raw_instance
 from ..errors import ToolAlpacaError
 from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
+from .json_lines import append_rows, check_settings, claimed, read_rows, write_whole, writing
 from .rollout import Result
 from .task import Task, TaskFile
 
@@ -56,23 +55,16 @@ class RunFolder:
     @contextmanager
     def opened(self) -> Iterator["RunFolder"]:
         """Read what is there, and keep others out while the `with` block lasts."""
-        with self._writing():
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ToolAlpacaError(f"another run writes to {self.path}; wait for it, or pass another --out") from None
-        try:
+        with claimed(self.path, self.path / ".lock"):
             self._read()
-            with self._writing():
+            with writing(self.path):
                 self._note()
                 self._file = (self.path / LINES).open("ab", buffering=0)
-            # Not inside `_writing`: what goes wrong in the block may be no fault of the disk.
+            # Not inside `writing`: what goes wrong in the block may be no fault of the disk.
             with self._file:
                 yield self
-        finally:
-            lock.release()
 
     @property
     def finished(self) -> set[str]:
@@ -94,12 +86,8 @@ class RunFolder:
         self._append(row)
 
     def _append(self, row: dict[str, Any]) -> None:
-        with self._writing():
-            # Without a buffer: one that could not be written would be tried again on closing.
-            line = memoryview((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-            while line:
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
+        with writing(self.path):
+            append_rows(self._file, [row])
             self.rows[row["id"]] = row
             self._last = time.monotonic()
             if time.monotonic() - self._noted > 10:
@@ -136,11 +124,11 @@ class RunFolder:
             `dict`: What `run.json` says.
         """
         rows = [self.rows[task.id] for task in source.tasks if task.id in self.rows]
-        with self._writing():
+        with writing(self.path):
             part = self.path / ".trajectories.parquet.part"
             pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_FEATURES.arrow_schema), part)
             part.replace(self.path / "trajectories.parquet")
-            _write(self.path / "trajectories.json", json.dumps(self._raw(source), ensure_ascii=False, indent=1))
+            write_whole(self.path / "trajectories.json", json.dumps(self._raw(source), ensure_ascii=False, indent=1))
             return self._note(tasks)
 
     def _raw(self, source: TaskFile) -> list[dict[str, Any]]:
@@ -181,7 +169,7 @@ class RunFolder:
             "seconds": round(seconds, 3),
             "toolalpaca_hf": __version__,
         }
-        _write(self.path / "run.json", json.dumps(note, ensure_ascii=False, indent=2) + "\n")
+        write_whole(self.path / "run.json", json.dumps(note, ensure_ascii=False, indent=2) + "\n")
         return note
 
     def _read(self) -> None:
@@ -192,42 +180,6 @@ class RunFolder:
             note, before = {}, self.settings
         except (OSError, ValueError, KeyError, TypeError):
             raise ToolAlpacaError(f"{self.path / 'run.json'} can not be read; pass another --out") from None
-        differing = [name for name in {**before, **self.settings} if before.get(name) != self.settings.get(name)]
-        if differing:
-            told = "; ".join(f"{name} {before.get(name)!r}, now {self.settings.get(name)!r}" for name in differing)
-            raise ToolAlpacaError(
-                f"{self.path} holds a run with other settings ({told}); pass the same ones, or another --out"
-            )
+        check_settings(self.path, "a run", before, self.settings)
         self._seconds = float(note.get("seconds") or 0.0)
-        path = self.path / LINES
-        if not path.exists():
-            return
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), 1):
-            try:
-                row = json.loads(line)
-                self.rows[row["id"]] = row
-            except (ValueError, KeyError, TypeError):
-                raise ToolAlpacaError(
-                    f"line {number} of {path} can not be read; remove the line, and its rollout is made again"
-                ) from None
-        if whole < len(content):  # cut off by a kill or a full disk
-            with self._writing(), path.open("r+b") as file:
-                file.truncate(whole)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ToolAlpacaError(
-                f"{self.path} can not be written ({error.strerror or error}); what is finished is kept: make room, or "
-                "mend its permissions, and run the same command again"
-            ) from None
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+        self.rows = read_rows(self.path / LINES, "rollout")

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import ToolAlpacaError
+from . import options
 
+COUNTED = {"candidates": "calls sampled", "executed": "of them with a result", "calls": "kept and written"}
 TEXTS, THRESHOLDS, TOOLS, WHERE = "Texts", "Sampling and filtering", "Tools", "Where it runs"
 
 
@@ -60,6 +62,11 @@ def annotate(
     qa_model: Annotated[str | None, typer.Option(help="What qa asks.", rich_help_panel=TOOLS)] = None,
     qa_endpoint: Annotated[str | None, typer.Option(help="Where that model is served.", rich_help_panel=TOOLS)] = None,
     translation_model: Annotated[str | None, typer.Option(help="What mt asks.", rich_help_panel=TOOLS)] = None,
+    api: options.ApiDocument = None,
+    simulator: options.Simulator = "embedded",
+    real: options.Real = False,
+    credentials: options.CredentialsFile = None,
+    allow_private: options.AllowPrivate = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the model.", rich_help_panel=WHERE)
     ] = "float32",
@@ -93,38 +100,38 @@ def annotate(
     for outcome, count in report["outcomes"].items():
         typer.echo(f"{count:>8,}  {outcome}")
     for tool, of in report["tools"].items():
-        typer.echo(f"{tool}: {of.get('calls', 0):,} calls written")
+        told = ", ".join(f"{of.get(name, 0):,} {word}" for name, word in COUNTED.items())
+        typer.echo(f"{tool}: {told}")
     typer.echo(f"{out / 'report.md'} has the rest")
 
 
 def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
-    from ..toolformer.defaults import AnnotationSettings, settings_for
+    from ..toolformer.annotation import AnnotationRun, AnnotationSettings, annotate, settings_for
+    from ..toolformer.annotation.pipeline import opened_tools
     from ..toolformer.markers import Markers
-    from ..toolformer.pipeline import AnnotationRun, annotate
-    from ..toolformer.tools import tools_named
 
     names = ("corpus", "qa_model", "qa_endpoint", "translation_model")
-    context = {name: chosen[name] for name in names if chosen[name] is not None}
-    given = {name: chosen[name] for name in ("tau_s", "k", "m", "tau_f") if chosen[name] is not None}
-    tools = tuple(name.strip() for name in chosen["tools"].split(",") if name.strip())
-    if not tools:
-        raise ToolAlpacaError("no tool is named; pass --tools calculator, say")
-    of_tools = {name: replace(settings_for(name), **given) for name in tools_named(tools, **context)} if given else {}
     fields = ("temperature", "max_tokens", "seed", "preselect", "timeout")
-    settings = AnnotationSettings(of_tools, **{name: chosen[name] for name in fields}, all_losses=chosen["candidates"])
+    settings = AnnotationSettings(**{name: chosen[name] for name in fields}, all_losses=chosen["candidates"])
     run = AnnotationRun(
         chosen["input"],
         str(chosen["out"]),
         chosen["model"],
-        tools,
+        tuple(name.strip() for name in chosen["tools"].split(",") if name.strip()),
         settings,
         Markers(*chosen["marker"]),
-        context=context,
+        context={name: chosen[name] for name in names if chosen[name] is not None},
+        api=options.api_source(chosen) if chosen["api"] else None,
         **{
             name: chosen[name]
             for name in ("split", "text_field", "limit", "candidates", "dtype", "endpoint", "served_model")
         },
     )
+    given = {name: chosen[name] for name in ("tau_s", "k", "m", "tau_f") if chosen[name] is not None}
+    if given:
+        with opened_tools(run) as tools:
+            of_tools = {name: replace(settings_for(name), **given) for name in tools}
+        run = replace(run, settings=replace(settings, tools=of_tools))
     slurm = _slurm(chosen["slurm"] or [])
     return annotate(run, chosen["executor"], chosen["tasks"], chosen["workers"], slurm)
 

@@ -1,9 +1,12 @@
 """Options that more than one command has."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from ..toolformer.tools import ApiSource
 
 MODEL, CALLS, LIMITS = "Model", "What calls lead to", "Limits"
 
@@ -18,6 +21,10 @@ PromptName = Annotated[
     Literal["react", "upstream"], typer.Option(help="upstream for ToolAlpaca-7B and -13B.", rich_help_panel=MODEL)
 ]
 PromptDir = Annotated[Path | None, typer.Option(help="Folder with upstream's agent/ files.", rich_help_panel=MODEL)]
+ApiDocument = Annotated[
+    str | None,
+    typer.Option(help="File or URL of an OpenAPI document, whose functions are tools.", rich_help_panel="Tools"),
+]
 Simulator = Annotated[str, typer.Option(help="embedded, or the URL of a simulator.", rich_help_panel=CALLS)]
 Responder = Annotated[
     Literal["schema", "llm", "replay"], typer.Option(help="Of the embedded one.", rich_help_panel=CALLS)
@@ -49,3 +56,18 @@ MaxUnread = Annotated[
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=MODEL)]
 Seed = Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)]
+
+
+def api_source(chosen: dict[str, Any]) -> "ApiSource":
+    """The API that a command's options name.
+
+    Args:
+        chosen (`dict`): Options by the names of their parameters: `api`, and how it is called.
+    """
+    from ..toolformer.tools import ApiSource
+
+    credentials = chosen["credentials"] and str(chosen["credentials"])
+    private = tuple(chosen["allow_private"] or ())
+    return ApiSource(
+        chosen["api"], chosen["simulator"], chosen["real"], credentials, private, timeout=chosen["timeout"]
+    )

@@ -1,8 +1,7 @@
 """`toolalpaca toolformer`: text with calls of tools."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,9 +59,7 @@ def generate(
     qa_endpoint: QaEndpoint = None,
     qa_chat: QaChat = False,
     translation_model: TranslationModel = None,
-    api: Annotated[
-        str | None, typer.Option(help="File or URL of an OpenAPI document: its functions.", rich_help_panel=TOOLS)
-    ] = None,
+    api: options.ApiDocument = None,
     simulator: options.Simulator = "embedded",
     real: options.Real = False,
     credentials: options.CredentialsFile = None,
@@ -113,8 +110,8 @@ def _generate(chosen: dict[str, Any]) -> None:
     from ..agent.models import load_model
     from ..checkpoints import resolve_model
     from ..toolformer import Markers, ResultCache
-    from ..toolformer.decode import Event
-    from ..toolformer.decode import generate as write
+    from ..toolformer.decoding import Event
+    from ..toolformer.decoding import generate as write
 
     def show(event: Event) -> None:
         typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)
@@ -124,7 +121,7 @@ def _generate(chosen: dict[str, Any]) -> None:
     with ExitStack() as stack:
         tools = named_tools(chosen)
         if chosen["api"]:
-            tools |= stack.enter_context(_functions(chosen))
+            tools |= stack.enter_context(options.api_source(chosen).opened())
         cache = ResultCache(chosen["cache"]) if chosen["cache"] else None
         model, tokenizer = load_model(resolve_model(chosen["model"]))
         # Texts that are written together would be shown in pieces of each other.
@@ -165,24 +162,3 @@ def _show(prompt: str, written: Any) -> None:
         typer.secho(written.text[call.start : call.end], fg=_COLOURS["call"], nl=False)
         at = call.end
     typer.echo(written.text[at:])
-
-
-@contextmanager
-def _functions(chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The functions of the API whose document was named."""
-    from ..agent import real_calls, simulated_calls
-    from ..openapi import load_api
-    from ..simulator import SESSION_HEADER, running
-    from ..toolformer.tools import api_functions
-
-    private = chosen["allow_private"] or ()
-    api = load_api(chosen["api"], private=private)
-    with ExitStack() as stack:
-        if chosen["real"]:
-            calls = real_calls([api], chosen["credentials"], private=private, seconds=chosen["timeout"])[api.id]
-        else:
-            named = chosen["simulator"]
-            url = stack.enter_context(running([api])) if named == "embedded" else named
-            calls = simulated_calls([api], url, SESSION_HEADER, chosen["timeout"])[api.id]
-        stack.callback(calls.close)
-        yield api_functions(calls)

@@ -1,12 +1,13 @@
 """`toolalpaca toolformer evaluate`: checkpoints on the tasks of Toolformer's paper."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import ToolAlpacaError
-from . import toolformer
+from . import options, toolformer
 
 ASKED = "How it is asked"
 
@@ -34,6 +35,12 @@ def evaluate(
     qa_endpoint: toolformer.QaEndpoint = None,
     qa_chat: toolformer.QaChat = False,
     translation_model: toolformer.TranslationModel = None,
+    api: options.ApiDocument = None,
+    simulator: options.Simulator = "embedded",
+    real: options.Real = False,
+    credentials: options.CredentialsFile = None,
+    allow_private: options.AllowPrivate = None,
+    timeout: toolformer.Timeout = 30.0,
     cache: toolformer.CacheFile = None,
     k: Annotated[
         int, typer.Option(min=1, help="A call begins where its marker is in the top k.", rich_help_panel=ASKED)
@@ -54,8 +61,8 @@ def evaluate(
     chosen = dict(locals())
     try:
         from ..toolformer import Markers, ResultCache
-        from ..toolformer.evaluate import Settings
-        from ..toolformer.evaluate import evaluate as measure
+        from ..toolformer.evaluation import Settings
+        from ..toolformer.evaluation import evaluate as measure
 
         settings = Settings(
             Markers(start, end, arrow),
@@ -66,10 +73,14 @@ def evaluate(
             max_length=max_length,
             device=device,
             cache=ResultCache(cache) if cache else None,
+            timeout=timeout,
         )
-        at_hand = toolformer.named_tools(chosen) if tools else {}
         folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
-        _print(measure(model, _data(task, data or []), folder, at_hand, settings), folder)
+        with ExitStack() as stack:
+            at_hand = toolformer.named_tools(chosen) if tools else {}
+            if api:
+                at_hand |= stack.enter_context(options.api_source(chosen).opened())
+            _print(measure(model, _data(task, data or []), folder, at_hand, settings), folder)
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(
             f"evaluating needs {error.name}; run `pip install 'toolalpaca-hf[toolformer,evaluate]'`"

@@ -43,6 +43,37 @@ class Build:
     report: Report
     split_rows: dict[str, dict[str, int]]
 
+    def summary(self) -> str:
+        """Rows by config and split, then the account of every row read, as text for a terminal.
+
+        Example:
+
+        ```python
+        >>> report = Report()
+        >>> report.keep("sft", "train.json", 2)
+        >>> print(Build(Path("build/x"), report, {"sft": {"train": 2}}).summary())
+        config        split               rows
+        sft           train                  2
+        ...
+        ```
+        """
+        lines = [f"{'config':<14}{'split':<16}{'rows':>8}"]
+        for config, splits in self.split_rows.items():
+            lines += [f"{config:<14}{split:<16}{rows:>8}" for split, rows in splits.items()]
+        counts = self.report.counts()
+        width = max([30, *(len(line["file"]) + 2 for line in counts)])
+        lines += ["", f"{'what':<14}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
+        lines += [
+            f"{one['config']:<14}{one['file']:<{width}}{one['rows_in']:>9}{one['kept']:>9}{one['set_aside']:>11}"
+            for one in counts
+        ]
+        shown = self.report.rows[:10]
+        lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in shown]
+        if left := len(self.report.rows) - len(shown):
+            lines.append(f"... and {left} more")
+        lines += ["", f"written to {self.folder}; what was set aside is in {self.folder / 'report.json'}"]
+        return "\n".join(lines)
+
 
 def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: bool = False) -> Build:
     """Write the dataset repo of a corpus.

@@ -36,6 +36,9 @@ class Pushed:
     message: str
     private: bool
 
+    def __str__(self) -> str:
+        return f"{self.message or 'nothing has changed on the Hub'}: {self.url}"
+
 
 def push(
     contents: Contents,

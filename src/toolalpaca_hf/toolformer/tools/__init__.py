@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...errors import ToolAlpacaError
 from .api_function import ApiFunction, api_functions
+from .api_source import ApiSource
 from .base import Tool, prompt_for
 from .calculator import Calculator
 from .calendar import Calendar
@@ -19,6 +20,7 @@ TOOLS = ("calculator", "calendar", "qa", "wikisearch", "mt")
 __all__ = [
     "TOOLS",
     "ApiFunction",
+    "ApiSource",
     "Calculator",
     "Calendar",
     "QuestionAnswering",

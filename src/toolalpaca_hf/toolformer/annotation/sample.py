@@ -1,0 +1,358 @@
+"""Where a model would call a tool, and what it would write there (section 2, "sampling API calls").
+
+A text is run once behind the tool's prompt, whose own cache is shared by all texts. Its cache then serves every position: the
+samples of all positions of several texts grow as one sequence (see [`Pack`]), and those that wrote the same so far are one
+until they part.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from ...agent.kv_cache import Kept, Layers, Pack, Row, beginning_of, can_pack
+from ...errors import ToolAlpacaError
+from ..markers import Markers
+from .defaults import ToolSettings
+from .score import LocalScorer, by_length, padded, picking
+
+# Rows of the matrix products while calls are written: more are hardly faster.
+ROWS_AT_ONCE = 256
+
+
+@dataclass
+class Place:
+    """A position at which a call may start.
+
+    Args:
+        index (`int`): The call stands before the token of this index.
+        probability (`float`): Of the start marker there, given the tool's prompt and the text before.
+        start (`int`): The id that starts it; a vocabulary may have the marker with and without a space.
+        drawn (`list[str]`): What was sampled behind the start marker, up to the end marker.
+    """
+
+    index: int
+    probability: float
+    start: int
+    drawn: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Opened:
+    """A text behind a tool's prompt.
+
+    Args:
+        places (`list[Place]`): All its positions.
+        before (`int`): How many ids stand between the prompt and the text's first token.
+        layers (`Layers`, *optional*): The KV cache of all that stands behind the prompt.
+    """
+
+    places: list[Place]
+    before: int
+    layers: Layers | None
+    ids: list[int]
+
+
+class ToolPrompt:
+    """A tool's prompt as ids: what all texts share, and what follows the text before it is written again.
+
+    Args:
+        scorer ([`LocalScorer`]): The model.
+        prompt (`str`): With `{text}` in it, once.
+
+    Raises:
+        [`ToolAlpacaError`]: It has no such place, or several.
+    """
+
+    def __init__(self, scorer: LocalScorer, prompt: str) -> None:
+        if prompt.count("{text}") != 1:
+            raise ToolAlpacaError(
+                f"a tool's prompt needs {{text}} once, this one has it {prompt.count('{text}')} times"
+            )
+        head, tail = prompt.split("{text}")
+        # A space at the end would be a token of its own, which no text has before a word.
+        self.head = [*scorer.begin, *scorer.encode(head.rstrip(" "))]
+        self.tail = scorer.encode(tail.rstrip(" "))
+
+    def behind(self, text: Sequence[int]) -> list[int]:
+        """All that follows the prompt: the text, and the text again."""
+        return [*text, *self.tail, *text]
+
+
+class Sampler:
+    """Samples calls with a `transformers` model.
+
+    Args:
+        scorer ([`LocalScorer`]): The model.
+        markers ([`Markers`]): The start marker has to be one token of the vocabulary, with or without a space before it.
+        temperature (`float`, *optional*, defaults to 1.0): Of the sampled calls.
+        call_tokens (`int`, *optional*, defaults to 64): The longest call.
+
+    Raises:
+        [`ToolAlpacaError`]: The vocabulary has no token for the start marker.
+    """
+
+    def __init__(self, scorer: LocalScorer, markers: Markers, temperature: float = 1.0, call_tokens: int = 64) -> None:
+        self.scorer, self.markers = scorer, markers
+        self.temperature, self.call_tokens = temperature, call_tokens
+        self.starts = start_ids(scorer.tokenizer, markers)
+        self.ends = _end_ids(scorer.model, scorer.tokenizer)
+        self.packs = can_pack(scorer.model)
+        self._heads: dict[tuple[int, ...], Kept] = {}
+
+    @torch.inference_mode()
+    def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
+        """Run texts behind a prompt, once each; as many at a time as are run together.
+
+        Args:
+            prompt ([`ToolPrompt`]): Of a tool.
+            texts (`Sequence[Sequence[int]]`): Ids.
+
+        Returns:
+            `Iterator[dict[int, Opened]]`: Texts by their place in `texts`, with the probability of a start at each position.
+        """
+        ids = [prompt.behind(text) for text in texts]
+        for batch in by_length([len(one) for one in ids], self.scorer.batch_tokens):
+            yield self._opened(prompt, [ids[n] for n in batch], [len(texts[n]) for n in batch], batch)
+
+    def _opened(
+        self, prompt: ToolPrompt, ids: list[list[int]], lengths: list[int], names: list[int]
+    ) -> dict[int, Opened]:
+        model, shared = self.scorer.model, 0
+        cache = None
+        if self.packs:
+            head = self._head(prompt)
+            shared, cache = len(prompt.head), DynamicCache(config=model.config)
+            for n, (keys, values) in enumerate(head.layers):
+                cache.update(*(one.expand(len(ids), -1, -1, -1) for one in (keys, values)), n)
+        else:
+            ids = [[*prompt.head, *one] for one in ids]
+        # The start at a position is predicted by the token before it.
+        befores = [len(one) - length for one, length in zip(ids, lengths, strict=True)]
+        columns = [range(before - 1, before + length - 1) for before, length in zip(befores, lengths, strict=True)]
+        rows = [row for row, some in enumerate(columns) for _ in some]
+        with picking(model, rows, [column for some in columns for column in some]):
+            output = model(padded(ids, model.device), past_key_values=cache, use_cache=self.packs)
+        chances, likeliest = self._chances(output.logits[0])
+        opened, at = {}, 0
+        for row, (name, before, length) in enumerate(zip(names, befores, lengths, strict=True)):
+            places = [Place(i, chances[at + i], likeliest[at + i]) for i in range(length)]
+            at += length
+            layers = None
+            if self.packs:
+                end = shared + len(ids[row])
+                layers = [
+                    (layer.keys[row : row + 1, :, shared:end], layer.values[row : row + 1, :, shared:end])
+                    for layer in cache.layers
+                ]
+            opened[name] = Opened(places, before, layers, ids[row])
+        return opened
+
+    def _head(self, prompt: ToolPrompt) -> Kept:
+        key = tuple(prompt.head)
+        if key not in self._heads:
+            self._heads[key] = beginning_of(self.scorer.model, prompt.head)
+        return self._heads[key]
+
+    def _chances(self, logits: torch.Tensor) -> tuple[list[float], list[int]]:
+        starts = torch.tensor(self.starts, device=logits.device)
+        chances, likeliest = [], []
+        for part in logits.split(256):
+            part = part.float()
+            of_starts = (part[:, starts] - part.logsumexp(-1, keepdim=True)).exp()
+            chances += of_starts.sum(-1).tolist()
+            likeliest += starts[of_starts.argmax(-1)].tolist()
+        return chances, likeliest
+
+    @torch.inference_mode()
+    def draw(
+        self, prompt: ToolPrompt, tool: str, wanted: Sequence[tuple[str, Opened, Sequence[Place]]], m: int
+    ) -> None:
+        """Sample calls at places of opened texts, into their `drawn`.
+
+        A sample is drawn until its end marker; one that ends otherwise, is too long or can not become a call of the tool any more
+        is dropped.
+
+        Args:
+            prompt ([`ToolPrompt`]): What the texts were opened with.
+            tool (`str`): The tool's name.
+            wanted (`Sequence[tuple[str, Opened, Sequence[Place]]]`): The seed of a text, the text, and places of it.
+            m (`int`): How many samples at each place.
+        """
+        every = [(seed, opened, place) for seed, opened, places in wanted for place in places]
+        count = max(1, ROWS_AT_ONCE // m)
+        for start in range(0, len(every), count):
+            samples = [
+                [_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)]
+                for seed, _, place in every[start : start + count]
+            ]
+            some = [(opened, place) for _, opened, place in every[start : start + count]]
+            (self._packed if self.packs else self._plainly)(prompt, tool, some, samples)
+            for (_, place), drawn in zip(some, samples, strict=True):
+                place.drawn = [sample.text for sample in drawn if sample.text is not None]
+
+    def _packed(
+        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
+    ) -> None:
+        m = len(samples[0])
+        head = self._head(prompt)
+        texts = list(dict.fromkeys(opened for opened, _ in some))
+        rows = [
+            Row(None, [], self.call_tokens, start=len(prompt.head) + opened.before + place.index)
+            for opened, place in some
+            for _ in range(m)
+        ]
+        seen = [(texts.index(opened), opened.before + place.index) for opened, place in some for _ in range(m)]
+        pack = _Branches(self.scorer.model, head.layers, [text.layers for text in texts], rows, seen)
+        free = {p: list(range(p * m + 1, (p + 1) * m)) for p in range(len(some))}
+        going = {p * m: (p, drawn) for p, drawn in enumerate(samples)}
+        fed = [(p * m, place.start) for p, (_, place) in enumerate(some)]
+        while going:
+            logits = pack.feed(fed)
+            taken = self._take(tool, torch.stack([logits[i] for i in going]), [drawn for _, drawn in going.values()])
+            now, fed = {}, []
+            for (i, (p, _)), groups in zip(list(going.items()), taken, strict=True):
+                for n, (token, drawn) in enumerate(groups.items()):
+                    # The first goes on in its row; the others get one of their own, with the same past.
+                    row = i if n == 0 else pack.fork(i, free[p].pop())
+                    now[row] = (p, drawn)
+                    fed.append((row, token))
+            going = now
+
+    def _plainly(
+        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
+    ) -> None:
+        """For models whose cache can not be shared: every step reads all again."""
+        going = [
+            ([*opened.ids[: opened.before + place.index], place.start], drawn)
+            for (opened, place), drawn in zip(some, samples, strict=True)
+        ]
+        while going:
+            now = []
+            for batch in by_length([len(ids) for ids, _ in going], self.scorer.batch_tokens):
+                ids = [going[n][0] for n in batch]
+                with picking(self.scorer.model, range(len(batch)), [len(one) - 1 for one in ids]):
+                    logits = self.scorer.model(padded(ids, self.scorer.model.device), use_cache=False).logits[0]
+                for one, groups in zip(ids, self._take(tool, logits, [going[n][1] for n in batch]), strict=True):
+                    now += [([*one, token], drawn) for token, drawn in groups.items()]
+            going = now
+
+    def _take(
+        self, tool: str, logits: torch.Tensor, rows: Sequence[list["_Sample"]]
+    ) -> list[dict[int, list["_Sample"]]]:
+        """Draw the next token of each row's samples; returns, by token, those that go on."""
+        shares = (logits.double() / self.temperature).softmax(-1).cumsum(-1)
+        at = torch.tensor([row for row, drawn in enumerate(rows) for _ in drawn], device=logits.device)
+        points = torch.tensor(
+            [sample.generator.random() for drawn in rows for sample in drawn],
+            dtype=torch.float64,
+            device=logits.device,
+        )
+        tokens = torch.searchsorted(shares[at], points[:, None] * shares[at, -1:], right=True)[:, 0]
+        flat = iter(tokens.clamp(max=logits.shape[-1] - 1).tolist())
+        taken: list[dict[int, list[_Sample]]] = []
+        for drawn in rows:
+            groups: dict[int, list[_Sample]] = {}
+            for sample in drawn:
+                groups.setdefault(next(flat), []).append(sample)
+            taken.append({token: same for token, same in groups.items() if self._goes_on(tool, token, same)})
+        return taken
+
+    def _goes_on(self, tool: str, token: int, same: list["_Sample"]) -> bool:
+        ids = [*same[0].ids, token]
+        text = self.scorer.decode(ids)
+        end = text.find(self.markers.end)
+        for sample in same:
+            sample.ids = ids
+            if end >= 0:
+                sample.text = text[:end]
+        if end >= 0 or token in self.ends or len(ids) >= self.call_tokens:
+            return False
+        # What is no call of this tool any more would be dropped at its end all the same.
+        written, opening = text.lstrip(), f"{tool}("
+        return opening.startswith(written) or written.startswith(opening)
+
+
+@dataclass(eq=False)
+class _Sample:
+    generator: random.Random
+    ids: list[int] = field(default_factory=list)
+    text: str | None = None
+
+
+class _Branches(Pack):
+    """Rows that stand on positions of several texts, which stand on one prompt."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        head: Layers,
+        texts: Sequence[Layers],
+        rows: Sequence[Row],
+        seen: Sequence[tuple[int, int]],
+    ) -> None:
+        # Not the parent's columns: there each row's beginning is a cache of its own.
+        super().__init__(model, [])
+        width = head[0][0].shape[-2]
+        offsets = [width]
+        for text in texts:
+            offsets.append(offsets[-1] + text[0][0].shape[-2])
+        self.rows, self.length = rows, offsets[-1]
+        room = self.length + sum(row.limit + 1 for row in rows)
+        self.mask = torch.full((len(rows), room), self.unseen, dtype=model.dtype, device=model.device)
+        self.mask[:, :width] = 0
+        for i, (text, columns) in enumerate(seen):
+            self.mask[i, offsets[text] : offsets[text] + columns] = 0
+        for n, layer in enumerate(zip(head, *texts, strict=True)):
+            self.cache.update(*(torch.cat(tensors, dim=-2) for tensors in zip(*layer, strict=True)), n)
+
+    def fork(self, row: int, free: int) -> int:
+        """Give a row that is not in use the past of another one; returns it."""
+        self.mask[free] = self.mask[row]
+        self.rows[free].columns = list(self.rows[row].columns)
+        return free
+
+
+def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]:
+    """The tokens that are the start marker, with or without space around it.
+
+    Raises:
+        [`ToolAlpacaError`]: There is none.
+
+    Example:
+
+    ```python
+    >>> [tokenizer.decode(i) for i in start_ids(tokenizer, Markers())]
+    ['[', ' [']
+    ```
+    """
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    found = [i for i, text in enumerate(texts) if text.strip() == markers.start]
+    if not found:
+        raise ToolAlpacaError(
+            f"the start marker {markers.start!r} is not one token of this model's vocabulary; use '[', or a model that was "
+            f"trained with such a token"
+        )
+    return found
+
+
+def select(places: Sequence[Place], settings: ToolSettings, allowed: Sequence[bool] | None = None) -> list[Place]:
+    """The positions at which calls are sampled: the likeliest k of those above τ_s.
+
+    Args:
+        places (`Sequence[Place]`): All positions of a text.
+        settings ([`ToolSettings`]): With τ_s and k.
+        allowed (`Sequence[bool]`, *optional*): Which of them may be considered at all.
+    """
+    above = [place for place in places if place.probability > settings.tau_s and (not allowed or allowed[place.index])]
+    return sorted(
+        sorted(above, key=lambda place: (-place.probability, place.index))[: settings.k], key=lambda p: p.index
+    )
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """What no call has in it: the end of the sequence, and the special tokens of chats."""
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    return {*tokenizer.all_special_ids, *(ends if isinstance(ends, list) else [ends])} - {None}

@@ -1,0 +1,208 @@
+"""GSM8K's own calculator marks as gold calls: a second source of annotated text, with nothing left to a model.
+
+A solution of GSM8K (Cobbe et al., arXiv 2110.14168) has its calculations marked where their value is about to be written:
+`48/2 = <<48/2=24>>24 clips`. Such a mark is a call of the calculator at that place, with its result.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from ...data import Report
+from ..markers import Call, Markers
+from ..read import hub_rows, read_lines
+from .segments import annotate
+
+TOOL = "Calculator"
+CONFIG = "annotated"
+HUB = ("openai/gsm8k", "main", "train")
+"""Where it is on the Hub: repo, config, split."""
+
+_MARK = re.compile(r"<<([^<>\n]*)>>")
+_SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "{": "(", "}": ")"})
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*%")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_EXPRESSION = re.compile(r"[\d.\s+*/()-]*\d[\d.\s+*/()-]*")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One `<<expression=value>>` of a solution.
+
+    Args:
+        text (`str`): What stands between the signs.
+        position (`int`): Characters of the plain solution that stand before it.
+        expression (`str`): What the calculator is asked; empty where there is none to be had.
+        value (`str`): What the solution says it gives.
+        repaired (`bool`): Whether the expression had to be put into the calculator's words.
+    """
+
+    text: str
+    position: int
+    expression: str = ""
+    value: str = ""
+    repaired: bool = False
+
+
+def split_marks(solution: str) -> tuple[str, list[Mark]]:
+    """A solution without its marks, and the marks.
+
+    Args:
+        solution (`str`): The field `answer` of a row.
+
+    Returns:
+        `tuple[str, list[Mark]]`: The plain text and the marks in their order.
+
+    Example:
+
+    ```python
+    >>> split_marks("She sold 48/2 = <<48/2=24>>24 clips.")
+    ('She sold 48/2 = 24 clips.', [Mark(text='48/2=24', position=16, expression='48/2', value='24', repaired=False)])
+    ```
+    """
+    plain, marks, at = "", [], 0
+    for found in _MARK.finditer(solution):
+        plain += solution[at : found.start()]
+        marks.append(_read(Mark(found[1], len(plain))))
+        at = found.end()
+    return plain + solution[at:], marks
+
+
+def _read(mark: Mark) -> Mark:
+    # `a=b=c` is a calculation and its value with a step between them.
+    parts = [part.strip() for part in mark.text.split("=")]
+    if len(parts) < 2 or not parts[0]:
+        return mark
+    expression = parts[0]
+    expression = expression.replace("//", "/")
+    if not _EXPRESSION.fullmatch(expression):
+        expression = re.sub(r"(?<=[\d)\s])[xX](?=[\d(\s.])", "*", expression.translate(_SIGNS))
+        expression = _PERCENT.sub(r"(\1/100)", _THOUSANDS.sub("", expression.replace("$", "")))
+    value = _THOUSANDS.sub("", parts[-1].strip("$ "))
+    return replace(mark, expression=expression, value=value, repaired=expression != mark.text.partition("=")[0])
+
+
+def objection(mark: Mark, result: str | None) -> str:
+    """Why a mark is no gold call; empty where the calculator confirms it.
+
+    Args:
+        mark ([`Mark`]): From [`split_marks`].
+        result (`str`, *optional*): What the calculator gives for its expression; it may have rounded.
+
+    Example:
+
+    ```python
+    >>> mark = split_marks("<<1/3=0.333>>")[1][0]
+    >>> objection(mark, "0.33"), objection(mark, "0.34")
+    ('', "the calculator gives 0.34 for '1/3', not 0.333")
+    ```
+    """
+    if not mark.expression:
+        return f"{mark.text!r} is no expression and value"
+    if result is None:
+        return f"the calculator gives nothing for {mark.expression!r}"
+    percent = mark.value.endswith("%")
+    try:
+        value, computed = Decimal(mark.value.rstrip("%")) / (100 if percent else 1), Decimal(result)
+        # The one with fewer decimals may have been rounded to them.
+        decimals = min(_decimals(value), _decimals(computed))
+    except (InvalidOperation, ValueError):
+        return f"the value {mark.value!r} of {mark.expression!r} is no number"
+    if abs(value - computed) <= Decimal(5).scaleb(-decimals - 1):
+        return ""
+    return f"the calculator gives {result} for {mark.expression!r}, not {mark.value}"
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError("not a finite number")
+    return max(0, -exponent)
+
+
+def read_gsm8k(file: str | Path | None = None) -> tuple[str, list[Any]]:
+    """The rows of GSM8K's training set, from a file or the Hub.
+
+    Args:
+        file (`str` or `Path`, *optional*): JSON lines with `question` and `answer`, as published; `openai/gsm8k` of the Hub
+            by default.
+
+    Returns:
+        `tuple[str, list]`: What the rows' ids are made of, and a row or `None` (not JSON) for each line.
+
+    Raises:
+        [`ToolAlpacaError`]: The file can not be read, or the Hub can not be reached.
+
+    Example:
+
+    ```python
+    >>> name, rows = read_gsm8k("gsm8k_train.jsonl")  # doctest: +SKIP
+    ```
+    """
+    if file is None:
+        return "gsm8k_train", list(hub_rows(*HUB, mend="pass --source gsm8k=FILE with its train.jsonl"))
+    return Path(file).stem, list(read_lines(file))
+
+
+def gsm8k_rows(
+    name: str,
+    raws: Iterable[Any],
+    calculator: Callable[[str], str | None],
+    markers: Markers | None = None,
+    report: Report | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Rows of the `annotated` config from GSM8K: question, solution, and the marks as calls.
+
+    Each mark is given to the calculator. One that it does not confirm is taken out of the text like the others, and
+    no call stands in its place; `report` says why. The result of a call is the calculator's, which is what a model is
+    given when it writes the call itself.
+
+    Args:
+        name (`str`): From [`read_gsm8k`].
+        raws (`Iterable`): Rows with `question` and `answer`.
+        calculator (`Callable[[str], str | None]`): The tool, from `tools_named("calculator")`.
+        markers ([`Markers`], *optional*): How calls are written; the paper's by default.
+        report ([`Report`], *optional*): Receives rows and marks: kept, repaired and set aside.
+
+    Yields:
+        `dict`: `id` (`toolformer/NAME/ROW`), `text`, `annotated`, `calls`, `outcome` and `meta`.
+
+    Example:
+
+    ```python
+    >>> raws = [{"question": "How many?", "answer": "48/2 = <<48/2=24>>24"}]
+    >>> next(gsm8k_rows("mine", raws, lambda expression: "24"))["annotated"]
+    'How many?\\n48/2 = [Calculator(48/2) -> 24] 24'
+    ```
+    """
+    markers, report = markers or Markers(), report if report is not None else Report()
+    known: dict[str, str | None] = {}
+    for number, raw in enumerate(raws):
+        place = f"row {number}"
+        try:
+            question, solution = raw["question"].strip(), raw["answer"].strip()
+        except (KeyError, TypeError, AttributeError):
+            report.set_aside(CONFIG, name, place, "is not JSON with the texts question and answer")
+            continue
+        plain, marks = split_marks(solution)
+        if "<<" in plain or ">>" in plain:
+            report.set_aside(CONFIG, name, place, "has a mark that is not closed")
+            continue
+        calls = []
+        for mark in marks:
+            if mark.expression and mark.expression not in known:
+                known[mark.expression] = calculator(mark.expression)
+            result = known.get(mark.expression)
+            reason = objection(mark, result)
+            if reason or result is None:
+                report.set_aside("calls", name, place, reason)
+                continue
+            report.keep("calls, repaired" if mark.repaired else "calls", name)
+            position = len(question) + 1 + mark.position
+            calls.append({"call": Call(TOOL, mark.expression), "result": result, "position": position})
+        report.keep(CONFIG, name)
+        meta = {"source": "gsm8k", "row": number}
+        yield annotate(f"toolformer/{name}/{number}", f"{question}\n{plain}", calls, markers, meta)

@@ -1,0 +1,312 @@
+"""A whole run: files in every form, tasks, a kill, and what is left behind."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from proposing import SENTENCES
+from typer.testing import CliRunner
+
+from toolalpaca_hf.cli import app
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
+from toolalpaca_hf.toolformer.annotation.readers import _hub, count_texts, read_texts
+from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
+from toolalpaca_hf.toolformer.tools import ApiSource, Tool
+
+SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
+
+
+def write_texts(path: Path, count: int) -> Path:
+    rows = [{"text": f"{SENTENCES[n % 4]} Number {n}.", "url": f"https://example.org/{n}"} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def rows_of(out: Path, kind: str = "annotated") -> list[dict[str, Any]]:
+    lines = [
+        line for path in sorted(out.glob(f"{kind}-*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    return sorted((json.loads(line) for line in lines), key=lambda row: row["id"])
+
+
+def without_losses(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Losses are computed together with others, so their last digits are not the same."""
+    return [{**row, "calls": [(c["input"], c["result"], c["position"]) for c in row["calls"]]} for row in rows]
+
+
+def run_of(source: Path, out: Path, model: Path, **options: Any) -> AnnotationRun:
+    return AnnotationRun(str(source), str(out), str(model), ("calculator",), SETTINGS, threads=1, **options)
+
+
+def test_tasks_do_not_change_the_result(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 20)
+    one = annotate(run_of(source, tmp_path / "one", proposer_folder), progress=False)
+    three = annotate(run_of(source, tmp_path / "three", proposer_folder), tasks=3, workers=1, progress=False)
+    rows = rows_of(tmp_path / "one")
+    assert without_losses(rows) == without_losses(rows_of(tmp_path / "three")) and len(rows) == 20
+    assert one["outcomes"] == three["outcomes"] and one["outcomes"]["annotated"] > 0
+    assert {row["id"] for row in rows} == {f"toolformer/texts/{n}" for n in range(20)}
+    assert len(list((tmp_path / "three").glob("annotated-*.jsonl"))) == 3
+
+
+def test_what_is_finished_is_not_made_again_after_a_kill(proposer_folder: Path, tmp_path: Path) -> None:
+    source, out = write_texts(tmp_path / "texts.jsonl", 72), tmp_path / "killed"
+    code = (
+        "import sys; from test_pipeline import *; from pathlib import Path;"
+        "annotate(run_of(*map(Path, sys.argv[1:]), candidates=True), progress=False)"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, str(source), str(out), str(proposer_folder)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )
+    path = out / "annotated-00000.jsonl"
+    for _ in range(600):
+        if path.is_file() and path.read_bytes().count(b"\n") >= 16:
+            break
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    before = path.read_bytes()
+    done = before.count(b"\n")
+    assert 16 <= done < 72
+    with path.open("ab") as file:
+        file.write(b'{"id": "toolformer/te')  # as a full disk, or a kill in the middle of a line, leaves it
+    report = annotate(run_of(source, out, proposer_folder, candidates=True), progress=False)
+    after = path.read_bytes()
+    assert after.startswith(before) and report["texts"] == 72
+    rows = [json.loads(line) for line in after.splitlines()]
+    assert [row["id"] for row in rows] == [f"toolformer/texts/{n}" for n in range(72)]
+    beside = [json.loads(line)["id"] for line in (out / "candidates-00000.jsonl").read_text().splitlines()]
+    assert beside == [row["id"] for row in rows]
+
+
+def test_a_folder_of_other_settings_is_refused(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 2)
+    annotate(run_of(source, tmp_path / "out", proposer_folder), progress=False)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.json*")}
+    with pytest.raises(ToolAlpacaError, match=r"other settings.*dtype 'float32', now 'bfloat16'"):
+        annotate(run_of(source, tmp_path / "out", proposer_folder, dtype="bfloat16"), progress=False)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.json*")}
+
+
+def test_a_key_in_an_endpoints_address_is_written_nowhere(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 1)
+    run = run_of(source, tmp_path / "out", proposer_folder, endpoint="http://me:secret-key@127.0.0.1:9/v1")
+    with pytest.raises(ToolAlpacaError, match="holds more than an address") as error:
+        annotate(run, progress=False)
+    assert "secret-key" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_the_pipeline_loads_no_torch_before_its_tasks_run() -> None:
+    code = "import sys, toolalpaca_hf.toolformer.annotation.pipeline, toolalpaca_hf.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+class Sums(Tool):
+    """A tool of one's own, under the name that the model was taught."""
+
+    name, prompt = "Calculator", "calculator.txt"
+
+    def __call__(self, text: str) -> str | None:
+        return f"the sum of {text}"
+
+
+def own_tools() -> list[Tool]:
+    return [Sums()]
+
+
+def test_a_tool_of_ones_own_is_called(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 4)
+    run = replace(run_of(source, tmp_path / "out", proposer_folder), tools=(), own=own_tools)
+    assert annotate(run, progress=False)["outcomes"]["annotated"] > 0
+    calls = [call for row in rows_of(tmp_path / "out") for call in row["calls"]]
+    assert {call["result"] == f"the sum of {call['input']}" for call in calls} == {True}
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["own"].endswith("own_tools")
+    with pytest.raises(ToolAlpacaError, match="two tools are called Calculator"):
+        annotate(replace(run, tools=("calculator",), out=str(tmp_path / "twice")), progress=False)
+
+
+def test_a_function_of_an_api_is_called(proposer_folder: Path, tmp_path: Path) -> None:
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "Sums", "version": "1"},
+        "servers": [{"url": "https://sums.example.com"}],
+        "paths": {
+            "/sum": {
+                "get": {
+                    "operationId": "Calculator",
+                    "description": "Computes.",
+                    "parameters": [{"name": "of", "in": "query", "required": True, "schema": {"type": "string"}}],
+                    "responses": {
+                        "200": {
+                            "description": "ok",
+                            "content": {"application/json": {"schema": {"type": "integer", "enum": [9]}}},
+                        }
+                    },
+                }
+            }
+        },
+    }
+    path = tmp_path / "sums.json"
+    path.write_text(json.dumps(document))
+    source = write_texts(tmp_path / "texts.jsonl", 4)
+    run = replace(run_of(source, tmp_path / "out", proposer_folder), tools=(), api=ApiSource(str(path)))
+    assert annotate(run, progress=False)["outcomes"]["annotated"] > 0
+    assert {call["result"] for row in rows_of(tmp_path / "out") for call in row["calls"]} == {"9"}
+
+
+def test_a_key_in_the_address_of_an_api_is_written_nowhere(tmp_path: Path) -> None:
+    source = ApiSource("https://me:secret@a.example/api?key=hush", "http://me:secret@127.0.0.1:80/x")
+    told = AnnotationRun("texts.jsonl", "out", "smollm2", (), api=source).decides()["api"]
+    assert (told["document"], told["simulator"]) == ("https://a.example/api", "http://127.0.0.1:80/x")
+
+
+def test_the_report_counts_what_the_files_say(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 12)
+    report = annotate(run_of(source, tmp_path / "out", proposer_folder, candidates=True), progress=False)
+    rows, candidates = rows_of(tmp_path / "out"), list(read_candidates(tmp_path / "out"))
+    of = report["tools"]["Calculator"]
+    assert of["calls"] == sum(len(row["calls"]) for row in rows) > 0
+    assert of["candidates"] == len(candidates) and of["executed"] == sum(c["result"] is not None for c in candidates)
+    for threshold in ("0.5", "1.0", "2.0"):
+        kept = [c for c in candidates if c["gain"] is not None and c["gain"] >= float(threshold)]
+        assert of["kept"][threshold] == {"calls": len(kept), "texts": len({c["id"] for c in kept})}
+    assert f"| {of['candidates']:,} | {of['executed']:,} |" in (tmp_path / "out" / "report.md").read_text()
+    assert write_report(tmp_path / "out") == report
+
+
+def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
+    rows = [
+        {"raw_content": "One.", "url": "https://a.org/1", "date_download": "2019-01-02T03:04:05Z"},  # CCNet
+        {"text": "Two.", "url": "https://a.org/2", "timestamp": "2019-04-25T12:57:54Z"},  # C4
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(lines))
+    (tmp_path / "sub").mkdir()
+    pq.write_table(pa.Table.from_pylist([{"text": "Two.", "id": 7}]), tmp_path / "sub" / "d.parquet")
+    found = list(read_texts(str(tmp_path)))
+    assert [(text.id, text.text) for text in found] == [
+        ("toolformer/a/0", "One."),
+        ("toolformer/a/1", "Two."),
+        ("toolformer/b/0", "One."),
+        ("toolformer/b/1", "Two."),
+        ("toolformer/c/0", "One."),
+        ("toolformer/c/1", "Two."),
+        ("toolformer/sub/d/0", "Two."),
+    ]
+    assert found[0].meta == {"url": "https://a.org/1", "date": "2019-01-02T03:04:05Z"}
+    assert found[1].meta["date"] == "2019-04-25T12:57:54Z" and found[-1].meta == {"source_id": "7"}
+
+
+def test_datasets_are_read_as_files_are(tmp_path: Path) -> None:
+    rows = [
+        {"raw_content": "One.", "url": "https://a.org/1", "date_download": "2019-01-02T03:04:05Z"},
+        {"raw_content": "Two.", "url": "https://a.org/2", "date_download": "2020-01-02T03:04:05Z"},
+    ]
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "train-0.parquet")
+    assert list(_hub(str(tmp_path / "set"), "train")) == rows  # `load_dataset` opens folders as it does repos
+    with pytest.raises(ToolAlpacaError, match="can not be loaded from the Hub"):
+        list(_hub(str(tmp_path / "set"), "test"))
+
+
+def test_texts_are_counted_where_that_is_quick(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"no": 1}\n"Three."')
+    pq.write_table(pa.table({"text": ["Four.", "Five."]}), tmp_path / "b.parquet")
+    assert count_texts(str(tmp_path)) == len(list(read_texts(str(tmp_path)))) == 5
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Six."}\n'))
+    assert count_texts(str(tmp_path)) is None and count_texts("a/hub-dataset") is None
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 5])
+def test_shares_are_all_texts_once(tmp_path: Path, tasks: int) -> None:
+    for name, count in (("a", 5), ("b", 1), ("c", 7)):
+        write_texts(tmp_path / f"{name}.jsonl", count)
+    whole = [text.id for text in read_texts(str(tmp_path))]
+    shares = [[text.id for text in read_texts(str(tmp_path), rank, tasks)] for rank in range(tasks)]
+    assert sorted(id for share in shares for id in share) == sorted(whole) and all(shares)
+    # Going on within a share is the share without its beginning.
+    assert [[t.id for t in read_texts(str(tmp_path), r, tasks, skip=2)] for r in range(tasks)] == [
+        s[2:] for s in shares
+    ]
+
+
+def test_rows_that_can_not_be_read_say_why(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(
+        b'{"text": "Good."}\nnot json\n[1]\n\n{"text": 5}\n{"text": "\xff"}\n"Text alone."\n'
+    )
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(os.urandom(100).hex().encode() * 9000)[:2000])
+    (tmp_path / "c.parquet").write_bytes(b"PAR1 but not really")
+    found = {text.id: (text.text, text.problem) for text in read_texts(str(tmp_path))}
+    assert found == {
+        "toolformer/a/0": ("Good.", None),
+        "toolformer/a/1": ("", "no JSON"),
+        "toolformer/a/2": ("", "no JSON object"),
+        "toolformer/a/3": ("", "no text in text, raw_content or content"),
+        "toolformer/a/4": ("", "no valid UTF-8"),
+        "toolformer/a/5": ("Text alone.", None),
+        "toolformer/b/0": ("", "b.jsonl.gz can not be read from here on: EOFError"),
+        "toolformer/c/0": ("", "c.parquet can not be read from here on: ArrowInvalid"),
+    }
+
+
+@pytest.mark.parametrize("source", ["nowhere.jsonl", "./nowhere", "/no/such/folder"])
+def test_an_input_that_is_not_there_is_named(source: str) -> None:
+    with pytest.raises(ToolAlpacaError, match="does not exist"):
+        list(read_texts(source))
+
+
+def test_the_command(proposer_folder: Path, tmp_path: Path) -> None:
+    source, out = write_texts(tmp_path / "texts.jsonl", 3), tmp_path / "out"
+    with source.open("a") as file:
+        file.write("not json\n")
+    command = ["toolformer", "annotate", "--model", str(proposer_folder), "--tools", "calculator"]
+    command += [
+        "--input",
+        str(source),
+        "--out",
+        str(out),
+        "--executor",
+        "local",
+        "--k",
+        "2",
+        "--m",
+        "2",
+        "--tau-f=-50",
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "1  no JSON" in result.output
+    told = re.search(r"Calculator: (\d+) calls sampled, (\d+) of them with a result, (\d+) kept", result.output)
+    assert told and 0 < int(told[3]) <= int(told[2]) <= int(told[1]) <= 3 * 2 * 2
+    assert int(told[3]) == sum(len(row["calls"]) for row in rows_of(out))
+    assert [row["id"] for row in rows_of(out)] == [f"toolformer/texts/{n}" for n in range(4)]
+    config = json.loads((out / "config.json").read_text())
+    assert config["markers"] == {"start": "[", "end": "]", "arrow": "->"}
+    assert config["settings"]["tools"]["Calculator"] == {"tau_s": 0.0, "k": 2, "m": 2, "tau_f": -50.0}
+
+
+def test_a_tool_that_does_not_exist_is_named(proposer_folder: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "texts.jsonl", 1)
+    run = AnnotationRun(str(source), str(tmp_path / "out"), str(proposer_folder), ("abacus",))
+    with pytest.raises(ToolAlpacaError, match="there is no tool 'abacus'"):
+        annotate(run, progress=False)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,75 @@
+"""Perplexity of plain text: windows and batches against one token at a time."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import save_tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.metrics import perplexity
+from toolalpaca_hf.toolformer.evaluation import Settings, evaluate
+from toolalpaca_hf.toolformer.evaluation.perplexity import log_likelihoods, read_texts, summarize_texts
+
+TEXTS = ["The tide is high at noon.", "A", "", "High tide, low tide: " * 20, "Where is the nearest port?"]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+def one_token_at_a_time(model: torch.nn.Module, ids: list[int], width: int) -> list[float]:
+    """Each token after as many as the window before it has, in a forward of its own."""
+    found = []
+    with torch.inference_mode():
+        for i in range(1, len(ids)):
+            start = (i - 1) // (width - 1) * (width - 1)
+            logits = model(torch.tensor([ids[start:i]])).logits[0, -1].double()
+            found.append(float(torch.log_softmax(logits, -1)[ids[i]]))
+    return found
+
+
+@pytest.mark.parametrize("width", [16, 1024])
+@pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
+def test_windows_and_batches_change_nothing(llama: Path, width: int, batch_tokens: int) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(llama).eval(), AutoTokenizer.from_pretrained(llama)
+    found = log_likelihoods(model, tokenizer, TEXTS, width, batch_tokens)
+    each = [one_token_at_a_time(model, tokenizer(text)["input_ids"], width) for text in TEXTS]
+    assert [tokens for _, tokens in found] == [len(one) for one in each]
+    assert [nll for nll, _ in found] == pytest.approx([-sum(one) for one in each], abs=1e-3)
+    summary = summarize_texts([{"nll": nll, "tokens": tokens} for nll, tokens in found])
+    assert summary["value"] == pytest.approx(perplexity(each)["perplexity"], rel=1e-4)
+    assert summary["low"] < summary["value"] < summary["high"]
+
+
+def test_texts_of_files(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n{\n{"text": " "}\n{"text": "Two."}\n')
+    assert read_texts(tmp_path / "a.jsonl") == ([("a/0", "One."), ("a/3", "Two.")], "a.jsonl")
+    assert read_texts(tmp_path / "a.jsonl", limit=1)[0] == [("a/0", "One.")]
+    (tmp_path / "b.jsonl").write_text(json.dumps({"question": "Left?", "answer": "3-1 = <<3-1=2>>2\n#### 2"}))
+    assert read_texts(tmp_path / "b.jsonl")[0] == [("b/0", "Left?\n3-1 = 2\n#### 2")]
+    (tmp_path / "c.txt").write_text("All of it.\n")
+    assert read_texts(tmp_path / "c.txt")[0] == [("c/0", "All of it.\n")]
+    (tmp_path / "d.jsonl").write_text("{}\n")
+    with pytest.raises(ToolAlpacaError, match="holds no text"):
+        read_texts(tmp_path / "d.jsonl")
+    with pytest.raises(ToolAlpacaError, match=r"e\.txt can not be read"):
+        read_texts(tmp_path / "e.txt")
+
+
+def test_as_a_task_of_an_evaluation(llama: Path, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    (tmp_path / "texts.jsonl").write_text(rows)
+    metrics = evaluate([str(llama)], {"perplexity": tmp_path / "texts.jsonl"}, tmp_path / "out", settings=Settings())
+    found = metrics["results"][0]["perplexity"]
+    lines = (tmp_path / "out" / "perplexity" / "tiny-llama" / "texts.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == found["n"] == 4  # the empty text is none
+    mean = sum(one["nll"] for one in records) / sum(one["tokens"] for one in records)
+    assert found["value"] == pytest.approx(math.exp(mean))
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert f"| {found['value']:.2f} (" in report and "WikiText | 9.9, then 10.3" in report
