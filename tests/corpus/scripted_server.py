@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from role_server import Answer, ChatServer, refused, said
+from corpus.role_server import Answer, ChatServer, refused, said
 
 # Each API is about something of its own, by which its questions are told apart.
 THINGS = (
