@@ -85,6 +85,27 @@ def test_the_figures_of_a_small_corpus(tmp_path: Path) -> None:
     assert "it is away" in (path / "corpus_report.html").read_text()
 
 
+def test_what_the_stages_let_through_is_told(tmp_path: Path) -> None:
+    note = {"entries": 3, "apis": 1, "set_aside": 2, "copies": 1, "written": 4, "instructions": 3, "taken": 2}
+    asked = {"calls": 9, "retries": 5, "enforced": 7, "prompt_tokens": 1234, "completion_tokens": 56}
+    aside = {
+        "id": "train/x",
+        "entry": {"name": "Lakes"},
+        "api": None,
+        "set_aside": "its document is that of train/huts",
+    }
+    path = folder(tmp_path / "corpus", [described(huts()), aside], [line(TWO)], note | {"asked": {"author": asked}})
+    assert write_report(path)["stages"] == note
+    markdown = (path / "corpus_report.md").read_text(encoding="utf-8")
+    for row in (
+        "| APIs of the list | 3 |",
+        "| - set aside as a copy of another | 1 |",
+        "| author | 9 | 5 | 7 | 1234 | 56 |",
+    ):
+        assert row in markdown
+    assert "- Lakes was set aside: its document is that of train/huts" in markdown
+
+
 class Page(HTMLParser):
     """What a page is made of."""
 
@@ -115,7 +136,10 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         line(bad),
         line(bad, kept=False, gates=gates, provenance={"source": HOSTILE, "tokens": {HOSTILE: {"prompt": 1}}}),
     ]
-    path = folder(tmp_path / "<b>corpus", [described(api)], lines)
+    aside = {"id": "train/x", "entry": {"name": HOSTILE}, "api": None, "set_aside": HOSTILE}
+    path = folder(
+        tmp_path / "<b>corpus", [described(api), aside], lines, {"entries": 2, "set_aside": 1, "asked": {HOSTILE: {}}}
+    )
     write_report(path)
     text = (path / "corpus_report.html").read_text(encoding="utf-8")
     page, quiet = Page(text), Page(_report_of(tmp_path))
@@ -128,13 +152,13 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "<script" not in markdown and "<img" not in markdown and not re.search(r"(?<!\\)\]\(", markdown)
     for row in markdown.splitlines():
         if row.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", row)) in (3, 5), row
+            assert len(re.findall(r"(?<!\\)\|", row)) in (3, 5, 7), row
 
 
 def _report_of(tmp_path: Path) -> str:
-    path = folder(
-        tmp_path / "quiet", [described(huts())], [line(TWO), line(ONE, kept=False, gates={"grounded": "hm"})]
-    )
+    aside = {"id": "train/x", "entry": {"name": "Lakes"}, "api": None, "set_aside": "no document"}
+    lines = [line(TWO), line(ONE, kept=False, gates={"grounded": "hm"})]
+    path = folder(tmp_path / "quiet", [described(huts()), aside], lines, {"entries": 2, "set_aside": 1})
     write_report(path)
     return (path / "corpus_report.html").read_text(encoding="utf-8")
 

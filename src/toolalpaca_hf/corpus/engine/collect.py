@@ -39,13 +39,14 @@ def collect(folder: CorpusFolder, deciding: Mapping[str, Any], roles: Mapping[st
             made = {stage: folder.read(stage, index) for stage in STAGES}
             rows = list(_instances(made))
             kept = [row for row in rows if row["kept"]]
-            api_file.add(_api(made, rows))
+            built = made["toolset"]["api"] if made["copies"]["set_aside"] is None else None
+            api_file.add(_api(made, built, rows))
             for row in rows:
                 reason = row.pop("failed")
                 failed.update([reason] if reason else [])
                 instance_file.add(row)
-            if made["toolset"]["api"] is not None:
-                api = api_of(made["toolset"]["api"])
+            if built is not None:
+                api = api_of(built)
                 raw_file.add(raw_api(api, [raw_instance(_trajectory(row["trajectory"])) for row in kept]))
             _count(counts, made, rows)
             for part in (made["toolset"], made["instructions"], *made["simulation"]["instances"]):
@@ -92,13 +93,13 @@ def _instances(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
         kept += failed is None
 
 
-def _api(made: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
     toolset, instructions = made["toolset"], made["instructions"]
     return {
         "id": toolset["id"],
         "entry": toolset["entry"],
-        "api": toolset["api"],
-        "set_aside": toolset["set_aside"],
+        "api": api,
+        "set_aside": toolset["set_aside"] or made["copies"]["set_aside"],
         "attempts": toolset["attempts"],
         "violations": toolset["violations"],
         "instructions": {
@@ -116,8 +117,11 @@ def _api(made: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _count(counts: Counter[str], made: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
     rows = list(rows)
     counts["entries"] += 1
-    counts["apis"] += made["toolset"]["api"] is not None
-    counts["set_aside"] += made["toolset"]["api"] is None
+    built, is_copy = made["toolset"]["api"] is not None, made["copies"]["set_aside"] is not None
+    counts["apis"] += built and not is_copy
+    counts["set_aside"] += not built or is_copy
+    counts["copies"] += is_copy
+    counts["written"] += len(made["instructions"]["written"]) + len(made["instructions"]["left_out"])
     counts["instructions"] += len(made["instructions"]["written"])
     counts["taken"] += len(made["screen"]["taken"])
     counts["instances"] += len(rows)

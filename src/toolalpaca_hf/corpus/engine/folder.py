@@ -14,8 +14,12 @@ from ...data import ListedApi
 from ...errors import ToolAlpacaError
 from ...schema import Api, Function
 
-STAGES = ("toolset", "instructions", "screen", "simulation")
-"""What happens to an API, in order: it is built, instructions are written, some are taken, these are played."""
+STAGES = ("toolset", "copies", "instructions", "screen", "simulation")
+"""What happens to an API, in order: it is built, told from copies of others, instructions are written, some are taken, these
+are played."""
+
+ALONE = ("copies", "screen")
+"""Stages in which one API decides about another: one task sees them all, in the order of the list."""
 
 
 class CorpusFolder:
@@ -63,6 +67,14 @@ class CorpusFolder:
             [`ToolAlpacaError`]: It can not be written.
         """
         write_whole(self._part(stage, index), json.dumps(made, ensure_ascii=False))
+
+    def api(self, index: int) -> dict[str, Any] | None:
+        """The API that was built of an entry, `None` where it was set aside, as a copy or before.
+
+        Raises:
+            [`ToolAlpacaError`]: A file can not be read.
+        """
+        return self.read("toolset", index)["api"] if self.read("copies", index)["set_aside"] is None else None
 
     def finished(self, stage: str) -> int:
         """With how many APIs a stage is finished."""

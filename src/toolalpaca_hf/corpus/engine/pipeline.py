@@ -16,11 +16,12 @@ from ..asking.budget import cost
 from ..asking.endpoint import EndpointAsk
 from ..asking.request_cache import RequestCache
 from .collect import collect
-from .folder import STAGES, CorpusFolder
+from .folder import ALONE, STAGES, CorpusFolder
 from .settings import BuildSettings
 
 SHOWN = {
     "toolset": "building APIs",
+    "copies": "comparing documents",
     "instructions": "writing instructions",
     "screen": "screening instructions",
     "simulation": "simulating",
@@ -96,7 +97,7 @@ def unfinished_stage(folder: CorpusFolder, settings: BuildSettings) -> str | Non
 def _run(folder: CorpusFolder, stage: str, cache: RequestCache, settings: BuildSettings) -> None:
     from .steps import steps_of
 
-    run, alone = settings.run, stage == "screen"
+    run, alone = settings.run, stage in ALONE
     logs, tasks = _logs(folder, stage, settings), _tasks(stage, settings)
     waiting = unfinished_tasks(logs, tasks)
     if not waiting:
@@ -123,7 +124,7 @@ def _run(folder: CorpusFolder, stage: str, cache: RequestCache, settings: BuildS
 
 
 def _tasks(stage: str, settings: BuildSettings) -> int:
-    return 1 if stage == "screen" else settings.run.tasks
+    return 1 if stage in ALONE else settings.run.tasks
 
 
 def _logs(folder: CorpusFolder, stage: str, settings: BuildSettings) -> Path:

@@ -24,18 +24,21 @@ PUBLISHED = {"simulated": "eval_simulated", "real": "eval_real"}
 
 @dataclass(frozen=True)
 class ScreenSettings:
-    """What instructions may not repeat.
+    """What instructions and documents may not repeat.
 
     Args:
         evaluation (`tuple[str, ...]`, *optional*, defaults to `("simulated", "real")`): Sets whose instructions must not
             leak: the published ones by their names, or files in the raw layout.
         threshold (`float`, *optional*, defaults to 0.5): See [`Screen`].
         contained (`float`, *optional*, defaults to 0.75): See [`Screen`].
+        documents (`float`, *optional*, defaults to 0.5): See [`DocumentScreen`], which sets copies of another API's
+            document aside.
     """
 
     evaluation: tuple[str, ...] = ("simulated", "real")
     threshold: float = 0.5
     contained: float = 0.75
+    documents: float = 0.5
 
 
 @dataclass(frozen=True)

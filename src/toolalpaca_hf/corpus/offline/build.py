@@ -60,6 +60,7 @@ def build_offline_corpus(
             entry = {"id": api.id, "entry": asdict(entries[index])}
             told = {"set_aside": aside, "attempts": {}, "violations": [], "asked": {}}
             folder.write("toolset", index, {**entry, "api": asdict(api) if aside is None else None, **told})
+            folder.write("copies", index, {"set_aside": None})
             taken = [
                 {"instruction": one.trajectory.instruction, "details": one.trajectory.hint}
                 | one.provenance["instruction"]

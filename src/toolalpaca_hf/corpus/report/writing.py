@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,19 @@ SHOWN = 8
 """How many instances that were kept, and how many that were not, the page shows."""
 
 LONGEST = 1500
+
+STAGES = {
+    "entries": "APIs of the list",
+    "copies": "- set aside as a copy of another",
+    "set_aside": "- set aside in all",
+    "apis": "APIs",
+    "written": "Instructions written",
+    "instructions": "- fit to be used",
+    "taken": "- neither seen before nor in an evaluation set",
+    "instances": "Instances played",
+    "kept": "- that passed every gate",
+}
+"""The counts of `corpus.json`, in words and in the order in which they come about."""
 
 MEANING = {
     "finished": "ended with a response",
@@ -83,13 +96,16 @@ def write_report(
         held += spare[kind][: SHOWN - len(held)]
     note = _note(source)
     figures = found.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
+    figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
     folder = Path(out) if out is not None else source if source.is_dir() else source.parent
     parts = {
         "title": source.name or str(source),
         "figures": figures,
         "table": table(figures),
         "gates": [(name, MEANING[name], figures["failed"][name], figures["failed_first"][name]) for name in GATES],
-        "roles": [(role, count) for role, count in figures["tokens_by_role"].items()],
+        "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
+        "roles": _roles(figures),
+        "set_aside": _set_aside(source) if source.is_dir() else [],
         "shown": shown,
         "limit": settings.max_tokens,
         "estimated": settings.count is None,
@@ -161,6 +177,26 @@ def table(figures: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _roles(figures: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
+    """What each role was asked, in all stages where that is recorded, else for the instances alone."""
+    if figures["asked"]:
+        return list(figures["asked"].items())
+    told = {"prompt": "prompt_tokens", "completion": "completion_tokens", "retries": "retries"}
+    return [
+        (role, {name: count.get(key, 0) for key, name in told.items()})
+        for role, count in figures["tokens_by_role"].items()
+    ]
+
+
+def _set_aside(folder: Path) -> list[tuple[str, str]]:
+    """The first APIs that were set aside, and why."""
+    told = (
+        (str((line.get("entry") or {}).get("name", line.get("id"))), line.get("set_aside"))
+        for line in _lines(folder / "apis.jsonl")
+    )
+    return [(name, _cut(str(reason))) for name, reason in islice((one for one in told if one[1]), SHOWN)]
+
+
 def _of_folder(folder: Path) -> Iterator[tuple[Api, Iterator[Row]]]:
     """The APIs of a corpus folder, with their instances; both files are in one order, and read a line at a time."""
     apis, instances = folder / "apis.jsonl", folder / "instances.jsonl"
@@ -225,20 +261,21 @@ def _note(source: Path) -> dict[str, Any]:
         return {}
 
 
-def _instance(api: Api, row: Row) -> dict[str, Any]:
-    def cut(text: str | None) -> str:
-        text = text or ""
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]} … {len(text) - LONGEST:,} characters more"
+def _cut(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … {len(text) - LONGEST:,} characters more"
 
-    steps = [{name: cut(value) for name, value in asdict(step).items()} for step in row.trajectory.steps]
+
+def _instance(api: Api, row: Row) -> dict[str, Any]:
+    steps = [{name: _cut(value) for name, value in asdict(step).items()} for step in row.trajectory.steps]
     return {
         "api": api.name,
         "id": row.trajectory.id,
-        "instruction": cut(row.trajectory.instruction),
-        "details": cut(row.trajectory.hint),
+        "instruction": _cut(row.trajectory.instruction),
+        "details": _cut(row.trajectory.hint),
         "steps": steps,
-        "final_thought": cut(row.trajectory.final_thought),
-        "response": cut(row.trajectory.response),
+        "final_thought": _cut(row.trajectory.final_thought),
+        "response": _cut(row.trajectory.response),
         "reasons": [(name, reason) for name, reason in row.gates.items() if reason],
         "source": str(row.provenance.get("source", "recorded")),
     }
