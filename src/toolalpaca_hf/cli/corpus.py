@@ -56,6 +56,18 @@ def build(
         str | None, typer.Option(help="OpenAI-compatible server of every role.", rich_help_panel=MODELS)
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model's name there.", rich_help_panel=MODELS)] = None,
+    local: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of both, a model on this machine: folder, Hub id or smollm2.", rich_help_panel=MODELS
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--constrained/--unconstrained", help="With --local: hold it to JSON schemas.", rich_help_panel=MODELS
+        ),
+    ] = None,
     key_variable: Annotated[
         str | None, typer.Option(help="Environment variable that holds the key.", rich_help_panel=MODELS)
     ] = None,
@@ -92,15 +104,26 @@ def build(
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     if offline:
-        if config or endpoint or model or dry_run:
-            raise ToolAlpacaError("--offline asks no model; leave out --config, --endpoint, --model and --dry-run")
+        if config or endpoint or model or local or dry_run:
+            raise ToolAlpacaError(
+                "--offline asks no model; leave out --config, --endpoint, --model, --local and --dry-run"
+            )
         from ..corpus.offline.build import build_offline_corpus
         from ..corpus.offline.instances import OfflineSettings
 
         settings = OfflineSettings(per_api=per_api, seed=seed or 0)
         return _report(out, build_offline_corpus(apis, out, settings, limit, progress=True))
+    if local and (endpoint or model):
+        raise ToolAlpacaError("--local is a model on this machine; leave out --endpoint and --model")
     given = {
-        "models": {"endpoint": endpoint, "model": model, "key_variable": key_variable, "seed": seed},
+        "models": {
+            "endpoint": endpoint,
+            "model": model,
+            "local": local,
+            "constrained": constrained,
+            "key_variable": key_variable,
+            "seed": seed,
+        },
         "budget": {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money},
         "run": {
             "executor": executor,

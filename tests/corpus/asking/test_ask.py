@@ -18,7 +18,8 @@ from openapi.loopback import Rude
 
 from toolalpaca_hf.corpus.asking.ask import ROLES, Answer, AskError, OutOfBudget
 from toolalpaca_hf.corpus.asking.budget import Budget, Price
-from toolalpaca_hf.corpus.asking.endpoint import GIVE_UP, EndpointAsk, RoleSettings, Unanswered
+from toolalpaca_hf.corpus.asking.cached import CachedAsk
+from toolalpaca_hf.corpus.asking.endpoint import GIVE_UP, RoleSettings, Unanswered
 from toolalpaca_hf.corpus.asking.request_cache import RequestCache, request_hash
 from toolalpaca_hf.errors import ToolAlpacaError
 
@@ -42,7 +43,7 @@ def roles(url: str, **settings: Any) -> dict[str, RoleSettings]:
 def asking(path: Path, play: Play, budget: Budget | None = None, **settings: Any) -> Iterator[Any]:
     with ChatServer(play) as server:
         cache = RequestCache(path / "requests.sqlite")
-        yield server, EndpointAsk(roles(server.url, **settings), cache, budget)
+        yield server, CachedAsk(roles(server.url, **settings), cache, budget)
         cache.close()
 
 
@@ -115,7 +116,7 @@ def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
         over.wait(20)
 
     with Rude(hang) as server:
-        ask = EndpointAsk(roles(server.url, timeout=0.5), RequestCache(tmp_path / "requests.sqlite"))
+        ask = CachedAsk(roles(server.url, timeout=0.5), RequestCache(tmp_path / "requests.sqlite"))
         begun = time.monotonic()
         with pytest.raises(Unanswered, match=r"did not answer within 0.5 s"):
             ask("user", HELLO)
@@ -309,4 +310,4 @@ def test_a_cache_on_a_shared_disk_needs_no_memory_of_one_machine(tmp_path: Path)
 def test_nobody_plays_a_role(tmp_path: Path) -> None:
     cache = RequestCache(tmp_path / "requests.sqlite")
     with pytest.raises(ToolAlpacaError, match="nobody plays the author"):
-        EndpointAsk({"user": RoleSettings("http://127.0.0.1:1/v1", "gpt-9")}, cache)
+        CachedAsk({"user": RoleSettings("http://127.0.0.1:1/v1", "gpt-9")}, cache)

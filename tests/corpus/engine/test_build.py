@@ -318,7 +318,7 @@ def test_the_recipe_trains_on_it(undisturbed: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["default", "local"])
+@pytest.mark.parametrize("name", ["default", "local", "smollm2"])
 def test_recipes_hold_settings_that_exist(name: str) -> None:
     given = {"models": {"endpoint": "http://127.0.0.1:9/v1", "model": "gpt-9"}}
     settings = read_settings(ROOT / "recipes" / "corpus" / f"{name}.yaml", given)

@@ -1,17 +1,15 @@
-"""The models of a corpus's roles behind OpenAI-compatible servers, asked through the cache and within the budget."""
+"""Who plays a role of a corpus, and the models behind OpenAI-compatible servers."""
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ToolAlpacaError
 from .ask import ROLES, Answer, AskError
-from .budget import Budget, Price
-from .enforcement import PROBE, PROBE_SCHEMA, is_enforced, response_format
-from .request_cache import RequestCache, request_hash
+from .budget import Price
+from .enforcement import response_format
 
 if TYPE_CHECKING:
     from ...agent.model_server import Choice, ModelServer
@@ -33,8 +31,10 @@ class RoleSettings:
     """Who plays a role.
 
     Args:
-        endpoint (`str`): The server, such as `http://127.0.0.1:8000/v1`.
-        model (`str`): The model's name there.
+        endpoint (`str`, *optional*): The server, such as `http://127.0.0.1:8000/v1`.
+        model (`str`, *optional*): The model's name there.
+        local (`str`, *optional*): In place of both, a model on this machine: a folder, a Hub id or `smollm2`.
+        constrained (`bool`, *optional*, defaults to `True`): Whether the model on this machine is held to JSON schemas.
         key_variable (`str`, *optional*): The environment variable that holds the key; defaults to the environment's
             `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`, where these are set.
         temperature (`float`, *optional*, defaults to 0.7): Of sampling; `None` leaves it to the server.
@@ -45,8 +45,10 @@ class RoleSettings:
         price ([`Price`], *optional*): Of a million tokens.
     """
 
-    endpoint: str
-    model: str
+    endpoint: str = ""
+    model: str = ""
+    local: str | None = None
+    constrained: bool = True
     key_variable: str | None = None
     temperature: float | None = 0.7
     seed: int | None = 0
@@ -56,126 +58,41 @@ class RoleSettings:
 
     def deciding(self) -> dict[str, Any]:
         """What decides the answers: a model may move to another server."""
-        return {"model": self.model, "temperature": self.temperature, "seed": self.seed}
+        sampled = {"temperature": self.temperature, "seed": self.seed}
+        if self.local is not None:
+            return {"local": self.local, "constrained": self.constrained, **sampled}
+        return {"model": self.model, **sampled}
 
 
-class EndpointAsk:
-    """An [`Ask`] whose answers are from servers, or from the cache where the question has been answered before.
+class Endpoint:
+    """A model behind an OpenAI-compatible server.
 
     Args:
-        roles (`Mapping[str, RoleSettings]`): Who plays each of `ROLES`.
-        cache ([`RequestCache`]): Where answers are kept.
-        budget ([`Budget`], *optional*): What may be spent.
+        settings ([`RoleSettings`]): Which.
         concurrency (`int`, *optional*, defaults to 1): How many threads will ask at once.
 
     Raises:
-        [`ToolAlpacaError`]: A URL is none, or a key is not set.
-
-    Example:
-
-    ```python
-    >>> one = RoleSettings("http://127.0.0.1:8000/v1", "SmolLM2")
-    >>> ask = EndpointAsk(dict.fromkeys(ROLES, one), RequestCache("requests.sqlite"))
-    >>> ask("user", [{"role": "user", "content": "Hello"}]).text  # doctest: +SKIP
-    'Hello! How can I help you today?'
-    ```
+        [`ToolAlpacaError`]: The URL is none, or the key is not set.
     """
 
-    def __init__(
-        self,
-        roles: Mapping[str, RoleSettings],
-        cache: RequestCache,
-        budget: Budget | None = None,
-        concurrency: int = 1,
-    ) -> None:
-        if missing := [role for role in ROLES if role not in roles]:
-            raise ToolAlpacaError(f"nobody plays the {missing[0]}; name an endpoint and a model for it")
-        self.roles, self.cache, self.budget = dict(roles), cache, budget or Budget()
+    enforces = None
+
+    def __init__(self, settings: RoleSettings, concurrency: int = 1) -> None:
+        self.settings = settings
         # With each request a client looks at all of its idle connections, under a lock: many make way for one another.
-        clients = -(-concurrency // CONNECTIONS)
-        servers = {one: cycle([_server(one) for _ in range(clients)]) for one in set(roles.values())}
-        self._servers = {role: servers[one] for role, one in roles.items()}
+        self._servers = cycle([_server(settings) for _ in range(-(-concurrency // CONNECTIONS))])
         self._lock = threading.Lock()
-        self._under_way: dict[str, threading.Event] = {}
-        self._failures = dict.fromkeys(roles, 0)  # in a row
-        self._enforcing: dict[str, bool] = {}
+        self._failures = dict.fromkeys(ROLES, 0)  # in a row
 
-    def check(self) -> dict[str, bool]:
-        """Ask every model whether it is there, and whether its server makes an answer follow a JSON schema.
-
-        Some servers accept `response_format` and pass over it; the question is one whose answer nobody gives unforced.
-
-        Returns:
-            `dict[str, bool]`: By role, whether schemas are enforced.
-
-        Raises:
-            [`AskError`]: A server does not answer.
-            [`OutOfBudget`]: The budget is spent.
-        """
-        for role in self.roles:
-            self._enforces(role)
-        return dict(self._enforcing)
-
-    def __call__(
-        self,
-        role: str,
-        messages: list[dict[str, str]],
-        *,
-        attempt: int = 0,
-        key: str = "",
-        max_tokens: int = 1024,
-        temperature: float | None = None,
-        stop: Sequence[str] = (),
-        schema: dict[str, Any] | None = None,
-    ) -> Answer:
-        """Ask, see [`Ask`]."""
-        if role not in self.roles:
-            raise ToolAlpacaError(f"there is no role {role!r}; the roles are {', '.join(self.roles)}")
-        schema = schema if schema is not None and self._enforces(role) else None
-        question: dict[str, Any] = {"role": role, "messages": messages, "max_tokens": max_tokens}
-        question |= {"attempt": attempt, "key": key, "stop": list(stop), "schema": schema}
-        question |= self.roles[role].deciding() | ({} if temperature is None else {"temperature": temperature})
-        return self._answer(question)
-
-    def _enforces(self, role: str) -> bool:
-        if role not in self._enforcing:
-            one = self.roles[role].deciding() | {
-                "temperature": 0.0 if self.roles[role].temperature is not None else None
-            }
-            question = {"role": role, "messages": PROBE, "max_tokens": 64, "attempt": 0, "key": "", "stop": []}
-            question |= {"schema": PROBE_SCHEMA, **one}
-            self._enforcing[role] = is_enforced(self._answer(question).text)
-        return self._enforcing[role]
-
-    def _answer(self, question: dict[str, Any]) -> Answer:
-        name = request_hash(**question)
-        # Who asks the same at the same time waits for the answer of the first.
-        while True:
-            with self._lock:
-                other = self._under_way.get(name)
-                if other is None:
-                    self._under_way[name] = threading.Event()
-                    break
-            other.wait()
-        try:
-            kept = self.cache.get(name)
-            if kept is None:
-                with self.budget.one_call(self.cache, self.roles):
-                    kept = self._asked(question, int(name[:7], 16))
-                    self.cache.put(name, question["role"], question["key"], question["attempt"], kept)
-            return kept
-        finally:
-            with self._lock:
-                self._under_way.pop(name).set()
-
-    def _asked(self, question: dict[str, Any], seed: int) -> Answer:
+    def asked(self, question: dict[str, Any], seed: int) -> Answer:
+        """Answer a question; see [`Ask`] for its fields."""
         from ...agent.backend import ContextFull
         from ...agent.model_server import RequestRefused
 
         role, schema = question["role"], question["schema"]
-        one = self.roles[role]
+        one = self.settings
         with self._lock:
-            server = next(self._servers[role])
+            server = next(self._servers)
         if self._failures[role] >= GIVE_UP:
             raise Unanswered(
                 f"not asked: {one.endpoint} had failed {GIVE_UP} questions in a row; see whether it still runs"

@@ -17,7 +17,7 @@ from datatrove.utils.logging import logger
 
 from ...errors import ToolAlpacaError
 from ..asking.ask import Ask, AskError, OutOfBudget
-from ..asking.endpoint import EndpointAsk
+from ..asking.cached import CachedAsk
 from ..asking.request_cache import RequestCache
 from ..asking.watched import WatchedAsk
 from .settings import BuildSettings
@@ -76,7 +76,7 @@ class AskingStep(PipelineStep):
         """
         settings = self._settings
         cache = RequestCache(self.folder / "requests.sqlite", shared_disk=settings.run.executor != "local")
-        ask = EndpointAsk(settings.roles, cache, settings.made_budget(), settings.run.concurrency)
+        ask = CachedAsk(settings.roles, cache, settings.made_budget(), settings.run.concurrency)
         pool = ThreadPoolExecutor(settings.run.concurrency, thread_name_prefix="asking")
         unfinished: dict[str, ToolAlpacaError] = {}
         # A thread that comes back from the network or the disk, perhaps with a lock in its hands, waits so long for

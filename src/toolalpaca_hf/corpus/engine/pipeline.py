@@ -13,7 +13,7 @@ from ...errors import ToolAlpacaError
 from ...executors import run_pipeline, unfinished_tasks
 from ..asking.ask import OutOfBudget
 from ..asking.budget import cost
-from ..asking.endpoint import EndpointAsk
+from ..asking.cached import CachedAsk
 from ..asking.request_cache import RequestCache
 from .collect import collect
 from .folder import ALONE, STAGES, CorpusFolder
@@ -70,10 +70,11 @@ def build_corpus(
         cache = RequestCache(folder.path / "requests.sqlite", shared_disk=settings.run.executor != "local")
         try:
             if unfinished_stage(folder, settings) is not None:
-                enforced = EndpointAsk(settings.roles, cache, settings.made_budget()).check()
+                enforced = CachedAsk(settings.roles, cache, settings.made_budget()).check()
                 for role in [role for role, is_so in enforced.items() if not is_so]:
                     tell(
-                        f"{settings.roles[role].endpoint} does not hold the {role} to JSON schemas: texts are validated"
+                        f"{settings.roles[role].local or settings.roles[role].endpoint} does not hold the {role} to JSON "
+                        "schemas: texts are validated"
                     )
             for stage in STAGES:
                 with _shown(folder, stage, len(entries), cache, settings, progress):

@@ -151,14 +151,32 @@ def read_settings(path: str | Path | None, given: Mapping[str, Mapping[str, Any]
     if unknown := sorted(set(roles) - set(ROLES)):
         raise ToolAlpacaError(f"{where}: there is no role {unknown[0]!r}; the roles are {', '.join(ROLES)}")
     for role in ROLES:
-        one = shared | _mapping(roles.get(role), f"roles.{role}")
+        own = _mapping(roles.get(role), f"roles.{role}")
+        # Its own endpoint takes the place of a local model that all share, and the other way round.
+        replaced = ("endpoint", "model") if own.get("local") else ("local",) if own.get("endpoint") else ()
+        one = {name: value for name, value in shared.items() if name not in replaced} | own
         for name in ("endpoint", "model"):
-            if not one.get(name):
+            if one.get("local") and one.get(name):
                 raise ToolAlpacaError(
-                    f"nobody plays the {role}: pass --{name}, or name one under models in a --config"
+                    f"{where}: the {role} has the {name} {one[name]!r} and the local model {one['local']!r}; leave one out"
+                )
+            if not one.get("local") and not one.get(name):
+                raise ToolAlpacaError(
+                    f"nobody plays the {role}: pass --{name}, or name one under models in a --config; or pass --local, "
+                    "a model on this machine"
                 )
         sections.setdefault("roles", {})[role] = one
+    if all(one.get("local") for one in sections["roles"].values()):
+        # It answers one question at a time; so APIs are finished one after the other.
+        sections["run"] = {"concurrency": 1} | _mapping(sections.get("run"), "run")
     settings = _made(BuildSettings, sections, where)
+    if any(one.local for one in settings.roles.values()) and not (
+        settings.run.executor == "local" and settings.run.tasks == settings.run.workers == 1
+    ):
+        raise ToolAlpacaError(
+            "a model on this machine answers in this process, one question at a time: leave out --executor, --tasks and "
+            "--workers, or put the model behind an --endpoint"
+        )
     if min(settings.run.tasks, settings.run.workers, settings.run.concurrency) < 1:
         raise ToolAlpacaError(f"{where}: tasks, workers and concurrency have to be 1 or more")
     settings.made_budget()

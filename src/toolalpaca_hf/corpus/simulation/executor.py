@@ -22,15 +22,16 @@ class AskedExecutor(LLMResponder):
         ask ([`Ask`]): Asks the models, in the role `executor`.
         schema ([`SchemaResponder`]): Stands in.
         attempts (`int`, *optional*, defaults to 2): How often one answer is asked for.
+        max_tokens (`int`, *optional*, defaults to 1024): Where one answer is cut.
 
     Attributes:
         fallbacks (`list[str]`): Why the schema responder answered.
     """
 
-    def __init__(self, ask: Ask, schema: SchemaResponder, attempts: int = 2) -> None:
+    def __init__(self, ask: Ask, schema: SchemaResponder, attempts: int = 2, max_tokens: int = 1024) -> None:
         # Not the chat responder's own: it would open a client.
         self.model, self.name = "executor", "llm/executor"
-        self._ask, self._schema, self._attempts = ask, schema, attempts
+        self._ask, self._schema, self._attempts, self._max_tokens = ask, schema, attempts, max_tokens
         self._secret, self._store = "", None
         self._play = (PROMPTS / "play.txt").read_text(encoding="utf-8")
         self._again = (PROMPTS / "again.txt").read_text(encoding="utf-8")
@@ -56,7 +57,9 @@ class AskedExecutor(LLMResponder):
         problem = "it was never asked"
         for attempt in range(self._attempts):
             try:
-                said = self._ask("executor", messages, attempt=attempt, max_tokens=1024, schema=_schema(call))
+                said = self._ask(
+                    "executor", messages, attempt=attempt, max_tokens=self._max_tokens, schema=_schema(call)
+                )
             except AskError as error:
                 raise ValueError(str(error)) from None
             try:

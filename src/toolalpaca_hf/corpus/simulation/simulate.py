@@ -35,6 +35,7 @@ class SimulationSettings:
             `schema`, which needs none.
         seed (`int`, *optional*, defaults to 0): Seed of the schema responder.
         attempts (`int`, *optional*, defaults to 2): How often a turn or an answer is asked for that can not be read.
+        answer_tokens (`int`, *optional*, defaults to 1024): Where an answer of the executor is cut.
         limits ([`RolloutLimits`], *optional*): What one rollout may cost.
         gates ([`GateSettings`], *optional*): How strict the gates are.
 
@@ -50,6 +51,7 @@ class SimulationSettings:
     executor: Literal["llm", "schema"] = "llm"
     seed: int = 0
     attempts: int = 2
+    answer_tokens: int = 1024
     limits: RolloutLimits = field(
         default_factory=lambda: RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
     )
@@ -114,7 +116,7 @@ def simulate(
     if settings.executor == "llm":
         from .executor import AskedExecutor  # openai takes half a second to import
 
-        executor = AskedExecutor(tally, stage.schema, settings.attempts)
+        executor = AskedExecutor(tally, stage.schema, settings.attempts, settings.answer_tokens)
         prompts["executor"] = prompt_hash(executor.prompt)
     task = Task(f"{api.id}/{index}", api, written.instruction, details)
     result = stage.roll_out(task, backend, user, settings.limits, executor)
