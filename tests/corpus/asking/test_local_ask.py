@@ -22,7 +22,6 @@ from toolalpaca_hf.corpus.asking.request_cache import RequestCache
 from toolalpaca_hf.corpus.engine.pipeline import build_corpus
 from toolalpaca_hf.corpus.engine.settings import read_settings
 from toolalpaca_hf.corpus.texts import schema
-from toolalpaca_hf.corpus.toolset.building import ToolsetSettings, build_api
 from toolalpaca_hf.data import ListedApi
 from toolalpaca_hf.errors import ToolAlpacaError
 
@@ -126,9 +125,7 @@ def test_what_a_local_model_can_not_go_with(tmp_path: Path) -> None:
         with pytest.raises(ToolAlpacaError, match="one question at a time: leave out --executor"):
             read_settings(None, {"models": {"local": "smollm2"}, "run": run})
     mixed = tmp_path / "mixed.yaml"
-    mixed.write_text(
-        "models: {endpoint: 'http://a', model: b}\nroles: {executor: {local: smollm2}}"
-    )
+    mixed.write_text("models: {endpoint: 'http://a', model: b}\nroles: {executor: {local: smollm2}}")
     found = read_settings(mixed)
     assert (found.roles["executor"].local, found.roles["user"].local, found.run.concurrency) == ("smollm2", None, 64)
 
@@ -154,17 +151,11 @@ def test_a_corpus_by_a_local_model_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smollm2_plans_functions_when_it_is_held_to_them() -> None:
-    """With constrained decoding the plan of SmolLM2-135M can be read."""
-    model, tokenizer = load_model(resolve_model("smollm2"), "cpu")
-    entry = ListedApi("Harbour Tides", "Times and heights of high and low water", "https://tides.example", "Weather")
-    ask = LocalAsk(model, tokenizer)
-    question = [{"role": "user", "content": "Plan two functions of an API about tides. Answer with JSON."}]
-    held = ask("author", question, schema=schema("functions"), max_tokens=700)
+def test_smollm2_writes_json_when_it_is_held_to_it() -> None:
+    """With constrained decoding what SmolLM2-135M writes begins as the schema says, and can be read once it is whole."""
+    ask = LocalAsk(*load_model(resolve_model("smollm2"), "cpu"))
+    question = [{"role": "user", "content": "Plan one function of an API about tides. Answer with JSON."}]
+    held = ask("author", question, schema=schema("functions"), max_tokens=160)
     assert held.enforced and held.text.startswith('{"functions": [{"name": "')
     if held.finish_reason == "stop":
         validate(json.loads(held.text), schema("functions"))
-    few = ToolsetSettings(attempts=1, continuations=0, functions_tokens=500, document_tokens=500)
-    made = build_api(entry, ask, few)
-    # So small a model may fail at any step; that is an answer, too, and says where.
-    assert (made.api is None) == bool(made.set_aside) and made.attempts["introduction"] == 1

@@ -2,18 +2,17 @@
 
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.resources import files
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from ...data import read_file
 from ...errors import ToolAlpacaError
-from ...schema import Api, Function, Step, Trajectory
-from ..simulation.gates import GATES, GateSettings, gate
+from ...schema import Api
+from ..simulation.gates import GATES, GateSettings
 from .plots import plots
+from .reading import note_of, rows_of_file, rows_of_folder, set_aside_of
 from .statistics import Row, Statistics
 
 SHOWN = 8
@@ -81,7 +80,11 @@ def write_report(
     shown: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
     spare: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
     source = Path(source)
-    made = _of_folder(source) if source.is_dir() else _of_file(source, settings)
+    if not source.exists() and str(source) != "sample":
+        raise ToolAlpacaError(
+            f"{source} is no file and no folder; pass a folder that corpus build wrote, or a file in the raw layout"
+        )
+    made = rows_of_folder(source) if source.is_dir() else rows_of_file(source, settings)
     for api, rows in made:
         listed = list(rows)
         found.add(api, listed)
@@ -94,7 +97,7 @@ def write_report(
                 held.append(_instance(api, row))
     for kind, held in shown.items():
         held += spare[kind][: SHOWN - len(held)]
-    note = _note(source)
+    note = note_of(source)
     figures = found.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
     figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
     folder = Path(out) if out is not None else source if source.is_dir() else source.parent
@@ -105,7 +108,7 @@ def write_report(
         "gates": [(name, MEANING[name], figures["failed"][name], figures["failed_first"][name]) for name in GATES],
         "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
         "roles": _roles(figures),
-        "set_aside": _set_aside(source) if source.is_dir() else [],
+        "set_aside": [(name, _cut(reason)) for name, reason in set_aside_of(source, SHOWN)] if source.is_dir() else [],
         "shown": shown,
         "limit": settings.max_tokens,
         "estimated": settings.count is None,
@@ -186,79 +189,6 @@ def _roles(figures: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
         (role, {name: count.get(key, 0) for key, name in told.items()})
         for role, count in figures["tokens_by_role"].items()
     ]
-
-
-def _set_aside(folder: Path) -> list[tuple[str, str]]:
-    """The first APIs that were set aside, and why."""
-    told = (
-        (str((line.get("entry") or {}).get("name", line.get("id"))), line.get("set_aside"))
-        for line in _lines(folder / "apis.jsonl")
-    )
-    return [(name, _cut(str(reason))) for name, reason in islice((one for one in told if one[1]), SHOWN)]
-
-
-def _of_folder(folder: Path) -> Iterator[tuple[Api, Iterator[Row]]]:
-    """The APIs of a corpus folder, with their instances; both files are in one order, and read a line at a time."""
-    apis, instances = folder / "apis.jsonl", folder / "instances.jsonl"
-    if not apis.is_file() or not instances.is_file():
-        raise ToolAlpacaError(
-            f"{folder} holds no apis.jsonl and instances.jsonl; pass a folder that corpus build wrote"
-        )
-    groups = groupby(_lines(instances), key=lambda row: row.get("api"))
-    key, group = next(groups, (None, iter(())))
-    for line in _lines(apis):
-        described = line.get("api")
-        if not isinstance(described, dict):
-            continue
-        api = Api(**{**described, "functions": [Function(**function) for function in described["functions"]]})
-        if key == api.id:
-            yield api, map(_row, list(group))
-            key, group = next(groups, (None, iter(())))
-        else:
-            yield api, iter(())
-    if key is not None:
-        raise ToolAlpacaError(f"{instances} has instances of {key}, which {apis} lacks at that place; build it again")
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise ToolAlpacaError(f"{path}, line {number} is not JSON; build the corpus again") from None
-    except OSError as error:
-        raise ToolAlpacaError(f"{path} can not be read ({error.strerror})") from None
-
-
-def _row(line: dict[str, Any]) -> Row:
-    recorded = line.get("trajectory")
-    if recorded is None:
-        recorded = {"id": line["id"], "api": line["api"], "instruction": line.get("instruction", ""), "hint": ""}
-        recorded |= {"steps": [], "final_thought": None, "response": ""}
-    trajectory = Trajectory(**{**recorded, "steps": [Step(**step) for step in recorded["steps"]]})
-    provenance = line.get("provenance") or {}
-    gates = line.get("gates") or {"finished": provenance.get("failure") or "it was not played"}
-    return Row(trajectory, gates, bool(line.get("kept")), provenance)
-
-
-def _of_file(path: Path, settings: GateSettings) -> Iterator[tuple[Api, Iterator[Row]]]:
-    """The APIs of a raw file; its instances are what they are, so all of them are kept."""
-    split, corpus = read_file(path)
-    by_api: dict[str, list[Trajectory]] = {}
-    for trajectory in corpus.trajectories.get(split, []):
-        by_api.setdefault(trajectory.api, []).append(trajectory)
-    for api in corpus.apis[split]:
-        yield api, (Row(one, gate(api, one.instruction, one, settings), True) for one in by_api.get(api.id, []))
-
-
-def _note(source: Path) -> dict[str, Any]:
-    try:
-        note = json.loads((source / "corpus.json").read_bytes())
-        return note if isinstance(note, dict) else {}
-    except (OSError, ValueError):
-        return {}
 
 
 def _cut(text: str | None) -> str:
