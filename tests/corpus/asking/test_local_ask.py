@@ -124,6 +124,8 @@ def test_what_a_local_model_can_not_go_with(tmp_path: Path) -> None:
     for run in ({"tasks": 2}, {"workers": 2}, {"executor": "ray"}, {"executor": "slurm"}):
         with pytest.raises(ToolAlpacaError, match="one question at a time: leave out --executor"):
             read_settings(None, {"models": {"local": "smollm2"}, "run": run})
+    with pytest.raises(ToolAlpacaError, match="for a local one to say"):
+        read_settings(None, {"models": {"endpoint": "http://a", "model": "b", "constrained": True}})
     mixed = tmp_path / "mixed.yaml"
     mixed.write_text("models: {endpoint: 'http://a', model: b}\nroles: {executor: {local: smollm2}}")
     found = read_settings(mixed)

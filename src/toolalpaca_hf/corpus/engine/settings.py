@@ -166,6 +166,10 @@ def read_settings(path: str | Path | None, given: Mapping[str, Mapping[str, Any]
                     "a model on this machine"
                 )
         sections.setdefault("roles", {})[role] = one
+    if "constrained" in shared and not any(one.get("local") for one in sections["roles"].values()):
+        raise ToolAlpacaError(
+            f"{where}: whether a model is constrained is for a local one to say; a server decides itself"
+        )
     if all(one.get("local") for one in sections["roles"].values()):
         # It answers one question at a time; so APIs are finished one after the other.
         sections["run"] = {"concurrency": 1} | _mapping(sections.get("run"), "run")
