@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from role_server import Answer, ChatServer, refused, said
+from corpus.role_server import Answer, ChatServer, refused, said
 
 # Each API is about something of its own, by which its questions are told apart.
 THINGS = (
@@ -59,8 +59,8 @@ BAD = {
     3: "the document is cut off",
     4: "the document is never valid",
     5: "the introduction is refused at first",
-    6: "the server is asked too much at first",
-    7: "the server fails at first",
+    6: "the server is asked too much at first, and fails then",
+    7: "the document is that of another API",
     8: "the server hangs at first",
     9: "the document copies the example at first",
     10: "everything is refused",
@@ -224,10 +224,12 @@ class ScriptedServer(ChatServer):
         if "cut off" in asked:
             return json.dumps(api.document)[300:]
         if asked.startswith("Write the OpenAPI"):
-            if api.index == 7 and self._fails(api, name):
+            if api.index == 6 and self._fails(api, f"{name} again"):
                 return refused(500, "Internal error")
             if api.index == 3:
                 return said(json.dumps(api.document)[:300], finish="length")
+            if api.index == 7:
+                return json.dumps(self.apis[0].document | {"info": api.document["info"]})
             if api.index == 9:
                 return messages[1]["content"]
             return json.dumps(self._spoilt(api) if api.index in (2, 4) else api.document)
@@ -331,10 +333,13 @@ def expected_instance(api: Scripted, number: int) -> dict[str, Any]:
 
 def expected_taken(api: Scripted) -> list[int]:
     """Which of an API's two instructions are taken."""
-    if api.index in (4, 10):
+    if api.index in SET_ASIDE:
         return []
     return [0] if api.index in (12, 13) else [0, 1]
 
+
+SET_ASIDE = (4, 7, 10)
+"""APIs of which nothing comes."""
 
 FAILING = {15: "grounded", 16: "supported"}
 """The gate at which an API's instances are not kept."""

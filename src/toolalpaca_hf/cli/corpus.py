@@ -30,7 +30,7 @@ def apis(
     allow_private: options.AllowPrivate = None,
 ) -> None:
     """Choose APIs of a list; those of the published evaluation sets are never kept."""
-    from ..corpus.entries import Wanted, choose, load_entries, reserved_names, write_entries
+    from ..corpus.toolset.entries import Wanted, choose, load_entries, reserved_names, write_entries
 
     reserved = reserved_names() + tuple(pair for file in exclude or () for pair in reserved_names(file))
     wanted = Wanted(tuple(category or ()), https, tuple(auth or ()), reserved, limit)
@@ -56,6 +56,18 @@ def build(
         str | None, typer.Option(help="OpenAI-compatible server of every role.", rich_help_panel=MODELS)
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model's name there.", rich_help_panel=MODELS)] = None,
+    local: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of both, a model on this machine: folder, Hub id or smollm2.", rich_help_panel=MODELS
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--constrained/--unconstrained", help="With --local: hold it to JSON schemas.", rich_help_panel=MODELS
+        ),
+    ] = None,
     key_variable: Annotated[
         str | None, typer.Option(help="Environment variable that holds the key.", rich_help_panel=MODELS)
     ] = None,
@@ -92,15 +104,26 @@ def build(
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     if offline:
-        if config or endpoint or model or dry_run:
-            raise ToolAlpacaError("--offline asks no model; leave out --config, --endpoint, --model and --dry-run")
-        from ..corpus.offline import OfflineSettings
-        from ..corpus.offline_build import build_offline_corpus
+        if config or endpoint or model or local or dry_run:
+            raise ToolAlpacaError(
+                "--offline asks no model; leave out --config, --endpoint, --model, --local and --dry-run"
+            )
+        from ..corpus.offline.build import build_offline_corpus
+        from ..corpus.offline.instances import OfflineSettings
 
         settings = OfflineSettings(per_api=per_api, seed=seed or 0)
         return _report(out, build_offline_corpus(apis, out, settings, limit, progress=True))
+    if local and (endpoint or model):
+        raise ToolAlpacaError("--local is a model on this machine; leave out --endpoint and --model")
     given = {
-        "models": {"endpoint": endpoint, "model": model, "key_variable": key_variable, "seed": seed},
+        "models": {
+            "endpoint": endpoint,
+            "model": model,
+            "local": local,
+            "constrained": constrained,
+            "key_variable": key_variable,
+            "seed": seed,
+        },
         "budget": {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money},
         "run": {
             "executor": executor,
@@ -125,10 +148,10 @@ def _build_with_models(
     from dataclasses import replace
 
     from ..corpus import OutOfBudget
-    from ..corpus.entries import Wanted, choose, load_entries, reserved_names
-    from ..corpus.estimate import estimate, told
-    from ..corpus.pipeline import Submitted, build_corpus
-    from ..corpus.settings import read_settings
+    from ..corpus.engine.estimate import estimate, told
+    from ..corpus.engine.pipeline import Submitted, build_corpus
+    from ..corpus.engine.settings import read_settings
+    from ..corpus.toolset.entries import Wanted, choose, load_entries, reserved_names
 
     settings = read_settings(config, given)
     settings = replace(settings, data_dir=str(data_dir)) if data_dir else settings
@@ -151,7 +174,7 @@ def _build_with_models(
 def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")]) -> None:
     """Write corpus_report.md and corpus_report.html anew from the folder's files."""
     try:
-        from ..corpus.report import write_report
+        from ..corpus.report.writing import write_report
 
         write_report(folder)
     except ModuleNotFoundError as error:

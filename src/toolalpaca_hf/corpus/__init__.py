@@ -1,5 +1,5 @@
 """Building a corpus: from a list of APIs to instances, by agents that play author, user, assistant and executor."""
 
-from .ask import ROLES, Answer, Ask, AskError, OutOfBudget
+from .asking.ask import ROLES, Answer, Ask, AskError, OutOfBudget
 
 __all__ = ["ROLES", "Answer", "Ask", "AskError", "OutOfBudget"]

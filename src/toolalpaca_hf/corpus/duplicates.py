@@ -50,14 +50,20 @@ class Index:
     """
 
     def __init__(self) -> None:
-        self._holders: dict[tuple[str, str], list[int]] = {}
+        # By the hash of a pair, and without a list where one text alone has it: a third of the memory, and these are most.
+        self._holders: dict[int, int | list[int]] = {}
         self._sizes: list[int] = []
 
     def add(self, text: str) -> None:
         """Take a text in; its number is how many were taken in before."""
         found = pairs(text)
-        for pair in found:
-            self._holders.setdefault(pair, []).append(len(self._sizes))
+        number = len(self._sizes)
+        for pair in map(hash, found):
+            before = self._holders.setdefault(pair, number)
+            if isinstance(before, list):
+                before.append(number)
+            elif before != number:
+                self._holders[pair] = [before, number]
         self._sizes.append(len(found))
 
     def nearest(self, asked: frozenset[tuple[str, str]], contained: bool = False) -> tuple[float, int]:
@@ -69,7 +75,10 @@ class Index:
                 Measure how much of a text taken in is found in the one asked about (shared / its own), rather than
                 how much the two share of all they have (shared / either, the Jaccard similarity).
         """
-        shared = Counter(number for pair in asked for number in self._holders.get(pair, ()))
+        shared = Counter[int]()
+        for pair in map(hash, asked):
+            held = self._holders.get(pair, ())
+            shared.update((held,) if isinstance(held, int) else held)
         best = (0.0, -1)
         for number, count in shared.items():
             size = self._sizes[number]

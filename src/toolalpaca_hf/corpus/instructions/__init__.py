@@ -1,0 +1,1 @@
+"""What users ask of an API: demands that vary, instructions written to them, cleaned and screened."""

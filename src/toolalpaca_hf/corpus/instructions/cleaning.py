@@ -1,0 +1,121 @@
+"""Instructions as models write them: cleaned of numbers, quotes and labels, and held to what an instruction may be."""
+
+import re
+import unicodedata
+
+from ...schema import Api
+from ..duplicates import words
+
+_LABEL = re.compile(
+    r"^\s*(?:[-*•>]\s+|\(?\d{1,3}[.):]\s*|#{1,6}\s+|\**(?:user|human|(?:user )?(?:instruction|request|query|task))(?: ?\d{1,3})?\**\s*:\**\s*)",
+    re.IGNORECASE,
+)
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "`": "`"}
+_PLACEHOLDER = re.compile(
+    r"\[[A-Za-z][A-Za-z _/'-]{1,40}\]|<[A-Za-z][A-Za-z _/-]{2,40}>|\{[A-Za-z_ ]{2,40}\}|\b[xX]{3,}\b|_{3,}|\bYYYY\b"
+    r"|\b(?:insert|your) [a-z ]{2,20} here\b|\blorem ipsum\b",
+)
+_SPEAKS_OF_API = re.compile(r"\b(?:the|this|that|your|an?|its?|using|via|some)\s+(?:[\w.'-]+\s+){0,2}APIs?\b")
+LONGEST = 150
+"""Words of an instruction; the longest published one has 86."""
+
+
+def clean(text: str) -> str:
+    """An instruction without what models put around it.
+
+    Args:
+        text (`str`): One instruction, as written.
+
+    Returns:
+        `str`: In one line, without numbering, label, emphasis and quotation marks around it.
+
+    Example:
+
+    ```python
+    >>> clean('3. **Instruction:** "When is  high tide?"')
+    'When is high tide?'
+    ```
+    """
+    text = "".join(letter for letter in unicodedata.normalize("NFC", text) if letter.isprintable() or letter.isspace())
+    text, before = " ".join(text.split()), None
+    while text != before:
+        before = text
+        text = _LABEL.sub("", text).strip()
+        if text.startswith("**") and text.endswith("**"):
+            text = text[2:-2].strip()
+        closing = _QUOTES.get(text[:1])
+        if closing and len(text) > 1 and text.endswith(closing) and closing not in text[1:-1]:
+            text = text[1:-1].strip()
+    # One half of a pair of quotation marks is left over from a list of quoted texts.
+    if text.count('"') == 1:
+        text = text.strip('"').strip()
+    return text
+
+
+def shortcoming(instruction: str, api: Api) -> str | None:
+    """Why a cleaned instruction is not taken; `None` where it may be.
+
+    Args:
+        instruction (`str`): The text, from [`clean`].
+        api ([`Api`]): The API it is for; its name and its functions' names must not occur.
+
+    Example:
+
+    ```python
+    >>> shortcoming("When is high tide in [city]?", Api("train/tides", "Tides"))
+    'has a place to be filled in'
+    ```
+    """
+    found = words(instruction)
+    if len(found) < 4:
+        return "is too short"
+    if len(found) > LONGEST:
+        return "is too long"
+    if len(found) > 20 and len(set(found)) < 0.4 * len(found):
+        return "repeats itself"
+    if _PLACEHOLDER.search(instruction):
+        return "has a place to be filled in"
+    if names(instruction, api.name):
+        return "names the API"
+    coded = (one.name for one in api.functions if _is_code(one.name))
+    if any(re.search(rf"\b{re.escape(name)}\b", instruction) for name in coded):
+        return "names a function"
+    if _SPEAKS_OF_API.search(instruction):
+        return "speaks of an API"
+    return None
+
+
+def names(text: str, api: str) -> bool:
+    """Whether a text has an API's name in it, as a name.
+
+    A name of ordinary words (`Cats`, `Fun Fact`) counts where it is written as the name is, and not where a sentence begins
+    with its one word; a name like no words (`YNAB`, `ipapi.com`, `WeatherAPI`) counts however it is written.
+
+    Args:
+        text (`str`): The text.
+        api (`str`): The name.
+
+    Example:
+
+    ```python
+    >>> names("Cats are fun, tell me a fun fact about cats", "Cats"), names("What do I own on steam?", "Steam")
+    (False, False)
+    >>> names("What do I own on Steam?", "Steam"), names("look up my Ynab budget", "YNAB")
+    (True, True)
+    ```
+    """
+    name = " ".join(api.split())
+    if not name:
+        return False
+    anyhow = re.IGNORECASE if any(map(_is_code, name.split())) and len(name) > 2 else 0
+    for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, anyhow):
+        before = text[: match.start()].rstrip("\"'“‘( ")
+        begins = not before or before[-1] in ".!?:"
+        if anyhow or " " in name or not begins:
+            return anyhow != 0 or name != name.lower()
+    return False
+
+
+def _is_code(word: str) -> bool:
+    """`getTide`, `ipapi.com`, `1Forge`, `YNAB`, `find_tide`: no word of a language is written so."""
+    return bool(re.search(r"\d|_|\w\.\w|[a-z][A-Z]|[A-Z]{3}", word))

@@ -1,0 +1,166 @@
+"""Values for the parameters of a function, as somebody might give them."""
+
+import json
+import re
+from typing import Any
+
+from ...simulator.draws import Draws
+from ...simulator.generate import Generator
+from ...simulator.names import is_id, words_of
+from ...simulator.plausible import plausible_text
+from ...simulator.words import ADJECTIVES, NOUNS, SENTENCES
+
+_EXAMPLE = re.compile(
+    r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?(?:[,);]|\.?$|\s+(?:or|for|is|and|to)\s)",
+    re.I,
+)
+_TEXTS = {
+    "text",
+    "content",
+    "message",
+    "note",
+    "comment",
+    "body",
+    "description",
+    "recipe",
+    "sentence",
+    "review",
+    "string",
+}
+_SECRET = re.compile(r"key$|token|passw|secret|^auth|credential|signature", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a parameter carries something that no conversation should.
+
+    Example:
+
+    ```python
+    >>> is_secret("apiKey"), is_secret("keyword")
+    (True, False)
+    ```
+    """
+    return _SECRET.search(name) is not None
+
+
+def made_value(name: str, schema: dict[str, Any], draws: Draws, depth: int = 0) -> Any:
+    """A value for a parameter: one of those allowed, an example of the document, or what its name asks for.
+
+    Args:
+        name (`str`): The parameter's name.
+        schema (`dict`): Its schema, references resolved.
+        draws ([`Draws`]): What it depends on.
+
+    Returns:
+        A JSON value that is valid for the schema; `None` where none was found that can be said in a sentence.
+
+    Example:
+
+    ```python
+    >>> made_value("unit", {"type": "string", "enum": ["celsius", "kelvin"]}, Draws(1))
+    'celsius'
+    ```
+    """
+    generator = Generator(schema)
+    value = _made(name, schema, draws, depth, generator)
+    return value if value is not None and generator.is_valid(value) and _can_be_said(value) else None
+
+
+def _made(name: str, schema: dict[str, Any], draws: Draws, depth: int, generator: Generator) -> Any:
+    kind = schema.get("type")
+    if schema.get("enum"):
+        options = [value for value in schema["enum"] if value not in (None, "")]
+        return draws.pick(options) if options else None
+    if kind == "array":
+        if depth:
+            return None
+        items = [made_value(name, schema.get("items", {}), draws.child(place), 1) for place in range(2)]
+        items = list({json.dumps(item): item for item in items if item is not None}.values())
+        return items or None
+    if kind == "object":
+        return _made_object(schema, draws) if depth == 0 else None
+    if kind in ("string", None) and not {"format", "pattern"} & set(schema):
+        return _text(name, schema, draws)
+    return generator(draws, name=name)
+
+
+def _made_object(schema: dict[str, Any], draws: Draws) -> dict[str, Any] | None:
+    properties = schema.get("properties", {})
+    wanted = [name for name in properties if name in schema.get("required", ())] or list(properties)[:2]
+    made = {name: made_value(name, properties[name], draws.child(name), 1) for name in wanted}
+    return made if made and None not in made.values() else None
+
+
+def _text(name: str, schema: dict[str, Any], draws: Draws) -> str:
+    description = str(schema.get("description", ""))
+    if is_id(name):
+        return plausible_text(name, draws)
+    if re.search(r"YYYY-?MM-?DD", description):
+        return plausible_text("date", draws)
+    for key in ("example", "default"):
+        if isinstance(schema.get(key), str) and schema[key].strip() and draws.integer(0, 1):
+            return schema[key]
+    if (found := _EXAMPLE.search(description)) and draws.integer(0, 1):
+        return found[1].strip()
+    words = words_of(name)
+    if {"sort", "order", "by"} & set(words):
+        return draws.pick(("date", "title", "name", "popularity"))
+    text = plausible_text(name, draws)
+    if text not in SENTENCES:
+        return text
+    if set(words) & _TEXTS:
+        return text
+    said = words_of(description)
+    for size in (2, 1):
+        for start in range(len(said) - size + 1):
+            end = said[start : start + size]
+            text = plausible_text(" ".join(end), draws)
+            if text not in SENTENCES and end[-1] not in (
+                "name",
+                "type",
+                "id",
+                "format",
+                "code",
+                "key",
+                "at",
+                "in",
+                "version",
+            ):
+                return text
+    return f"{draws.pick(ADJECTIVES)} {draws.pick(NOUNS)}"
+
+
+def _can_be_said(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value.strip()) <= 120 and value.isprintable() and '"' not in value
+    if isinstance(value, list):
+        return bool(value) and all(map(_can_be_said, value))
+    return all(map(_can_be_said, value.values())) if isinstance(value, dict) else True
+
+
+def wrong_value(name: str, schema: dict[str, Any], draws: Draws) -> Any:
+    """A value that somebody may give by mistake and that the API refuses; `None` where there is no such mistake.
+
+    One that is not among those allowed, or the id of something that is not there.
+
+    Example:
+
+    ```python
+    >>> wrong_value("unit", {"type": "string", "enum": ["celsius", "kelvin"]}, Draws(1)) in ("celsius", "kelvin")
+    False
+    >>> wrong_value("stopId", {"type": "integer"}, Draws(1)) > 9_999_999
+    True
+    ```
+    """
+    if schema.get("enum") and schema.get("type", "string") == "string":
+        for option in [plausible_text(name, draws), *(draws.pick(NOUNS) for _ in range(5))]:
+            if option not in SENTENCES and option.casefold() not in {str(one).casefold() for one in schema["enum"]}:
+                return option
+    if is_id(name) and schema.get("type") == "integer":
+        value = draws.integer(10_000_001, 99_999_999)
+        return value if Generator(schema).is_valid(value) else None
+    if is_id(name) and schema.get("type") == "string" and not {"format", "pattern", "maxLength"} & set(schema):
+        return "5e55" + draws.text(
+            "0123456789abcdef", 8
+        )  # as the ids of what another session made, see `World.unknown`
+    return None

@@ -1,0 +1,1 @@
+"""What a corpus holds, in figures, plots and words."""

@@ -1,0 +1,219 @@
+"""Where the values of a call come from: what the user said, and what was observed before it."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+from ...metrics.tool_call_match.determined import determined, numbers_in
+from ...schema import REDACTED
+
+_ANSWER = re.compile(r"Status Code: (\d{3})\. Response: ", re.ASCII)
+
+
+def status_of(observation: str) -> int | None:
+    """The HTTP status of an observation; `None` where the API did not answer.
+
+    Example:
+
+    ```python
+    >>> status_of('Status Code: 200. Response: {"id": 1}'), status_of("The query is missing.")
+    (200, None)
+    ```
+    """
+    found = _ANSWER.match(observation)
+    return int(found[1]) if found else None
+
+
+def observed(observation: str) -> Any:
+    """What an observation holds: the JSON value of an answer, else its text.
+
+    Example:
+
+    ```python
+    >>> observed('Status Code: 200. Response: {"id": 1}'), observed("Brest.")
+    ({'id': 1}, 'Brest.')
+    ```
+    """
+    words = _ANSWER.sub("", observation, count=1)
+    try:
+        return json.loads(words)
+    except (ValueError, RecursionError):
+        return words
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The scalars inside a value, each with the name it stands under; empty texts and nulls are none.
+
+    Example:
+
+    ```python
+    >>> list(leaves({"id": 1, "tags": ["a", ""], "owner": {"name": "Ito"}}))
+    [('id', 1), ('tags', 'a'), ('name', 'Ito')]
+    ```
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, str(key))
+    elif isinstance(value, list):
+        for part in value:
+            yield from leaves(part, name)
+    elif value is not None and value != "":
+        yield name, value
+
+
+def surface(answer: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The scalars that an answer says of what it is about: of an object or of a list's items, not of objects in these.
+
+    Example:
+
+    ```python
+    >>> list(surface({"data": [{"id": 1, "owner": {"id": 7}}, {"id": 2}]}))
+    [('id', 1), ('id', 2)]
+    ```
+    """
+    if isinstance(answer, list):
+        for part in answer:
+            yield from surface(part, depth)
+    elif isinstance(answer, dict):
+        for name, part in answer.items():
+            if isinstance(part, list) and part and isinstance(part[0], dict):
+                yield from surface(part, depth + 1)
+            elif isinstance(part, dict):
+                if depth == 0 and all(isinstance(other, dict | bool) for other in answer.values()):
+                    yield from surface(part, depth + 1)
+            elif isinstance(part, str | int | float) and part != "":
+                yield str(name), part
+
+
+def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) -> bool:
+    """Whether one of the texts says a value: as it is, as a number of any spelling, as a date in another form.
+
+    Args:
+        value: A scalar of an argument.
+        name (`str`): The parameter's name, which is how a text says a truth value.
+        texts (`Sequence[str]`): The instruction and the observations.
+        codes (`bool`, *optional*, defaults to `False`): Whether up to three letters, such as `en`, need not be said.
+
+    Example:
+
+    ```python
+    >>> said_in("2024-01-05", "date", ["Holidays on January 5th?"]), said_in(7, "id", ['{"id": "07"}'])
+    (True, True)
+    ```
+    """
+    if value == REDACTED:
+        return True
+    if any(determined(value, text, name, codes) for text in texts):
+        return True
+    # An address or an id with signs inside is cut into words above; as it is, it may stand anywhere.
+    written = str(value).strip().casefold()
+    return len(written) > 3 and any(written in text.casefold() for text in texts)
+
+
+def ungrounded(
+    arguments: dict[str, Any],
+    texts: Sequence[str],
+    parameters: dict[str, Any],
+    free: Sequence[str] = (),
+    codes: bool = False,
+) -> tuple[str, Any] | None:
+    """The first value of a call that nothing said; `None` where all were.
+
+    Args:
+        arguments (`dict`): The call's arguments.
+        texts (`Sequence[str]`): The instruction and the observations before the call.
+        parameters (`dict`): Their schema; what a parameter is by default says nothing that was not so before.
+        free (`Sequence[str]`, *optional*): Parameters that carry credentials, which are put in on sending.
+        codes (`bool`, *optional*, defaults to `False`): See [`said_in`]; so need truth values not be said then, nor the
+            values that the document lists, which may be the user's wish in other words.
+
+    Example:
+
+    ```python
+    >>> ungrounded({"port": "Brest", "days": 3}, ["High tide in Brest?"], {})
+    ('days', 3)
+    ```
+    """
+    properties = parameters.get("properties", {})
+    for top, given in arguments.items():
+        schema = properties.get(top, {})
+        if top in free or ("default" in schema and schema["default"] == given):
+            continue
+        if codes and (isinstance(given, bool) or given in schema.get("enum", ())):
+            continue
+        for name, value in leaves(given, top):
+            if not said_in(value, name, texts, codes):
+                return name, value
+    return None
+
+
+_FIGURE = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w])", re.ASCII)
+_ADDRESS = re.compile(r"https?://[^\s\"'<>)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MIXED = re.compile(r"(?<!\w)(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{4,}(?!\w)", re.ASCII)
+
+
+def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | None:
+    """The first address, code, name or figure of a response that no text has; `None` where there is none.
+
+    Counts are no claims of their own: a number up to the length of the longest list that was observed is let through.
+    A number may be rounded.
+
+    Args:
+        response (`str`): The answer to the user.
+        texts (`Sequence[str]`): The instruction and the observations.
+        about (`str`, *optional*, defaults to `""`): What is known of the API, whose names are no claims.
+
+    Example:
+
+    ```python
+    >>> unsupported("Low tide is at 14:20, at 0.8 m.", ['{"low": "14:20", "height": 0.81}']) is None
+    True
+    >>> unsupported("It costs 12 EUR.", ['{"price": 21}'])
+    '12'
+    ```
+    """
+    together = "\n".join(texts)
+    folded = f"{together}\n{about}".casefold()
+    for pattern in (_ADDRESS, _MIXED):
+        for found in pattern.finditer(response):
+            if found[0].rstrip(".,;:!?").casefold() not in folded:
+                return found[0]
+    known = {abs(number) for number in numbers_in(together)} | _inner_numbers(together)
+    most = max((_longest(observed(text)) for text in texts), default=0)
+    for found in _FIGURE.finditer(_ADDRESS.sub(" ", response)):
+        number = abs(Decimal(found[0].replace(",", "").rstrip(".")))
+        if number not in known and number > most and not any(_rounds(one, number) for one in known):
+            return found[0]
+    for name in _names(response):
+        if name.casefold().removesuffix("s") not in folded:
+            return name
+    return None
+
+
+def _inner_numbers(text: str) -> set[Decimal]:
+    """Numbers inside dates, times and codes as well."""
+    return {Decimal(digits) for digits in re.findall(r"\d+(?:\.\d+)?", text, re.ASCII)}
+
+
+def _rounds(exact: Decimal, told: Decimal) -> bool:
+    places = -int(told.as_tuple().exponent)
+    try:
+        return round(exact, places) == told and places < -int(exact.as_tuple().exponent)
+    except ArithmeticError:
+        return False
+
+
+def _longest(value: Any) -> int:
+    if isinstance(value, list):
+        return max([len(value), *(_longest(part) for part in value)])
+    return max(map(_longest, value.values()), default=0) if isinstance(value, dict) else 0
+
+
+def _names(response: str) -> Iterator[str]:
+    """Words that are written large within a sentence, and what stands in quotes."""
+    for quoted in re.finditer(r"\"([^\"\n]{2,80})\"|“([^”\n]{2,80})”", response):
+        yield (quoted[1] or quoted[2]).strip(" .,;:!?")
+    for found in re.finditer(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b", response):
+        yield found[0]

@@ -1,0 +1,158 @@
+"""An instruction becomes an instance: user, assistant and executor, each a role with a model of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ...agent import RolloutLimits, Task
+from ...schema import Api, Trajectory
+from ..asking.ask import Ask
+from ..texts import prompt_hash
+from .gates import GateSettings, gate
+from .roles import AskBackend, AskUser, Tally
+from .stage import Stage
+
+
+class Wanted(Protocol):
+    """What a user wants; [`WrittenInstruction`] is one.
+
+    Attributes:
+        instruction (`str`): What the user says.
+        details (`str`): What the user says when asked.
+    """
+
+    instruction: str
+    details: str
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """How instances are simulated.
+
+    Args:
+        style (`str`, *optional*, defaults to `"chat"`): How the assistant writes; see [`AskBackend`].
+        executor (`str`, *optional*, defaults to `"llm"`): Who plays the API: `llm`, the model of the role `executor`, or
+            `schema`, which needs none.
+        seed (`int`, *optional*, defaults to 0): Seed of the schema responder.
+        attempts (`int`, *optional*, defaults to 2): How often a turn or an answer is asked for that can not be read.
+        answer_tokens (`int`, *optional*, defaults to 1024): Where an answer of the executor is cut.
+        limits ([`RolloutLimits`], *optional*): What one rollout may cost.
+        gates ([`GateSettings`], *optional*): How strict the gates are.
+
+    Example:
+
+    ```python
+    >>> SimulationSettings(executor="schema").limits.steps
+    8
+    ```
+    """
+
+    style: Literal["chat", "react"] = "chat"
+    executor: Literal["llm", "schema"] = "llm"
+    seed: int = 0
+    attempts: int = 2
+    answer_tokens: int = 1024
+    limits: RolloutLimits = field(
+        default_factory=lambda: RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
+    )
+    gates: GateSettings = field(default_factory=GateSettings)
+
+
+@dataclass(frozen=True)
+class SimulatedInstance:
+    """An instance, and how it came to be.
+
+    Args:
+        trajectory ([`Trajectory`]): What was said and done; its `hint` has the hidden details.
+        gates (`dict[str, str | None]`): From [`gate`].
+        provenance (`dict`): `source`, `api`, `ended`, models, prompt hashes, seeds, retries and tokens by role.
+    """
+
+    trajectory: Trajectory
+    gates: dict[str, str | None]
+    provenance: dict[str, Any]
+
+    @property
+    def kept(self) -> bool:
+        """Whether it passed every gate."""
+        return not any(self.gates.values())
+
+
+def simulate(
+    api: Api, written: Wanted, ask: Ask, settings: SimulationSettings | None = None, index: int = 0
+) -> SimulatedInstance:
+    """Play one instruction through, and put what comes of it through the gates.
+
+    The executor's answers are checked against the API's document; where its model fails, the schema responder stands in,
+    and the provenance says so. A model that can not be asked costs this instance alone.
+
+    Args:
+        api ([`Api`]): The API.
+        written ([`Wanted`]): The instruction, and the details that it leaves out.
+        ask ([`Ask`]): Asks the models.
+        settings ([`SimulationSettings`], *optional*): How.
+        index (`int`, *optional*, defaults to 0): The instruction's place under its API.
+
+    Returns:
+        [`SimulatedInstance`]: Kept or not.
+
+    Raises:
+        [`OutOfBudget`]: The budget is spent; the instance is unfinished.
+
+    Example:
+
+    ```python
+    >>> simulate(api, written, ask).gates  # doctest: +SKIP
+    {'finished': None, 'well_formed': None, 'grounded': None, 'no_placeholders': None, 'supported': None, 'length': None}
+    ```
+    """
+    settings = settings or SimulationSettings()
+    stage = Stage(api, settings.seed)
+    details = as_text(written.details)
+    tally = Tally(ask, f"{api.id}/{index}")
+    backend, user = AskBackend(tally, settings.style, settings.attempts), AskUser(tally)
+    prompts = {"assistant": prompt_hash(backend.prompt), "user": prompt_hash(user.prompt)}
+    executor: Any = None
+    if settings.executor == "llm":
+        from .executor import AskedExecutor  # openai takes half a second to import
+
+        executor = AskedExecutor(tally, stage.schema, settings.attempts, settings.answer_tokens)
+        prompts["executor"] = prompt_hash(executor.prompt)
+    task = Task(f"{api.id}/{index}", api, written.instruction, details)
+    result = stage.roll_out(task, backend, user, settings.limits, executor)
+    if tally.stopped is not None:
+        raise tally.stopped
+    trajectory = result.trajectory
+    fallbacks = list(executor.fallbacks) if executor is not None else []
+    provenance = {
+        "source": "simulated",
+        "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
+        "instruction": {
+            name: value for name in ("style", "mood") if isinstance(value := getattr(written, name, None), str)
+        },
+        "style": settings.style,
+        "executor": settings.executor,
+        "seed": settings.seed,
+        "prompts": prompts,
+        "ended": result.ended,
+        **({"error": result.error} if result.error else {}),
+        **tally.account(),
+        "stood_in": fallbacks,
+    }
+    found = gate(api, written.instruction, trajectory, settings.gates, result.ended)
+    return SimulatedInstance(trajectory, found, provenance)
+
+
+def as_text(details: str | Sequence[str] | dict[str, Any] | None) -> str:
+    """Hidden details in one text, however they were written down.
+
+    Example:
+
+    ```python
+    >>> as_text({"port": "Brest"}), as_text(["The port is Brest."])
+    ('port: Brest', 'The port is Brest.')
+    ```
+    """
+    if isinstance(details, dict):
+        return "\n".join(f"{name}: {value}" for name, value in details.items())
+    return details if isinstance(details, str) else "\n".join(map(str, details or ()))

@@ -1,0 +1,284 @@
+"""An entry of a list of APIs to an API with functions, an OpenAPI document and descriptions, step by step by a model."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...data import ListedApi
+from ...data.raw import Unusable, read_api
+from ...data.slugs import slug
+from ...openapi import credential_names, describe_raw, servers_of
+from ...schema import REDACTED, Api
+from ..asking.ask import Ask
+from ..asking.structured import join, read_json, unfenced
+from ..texts import prompt, prompt_values, schema
+from .documents import DocumentScreen, read_document, server_for, shortcomings, with_servers
+from .plan import function_list, read_functions
+
+_REFUSAL = re.compile(
+    r"(i['’]m|i am|we['’]re) (sorry|unable)|sorry,|i (can ?not|can['’]t|won['’]t) |as an ai", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class ToolsetSettings:
+    """How much is asked for one API.
+
+    Args:
+        attempts (`int`, *optional*, defaults to 4): How often each step is asked for, the first time included.
+        continuations (`int`, *optional*, defaults to 4): How often an answer that was cut off is continued.
+        introduction_tokens, functions_tokens, document_tokens (`int`, *optional*): Where one answer is cut.
+        structured (`bool`, *optional*, defaults to `True`): Send the JSON schemas of functions and document.
+        copied (`float`, *optional*, defaults to 0.5): See [`DocumentScreen`].
+
+    Example:
+
+    ```python
+    >>> ToolsetSettings(attempts=2).document_tokens
+    3072
+    ```
+    """
+
+    attempts: int = 4
+    continuations: int = 4
+    introduction_tokens: int = 320
+    functions_tokens: int = 1536
+    document_tokens: int = 3072
+    structured: bool = True
+    copied: float = 0.5
+
+
+@dataclass(frozen=True)
+class BuiltApi:
+    """What became of an entry.
+
+    Args:
+        api ([`Api`], *optional*): The API; its id is `train/SLUG`. `None` where it was set aside.
+        set_aside (`str`, *optional*): Why there is none.
+        attempts (`dict[str, int]`): How often each step was asked for, and how many answers were continued.
+        violations (`list[str]`): What was wrong with the answers, in order, `STEP: sentence`.
+    """
+
+    api: Api | None
+    set_aside: str | None
+    attempts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+
+class _GivenUp(Exception):
+    """A step whose attempts are used up."""
+
+
+def build_api(entry: ListedApi, ask: Ask, settings: ToolsetSettings | None = None) -> BuiltApi:
+    """Introduction, functions, OpenAPI document, documentation: an API out of an entry of a list.
+
+    Each step's answer is read and checked; what is wrong with it goes back to the model, with its answer, until the
+    attempts are used up. An answer that the token limit cut off is continued from where it stops.
+
+    Args:
+        entry ([`ListedApi`]): Name, description, category and link.
+        ask ([`Ask`]): Asks the models; here always the role `author`.
+        settings ([`ToolsetSettings`], *optional*): How much is asked.
+
+    Returns:
+        [`BuiltApi`]: The API, or why it was set aside; never an exception because of what a model wrote.
+
+    Raises:
+        [`AskError`], [`OutOfBudget`]: The endpoint can not answer, or may not be asked any more.
+
+    Example:
+
+    ```python
+    >>> built = build_api(ListedApi("Tides", "When it is high", "", "Sea"), ask)  # doctest: +SKIP
+    >>> [function.name for function in built.api.functions]  # doctest: +SKIP
+    ['findTide']
+    ```
+    """
+    author = _Author(entry, ask, settings or ToolsetSettings())
+    try:
+        introduction = author.introduction()
+        functions = author.functions(introduction)
+        document = author.document(introduction, functions)
+        api = _api(entry, introduction, functions, document)
+    except (_GivenUp, Unusable) as reason:
+        return BuiltApi(None, str(reason), dict(author.asked), author.violations)
+    return BuiltApi(api, None, dict(author.asked), author.violations)
+
+
+class _Author:
+    """The author of one API: its questions, and what came of them."""
+
+    def __init__(self, entry: ListedApi, ask: Ask, settings: ToolsetSettings) -> None:
+        self.entry, self.ask, self.settings = entry, ask, settings
+        self.asked: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def introduction(self) -> str:
+        facts = _facts(self.entry)
+        messages = [{"role": "user", "content": prompt("introduction").format(**facts)}]
+        return self._step("introduction", messages, _read_introduction, self.settings.introduction_tokens)
+
+    def functions(self, introduction: str) -> list[dict[str, Any]]:
+        facts, example = _facts(self.entry), prompt_values("example")
+        shown = _facts(ListedApi(**example["entry"])) | {"introduction": example["introduction"]}
+        asked = prompt("functions")
+        messages = [
+            {"role": "user", "content": asked.format(**shown)},
+            {"role": "assistant", "content": _compact({"functions": example["functions"]})},
+            {"role": "user", "content": asked.format(**facts, introduction=introduction)},
+        ]
+        names = {function["name"] for function in example["functions"]}
+
+        def read(text: str) -> list[dict[str, Any]]:
+            functions = read_functions(text)
+            if any(function["name"] in names for function in functions):
+                raise ValueError(f"These are functions of {example['entry']['name']}, which was only an example.")
+            return functions
+
+        return self._step("functions", messages, read, self.settings.functions_tokens, schema("functions"))
+
+    def document(self, introduction: str, functions: list[dict[str, Any]]) -> dict[str, Any]:
+        example, server = prompt_values("example"), server_for(self.entry.name, self.entry.link)
+        screen = DocumentScreen(self.settings.copied)
+        screen.accept("the example", example["document"])
+
+        def read(text: str) -> dict[str, Any]:
+            document = with_servers(read_document(text), server)
+            if example["entry"]["link"] in servers_of(document):
+                document = document | {"servers": [{"url": server}]}
+            if found := shortcomings(document, len(functions)):
+                raise ValueError("\n".join(found))
+            if screen.copied(document):
+                raise ValueError(f"This is the document of {example['entry']['name']}, which was only an example.")
+            return document
+
+        asked = prompt("document")
+        shown = {
+            "name": example["entry"]["name"],
+            "introduction": example["introduction"],
+            "functions": function_list(example["functions"]),
+            "server": example["entry"]["link"],
+        }
+        wanted = {
+            "name": self.entry.name,
+            "introduction": introduction,
+            "functions": function_list(functions),
+            "server": server,
+        }
+        messages = [
+            {"role": "user", "content": asked.format(**shown)},
+            {"role": "assistant", "content": _compact(example["document"])},
+            {"role": "user", "content": asked.format(**wanted)},
+        ]
+        names = {"operation_id": {"type": "string", "enum": [function["name"] for function in functions]}}
+        form = schema("document")
+        form = form | {"$defs": form["$defs"] | names}
+        return self._step("document", messages, read, self.settings.document_tokens, form)
+
+    def _step(
+        self,
+        step: str,
+        messages: list[dict[str, str]],
+        read: Callable[[str], Any],
+        max_tokens: int,
+        form: dict[str, Any] | None = None,
+    ) -> Any:
+        """Ask until the answer can be read; each failure goes back with its reason."""
+        conversation, reason = messages, ""
+        for attempt in range(self.settings.attempts):
+            self.asked[step] += 1
+            text = self._whole(step, conversation, attempt, max_tokens, form)
+            if text is None:
+                self.violations.append(f"{step}: the model refused")
+                reason, conversation = "the model refused", messages
+                continue
+            try:
+                return read(text)
+            except ValueError as error:
+                reason = str(error)
+            sentences = reason.splitlines()
+            self.violations += [f"{step}: {sentence}" for sentence in sentences]
+            listed = "\n".join(f"- {sentence}" for sentence in sentences)
+            conversation = [
+                *messages,
+                # Servers refuse messages without content.
+                {"role": "assistant", "content": text if text.strip() else "(nothing)"},
+                {"role": "user", "content": prompt("repair").format(violations=listed)},
+            ]
+        raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
+
+    def _whole(
+        self, step: str, messages: list[dict[str, str]], attempt: int, max_tokens: int, form: dict[str, Any] | None
+    ) -> str | None:
+        """One answer with its continuations; `None` where the model refuses."""
+        structured = form if self.settings.structured else None
+        key = f"{slug(self.entry.name)}/{step}"
+        answer = self.ask("author", messages, attempt=attempt, key=key, max_tokens=max_tokens, schema=structured)
+        # Some begin with an apology and do it then.
+        declines = _REFUSAL.match(answer.text.strip()) and "{" not in answer.text
+        if answer.finish_reason in ("refusal", "content_filter") or declines:
+            return None
+        if form is None:
+            return _to_last_sentence(answer.text) if answer.finish_reason == "length" else answer.text
+        text = unfenced(answer.text)
+        for _ in range(self.settings.continuations):
+            if answer.finish_reason != "length" or not text.strip() or _is_complete(text):
+                break
+            self.asked["continuations"] += 1
+            going_on = [
+                *messages,
+                {"role": "assistant", "content": text},
+                {"role": "user", "content": prompt("continue")},
+            ]
+            # A schema would have the model begin a new document.
+            answer = self.ask("author", going_on, attempt=attempt, key=key, max_tokens=max_tokens)
+            text = join(text, answer.text)
+        return text
+
+
+def _is_complete(text: str) -> bool:
+    try:
+        read_json(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _to_last_sentence(text: str) -> str:
+    end = max(text.rfind(mark) for mark in ".!?")
+    return text[: end + 1] if end > 0 else text
+
+
+def _read_introduction(text: str) -> str:
+    introduction = " ".join(unfenced(text).split()).strip("\"'* ")
+    if len(introduction.split()) < 10:
+        raise ValueError("The introduction is too short; write 60 to 120 words.")
+    return introduction
+
+
+def _api(entry: ListedApi, introduction: str, functions: list[dict[str, Any]], document: dict[str, Any]) -> Api:
+    """Through the raw layout, so that what is built here is what a reader of the written file gets."""
+    raw = {
+        "Name": entry.name,
+        "Description": entry.description,
+        "Link": entry.link,
+        "Category": entry.category,
+        "Introduction": introduction,
+        "Functions": function_list(functions),
+        "Documentation": document,
+        "Authentication": dict.fromkeys(credential_names(document), REDACTED),
+    }
+    return read_api(describe_raw(raw), f"train/{slug(entry.name)}")
+
+
+def _facts(entry: ListedApi) -> dict[str, str]:
+    """What a prompt says of an entry; lists are written by strangers, so it is short and one line each."""
+    given = {"name": entry.name, "category": entry.category, "description": entry.description}
+    return {key: " ".join(value.split())[:400] or "not said" for key, value in given.items()}
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,197 @@
+"""An OpenAPI document that a model wrote: read, given a server, and held to what a corpus needs."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ...data.slugs import slug
+from ...errors import ToolAlpacaError
+from ...openapi import load_document, resolve, servers_of, violations
+from ...openapi.operations import each_operation, mapping, parameters_of, text
+from ..asking.structured import read_json, unfenced
+from ..duplicates import Index, pairs
+
+MOST_TOLD = 10
+"""How many violations a model is told at once; one mistake often makes twenty."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_BINARY = ("binary", "byte", "base64")
+
+
+def read_document(answer: str) -> dict[str, Any]:
+    """The OpenAPI document in an answer, JSON or YAML, fenced or not.
+
+    Args:
+        answer (`str`): What a model wrote.
+
+    Returns:
+        `dict`: The document, valid or not.
+
+    Raises:
+        `ValueError`: There is none; the message tells its author what is wrong.
+
+    Example:
+
+    ```python
+    >>> read_document("```yaml\\nopenapi: 3.0.0\\npaths: {}\\n```")
+    {'openapi': '3.0.0', 'paths': {}}
+    ```
+    """
+    inside = unfenced(answer)
+    brace = inside.find("{")
+    is_json = brace >= 0 and not re.search(r"^\s*(openapi|swagger|paths)\s*:", inside[:brace], re.MULTILINE)
+    try:
+        document = load_document(read_json(inside) if is_json else inside)
+    except ToolAlpacaError as error:
+        raise ValueError(f"{str(error)[:300]}.") from None
+    if not isinstance(document.get("paths"), dict):
+        raise ValueError("The document has no `paths`, so it describes no function.")
+    return document
+
+
+def with_servers(document: dict[str, Any], server: str) -> dict[str, Any]:
+    """A document with a server that can be named: its own where it has a usable one, else `server`.
+
+    Example:
+
+    ```python
+    >>> with_servers({"servers": [{"url": "/v1"}]}, "https://tides.example/")["servers"]
+    [{'url': 'https://tides.example/v1'}]
+    ```
+    """
+    found = servers_of(document) or servers_of(document, server) or [server]
+    return document | {"servers": [{"url": url} for url in found]}
+
+
+def server_for(name: str, link: str) -> str:
+    """Where an API is said to be: its link, as in the published corpus, else a name that no machine has.
+
+    Example:
+
+    ```python
+    >>> server_for("High Tides", "mailto:me"), server_for("High Tides", "https://tides.org/docs")
+    ('https://high-tides.example', 'https://tides.org/docs')
+    ```
+    """
+    return next(iter(servers_of({"servers": [{"url": link}]})), f"https://{slug(name)}.example")
+
+
+def shortcomings(document: dict[str, Any], planned: int = 0) -> list[str]:
+    """What keeps a document from being used: OpenAPI's rules first, then what a corpus needs.
+
+    Args:
+        document (`dict`): A document, as [`read_document`] returns it.
+        planned (`int`, *optional*, defaults to 0): How many functions were planned; half of them have to be there.
+
+    Returns:
+        `list[str]`: One sentence each, for the document's author; empty where it can be used.
+
+    Example:
+
+    ```python
+    >>> shortcomings({"openapi": "3.0.0", "info": {"title": "Tides", "version": "1"}, "paths": {}})
+    ['The document has no operation.']
+    ```
+    """
+    found = list(dict.fromkeys(violations(document)))[:MOST_TOLD]
+    if not str(document.get("openapi", "")).startswith("3."):
+        found.append("The document is not OpenAPI 3; say 3.0.0 under `openapi`.")
+    operations = each_operation(document)
+    if not operations:
+        found.append("The document has no operation.")
+    elif 2 * len(operations) < planned:
+        found.append(f"The document has {len(operations)} of the {planned} functions; write an operation for each.")
+    names: set[str] = set()
+    for name, path, method, item, operation in operations:
+        place = f"{method.upper()} {path}"
+        own = text(operation.get("operationId"))
+        if not _NAME.fullmatch(own):
+            found.append(f"{place} needs an operationId made of letters, digits and underscores; it has {own!r}.")
+        elif own in names:
+            found.append(f"{place} has the operationId {own}, which another operation has already.")
+        names.add(own)
+        if not text(operation.get("summary")) and not text(operation.get("description")):
+            found.append(f"{place} ({name}) needs a summary.")
+        held = [mapping(resolve(document, operation.get("requestBody")))]
+        held += map(mapping, mapping(resolve(document, operation.get("responses"))).values())
+        kinds = dict.fromkeys(kind for holder in held for kind in mapping(holder.get("content")) if not _is_text(kind))
+        found += [f"{place} takes or gives {kind}; only text goes in and out." for kind in kinds]
+        if _is_binary([held, parameters_of(document, item, operation)]):
+            found.append(f"{place} takes or gives binary data; only text goes in and out.")
+    return list(dict.fromkeys(found))[:MOST_TOLD]
+
+
+def _is_text(media_type: str) -> bool:
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind.endswith(("json", "xml", "x-www-form-urlencoded", "*/*"))
+
+
+def _is_binary(node: Any) -> bool:
+    if isinstance(node, dict):
+        kind = node.get("type")
+        mark = node.get("format") in _BINARY or "contentEncoding" in node or kind == "file"
+        return (kind in ("string", "file") and mark) or any(map(_is_binary, node.values()))
+    return isinstance(node, list) and any(map(_is_binary, node))
+
+
+class DocumentScreen:
+    """Says whether a document is a copy: of the example its author was shown, or of another API's document.
+
+    Documents are compared by what is their own (paths, names, descriptions), not by the words of OpenAPI.
+
+    Args:
+        threshold (`float`, *optional*, defaults to 0.5): From which share of common word pairs on one is a copy.
+
+    Example:
+
+    ```python
+    >>> tides = {"paths": {"/tides": {"get": {"operationId": "findTides", "summary": "Find high tides at a place."}}}}
+    >>> screen = DocumentScreen()
+    >>> screen.accept("Tides", tides)
+    >>> screen.copied(tides)
+    'Tides'
+    ```
+    """
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = threshold
+        self._index, self._names = Index(), []
+
+    def copied(self, document: dict[str, Any]) -> str | None:
+        """Whose document this one repeats, `None` where it is its own.
+
+        Args:
+            document (`dict`): The document.
+        """
+        share, number = self._index.nearest(pairs(own_words(document)))
+        return self._names[number] if share >= self.threshold else None
+
+    def accept(self, name: str, document: dict[str, Any]) -> None:
+        """Remember a document.
+
+        Args:
+            name (`str`): Whose it is.
+            document (`dict`): The document.
+        """
+        self._index.add(own_words(document))
+        self._names.append(name)
+
+
+def own_words(document: dict[str, Any]) -> str:
+    """Paths, names and descriptions of a document as one text."""
+    return "\n".join(_own(document.get("paths"), True)) + "\n" + "\n".join(_own(document.get("components"), False))
+
+
+def _own(node: Any, is_named: bool) -> Iterator[str]:
+    """Texts below a node; `is_named` says that its keys are the document's own."""
+    if isinstance(node, list):
+        for value in node:
+            yield from _own(value, False)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if is_named:
+                yield key.replace("/", " ")
+            if isinstance(value, str) and key in ("operationId", "summary", "description", "name"):
+                yield value
+            else:
+                yield from _own(value, key in ("properties", "schemas"))

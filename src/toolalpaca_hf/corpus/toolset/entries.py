@@ -1,0 +1,271 @@
+"""Which APIs of a list a corpus is made of: the list read from a file or a URL, chosen from, and written again."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ...data import ListedApi
+from ...data.api_list import parse_api_list
+from ...data.slugs import slug
+from ...errors import ToolAlpacaError
+from ...openapi import Hosts, Limits, Sender
+from ...openapi.address import origin_of
+
+AUTHS = {"none": "", "apikey": "apiKey", "oauth": "OAuth"}
+"""What `--auth` may say, and what lists write."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a list.
+
+    Args:
+        categories (`tuple[str, ...]`, *optional*): Categories, in any case; all where empty.
+        https (`bool`, *optional*, defaults to `False`): Whether HTTPS is needed. Lists that do not say have none.
+        auths (`tuple[str, ...]`, *optional*): Of `none`, `apiKey` and `OAuth`; all where empty.
+        reserved (`tuple[tuple[str, str], ...]`, *optional*): Name and link of APIs that are kept for evaluation.
+        limit (`int`, *optional*): Only the first so many of those that are left.
+
+    Example:
+
+    ```python
+    >>> Wanted(categories=("Weather",)).limit is None
+    True
+    ```
+    """
+
+    categories: tuple[str, ...] = ()
+    https: bool = False
+    auths: tuple[str, ...] = ()
+    reserved: tuple[tuple[str, str], ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The entries that were kept, and the names of the others by what they lack."""
+
+    kept: list[ListedApi]
+    left_out: dict[str, list[str]]
+
+
+def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[ListedApi]:
+    """Read a list of public APIs.
+
+    Args:
+        source (`str` or `Path`):
+            A file or an http(s) URL: JSON in either layout of [`read_api_list`], or the README of the repository
+            public-apis, `https://raw.githubusercontent.com/public-apis/public-apis/master/README.md`.
+        private (`Iterable[str]`, *optional*):
+            Hosts, `host:port`, that may be loaded from although their address is private.
+
+    Returns:
+        `list[ListedApi]`: Its entries.
+
+    Raises:
+        ToolAlpacaError: It can not be read or loaded, or holds no such list.
+
+    Example:
+
+    ```python
+    >>> load_entries("../shared/data/toolalpaca/public_apis.json")[1].auth  # doctest: +SKIP
+    ''
+    ```
+    """
+    place = str(source)
+    content = _fetched(place, private) if place.lower().startswith(("http://", "https://")) else _read(place)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ToolAlpacaError(f"{place} is not UTF-8 text; pass a list of public APIs") from None
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return parse_api_list(json.loads(text), place)
+        except (ValueError, RecursionError) as error:
+            reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+            raise ToolAlpacaError(f"{place} is not complete JSON ({reason}); get the list again") from None
+    listed = read_tables(text)
+    if not listed:
+        page = "a web page" if text.lstrip()[:1] == "<" else "neither JSON nor a README with tables of APIs"
+        raise ToolAlpacaError(
+            f"{place} is {page}; pass public_apis.json, or the raw README.md of the repository public-apis"
+        )
+    return listed
+
+
+def read_tables(text: str) -> list[ListedApi]:
+    """The tables of public-apis' README: a heading `### Category`, then rows `| [API](link) | description | auth | HTTPS | CORS |`.
+
+    Args:
+        text (`str`): Markdown. Tables with fewer columns, such as advertisements, are passed over.
+
+    Returns:
+        `list[ListedApi]`: One entry a row.
+
+    Example:
+
+    ```python
+    >>> read_tables("### Sea\\n| [Tides](https://tides.example) | When | `apiKey` | Yes | No |")
+    [ListedApi(name='Tides', description='When', link='https://tides.example', category='Sea', auth='apiKey', https=True)]
+    ```
+    """
+    listed, category = [], ""
+    for line in text.splitlines():
+        if heading := re.match(r"#{1,6}\s+(.*)", line):
+            category = heading[1].strip() if line.startswith("### ") else ""
+            continue
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        named = re.fullmatch(r"\[(.+)\]\(\s*(\S+?)\s*\)", cells[0])
+        if not named or not category or len(cells) < 4:
+            continue
+        auth, https = cells[2].strip("` "), cells[3].strip("` ").lower()
+        auth = "" if auth.lower() in ("no", "none") else auth
+        known = {"yes": True, "no": False}.get(https)
+        listed.append(ListedApi(named[1].strip(), cells[1], named[2], category, auth, known))
+    return listed
+
+
+def choose(entries: Sequence[ListedApi], wanted: Wanted) -> Chosen:
+    """Keep the entries that are wanted, in their order.
+
+    Args:
+        entries (`Sequence[ListedApi]`): The list.
+        wanted ([`Wanted`]): The filters.
+
+    Returns:
+        [`Chosen`]: What is kept, and the names of what is not, by reason.
+
+    Raises:
+        ToolAlpacaError: The list has no such category, or there is no such kind of authentication.
+
+    Example:
+
+    ```python
+    >>> tides, ships = ListedApi("Tides", "", "", "Sea"), ListedApi("Ships", "", "", "Travel")
+    >>> choose([tides, ships], Wanted(categories=("sea",))).left_out
+    {'is of another category': ['Ships']}
+    ```
+    """
+    categories = {name.casefold() for name in wanted.categories}
+    there = {entry.category.casefold(): entry.category for entry in entries}
+    if unknown := [name for name in wanted.categories if name.casefold() not in there]:
+        raise ToolAlpacaError(
+            f"the list has no category {unknown[0]!r}; it has {', '.join(sorted(filter(None, there.values())))}"
+        )
+    if unknown := [auth for auth in wanted.auths if auth.casefold() not in AUTHS]:
+        raise ToolAlpacaError(f"there is no authentication {unknown[0]!r}; pass none, apiKey or OAuth")
+    auths = {AUTHS[auth.casefold()].casefold() for auth in wanted.auths}
+    names = {slug(name) for name, _ in wanted.reserved}
+    links = {_bare(link) for _, link in wanted.reserved if link}
+    seen: set[tuple[str, str]] = set()
+    kept: list[ListedApi] = []
+    left_out: dict[str, list[str]] = {}
+    for entry in entries:
+        reason = None
+        if categories and entry.category.casefold() not in categories:
+            reason = "is of another category"
+        elif slug(entry.name) in names or _bare(entry.link) in links:
+            reason = "is reserved for evaluation"
+        elif wanted.https and not entry.https:
+            reason = "has no HTTPS" if entry.https is False else "is not said to have HTTPS"
+        elif wanted.auths and entry.auth.casefold() not in auths:
+            reason = "has another kind of authentication"
+        elif (slug(entry.name), _bare(entry.link)) in seen:
+            reason = "is listed twice"
+        elif wanted.limit is not None and len(kept) >= wanted.limit:
+            reason = "is over the limit"
+        if reason:
+            left_out.setdefault(reason, []).append(entry.name)
+        else:
+            seen.add((slug(entry.name), _bare(entry.link)))
+            kept.append(entry)
+    return Chosen(kept, left_out)
+
+
+def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...]:
+    """Name and link of the APIs that are kept for evaluation.
+
+    Args:
+        path (`str` or `Path`, *optional*):
+            A file of them: lines of a name and, after a tab, a link, or JSON that [`load_entries`] reads, such as an
+            evaluation set in the raw layout. Defaults to the APIs of the two published evaluation sets.
+
+    Returns:
+        `tuple[tuple[str, str], ...]`: Name and link; the link is empty where it is not known.
+
+    Raises:
+        ToolAlpacaError: The file can not be read, or names none.
+
+    Example:
+
+    ```python
+    >>> len(reserved_names())
+    21
+    ```
+    """
+    if path is None:
+        text = (files(__package__) / "reserved.txt").read_text(encoding="utf-8")
+    else:
+        text = _read(str(path)).decode("utf-8-sig", "replace")
+        if text.lstrip()[:1] in ("{", "["):
+            return tuple((entry.name, entry.link) for entry in load_entries(path))
+    lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise ToolAlpacaError(f"{path} names no API; put one name a line")
+    return tuple((name.strip(), link.strip()) for name, _, link in lines)
+
+
+def write_entries(chosen: Chosen, out: Path) -> None:
+    """Write what was kept as a list of public APIs, with what was left out and why beside it.
+
+    Args:
+        chosen ([`Chosen`]): From [`choose`].
+        out (`Path`): The file.
+
+    Raises:
+        ToolAlpacaError: Nothing was kept, or it can not be written.
+    """
+    if not chosen.kept:
+        counts = ", ".join(f"{reason}: {len(names)}" for reason, names in chosen.left_out.items())
+        raise ToolAlpacaError(f"no API is left of the list ({counts}); loosen the filters")
+    rows = [
+        {"API": api.name, "Description": api.description, "Auth": api.auth, "HTTPS": api.https}
+        | {"Link": api.link, "Category": api.category}
+        for api in chosen.kept
+    ]
+    content = {"count": len(rows), "entries": rows, "left_out": chosen.left_out}
+    scratch = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        scratch.replace(out)
+    except OSError as error:
+        raise ToolAlpacaError(f"{out} can not be written ({error.strerror}); pass another --out") from None
+
+
+def _bare(link: str) -> str:
+    """A link by what it leads to, however it is written."""
+    try:
+        parts = urlsplit(link)
+        return f"{(parts.hostname or '').removeprefix('www.')}{parts.path.rstrip('/')}".casefold() or link
+    except ValueError:
+        return link
+
+
+def _read(place: str) -> bytes:
+    try:
+        return Path(place).read_bytes()
+    except OSError as error:
+        raise ToolAlpacaError(f"{place} can not be read ({error.strerror}); pass a list of public APIs") from None
+
+
+def _fetched(url: str, private: Iterable[str]) -> bytes:
+    _, host, port = origin_of(url)
+    host = f"[{host}]" if ":" in host else host
+    hosts = Hosts(frozenset({f"{host}:{port}", f"{host}:443"}), frozenset(map(str.lower, private)))
+    with Sender(hosts, limits=Limits(size=20_000_000)) as sender:
+        return sender.fetch(url)

@@ -1,0 +1,107 @@
+"""The functions an API is planned to have: read from what a model wrote, and written as the published corpus has them."""
+
+import json
+import re
+from typing import Any
+
+from ..asking.structured import read_items, read_json
+
+MOST_FUNCTIONS = 12
+_TYPES = ("string", "integer", "number", "boolean", "array", "object")
+
+
+def read_functions(text: str) -> list[dict[str, Any]]:
+    """The planned functions in an answer, in one form, however loosely they were written.
+
+    Args:
+        text (`str`): What a model wrote.
+
+    Returns:
+        `list[dict]`: Each with `name`, `description`, `parameters` and `output`; at most `MOST_FUNCTIONS`.
+
+    Raises:
+        `ValueError`: There is none; the message tells its author what is wrong.
+
+    Example:
+
+    ```python
+    >>> read_functions('[{"name": "find tide", "description": "Find it."}]')[0]["name"]
+    'findTide'
+    ```
+    """
+    functions: dict[str, dict[str, Any]] = {}
+    for item in read_items(text, "functions"):
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            continue
+        name = _camel_case(item["name"])
+        if name and name not in functions:
+            functions[name] = {
+                "name": name,
+                "description": str(item.get("description") or name),
+                "parameters": _read_parameters(item.get("parameters")),
+                "output": str(item.get("output") or ""),
+            }
+    if not functions:
+        read_json(text)  # says what is wrong where it is no JSON
+        raise ValueError('There is no function in it; it has to be {"functions": [{"name": ..., ...}, ...]}.')
+    return list(functions.values())[:MOST_FUNCTIONS]
+
+
+def _read_parameters(found: Any) -> list[dict[str, Any]]:
+    if isinstance(found, dict):  # by name, as tool schemas have them
+        found = [
+            {"name": name} | (value if isinstance(value, dict) else {"description": value})
+            for name, value in found.items()
+        ]
+    parameters = []
+    for item in found if isinstance(found, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"].strip():
+            kind = item.get("type") if item.get("type") in _TYPES else "string"
+            description = str(item.get("description") or "")
+            required = item.get("required") is True
+            parameters.append(
+                {"name": item["name"].strip(), "type": kind, "required": required, "description": description}
+            )
+    return parameters
+
+
+def _camel_case(name: str) -> str:
+    """`Find a tide` and `find_tide` are no names of functions yet; `findTide` and `FindTide2` are."""
+    first, *rest = re.findall(r"[A-Za-z0-9]+", name) or [""]
+    if not rest:
+        return first if first[:1].isalpha() else ""
+    return first[:1].lower() + first[1:] + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def function_list(functions: list[dict[str, Any]]) -> str:
+    """Planned functions as text, in the layout of the published `Functions`.
+
+    Args:
+        functions (`list[dict]`): Each with `name`, `description`, `parameters` and `output`.
+
+    Returns:
+        `str`: The text.
+
+    Example:
+
+    ```python
+    >>> print(function_list([{"name": "findTide", "description": "Find it.", "parameters": [], "output": "A time."}]))
+    1. Name: findTide
+    Description: Find it.
+    Input: {}
+    Output: A time.
+    ```
+    """
+    texts = []
+    for number, function in enumerate(functions, 1):
+        given = {
+            one[
+                "name"
+            ]: f"{'Required' if one['required'] else 'Optional'}. {one['type'].capitalize()}. {one['description']}"
+            for one in function["parameters"]
+        }
+        texts.append(
+            f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
+            f"Input: {json.dumps(given, ensure_ascii=False)}\nOutput: {function['output']}"
+        )
+    return "\n\n".join(texts)

@@ -1,0 +1,115 @@
+"""JSON as models write it: found, read in part, continued."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from toolalpaca_hf.corpus.asking.structured import join, read_items, read_json, unfenced
+from toolalpaca_hf.corpus.texts import prompt, prompt_values, schema
+
+DOCUMENT = json.dumps(prompt_values("example")["document"])
+LINES = json.dumps(prompt_values("example")["document"], indent=2)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"a": [1]}',
+        '```json\n{"a": [1]}\n```',
+        'Of course!\n\n```\n{"a": [1]}\n```\nAnything else? {"b": 2}',
+        'Here: {"a": [1]} and {"b": 2}',
+        'Here [as you asked] it is: {"a": [1]}',
+        '```json\n{"a": [1]}',
+        '{"a": [1]}\n```',
+    ],
+)
+def test_json_is_found_in_what_is_around_it(written: str) -> None:
+    assert read_json(written) == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("I can not do that.", "no JSON"),
+        ('{"a": 1,}', "line 1, column"),
+        ('{"a": [1, 2', "Expecting ',' delimiter"),
+        ("[" * 100_000, "not valid|too deep"),
+    ],
+)
+def test_what_is_wrong_is_told(written: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read_json(written)
+
+
+def test_whole_items_of_a_cut_list() -> None:
+    items = [{"n": 1, "of": {"x": [2]}}, {"n": 2}, {"n": 3}]
+    text = json.dumps({"items": items})
+    assert read_items(text, "items") == items == read_items(json.dumps(items), "items")
+    for end in range(len(text) - 1):
+        found = read_items(text[:end], "items")
+        assert found == items[: len(found)] or found == [{"x": [2]}], text[:end]
+    assert read_items(text[:-1], "items") == items
+    assert read_items('{"n": 1}', "items") == [{"n": 1}] and read_items("none", "items") == []
+    assert read_items('{"items": "none"}', "items") == []
+
+
+@settings(deadline=None)
+@given(st.sampled_from([DOCUMENT, LINES]), st.data())
+def test_a_cut_document_is_whole_again(whole: str, data: st.DataObject) -> None:
+    """Whatever the cut, and whether the continuation repeats a part of the end, everything, or nothing."""
+    at = data.draw(st.integers(45, len(whole) - 1))
+    repeated = data.draw(st.sampled_from([0, 20, 60, at]))
+    head, tail = whole[:at], whole[max(at - repeated, 0) :]
+    # A document that itself says the same twice at the cut can not be told from a repetition.
+    assume(repeated or not any(head.endswith(tail[:size]) for size in range(12, 200)))
+    fenced = data.draw(st.sampled_from(["{}", "```json\n{}\n```", "{}\n```"]))
+    made = join(head, fenced.replace("{}", tail))
+    # A fence swallows the line break before it.
+    assert made == whole or (tail[0] == "\n" and "".join(made.split()) == "".join(whole.split()))
+
+
+def test_a_document_begun_anew_takes_the_place_of_its_beginning() -> None:
+    assert join(LINES[:300], DOCUMENT) == DOCUMENT and join(DOCUMENT[:300], LINES[:700]) == LINES[:700]
+
+
+def test_a_document_may_be_cut_more_than_once() -> None:
+    text = ""
+    for start in range(0, len(DOCUMENT), 300):
+        text = join(text, DOCUMENT[max(start - 25, 0) : start + 300]) if text else DOCUMENT[:300]
+    assert text == DOCUMENT
+
+
+def test_the_examples_are_what_the_schemas_ask_for() -> None:
+    example = prompt_values("example")
+    jsonschema.validate(example["document"], schema("document"))
+    jsonschema.validate({"functions": example["functions"]}, schema("functions"))
+    folder = Path(__file__).parents[3] / "src" / "toolalpaca_hf" / "corpus" / "prompts"
+    for style in json.loads((folder / "example_instructions.json").read_text(encoding="utf-8")).values():
+        jsonschema.validate({"instructions": style}, schema("instructions"))
+
+
+def test_a_schema_holds_for_valid_documents_alone() -> None:
+    """What follows the schema passes OpenAPI's validator, but for what a schema can not say."""
+    from toolalpaca_hf.openapi import violations
+
+    document = prompt_values("example")["document"]
+    assert violations(document) == []
+    for spoil in (
+        lambda d: d.pop("info"),
+        lambda d: d["paths"]["/lighthouses"]["get"].pop("responses"),
+        lambda d: d["paths"]["/lighthouses"]["get"]["parameters"][0].update({"in": "somewhere"}),
+        lambda d: d["paths"].update({"components": {}}),
+    ):
+        spoilt = json.loads(json.dumps(document))
+        spoil(spoilt)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(spoilt, schema("document"))
+        assert violations(spoilt)
+
+
+def test_prompts_have_no_gaps() -> None:
+    assert "{name}" in prompt("introduction") and unfenced(prompt("continue")) == prompt("continue")

@@ -1,0 +1,204 @@
+"""The list of APIs: layouts, filters, what is reserved, and the command."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from test_cli import toolalpaca
+
+from toolalpaca_hf.cli import main
+from toolalpaca_hf.corpus.toolset.entries import Wanted, choose, load_entries, read_tables, reserved_names
+from toolalpaca_hf.data import ListedApi, read_api_list
+from toolalpaca_hf.errors import ToolAlpacaError
+
+README = """# Public APIs
+## Sponsors
+| API | Description | Call this API |
+|:---|:---|:---|
+| [Advert](https://advert.example) | Buy it | [<img src="x.svg">](https://run.example) |
+
+### Animals
+API | Description | Auth | HTTPS | CORS |
+|:---|:---|:---|:---|:---|
+| [Cat Facts](https://cats.example/) | Daily cat facts | No | Yes | No | |
+| [Owls](http://owls.example/api(v2)) | Owls \\| hoots | `apiKey` | No | Unknown |
+
+**[Back to Index](#index)**
+
+### Art & Design
+API | Description | Auth | HTTPS | CORS |
+|:---|:---|:---|:---|:---|
+[Frames](https://frames.example) | Old layout | `OAuth` | Yes | Yes
+## Licence
+| [Not an API](https://x.example) | a | No | Yes | Yes |
+"""
+LISTED = [
+    ListedApi("Cat Facts", "Daily cat facts", "https://cats.example/", "Animals", "", True),
+    ListedApi("Owls", "Owls | hoots", "http://owls.example/api(v2)", "Animals", "apiKey", False),
+    ListedApi("Frames", "Old layout", "https://frames.example", "Art & Design", "OAuth", True),
+]
+
+
+@pytest.fixture
+def site() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A web server, and the files it serves."""
+    pages: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}", pages
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_readme_of_public_apis() -> None:
+    assert read_tables(README) == LISTED
+
+
+def test_a_list_from_a_url_is_the_list_of_the_file(site: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+    host, pages = site
+    rows = [{"API": e.name, "Description": e.description, "Auth": e.auth, "HTTPS": e.https} for e in LISTED]
+    rows = [row | {"Link": e.link, "Category": e.category} for row, e in zip(rows, LISTED, strict=True)]
+    pages["/README.md"] = README.encode()
+    pages["/entries"] = json.dumps({"count": 3, "entries": rows}).encode()
+    for page in pages:
+        assert load_entries(f"http://{host}{page}", private=[host]) == LISTED
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    assert load_entries(tmp_path / "README.md") == LISTED
+
+
+def test_what_can_not_be_a_list(site: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+    host, pages = site
+    pages.update({"/page": b"<!doctype html><h1>API</h1>", "/cut": b'{"entries": [{"API"', "/bytes": b"\xff\xfe\x00"})
+    for page, words in {
+        "/page": "is a web page",
+        "/cut": "is not complete JSON",
+        "/bytes": "is not UTF-8 text",
+        "/none": "answers with status 404",
+    }.items():
+        with pytest.raises(ToolAlpacaError, match=words):
+            load_entries(f"http://{host}{page}", private=[host])
+    # A list's address may come from anywhere, so it leads into no private network.
+    with pytest.raises(ToolAlpacaError, match="private network"):
+        load_entries(f"http://{host}/page")
+    with pytest.raises(ToolAlpacaError, match="can not be read"):
+        load_entries(tmp_path / "none.json")
+
+
+def test_filters_agree_with_the_published_list(real_data: Path) -> None:
+    rows = json.loads((real_data / "public_apis.json").read_text(encoding="utf-8"))["entries"]
+    entries = load_entries(real_data / "public_apis.json")
+    assert len(entries) == len(rows) == 1425
+    wanted = Wanted(("weather", "Books"), https=True, auths=("none", "OAuth"))
+    kept = [row for row in rows if row["Category"] in ("Weather", "Books") and row["HTTPS"]]
+    free = [row["API"] for row in kept if row["Auth"] in ("", "OAuth")]
+    assert 10 < len(free) < len(kept) and [entry.name for entry in choose(entries, wanted).kept] == free
+    for limit in (None, 5):
+        chosen = choose(entries, Wanted(("Weather",), reserved=reserved_names(), limit=limit))
+        assert len(chosen.kept) + sum(map(len, chosen.left_out.values())) == 1425
+        assert len(chosen.kept) == (limit or 30) and chosen.left_out["is reserved for evaluation"] == [
+            "apilayer weatherstack"
+        ]
+
+
+def test_the_reserved_names_are_those_of_the_evaluation_sets(real_data: Path) -> None:
+    published = [
+        api["Name"]
+        for name in ("eval_simulated.json", "eval_real.json")
+        for api in json.loads((real_data / name).read_text(encoding="utf-8"))
+    ]
+    assert [name for name, _ in reserved_names()] == published
+    entries = load_entries(real_data / "public_apis.json")
+    left = choose(entries, Wanted(reserved=reserved_names())).left_out["is reserved for evaluation"]
+    assert set(left) == set(published) - {"CurrencyBeacon"}  # the list came before it
+    assert [name for name, _ in reserved_names(real_data / "eval_simulated.json")] == published[:10]
+
+
+def test_another_name_or_way_to_write_the_link_does_not_help(tmp_path: Path) -> None:
+    renamed = ListedApi("Weatherstack", "", "http://www.weatherstack.com", "Weather")
+    respelt = ListedApi("AMETHYSTE", "", "https://elsewhere.example", "Art")
+    other = ListedApi("Weatherstation", "", "https://weatherstack.com.example/", "Weather")
+    chosen = choose([renamed, respelt, other], Wanted(reserved=reserved_names()))
+    assert chosen.kept == [other]
+    (tmp_path / "more.txt").write_text("# mine\nWeatherstation\nOwls\thttps://owls.example\n", encoding="utf-8")
+    more = Wanted(reserved=reserved_names(tmp_path / "more.txt"))
+    assert choose([other, ListedApi("Hoots", "", "https://owls.example/", "")], more).kept == []
+
+
+def test_the_same_api_is_kept_once(real_data: Path) -> None:
+    entries = load_entries(real_data / "train_sample.json")
+    chosen = choose(entries, Wanted())
+    assert chosen.left_out == {"is listed twice": ["Transport for Vancouver, Canada"]}
+    assert [entry.link for entry in chosen.kept if entry.name == "Steam"] == sorted(
+        {entry.link for entry in entries if entry.name == "Steam"}, key=[e.link for e in entries].index
+    )
+
+
+def test_the_command_writes_a_list_that_it_reads(real_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "apis.json"
+    done = toolalpaca(
+        "corpus", "apis", real_data / "public_apis.json", "--category", "Weather", "--limit", "20", "--out", out
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{out}: 20 of 1425 APIs kept" in done.stdout and "reserved for evaluation: apilayer" in done.stdout
+    listed = read_api_list(out)
+    wanted = Wanted(("Weather",), reserved=reserved_names())
+    assert listed == choose(load_entries(real_data / "public_apis.json"), wanted).kept[:20]
+    again = toolalpaca("corpus", "apis", out, "--https", "--auth", "none", "--out", tmp_path / "fewer.json")
+    assert again.returncode == 0
+    assert read_api_list(tmp_path / "fewer.json") == [one for one in listed if one.https and not one.auth]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--category", "Wether"], "has no category 'Wether'; it has Animals, Art & Design"),
+        (["--auth", "magic"], "no authentication 'magic'"),
+        (["--exclude", "none.txt"], "none.txt can not be read"),
+        (
+            ["--category", "animals", "--auth", "OAuth"],
+            "no API is left of the list (has another kind of authentication: 2, is",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    options: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    command = ["toolalpaca", "corpus", "apis", str(tmp_path / "README.md"), "--out", str(tmp_path / "x.json")]
+    monkeypatch.setattr(sys, "argv", [*command, *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    stdout, stderr = capsys.readouterr()
+    assert (end.value.code, stdout) == (2, "") and words in stderr and stderr.count("\n") == 1
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_names_do_not_reach_the_terminal_as_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"Name": "\x1b[2JCats", "Category": "a\x1b[31m"}] * 2))
+    command = ["toolalpaca", "corpus", "apis", str(tmp_path / "a.json"), "--out", str(tmp_path / "b.json")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    stdout, _ = capsys.readouterr()
+    assert not end.value.code and "\x1b" not in stdout and "[2JCats" in stdout
