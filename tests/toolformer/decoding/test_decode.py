@@ -356,6 +356,23 @@ def test_markers_that_merge_with_their_neighbours(tools: dict[str, Tool], space:
     assert "[" not in one(model, tokenizer, "so it is", tools, calls_enabled=False, max_new_tokens=40).text
 
 
+def test_rows_that_have_ended_are_left_out(taught: tuple[Any, Any], tools: dict[str, Tool]) -> None:
+    model, tokenizer = taught
+    sizes: list[tuple[int, int]] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: sizes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    prompts = [f"{prompt} " * 3 for prompt in PROMPTS]
+    options: dict[str, Any] = {"max_new_tokens": 60, "k": 1}
+    together = generate(model, tokenizer, prompts, tools, batch_size=len(prompts), **options)
+    hook.remove()
+    # Fewer and fewer rows, one new token each: nothing is read twice.
+    assert sizes[0][0] == len(prompts) and min(rows for rows, _ in sizes) <= len(prompts) / 2
+    assert [rows for rows, _ in sizes] == sorted((rows for rows, _ in sizes), reverse=True)
+    assert {width for _, width in sizes[1:]} == {1}
+    assert together == generate(model, tokenizer, prompts, tools, batch_size=1, **options)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "mamba"])
 def test_any_architecture_writes_in_batches_what_it_writes_alone(kind: str, tools: dict[str, Tool]) -> None:
     tokenizer = tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>")

@@ -3,7 +3,8 @@
 Greedy decoding, in which a call begins wherever the start marker is among the `k` likeliest tokens. When the model has
 written the arrow, the call is carried out, its result and the end marker are put in, and the model goes on. All of it
 happens inside `model.generate`: a logits processor picks each row's next token, which while a result is put in is the
-result's. So rows of a batch never wait for each other's text, padding stays where it was, and any cache works.
+result's. So rows of a batch never wait for each other's text, padding stays where it was, and any cache works. When half of
+a batch's rows have ended, the others go on without them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
+    DynamicCache,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
@@ -30,6 +32,8 @@ from .vocabulary import Vocabulary
 
 # Among how many tokens one is looked for that has nothing behind the arrow.
 BEHIND_ARROW = 16
+# Batches of fewer rows are written to their end together.
+FEWEST_TO_LEAVE = 8
 
 
 @dataclass(frozen=True)
@@ -184,23 +188,37 @@ class _Decoder:
         width = max(len(ids) for ids in prompts.values())
         padding = [width - len(ids) for ids in prompts.values()]
         pad = tokenizer.pad_token_id
-        picked = _Picked(self, rows)
-        self.model.generate(
-            input_ids=torch.tensor([[pad] * n + row.ids for n, row in zip(padding, rows, strict=True)], device=device),
-            attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in padding], device=device),
-            # A bound that no row reaches: each has limits of its own.
-            max_new_tokens=self.limits.tokens
-            + (self.limits.calls + 1) * (self.limits.call_tokens + 4 * self.longest + 64),
-            # The choice is made by `_Picked`; nothing that a model's own settings say changes it.
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            pad_token_id=pad,
-            eos_token_id=list(ends),
-            logits_processor=LogitsProcessorList([picked]),
-            stopping_criteria=StoppingCriteriaList([_Taken(self, rows, picked)]),
-        )
+        ids = torch.tensor([[pad] * n + row.ids for n, row in zip(padding, rows, strict=True)], device=device)
+        mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding], device=device)
+        going, cache = rows, None
+        while going:
+            picked = _Picked(self, going)
+            output = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                # A bound that no row reaches: each has limits of its own.
+                max_new_tokens=self.limits.tokens
+                + (self.limits.calls + 1) * (self.limits.call_tokens + 4 * self.longest + 64),
+                # The choice is made by `_Picked`; nothing that a model's own settings say changes it.
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
+                pad_token_id=pad,
+                eos_token_id=list(ends),
+                logits_processor=LogitsProcessorList([picked]),
+                stopping_criteria=StoppingCriteriaList([_Taken(self, going, picked)]),
+                return_dict_in_generate=True,
+            )
+            left = [i for i, row in enumerate(going) if not row.done]
+            going, kept = [going[i] for i in left], torch.tensor(left, dtype=torch.long, device=device)
+            ids, cache = output.sequences[kept], output.past_key_values
+            mask = torch.nn.functional.pad(mask[kept], (0, ids.shape[1] - mask.shape[1]), value=1)
+            if going and isinstance(cache, DynamicCache):
+                cache.batch_select_indices(kept)
+            else:
+                cache = None  # other kinds can not leave rows out; what is left is read again
         for row in rows:
             text = self.vocabulary.text(row.ids, row.start)
             yield row.index, Generated(text, row.calls(), len(row.ids) - row.start)
@@ -260,7 +278,10 @@ class _Taken(StoppingCriteria):
             row.take(last[i], self.picked.likeliest[i])
             self.decoder.tell(row, "result" if given else "call" if inside or row.open else "text")
         self.decoder.answer([self.rows[i] for i in going])
-        return torch.tensor([row.done for row in self.rows], device=input_ids.device)
+        done = [row.done for row in self.rows]
+        # Rows that have ended cost as much as the others, so they are left out when that is worth a new start.
+        leave = len(done) >= FEWEST_TO_LEAVE and 2 * sum(done) >= len(done)
+        return torch.tensor([leave or one for one in done], device=input_ids.device)
 
 
 def _joined(before: str, after: str) -> str:
