@@ -77,7 +77,6 @@ def build(
     per_api: Annotated[int, typer.Option(min=1, help="With --offline: instances of an API.")] = 8,
     seed: Annotated[int | None, typer.Option(help="Of every role; with --offline, of the rules.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many APIs.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the published evaluation sets.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, and end.", rich_help_panel=SPENDING)
     ] = False,
@@ -133,7 +132,7 @@ def build(
             "set_aside_failed": set_aside_failed or None,
         },
     }
-    _build_with_models(apis, out, config, given, limit, data_dir, dry_run)
+    _build_with_models(apis, out, config, given, limit, dry_run)
 
 
 def _build_with_models(
@@ -142,11 +141,8 @@ def _build_with_models(
     config: Path | None,
     given: dict[str, Any],
     limit: int | None,
-    data_dir: Path | None,
     dry_run: bool,
 ) -> None:
-    from dataclasses import replace
-
     from ..corpus import OutOfBudget
     from ..corpus.engine.estimate import estimate, told
     from ..corpus.engine.pipeline import Submitted, build_corpus
@@ -154,7 +150,6 @@ def _build_with_models(
     from ..corpus.toolset.entries import Wanted, choose, load_entries, reserved_names
 
     settings = read_settings(config, given)
-    settings = replace(settings, data_dir=str(data_dir)) if data_dir else settings
     chosen = choose(load_entries(apis), Wanted(reserved=reserved_names(), limit=limit))
     for reason, names in chosen.left_out.items():
         typer.echo(f"{len(names)} left out, each {reason}")

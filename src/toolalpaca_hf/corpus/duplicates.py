@@ -1,10 +1,15 @@
 """Texts that say the same twice, and texts of the evaluation sets: found by the pairs of words they share."""
 
+import base64
+import hashlib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+# Bytes of a hash: among a million pairs of words two share one with a probability of 0.2%.
+_BYTES = 6
 # Scripts that write no spaces: each letter counts as a word there.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\W_]+(?:'[^\W_]+)?")
 
@@ -36,6 +41,54 @@ def pairs(text: str) -> frozenset[tuple[str, str]]:
     return frozenset(zip(found, found[1:] or [""], strict=False))
 
 
+def _hash(text: str) -> int:
+    """The same in every process, unlike Python's own."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_BYTES).digest(), "big")
+
+
+def _hashes(found: Iterable[tuple[str, str]]) -> set[int]:
+    return {_hash(" ".join(pair)) for pair in found}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a text is compared by, without the text.
+
+    Args:
+        text (`int`): Hash of its words.
+        pairs (`frozenset[int]`): Hashes of its [`pairs`].
+
+    Example:
+
+    ```python
+    >>> one = Fingerprint.of("High tide, high time")
+    >>> Fingerprint.read(one.written()) == one == Fingerprint.of("high tide: high time!")
+    True
+    ```
+    """
+
+    text: int
+    pairs: frozenset[int]
+
+    @classmethod
+    def of(cls, text: str) -> "Fingerprint":
+        """That of a text."""
+        return cls(_hash(" ".join(words(text))), frozenset(_hashes(pairs(text))))
+
+    @classmethod
+    def read(cls, written: str) -> "Fingerprint":
+        """One that [`written`] wrote."""
+        held = base64.b64decode(written, validate=True)
+        text, *found = (int.from_bytes(held[at : at + _BYTES], "big") for at in range(0, len(held), _BYTES))
+        return cls(text, frozenset(found))
+
+    def written(self) -> str:
+        """As letters."""
+        return base64.b64encode(
+            b"".join(one.to_bytes(_BYTES, "big") for one in (self.text, *sorted(self.pairs)))
+        ).decode()
+
+
 class Index:
     """Texts by the pairs of words in them; every comparison is exact, nothing is estimated.
 
@@ -54,11 +107,11 @@ class Index:
         self._holders: dict[int, int | list[int]] = {}
         self._sizes: list[int] = []
 
-    def add(self, text: str) -> None:
-        """Take a text in; its number is how many were taken in before."""
-        found = pairs(text)
+    def add(self, text: str | Fingerprint) -> None:
+        """Take a text in, or what it is compared by; its number is how many were taken in before."""
+        found = text.pairs if isinstance(text, Fingerprint) else _hashes(pairs(text))
         number = len(self._sizes)
-        for pair in map(hash, found):
+        for pair in found:
             before = self._holders.setdefault(pair, number)
             if isinstance(before, list):
                 before.append(number)
@@ -76,7 +129,7 @@ class Index:
                 how much the two share of all they have (shared / either, the Jaccard similarity).
         """
         shared = Counter[int]()
-        for pair in map(hash, asked):
+        for pair in _hashes(asked):
             held = self._holders.get(pair, ())
             shared.update((held,) if isinstance(held, int) else held)
         best = (0.0, -1)
@@ -99,7 +152,7 @@ class Screen:
     All comparisons are exact: 10,000 instructions take 3 s, and at 5,000 a MinHash index of the same recall was no faster.
 
     Args:
-        evaluation (`Iterable[str]`): Instructions that must not leak into training.
+        evaluation (`Iterable[str | Fingerprint]`): Instructions that must not leak into training.
         threshold (`float`, *optional*, defaults to 0.5): From which share on two instructions are close.
         contained (`float`, *optional*, defaults to 0.75): From which share of an evaluation instruction on a longer text
             holds it.
@@ -118,15 +171,18 @@ class Screen:
     ```
     """
 
-    def __init__(self, evaluation: Iterable[str] = (), threshold: float = 0.5, contained: float = 0.75) -> None:
+    def __init__(
+        self, evaluation: Iterable[str | Fingerprint] = (), threshold: float = 0.5, contained: float = 0.75
+    ) -> None:
         self.threshold, self.contained = threshold, contained
         self._evaluation, self._taken = Index(), Index()
-        self._evaluation_texts: set[str] = set()
+        self._evaluation_texts: set[int] = set()
         self._apis: list[str] = []
         self._taken_texts: dict[str, str] = {}
-        for text in evaluation:
-            self._evaluation.add(text)
-            self._evaluation_texts.add(" ".join(words(text)))
+        for one in evaluation:
+            fingerprint = Fingerprint.of(one) if isinstance(one, str) else one
+            self._evaluation.add(fingerprint)
+            self._evaluation_texts.add(fingerprint.text)
 
     def reason(self, api: str, instruction: str) -> str | None:
         """Why an instruction is not taken; `None` where it may be.
@@ -138,7 +194,7 @@ class Screen:
         text, asked = " ".join(words(instruction)), pairs(instruction)
         if not text:
             return "says nothing"
-        if text in self._evaluation_texts:
+        if _hash(text) in self._evaluation_texts:
             return "is in the evaluation set"
         if self._evaluation.nearest(asked)[0] >= self.threshold:
             return "is close to an instruction of the evaluation set"

@@ -9,17 +9,15 @@ from typing import Any, Literal
 
 import yaml
 
-from ...data.raw import read_raw
 from ...errors import ToolAlpacaError
-from ...sources import fetch
 from ..asking.ask import ROLES
 from ..asking.budget import Budget
 from ..asking.endpoint import RoleSettings
+from ..duplicates import Fingerprint
+from ..instructions.evaluation_sets import PUBLISHED, instructions_of, published_instructions
 from ..instructions.writing import InstructionSettings
 from ..simulation.simulate import SimulationSettings
 from ..toolset.building import ToolsetSettings
-
-PUBLISHED = {"simulated": "eval_simulated", "real": "eval_real"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ class BuildSettings:
         budget ([`BudgetSettings`], *optional*): What may be spent.
         run ([`RunSettings`], *optional*): How the work is carried out.
         slurm (`dict`, *optional*): For Slurm's executor, see [`run_pipeline`].
-        data_dir (`str`, *optional*): Folder whose files come before a download of the published evaluation sets.
     """
 
     roles: dict[str, RoleSettings]
@@ -94,7 +91,6 @@ class BuildSettings:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     run: RunSettings = field(default_factory=RunSettings)
     slurm: dict[str, Any] = field(default_factory=dict)
-    data_dir: str | None = None
 
     def deciding(self) -> dict[str, Any]:
         """What decides the corpus, as JSON has it: another endpoint, more tasks or a larger budget do not."""
@@ -106,18 +102,18 @@ class BuildSettings:
         """The budget."""
         return Budget(self.budget.calls, self.budget.tokens, self.budget.money)
 
-    def evaluation_instructions(self) -> list[str]:
-        """The instructions that must not leak.
+    def evaluation_instructions(self) -> list[Fingerprint]:
+        """What instructions that must not leak are compared by; of the published sets that is part of this package.
 
         Raises:
-            [`ToolAlpacaError`]: A file is missing and can not be downloaded, or is none.
+            [`ToolAlpacaError`]: A file is missing, or is none.
         """
         found = []
         for name in self.screen.evaluation:
-            path = fetch(PUBLISHED[name], self.data_dir).path if name in PUBLISHED else Path(name)
-            for api in read_raw(path):
-                given = api.get("Instructions") if isinstance(api, dict) else None
-                found += [one for one in given or () if isinstance(one, str)]
+            if name in PUBLISHED:
+                found += published_instructions(name)
+            else:
+                found += map(Fingerprint.of, instructions_of(name))
         return found
 
 
