@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from measured import Cell, show, table, write
 
 LETTERS = "bdfgklmnprstvz"
 ROLES = ("author", "user", "assistant", "executor")
@@ -211,6 +212,35 @@ def middle(stage: Path) -> float:
     return ends[int(0.8 * len(ends))] - ends[int(0.2 * len(ends))]
 
 
+def tables(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a person reads."""
+    note = f"The server waits {result['latency']} s before each answer, and takes {result['server_cpu_share']:.0%} of a core."
+    found = []
+    if one := result.get("long"):
+        lines: list[list[Cell]] = [
+            ["overhead of a call in the middle of the stages, ms", one["overhead_ms_in_the_middle"]],
+            ["overhead of a call over the whole build, ms", one["overhead_ms_per_call"]],
+            ["CPU time of a call, ms", one["cpu_ms_per_call"]],
+            *([f"peak memory at {share} of the work, MB", peak] for share, peak in one["mb"].items()),
+        ]
+        title = f"{one['apis']:,} APIs, {one['calls']:,} calls, {result['concurrency']} at once"
+        found.append(table(title, ["", "measured"], lines, note))
+    if "speedup" in result:
+        one, two = result["tasks_1"], result["tasks_2"]
+        lines = [
+            ["whole build, calls/s", one["calls_per_second"], two["calls_per_second"], result["speedup"]],
+            [
+                "middle of the stages, seconds",
+                one["middle_seconds"],
+                two["middle_seconds"],
+                result["speedup_in_the_middle"],
+            ],
+        ]
+        title = f"One task and two: {one['apis']} APIs, {result['pair_concurrency']} calls at once in each task"
+        found.append(table(title, ["", "one task", "two tasks", "ratio"], lines))
+    return found
+
+
 def main() -> None:
     """Build, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -234,6 +264,7 @@ def main() -> None:
         port = taken.getsockname()[1]
     server = subprocess.Popen([sys.executable, __file__, "--serve", str(port), "--latency", str(args.latency)])
     result: dict[str, Any] = {"latency": args.latency, "concurrency": args.concurrency, "cores": os.cpu_count()}
+    result["pair_concurrency"] = args.pair_concurrency
     result["load"] = [round(one, 2) for one in os.getloadavg()]
     begun = time.monotonic()
     try:
@@ -258,15 +289,14 @@ def main() -> None:
                 speedup = result["tasks_2"]["calls_per_second"] / result["tasks_1"]["calls_per_second"]
                 in_the_middle = result["tasks_1"]["middle_seconds"] / result["tasks_2"]["middle_seconds"]
                 result |= {"speedup": round(speedup, 2), "speedup_in_the_middle": round(in_the_middle, 2)}
-                print(
-                    f"two tasks: {speedup:.2f} times the throughput of one, {in_the_middle:.2f} in the middle of a stage"
-                )
         result["server_cpu_share"] = round(usage(server.pid)[1] / (time.monotonic() - begun), 2)
     finally:
         server.kill()
         server.wait()
+    found = tables(result)
+    show(found)
     if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(args.json, time.monotonic() - begun, found, **result)
 
 
 if __name__ == "__main__":
