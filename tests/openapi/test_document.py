@@ -104,6 +104,14 @@ def test_five_published_documents_are_not_valid(published_apis: list[dict[str, A
     assert invalid == ["AviationAPI", "chucknorris.io", "Random Useless Facts", "Fruityvice", "CurrencyBeacon"]
 
 
+def test_a_reference_that_leads_nowhere_is_told_without_the_document() -> None:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Weather"}}}
+    operation = {"operationId": "a", "responses": {"200": {"description": "x", "content": content}}}
+    document = {"openapi": "3.0.0", "info": {"title": "A", "version": "1"}, "paths": {"/a": {"get": operation}}}
+    told = "The document can not be checked to its end: '/components/schemas/Weather' does not exist."
+    assert violations(document) == [told]
+
+
 def test_resolve_cuts_cycles_and_dangling_references() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/components/schemas/Node"}, "x": {"$ref": "#/no"}}}
     document = {"components": {"schemas": {"Node": node, "Self": {"$ref": "#/components/schemas/Self"}}}}

@@ -181,7 +181,9 @@ def violations(document: dict[str, Any]) -> list[str]:
     # The validator assumes much of its input (strings, mappings, references that lead somewhere) and lets whatever
     # follows from a broken assumption escape; to its caller that is one more violation.
     except Exception as error:
-        found.append(f"The document can not be checked to its end: {' '.join(str(error).split())[:300].rstrip('.')}.")
+        # A reference that leads nowhere is told with the whole document behind it.
+        said = re.split(r" within \{", " ".join(str(error).split()))[0][:300].rstrip(".")
+        found.append(f"The document can not be checked to its end: {said}.")
     finally:
         # It keeps every document that it has ever seen, in a cache without a limit.
         with suppress(AttributeError):  # a detail of its making
