@@ -78,7 +78,13 @@ def command() -> str:
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
-def write(path: Path, seconds: float, tables: Sequence[Table], pictures: Sequence[str] = (), **figures: Any) -> None:
+def write(
+    path: Path,
+    seconds: float,
+    tables: Sequence[Table],
+    pictures: Sequence[str | dict[str, str]] = (),
+    **figures: Any,
+) -> None:
     """Write what was measured, whole or not at all; `figures` are for programs and do not appear on the page."""
     record = {
         "benchmark": Path(sys.argv[0]).stem,

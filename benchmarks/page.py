@@ -52,7 +52,7 @@ BENCHMARKS = (
     Benchmark("simulator_throughput", "Simulator", 120, "wrk", "apt-get install wrk, or brew install wrk"),
     Benchmark("scoring", "Scoring", 120),
     Benchmark("process_verdict", "Verdicts by rule", 120),
-    Benchmark("corpus", "Building a corpus", 240),
+    Benchmark("corpus_build", "Building a corpus", 240),
     Benchmark("toolformer_annotation", "Annotation of text", 600),
 )
 

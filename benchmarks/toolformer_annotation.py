@@ -13,11 +13,9 @@ time. TINY is a model of tests/toolformer/proposing.py, taught to propose calls.
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import random
-import shlex
 import sys
 import tempfile
 import threading
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measured import Cell, show, table, write
 from toolformer_gsm8k import without_marks
 
 from toolalpaca_hf.toolformer.annotation import AnnotationSettings, Annotator, Text, ToolSettings, settings_for
@@ -263,14 +262,14 @@ PARTS = {"filter": filter_, "sampling": sampling, "memory": memory, "length": le
 
 def tables(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """What was measured, for people: a table a part."""
-    made = []
+    made: list[dict[str, Any]] = []
 
-    def table(title: str, columns: Sequence[str], rows: list[list[Any]], note: str) -> None:
-        made.append({"title": title, "note": note, "columns": list(columns), "rows": rows})
+    def add(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], note: str) -> None:
+        made.append(table(title, columns, rows, note))
 
     if one := figures.get("filter"):
         same = "The kept calls are the same" if one["same_kept"] else "THE KEPT CALLS DIFFER"
-        table(
+        add(
             "The filter's losses, against the equations one candidate at a time",
             ("way", "seconds", "times as fast", "kept calls"),
             [
@@ -281,7 +280,7 @@ def tables(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             f"{one['largest_difference_of_a_loss']:.1e}. With sampling, {one['annotation_texts_per_second']:.3f} texts a second.",
         )
     if one := figures.get("sampling"):
-        table(
+        add(
             "Sampling, against one call at a time",
             ("way", "seconds a sample", "times as fast"),
             [
@@ -291,7 +290,7 @@ def tables(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             f"{one['samples']} samples of {one['texts']} texts together, {one['timed_alone']} alone.",
         )
     if one := figures.get("memory"):
-        table(
+        add(
             "Memory while texts are annotated",
             ("tenth of the run", "MiB"),
             [[n, size] for n, size in enumerate(one["mebibytes_by_tenths"], 1)],
@@ -299,7 +298,7 @@ def tables(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         )
     if one := figures.get("length"):
         rows = [[point["tokens"], point["seconds"], point["seconds"] / point["tokens"]] for point in one["points"]]
-        table("Cost by length", ("tokens of a text", "seconds", "seconds a token"), rows, "")
+        add("Cost by length", ("tokens of a text", "seconds", "seconds a token"), rows, "")
     return made
 
 
@@ -335,35 +334,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             figures[part] = {**PARTS[part](short, folder), "model": short.model}
     made = tables(figures)
-    for one in made:
-        print("\n" + "\n".join([one["title"], "  ".join(one["columns"]), *map(_line, one["rows"]), one["note"]]))
-    record = {
-        "benchmark": Path(__file__).stem,
-        "command": shlex.join(["python", "benchmarks/toolformer_annotation.py", *_without_json(sys.argv[1:])]),
-        "seconds": round(time.perf_counter() - start, 1),
-        "tables": made,
-        "pictures": [{"file": args.plot.name, "title": "Annotation: seconds by length of a text"}]
-        if args.plot
-        else [],
-        "texts": "GSM8K's solutions" if args.data else "sums",
-        "positions": args.positions,
-        "calls": args.calls,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
-        **figures,
-    }
+    show(made)
     if args.json:
-        args.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _line(row: list[Any]) -> str:
-    return "  ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row)
-
-
-def _without_json(words: list[str]) -> list[str]:
-    at = words.index("--json") if "--json" in words else len(words)
-    return [word for word in (*words[:at], *words[at + 2 :]) if not word.startswith("--json=")]
+        picture = [{"file": args.plot.name, "title": "Annotation: seconds by length of a text"}] if args.plot else []
+        write(
+            args.json, time.perf_counter() - start, made, picture,
+            texts="GSM8K's solutions" if args.data else "sums",
+            positions=args.positions,
+            calls=args.calls,
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            threads=torch.get_num_threads(),
+            **figures,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

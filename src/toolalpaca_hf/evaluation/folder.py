@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..agent.json_lines import write_whole
 from ..errors import ToolAlpacaError
 
 
@@ -41,6 +42,4 @@ def write_json(path: Path, value: Any) -> None:
     >>> write_json(Path("metrics.json"), {"n": 40})  # doctest: +SKIP
     ```
     """
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")

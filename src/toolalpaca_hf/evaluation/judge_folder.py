@@ -1,7 +1,6 @@
 """What a judge has answered, on disk as it comes: a rerun asks nothing again."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..agent.json_lines import append_rows
 from ..errors import ToolAlpacaError
 
 LINES = "verdicts.jsonl"
@@ -69,11 +69,8 @@ class JudgeFolder:
             key (`str`): What it is found by.
             row (`Mapping`): The answer, with its `text`.
         """
-        line = memoryview((json.dumps({"key": key, **row}, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
         with self._writes, self._writing():
-            while line:
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
+            append_rows(self._file, [{"key": key, **row}])
             self._rows[key] = dict(row)
 
     def _read(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ...agent.json_lines import writing
 from ...data import ListedApi
 from ...errors import ToolAlpacaError
 from ...schema import Api, Function
@@ -167,15 +168,10 @@ def write_whole(path: Path, text: str) -> None:
         [`ToolAlpacaError`]: It can not be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(text.encode("utf-8", "replace"))
         part.replace(path)
-    except OSError as error:
-        raise ToolAlpacaError(
-            f"{path} can not be written ({error.strerror or error}); what is finished is kept: make room, or mend its "
-            "permissions, and run the same command again"
-        ) from None
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

@@ -1,7 +1,7 @@
 """What building a corpus costs beside the models: overhead of a call, memory by the number of APIs, one task and two.
 
-    python benchmarks/corpus.py
-    python benchmarks/corpus.py --quick --json out.json
+    python benchmarks/corpus_build.py
+    python benchmarks/corpus_build.py --quick --json out.json
 
 A server of its own process plays every role and waits so long before each answer. The corpus is built by the command
 `toolalpaca corpus build`, all four stages of it. Overhead of a call is what the wall time exceeds that of 64 calls at once
