@@ -46,7 +46,6 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("segments_to_labels", "Segments to labels", 180),
     Benchmark("prefix_packing", "Prefix packing", 900),
-    Benchmark("training_throughput", "Training throughput", 600),
     Benchmark("training_profile", "Where training time goes", 240),
     Benchmark("rollouts", "Rollouts", 600),
     Benchmark("simulator_throughput", "Simulator", 120, "wrk", "apt-get install wrk, or brew install wrk"),

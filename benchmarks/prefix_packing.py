@@ -2,12 +2,14 @@
 
     python benchmarks/prefix_packing.py --quick --json out.json
     python benchmarks/prefix_packing.py --toolalpaca ../shared/data/toolalpaca --json out.json
+    python benchmarks/prefix_packing.py --data build/real --rows 40 --no-growth
 
 Rows: the 100 instructions of eval_simulated, their golden calls executed on the schema simulator (ten an API); the embedded
-corpus; and train_sample, of which little is shared. The first and the last are left out where --toolalpaca has no such files.
+corpus; and train_sample, of which little is shared. The first and the last are left out where --toolalpaca has no such files;
+--data takes one's own built dataset repo instead of all three.
 Every contestant trains on the same rows from the same weights, in bf16 autocast, in a process of its own, in turn; the clock
 covers forward and backward passes. `bound` is tokens one by one over tokens computed. `growth` repeats that for branches of
-random tokens over prefixes of several lengths.
+random tokens: 1 to 32 of them over one prefix, and several over prefixes of 128 to 2,048 tokens.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import importlib.metadata
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,15 +25,21 @@ from typing import Any
 
 from datasets import Dataset, disable_progress_bars
 from measured import bars, ratios, show, spread, table, write
-from prefix_packing_rows import DATA, eval_simulated, sample, synthetic, train_sample
-from prefix_packing_ways import OURS, PACKING, PADDED, PADDING, contest, device, exactness
+from prefix_packing_rows import DATA, built, eval_simulated, synthetic, train_sample
 from segments_to_labels import load_tokenizer
+from training_ways import MASKED, OURS, PACKING, PADDED, PADDING, contest, device, exactness
 from transformers import PreTrainedTokenizerBase
 
 from toolalpaca_hf.training import share_prefixes
 
 TITLES = {"eval_simulated": "eval_simulated, golden calls executed", "sample": "embedded corpus"}
 BRANCH = 128
+# Branches and tokens of the prefix: the one grows beside a fixed number of the other.
+GROWTH = (
+    *((branches, 512) for branches in (1, 2, 4, 8, 16, 32)),
+    *((8, prefix) for prefix in (128, 256, 1024, 2048)),
+)
+GROWTH_QUICK = ((1, 256), (2, 256), (4, 256))
 
 
 def in_a_process(work: Any, *given: Any) -> dict[str, float]:
@@ -51,8 +60,8 @@ def compare(
     tokens = sum(map(len, rows["input_ids"]))
     computed = sum(map(len, share_prefixes(rows, options.tokens)["input_ids"]))
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in rounds}
-    # Each row that is padded to one length takes as long as any other: in the short form the first stands for all.
-    timed = {way: rows.select([0]) if way == PADDED and options.quick else rows for way in rounds}
+    # Each row that is padded to one length takes as long as any other: the first ones stand for all.
+    timed = {way: rows.select(range(min(options.padded, len(rows)))) if way == PADDED else rows for way in rounds}
     for number in range(max(rounds.values())):
         for way in (way for way, times in rounds.items() if number < times):
             runs[way].append(in_a_process(contest, way, timed[way], tokenizer, options.tokens, options.checkpointing))
@@ -80,7 +89,7 @@ def compare(
 
 
 def grow(
-    points: list[tuple[int, int]], tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
+    points: Sequence[tuple[int, int]], tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Ratio and bound for so many branches over prefixes of so many tokens."""
     growth = []
@@ -96,26 +105,28 @@ def grow(
 
 
 def plot(growth: list[dict[str, Any]], path: Path) -> str:
-    """Ratio against branches, one line a length of prefix, the bound dashed."""
+    """Ratio and bound against branches, and against the prefix's length where that grows too."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = drawing.subplots()
-    for prefix in sorted({point["prefix"] for point in growth}):
-        points = [point for point in growth if point["prefix"] == prefix]
-        branches = [point["branches"] for point in points]
-        (line,) = axes.plot(
-            branches, [point["ratio"] for point in points], marker="o", label=f"prefix of {prefix} tokens"
-        )
-        axes.plot(branches, [point["bound"] for point in points], "--", color=line.get_color(), alpha=0.5)
-    axes.set_xscale("log", base=2)
-    ticks = sorted({point["branches"] for point in growth})
-    axes.set_xticks(ticks, ticks)
-    axes.axhline(1, color="0.7", linewidth=0.8)
-    axes.set_xlabel(f"branches of {BRANCH} tokens per prefix")
-    axes.set_ylabel("times as fast as TRL packing")
-    axes.set_title("Prefix packing; dashed: tokens one by one over tokens computed", fontsize=10)
-    axes.legend(fontsize=8)
+    names = {"branches": f"branches of {BRANCH} tokens", "prefix": "tokens of the prefix"}
+    lines = []
+    for along, fixed in (("branches", "prefix"), ("prefix", "branches")):
+        for value in sorted({point[fixed] for point in growth}):
+            points = sorted((point for point in growth if point[fixed] == value), key=lambda point: point[along])
+            if len(points) > 1:
+                lines.append((along, f"{value} {names[fixed]}", points))
+    drawing = Figure(figsize=(4.5 * len(lines), 4), layout="constrained")
+    for axes, (along, title, points) in zip(drawing.subplots(1, len(lines), squeeze=False)[0], lines, strict=True):
+        at = [point[along] for point in points]
+        axes.plot(at, [point["ratio"] for point in points], marker="o", label="times as fast as TRL packing")
+        axes.plot(at, [point["bound"] for point in points], "--", label="tokens one by one over tokens computed")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(at, at)
+        axes.set_ylim(bottom=0)
+        axes.axhline(1, color="0.7", linewidth=0.8)
+        axes.set_xlabel(names[along])
+        axes.set_title(title, fontsize=10)
+        axes.legend(fontsize=8)
     drawing.savefig(path, dpi=130)
     return path.name
 
@@ -123,7 +134,7 @@ def plot(growth: list[dict[str, Any]], path: Path) -> str:
 def tables(result: dict[str, Any], options: argparse.Namespace) -> list[dict[str, Any]]:
     """What a person reads."""
     lines = result["rows"]
-    ways = [way for way in (PADDED, PADDING, PACKING, OURS) if any(way in line["ways"] for line in lines)]
+    ways = [way for way in (PADDED, PADDING, PACKING, OURS, MASKED) if any(way in line["ways"] for line in lines)]
     titles = [TITLES.get(line["data"], line["data"]) for line in lines]
     speeds, peaks, bounds = [], [], []
     for title, line in zip(titles, lines, strict=True):
@@ -144,10 +155,10 @@ def tables(result: dict[str, Any], options: argparse.Namespace) -> list[dict[str
         f"step, {result['device']}; forward and backward passes, each in a process of its own after a short step that is not "
         f"timed. Rounds: {rounds}; medians (lowest to highest), the ratio of prefix packing to TRL packing round by round."
     )
-    if options.quick:
-        note += " A row padded to 2048 takes as long as any other: the first was timed."
+    if any(PADDED in line["ways"] for line in lines):
+        note += f" A row padded to 2048 takes as long as any other: at most {options.padded} were timed."
     grown = [[one["prefix"], one["branches"], one["bound"], spread(one["ratios"])] for one in result["growth"]]
-    return [
+    found = [
         table("Examples/s", ["rows", *ways, "ratio"], speeds, note),
         table(
             "Peak memory, MB", ["rows", *ways, "of TRL packing's"], peaks, "Of the whole process, modules included."
@@ -170,12 +181,11 @@ def tables(result: dict[str, Any], options: argparse.Namespace) -> list[dict[str
             "trained tokens, and attention only where it is seen. Loss and gradients: largest relative difference in "
             f"float32 from {options.exact} of these rows one by one.",
         ),
-        table(
-            f"Growth: branches of {BRANCH} random tokens over one prefix",
-            ["prefix", "branches", "bound", "ratio to TRL packing"],
-            grown,
-        ),
     ]
+    if grown:
+        title = f"Growth: branches of {BRANCH} random tokens over one prefix"
+        found.append(table(title, ["prefix", "branches", "bound", "ratio to TRL packing"], grown))
+    return found
 
 
 def main() -> None:
@@ -183,6 +193,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rows, the two paddings once, few points of growth")
     parser.add_argument("--toolalpaca", type=Path, default=DATA, help="folder of the published JSON files")
+    parser.add_argument("--data", help="folder of a built dataset repo, instead of the three sets of rows")
+    parser.add_argument("--rows", type=int, help="at most so many of each set, of train_sample the shortest")
+    parser.add_argument("--no-growth", dest="growth", action="store_false")
     parser.add_argument("--tokens", type=int, default=2048, help="tokens a step")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth-repeats", type=int, default=1)
@@ -194,13 +207,17 @@ def main() -> None:
     disable_progress_bars()
     start = time.perf_counter()
     tokenizer = load_tokenizer(None)
-    limit = 3 if options.quick else None
-    sets = {
-        "eval_simulated": eval_simulated(options.toolalpaca, tokenizer, limit),
-        "sample": sample(tokenizer, limit),
-        "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, 2 if options.quick else None),
-    }
-    options.exact = 2 if options.quick else 4
+    limit = options.rows or (3 if options.quick else None)
+    if options.data:
+        sets = {options.data: built(options.data, tokenizer, options.tokens, limit)}
+    else:
+        shortest = options.rows or (2 if options.quick else None)
+        sets = {
+            "eval_simulated": eval_simulated(options.toolalpaca, tokenizer, limit),
+            "sample": built(None, tokenizer, options.tokens, limit),
+            "train_sample": train_sample(options.toolalpaca, tokenizer, options.tokens, shortest),
+        }
+    options.exact, options.padded = (2, 1) if options.quick else (4, 4)
     options.repeats = 2 if options.quick else options.repeats
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -218,14 +235,14 @@ def main() -> None:
             continue
         rounds = {PACKING: options.repeats, OURS: options.repeats}
         if not options.quick:
-            rounds = {PADDED: options.repeats, PADDING: options.repeats, **rounds}
-        elif name == "eval_simulated" or sets["eval_simulated"] is None:
-            rounds = {PADDED: 1, PADDING: 1, **rounds}
+            rounds = {PADDED: options.repeats, PADDING: options.repeats, **rounds, MASKED: options.repeats}
+        elif not result["rows"]:
+            rounds = {PADDED: 1, PADDING: 1, **rounds, MASKED: 1}
         line = compare(name, rows, tokenizer, rounds, options)
         line |= in_a_process(exactness, [rows[i] for i in range(min(options.exact, len(rows)))], tokenizer)
         result["rows"].append(line)
-    points = [(b, p) for p in (128, 512, 2048) for b in (1, 2, 4, 8, 16, 32)]
-    result["growth"] = grow([(1, 256), (2, 256), (4, 256)] if options.quick else points, tokenizer, options)
+    if options.growth:
+        result["growth"] = grow(GROWTH_QUICK if options.quick else GROWTH, tokenizer, options)
     found = tables(result, options)
     show(found)
     if options.json:
@@ -233,10 +250,9 @@ def main() -> None:
         speeds = {
             line["data"]: {w: one["examples_per_second"] for w, one in line["ways"].items()} for line in result["rows"]
         }
-        pictures = [
-            bars(Path(f"{stem}_examples.png"), speeds, "examples/s"),
-            plot(result["growth"], Path(f"{stem}_growth.png")),
-        ]
+        pictures = [bars(Path(f"{stem}_examples.png"), speeds, "examples/s")]
+        if result["growth"]:
+            pictures.append(plot(result["growth"], Path(f"{stem}_growth.png")))
         write(options.json, time.perf_counter() - start, found, pictures, **result)
 
 

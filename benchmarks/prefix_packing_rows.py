@@ -51,10 +51,12 @@ def _executed(api: Api, instruction: Instruction, call: Callable[[str, str, str]
     return Trajectory(instruction.id, api.id, instruction.instruction, "", steps, None, answer)
 
 
-def sample(tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Dataset:
-    """The embedded corpus."""
-    rows = load_rows(None)
-    return tokenize_dataset(rows.select(range(min(limit or len(rows), len(rows)))), tokenizer)[0]
+def built(
+    folder: str | None, tokenizer: PreTrainedTokenizerBase, max_length: int, limit: int | None = None
+) -> Dataset:
+    """Of a built dataset repo, or of the embedded corpus."""
+    rows = load_rows(folder)
+    return tokenize_dataset(rows.select(range(min(limit or len(rows), len(rows)))), tokenizer, max_length)[0]
 
 
 def train_sample(

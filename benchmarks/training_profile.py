@@ -17,10 +17,10 @@ from typing import Any
 
 from datasets import disable_progress_bars
 from measured import Cell, show, table, write
-from prefix_packing_rows import DATA, sample, train_sample
-from prefix_packing_ways import OURS, PACKING, contest, device
+from prefix_packing_rows import DATA, built, train_sample
 from segments_to_labels import load_tokenizer
 from torch.profiler import ProfilerActivity, profile
+from training_ways import OURS, PACKING, contest, device
 
 # The first whose word is in an operation's name.
 KINDS = (
@@ -64,7 +64,7 @@ def main() -> None:
     tokenizer, count = load_tokenizer(None), 2 if options.quick else options.rows
     name, rows = "train_sample", train_sample(options.toolalpaca, tokenizer, options.tokens, count)
     if rows is None:
-        name, rows = "the embedded corpus", sample(tokenizer, count)
+        name, rows = "the embedded corpus", built(None, tokenizer, options.tokens, count)
     tokens = sum(map(len, rows["input_ids"]))
     shares: dict[str, Counter[str]] = {}
     for way in (PACKING, OURS):

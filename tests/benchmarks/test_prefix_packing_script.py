@@ -1,4 +1,4 @@
-"""The benchmark of prefix packing with a model of two layers: its four ways, and the file that it writes."""
+"""The benchmark of prefix packing with a model of two layers: its ways, and the file that it writes."""
 
 import json
 import os
@@ -22,10 +22,10 @@ TINY = {
 
 @pytest.fixture
 def ways(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    import prefix_packing_ways
+    import training_ways
 
-    monkeypatch.setattr(prefix_packing_ways, "SMOLLM2", TINY)
-    return prefix_packing_ways
+    monkeypatch.setattr(training_ways, "SMOLLM2", TINY)
+    return training_ways
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    from prefix_packing_rows import sample
+    from prefix_packing_rows import built
 
-    return sample(tokenizer, 3)
+    return built(None, tokenizer, 2048, 3)
 
 
 @pytest.mark.slow
@@ -49,13 +49,14 @@ def test_every_way_trains_on_the_same_tokens(
     lengths = list(map(len, rows["input_ids"]))
     found = {
         way: ways.contest(way, rows, tokenizer, 2048, True)
-        for way in (ways.PADDED, ways.PADDING, ways.PACKING, ways.OURS)
+        for way in (ways.PADDED, ways.PADDING, ways.PACKING, ways.OURS, ways.MASKED)
     }
     assert found[ways.PADDED]["positions"] == 3 * 2048 and found[ways.PADDED]["steps"] == 3
     assert found[ways.PADDING]["positions"] == 3 * max(lengths) and found[ways.PADDING]["steps"] == 1
     assert found[ways.PACKING]["positions"] == sum(lengths) and found[ways.PACKING]["steps"] == 2
     # One API: its documentation is in the sequence once.
     assert max(lengths) < found[ways.OURS]["positions"] < sum(lengths) - 800 and found[ways.OURS]["steps"] == 1
+    assert found[ways.MASKED]["positions"] == found[ways.OURS]["positions"] and found[ways.MASKED]["steps"] == 1
     assert all(one["seconds"] > 0 and one["peak_mb"] > 100 for one in found.values())
 
 
@@ -79,7 +80,7 @@ def test_the_short_form_writes_what_others_read(
     assert line["data"] == "sample" and line["bound"] == pytest.approx(line["tokens"] / line["computed"])
     seconds = {way: found["seconds"] for way, found in line["ways"].items()}
     assert {way: len(rounds) for way, rounds in seconds.items()} == {
-        "padded to 2048": 1, "TRL padding": 1, "TRL packing": 2, "prefix packing": 2
+        "padded to 2048": 1, "TRL padding": 1, "TRL packing": 2, "prefix packing": 2, "prefix packing, one mask": 1
     }  # fmt: skip
     packing, ours = seconds["TRL packing"], seconds["prefix packing"]
     assert line["ratio_vs_trl_packing"] == pytest.approx((packing[0] / ours[0] + packing[1] / ours[1]) / 2)

@@ -24,7 +24,7 @@ def test_the_page_runs_every_benchmark(page: ModuleType) -> None:
         "page",
         "prefix_packing_mask",
         "prefix_packing_rows",
-        "prefix_packing_ways",
+        "training_ways",
         "toolformer_gsm8k",
     }
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
