@@ -27,7 +27,7 @@ KINDS = (
     ("optimizer", ("Optimizer", "_fused_adam", "_foreach", "clip_grad")),
     ("attention", ("scaled_dot_product", "flash_attention", "repeat_interleave")),
     ("matrix products", ("aten::mm", "aten::addmm", "aten::bmm", "aten::matmul", "mkldnn")),
-    ("loss and entropy", ("softmax", "nll_loss", "logsumexp", "cross_entropy", "aten::exp", "argmax", "LigerFused")),
+    ("loss and entropy", ("softmax", "nll_loss", "logsumexp", "cross_entropy", "argmax", "LigerFused")),
     ("casts and copies", ("aten::copy_", "aten::_to_copy", "aten::cat", "aten::clone", "aten::contiguous")),
 )
 

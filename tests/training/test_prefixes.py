@@ -18,8 +18,11 @@ from sft_settings import LAZY, QUIET
 from torch.utils.data import BatchSampler, RandomSampler
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     GPTNeoXConfig,
+    Lfm2Config,
     LlamaConfig,
+    MambaConfig,
     MistralConfig,
     PreTrainedTokenizerBase,
     Qwen3Config,
@@ -263,16 +266,65 @@ def test_a_step_of_several_batches_is_that_of_one(
     assert apart.evaluate()["eval_loss"] == pytest.approx(together.evaluate()["eval_loss"], rel=1e-5)
 
 
-def test_a_model_with_another_attention_is_refused(
-    tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
+def test_logits_are_computed_for_the_predicted_tokens_of_each_sequence_alone(
+    llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
 ) -> None:
-    config = MistralConfig(num_key_value_heads=2, intermediate_size=96, sliding_window=8, **SHAPE)
+    collator = PrefixCollator(tokenizer.pad_token_id)
     trainer = CompletionTrainer(
-        model=AutoModelForCausalLM.from_config(config), args=SFTConfig(str(tmp_path), **QUIET, **LAZY),
-        train_dataset=rows, processing_class=tokenizer, data_collator=PrefixCollator(tokenizer.pad_token_id),
+        model=str(llama), args=SFTConfig(str(tmp_path), **QUIET, **LAZY),
+        train_dataset=share_prefixes(rows, 1_500), data_collator=collator, processing_class=tokenizer,
     )  # fmt: skip
-    with pytest.raises(ToolAlpacaError, match="sliding_window"):
-        trainer.compute_loss(trainer.model, PrefixCollator(0)([plant([rows[0]])]))
+    projected = []
+    trainer.model.lm_head.register_forward_hook(lambda _, hidden, logits: projected.append(logits.shape[0]))
+    batch = collator([plant([row]) for row in rows.select(range(4))])
+    trainer.compute_loss(trainer.model, dict(batch))
+    assert projected == [int((batch["weights"] > 0).sum())]
+
+
+def test_a_sequence_keeps_to_its_tokens_where_its_rows_share_less_than_planned() -> None:
+    # Ten rows share 18 tokens, ten of which an eleventh has as well: where it is elsewhere, the others' node begins later.
+    number = iter(range(10_000))
+    begin, ten, eight = ([next(number) for _ in range(size)] for size in (100, 10, 8))
+    ids = [begin + ten + eight + [next(number) for _ in range(20)] for _ in range(10)]
+    ids += [begin + ten + [next(number) for _ in range(30)], begin + [next(number) for _ in range(200)]]
+    rows = Dataset.from_list([{"input_ids": one, "labels": one} for one in ids])
+    packs = share_prefixes(rows, max_tokens=358)
+    assert max(map(len, packs["input_ids"])) <= 358
+    held = {tuple(pack["input_ids"][place] for place in path) for pack in packs for path in paths(pack)}
+    assert {tuple(one) for one in ids} <= held
+
+
+SEES_LESS = {
+    "sliding_window": MistralConfig(num_key_value_heads=2, intermediate_size=96, sliding_window=8, **SHAPE),
+    "sliding_attention": Gemma3TextConfig(
+        num_key_value_heads=2, intermediate_size=96, head_dim=16, layer_types=["sliding_attention", "full_attention"], **SHAPE
+    ),
+    "conv": Lfm2Config(num_key_value_heads=2, intermediate_size=96, layer_types=["conv", "full_attention"], **SHAPE),
+    "a state beside": MambaConfig(vocab_size=SHAPE["vocab_size"], hidden_size=32, num_hidden_layers=2, state_size=4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attention", ["auto", "mask"])
+@pytest.mark.parametrize("reason", SEES_LESS)
+def test_a_model_whose_layers_see_less_than_the_past_is_refused(
+    tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path, reason: str, attention: str
+) -> None:
+    with pytest.raises(ToolAlpacaError, match=f"{reason}.*set prefix_packing: false"):
+        CompletionTrainer(
+            model=AutoModelForCausalLM.from_config(SEES_LESS[reason]), args=SFTConfig(str(tmp_path), **QUIET, **LAZY),
+            train_dataset=rows, processing_class=tokenizer, data_collator=PrefixCollator(tokenizer.pad_token_id),
+            tree_attention=attention,
+        )  # fmt: skip
+
+
+def test_another_loss_is_refused_with_its_name(
+    llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ToolAlpacaError, match="set label_smoothing_factor: 0"):
+        CompletionTrainer(
+            model=str(llama), args=SFTConfig(str(tmp_path), label_smoothing_factor=0.1, **QUIET, **LAZY),
+            train_dataset=rows, processing_class=tokenizer, data_collator=PrefixCollator(tokenizer.pad_token_id),
+        )  # fmt: skip
 
 
 def test_flex_attention_sees_what_the_dense_mask_shows(rows: Dataset) -> None:

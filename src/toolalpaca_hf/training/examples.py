@@ -141,8 +141,10 @@ def prepare(
             f"{' and no column '.join(missing)}; train on the config sft or chat of a dataset that "
             "dataset_scripts/toolalpaca.py wrote"
         )
-    if arguments.prefix_packing and (config.packing or config.padding_free):
-        raise ToolAlpacaError("prefix_packing takes the place of packing and padding_free; set one of them to false")
+    if arguments.prefix_packing and (config.packing or config.padding_free or config.eval_packing):
+        raise ToolAlpacaError(
+            "prefix_packing takes the place of packing, eval_packing and padding_free; set one of them to false"
+        )
     held_out = None
     if config.eval_strategy != "no" or arguments.eval_fraction:
         held_out = load_rows(arguments, arguments.dataset_test_split)

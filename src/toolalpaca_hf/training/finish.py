@@ -174,6 +174,8 @@ def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
                 "gradient_accumulation_steps",
                 "max_length",
                 "packing",
+                "prefix_packing",
+                "prefix_packing_tokens",
                 "use_peft",
                 "load_in_4bit",
                 "augment_copies",

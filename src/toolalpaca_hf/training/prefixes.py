@@ -131,8 +131,18 @@ def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Datase
         # Two rows at a time, so that the rows themselves are never all in memory.
         common = [0, *(_common(rows[one], rows[other]) for one, other in pairwise(places))]
         lengths = [len(rows[place]["input_ids"]) for place in places]
+
+        def planted(members: Sequence[int]) -> Iterator[Pack]:
+            # Fewer rows may share a little less than was planned: a stretch too short for a node stands once a row.
+            pack = plant([rows[places[member]] for member in members], least)
+            if len(pack["input_ids"]) <= max_tokens or len(members) == 1:
+                yield pack
+            else:
+                yield from planted(members[: len(members) // 2])
+                yield from planted(members[len(members) // 2 :])
+
         for _, members in _fill(_pieces(lengths, common, range(len(places)), 0, max_tokens, least), max_tokens):
-            yield plant([rows[places[member]] for member in members], least)
+            yield from planted(members)
 
     code = Path(__file__).read_bytes()
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, least, code])

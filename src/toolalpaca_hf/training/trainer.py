@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from accelerate.utils import is_peft_model
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
 from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
@@ -30,8 +31,8 @@ class CompletionTrainer(SFTTrainer):
             GPUs only. By default the first on a CPU, the second elsewhere.
 
     Raises:
-        [`ToolAlpacaError`]: The model's attention can not be exchanged, FlexAttention is asked for on a CPU, or another loss
-            with trees.
+        [`ToolAlpacaError`]: With trees: the model's attention can not be exchanged, or is of a kind that sees less than the
+            past; FlexAttention is asked for on a CPU; or another loss than the plain one.
 
     Example:
 
@@ -52,12 +53,18 @@ class CompletionTrainer(SFTTrainer):
         if isinstance(self.data_collator, PrefixCollator):
             model = self.accelerator.unwrap_model(self.model)
             model = model.get_base_model() if is_peft_model(model) else model
+            self._refuse_what_trees_can_not(model)
             cpu = self.args.device.type == "cpu"
             if tree_attention == "flex" and cpu:
                 raise ToolAlpacaError(
                     "FlexAttention has no backward pass on a CPU; set prefix_packing_attention: nodes or leave it out"
                 )
             self.tree_attention = ("nodes" if cpu else "mask") if tree_attention == "auto" else tree_attention
+            if self.tree_attention == "flex" and getattr(model.config.get_text_config(), "attention_dropout", 0):
+                raise ToolAlpacaError(
+                    "FlexAttention has no dropout and this model's attention_dropout is not 0; set "
+                    "prefix_packing_attention: mask"
+                )
             attention = {"nodes": TREE_ATTENTION, "mask": "sdpa", "flex": "flex_attention"}[self.tree_attention]
             model.set_attn_implementation(attention)
             if model.config._attn_implementation != attention:
@@ -74,12 +81,9 @@ class CompletionTrainer(SFTTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Mean negative log-likelihood of the trained tokens; the mean is over `num_items_in_batch` where given."""
-        plain = self.args.loss_type == "nll" and self.compute_loss_func is None and self.label_smoother is None
         if "nodes" in inputs:
-            if return_outputs or not plain or self.aux_loss_enabled:
-                raise ToolAlpacaError(
-                    "prefix_packing computes the plain loss alone; set loss_type: nll or leave it out"
-                )
+            if return_outputs:
+                raise ToolAlpacaError("prefix_packing computes a loss and no predictions; leave compute_metrics out")
             inputs = dict(inputs)
             nodes, parents, weights = (inputs.pop(name) for name in ("nodes", "parents", "weights"))
             if self.tree_attention == "nodes":
@@ -90,7 +94,7 @@ class CompletionTrainer(SFTTrainer):
             seen = (nodes >= 0).sum()
             trained = weights > 0
             places = predictors(nodes, parents)
-        elif return_outputs or not plain or self.aux_loss_enabled or inputs["input_ids"].device.type != "cpu":
+        elif return_outputs or self._more_than_the_plain_loss() or inputs["input_ids"].device.type != "cpu":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         else:
             mask = inputs.get("attention_mask")
@@ -100,10 +104,7 @@ class CompletionTrainer(SFTTrainer):
             weights = trained.long()
             places = torch.arange(-1, trained.shape[1] - 1, device=trained.device).expand_as(trained)
         targets = inputs.pop("labels")[trained]
-        # Logits only where a token of some row is predicted.
-        columns, at = places[trained].unique(return_inverse=True)
-        row = trained.nonzero()[:, 0]
-        logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits[row, at].float()
+        logits = self._logits(model, inputs, trained.nonzero()[:, 0], places[trained]).float()
         weights = weights[trained]
         loss = (cross_entropy(logits, targets, reduction="none") * weights).sum()
         # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
@@ -111,9 +112,48 @@ class CompletionTrainer(SFTTrainer):
         loss = loss / torch.as_tensor(items).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The items are those of every process, and DDP averages the gradients over processes.
-            loss = loss * self.accelerator.num_processes
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         self._log_tokens(seen, logits.detach(), targets, weights)
         return loss
+
+    def _logits(
+        self, model: torch.nn.Module, inputs: dict[str, Any], rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits of these places alone, of shape (places, vocabulary).
+
+        The models' own `logits_to_keep` would compute a column that one sequence needs for all of the batch.
+        """
+        head = self.accelerator.unwrap_model(model).get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][rows, columns],))
+        try:
+            return model(**inputs, use_cache=False).logits
+        finally:
+            hook.remove()
+
+    def _more_than_the_plain_loss(self) -> str:
+        """What makes the loss another than the mean negative log-likelihood, and how to leave it out; else nothing."""
+        if self.args.loss_type != "nll":
+            return "set loss_type: nll or leave it out"
+        if self.compute_loss_func is not None:
+            return "leave compute_loss_func out"
+        if self.label_smoother is not None:
+            return "set label_smoothing_factor: 0"
+        return "set router_aux_loss_coef: 0" if self.aux_loss_enabled else ""
+
+    def _refuse_what_trees_can_not(self, model: PreTrainedModel) -> None:
+        """Layers that see less than the past, or carry a state from branch to branch, and losses beside the plain one."""
+        if mend := self._more_than_the_plain_loss():
+            raise ToolAlpacaError(f"prefix_packing computes the plain loss alone; {mend}")
+        config = model.config.get_text_config()
+        strange = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
+        strange += [name for name in ("sliding_window", "attn_logit_softcapping") if getattr(config, name, None)]
+        if model._is_stateful:
+            strange.append("a state beside the keys and values")
+        if strange:
+            raise ToolAlpacaError(
+                f"prefix_packing can not train {type(model).__name__}, whose layers do not all see exactly what came before "
+                f"({', '.join(strange)}); set prefix_packing: false"
+            )
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """What TRL makes of `messages`, then packed."""
@@ -151,5 +191,5 @@ class CompletionTrainer(SFTTrainer):
         right, all_targets, tokens = self.accelerator.gather_for_metrics(counts.unsqueeze(0)).sum(dim=0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / max(all_targets, 1))
         if mode == "train":
-            self._total_train_tokens += tokens
+            self._total_train_tokens += tokens // self._tp_size
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]

@@ -108,8 +108,14 @@ def tree_attention(
     """
     strange = [name for name in _UNKNOWN if kwargs.get(name) is not None]
     if strange or trees is None or attention_mask is not None:
-        reason = f"{strange[0]} in its attention" if strange else "a forward pass without trees"
-        raise ToolAlpacaError(f"prefix_packing can not train a model with {reason}; set prefix_packing: false")
+        if strange:
+            raise ToolAlpacaError(
+                f"prefix_packing can not train a model with {strange[0]} in its attention; set prefix_packing: false"
+            )
+        raise ToolAlpacaError(
+            "this model computes trees of rows while it is trained with prefix_packing and nothing else: call its "
+            '`set_attn_implementation("sdpa")` before it generates, or load the checkpoint anew'
+        )
     # Heads that share a key: the CPU's kernel wants them side by side.
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
