@@ -29,6 +29,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from measured import cells
 
 HERE = Path(__file__).resolve().parent
+JUDGED = HERE.parents[1] / "shared" / "data" / "toolalpaca" / "judged"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "fastapi", "uvicorn")
 
 
@@ -274,7 +275,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[one.name for one in BENCHMARKS], help="run these alone")
     parser.add_argument("--fresh", action="store_true", help="measure anew what has been measured")
     parser.add_argument("--from", dest="source", type=Path, help="measure nothing, render what this folder holds")
-    parser.add_argument("--judged", type=Path, help="folder of recorded verdicts; without it they are left out")
+    parser.add_argument(
+        "--judged",
+        type=Path,
+        default=Path(os.path.relpath(JUDGED)) if JUDGED.is_dir() else None,
+        help="folder of recorded verdicts; without it they are left out",
+    )
     parser.add_argument("--limit", type=float, help="seconds a benchmark may take, instead of its own limit")
     options = parser.parse_args()
     failed = [] if options.source else run(options)

@@ -128,6 +128,7 @@ def test_what_can_not_be_measured_here_is_left_out_with_a_word(
     needy = page.Benchmark("first", "first", 20, "no-such-program", "apt-get install it")
     verdicts = page.Benchmark("process_verdict", "Verdicts", 20)
     (scripts / "process_verdict.py").write_text(FIGURES.replace("SLEEP", "0"))
+    monkeypatch.setattr(page, "JUDGED", scripts / "absent")
     monkeypatch.setattr(page, "BENCHMARKS", (needy, verdicts, page.Benchmark("third", "third", 20)))
     code, said = run()
     assert code == 0 and begun(scripts) == ["third"]
