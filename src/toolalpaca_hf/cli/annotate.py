@@ -61,6 +61,9 @@ def annotate(
     ] = None,
     qa_model: Annotated[str | None, typer.Option(help="What qa asks.", rich_help_panel=TOOLS)] = None,
     qa_endpoint: Annotated[str | None, typer.Option(help="Where that model is served.", rich_help_panel=TOOLS)] = None,
+    qa_chat: Annotated[
+        bool, typer.Option("--qa-chat", help="Chat completions instead of raw ones.", rich_help_panel=TOOLS)
+    ] = False,
     translation_model: Annotated[str | None, typer.Option(help="What mt asks.", rich_help_panel=TOOLS)] = None,
     api: options.ApiDocument = None,
     simulator: options.Simulator = "embedded",
@@ -110,7 +113,7 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
     from ..toolformer.annotation.pipeline import opened_tools
     from ..toolformer.markers import Markers
 
-    names = ("corpus", "qa_model", "qa_endpoint", "translation_model")
+    names = ("corpus", "qa_model", "qa_endpoint", "qa_chat", "translation_model")
     fields = ("temperature", "max_tokens", "seed", "preselect", "timeout")
     settings = AnnotationSettings(**{name: chosen[name] for name in fields}, all_losses=chosen["candidates"])
     run = AnnotationRun(
@@ -120,7 +123,7 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
         tuple(name.strip() for name in chosen["tools"].split(",") if name.strip()),
         settings,
         Markers(*chosen["marker"]),
-        context={name: chosen[name] for name in names if chosen[name] is not None},
+        context={name: chosen[name] for name in names if chosen[name]},
         api=options.api_source(chosen) if chosen["api"] else None,
         **{
             name: chosen[name]
