@@ -105,6 +105,8 @@ def annotate(
     for tool, of in report["tools"].items():
         told = ", ".join(f"{of.get(name, 0):,} {word}" for name, word in COUNTED.items())
         typer.echo(f"{tool}: {told}")
+        for error, count in of["errors"].items():
+            typer.echo(f"{count:>8,}  failed: {error}")
     typer.echo(f"{out / 'report.md'} has the rest")
 
 

@@ -22,9 +22,11 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
+from toolalpaca_hf.toolformer.annotation.pipeline import runner
 from toolalpaca_hf.toolformer.annotation.readers import _hub, count_texts, read_texts
 from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
-from toolalpaca_hf.toolformer.tools import ApiSource, Tool
+from toolalpaca_hf.toolformer.markers import Call
+from toolalpaca_hf.toolformer.tools import ApiSource, Tool, tools_named
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
 
@@ -189,6 +191,34 @@ def test_the_report_counts_what_the_files_say(proposer_folder: Path, tmp_path: P
         assert of["kept"][threshold] == {"calls": len(kept), "texts": len({c["id"] for c in kept})}
     assert f"| {of['candidates']:,} | {of['executed']:,} |" in (tmp_path / "out" / "report.md").read_text()
     assert write_report(tmp_path / "out") == report
+
+
+def test_each_document_has_its_own_day(tmp_path: Path) -> None:
+    metas = [
+        {"date": "2019-04-25", "url": "https://example.org/2012/07/01/a"},
+        {"date": "2019-04-25", "url": "https://example.org/2013/07/01/a"},
+        {"date": "2019-04-25", "url": "https://example.org/a"},
+        {"date": "2018-04-25", "url": "https://example.org/a"},
+    ]
+    run = AnnotationRun("texts.jsonl", str(tmp_path), "smollm2", ("calendar",))
+    execute_all = runner(run, tools_named("calendar"))
+    found = execute_all([(Call("Calendar", ""), meta) for meta in metas])
+    assert [result[-5:-1] for result, _ in found] == ["2012", "2013", "2019", "2018"]
+
+
+def test_the_report_adds_up_what_failed(tmp_path: Path) -> None:
+    settings = {"tools": {}, "seed": 0}
+    (tmp_path / "config.json").write_text(json.dumps({"candidates": False, "model": "m", "settings": settings}))
+    counts = [{"away": 2, "a | b": 1}, {"away": 3, **{f"no {n}": 1 for n in range(4)}, "other errors": 6}, None]
+    for rank, of in enumerate(counts):
+        sampled = {"candidates": 20, "executed": 1, **({} if of is None else {"errors": of})}
+        row = {"id": str(rank), "outcome": "no call kept", "calls": [], "sampled": {"QA": sampled}}
+        (tmp_path / f"annotated-{rank:05d}.jsonl").write_text(json.dumps(row) + "\n")
+    of = write_report(tmp_path)["tools"]["QA"]
+    assert (of["candidates"], of["executed"]) == (60, 3)
+    assert of["errors"] == {"away": 5, "a | b": 1, "no 0": 1, "no 1": 1, "no 2": 1, "other errors": 7}
+    told = (tmp_path / "report.md").read_text().splitlines()
+    assert "| QA | away | 5 |" in told and "| QA | a   b | 1 |" in told
 
 
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:

@@ -158,6 +158,14 @@ def test_no_result(answer: Callable[[str], object], error: str | None) -> None:
     assert run(answer, "x") == [Executed(None, error)]
 
 
+def test_an_address_in_an_error_is_told_without_what_may_be_a_key() -> None:
+    said = "for 'http://me:hush@a.example:80/x?key=hush#hush' why? at b@c.example and https://a.example/y?z"
+    [one] = run(raising(OSError(said)), "x")
+    assert one.error == (
+        "Own failed (OSError: for 'http://a.example:80/x why? at b@c.example and https://a.example/y)"
+    )
+
+
 def test_a_tool_that_is_not_there() -> None:
     assert execute([Call("Oracle", "?")], {}) == [Executed(None, "there is no tool Oracle")]
 

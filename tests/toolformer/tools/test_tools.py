@@ -35,8 +35,8 @@ from toolalpaca_hf.toolformer.tools import (
     api_functions,
     endpoint_model,
     local_model,
+    question_answering,
 )
-from toolalpaca_hf.toolformer.tools import question_answering
 from toolalpaca_hf.toolformer.tools.wiki_search import passages_of
 
 # --- calculator
@@ -124,6 +124,17 @@ def test_the_calendar_goes_by_the_document_s_date_else_by_today() -> None:
     for meta in ({}, {"date": None}, {"date": "yesterday"}, {"date": 7}):
         before, said, after = date.today(), Calendar().for_document(meta)(""), date.today()
         assert said in {Calendar(before)(""), Calendar(after)("")}
+    crawled = {"date": "2020-02-29T23:59:59Z"}
+    for url, said in (
+        ("https://example.com/2012/07/01/news", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012-7-1_news", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012/02/31/2012/07/01", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012/02/31", "Today is Saturday, February 29, 2020."),
+        ("https://example.com/12012/07/01", "Today is Saturday, February 29, 2020."),
+        (None, "Today is Saturday, February 29, 2020."),
+    ):
+        assert Calendar().for_document({**crawled, "url": url})("") == said
+    assert Calendar().for_document({"url": "https://example.com/2012/07/01/news"})("").endswith("July 1, 2012.")
     assert Calendar("2023-01-30").key != Calendar("2023-01-31").key
     with pytest.raises(ToolAlpacaError, match="is no date"):
         Calendar("30 January")

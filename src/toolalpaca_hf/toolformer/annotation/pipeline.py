@@ -174,7 +174,9 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
         scorer = EndpointScorer(run.endpoint, run.served_model or run.model, load_tokenizer(run.model))
         scorer.check()
         proposer = EndpointProposer(scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens)
-        return Annotator(scorer, proposer, *arguments)
+        proposer.check()
+        context = scorer.server.context_length() or context_of(run.model)
+        return Annotator(scorer, proposer, *arguments, room=_room(context, proposer.prompts, run.settings))
     import torch
 
     from .propose import LocalProposer
@@ -187,10 +189,20 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
     scorer = LocalScorer(model, tokenizer)
     sampler = Sampler(scorer, run.markers, run.settings.temperature, run.settings.call_tokens)
     proposer = LocalProposer(sampler, prompts)
-    longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
     context = getattr(model.config, "max_position_embeddings", None)
-    room = max(0, (context - longest - run.settings.call_tokens) // 2) if context else None
-    return Annotator(scorer, proposer, *arguments, room=room)
+    return Annotator(scorer, proposer, *arguments, room=_room(context, proposer.prompts, run.settings))
+
+
+def context_of(name: str) -> int | None:
+    """How many tokens a checkpoint reads at most, by its configuration; `None` where there is none that says so."""
+    from transformers import AutoConfig
+
+    from ...checkpoints import resolve_model
+
+    try:
+        return getattr(AutoConfig.from_pretrained(resolve_model(name)), "max_position_embeddings", None)
+    except (OSError, ValueError):
+        return None
 
 
 def load_model(name: str, dtype: str = "float32", rank: int = 0) -> tuple[Any, Any]:
@@ -252,7 +264,7 @@ def opened_tools(run: AnnotationRun) -> Iterator[dict[str, Tool]]:
 
 
 def runner(run: AnnotationRun, tools: Mapping[str, Tool]) -> Any:
-    """What executes the calls of a run, those of one date together."""
+    """What executes the calls of a run, those of one date and address together."""
     from ..tools.result_cache import ResultCache
 
     for tool in tools.values():
@@ -261,9 +273,9 @@ def runner(run: AnnotationRun, tools: Mapping[str, Tool]) -> Any:
 
     def execute_all(calls: Sequence[tuple[Call, Mapping[str, Any]]]) -> list[tuple[str | None, str | None]]:
         found: dict[int, tuple[str | None, str | None]] = {}
-        dates: dict[str, list[int]] = {}
+        dates: dict[tuple[str, str], list[int]] = {}
         for n, (_, meta) in enumerate(calls):
-            dates.setdefault(str(meta.get("date") or meta.get("url") or ""), []).append(n)
+            dates.setdefault((str(meta.get("date")), str(meta.get("url"))), []).append(n)
         for places in dates.values():
             of_date = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
             executed = execute(
@@ -298,6 +310,14 @@ def _claim(out: Path, run: AnnotationRun, tasks: int) -> None:
         part.replace(path)
     except (OSError, ValueError) as error:
         raise ToolAlpacaError(f"{path} can not be used ({error}); pass another --out") from None
+
+
+def _room(context: int | None, prompts: Mapping[str, Any], settings: AnnotationSettings) -> int | None:
+    """How many ids a text may have that stands twice behind the longest prompt, with a call behind it."""
+    if not context:
+        return None
+    longest = max(len(prompt.head) + len(prompt.tail) for prompt in prompts.values())
+    return max(0, (context - longest - settings.call_tokens) // 2)
 
 
 def _with_threads(run: AnnotationRun, processes: int) -> AnnotationRun:

@@ -16,6 +16,8 @@ LONGEST = 400
 """Characters of a result: a passage of [`WikiSearch`] fits."""
 
 _POLL = 0.05
+# Where an address in an error may hold a key: before its host, and behind its path.
+_ADDRESS = re.compile(r"(\w://)(?:[^/\s@]*@)?([^\s?#]*)\S*")
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _call(job: _Job, answers: SimpleQueue[tuple[_Job, str | None, str | None]]) 
             answer, error = None, f"{job.tool.name} gave {type(answer).__name__}, not text"
     # Even SystemExit: a tool is anybody's code, and without an answer the call would wait for its time-out.
     except BaseException as raised:
-        said = " ".join(str(raised).split())[:200]
+        said = _ADDRESS.sub(r"\1\2", " ".join(str(raised)[:20_000].split()))[:200]
         error = f"{job.tool.name} failed ({type(raised).__name__}{f': {said}' if said else ''})"
     answers.put((job, answer, error))
 
