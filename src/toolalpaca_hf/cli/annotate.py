@@ -1,5 +1,6 @@
 """`toolalpaca toolformer annotate`: plain text to text with calls."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,7 +87,11 @@ def annotate(
         int | None, typer.Option(min=1, help="Tasks at once, each with its model; all of them.", rich_help_panel=WHERE)
     ] = None,
     slurm: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of datatrove's Slurm executor.", rich_help_panel=WHERE)
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE of datatrove's Slurm executor; Ray takes gpus_per_task and the like.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
 ) -> None:
     """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
@@ -141,7 +146,15 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
     return annotate(run, chosen["executor"], chosen["tasks"], chosen["workers"], slurm)
 
 
-def _slurm(pairs: list[str]) -> dict[str, str] | None:
+def _slurm(pairs: list[str]) -> dict[str, Any] | None:
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ToolAlpacaError(f"--slurm {bad[0]!r} is no NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs) or None
+    return {name: _value(value) for name, value in (pair.split("=", 1) for pair in pairs)} or None
+
+
+def _value(text: str) -> Any:
+    """What a setting's text says: a number, a truth value, a dictionary, else itself."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        return text

@@ -2,10 +2,9 @@
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,71 +12,18 @@ from typing import Any
 from ... import __version__
 from ...errors import ToolAlpacaError
 from ...executors import Executor, run_pipeline, unfinished_tasks
-from ..markers import Call, Markers
-from ..tools import ApiSource, Tool, prompt_for, tools_named
+from ..markers import Call
+from ..tools import Tool, prompt_for, tools_named
 from ..tools.execute import execute
 from .annotator import Annotator
 from .defaults import AnnotationSettings
 from .readers import count_texts, files_of, read_texts
 from .report import write_report
+from .run import AnnotationRun
 from .share import Share, Watching
 
 ROUND = 4
 """Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
-
-
-@dataclass(frozen=True)
-class AnnotationRun:
-    """What is annotated with what.
-
-    Args:
-        source (`str`): The texts, see [`read_texts`].
-        out (`str`): The folder to write.
-        model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, what its tokenizer is loaded from.
-        tools (`tuple[str, ...]`): Names, as [`tools_named`] knows them.
-        settings ([`AnnotationSettings`]): Thresholds and limits.
-        markers ([`Markers`]): Of the calls.
-        split, text_field (`str`, *optional*): See [`read_texts`].
-        limit (`int`, *optional*): Only so many texts of each task's share.
-        candidates (`bool`, *optional*, defaults to `False`): Keep every candidate with its losses.
-        dtype (`str`, *optional*, defaults to `"float32"`): Of the model; thresholds are compared with small differences.
-        endpoint (`str`, *optional*): A server that tells log-probabilities of a prompt, in place of a local model.
-        served_model (`str`, *optional*): The model's name there; defaults to `model`.
-        threads (`int`, *optional*): Of each process; defaults to its share of the machine.
-        context (`dict`, *optional*): Further arguments of [`tools_named`].
-        api ([`ApiSource`], *optional*): An API whose functions are tools, too.
-        own (`Callable[[], Sequence[Tool]]`, *optional*): Makes tools of one's own, in each process: a function of a module.
-    """
-
-    source: str
-    out: str
-    model: str
-    tools: tuple[str, ...]
-    settings: AnnotationSettings = field(default_factory=AnnotationSettings)
-    markers: Markers = field(default_factory=Markers)
-    split: str = "train"
-    text_field: str | None = None
-    limit: int | None = None
-    candidates: bool = False
-    dtype: str = "float32"
-    endpoint: str | None = None
-    served_model: str | None = None
-    threads: int | None = None
-    context: dict[str, Any] = field(default_factory=dict)
-    api: ApiSource | None = None
-    own: Callable[[], Sequence[Tool]] | None = None
-
-    def decides(self) -> dict[str, Any]:
-        """What decides the result, as JSON has it."""
-        told = asdict(self)
-        for name in ("out", "threads"):
-            del told[name]
-        if self.api:  # an address may hold a key
-            for name, value in (("document", _absolute(self.api.document)), ("simulator", self.api.simulator)):
-                told["api"][name] = re.sub(r"(?<=//)[^/]*@|\?.*", "", value)
-        if self.own:
-            told["own"] = f"{self.own.__module__}.{self.own.__qualname__}"
-        return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
 
 
 class AnnotateStep:
@@ -91,7 +37,7 @@ class AnnotateStep:
 
     def __init__(self, run: AnnotationRun) -> None:
         self.settings = run.decides()  # what a pipeline's markers are for
-        self._run = run
+        self._run = run.placed()  # a worker elsewhere stands in another folder
 
     def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Annotate share `rank` of `world_size`."""
@@ -151,7 +97,7 @@ def annotate(
 
         ModelServer(run.endpoint, run.model)  # refuses a URL that holds a key before it is written anywhere
     _claim(out, run, tasks)
-    if run.threads is None:
+    if run.threads is None and executor == "local":  # another machine has other cores
         run = _with_threads(run, min(workers, tasks))
     total = count_texts(run.source) if progress else None
     if total and run.limit:
@@ -323,7 +269,3 @@ def _room(context: int | None, prompts: Mapping[str, Any], settings: AnnotationS
 def _with_threads(run: AnnotationRun, processes: int) -> AnnotationRun:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return replace(run, threads=max(1, cores // processes)) if processes > 1 else run
-
-
-def _absolute(source: str) -> str:
-    return str(Path(source).absolute()) if Path(source).exists() else source
