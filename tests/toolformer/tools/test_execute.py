@@ -124,13 +124,13 @@ def test_a_tool_that_answers_one_after_another_loses_nothing_to_the_queue() -> N
 
     def answer(text: str) -> str:
         with lock:
-            time.sleep(0.05)
+            time.sleep(0.1)
         return text
 
-    own, inputs = Own(answer), [str(i) for i in range(20)]
+    own, inputs = Own(answer), [str(i) for i in range(12)]
     own.at_once = 1
     calls = [Call("Own", one) for one in inputs] + [Call("Calculator", "1 + 1")]
-    done = execute(calls, {"Own": own, **tools_named("calculator")}, timeout=0.5)
+    done = execute(calls, {"Own": own, **tools_named("calculator")}, timeout=0.6)
     assert [one.result for one in done] == [*inputs, "2"]
 
 
