@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,6 +171,31 @@ echo "Submitted batch job 7"
     told = "".join(path.read_text() for path in tmp_path.glob("job-*.txt"))
     assert unfinished_tasks(tmp_path / "logs", 2) == [], told
     assert squares(tmp_path) == ALL_ONCE
+
+
+def test_ray_is_told_what_a_task_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datatrove.executor
+
+    real, told = datatrove.executor.RayPipelineExecutor, {}
+
+    class Noted:
+        def __init__(self, *args: Any, **options: Any) -> None:
+            told.update(signature(real).bind(*args, **options).arguments)
+
+        def run(self) -> None: ...
+
+    monkeypatch.setattr(datatrove.executor, "RayPipelineExecutor", Noted)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    with pytest.raises(ToolAlpacaError, match="task 0 of 2 failed"):  # nothing was run
+        run_pipeline(
+            [Square(tmp_path)],
+            executor="ray",
+            tasks=2,
+            workers=1,
+            logging_dir=tmp_path / "logs",
+            slurm={**SLURM, "gpus_per_task": 1},
+        )
+    assert (told["gpus_per_task"], told["mem_per_cpu_gb"], told["workers"]) == (1, 0.5, 1) and "time" not in told
 
 
 @pytest.mark.slow

@@ -18,6 +18,9 @@ from .errors import ToolAlpacaError
 
 Executor = Literal["local", "ray", "slurm"]
 
+RESOURCES = ("gpus_per_task", "cpus_per_task", "mem_per_cpu_gb")
+"""What a task needs, by the names that the executors of Slurm and Ray share."""
+
 SLURM_DEFAULTS = {"time": "24:00:00", "partition": "cpu", "job_name": "toolalpaca", "qos": ""}
 
 
@@ -49,7 +52,8 @@ def run_pipeline(
         logging_dir (`Path`):
             Folder of the logs and of the markers of finished tasks; all machines have to see it.
         slurm (`dict`, *optional*):
-            Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`, `time` and `env_command`.
+            Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`, `time` and `env_command`. Of
+            these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
 
     Raises:
         [`ToolAlpacaError`]: A task failed (the others were run), the folder belongs to other settings, or the executor
@@ -82,7 +86,7 @@ def run_pipeline(
     if executor == "slurm":
         return _submit(pipeline, tasks, workers, logging_dir, slurm or {})
     if executor == "ray":
-        _run_on_ray(pipeline, tasks, workers, logging_dir)
+        _run_on_ray(pipeline, tasks, workers, logging_dir, slurm or {})
     else:
         _run_here(pipeline, tasks, min(workers, len(waiting)), logging_dir, waiting)
     failed = unfinished_tasks(logging_dir, tasks)
@@ -178,7 +182,7 @@ def _end_with_parent(reader: Connection) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path) -> None:
+def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, settings: dict[str, Any]) -> None:
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -197,9 +201,10 @@ def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path
         except (ConnectionError, RuntimeError, ValueError) as error:
             words = " ".join(str(error).split())[:200]
             raise ToolAlpacaError(f"Ray can not be reached ({words}); check RAY_ADDRESS, or run `ray start`") from None
+    # The tasks wait for a server most of the time; the default of 2 GB each would leave small machines waiting.
+    needed = {"mem_per_cpu_gb": 0.5, **{name: settings[name] for name in RESOURCES if name in settings}}
     try:
-        # The tasks wait for a server most of the time; the default of 2 GB each would leave small machines waiting.
-        RayPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), mem_per_cpu_gb=0.5).run()
+        RayPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), **needed).run()
     finally:
         if ours:
             ray.shutdown()

@@ -19,8 +19,10 @@ FIELDS = {
 
 
 @contextmanager
-def logprob_server(model: Any, tokenizer: Any, kind: str) -> Iterator[str]:
-    """The base URL of a server of a kind of [`FIELDS`]."""
+def logprob_server(
+    model: Any, tokenizer: Any, kind: str, context: int | None = None, lists: bool = True
+) -> Iterator[str]:
+    """The base URL of a server of a kind of [`FIELDS`], which may have a shorter context, and say so in its list of models."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,6 +36,12 @@ def logprob_server(model: Any, tokenizer: Any, kind: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
+        def do_GET(self) -> None:
+            if self.path != "/v1/models" or not lists:
+                return self.answer(404, {"error": {"message": "no such route"}})
+            one = {"id": "proposer", "object": "model", **({"max_model_len": context} if kind == "vllm" else {})}
+            self.answer(200, {"object": "list", "data": [{"id": "another", "max_model_len": 7}, one]})
+
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             prompt = asked.get("prompt")
@@ -46,6 +54,9 @@ def logprob_server(model: Any, tokenizer: Any, kind: str) -> Iterator[str]:
                 return self.answer(400, {"error": {"message": "prompt is neither text nor ids of this vocabulary"}})
             if not 0 <= asked.get("logprobs", 0) <= 20 or asked["max_tokens"] < 1:
                 return self.answer(400, {"error": {"message": "out of range"}})
+            if context is not None and len(prompt) + asked["max_tokens"] > context:
+                words = f"This model's maximum context length is {context} tokens, you requested {len(prompt)}"
+                return self.answer(400, {"error": {"message": words}})
             with lock:
                 self.answer(200, {"choices": [complete(asked)], "usage": {"completion_tokens": 1}})
 

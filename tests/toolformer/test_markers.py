@@ -43,6 +43,7 @@ def test_an_escaped_text_holds_no_marker_and_comes_back(kind: Markers, text: str
 @given(markers, texts)
 def test_a_text_made_harmless_holds_no_marker(kind: Markers, text: str) -> None:
     assert not any(marker in kind.without(text) for marker in (kind.start, kind.end, kind.arrow))
+    assert kind.restore(kind.without(text)) == kind.without(text)
 
 
 def test_markers_that_come_together_from_what_stood_around_another_one() -> None:

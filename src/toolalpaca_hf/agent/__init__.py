@@ -4,7 +4,7 @@ Backends are imported by those who use them (`from toolalpaca_hf.agent.local imp
 client of OpenAI-compatible servers.
 """
 
-from .backend import Backend, ContextFull, Written
+from .backend import Backend, ContextFull, RequestRefused, Written
 from .calls import ApiCalls, real_calls, simulated_calls
 from .context import STOPS, ChatContext, Context, ReactContext
 from .limits import Ended, RolloutLimits
@@ -28,6 +28,7 @@ __all__ = [
     "Ended",
     "ModelUser",
     "ReactContext",
+    "RequestRefused",
     "Result",
     "Rollout",
     "RolloutLimits",

@@ -9,6 +9,10 @@ from ..formats import Turn
 from .context import Context
 
 
+class RequestRefused(ToolAlpacaError):
+    """The server finds fault with this request; it would refuse it again, and may well take others."""
+
+
 class ContextFull(ToolAlpacaError):
     """A conversation that has no room for another turn within the model's context length."""
 

@@ -13,7 +13,7 @@ from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, 
 from ..errors import ToolAlpacaError
 from ..formats.chat import GET_DETAILS_TOOL
 from ..openapi import Credentials
-from .backend import ContextFull
+from .backend import ContextFull, RequestRefused
 
 KEY_VARIABLES = ("TOOLALPACA_API_KEY", "OPENAI_API_KEY")
 LARGEST = 5_000_000
@@ -28,10 +28,6 @@ _FULL = re.compile(
     r"|inputs` (must have less than|tokens \+)|too large to process|reduce the length",
     re.IGNORECASE,
 )
-
-
-class RequestRefused(ToolAlpacaError):
-    """The server finds fault with this request; it would refuse it again, and may well take others."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +175,20 @@ class ModelServer:
             self.chat([{"role": "user", "content": "Hello"}], 16, tools=[GET_DETAILS_TOOL])
         else:
             self.complete("Hello", 1)
+
+    def context_length(self) -> int | None:
+        """How many tokens the model reads at most, as the server's list of models has it.
+
+        Returns:
+            `int`: `None` where it does not say; vLLM and SGLang do.
+        """
+        try:
+            with self._client.models.with_streaming_response.list() as response:
+                answer = json.loads(self._read(response.iter_bytes()))
+            found = next((one for one in answer["data"] if one["id"] == self.model), {}).get("max_model_len")
+        except (OpenAIError, ToolAlpacaError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        return found if type(found) is int and found > 0 else None
 
     def _ask(self, chat: bool, **fields: Any) -> Choice:
         fields = {name: value for name, value in fields.items() if value is not None}

@@ -1,5 +1,6 @@
 """`toolalpaca toolformer annotate`: plain text to text with calls."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +62,9 @@ def annotate(
     ] = None,
     qa_model: Annotated[str | None, typer.Option(help="What qa asks.", rich_help_panel=TOOLS)] = None,
     qa_endpoint: Annotated[str | None, typer.Option(help="Where that model is served.", rich_help_panel=TOOLS)] = None,
+    qa_chat: Annotated[
+        bool, typer.Option("--qa-chat", help="Chat completions instead of raw ones.", rich_help_panel=TOOLS)
+    ] = False,
     translation_model: Annotated[str | None, typer.Option(help="What mt asks.", rich_help_panel=TOOLS)] = None,
     api: options.ApiDocument = None,
     simulator: options.Simulator = "embedded",
@@ -83,7 +87,11 @@ def annotate(
         int | None, typer.Option(min=1, help="Tasks at once, each with its model; all of them.", rich_help_panel=WHERE)
     ] = None,
     slurm: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of datatrove's Slurm executor.", rich_help_panel=WHERE)
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE of datatrove's Slurm executor; Ray takes gpus_per_task and the like.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
 ) -> None:
     """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
@@ -102,6 +110,8 @@ def annotate(
     for tool, of in report["tools"].items():
         told = ", ".join(f"{of.get(name, 0):,} {word}" for name, word in COUNTED.items())
         typer.echo(f"{tool}: {told}")
+        for error, count in of["errors"].items():
+            typer.echo(f"{count:>8,}  failed: {error}")
     typer.echo(f"{out / 'report.md'} has the rest")
 
 
@@ -110,7 +120,7 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
     from ..toolformer.annotation.pipeline import opened_tools
     from ..toolformer.markers import Markers
 
-    names = ("corpus", "qa_model", "qa_endpoint", "translation_model")
+    names = ("corpus", "qa_model", "qa_endpoint", "qa_chat", "translation_model")
     fields = ("temperature", "max_tokens", "seed", "preselect", "timeout")
     settings = AnnotationSettings(**{name: chosen[name] for name in fields}, all_losses=chosen["candidates"])
     run = AnnotationRun(
@@ -120,7 +130,7 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
         tuple(name.strip() for name in chosen["tools"].split(",") if name.strip()),
         settings,
         Markers(*chosen["marker"]),
-        context={name: chosen[name] for name in names if chosen[name] is not None},
+        context={name: chosen[name] for name in names if chosen[name]},
         api=options.api_source(chosen) if chosen["api"] else None,
         **{
             name: chosen[name]
@@ -136,7 +146,15 @@ def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:
     return annotate(run, chosen["executor"], chosen["tasks"], chosen["workers"], slurm)
 
 
-def _slurm(pairs: list[str]) -> dict[str, str] | None:
+def _slurm(pairs: list[str]) -> dict[str, Any] | None:
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ToolAlpacaError(f"--slurm {bad[0]!r} is no NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs) or None
+    return {name: _value(value) for name, value in (pair.split("=", 1) for pair in pairs)} or None
+
+
+def _value(text: str) -> Any:
+    """What a setting's text says: a number, a truth value, a dictionary, else itself."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        return text

@@ -181,7 +181,7 @@ class Markers:
         return re.sub(f"{_ESCAPE}([()>0])", lambda match: self._codes[match[1]], text)
 
     def without(self, text: str) -> str:
-        """A text with each marker replaced by something harmless; for results, which need not be restored.
+        """A text with each marker replaced by something harmless, and without escapes; for results, which need not be restored.
 
         Example:
 
@@ -191,7 +191,7 @@ class Markers:
         ```
         """
         replaced = {self.start: "(", self.end: ")", self.arrow: " "}
-        text = self._any.sub(lambda match: replaced[match[0]], text)
+        text = self._any.sub(lambda match: replaced[match[0]], text.replace(_ESCAPE, ""))
         while self.hold(text):  # what stood around a marker may be another one
             text = self._any.sub("", text)
         return text

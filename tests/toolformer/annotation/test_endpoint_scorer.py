@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from logprob_server import logprob_server
@@ -9,11 +10,12 @@ from proposing import PROMPT, SENTENCES
 from serving import transformers_serve
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.toolformer.annotation import AnnotationSettings, Annotator, Text, ToolSettings
+from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, Annotator, Text, ToolSettings
 from toolalpaca_hf.toolformer.annotation.endpoint import EndpointProposer, EndpointScorer
-from toolalpaca_hf.toolformer.annotation.pipeline import load_model
+from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator, load_model
 from toolalpaca_hf.toolformer.annotation.score import LocalScorer
 from toolalpaca_hf.toolformer.markers import Markers
+from toolalpaca_hf.toolformer.tools import tools_named
 
 
 @pytest.mark.parametrize("kind", ["openai", "vllm"])
@@ -34,6 +36,52 @@ def test_an_endpoint_scores_and_proposes_as_the_model_does(proposer_folder: Path
         )
         [one] = annotator.annotate([Text("1", SENTENCES[0])])
     assert one.row["annotated"] == SENTENCES[0].replace(" 9 ", " [Calculator(2 + 7) -> 9] 9 ")
+
+
+def served(url: str, folder: Path, out: Path, **settings: Any) -> Annotator:
+    chosen = AnnotationSettings({"Calculator": ToolSettings(0.05, 1, 1)}, call_tokens=12, **settings)
+    run = AnnotationRun("", str(out), str(folder), ("calculator",), chosen, endpoint=url, served_model="proposer")
+    return load_annotator(run, tools_named("calculator"))
+
+
+def test_a_text_that_the_server_has_no_room_for_is_known_before_it_is_asked(
+    proposer_folder: Path, tmp_path: Path
+) -> None:
+    model, tokenizer = load_model(str(proposer_folder))
+    with logprob_server(model, tokenizer, "vllm", context=1000) as url:
+        annotator = served(url, proposer_folder, tmp_path)
+        prompt = annotator.proposer.prompts["Calculator"]
+        assert annotator.room == (1000 - len(prompt.head) - len(prompt.tail) - 12) // 2
+        short, long = SENTENCES[0], f"{SENTENCES[0]} " * 40
+        found = annotator.annotate([Text("1", long), Text("2", short)])
+    assert found[0].row["outcome"] == f"longer than {annotator.room} tokens"
+    assert found[1].row["outcome"] in ("annotated", "no call kept")
+    # One that does not say is taken to have the room of the tokenizer's model.
+    for kind, lists in (("openai", True), ("vllm", False)):
+        with logprob_server(model, tokenizer, kind, lists=lists) as url:
+            whole = served(url, proposer_folder, tmp_path)
+            assert whole.room == (2048 - len(prompt.head) - len(prompt.tail) - 12) // 2
+
+
+def test_a_text_that_the_server_refuses_is_recorded_and_the_rest_go_on(proposer_folder: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_model(str(proposer_folder))
+    with logprob_server(model, tokenizer, "openai", context=1000) as url:
+        annotator = served(url, proposer_folder, tmp_path)
+        found = annotator.annotate([Text("1", f"{SENTENCES[0]} " * 40), Text("2", SENTENCES[0])])
+    assert found[0].row["outcome"] == "longer than the model's context"
+    assert found[1].row["outcome"] in ("annotated", "no call kept")
+    with pytest.raises(ToolAlpacaError, match="can not be reached"):
+        annotator.annotate([Text("2", SENTENCES[0])])
+
+
+def test_a_server_that_does_not_take_what_texts_are_asked_with_is_refused(proposer_folder: Path) -> None:
+    model, tokenizer = load_model(str(proposer_folder))
+    with logprob_server(model, tokenizer, "vllm") as url:
+        scorer = EndpointScorer(url, "proposer", tokenizer)
+        scorer.check()
+        EndpointProposer(scorer, {"Calculator": PROMPT}, Markers(), call_tokens=4).check()
+        with pytest.raises(ToolAlpacaError, match="out of range"):
+            EndpointProposer(scorer, {"Calculator": PROMPT}, Markers(), call_tokens=0).check()
 
 
 def test_one_that_says_nothing_of_the_prompt_is_refused(proposer_folder: Path) -> None:

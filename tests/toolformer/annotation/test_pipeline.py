@@ -21,10 +21,20 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.toolformer.annotation import AnnotationRun, AnnotationSettings, ToolSettings, annotate
+from toolalpaca_hf.toolformer.annotation import (
+    Annotated,
+    AnnotationRun,
+    AnnotationSettings,
+    ToolSettings,
+    annotate,
+    pipeline,
+)
+from toolalpaca_hf.toolformer.annotation.pipeline import AnnotateStep, runner
 from toolalpaca_hf.toolformer.annotation.readers import _hub, count_texts, read_texts
 from toolalpaca_hf.toolformer.annotation.report import read_candidates, write_report
-from toolalpaca_hf.toolformer.tools import ApiSource, Tool
+from toolalpaca_hf.toolformer.annotation.share import Share
+from toolalpaca_hf.toolformer.markers import Call
+from toolalpaca_hf.toolformer.tools import ApiSource, Tool, tools_named
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
 
@@ -191,6 +201,95 @@ def test_the_report_counts_what_the_files_say(proposer_folder: Path, tmp_path: P
     assert write_report(tmp_path / "out") == report
 
 
+def test_each_document_has_its_own_day(tmp_path: Path) -> None:
+    metas = [
+        {"date": "2019-04-25", "url": "https://example.org/2012/07/01/a"},
+        {"date": "2019-04-25", "url": "https://example.org/2013/07/01/a"},
+        {"date": "2019-04-25", "url": "https://example.org/a"},
+        {"date": "2018-04-25", "url": "https://example.org/a"},
+    ]
+    run = AnnotationRun("texts.jsonl", str(tmp_path), "smollm2", ("calendar",))
+    execute_all = runner(run, tools_named("calendar"))
+    found = execute_all([(Call("Calendar", ""), meta) for meta in metas])
+    assert [result[-5:-1] for result, _ in found] == ["2012", "2013", "2019", "2018"]
+
+
+def test_a_share_has_one_writer(tmp_path: Path) -> None:
+    one = Annotated({"id": "1"}, [])
+    with Share(tmp_path, 0, True) as first, Share(tmp_path, 1, True):
+        first.add([one])
+        with first.path.open("ab") as file:
+            file.write(b'{"id": "under wa')
+        with pytest.raises(ToolAlpacaError, match=r"another run writes to .*annotated-00000\.jsonl"):
+            with Share(tmp_path, 0, True):
+                raise AssertionError("nobody gets here")
+        assert first.path.read_bytes().endswith(b"under wa")
+    with Share(tmp_path, 0, True) as again:
+        again.add([one])
+        assert again.done == 1
+    assert [json.loads(line) for line in again.path.read_text().splitlines()] == [one.row] * 2
+
+
+def test_the_command_hands_a_cluster_what_its_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    source, out = write_texts(tmp_path / "texts.jsonl", 4), tmp_path / "out"
+    settings = ("gpus_per_task=1", "requeue=False", "tasks_per_job=2", "time=01:00:00", "env_command=module load x=1")
+    command = ["toolformer", "annotate", "--input", str(source), "--out", str(out), "--tools", "qa"]
+    command += ["--qa-model", "gpt-9", "--qa-endpoint", "http://127.0.0.1:9/v1", "--qa-chat"]
+    command += ["--executor", "slurm", "--tasks", "4", *(part for one in settings for part in ("--slurm", one))]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, ToolAlpacaError) and "sbatch is not on this machine" in str(result.exception)
+    script = (out / "logs" / "launch_script.slurm").read_text().splitlines()
+    assert {"#SBATCH --gpus=1", "#SBATCH --array=0-1%4", "#SBATCH --time=01:00:00", "module load x=1"} <= set(script)
+    assert not any("requeue" in line for line in script)
+    assert json.loads((out / "config.json").read_text())["context"]["qa_chat"] is True
+
+
+@pytest.mark.parametrize(("executor", "threads"), [("local", 1), ("slurm", None), ("ray", None)])
+def test_other_machines_take_their_own_threads(
+    proposer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: Any, threads: int | None
+) -> None:
+    handed: list[AnnotateStep] = []
+    monkeypatch.setattr(pipeline, "run_pipeline", lambda steps, **_: handed.extend(steps))
+    source, cores = write_texts(tmp_path / "texts.jsonl", 4), len(os.sched_getaffinity(0))
+    run = replace(run_of(source, tmp_path / "out", proposer_folder), threads=None)
+    assert annotate(run, executor, tasks=cores, workers=cores + 1, progress=False) == {}
+    assert handed[0]._run.threads == (threads if cores > 1 else None)
+
+
+def test_a_worker_in_another_folder_finds_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("texts", "model", "corpus", "smollm2", "gpt-9"):
+        (tmp_path / folder).mkdir()
+    context = {"corpus": "corpus", "qa_model": "gpt-9"}
+    run = AnnotationRun("texts", "out", "model", (), context=context, api=ApiSource("https://a.example/x.json"))
+    placed = run.placed()
+    assert (placed.source, placed.out, placed.model) == tuple(str(tmp_path / one) for one in ("texts", "out", "model"))
+    assert placed.context == {name: str(tmp_path / value) for name, value in context.items()}
+    assert placed.served_model == "model" and placed.api == run.api
+    # What is no path stays as it is, whatever folders there are.
+    named = replace(
+        run, model="smollm2", context={"qa_model": "gpt-9", "qa_endpoint": "http://127.0.0.1:9/v1"}
+    ).placed()
+    assert named.model == "smollm2" and named.context["qa_model"] == "gpt-9"
+    assert AnnotateStep(run)._run == placed and AnnotateStep(run).settings == run.decides()
+
+
+def test_the_report_adds_up_what_failed(tmp_path: Path) -> None:
+    settings = {"tools": {}, "seed": 0}
+    (tmp_path / "config.json").write_text(json.dumps({"candidates": False, "model": "m", "settings": settings}))
+    counts = [{"away": 2, "a | b": 1}, {"away": 3, **{f"no {n}": 1 for n in range(4)}, "other errors": 6}, None]
+    for rank, of in enumerate(counts):
+        sampled = {"candidates": 20, "executed": 1, **({} if of is None else {"errors": of})}
+        row = {"id": str(rank), "outcome": "no call kept", "calls": [], "sampled": {"QA": sampled}}
+        (tmp_path / f"annotated-{rank:05d}.jsonl").write_text(json.dumps(row) + "\n")
+    of = write_report(tmp_path)["tools"]["QA"]
+    assert (of["candidates"], of["executed"]) == (60, 3)
+    assert of["errors"] == {"away": 5, "a | b": 1, "no 0": 1, "no 1": 1, "no 2": 1, "other errors": 7}
+    told = (tmp_path / "report.md").read_text().splitlines()
+    assert "| QA | away | 5 |" in told and "| QA | a   b | 1 |" in told
+
+
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     rows = [
         {"raw_content": "One.", "url": "https://a.org/1", "date_download": "2019-01-02T03:04:05Z"},  # CCNet
@@ -214,6 +313,34 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     ]
     assert found[0].meta == {"url": "https://a.org/1", "date": "2019-01-02T03:04:05Z"}
     assert found[1].meta["date"] == "2019-04-25T12:57:54Z" and found[-1].meta == {"source_id": "7"}
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "json.gz", "json.zst"])
+def test_a_json_list_is_read(tmp_path: Path, kind: str) -> None:
+    rows = [{"text": "One."}, {"text": 2}, "Three."]
+    pack = {"gz": gzip.compress, "zst": zstandard.compress}.get(kind.split(".")[-1], bytes)
+    path = tmp_path / f"a.{kind}"
+    for indent, mark in ((None, ""), (2, ""), (None, "\ufeff")):
+        path.write_bytes(pack((mark + json.dumps(rows, indent=indent)).encode()))
+        assert [(text.id, text.text) for text in read_texts(str(path))] == [
+            ("toolformer/a/0", "One."),
+            ("toolformer/a/1", ""),
+            ("toolformer/a/2", "Three."),
+        ]
+    # Lines, the first of which is a list.
+    path.write_bytes(pack(b'[1]\n{"text": "Two."}\n'))
+    assert [text.problem for text in read_texts(str(path))] == ["no JSON object", None]
+
+
+def test_files_of_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+    for name in ("x.json", "x.jsonl", "y.jsonl", "sub/x.jsonl", "x.jsonl.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"text": "One."}\n')
+    found = [text.id for text in read_texts(str(tmp_path))]
+    names = ("sub/x", "x.json", "x.jsonl", "x.jsonl.jsonl", "y")
+    assert sorted(found) == sorted(f"toolformer/{name}/0" for name in names)
+    # Where nothing coincides, the name alone is used.
+    assert [text.id for text in read_texts(str(tmp_path / "x.json"))] == ["toolformer/x/0"]
 
 
 def test_datasets_are_read_as_files_are(tmp_path: Path) -> None:

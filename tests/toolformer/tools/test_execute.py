@@ -104,6 +104,43 @@ def test_a_tool_that_always_hangs_is_not_asked_for_ever() -> None:
     assert done[100].error == "not made, since 4 calls of Own hang"
 
 
+def test_calls_that_hang_are_not_joined_by_others_of_the_next_time() -> None:
+    over = threading.Event()
+    own = Own(lambda text: over.wait(60) and "late")
+    before = threading.active_count()
+    for _ in range(4):
+        done = execute([Call("Own", str(i)) for i in range(20)], {"Own": own}, timeout=0.1)
+        assert all(one.error for one in done)
+    assert threading.active_count() - before <= 8 and len(own.asked) == 8
+    other = Own(str.upper)  # another tool of that name
+    assert execute([Call("Own", "a")], {"Own": other}, timeout=5) == [Executed("A")]
+    over.set()
+    own.answer = str.upper
+    assert execute([Call("Own", "b")], {"Own": own}, timeout=5) == [Executed("B")]
+
+
+def test_a_tool_that_answers_one_after_another_loses_nothing_to_the_queue() -> None:
+    lock = threading.Lock()
+
+    def answer(text: str) -> str:
+        with lock:
+            time.sleep(0.1)
+        return text
+
+    own, inputs = Own(answer), [str(i) for i in range(12)]
+    own.at_once = 1
+    calls = [Call("Own", one) for one in inputs] + [Call("Calculator", "1 + 1")]
+    done = execute(calls, {"Own": own, **tools_named("calculator")}, timeout=0.6)
+    assert [one.result for one in done] == [*inputs, "2"]
+
+
+def test_one_answer_that_comes_late_costs_a_lone_tool_no_other() -> None:
+    own = Own(lambda text: time.sleep(0.4 if text == "slow" else 0) or text)
+    own.at_once = 1
+    done = execute([Call("Own", one) for one in ("slow", "a", "b")], {"Own": own}, timeout=0.3)
+    assert done[0].error == "Own did not answer within 0.3 s" and [one.result for one in done[1:]] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -119,6 +156,14 @@ def test_a_tool_that_always_hangs_is_not_asked_for_ever() -> None:
 )
 def test_no_result(answer: Callable[[str], object], error: str | None) -> None:
     assert run(answer, "x") == [Executed(None, error)]
+
+
+def test_an_address_in_an_error_is_told_without_what_may_be_a_key() -> None:
+    said = "for 'http://me:hush@a.example:80/x?key=hush#hush' why? at b@c.example and https://a.example/y?z"
+    [one] = run(raising(OSError(said)), "x")
+    assert one.error == (
+        "Own failed (OSError: for 'http://a.example:80/x why? at b@c.example and https://a.example/y)"
+    )
 
 
 def test_a_tool_that_is_not_there() -> None:

@@ -35,6 +35,7 @@ from toolalpaca_hf.toolformer.tools import (
     api_functions,
     endpoint_model,
     local_model,
+    question_answering,
 )
 from toolalpaca_hf.toolformer.tools.wiki_search import passages_of
 
@@ -123,6 +124,17 @@ def test_the_calendar_goes_by_the_document_s_date_else_by_today() -> None:
     for meta in ({}, {"date": None}, {"date": "yesterday"}, {"date": 7}):
         before, said, after = date.today(), Calendar().for_document(meta)(""), date.today()
         assert said in {Calendar(before)(""), Calendar(after)("")}
+    crawled = {"date": "2020-02-29T23:59:59Z"}
+    for url, said in (
+        ("https://example.com/2012/07/01/news", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012-7-1_news", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012/02/31/2012/07/01", "Today is Sunday, July 1, 2012."),
+        ("https://example.com/2012/02/31", "Today is Saturday, February 29, 2020."),
+        ("https://example.com/12012/07/01", "Today is Saturday, February 29, 2020."),
+        (None, "Today is Saturday, February 29, 2020."),
+    ):
+        assert Calendar().for_document({**crawled, "url": url})("") == said
+    assert Calendar().for_document({"url": "https://example.com/2012/07/01/news"})("").endswith("July 1, 2012.")
     assert Calendar("2023-01-30").key != Calendar("2023-01-31").key
     with pytest.raises(ToolAlpacaError, match="is no date"):
         Calendar("30 January")
@@ -225,6 +237,32 @@ def test_a_server_answers_questions(monkeypatch: pytest.MonkeyPatch) -> None:
         assert QuestionAnswering(endpoint_model(f"{site.url}/v1", "gpt-9"))("Who?") is None
     assert QuestionAnswering(endpoint_model("http://127.0.0.1:9/v1", "x"))(" ") is None
     assert KEY not in repr(vars(qa))
+
+
+def test_a_server_that_can_not_answer_is_heard_of_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLALPACA_API_KEY", KEY)
+    with openai_double(text("Paris")) as site:
+        tools_named("qa", qa_model="gpt-9", qa_endpoint=f"{site.url}/v1")["QA"].check()
+    with pytest.raises(
+        ToolAlpacaError, match=r"the tool QA can not be asked: http://127\.0\.0\.1:9/v1.*start the server"
+    ):
+        tools_named("qa", qa_model="gpt-9", qa_endpoint="http://127.0.0.1:9/v1")["QA"].check()
+
+
+def test_answers_are_kept_by_how_they_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def key(**options: object) -> str | None:
+        return tools_named("qa", qa_model="gpt-9", **options)["QA"].key  # type: ignore[arg-type]
+
+    server = {"qa_endpoint": "http://127.0.0.1:9/v1"}
+    keys = [key(), key(**server), key(**server, qa_chat=True)]
+    (tmp_path / "answer.txt").write_text("Other words: {text}")
+    monkeypatch.setattr(question_answering, "PROMPTS", tmp_path)
+    assert len({*keys, key()}) == 4
+
+
+def test_models_of_this_process_are_asked_one_thing_at_a_time() -> None:
+    tools = tools_named("qa,mt,calculator", qa_model="smollm2")
+    assert {name: tool.at_once for name, tool in tools.items()} == {"QA": 1, "MT": 1, "Calculator": 8}
 
 
 def test_a_model_on_this_machine_answers_questions(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ texts), `sample.py` (where, and what), `filter.py` with `score.py` (which calls 
 
 from .annotator import Annotated, Annotator, Text
 from .defaults import AnnotationSettings, ToolSettings, settings_for
-from .pipeline import AnnotationRun, annotate
+from .pipeline import annotate
+from .run import AnnotationRun
 
 __all__ = [
     "Annotated",

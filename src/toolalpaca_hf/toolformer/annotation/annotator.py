@@ -1,10 +1,12 @@
 """Texts to annotated texts: sample calls, execute them, keep those that help, write them in (section 2)."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from ...agent import ContextFull, RequestRefused
 from ...errors import ToolAlpacaError
 from ..markers import Call, Markers
 from .defaults import AnnotationSettings, ToolSettings
@@ -14,6 +16,9 @@ from .interleave import chosen
 
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
 """The outcomes of a text that was asked about; any other one says why a text was not."""
+
+ERRORS = 5
+"""How many messages of failed calls are told apart, the most frequent."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ufffd]")
 
@@ -40,8 +45,8 @@ class Annotated:
     """What came of a text.
 
     Args:
-        row (`dict`): `id`, `text`, `annotated`, `calls`, `outcome`, `meta` and, by tool, how many calls were `sampled`, as
-            `annotated-RANK.jsonl` has them.
+        row (`dict`): `id`, `text`, `annotated`, `calls`, `outcome`, `meta` and, by tool, how many calls were `sampled` and
+            why some had no result, as `annotated-RANK.jsonl` has them.
         candidates (`list[Candidate]`): All calls that were sampled, with their losses as far as they were needed.
     """
 
@@ -118,6 +123,8 @@ class Annotator:
         """
         try:
             return self._annotated(texts)
+        except (ContextFull, RequestRefused) as error:  # an endpoint finds fault with one request, and takes others
+            failure: Exception = error
         except ToolAlpacaError:
             raise
         # Memory above all, and what a tokenizer or a model makes of a strange text; whatever it is, it costs one text at most.
@@ -125,6 +132,8 @@ class Annotator:
             failure = error.with_traceback(None)
         if len(texts) > 1:
             return [one for text in texts for one in self.annotate([text])]
+        if isinstance(failure, ContextFull):
+            return [self._row(texts[0], "longer than the model's context")]
         words = " ".join(str(failure).split())[:200]
         return [self._row(texts[0], f"failed: {type(failure).__name__}: {words}")]
 
@@ -138,7 +147,7 @@ class Annotator:
             if problem is None:
                 escaped = self.markers.escape(text.text)
                 work = _Work(text, escaped, self.scorer.encode(escaped))
-                if len(work.ids) > min(self.settings.max_tokens, self.room or self.settings.max_tokens):
+                if len(work.ids) > self._most():
                     problem = self._too_long()
                 else:
                     works[n] = work
@@ -177,11 +186,11 @@ class Annotator:
         for work, places in zip(works, proposed, strict=True):
             for index, probability, l_empty, drawn in places:
                 position = self._position(work, index)
-                calls = dict.fromkeys(
-                    call for text in drawn if (call := self.markers.parse(text)) and call.tool == tool
-                )
+                parsed = [call for text in drawn if (call := self.markers.parse(text)) and call.tool == tool]
+                # A model copies what it reads, escapes too.
+                inputs = dict.fromkeys(self.markers.without(self.markers.restore(call.input)) for call in parsed)
                 work.candidates += [
-                    Candidate(tool, call.input, index, position, probability, l_empty=l_empty) for call in calls
+                    Candidate(tool, input, index, position, probability, l_empty=l_empty) for input in inputs
                 ]
 
     def _position(self, work: _Work, index: int) -> int | None:
@@ -237,13 +246,20 @@ class Annotator:
         }
         sampled = {tool: [one for one in candidates if one.tool == tool] for tool in self.tools}
         row["sampled"] = {
-            tool: {"candidates": len(of), "executed": sum(one.result is not None for one in of)}
+            tool: {
+                "candidates": len(of),
+                "executed": sum(one.result is not None for one in of),
+                "errors": most_frequent(Counter(one.error for one in of if one.error)),
+            }
             for tool, of in sampled.items()
         }
         return Annotated(row, list(candidates))
 
+    def _most(self) -> int:
+        return self.settings.max_tokens if self.room is None else min(self.settings.max_tokens, self.room)
+
     def _too_long(self) -> str:
-        return f"longer than {min(self.settings.max_tokens, self.room or self.settings.max_tokens)} tokens"
+        return f"longer than {self._most()} tokens"
 
 
 def problem_of(text: str) -> str | None:
@@ -265,6 +281,22 @@ def problem_of(text: str) -> str | None:
     if "\x00" in text or len(_CONTROL.findall(text[:100_000])) * 20 > len(text[:100_000]):
         return "binary"
     return None
+
+
+def most_frequent(errors: Counter[str]) -> dict[str, int]:
+    """Counts by message, at most [`ERRORS`] of them; the others are counted together.
+
+    Example:
+
+    ```python
+    >>> most_frequent(Counter({"away": 9, **{f"no {n}": 2 for n in range(6)}}))
+    {'away': 9, 'no 0': 2, 'no 1': 2, 'no 2': 2, 'no 3': 2, 'other errors': 4}
+    ```
+    """
+    rest = errors.pop("other errors", 0)
+    kept = dict(errors.most_common(ERRORS))
+    rest += errors.total() - sum(kept.values())
+    return {**kept, **({"other errors": rest} if rest else {})}
 
 
 def candidate_row(one: Candidate) -> dict[str, Any]:

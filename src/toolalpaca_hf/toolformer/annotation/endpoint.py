@@ -164,6 +164,16 @@ class EndpointProposer:
             found.append([(p.index, p.probability, losses[n][p.index], p.drawn) for p in places])
         return found
 
+    def check(self) -> None:
+        """Ask once in the way that texts are asked about; what is refused later is due to its text.
+
+        Raises:
+            [`ToolAlpacaError`]: The server does not answer so.
+        """
+        ids = self.scorer.encode("One two three four")
+        self.scorer.told(ids, TOP)
+        self._drawn(ids, "check")
+
     def _places(self, told: Told, length: int) -> list[Place]:
         places = []
         for index, one in enumerate(told[len(told) - length :]):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
+from ..tools.calendar import date_in
+
 _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])\d+(?:\.\d+)?(?!\w)")
 _RESULT = re.compile(r"(?:=|\bequals|\bequal to|\btotal of|\baverage of)\s*[$€£]?\s*\d", re.IGNORECASE)
-_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-/_](?:0?[1-9]|1[0-2])[-/_](?:0?[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def worth_asking(tool: str, text: str, meta: Mapping[str, Any], id: str) -> bool:
@@ -60,7 +61,7 @@ def _computed(a: float, b: float, result: float) -> bool:
 
 def _calendar(text: str, meta: Mapping[str, Any], id: str) -> bool:
     """A date in its URL."""
-    return bool(_DATE.search(str(meta.get("url") or "")))
+    return date_in(meta.get("url")) is not None
 
 
 def _translation(text: str, meta: Mapping[str, Any], id: str) -> bool:

@@ -2,10 +2,9 @@
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,71 +12,18 @@ from typing import Any
 from ... import __version__
 from ...errors import ToolAlpacaError
 from ...executors import Executor, run_pipeline, unfinished_tasks
-from ..markers import Call, Markers
-from ..tools import ApiSource, Tool, prompt_for, tools_named
+from ..markers import Call
+from ..tools import Tool, prompt_for, tools_named
 from ..tools.execute import execute
 from .annotator import Annotator
 from .defaults import AnnotationSettings
 from .readers import count_texts, files_of, read_texts
 from .report import write_report
+from .run import AnnotationRun
 from .share import Share, Watching
 
 ROUND = 4
 """Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
-
-
-@dataclass(frozen=True)
-class AnnotationRun:
-    """What is annotated with what.
-
-    Args:
-        source (`str`): The texts, see [`read_texts`].
-        out (`str`): The folder to write.
-        model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, what its tokenizer is loaded from.
-        tools (`tuple[str, ...]`): Names, as [`tools_named`] knows them.
-        settings ([`AnnotationSettings`]): Thresholds and limits.
-        markers ([`Markers`]): Of the calls.
-        split, text_field (`str`, *optional*): See [`read_texts`].
-        limit (`int`, *optional*): Only so many texts of each task's share.
-        candidates (`bool`, *optional*, defaults to `False`): Keep every candidate with its losses.
-        dtype (`str`, *optional*, defaults to `"float32"`): Of the model; thresholds are compared with small differences.
-        endpoint (`str`, *optional*): A server that tells log-probabilities of a prompt, in place of a local model.
-        served_model (`str`, *optional*): The model's name there; defaults to `model`.
-        threads (`int`, *optional*): Of each process; defaults to its share of the machine.
-        context (`dict`, *optional*): Further arguments of [`tools_named`].
-        api ([`ApiSource`], *optional*): An API whose functions are tools, too.
-        own (`Callable[[], Sequence[Tool]]`, *optional*): Makes tools of one's own, in each process: a function of a module.
-    """
-
-    source: str
-    out: str
-    model: str
-    tools: tuple[str, ...]
-    settings: AnnotationSettings = field(default_factory=AnnotationSettings)
-    markers: Markers = field(default_factory=Markers)
-    split: str = "train"
-    text_field: str | None = None
-    limit: int | None = None
-    candidates: bool = False
-    dtype: str = "float32"
-    endpoint: str | None = None
-    served_model: str | None = None
-    threads: int | None = None
-    context: dict[str, Any] = field(default_factory=dict)
-    api: ApiSource | None = None
-    own: Callable[[], Sequence[Tool]] | None = None
-
-    def decides(self) -> dict[str, Any]:
-        """What decides the result, as JSON has it."""
-        told = asdict(self)
-        for name in ("out", "threads"):
-            del told[name]
-        if self.api:  # an address may hold a key
-            for name, value in (("document", _absolute(self.api.document)), ("simulator", self.api.simulator)):
-                told["api"][name] = re.sub(r"(?<=//)[^/]*@|\?.*", "", value)
-        if self.own:
-            told["own"] = f"{self.own.__module__}.{self.own.__qualname__}"
-        return json.loads(json.dumps({**told, "source": _absolute(self.source)}))
 
 
 class AnnotateStep:
@@ -91,7 +37,7 @@ class AnnotateStep:
 
     def __init__(self, run: AnnotationRun) -> None:
         self.settings = run.decides()  # what a pipeline's markers are for
-        self._run = run
+        self._run = run.placed()  # a worker elsewhere stands in another folder
 
     def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Annotate share `rank` of `world_size`."""
@@ -151,7 +97,7 @@ def annotate(
 
         ModelServer(run.endpoint, run.model)  # refuses a URL that holds a key before it is written anywhere
     _claim(out, run, tasks)
-    if run.threads is None:
+    if run.threads is None and executor == "local":  # another machine has other cores
         run = _with_threads(run, min(workers, tasks))
     total = count_texts(run.source) if progress else None
     if total and run.limit:
@@ -174,7 +120,9 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
         scorer = EndpointScorer(run.endpoint, run.served_model or run.model, load_tokenizer(run.model))
         scorer.check()
         proposer = EndpointProposer(scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens)
-        return Annotator(scorer, proposer, *arguments)
+        proposer.check()
+        context = scorer.server.context_length() or context_of(run.model)
+        return Annotator(scorer, proposer, *arguments, room=_room(context, proposer.prompts, run.settings))
     import torch
 
     from .propose import LocalProposer
@@ -187,10 +135,20 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
     scorer = LocalScorer(model, tokenizer)
     sampler = Sampler(scorer, run.markers, run.settings.temperature, run.settings.call_tokens)
     proposer = LocalProposer(sampler, prompts)
-    longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
     context = getattr(model.config, "max_position_embeddings", None)
-    room = max(0, (context - longest - run.settings.call_tokens) // 2) if context else None
-    return Annotator(scorer, proposer, *arguments, room=room)
+    return Annotator(scorer, proposer, *arguments, room=_room(context, proposer.prompts, run.settings))
+
+
+def context_of(name: str) -> int | None:
+    """How many tokens a checkpoint reads at most, by its configuration; `None` where there is none that says so."""
+    from transformers import AutoConfig
+
+    from ...checkpoints import resolve_model
+
+    try:
+        return getattr(AutoConfig.from_pretrained(resolve_model(name)), "max_position_embeddings", None)
+    except (OSError, ValueError):
+        return None
 
 
 def load_model(name: str, dtype: str = "float32", rank: int = 0) -> tuple[Any, Any]:
@@ -252,7 +210,7 @@ def opened_tools(run: AnnotationRun) -> Iterator[dict[str, Tool]]:
 
 
 def runner(run: AnnotationRun, tools: Mapping[str, Tool]) -> Any:
-    """What executes the calls of a run, those of one date together."""
+    """What executes the calls of a run, those of one date and address together."""
     from ..tools.result_cache import ResultCache
 
     for tool in tools.values():
@@ -261,9 +219,9 @@ def runner(run: AnnotationRun, tools: Mapping[str, Tool]) -> Any:
 
     def execute_all(calls: Sequence[tuple[Call, Mapping[str, Any]]]) -> list[tuple[str | None, str | None]]:
         found: dict[int, tuple[str | None, str | None]] = {}
-        dates: dict[str, list[int]] = {}
+        dates: dict[tuple[str, str], list[int]] = {}
         for n, (_, meta) in enumerate(calls):
-            dates.setdefault(str(meta.get("date") or meta.get("url") or ""), []).append(n)
+            dates.setdefault((str(meta.get("date")), str(meta.get("url"))), []).append(n)
         for places in dates.values():
             of_date = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
             executed = execute(
@@ -300,10 +258,14 @@ def _claim(out: Path, run: AnnotationRun, tasks: int) -> None:
         raise ToolAlpacaError(f"{path} can not be used ({error}); pass another --out") from None
 
 
+def _room(context: int | None, prompts: Mapping[str, Any], settings: AnnotationSettings) -> int | None:
+    """How many ids a text may have that stands twice behind the longest prompt, with a call behind it."""
+    if not context:
+        return None
+    longest = max(len(prompt.head) + len(prompt.tail) for prompt in prompts.values())
+    return max(0, (context - longest - settings.call_tokens) // 2)
+
+
 def _with_threads(run: AnnotationRun, processes: int) -> AnnotationRun:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return replace(run, threads=max(1, cores // processes)) if processes > 1 else run
-
-
-def _absolute(source: str) -> str:
-    return str(Path(source).absolute()) if Path(source).exists() else source

@@ -2,7 +2,9 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,12 @@ def read_texts(
 ) -> Iterator[Text]:
     """The share of a task: whole files where there are as many as tasks, else every so-manieth row.
 
-    The id of a text is of its file and row (`toolformer/FILE/ROW`), so that it does not depend on the number of tasks.
+    The id of a text is of its file and row (`toolformer/FILE/ROW`), so that it does not depend on the number of tasks. Of two
+    files that differ in their kind alone, `x.json` and `x.jsonl`, ids have the whole name.
 
     Args:
-        source (`str`): A file or folder (JSON lines, plain, `.gz` or `.zst`; Parquet), else the name of a Hub dataset; a
-            configuration of it follows a colon: `allenai/c4:en`.
+        source (`str`): A file or folder (JSON lines or one JSON list, plain, `.gz` or `.zst`; Parquet), else the name of a Hub
+            dataset; a configuration of it follows a colon: `allenai/c4:en`.
         rank, tasks (`int`, *optional*): Which share of how many.
         split (`str`, *optional*, defaults to `"train"`): Of a Hub dataset.
         text_field (`str`, *optional*): Where a row's text is; defaults to the first of [`TEXT_FIELDS`] it has.
@@ -53,7 +56,12 @@ def read_texts(
     if files is None:
         shards: Sequence[tuple[str, Any]] = [(source.split("/")[-1].replace(":", "-"), None)]
     else:
-        shards = [(_stem(name), path) for name, path in files]
+        stems = Counter(_stem(name) for name, _ in files)
+        names = {name for name, _ in files}
+        # A file's kind tells it from another one of its name.
+        shards = [
+            (name if stems[_stem(name)] > 1 or _stem(name) in names else _stem(name), path) for name, path in files
+        ]
     by_file = len(shards) >= tasks
     count = -1
     for number, (shard, path) in enumerate(shards):
@@ -111,6 +119,9 @@ def count_texts(source: str) -> int | None:
                 return None
             else:
                 with path.open("rb") as file:
+                    if file.read(1) == b"[":  # a list's rows are no lines
+                        return None
+                    file.seek(0)
                     count += sum(1 for line in file if line.strip())
         except (OSError, ValueError):  # damaged: reading it will say so
             return None
@@ -133,12 +144,22 @@ def _lines(path: Path) -> Iterator[Row]:
     try:
         with fsspec.open(str(path), "rb", compression=compression) as file:
             # Zstandard's reader has no lines of its own.
-            for line in io.BufferedReader(file) if compression == "zstd" else file:
+            lines = io.BufferedReader(file) if compression == "zstd" else file
+            first = next(iter(lines), b"")
+            if first.removeprefix(b"\xef\xbb\xbf").startswith(b"["):
+                whole = first + lines.read()
+                try:
+                    yield from map(_row, json.loads(whole))
+                    return
+                except (ValueError, RecursionError):
+                    lines = io.BytesIO(whole)  # lines after all, the first of which is a list
+            else:
+                lines = chain([first], lines)
+            for line in lines:
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
-                    yield row if isinstance(row, dict) else {"text": row} if isinstance(row, str) else "no JSON object"
+                    yield _row(json.loads(line))
                 except UnicodeDecodeError:
                     yield "no valid UTF-8"
                 except (ValueError, RecursionError):
@@ -146,6 +167,10 @@ def _lines(path: Path) -> Iterator[Row]:
     # A cut or damaged archive raises whatever its library does (EOFError, zlib.error, ZstdError).
     except Exception as error:
         yield f"{path.name} can not be read from here on: {type(error).__name__}"
+
+
+def _row(value: Any) -> Row:
+    return value if isinstance(value, dict) else {"text": value} if isinstance(value, str) else "no JSON object"
 
 
 def _parquet(path: Path) -> Iterator[Row]:

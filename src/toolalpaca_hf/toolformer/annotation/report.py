@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ToolAlpacaError
-from .annotator import ANNOTATED
+from .annotator import ANNOTATED, most_frequent
 from .defaults import THRESHOLDS, settings_for
 
 
@@ -21,8 +21,8 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         folder (`str` or `Path`): What [`annotate`] wrote.
 
     Returns:
-        `dict`: What `report.json` says: `texts`, `outcomes`, and for each tool `candidates`, `executed`, `calls` and, by
-        threshold, how many texts and calls are kept.
+        `dict`: What `report.json` says: `texts`, `outcomes`, and for each tool `candidates`, `executed`, `calls`, `errors` (of
+        calls without a result, by message) and, by threshold, how many texts and calls are kept.
 
     Raises:
         [`ToolAlpacaError`]: It is no such folder.
@@ -30,6 +30,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     outcomes: Counter[str] = Counter()
     calls: dict[str, Counter[str]] = {}
+    errors: dict[str, Counter[str]] = {}
     kept: dict[str, dict[str, Counter[str]]] = {}
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -38,7 +39,9 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             for call in row["calls"]:
                 calls.setdefault(call["tool"], Counter())["calls"] += 1
             for tool, of in row.get("sampled", {}).items():
-                calls.setdefault(tool, Counter()).update(of)
+                counts = {name: count for name, count in of.items() if name != "errors"}
+                calls.setdefault(tool, Counter()).update(counts)
+                errors.setdefault(tool, Counter()).update(of.get("errors", {}))
             if not config["candidates"]:
                 _count(kept, row["calls"])
         for row in _lines(folder, "candidates") if config["candidates"] else ():
@@ -48,7 +51,11 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             f"{folder} is no annotation that can be read ({error}); pass what annotate wrote"
         ) from None
     tools = {
-        tool: {**calls.get(tool, {}), "kept": {threshold: dict(of) for threshold, of in kept.get(tool, {}).items()}}
+        tool: {
+            **calls.get(tool, {}),
+            "errors": most_frequent(errors.get(tool, Counter())),
+            "kept": {threshold: dict(of) for threshold, of in kept.get(tool, {}).items()},
+        }
         for tool in sorted(set(calls) | set(kept))
     }
     report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
@@ -140,6 +147,13 @@ def _markdown(report: Mapping[str, Any]) -> str:
             "",
             "The calls counted are those written into the texts: nothing below a tool's own τ_f, one at a position. "
             "`--candidates` has every candidate counted.",
+        ]
+    if any(of["errors"] for of in report["tools"].values()):
+        lines += ["", "Calls that failed.", "", "| tool | error | calls |", "| --- | --- | ---: |"]
+        lines += [
+            f"| {tool} | {error.replace('|', ' ')} | {count:,} |"
+            for tool, of in report["tools"].items()
+            for error, count in of["errors"].items()
         ]
     lines += ["", f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}.", ""]
     return "\n".join(lines)

@@ -4,10 +4,12 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ...agent.json_lines import claimed
 from ...errors import ToolAlpacaError
 from .annotator import Annotated, candidate_row
 
@@ -24,7 +26,7 @@ class Share:
         done (`int`): How many texts were finished before, once it is entered.
 
     Raises:
-        [`ToolAlpacaError`]: Nothing can be written.
+        [`ToolAlpacaError`]: Nothing can be written, or another run writes there.
     """
 
     def __init__(self, out: Path, rank: int, candidates: bool) -> None:
@@ -32,20 +34,23 @@ class Share:
         self.beside = out / f"candidates-{rank:05d}.jsonl" if candidates else None
 
     def __enter__(self) -> "Share":
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.done = _keep_whole_lines(self.path)
-            if self.beside:
-                # A text's candidates are written before its row, so there may be more of them.
-                _keep_whole_lines(self.beside, self.done)
-            self._files = [path.open("ab") for path in (self.beside, self.path) if path]
-        except OSError as error:
-            raise ToolAlpacaError(f"{self.path.parent} can not be written ({error.strerror or error})") from None
+        with ExitStack() as stack:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # Before anything is cut off: the end of a line may be on its way.
+                stack.enter_context(claimed(self.path, self.path.with_name(f".{self.path.name}.lock")))
+                self.done = _keep_whole_lines(self.path)
+                if self.beside:
+                    # A text's candidates are written before its row, so there may be more of them.
+                    _keep_whole_lines(self.beside, self.done)
+                self._files = [stack.enter_context(path.open("ab")) for path in (self.beside, self.path) if path]
+            except OSError as error:
+                raise ToolAlpacaError(f"{self.path.parent} can not be written ({error.strerror or error})") from None
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
+        self._open.close()
 
     def add(self, results: Sequence[Annotated]) -> None:
         """Write what came of some texts; it is on disk when this returns."""

@@ -81,8 +81,9 @@ def tools_named(
                 "question answering needs a model; pass --qa-model, and --qa-endpoint for one on a server"
             )
         if qa_endpoint:
-            return QuestionAnswering(endpoint_model(qa_endpoint, qa_model, qa_chat), f"{qa_endpoint} {qa_model}")
-        return QuestionAnswering(local_model(qa_model), qa_model)
+            asked = f"{qa_endpoint} {qa_model} {'chat' if qa_chat else 'raw'}"
+            return QuestionAnswering(endpoint_model(qa_endpoint, qa_model, qa_chat), asked)
+        return QuestionAnswering(local_model(qa_model), qa_model, at_once=1)
 
     makers: dict[str, Callable[[], Tool]] = {
         "calculator": Calculator,

@@ -26,6 +26,7 @@ class Tool(ABC):
         key (`str`, *optional*): What decides a result besides the input, for the result cache. `None` for a tool whose
             results must not be kept, such as one that changes something.
         slots (`Mapping[str, str]`): What else is put into the prompt, `{"{name}": "getFact"}`.
+        at_once (`int`): How many of its calls may be made at the same time; 1 for a model that answers one after another.
 
     Example:
 
@@ -44,6 +45,7 @@ class Tool(ABC):
     prompt: str | Path = ""
     key: str | None = None
     slots: Mapping[str, str] = MappingProxyType({})
+    at_once: int = 8
 
     @abstractmethod
     def __call__(self, text: str) -> str | None:

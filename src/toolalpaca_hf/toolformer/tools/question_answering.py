@@ -1,5 +1,6 @@
 """Questions, answered by a language model."""
 
+import hashlib
 from collections.abc import Callable
 
 from ...errors import ToolAlpacaError
@@ -13,7 +14,8 @@ class QuestionAnswering(Tool):
 
     Args:
         ask (`Callable[[str], str]`): Goes on with a text; see [`endpoint_model`] and [`local_model`].
-        key (`str`, *optional*): Names the model, for the result cache; without one nothing is kept.
+        key (`str`, *optional*): Names the model and how it is asked, for the result cache; without one nothing is kept.
+        at_once (`int`, *optional*, defaults to 8): See [`Tool`].
 
     Example:
 
@@ -27,10 +29,11 @@ class QuestionAnswering(Tool):
     name = "QA"
     prompt = "qa.txt"
 
-    def __init__(self, ask: Callable[[str], str], key: str | None = None) -> None:
-        self._ask = ask
-        self.key = key and f"QA {key}"
+    def __init__(self, ask: Callable[[str], str], key: str | None = None, at_once: int = 8) -> None:
+        self._ask, self.at_once = ask, at_once
         self._asked = (PROMPTS / "answer.txt").read_text(encoding="utf-8").removesuffix("\n")
+        prompt = hashlib.blake2b(self._asked.encode(), digest_size=6).hexdigest()
+        self.key = key and f"QA {key} {prompt}"
 
     def __call__(self, text: str) -> str | None:
         """The answer's first line."""
@@ -39,6 +42,18 @@ class QuestionAnswering(Tool):
             return None
         lines = self._ask(self._asked.replace(SLOT, question)).strip().splitlines()
         return (lines[0].removeprefix("Answer:").strip() if lines else "") or None
+
+    def check(self) -> None:
+        """Ask one question, whatever the answer.
+
+        Raises:
+            [`ToolAlpacaError`]: The model can not be asked: its server is away, say.
+        """
+        try:
+            self("What is the capital of France?")
+        except ToolAlpacaError as error:
+            words = str(error).replace("--style chat", "--qa-chat")  # what rollouts call it
+            raise ToolAlpacaError(f"the tool {self.name} can not be asked: {words}") from None
 
 
 def endpoint_model(base_url: str, model: str, chat: bool = False, timeout: float = 30.0) -> Callable[[str], str]:

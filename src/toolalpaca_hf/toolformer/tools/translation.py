@@ -36,6 +36,7 @@ class Translation(Tool):
 
     name = "MT"
     prompt = "mt.txt"
+    at_once = 1
 
     def __init__(self, model: str = NLLB, target: str = "en") -> None:
         codes = (files(__package__) / "nllb_languages.json").read_text(encoding="utf-8")
