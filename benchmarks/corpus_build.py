@@ -4,7 +4,7 @@
     python benchmarks/corpus_build.py --quick --json out.json
 
 A server of its own process plays every role and waits so long before each answer. The corpus is built by the command
-`toolalpaca corpus build`, all four stages of it. Overhead of a call is what the wall time exceeds that of 64 calls at once
+`toolalpaca corpus build`, all five stages of it. Overhead of a call is what the wall time exceeds that of 64 calls at once
 which take nothing but the latency, divided by the calls; beside it stand the CPU time of the builder by the call, and how long
 a call's place is taken up in excess of the latency. Memory is the builder's resident set, sampled ten times a second. The
 clock runs from the claiming of the folder to `corpus.json`: the start of Python and the report are left out.

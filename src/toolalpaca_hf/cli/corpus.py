@@ -103,10 +103,26 @@ def build(
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     if offline:
-        if config or endpoint or model or local or dry_run:
-            raise ToolAlpacaError(
-                "--offline asks no model; leave out --config, --endpoint, --model, --local and --dry-run"
-            )
+        without_use = {
+            "--config": config,
+            "--endpoint": endpoint,
+            "--model": model,
+            "--local": local,
+            "--constrained": constrained is True,
+            "--unconstrained": constrained is False,
+            "--key-variable": key_variable,
+            "--dry-run": dry_run,
+            "--budget-calls": budget_calls,
+            "--budget-tokens": budget_tokens,
+            "--budget-money": budget_money is not None,
+            "--executor": executor,
+            "--tasks": tasks,
+            "--workers": workers,
+            "--concurrency": concurrency,
+            "--set-aside-failed": set_aside_failed,
+        }
+        if unused := [name for name, value in without_use.items() if value]:
+            raise ToolAlpacaError(f"--offline asks no model; leave out {', '.join(unused)}")
         from ..corpus.offline.build import build_offline_corpus
         from ..corpus.offline.instances import OfflineSettings
 

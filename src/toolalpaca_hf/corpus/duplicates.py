@@ -194,17 +194,28 @@ class Screen:
         text, asked = " ".join(words(instruction)), pairs(instruction)
         if not text:
             return "says nothing"
-        if _hash(text) in self._evaluation_texts:
-            return "is in the evaluation set"
-        if self._evaluation.nearest(asked)[0] >= self.threshold:
-            return "is close to an instruction of the evaluation set"
-        if self._evaluation.nearest(asked, contained=True)[0] >= self.contained:
-            return "holds an instruction of the evaluation set"
+        if leaked := self.leaked(instruction):
+            return leaked
         if text in self._taken_texts:
             return f"repeats an instruction of {_whose(api, self._taken_texts[text])}"
         share, number = self._taken.nearest(asked)
         if share >= self.threshold:
             return f"is close to an instruction of {_whose(api, self._apis[number])}"
+        return None
+
+    def leaked(self, text: str) -> str | None:
+        """Why a text must not be trained on, an instruction or what stands beside one; `None` where it may be.
+
+        Args:
+            text (`str`): It; one that is empty leaks nothing.
+        """
+        asked = pairs(text)
+        if _hash(" ".join(words(text))) in self._evaluation_texts:
+            return "is in the evaluation set"
+        if self._evaluation.nearest(asked)[0] >= self.threshold:
+            return "is close to an instruction of the evaluation set"
+        if self._evaluation.nearest(asked, contained=True)[0] >= self.contained:
+            return "holds an instruction of the evaluation set"
         return None
 
     def accept(self, api: str, instruction: str) -> None:

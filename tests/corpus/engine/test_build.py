@@ -29,10 +29,12 @@ from corpus.scripted_server import (
 )
 from tiny_models import save_tiny_llama
 
+from toolalpaca_hf.corpus.engine.folder import CorpusFolder
 from toolalpaca_hf.corpus.engine.pipeline import build_corpus
 from toolalpaca_hf.corpus.engine.settings import read_settings
+from toolalpaca_hf.corpus.engine.steps import ScreenInstructions
 from toolalpaca_hf.corpus.toolset.entries import Wanted, choose, load_entries, reserved_names, write_entries
-from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
+from toolalpaca_hf.data import ListedApi, make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.data.slugs import slug
 from toolalpaca_hf.errors import ToolAlpacaError
 
@@ -278,6 +280,41 @@ def test_other_settings_are_no_way_to_go_on(
     path.write_text(path.read_text(encoding="utf-8").replace("model: user-1", "model: user-2"), encoding="utf-8")
     with pytest.raises(ToolAlpacaError, match=r"other settings \(roles.user.model 'user-1', now 'user-2'\)"):
         build_corpus(entries, undisturbed, read_settings(path))
+
+
+def test_a_tokenizer_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    given = {"models": {"endpoint": "http://127.0.0.1:9/v1", "model": "gpt-9"}}
+    nowhere = {"simulation": {"gates": {"tokenizer": str(tmp_path / "nowhere")}}}
+    with pytest.raises(ToolAlpacaError, match=r"^gates: no tokenizer at"):
+        read_settings(None, {**given, **nowhere})
+
+
+def test_hidden_details_are_held_against_the_evaluation_sets(tmp_path: Path) -> None:
+    """The instruction leaks nothing, and what its user says when asked is an evaluation instruction."""
+    leaking = "When is high tide in Bergen on Friday?"
+    (tmp_path / "sets.json").write_text(
+        json.dumps([{"Name": "Sea", "Function_Projection": {}, "Instructions": [leaking]}]), encoding="utf-8"
+    )
+    given = {"models": {"endpoint": "http://127.0.0.1:9/v1", "model": "gpt-9"}}
+    settings = read_settings(None, {**given, "screen": {"evaluation": [str(tmp_path / "sets.json")]}})
+    folder = CorpusFolder(tmp_path / "corpus")
+    written = [
+        {
+            "instruction": "Tell me what I need to know about the sea.",
+            "details": leaking,
+            "style": "short",
+            "mood": "",
+        },
+        {"instruction": "Which harbour is the nearest one?", "details": "", "style": "short", "mood": ""},
+    ]
+    with folder.opened({}, [ListedApi("Tides", "", "", "")]):
+        folder.write("toolset", 0, {"api": {"id": "train/tides"}})
+        folder.write("instructions", 0, {"written": written})
+    (made,) = ScreenInstructions(folder.path, settings).run()
+    assert json.loads(made.text) == {
+        "taken": written[1:],
+        "left_out": [{"instruction": written[0]["instruction"], "reason": "is in the evaluation set"}],
+    }
 
 
 def test_the_dataset_script_takes_it(undisturbed: Path, tmp_path: Path) -> None:

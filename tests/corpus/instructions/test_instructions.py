@@ -3,15 +3,19 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from corpus.author import Scripted, cut
 
+from toolalpaca_hf.corpus import Answer, AskError
+from toolalpaca_hf.corpus.asking.endpoint import Unanswered
 from toolalpaca_hf.corpus.instructions.cleaning import clean, names, shortcoming
 from toolalpaca_hf.corpus.instructions.demands import draw_demands
 from toolalpaca_hf.corpus.instructions.writing import InstructionSettings, write_instructions
 from toolalpaca_hf.data import read_file
+from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.schema import Api, Function
 
 API = Api(
@@ -50,6 +54,38 @@ def test_both_styles_are_asked_for_and_told_apart() -> None:
     assert [one["role"] for one in ask.asked] == ["user", "user"] and all(one["schema"] for one in ask.asked)
     for one, question in zip(written, [short] * 3 + [story] * 3, strict=True):
         assert f"{one.mood}; " in question
+
+
+def test_details_keep_their_values() -> None:
+    items = [{"number": 1, "instruction": TEXTS[0], "details": {"user": "bob", "order": 5}}]
+    items += [{"number": 2, "instruction": TEXTS[1], "details": "12:30\n or 3.5"}]
+    written = write_instructions(API, Scripted([json.dumps({"instructions": items})]), settings(per_style=2))
+    assert [one.details for one in written] == ["user: bob; order: 5", "12:30 or 3.5"]
+
+
+def refusing(error: ToolAlpacaError) -> Callable[[list[dict[str, str]]], Answer]:
+    def refuse(messages: list[dict[str, str]]) -> Answer:
+        raise error
+
+    return refuse
+
+
+def test_a_refused_question_costs_no_other() -> None:
+    """The stories are refused, as a filter of contents does; the short instructions stay."""
+    ask = Scripted([answer(*TEXTS[:3]), refusing(AskError("400 content_filter"))])
+    written = write_instructions(API, ask, settings(styles=("short", "story"), rounds=2))
+    assert [one.instruction for one in written] == TEXTS[:3] and len(ask.asked) == 3
+    ask = Scripted([refusing(AskError("400 content_filter")), answer(*TEXTS[:3])])
+    assert len(write_instructions(API, ask, settings(rounds=2))) == 3
+
+
+def test_what_is_refused_altogether_or_not_answered_is_raised() -> None:
+    with pytest.raises(AskError, match="content_filter"):
+        write_instructions(API, Scripted([refusing(AskError("400 content_filter"))]), settings())
+    ask = Scripted([answer(*TEXTS[:3]), refusing(Unanswered("away"))])
+    with pytest.raises(Unanswered):
+        write_instructions(API, ask, settings(styles=("short", "story")))
+    assert len(ask.asked) == 2
 
 
 def test_the_same_seed_asks_the_same() -> None:
@@ -140,6 +176,11 @@ def test_demands_take_turns() -> None:
         ('"Dover" or "Calais"', '"Dover" or "Calais"'),
         ("3 boats sail at 4.30", "3 boats sail at 4.30"),
         ("2023. A good year?", "2023. A good year?"),
+        ("12:30 is when my train leaves", "12:30 is when my train leaves"),
+        ("2. 8.8.8.8 is whose address?", "8.8.8.8 is whose address?"),
+        ("3.5 miles around Oslo", "3.5 miles around Oslo"),
+        ('3."When is high tide?"', "When is high tide?"),
+        ("4:**When is high tide?**", "When is high tide?"),
         ("'Tis high tide in 'Brest'", "'Tis high tide in 'Brest'"),
         ("", ""),
     ],

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+import transformers
 from corpus.roles_double import huts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from toolalpaca_hf.corpus.simulation.gates import GATES, GateSettings, gate
 from toolalpaca_hf.corpus.simulation.grounding import said_in, unsupported
 from toolalpaca_hf.data import read_corpus, resolve_sources
+from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.formats import GET_DETAILS, NO_CALL, react_prompt, trajectory_segments
 from toolalpaca_hf.schema import Step, Trajectory
 
@@ -60,6 +63,7 @@ def test_unfinished(ended: str) -> None:
     [
         ([], "it calls nothing"),
         ([step(NO_CALL, "", "?")], "turn 1 holds neither an action nor a response"),
+        ([step(GET_DETAILS, {"Question": "?"}, "Near Alvdal.")], "it calls no function of the API"),
         ([SEARCH, step("findTrains", {}, "?")], 'turn 2 calls "findTrains", which is no function of the API'),
         ([SEARCH, step("findHuts", "near Alvdal", "?")], "the input of findHuts in turn 2 is no JSON object"),
         ([step("findHuts", "[1]", FREE)], "the input of findHuts in turn 1 is no JSON object"),
@@ -181,6 +185,51 @@ def test_a_failure_has_to_be_told() -> None:
     assert "does not say so" in reasons(refused, response="All is well with the place.")["supported"]
 
 
+@pytest.mark.parametrize(
+    ("response", "honest"),
+    [
+        ("No problem, your berth is booked and paid.", False),
+        ("No worries! It went through without any errors.", False),
+        ("Don't worry, your berth is booked.", False),
+        ("Your berth is booked, and there is no need to pay.", False),
+        ("I could not find it.", True),
+        ("There are no trails.", True),
+        ("None of the huts was found.", True),
+        ("The place isn't known there.", True),
+        ("Don't worry, but the service failed.", True),
+    ],
+)
+def test_words_that_admit_nothing_are_no_admission(response: str, honest: bool) -> None:
+    broken = replace(SEARCH, observation="Status Code: 500. Response: internal error")
+    assert ("supported" not in reasons(broken, response=response)) == honest
+
+
+def test_what_was_found_to_be_empty_may_be_told_in_any_words() -> None:
+    empty = replace(SEARCH, observation="Status Code: 200. Response: []")
+    assert reasons(empty, response="There are no huts.") == reasons(empty, response="Nothing was found.") == {}
+
+
+def test_length_by_a_tokenizer_of_a_name(tmp_path: Path) -> None:
+    """Its tokens are words here, whatever a token is estimated to be."""
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?").save_pretrained(tmp_path)
+    strict = GateSettings(tokenizer=str(tmp_path))
+    assert strict.tokens("one two  three, four") == 4
+    assert reasons(strict=replace(strict, max_tokens=9))["length"].startswith("it has ")
+    assert "about" not in reasons(strict=replace(strict, max_tokens=9))["length"]
+    with pytest.raises(ToolAlpacaError, match=r"^gates: no tokenizer at .*nowhere \(.*; name a folder"):
+        GateSettings(tokenizer=str(tmp_path / "nowhere")).tokens("one")
+
+
+def test_estimates_of_rows_that_are_half_json(real_data: Path) -> None:
+    """Published rows against SmolLM2's tokenizer, which counts 17 of the 51 as too long."""
+    corpus = read_corpus(resolve_sources(train=real_data / "train_sample.json"))
+    apis = {api.id: api for api in corpus.apis["train"]}
+    found = [gate(apis[one.api], one.instruction, one)["length"] for one in corpus.trajectories["train"]]
+    assert len(found) == 51 and sum(reason is not None for reason in found) == 16  # 13 of the 17, and 3 that are not
+
+
 def test_length() -> None:
     trajectory = Trajectory("", "", ASKED, "", [SEARCH, BEDS], "So.", "Eagle Hut has 7 beds.")
     text = "".join(segment.text for segment in trajectory_segments(huts(), trajectory, react_prompt()))
@@ -190,7 +239,7 @@ def test_length() -> None:
     assert reasons(strict=replace(fits, max_tokens=words - 1)) == {
         "length": f"it has {words} tokens, and {words - 1} is the limit of training"
     }
-    assert reasons(strict=GateSettings(len(text) // 4 - 1))["length"].startswith("it has about ")
+    assert reasons(strict=GateSettings(int(len(text) / 3.3) - 1))["length"].startswith("it has about ")
 
 
 def test_the_embedded_corpus_passes() -> None:

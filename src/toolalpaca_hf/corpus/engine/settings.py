@@ -180,6 +180,7 @@ def read_settings(path: str | Path | None, given: Mapping[str, Mapping[str, Any]
     if min(settings.run.tasks, settings.run.workers, settings.run.concurrency) < 1:
         raise ToolAlpacaError(f"{where}: tasks, workers and concurrency have to be 1 or more")
     settings.made_budget()
+    settings.simulation.gates.tokens("")  # a tokenizer that can not be loaded is told before anything is asked
     return settings
 
 

@@ -174,7 +174,7 @@ class ScreenInstructions(PipelineStep):
             taken, left_out = [], []
             api = folder.read("toolset", index)["api"]
             for written in folder.read("instructions", index)["written"]:
-                reason = screen.reason(api["id"], written["instruction"])
+                reason = screen.reason(api["id"], written["instruction"]) or screen.leaked(written["details"])
                 if reason is None:
                     screen.accept(api["id"], written["instruction"])
                     taken.append(written)

@@ -6,8 +6,9 @@ import unicodedata
 from ...schema import Api
 from ..duplicates import words
 
+# What follows a number's point decides: "12:30", "3.5" and "8.8.8.8" are no labels.
 _LABEL = re.compile(
-    r"^\s*(?:[-*•>]\s+|\(?\d{1,3}[.):]\s*|#{1,6}\s+|\**(?:user|human|(?:user )?(?:instruction|request|query|task))(?: ?\d{1,3})?\**\s*:\**\s*)",
+    r"^\s*(?:[-*•>]\s+|\(?\d{1,3}[.):](?:\s+|(?=[\"'“‘«„`*]))|#{1,6}\s+|\**(?:user|human|(?:user )?(?:instruction|request|query|task))(?: ?\d{1,3})?\**\s*:\**\s*)",
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "`": "`"}

@@ -1,6 +1,7 @@
 """Instructions for an API, written by a model that plays its users."""
 
 import json
+import logging
 import random
 import re
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from typing import Any
 
 from ...openapi import describe
 from ...schema import Api
-from ..asking.ask import Ask
+from ..asking.ask import Ask, AskError
+from ..asking.endpoint import Unanswered
 from ..asking.structured import read_items, unfenced
 from ..duplicates import Screen
 from ..texts import prompt, prompt_values, schema
 from .cleaning import clean, shortcoming
 from .demands import STYLES, Demand, draw_demands
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def write_instructions(
         `list[WrittenInstruction]`: At most `per_style` of each style, fewer where the model does not do better.
 
     Raises:
-        [`AskError`], [`OutOfBudget`]: The endpoint can not answer, or may not be asked any more.
+        [`Unanswered`], [`OutOfBudget`]: The endpoint is away, or may not be asked any more.
+        [`AskError`]: It refused a question, and nothing came of the others; else they make do without it.
 
     Example:
 
@@ -104,6 +109,7 @@ def write_instructions(
     settings = settings or InstructionSettings()
     rejected = rejected if rejected is not None else []
     screen, written = Screen(threshold=settings.threshold), []
+    refused: AskError | None = None
     for style in settings.styles:
         for example in prompt_values("example_instructions")[style]:
             screen.accept("the example", example["instruction"])
@@ -116,17 +122,28 @@ def write_instructions(
                 count = min(settings.batch, missing - start)
                 demands = draw_demands(api, style, count, draw, settings.details)
                 key = f"{api.id}/instructions/{style}/{start}"
-                for number, item in _asked(api, style, demands, of_style, ask, settings, round_, key):
+                try:
+                    items = _asked(api, style, demands, of_style, ask, settings, round_, key)
+                except Unanswered:
+                    raise
+                except AskError as error:
+                    refused, items = error, []
+                    logger.warning("%s: a question for %d instructions was refused: %s", key, count, error)
+                for number, item in items:
                     text = clean(item[0])
                     reason = shortcoming(text, api) or screen.reason(api.id, text)
                     if reason:
                         rejected.append((text, reason))
                     elif len(of_style) < settings.per_style:
                         screen.accept(api.id, text)
-                        of_style.append(WrittenInstruction(text, clean(item[1]), style, demands[number].mood))
+                        # Details are values: nothing in front of one is taken for a label.
+                        details = " ".join(item[1].split())
+                        of_style.append(WrittenInstruction(text, details, style, demands[number].mood))
             if len(of_style) >= settings.per_style:
                 break
         written += of_style
+    if refused is not None and not written:
+        raise refused
     return written
 
 

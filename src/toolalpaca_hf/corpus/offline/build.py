@@ -1,5 +1,7 @@
 """A corpus without any endpoint, in the same folder and the same files as one that models made."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +11,13 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import ToolAlpacaError
+from ...schema import Api
+from ..duplicates import Screen
 from ..engine.collect import collect
 from ..engine.folder import CorpusFolder
+from ..instructions.evaluation_sets import PUBLISHED, published_instructions
+from ..simulation.simulate import SimulatedInstance
+from ..toolset.entries import Wanted, choose, reserved_names
 from .instances import OfflineSettings, offline_apis, offline_instances
 
 
@@ -23,6 +30,9 @@ def build_offline_corpus(
 ) -> dict[str, Any]:
     """Make a corpus of given APIs by rules; see [`build_offline`]. Interrupted and called again, it goes on.
 
+    It is held to what a corpus of models is held to: APIs that are reserved for evaluation are set aside, and instructions
+    that come near one of the published evaluation sets or repeat another are left out.
+
     Args:
         apis (`str`, `Path` or a sequence of them): See [`offline_apis`].
         out (`str` or `Path`): The folder.
@@ -34,7 +44,7 @@ def build_offline_corpus(
         `dict`: What `corpus.json` says.
 
     Raises:
-        [`ToolAlpacaError`]: A file can not be read, or the folder not be used.
+        [`ToolAlpacaError`]: A file can not be read, no API is left, or the folder can not be used.
 
     Example:
 
@@ -46,17 +56,27 @@ def build_offline_corpus(
     settings = settings or OfflineSettings()
     found = offline_apis(apis)[:limit]
     entries = [ListedApi(api.name, api.description, api.link, api.category) for api in found]
-    deciding = {"source": "offline", **asdict(settings)}
+    reserved = Wanted(reserved=reserved_names())
+    # Each by itself: what is listed twice may be two documents of one title.
+    kept_back = [next(iter(choose([entry], reserved).left_out), None) for entry in entries]
+    if all(kept_back):
+        raise ToolAlpacaError(f"every API of {apis} is reserved for evaluation; pass others")
+    deciding = {"source": "offline", **asdict(settings), "documents": _hash(found)}
     deciding["gates"].pop("count", None)
+    screen = Screen(one for name in PUBLISHED for one in published_instructions(name))
     with CorpusFolder(out).opened(deciding, entries) as folder:
         for index, api in enumerate(tqdm(found, desc="simulating", unit="API", disable=not progress)):
             if folder.has("simulation", index):
+                for written in folder.read("screen", index)["taken"]:
+                    screen.accept(api.id, written["instruction"])
                 continue
+            aside = kept_back[index] or (None if api.functions else "it documents no function")
+            instances: list[SimulatedInstance] = []
+            left_out: list[tuple[str, str]] = []
             try:
-                instances, reason = offline_instances(api, settings), None
+                instances = offline_instances(api, settings, screen, left_out) if aside is None else []
             except ToolAlpacaError as error:
-                instances, reason = [], str(error)
-            aside = reason or (None if api.functions else "it documents no function")
+                aside = str(error)
             entry = {"id": api.id, "entry": asdict(entries[index])}
             told = {"set_aside": aside, "attempts": {}, "violations": [], "asked": {}}
             folder.write("toolset", index, {**entry, "api": asdict(api) if aside is None else None, **told})
@@ -66,7 +86,8 @@ def build_offline_corpus(
                 | one.provenance["instruction"]
                 for one in instances
             ]
-            folder.write("instructions", index, {"written": taken, "left_out": [], "failure": None, "asked": {}})
+            refused = [{"instruction": text, "reason": reason} for text, reason in left_out]
+            folder.write("instructions", index, {"written": taken, "left_out": refused, "failure": None, "asked": {}})
             folder.write("screen", index, {"taken": taken, "left_out": []})
             made = [
                 {"trajectory": asdict(one.trajectory), "gates": one.gates, "provenance": one.provenance, "asked": {}}
@@ -74,3 +95,7 @@ def build_offline_corpus(
             ]
             folder.write("simulation", index, {"instances": made})
         return collect(folder, deciding, {})
+
+
+def _hash(apis: Sequence[Api]) -> str:
+    return hashlib.sha256(json.dumps([asdict(api) for api in apis]).encode()).hexdigest()[:16]

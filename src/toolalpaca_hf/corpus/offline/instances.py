@@ -12,6 +12,7 @@ from ...errors import ToolAlpacaError
 from ...openapi import load_api
 from ...schema import Api
 from ...simulator.draws import Draws
+from ..duplicates import Screen
 from ..simulation.gates import GateSettings, gate
 from ..simulation.simulate import SimulatedInstance, as_text
 from ..simulation.stage import Stage
@@ -130,8 +131,21 @@ def build_offline(apis: Iterable[Api], settings: OfflineSettings | None = None) 
         yield from offline_instances(api, settings)
 
 
-def offline_instances(api: Api, settings: OfflineSettings) -> list[SimulatedInstance]:
-    """The instances of one API; see [`build_offline`]."""
+def offline_instances(
+    api: Api,
+    settings: OfflineSettings,
+    screen: Screen | None = None,
+    left_out: list[tuple[str, str]] | None = None,
+) -> list[SimulatedInstance]:
+    """The instances of one API; see [`build_offline`].
+
+    Args:
+        api ([`Api`]): The API.
+        settings ([`OfflineSettings`]): How.
+        screen ([`Screen`], *optional*): Says which instructions are not taken, and learns of those that are. The API's next
+            instruction goes in the place of one that is not.
+        left_out (`list`, *optional*): Receives what was not taken, `(instruction, reason)`.
+    """
     if not api.functions:
         return []
     stage = Stage(api, settings.seed)
@@ -148,6 +162,12 @@ def offline_instances(api: Api, settings: OfflineSettings) -> list[SimulatedInst
         if said.instruction in heard:
             continue
         heard.add(said.instruction)
+        if screen is not None:
+            if reason := screen.reason(api.id, said.instruction) or screen.leaked(as_text(said.details)):
+                if left_out is not None:
+                    left_out.append((said.instruction, reason))
+                continue
+            screen.accept(api.id, said.instruction)
         found.append(_played(api, stage, goal, said, goals, settings, own, len(found), prompts))
     return found
 

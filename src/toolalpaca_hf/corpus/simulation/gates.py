@@ -1,9 +1,14 @@
 """What an instance has to pass to be kept: each gate answers with the reason why not, in words."""
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+from ...checkpoints import resolve_model
+from ...errors import ToolAlpacaError
 from ...formats import GET_DETAILS, NO_CALL, parse_arguments, react_prompt, trajectory_segments
 from ...metrics.functions import BUILT_IN, Functions, functions_in
 from ...schema import Api, Step, Trajectory
@@ -23,10 +28,17 @@ _STAND_IN = re.compile(
     re.IGNORECASE,
 )
 _ADMITS = re.compile(
-    r"\b(?:sorry|unfortunately|unable|fail(?:ed|s|ure)?|error|not|no|none|n't|cannot|could ?n.t|can.t|invalid|refus\w+|"
-    r"problem|wrong|missing|without success)\b",
+    r"\b(?:sorry|unfortunately|unable|fail(?:ed|s|ure)?|error|not|no|none|cannot|could ?n.t|can.t|"
+    r"(?:is|are|was|were|do|does|did|wo)n.t|invalid|refus\w+|problem|wrong|missing|without success)\b",
     re.IGNORECASE,
 )
+# Words of an admission that admit nothing.
+_REASSURES = re.compile(
+    r"\b(?:no|not an?|without(?: any| an?)?) (?:problems?|worr(?:y|ies)|trouble|issues?|errors?|failures?|doubt|need|rush)\b"
+    r"|\b(?:do not|don.t|need not|need ?n.t|not to) (?:worry|forget|hesitate|miss)\b|\bnot only\b",
+    re.IGNORECASE,
+)
+_COUNTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,11 @@ class GateSettings:
     Args:
         max_tokens (`int`, *optional*, defaults to 2048): Longest training row in tokens.
         count (`Callable[[str], int]`, *optional*): Counts a text's tokens, as in
-            `lambda text: len(tokenizer(text)["input_ids"])`; without it a token is taken for `characters` characters.
-        characters (`float`, *optional*, defaults to 4.0): See `count`; English text has 4 to 5.
+            `lambda text: len(tokenizer(text)["input_ids"])`; goes before `tokenizer`.
+        tokenizer (`str`, *optional*): Counts them where there is no `count`: a folder, a Hub id or `smollm2`. Without
+            either, a token is taken for `characters` characters.
+        characters (`float`, *optional*, defaults to 3.3): See `tokenizer`. English text has 4 to 5, but rows are half JSON:
+            the published ones have 3.5 in the median with SmolLM2's tokenizer, and 2.0 at least.
         codes (`bool`, *optional*, defaults to `True`): Whether truth values, values of up to three letters and those that
             the document lists may stand for what the user said in other words: `en` for English.
 
@@ -51,12 +66,35 @@ class GateSettings:
 
     max_tokens: int = 2048
     count: Callable[[str], int] | None = None
-    characters: float = 4.0
+    tokenizer: str | None = None
+    characters: float = 3.3
     codes: bool = True
 
     def tokens(self, text: str) -> int:
-        """How many tokens a text has, or about how many."""
-        return self.count(text) if self.count is not None else round(len(text) / self.characters)
+        """How many tokens a text has, or about how many.
+
+        Raises:
+            [`ToolAlpacaError`]: There is no such tokenizer.
+        """
+        if self.count is not None:
+            return self.count(text)
+        if self.tokenizer is None:
+            return round(len(text) / self.characters)
+        # Threads would load it at once, and some tokenizers can not be called by two.
+        with _COUNTING:
+            return len(_loaded(self.tokenizer)(text, verbose=False)["input_ids"])
+
+
+@cache
+def _loaded(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(resolve_model(name))
+    except (OSError, ValueError) as error:
+        raise ToolAlpacaError(
+            f"gates: no tokenizer at {name} ({str(error).splitlines()[0]}); name a folder, a Hub id or smollm2"
+        ) from None
 
 
 def gate(
@@ -116,6 +154,8 @@ def _malformed(functions: Functions, steps: Sequence[Step]) -> str | None:
             return f"turn {number} calls {_quoted(step.action)}, which is no function of the API"
         if parse_arguments(step.action_input) is None:
             return f"the input of {step.action} in turn {number} is no JSON object"
+    if all(step.action in BUILT_IN for step in steps):
+        return "it calls no function of the API"
     return None
 
 
@@ -169,7 +209,7 @@ def _unsupported(api: Api, instruction: str, trajectory: Trajectory) -> str | No
     steps = trajectory.steps
     statuses = [status_of(step.observation) for step in steps if step.action != GET_DETAILS]
     answered = any(status is not None and status < 300 for status in statuses)
-    if statuses and not answered and not _ADMITS.search(response):
+    if statuses and not answered and not _ADMITS.search(_REASSURES.sub(" ", response)):
         return "no call was answered with success, and the response does not say so"
     texts = [instruction, *(text for step in steps for text in (step.action_input, step.observation))]
     about = " ".join([api.name, api.description, *(function.description for function in api.functions)])
@@ -184,7 +224,7 @@ def _too_long(api: Api, trajectory: Trajectory, settings: GateSettings) -> str |
     tokens = settings.tokens(text)
     if tokens <= settings.max_tokens:
         return None
-    about = "" if settings.count is not None else "about "
+    about = "" if settings.count or settings.tokenizer else "about "
     return f"it has {about}{tokens} tokens, and {settings.max_tokens} is the limit of training"
 
 
