@@ -118,7 +118,9 @@ def test_a_row_that_ends_untrained_trains_no_end(family: Family) -> None:
 
 @EXAMPLES
 @given(row=ROWS, max_length=st.integers(2, 40))
-def test_a_long_row_is_cut_after_a_trained_run_and_a_text_after_a_trained_token(family: Family, row: list[Segment], max_length: int) -> None:
+def test_a_long_row_is_cut_after_a_trained_run_and_a_text_after_a_trained_token(
+    family: Family, row: list[Segment], max_length: int
+) -> None:
     assume(all(family.read(run) for run, _ in runs_of(row)))
     whole = family.segment_tokenizer.encode(row)
     cut = family.limited(max_length).encode(row)
