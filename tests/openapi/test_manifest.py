@@ -6,8 +6,10 @@ import pytest
 import yaml
 from loopback import Seen, Site
 
+from toolalpaca_hf.agent.calls import simulated_calls
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import functions_of, load_api, servers_of
+from toolalpaca_hf.schema import Api
 
 DOCUMENT = {
     "openapi": "3.0.0",
@@ -120,6 +122,31 @@ def test_what_is_neither_is_told(tmp_path: Path, content: bytes, words: str) -> 
     with pytest.raises(ToolAlpacaError, match=words) as error:
         load_api(tmp_path / "x.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_key_in_the_url_is_in_no_message(tmp_path: Path) -> None:
+    nameless = DOCUMENT | {"info": {}}
+    query, secret = "?api_key=SECRETKEY", "?api_key=SECRETKEY#SECRETKEY"
+    files = {"/1.json" + query: {}, "/2.json" + query: b"[", "/3.json" + query: b"\xff"}
+    files["/4.json" + query] = nameless
+    with Site([serving(files)]) as site:
+        urls = [f"{site.url}/{n}.json{secret}" for n in range(5)]
+        assert load_api(urls.pop(), private=[site.host]).name == f"{site.url}/4.json"
+        urls += [url.replace("http://", "http://me:SECRETKEY@") for url in urls] + [
+            f"http://127.0.0.1:9/x.json{secret}"
+        ]
+        for url in urls:
+            with pytest.raises(ToolAlpacaError, match=r"http://127\.0\.0\.1:\d+/.\.json|user name") as error:
+                load_api(url, private=[site.host, "127.0.0.1:9"])
+            assert "SECRETKEY" not in str(error.value)
+    with pytest.raises(ToolAlpacaError, match=r"no simulator at http://127\.0\.0\.1:9 ") as error:
+        simulated_calls([load_api_of(tmp_path)], "http://me:SECRETKEY@127.0.0.1:9", "x-session")
+    assert "SECRETKEY" not in str(error.value)
+
+
+def load_api_of(folder: Path) -> Api:
+    (folder / "cats.json").write_text(json.dumps(DOCUMENT))
+    return load_api(folder / "cats.json")
 
 
 def test_a_missing_page_is_told() -> None:

@@ -98,10 +98,11 @@ def test_a_model_without_chat_template(fails: Fails) -> None:
 
 
 def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
-    fails("no/such-folder", "neither a folder nor", "dataset_scripts/toolalpaca.py", dataset_name="no/such-folder")
+    scripts = ("dataset_scripts/toolalpaca.py", "dataset_scripts/toolformer.py")
+    fails("no/such-folder", "neither a folder nor", *scripts, dataset_name="no/such-folder")
     fails("missing", "neither a folder nor", dataset_name=tmp_path / "missing")
     fails("no config 'sftt'", "sft", dataset_config="sftt")
-    fails("no config 'sftt'", "sft", "chat", dataset_name=built, dataset_config="sftt")
+    fails("no config 'sftt'", "sft", "chat", *scripts, dataset_name=built, dataset_config="sftt")
     fails("no split 'dev'", dataset_train_split="dev")
     fails("no split 'dev'", dataset_name=built, dataset_train_split="dev")
     fails("no column", "segments", dataset_config="trajectories")

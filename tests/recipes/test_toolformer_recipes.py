@@ -1,18 +1,22 @@
 """The recipes of Toolformer: the published settings, and annotated text trained by the one recipe there is."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import RECIPES
+from conftest import RECIPES, ROOT
 from safetensors.torch import load_file
 from test_recipe_yaml import ON_CPU
+from typer.testing import CliRunner
 
+from toolalpaca_hf.cli import app
 from toolalpaca_hf.toolformer.dataset import build_repo, open_source
 from toolalpaca_hf.training.arguments import parse_arguments
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TINY = RECIPES / "toolformer-tiny" / "sft.yaml"
 
 
@@ -40,6 +44,21 @@ def test_gpt_j_has_the_published_settings() -> None:
     assert training.bf16 and model.model_name_or_path == "EleutherAI/gpt-j-6b" and data.dataset_config == "sft"
     # Steps of saving and of evaluation go together, or the best checkpoint is not there to be kept.
     assert training.save_steps == training.eval_steps
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("toolformer-*/sft.yaml")), ids=lambda path: path.parent.name)
+def test_a_recipe_reads_what_the_commands_write(recipe: Path) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    commands = [line for line in f"{text}{README}".splitlines() if "python dataset_scripts/toolformer.py" in line]
+    written = {re.search(r"--out (\S+)", line)[1] for line in commands}
+    assert len(commands) == 2 and written == {yaml.safe_load(text)["dataset_name"]}
+
+
+def test_options_that_the_readme_names_are_there() -> None:
+    """`--no-calls` is one of `generate` alone: `evaluate` measures both."""
+    told = re.search(r"`(\w+ --no-calls)` leaves them out", README)[1].split()
+    result = CliRunner().invoke(app, ["toolformer", *told])
+    assert "No such option" not in result.output and "Missing" in result.output
 
 
 @pytest.mark.parametrize("config", ["sft", "plain"])

@@ -10,7 +10,8 @@ Model = Any
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    """As the tokenizer itself reads it: what is a special token here is a marker that is meant."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 @torch.inference_mode()

@@ -56,7 +56,7 @@ def test_a_cut_is_never_silent(family: Family, caplog: pytest.LogCaptureFixture)
         batch = collator([as_row(steps, "train/a/0"), as_row(steps, "train/a/1")])
     assert collator.cut == 2
     assert [record.getMessage() for record in caplog.records if "cut" in record.getMessage()] == [
-        "the row train/a/0 is longer than 40 tokens and was cut after a step; so are others"
+        "the row train/a/0 is longer than 40 tokens and was cut; so are others"
     ]
     assert batch["input_ids"].shape[1] < 40
 

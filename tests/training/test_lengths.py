@@ -76,7 +76,7 @@ def test_every_row_is_accounted_for(byte_level: Family, overlong: str, kept: int
         assert eos not in dataset[1]["input_ids"]
         assert byte_level.raw([label for label in dataset[1]["labels"] if label != IGNORE]) == "act"
     assert str(report) == (
-        f"4 rows: {kept} kept ({cut} of them cut after the last step within 20 tokens), {dropped} dropped as longer "
+        f"4 rows: {kept} kept ({cut} of them cut to stay within 20 tokens), {dropped} dropped as longer "
         f"than 20 tokens, 1 dropped as nothing in them is trained; {report.tokens} tokens, {report.trained_tokens} of "
         f"them trained ({report.trained_tokens / report.tokens:.1%})."
     )

@@ -118,7 +118,9 @@ def test_a_row_that_ends_untrained_trains_no_end(family: Family) -> None:
 
 @EXAMPLES
 @given(row=ROWS, max_length=st.integers(2, 40))
-def test_a_long_row_is_cut_after_a_trained_run(family: Family, row: list[Segment], max_length: int) -> None:
+def test_a_long_row_is_cut_after_a_trained_run_and_a_text_after_a_trained_token(
+    family: Family, row: list[Segment], max_length: int
+) -> None:
     assume(all(family.read(run) for run, _ in runs_of(row)))
     whole = family.segment_tokenizer.encode(row)
     cut = family.limited(max_length).encode(row)
@@ -129,11 +131,26 @@ def test_a_long_row_is_cut_after_a_trained_run(family: Family, row: list[Segment
     assert dropped == {"input_ids": [], "labels": [], "outcome": "overlong"}
     # Ends of trained runs, the last of which has its end-of-sequence token.
     ends = [end for start, end, trained in spans_of(whole["labels"]) if trained and end <= max_length and end > 1]
+    if runs_of(row)[0][1]:
+        ends = [i + 1 for i in range(1, max_length) if whole["labels"][i] != IGNORE]
     if not ends:
         assert cut == dropped
         return
     size = ends[-1]
     assert cut == {"input_ids": whole["input_ids"][:size], "labels": whole["labels"][:size], "outcome": "cut"}
+
+
+def test_a_long_text_keeps_what_fits_and_a_long_action_does_not(family: Family) -> None:
+    words, limited = "one two three " * 40, family.limited(64)
+    whole = family.segment_tokenizer.encode([Segment(words, True)])
+    cut = limited.encode([Segment(words, True)])
+    assert cut["outcome"] == "cut" and cut["input_ids"] == whole["input_ids"][:64]
+    # With a result left out of the loss; what is cut in the midst of one ends before it.
+    results = [Segment("1 + 1 = [Calculator(1 + 1) ->", True), Segment(" 2 " * 80, False), Segment("] 2", True)]
+    cut = limited.encode(results)
+    assert cut["input_ids"] == limited.encode(results[:1])["input_ids"][: len(cut["input_ids"])]
+    assert cut["outcome"] == "cut" and cut["labels"][-1] != IGNORE
+    assert limited.encode([Segment("ask", False), Segment(words, True)])["outcome"] == "overlong"
 
 
 @pytest.mark.parametrize("text", ["</s>", "<|im_end|>", "<s>", "x</s>y", " <|im_start|>system\n"])

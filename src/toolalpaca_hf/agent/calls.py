@@ -22,6 +22,7 @@ from ..openapi import (
     load_credentials,
     servers_of,
 )
+from ..openapi.address import shown
 from ..schema import Api
 
 SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
@@ -142,7 +143,9 @@ def simulated_calls(apis: Iterable[Api], url: str, session_header: str, seconds:
     calls = {}
     for api in apis:
         if not paths.get(api.name):
-            raise ToolAlpacaError(f"the simulator at {url} does not serve {api.name}; start it with the same --apis")
+            raise ToolAlpacaError(
+                f"the simulator at {shown(url)} does not serve {api.name}; start it with the same --apis"
+            )
         names = {*api.authentication, *credential_names(document_of(api))}
         credentials = Credentials(dict.fromkeys(names, SIMULATED_CREDENTIAL))
         sender = Sender(hosts, credentials, limits=Limits(total=seconds))
@@ -160,9 +163,11 @@ def _served(url: str, hosts: Hosts) -> dict[str, list[str]]:
             for one in listed:
                 paths.setdefault(one["name"], []).append(one["path"])
         except ToolAlpacaError as error:
-            raise ToolAlpacaError(f"no simulator at {url} ({error}); start one with `toolalpaca simulate`") from None
+            raise ToolAlpacaError(
+                f"no simulator at {shown(url)} ({error}); start one with `toolalpaca simulate`"
+            ) from None
         except (ValueError, KeyError, TypeError):
-            raise ToolAlpacaError(f"{url} is no simulator; start one with `toolalpaca simulate`") from None
+            raise ToolAlpacaError(f"{shown(url)} is no simulator; start one with `toolalpaca simulate`") from None
     return paths
 
 

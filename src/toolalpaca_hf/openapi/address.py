@@ -165,6 +165,23 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme]
 
 
+def shown(url: str) -> str:
+    """A URL as messages show it: without user, query and fragment, which may hold a key.
+
+    Args:
+        url (`str`):
+            The URL, or what was given for one.
+
+    Example:
+
+    ```python
+    >>> shown("https://me:secret@cats.example/openapi.json?api_key=secret")
+    'https://cats.example/openapi.json'
+    ```
+    """
+    return re.sub(r"(?<=//)[^/?#]*@|[?#].*", "", url, flags=re.DOTALL)
+
+
 def _normal(host: str) -> str:
     host = host.strip().rstrip(".").lower()
     if host.startswith("[") and host.endswith("]"):

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ..errors import ToolAlpacaError
 from ..schema import Api, Function
-from .address import Hosts, origin_of, servers_of
+from .address import Hosts, origin_of, servers_of, shown
 from .credentials import credential_names
 from .document import load_document
 from .documentation import COMPONENTS, describe
@@ -58,7 +58,7 @@ def load_api(
             place = urljoin(place, named) if _is_url(place) else named
             if not _is_url(place):
                 raise ToolAlpacaError(
-                    f"the manifest {source} names {named!r}, which is not an http or https URL; correct it"
+                    f"the manifest {_told(str(source))} names {named!r}, which is not an http or https URL; correct it"
                 )
             allowed = allowed if _is_url(str(source)) else Hosts(allowed.names | {*_hosts_of(place)}, allowed.private)
             found = _loaded(place, _fetch(place, allowed, limits))
@@ -71,7 +71,7 @@ def load_api(
             found = _loaded(place, _read(place, allowed, limits))
     if not isinstance(found.get("paths"), dict):
         raise ToolAlpacaError(
-            f"{place} is neither an OpenAPI document (it has no `paths`) nor a plugin manifest (no `api` with a `url`)"
+            f"{_told(place)} is neither an OpenAPI document (it has no `paths`) nor a plugin manifest (no `api` with a `url`)"
         )
     return _api(str(source), manifest, found, place if _is_url(place) else "")
 
@@ -83,7 +83,7 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
         document = document | {"servers": [{"url": urljoin(base, "/")}]}
     info = mapping(document.get("info"))
     name = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
-    name = name or source
+    name = name or _told(source)
     made = describe(document)
     functions = [
         Function(function, path, method, made.function_description[function])
@@ -107,6 +107,10 @@ def _is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
+def _told(place: str) -> str:
+    return shown(place) if _is_url(place) else place
+
+
 def _hosts_of(place: str) -> list[str]:
     """The host of a URL, with its port and, since many send their callers on there, with that of https."""
     if not _is_url(place):
@@ -120,7 +124,7 @@ def _loaded(place: str, words: str) -> dict[str, Any]:
     try:
         return load_document(words)
     except ToolAlpacaError as error:
-        raise ToolAlpacaError(f"{place}: {error}") from None
+        raise ToolAlpacaError(f"{_told(place)}: {error}") from None
 
 
 def _read(place: str, hosts: Hosts, limits: Limits | None) -> str:
@@ -141,4 +145,6 @@ def _decoded(place: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ToolAlpacaError(f"{place} is not UTF-8 text; pass an OpenAPI document or a plugin manifest") from None
+        raise ToolAlpacaError(
+            f"{_told(place)} is not UTF-8 text; pass an OpenAPI document or a plugin manifest"
+        ) from None

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import ToolAlpacaError
-from .address import Hosts, origin_of
+from .address import Hosts, origin_of, shown
 from .connect import guarded_transport, limited, seconds_left
 from .content import encode_body
 from .credentials import Credentials
@@ -192,9 +192,11 @@ class Sender:
             try:
                 status, _, body = self._repeated(Request("GET", url))
             except _End as end:
-                raise ToolAlpacaError(f"{url} can not be loaded: {end.sentence}") from None
+                raise ToolAlpacaError(f"{shown(url)} can not be loaded: {end.sentence}") from None
         if status != 200:
-            raise ToolAlpacaError(f"{url} can not be loaded: the server answers with status {status}; check the URL")
+            raise ToolAlpacaError(
+                f"{shown(url)} can not be loaded: the server answers with status {status}; check the URL"
+            )
         return body
 
     def _repeated(self, request: Request) -> tuple[int, httpx.Headers, bytes]:

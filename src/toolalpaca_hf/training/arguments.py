@@ -24,7 +24,7 @@ class SftArguments(ScriptArguments):
         eval_fraction (`float`, *optional*, defaults to `0.0`): Share of the APIs whose rows are held out for the
             evaluation loss, where the dataset has no split `dataset_test_split`.
         overlong (`str`, *optional*, defaults to `"cut"`): What happens to rows longer than `max_length`: `cut` whole
-            steps from the end, or `drop`.
+            steps from the end (a text without a prompt: tokens), or `drop`.
         parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` is read as the token.
         augment_copies (`int`, *optional*, defaults to `0`): With a positive number, training sees so many augmented
             copies of each row in place of the row ([`Augmentation`] says what differs; the fields after the next are its).

@@ -77,9 +77,7 @@ class CompletionOnlyCollator:
         if encoded["outcome"] == "cut":
             self.cut += 1
             if self.cut == 1:
-                logger.warning(
-                    "the row %s is longer than %s tokens and was cut after a step; so are others", name, limit
-                )
+                logger.warning("the row %s is longer than %s tokens and was cut; so are others", name, limit)
         elif encoded["outcome"] != "whole":
             why = f"more than {limit} tokens" if encoded["outcome"] == "overlong" else "nothing that is trained"
             raise ToolAlpacaError(

@@ -52,13 +52,14 @@ def load_rows(arguments: SftArguments, split: str) -> Dataset | IterableDataset 
         if config not in configs:
             raise ToolAlpacaError(
                 f"the dataset {name} has no config {config!r}, only {', '.join(configs)}; "
-                "build it with dataset_scripts/toolalpaca.py"
+                "build it with dataset_scripts/toolalpaca.py or, for texts with calls, dataset_scripts/toolformer.py"
             )
         return load_dataset(name, config, split=split, streaming=arguments.dataset_streaming)
     except (DatasetNotFoundError, FileNotFoundError, HfHubHTTPError, ConnectionError) as error:
         raise ToolAlpacaError(
             f"the dataset {name} is neither a folder nor to be had from the Hub ({str(error).splitlines()[0]}); build a "
-            "folder with `python dataset_scripts/toolalpaca.py --source sample --out build/sample`"
+            "folder with `python dataset_scripts/toolalpaca.py --source sample --out build/sample` or, for texts with "
+            "calls, `python dataset_scripts/toolformer.py --source annotated/ --out build/toolformer`"
         ) from None
     except ValueError as error:  # datasets raises it for a split that is not there
         if "Unknown split" in str(error) or "Bad split" in str(error):
@@ -139,7 +140,7 @@ def prepare(
         raise ToolAlpacaError(
             f"the dataset {arguments.dataset_name}, config {arguments.dataset_config}, has no column "
             f"{' and no column '.join(missing)}; train on the config sft or chat of a dataset that "
-            "dataset_scripts/toolalpaca.py wrote"
+            "dataset_scripts/toolalpaca.py or dataset_scripts/toolformer.py wrote"
         )
     if arguments.prefix_packing and (config.packing or config.padding_free or config.eval_packing):
         raise ToolAlpacaError(

@@ -32,7 +32,7 @@ class LengthReport:
     Args:
         rows (`int`): Rows that came in: `kept + dropped_overlong + dropped_untrained`.
         kept (`int`): Rows that came out, the cut ones among them.
-        cut (`int`): Rows that were too long and end after the last trained run that fits.
+        cut (`int`): Rows that were too long and end where [`SegmentTokenizer`] cuts them.
         dropped_overlong (`int`): Rows left out as too long.
         dropped_untrained (`int`): Rows left out because nothing in them is trained.
         tokens (`int`): Tokens in the kept rows.
@@ -44,7 +44,7 @@ class LengthReport:
     ```python
     >>> print(LengthReport(rows=4, kept=3, cut=1, dropped_overlong=1, dropped_untrained=0, tokens=900,
     ...                    trained_tokens=90, max_length=512))
-    4 rows: 3 kept (1 of them cut after the last step within 512 tokens), 1 dropped as longer than 512 tokens, 0 dropped as nothing in them is trained; 900 tokens, 90 of them trained (10.0%).
+    4 rows: 3 kept (1 of them cut to stay within 512 tokens), 1 dropped as longer than 512 tokens, 0 dropped as nothing in them is trained; 900 tokens, 90 of them trained (10.0%).
     ```
     """
 
@@ -61,7 +61,7 @@ class LengthReport:
         limit = "any limit" if self.max_length is None else f"{self.max_length} tokens"
         share = self.trained_tokens / self.tokens if self.tokens else 0.0
         return (
-            f"{self.rows:,} rows: {self.kept:,} kept ({self.cut:,} of them cut after the last step within {limit}), "
+            f"{self.rows:,} rows: {self.kept:,} kept ({self.cut:,} of them cut to stay within {limit}), "
             f"{self.dropped_overlong:,} dropped as longer than {limit}, "
             f"{self.dropped_untrained:,} dropped as nothing in them is trained; "
             f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained ({share:.1%})."
@@ -101,7 +101,7 @@ def tokenize_dataset(
     >>> segments = [{"text": "2+2=", "trainable": False}, {"text": "4", "trainable": True}]
     >>> dataset, report = tokenize_dataset(Dataset.from_dict({"segments": [segments]}), tokenizer, max_length=2048)
     >>> print(report)
-    1 rows: 1 kept (0 of them cut after the last step within 2048 tokens), ...
+    1 rows: 1 kept (0 of them cut to stay within 2048 tokens), ...
     ```
     """
     if "segments" not in dataset.column_names:

@@ -19,7 +19,7 @@ IGNORE = -100
 """The label of a token that the loss leaves out."""
 
 Outcome = Literal["whole", "cut", "overlong", "untrained"]
-"""What became of a row: kept whole, kept up to a step that fits, left out as too long, left out as nothing is trained."""
+"""What became of a row: kept whole, kept as far as it fits, left out as too long, left out as nothing is trained."""
 
 # Rows tokenised together; bounds the ids that are in memory beside the result.
 ROWS_A_CALL = 256
@@ -54,7 +54,8 @@ class SegmentTokenizer:
             Longest row in tokens. Without it no row is too long.
         overlong (`str`, *optional*, defaults to `"cut"`):
             What happens to a longer row: `"cut"` ends it after the last trained run that fits, without an
-            end-of-sequence token, since its response is not there; `"drop"` leaves it out.
+            end-of-sequence token, since its response is not there; a text, which begins trained as no prompt does, ends
+            at the last trained token that fits. `"drop"` leaves it out.
         parse_special_tokens (`bool`, *optional*, defaults to `False`):
             Whether text such as `</s>` or `<|im_end|>` is read as the token. Leave it off for text that contains an
             API's answers, which could otherwise end a turn; chat templates and texts with marker tokens need it.
@@ -189,6 +190,9 @@ class SegmentTokenizer:
             return {"input_ids": [], "labels": [], "outcome": "untrained"}
         if len(ids) <= limit:
             return {"input_ids": ids, "labels": labels, "outcome": "whole"}
+        if runs[0].trainable:
+            # A text, or one with results left out of the loss: it may end anywhere, unlike the steps behind a prompt.
+            fits = max((i for i, label in enumerate(labels[: self.max_length], 1) if label != IGNORE), default=0)
         if fits < 2 or self.overlong == "drop":
             return {"input_ids": [], "labels": [], "outcome": "overlong"}
         return {"input_ids": ids[:fits], "labels": labels[:fits], "outcome": "cut"}

@@ -72,6 +72,30 @@ def test_what_is_answered_is_not_asked_again(llama: str, tmp_path: Path, monkeyp
     assert path.stat().st_mtime_ns == before
 
 
+def test_questions_of_another_file_of_the_same_name_are_asked(llama: str, tmp_path: Path) -> None:
+    for folder, rows in (("a", ROWS[:3]), ("b", [ROWS[0], ROWS[5], {**ROWS[2], "answer": 0}])):
+        (tmp_path / folder).mkdir()
+        evaluate([llama], {"svamp": written(tmp_path / folder / "svamp.jsonl", rows)}, tmp_path / "out")
+    records = lines(tmp_path / "out" / "svamp" / "tiny-llama" / "without.jsonl")
+    assert sorted(one["id"] for one in records[3:]) == ["svamp/1", "svamp/2"]  # the first is the same in both
+    by_id = {one["id"]: one for one in records}
+    assert ROWS[5]["question"] in by_id["svamp/1"]["prompt"] and by_id["svamp/2"]["answers"] == ["0"]
+
+
+def test_a_failed_answer_is_asked_for_again(llama: str, tmp_path: Path) -> None:
+    data, path = (
+        written(tmp_path / "svamp.jsonl", ROWS[:3]),
+        tmp_path / "out" / "svamp" / "tiny-llama" / "without.jsonl",
+    )
+    metrics = evaluate([llama], {"svamp": data}, tmp_path / "out")
+    failed = {**lines(path)[0], "text": "", "plain": "", "right": False, "tokens": 0, "error": "out of memory"}
+    with path.open("a") as file:
+        file.write(json.dumps(failed) + "\n")
+    assert evaluate([llama], {"svamp": data}, tmp_path / "out")["results"] == metrics["results"]
+    records = lines(path)
+    assert len(records) == 5 and records[4] == records[0]
+
+
 def test_answers_of_other_settings_or_weights_are_not_taken(llama: str, tmp_path: Path) -> None:
     data = written(tmp_path / "svamp.jsonl", ROWS[:2])
     model = save_tiny_llama(tmp_path / "model")

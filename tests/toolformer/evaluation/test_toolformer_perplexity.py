@@ -61,6 +61,23 @@ def test_texts_of_files(tmp_path: Path) -> None:
         read_texts(tmp_path / "e.txt")
 
 
+def test_other_texts_of_the_same_name_are_measured(llama: Path, tmp_path: Path) -> None:
+    def measured(folder: str, *texts: str) -> float:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = tmp_path / folder / "texts.jsonl"
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        metrics = evaluate([str(llama)], {"perplexity": path}, tmp_path / f"out-{folder[0]}")
+        return metrics["results"][0]["perplexity"]["value"]
+
+    first = measured("a1", "The tide is high.", "At noon.")
+    assert measured("a2", "The tide is high.", "Where is the port?") == measured(
+        "b", "The tide is high.", "Where is the port?"
+    )
+    assert measured("a1", "The tide is high.", "At noon.") == first
+    lines = (tmp_path / "out-a" / "perplexity" / "tiny-llama" / "texts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["texts/0", "texts/1", "texts/1", "texts/1"]
+
+
 def test_as_a_task_of_an_evaluation(llama: Path, tmp_path: Path) -> None:
     rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
     (tmp_path / "texts.jsonl").write_text(rows)

@@ -15,7 +15,7 @@ from .defaults import ToolSettings
 from .filter import Asked
 from .propose import Proposal
 from .sample import Place, ToolPrompt, select, start_ids
-from .score import begin_ids, encode
+from .score import MarkedEncoder, begin_ids
 
 TOP = 20
 """How many of the likeliest tokens a server is asked for at each place: vLLM's limit."""
@@ -34,7 +34,7 @@ class EndpointScorer:
         model (`str`): The model's name there.
         tokenizer (`PreTrainedTokenizerBase`): The model's own.
         concurrency (`int`, *optional*, defaults to 8): How many requests at once.
-        server ([`ModelServer`], *optional*): In place of one made for `base_url`.
+        markers ([`Markers`], *optional*): Of the calls; see [`MarkedEncoder`].
 
     Raises:
         [`ToolAlpacaError`]: The URL is none, or the key can not be sent.
@@ -49,15 +49,23 @@ class EndpointScorer:
     ```
     """
 
-    def __init__(self, base_url: str, model: str, tokenizer: PreTrainedTokenizerBase, concurrency: int = 8) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        tokenizer: PreTrainedTokenizerBase,
+        concurrency: int = 8,
+        markers: Markers | None = None,
+    ) -> None:
         self.server, self.tokenizer = ModelServer(base_url, model), tokenizer
         self.begin = begin_ids(tokenizer)
         self.pool = ThreadPoolExecutor(concurrency)
         self._echo = True
+        self._encode = MarkedEncoder(tokenizer, markers)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text by itself."""
-        return encode(self.tokenizer, text)
+        """The ids of a text by itself; see [`MarkedEncoder`]."""
+        return self._encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids."""

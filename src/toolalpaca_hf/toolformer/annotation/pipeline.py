@@ -117,7 +117,9 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
     if run.endpoint:
         from .endpoint import EndpointProposer, EndpointScorer
 
-        scorer = EndpointScorer(run.endpoint, run.served_model or run.model, load_tokenizer(run.model))
+        scorer = EndpointScorer(
+            run.endpoint, run.served_model or run.model, load_tokenizer(run.model), markers=run.markers
+        )
         scorer.check()
         proposer = EndpointProposer(scorer, prompts, run.markers, run.settings.temperature, run.settings.call_tokens)
         proposer.check()
@@ -132,7 +134,7 @@ def load_annotator(run: AnnotationRun, tools: Mapping[str, Tool], rank: int = 0)
     if run.threads:
         torch.set_num_threads(run.threads)
     model, tokenizer = load_model(run.model, run.dtype, rank)
-    scorer = LocalScorer(model, tokenizer)
+    scorer = LocalScorer(model, tokenizer, markers=run.markers)
     sampler = Sampler(scorer, run.markers, run.settings.temperature, run.settings.call_tokens)
     proposer = LocalProposer(sampler, prompts)
     context = getattr(model.config, "max_position_embeddings", None)

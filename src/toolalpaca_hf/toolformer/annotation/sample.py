@@ -14,6 +14,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...agent.kv_cache import Kept, Layers, Pack, Row, beginning_of, can_pack
 from ...errors import ToolAlpacaError
+from ..marker_tokens import marker_tokens
 from ..markers import Markers
 from .defaults import ToolSettings
 from .score import LocalScorer, by_length, padded, picking
@@ -98,7 +99,9 @@ class Sampler:
         self.scorer, self.markers = scorer, markers
         self.temperature, self.call_tokens = temperature, call_tokens
         self.starts = start_ids(scorer.tokenizer, markers)
-        self.ends = _end_ids(scorer.model, scorer.tokenizer)
+        # A call ends at its end marker, and one that is sampled with an arrow and a result is a call all the same.
+        own = marker_tokens(scorer.tokenizer, markers)
+        self.ends = _end_ids(scorer.model, scorer.tokenizer) - set(own.values())
         self.packs = can_pack(scorer.model)
         self._heads: dict[tuple[int, ...], Kept] = {}
 

@@ -7,6 +7,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...errors import ToolAlpacaError
+from ...training.continuation import make_encoder
+from ..marker_tokens import marker_tokens, parts
+from ..markers import Markers
 from .filter import Asked
 
 
@@ -20,18 +23,26 @@ class LocalScorer:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
         batch_tokens (`int`, *optional*, defaults to 2048): How many tokens are run at once, padding included.
+        markers ([`Markers`], *optional*): Of the calls; those that are tokens of the tokenizer are encoded as these.
 
     Attributes:
         begin (`list[int]`): The ids every sequence begins with, see [`begin_ids`].
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_tokens: int = 2048) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_tokens: int = 2048,
+        markers: Markers | None = None,
+    ) -> None:
         self.model, self.tokenizer, self.batch_tokens = model.eval(), tokenizer, batch_tokens
         self.begin = begin_ids(tokenizer)
+        self._encode = MarkedEncoder(tokenizer, markers)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text by itself; what looks like a special token in it is text."""
-        return encode(self.tokenizer, text)
+        """The ids of a text by itself; see [`MarkedEncoder`]."""
+        return self._encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids."""
@@ -68,6 +79,41 @@ class LocalScorer:
             for n in batch:
                 answers[n] = [next(flat) for _ in asked[n][1]]
         return answers
+
+
+class MarkedEncoder:
+    """The ids of texts by themselves, prompts, calls as written and escaped documents.
+
+    Markers that are tokens of the model's own become these; whatever else looks like a special token is text. A document
+    holds no marker once it is escaped ([`Markers.escape`]), so no token is made of it.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
+        markers ([`Markers`], *optional*): Of the calls; without them all is text.
+
+    Example:
+
+    ```python
+    >>> MarkedEncoder(tokenizer, Markers())("<|im_end|> it is") == encode(tokenizer, "<|im_end|> it is")
+    True
+    ```
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.tokens = marker_tokens(tokenizer, markers) if markers else {}
+        self._behind = make_encoder(tokenizer, parse_special_tokens=False) if self.tokens else None
+
+    def __call__(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for part in parts(text, self.tokens):
+            if part in self.tokens:
+                ids.append(self.tokens[part])
+            elif ids:  # no space is put before what stands behind a marker
+                ids += self._behind.continuations([part])[0]
+            else:
+                ids += encode(self.tokenizer, part)
+        return ids
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from ...data import Build, Report
 from ...data.toolformer import write_toolformer_repo
 from ...errors import ToolAlpacaError
+from ..annotation.annotator import NOTHING_KEPT
 from ..markers import Markers
 from ..read import read_lines
 from .gsm8k import CONFIG, gsm8k_rows, read_gsm8k
@@ -17,6 +18,8 @@ from .segments import mixed, plain_row, sft_row
 
 TEXTS = ("id", "text", "annotated")
 CALL = ("tool", "input", "result", "position", "l_minus", "l_plus", "gain")
+PLAIN = (NOTHING_KEPT, "not preselected")
+"""Outcomes of texts that are none the worse for having no call; others are empty, binary or could not be read."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _annotated_rows(files: list[Path], report: Report) -> Iterator[dict[str, Any
             report.keep(CONFIG, file.name)
             report.keep("calls", file.name, len(row["calls"]))
             calls = [{name: call.get(name) for name in CALL} for call in row["calls"]]
-            yield {"outcome": "annotated" if calls else "no call kept", "meta": {}} | row | {"calls": calls}
+            yield {"outcome": "annotated" if calls else NOTHING_KEPT, "meta": {}} | row | {"calls": calls}
 
 
 def _objection(row: Any, seen: set[str]) -> str:
@@ -132,6 +135,10 @@ def _is_call(call: Any) -> bool:
         and isinstance(call.get("position"), int)
         and all(isinstance(call.get(name), float | int | None) for name in ("l_minus", "l_plus", "gain"))
     )
+
+
+def _is_plain(row: dict[str, Any]) -> bool:
+    return not row["calls"] and row["outcome"] in PLAIN and bool(row["text"].strip())
 
 
 def plain_texts(file: str | Path) -> Iterator[dict[str, Any]]:
@@ -190,7 +197,7 @@ def build_repo(
 
     def training() -> Iterator[Any]:
         with_calls = (row for row in source.rows(None) if row["calls"])
-        without = (row | {"annotated": None} for row in source.rows(None) if not row["calls"])
+        without = (row | {"annotated": None} for row in source.rows(None) if _is_plain(row))
         return mixed(with_calls, plain_texts(plain) if plain else without, plain_fraction)
 
     def segments(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...errors import ToolAlpacaError
 from ...training import SegmentTokenizer
+from ..marker_tokens import marker_tokens, parts
 from ..markers import Markers
 
 # How a call goes on behind its start marker; what does not match is no call, but a footnote or a list.
@@ -63,7 +64,7 @@ class Vocabulary:
 
     def prompt(self, text: str) -> list[int]:
         """The ids of a prompt; at least one."""
-        head, *rest = self._parts(text)
+        head, *rest = parts(text, self._special)
         if head in self._special:
             head, rest = "", [head, *rest]
         ids = self._segments.prompt_ids(head)
@@ -74,7 +75,7 @@ class Vocabulary:
 
     def result(self, text: str) -> list[int]:
         """The ids of a result with its end marker, behind the arrow. No text in it becomes a control token."""
-        return [token for part in self._parts(text) for token in self._continuation(part)]
+        return [token for part in parts(text, self._special) for token in self._continuation(part)]
 
     def text(self, ids: list[int], start: int) -> str:
         """The text of the ids from `start` on, spaces included."""
@@ -89,14 +90,6 @@ class Vocabulary:
     def _continuation(self, part: str) -> list[int]:
         return [self._special[part]] if part in self._special else self._segments.continuation_ids(part)
 
-    def _parts(self, text: str) -> list[str]:
-        """The text, cut around markers that are tokens of the model's own."""
-        if not self._special:
-            return [text]
-        pattern = "|".join(map(re.escape, self._special))
-        return [part for part in re.split(f"({pattern})", text) if part] or [""]
-
     @cached_property
     def _special(self) -> dict[str, int]:
-        added = self.tokenizer.get_added_vocab()
-        return {one: added[one] for one in (self.markers.start, self.markers.end, self.markers.arrow) if one in added}
+        return marker_tokens(self.tokenizer, self.markers)

@@ -97,7 +97,7 @@ def ask(
     tools: "Mapping[str, Tool]",
     settings: Settings,
 ) -> None:
-    """Put to a model the questions that it has not answered yet.
+    """Put to a model the questions that it has not answered yet, and those that failed, for want of memory perhaps.
 
     Args:
         asked ([`Asked`]): The model.
@@ -107,7 +107,7 @@ def ask(
         tools (`Mapping[str, Tool]`): What it may call; without any, calls are disabled.
         settings ([`Settings`]): How it is asked.
     """
-    rest = [item for item in items if item.id not in answers.records]
+    rest = [item for item in items if not _answers(answers.records.get(item.id), item)]
     with tqdm(total=len(items), initial=len(items) - len(rest), unit="item", desc=answers.path.stem) as bar:
         if not rest:
             return
@@ -166,10 +166,19 @@ def _answered(
     return [_record(task, item, one) for item, one in zip(batch, written, strict=True)]
 
 
+def _answers(record: Mapping[str, Any] | None, item: Item) -> bool:
+    """Whether a record is an answer to this very item: other data may have the same file name, and so the same ids."""
+    if record is None or record["error"] is not None:
+        return False
+    asked = (record["prompt"], record["answers"], record.get("date", item.date))
+    return asked == (item.prompt, list(item.answers), item.date)
+
+
 def _record(task: Task, item: Item, written: "Generated") -> dict[str, Any]:
     return {
         "id": item.id,
         "prompt": item.prompt,
+        "date": item.date,
         "text": written.text,
         "plain": written.plain,
         "calls": [asdict(one) for one in written.calls],

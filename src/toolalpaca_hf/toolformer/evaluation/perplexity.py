@@ -4,6 +4,7 @@ No call is written nor taken into account: the probability that a model keeps fo
 so that the figure of a model that likes to call is, if anything, too high.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,16 +76,17 @@ def _text_of(row: Any) -> Any:
 def measure_texts(
     asked: Asked, texts: Sequence[tuple[str, str]], answers: Answers, max_length: int = 1024, batch_tokens: int = 2048
 ) -> None:
-    """The log-likelihood of each text, as far as it is not known yet.
+    """The log-likelihood of each text, as far as it is not known yet of this very text.
 
     Args:
         asked ([`Asked`]): The model.
         texts (`Sequence[tuple[str, str]]`): From [`read_texts`].
-        answers ([`Answers`]): Opened; gets a record a text, with its `nll` (sum) and `tokens`.
+        answers ([`Answers`]): Opened; gets a record a text, with its `nll` (sum), `tokens` and a `digest` of it.
         max_length (`int`, *optional*, defaults to 1024): Tokens a model sees at once; a longer text is cut into windows.
         batch_tokens (`int`, *optional*, defaults to 2048): Tokens computed together.
     """
-    rest = [(row_id, text) for row_id, text in texts if row_id not in answers.records]
+    # Other data may have the same file name, and so the same ids.
+    rest = [(row_id, text) for row_id, text in texts if answers.records.get(row_id, {}).get("digest") != _digest(text)]
     with tqdm(total=len(texts), initial=len(texts) - len(rest), unit="text", desc=answers.path.stem) as bar:
         if not rest:
             return
@@ -96,11 +98,15 @@ def measure_texts(
             )
             answers.add(
                 [
-                    {"id": row_id, "nll": nll, "tokens": tokens}
-                    for (row_id, _), (nll, tokens) in zip(group, found, strict=True)
+                    {"id": row_id, "nll": nll, "tokens": tokens, "digest": _digest(text)}
+                    for (row_id, text), (nll, tokens) in zip(group, found, strict=True)
                 ]
             )
             bar.update(len(group))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def log_likelihoods(
