@@ -16,6 +16,15 @@ from ..texts import prompt, prompt_values, schema
 from .cleaning import clean, shortcoming
 from .demands import STYLES, Demand, draw_demands
 
+PROMPTS = (
+    "instructions.txt",
+    "style_short.txt",
+    "style_story.txt",
+    "demands.json",
+    "example_instructions.json",
+    "example.json",
+)
+
 
 @dataclass(frozen=True)
 class InstructionSettings:
