@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.executors import run_pipeline, unfinished_tasks
+from toolalpaca_hf.executors import noted_failure, queued_job, run_pipeline, unfinished_tasks
 
 NUMBERS = 6
 
@@ -196,6 +196,41 @@ def test_ray_is_told_what_a_task_needs(tmp_path: Path, monkeypatch: pytest.Monke
             slurm={**SLURM, "gpus_per_task": 1},
         )
     assert (told["gpus_per_task"], told["mem_per_cpu_gb"], told["workers"]) == (1, 0.5, 1) and "time" not in told
+
+
+def test_slurm_is_not_given_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that takes jobs and does not begin; `squeue` knows the first, as long as the file `queue` is there."""
+    commands, queue, taken = tmp_path / "bin", tmp_path / "queue", tmp_path / "taken"
+    commands.mkdir()
+    for name, text in {
+        "sbatch": f'echo taken >> {taken}\necho "Submitted batch job 4711"\n',
+        "squeue": f'[[ "$*" == "-h -j 4711" ]] || exit 2\ncat {queue} || exit 1\n',
+    }.items():
+        (commands / name).write_text(f"#!/bin/bash\n{text}")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    queue.write_text("4711 cpu toolalpaca PD 0:00\n")
+    assert queued_job(tmp_path / "logs") is None
+    on_slurm(tmp_path)
+    assert queued_job(tmp_path / "logs") == "4711"
+    submitted = taken.read_text()
+    with pytest.raises(ToolAlpacaError, match="the Slurm job 4711 still works on"):
+        on_slurm(tmp_path)
+    assert taken.read_text() == submitted
+    queue.unlink()
+    on_slurm(tmp_path)
+    assert taken.read_text() == submitted * 2
+
+
+def test_what_a_task_said_of_its_failure_is_there_for_the_next_run(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    assert noted_failure(logs, 3) is None
+    settings: dict[str, Any] = {"executor": "local", "tasks": 3, "workers": 1, "logging_dir": logs}
+    with pytest.raises(ToolAlpacaError):
+        run_pipeline([Square(tmp_path, fail=(4,))], **settings)
+    assert noted_failure(logs, 3) == "the number 4 is bad"
+    run_pipeline([Square(tmp_path)], **settings)
+    assert noted_failure(logs, 3) is None
 
 
 @pytest.mark.slow

@@ -56,8 +56,8 @@ def run_pipeline(
             these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
 
     Raises:
-        [`ToolAlpacaError`]: A task failed (the others were run), the folder belongs to other settings, or the executor
-            is not there. On Slurm's absence the script has been written all the same.
+        [`ToolAlpacaError`]: A task failed (the others were run), the folder belongs to other settings or to a Slurm job
+            that is not through, or the executor is not there. On Slurm's absence the script has been written all the same.
 
     Example:
 
@@ -78,6 +78,10 @@ def run_pipeline(
     waiting = unfinished_tasks(logging_dir, tasks)
     if not waiting:
         return
+    if job := queued_job(logging_dir):
+        raise ToolAlpacaError(
+            f"the Slurm job {job} still works on {logging_dir}; run the same command again once it is through"
+        )
     for rank in waiting:
         _failure_file(logging_dir, rank).unlink(missing_ok=True)
     # What it would print in this process stands in the logs.
@@ -109,6 +113,48 @@ def unfinished_tasks(logging_dir: Path, tasks: int) -> list[int]:
     ```
     """
     return [rank for rank in range(tasks) if not (Path(logging_dir) / "completions" / f"{rank:05d}").is_file()]
+
+
+def noted_failure(logging_dir: Path, tasks: int) -> str | None:
+    """What the first of the unfinished tasks that could say it has said of its failure; `None` where none did.
+
+    Args:
+        logging_dir (`Path`): As for [`run_pipeline`].
+        tasks (`int`): How many there are.
+
+    Example:
+
+    ```python
+    >>> noted_failure(Path("nowhere"), 3)
+    ```
+    """
+    for rank in unfinished_tasks(logging_dir, tasks):
+        with contextlib.suppress(OSError):
+            return _failure_file(Path(logging_dir), rank).read_text(encoding="utf-8")
+    return None
+
+
+def queued_job(logging_dir: Path) -> str | None:
+    """The Slurm job that was submitted for a folder, where it still waits or runs.
+
+    Args:
+        logging_dir (`Path`): As for [`run_pipeline`].
+
+    Example:
+
+    ```python
+    >>> queued_job(Path("nowhere"))
+    ```
+    """
+    import subprocess
+
+    try:
+        job = (Path(logging_dir) / "job_id").read_text(encoding="utf-8").strip()
+        # A job that Slurm has forgotten is an error of squeue's, with nothing on its output.
+        found = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return job if found.stdout.strip() else None
 
 
 class _NoteFailure:
@@ -240,6 +286,9 @@ def _submit(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, sl
             f"sbatch does not take {logging_dir / 'launch_script.slurm'} (status {error.returncode}); "
             "check the settings under slurm"
         ) from None
+    finally:
+        if job.job_id not in (None, -1):
+            (logging_dir / "job_id").write_text(f"{job.job_id}\n", encoding="utf-8")
 
 
 def _claim(logging_dir: Path, steps: Sequence[Any], tasks: int) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -31,6 +32,19 @@ def prompt_hash(text: str) -> str:
     ```
     """
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def prompt_hashes(names: Iterable[str]) -> dict[str, str]:
+    """The hashes of prompt files, by their names.
+
+    Example:
+
+    ```python
+    >>> list(prompt_hashes(["document.txt", "example.json"]))
+    ['document.txt', 'example.json']
+    ```
+    """
+    return {name: prompt_hash(prompt_text(name)) for name in names}
 
 
 @cache

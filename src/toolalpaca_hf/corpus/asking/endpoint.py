@@ -26,6 +26,10 @@ class Unanswered(AskError):
     """The endpoint is away, too slow or broken: another run asks again."""
 
 
+class NotAsked(Unanswered):
+    """The endpoint had failed so often that this was not even sent."""
+
+
 @dataclass(frozen=True)
 class RoleSettings:
     """Who plays a role.
@@ -94,7 +98,7 @@ class Endpoint:
         with self._lock:
             server = next(self._servers)
         if self._failures[role] >= GIVE_UP:
-            raise Unanswered(
+            raise NotAsked(
                 f"not asked: {one.endpoint} had failed {GIVE_UP} questions in a row; see whether it still runs"
             )
         options = {

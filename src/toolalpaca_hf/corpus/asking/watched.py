@@ -3,8 +3,8 @@
 from typing import Any
 
 from ...errors import ToolAlpacaError
-from .ask import Answer, Ask, OutOfBudget
-from .endpoint import Unanswered
+from .ask import Answer, Ask, AskError
+from .endpoint import NotAsked, Unanswered
 
 
 class WatchedAsk:
@@ -13,7 +13,7 @@ class WatchedAsk:
     Args:
         ask ([`Ask`]): Who is asked.
         set_aside_failed (`bool`, *optional*, defaults to `False`): Whether what an endpoint does not answer is settled
-            by that.
+            by that; what it was not even asked never is.
 
     Attributes:
         stopped ([`ToolAlpacaError`], *optional*): Why the work is unfinished, whoever caught the error.
@@ -30,8 +30,8 @@ class WatchedAsk:
             raise self.stopped
         try:
             answer = self._ask(role, messages, attempt=attempt, **options)
-        except (OutOfBudget, Unanswered) as error:
-            if isinstance(error, OutOfBudget) or not self._set_aside_failed:
+        except ToolAlpacaError as error:
+            if not self._settles(error):
                 self.stopped = error
             raise
         one = self._roles.setdefault(role, {"model": answer.model, "calls": 0, "retries": 0, "enforced": 0})
@@ -41,6 +41,12 @@ class WatchedAsk:
         for name in ("prompt_tokens", "completion_tokens"):
             one[name] = one.get(name, 0) + getattr(answer, name)
         return answer
+
+    def _settles(self, error: ToolAlpacaError) -> bool:
+        """Whether the next run would meet the same error: not a spent budget, a cache without room, a server away."""
+        if isinstance(error, Unanswered):
+            return self._set_aside_failed and not isinstance(error, NotAsked)
+        return isinstance(error, AskError)
 
     def account(self) -> dict[str, dict[str, Any]]:
         """By role: model, calls, retries among them, answers held to a schema, and tokens."""

@@ -45,7 +45,8 @@ class AskingStep(PipelineStep):
     def __init__(self, folder: Path, settings: BuildSettings) -> None:
         super().__init__()
         # What does not decide the result is no reason to refuse to go on.
-        self.folder, self.deciding, self._settings = folder, settings.deciding(), settings
+        # Nor is where the folder lies.
+        self._folder, self.deciding, self._settings = folder, settings.deciding(), settings
 
     def units(self, given: dict[str, Any]) -> list[Any]:
         """What can be done at once for an API."""
@@ -75,7 +76,7 @@ class AskingStep(PipelineStep):
             [`ToolAlpacaError`]: Some are unfinished.
         """
         settings = self._settings
-        cache = RequestCache(self.folder / "requests.sqlite", shared_disk=settings.run.executor != "local")
+        cache = RequestCache(self._folder / "requests.sqlite", shared_disk=settings.run.executor != "local")
         ask = CachedAsk(settings.roles, cache, settings.made_budget(), settings.run.concurrency)
         pool = ThreadPoolExecutor(settings.run.concurrency, thread_name_prefix="asking")
         unfinished: dict[str, ToolAlpacaError] = {}
@@ -128,7 +129,8 @@ class AskingStep(PipelineStep):
                 under_way[pool.submit(self._guarded, unit, ask)] = (document, results, number)
                 while len(under_way) >= enough:
                     yield from come_in()
-            if any(isinstance(error, OutOfBudget) for error in unfinished.values()):
+            # The budget is spent, or answers can not be kept: whatever else is asked comes to nothing.
+            if any(not isinstance(error, AskError) for error in unfinished.values()):
                 break
         while under_way:
             yield from come_in()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import __version__
 from ...data import raw_api, raw_instance
+from ...data.slugs import Slugs
 from ...schema import Step, Trajectory
 from ..asking.budget import Priced, cost
 from ..asking.request_cache import Spent
@@ -33,13 +34,15 @@ def collect(folder: CorpusFolder, deciding: Mapping[str, Any], roles: Mapping[st
     counts: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     asked: dict[str, Counter[str]] = {}
+    slugs = Slugs()  # of what is written to train_data.json, as its readers hand them out
     raw, apis, instances = (folder.path / name for name in ("train_data.json", "apis.jsonl", "instances.jsonl"))
     with _Lines(raw, "[\n", ",\n", "\n]\n") as raw_file, _Lines(apis) as api_file, _Lines(instances) as instance_file:
         for index in range(len(folder.entries())):
             made = {stage: folder.read(stage, index) for stage in STAGES}
-            rows = list(_instances(made))
-            kept = [row for row in rows if row["kept"]]
             built = made["toolset"]["api"] if made["copies"]["set_aside"] is None else None
+            read_as = f"train/{slugs.take(built['name'])}" if built is not None else ""
+            rows = list(_instances(made, read_as, deciding))
+            kept = [row for row in rows if row["kept"]]
             api_file.add(_api(made, built, rows))
             for row in rows:
                 reason = row.pop("failed")
@@ -65,7 +68,7 @@ def collect(folder: CorpusFolder, deciding: Mapping[str, Any], roles: Mapping[st
     return note
 
 
-def _instances(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _instances(made: dict[str, Any], read_as: str, deciding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     kept = 0
     for place, one in enumerate(made["simulation"]["instances"]):
         taken = made["screen"]["taken"][place]
@@ -80,17 +83,29 @@ def _instances(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "gates": gates,
             "kept": failed is None,
             # What the dataset calls it, which numbers what is kept.
-            "row": f"{api}/{kept}" if failed is None else None,
+            "row": f"{read_as}/{kept}" if failed is None else None,
             "provenance": {
                 "source": "simulated",
                 **one.get("provenance", {}),
                 "written": {name: value for name, value in taken.items() if name != "instruction"},
                 "asked": one["asked"],
+                **_before(made, deciding),
                 **({"failure": one["failure"]} if one.get("failure") else {}),
             },
             "failed": failed,
         }
         kept += failed is None
+
+
+def _before(made: dict[str, Any], deciding: Mapping[str, Any]) -> dict[str, Any]:
+    """Who made the document and the instruction, from which prompts; rules, which ask nobody, have it elsewhere."""
+    stages = [stage for stage in ("toolset", "instructions") if "prompts" in made[stage]]
+    before = {stage: {"asked": made[stage]["asked"], "prompts": made[stage]["prompts"]} for stage in stages}
+    if "instructions" in before:
+        before["instructions"]["seed"] = deciding["instructions"]["seed"]
+    if "roles" in deciding:
+        before["seeds"] = {role: one["seed"] for role, one in deciding["roles"].items()}
+    return before
 
 
 def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, Any]]) -> dict[str, Any]:

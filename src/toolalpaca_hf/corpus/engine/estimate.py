@@ -14,7 +14,8 @@ RETRIED = 1.15
 """Calls for each that would do if every answer were in order."""
 
 EXPECTED = {"author": (2600, 700), "user": (1900, 350), "assistant": (1500, 90), "executor": (900, 120)}
-"""Tokens of a question and of its answer, by role. What a folder's own calls had on average goes before them."""
+"""Tokens of a question and of its answer, by role, where no limit of the settings is below. What a folder's own calls had on
+average goes before them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ def estimate(apis: int, settings: BuildSettings, out: str | Path) -> Estimate:
         "assistant": RETRIED * instances * TURNS,
         "executor": RETRIED * instances * (TURNS - 1) if settings.simulation.executor == "llm" else 0.0,
     }
+    steps = settings.toolset
+    limits = {
+        # One of each for an API.
+        "author": (steps.introduction_tokens + steps.functions_tokens + steps.document_tokens) / 3,
+        "user": how.max_tokens,
+        "assistant": settings.simulation.limits.turn_tokens,
+        "executor": settings.simulation.answer_tokens,
+    }
     spent: dict[str, Spent] = {}
     path = Path(out) / "requests.sqlite"
     if path.is_file():
@@ -78,7 +87,7 @@ def estimate(apis: int, settings: BuildSettings, out: str | Path) -> Estimate:
         asked, answered = (
             (before.prompt_tokens / before.calls, before.completion_tokens / before.calls)
             if before is not None and measured
-            else EXPECTED[role]
+            else (EXPECTED[role][0], min(EXPECTED[role][1], limits[role]))
         )
         expected[role] = Spent(round(count), round(count * asked), round(count * answered))
     done = sum(one.calls for one in spent.values())

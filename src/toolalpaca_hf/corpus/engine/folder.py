@@ -170,7 +170,10 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", "replace"))
+        with part.open("wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())  # else a crash of the machine can leave the name without the text
         part.replace(path)
 
 
@@ -178,6 +181,7 @@ def _difference(before: Any, now: Any, name: str = "") -> str:
     if before == now:
         return ""
     if isinstance(before, dict) and isinstance(now, dict):
-        differing = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+        absent = object()  # a setting that was not there yet is not one of None
+        differing = next(key for key in {**before, **now} if before.get(key, absent) != now.get(key, absent))
         return _difference(before.get(differing), now.get(differing), f"{name}.{differing}".lstrip("."))
     return f"{name} {before!r}, now {now!r}"

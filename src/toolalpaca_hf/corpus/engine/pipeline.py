@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import ToolAlpacaError
-from ...executors import run_pipeline, unfinished_tasks
+from ...executors import noted_failure, queued_job, run_pipeline, unfinished_tasks
 from ..asking.ask import OutOfBudget
 from ..asking.budget import cost
 from ..asking.cached import CachedAsk
@@ -54,7 +54,7 @@ def build_corpus(
     Raises:
         [`OutOfBudget`]: The budget is spent.
         [`Submitted`]: A stage was submitted to Slurm, and is not through.
-        [`ToolAlpacaError`]: A stage can not be finished.
+        [`ToolAlpacaError`]: There are no APIs, or a stage can not be finished.
 
     Example:
 
@@ -64,6 +64,8 @@ def build_corpus(
     1042
     ```
     """
+    if not entries:
+        raise ToolAlpacaError("no API of the list is left, so there is nothing to build; pass a list with others")
     with CorpusFolder(out).opened(settings.deciding(), entries) as folder:
         if not folder.has("screen", len(entries) - 1):
             settings.evaluation_instructions()  # a file that is missing is missing now, not after hours
@@ -78,7 +80,7 @@ def build_corpus(
                     )
             for stage in STAGES:
                 with _shown(folder, stage, len(entries), cache, settings, progress):
-                    _run(folder, stage, cache, settings)
+                    _run(folder, stage, cache, settings, tell)
             return collect(folder, settings.deciding(), settings.roles)
         finally:
             cache.close()
@@ -91,18 +93,38 @@ def unfinished_stage(folder: CorpusFolder, settings: BuildSettings) -> str | Non
         folder ([`CorpusFolder`]): Of the corpus.
         settings ([`BuildSettings`]): How it is made.
     """
-    left = (stage for stage in STAGES if unfinished_tasks(_logs(folder, stage, settings), _tasks(stage, settings)))
-    return next(left, None)
+    total = len(folder.entries())
+    for stage in STAGES:
+        # A marker says nothing of a part that was removed since.
+        if unfinished_tasks(_logs(folder, stage, settings), _tasks(stage, settings)) or folder.finished(stage) < total:
+            return stage
+    return None
 
 
-def _run(folder: CorpusFolder, stage: str, cache: RequestCache, settings: BuildSettings) -> None:
+def _run(
+    folder: CorpusFolder, stage: str, cache: RequestCache, settings: BuildSettings, tell: Callable[[str], None]
+) -> None:
     from .steps import steps_of
 
     run, alone = settings.run, stage in ALONE
     logs, tasks = _logs(folder, stage, settings), _tasks(stage, settings)
-    waiting = unfinished_tasks(logs, tasks)
-    if not waiting:
+    # Whatever it was cut into: two that work on one stage would ask everything twice.
+    for submitted in sorted((folder.path / "logs").glob(f"{stage}-*")):
+        if job := queued_job(submitted):
+            raise Submitted(
+                f"the stage {stage!r} is in Slurm's hands as job {job}; run the same command again once it is through"
+            )
+    for index in range(len(folder.entries())):
+        if not folder.has(stage, index):
+            (logs / "completions" / f"{index % tasks:05d}").unlink(missing_ok=True)
+    if not unfinished_tasks(logs, tasks):
         return
+    if run.executor == "slurm" and not alone:
+        # What has failed there has told nobody yet.
+        if words := settings.made_budget().exceeded(cache, settings.roles):
+            raise OutOfBudget(f"{words}; what is answered is kept, and the same command with a larger one goes on")
+        if words := noted_failure(logs, tasks):
+            tell(f"the stage {stage!r} is submitted anew; before, it failed: {words}")
     try:
         run_pipeline(
             steps_of(stage, folder.path, settings),

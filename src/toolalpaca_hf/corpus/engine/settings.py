@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from ..asking.ask import ROLES
 from ..asking.budget import Budget
 from ..asking.endpoint import RoleSettings
 from ..duplicates import Fingerprint
+from ..instructions.demands import STYLES
 from ..instructions.evaluation_sets import PUBLISHED, instructions_of, published_instructions
 from ..instructions.writing import InstructionSettings
 from ..simulation.simulate import SimulationSettings
@@ -177,11 +179,64 @@ def read_settings(path: str | Path | None, given: Mapping[str, Mapping[str, Any]
             "a model on this machine answers in this process, one question at a time: leave out --executor, --tasks and "
             "--workers, or put the model behind an --endpoint"
         )
-    if min(settings.run.tasks, settings.run.workers, settings.run.concurrency) < 1:
-        raise ToolAlpacaError(f"{where}: tasks, workers and concurrency have to be 1 or more")
+    _check_ranges(settings, where)
+    for role, one in settings.roles.items():
+        if settings.budget.money is not None and one.local is None and not (one.price.prompt or one.price.completion):
+            raise ToolAlpacaError(
+                f"a budget in money needs a price for the {role}: set models.price or roles.{role}.price in the --config; "
+                "for a server of your own, a tiny one will do"
+            )
     settings.made_budget()
     settings.simulation.gates.tokens("")  # a tokenizer that can not be loaded is told before anything is asked
     return settings
+
+
+_AT_LEAST = {
+    "toolset": {
+        "attempts": 1,
+        "continuations": 0,
+        "introduction_tokens": 1,
+        "functions_tokens": 1,
+        "document_tokens": 1,
+    },
+    "instructions": {"per_style": 1, "batch": 1, "rounds": 1, "max_tokens": 1, "documentation": 1, "details": 0},
+    "simulation": {"attempts": 1, "answer_tokens": 1},
+    "simulation.gates": {"max_tokens": 1, "characters": 1},
+    "simulation.limits": {"steps": 1, "turn_tokens": 1, "tokens": 1, "seconds": 0, "observation": 1, "unread": 1},
+    "run": {"tasks": 1, "workers": 1, "concurrency": 1},
+    **{f"roles.{role}": {"temperature": 0, "timeout": 0, "retries": 0} for role in ROLES},
+    **{f"roles.{role}.price": {"prompt": 0, "completion": 0} for role in ROLES},
+}
+_SHARES = {
+    "toolset": ("copied",),
+    "instructions": ("threshold",),
+    "screen": ("threshold", "contained", "documents"),
+}
+
+
+def _check_ranges(settings: BuildSettings, where: str) -> None:
+    """What can not work is said before anything is paid for."""
+    found = asdict(settings)
+
+    def value(section: str, name: str) -> Any:
+        return reduce(lambda inside, key: inside[key], (*section.split("."), name), found)
+
+    for section, lowest in _AT_LEAST.items():
+        for name, low in lowest.items():
+            if (one := value(section, name)) is not None and not one >= low:
+                raise ToolAlpacaError(f"{where}: {section}.{name} is {one}; it has to be {low} or more")
+    for section, names in _SHARES.items():
+        for name in names:
+            if not 0 < (one := value(section, name)) <= 1:
+                raise ToolAlpacaError(f"{where}: {section}.{name} is {one}; it has to be more than 0, and 1 at most")
+    if settings.instructions.details > 1:
+        raise ToolAlpacaError(
+            f"{where}: instructions.details is {settings.instructions.details}; it has to be 1 or less"
+        )
+    styles = settings.instructions.styles
+    if not styles or (unknown := [style for style in styles if style not in STYLES]):
+        what = f"has {unknown[0]!r}" if styles else "is empty"
+        raise ToolAlpacaError(f"{where}: instructions.styles {what}; the styles are {', '.join(STYLES)}")
 
 
 def _read(path: Path) -> dict[str, Any]:

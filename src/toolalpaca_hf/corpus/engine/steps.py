@@ -15,6 +15,7 @@ from datatrove.pipeline.base import PipelineStep
 from ...data import ListedApi
 from ...data.slugs import Slugs
 from ..asking.ask import Ask
+from ..texts import prompt_hashes
 from .asking_step import AskingStep
 from .folder import ALONE, CorpusFolder, api_of
 from .settings import BuildSettings
@@ -31,12 +32,12 @@ class ReadWaiting(PipelineStep):
     type = "Reader"
 
     def __init__(self, folder: Path, stage: str) -> None:
-        self.name, self.folder, self.stage = f"what waits for {stage}", folder, stage
+        self.name, self._folder, self.stage = f"what waits for {stage}", folder, stage
         super().__init__()  # its statistics take the name
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Yield a share of the APIs."""
-        folder = CorpusFolder(self.folder)
+        folder = CorpusFolder(self._folder)
         slugs = Slugs()
         for index, entry in enumerate(folder.entries()):
             api_id = f"train/{slugs.take(entry.name)}"  # one of its own, whatever was set aside before it
@@ -62,12 +63,12 @@ class WriteParts(PipelineStep):
     type = "Writer"
 
     def __init__(self, folder: Path, stage: str) -> None:
-        self.name, self.folder, self.stage = f"parts of {stage}", folder, stage
+        self.name, self._folder, self.stage = f"parts of {stage}", folder, stage
         super().__init__()  # its statistics take the name
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Write each document, and hand it on."""
-        folder = CorpusFolder(self.folder)
+        folder = CorpusFolder(self._folder)
         for document in data or ():
             folder.write(self.stage, int(document.id), json.loads(document.text))
             self.stat_update("apis")
@@ -81,12 +82,12 @@ class BuildToolset(AskingStep):
 
     def one(self, unit: dict[str, Any], ask: Ask) -> dict[str, Any]:
         """Build one."""
-        from ..toolset.building import build_api
+        from ..toolset.building import PROMPTS, build_api
 
         built = build_api(ListedApi(**unit["entry"]), ask, self._settings.toolset)
         api = None if built.api is None else asdict(replace(built.api, id=unit["id"]))
         told = {"attempts": dict(built.attempts), "violations": list(built.violations)}
-        return {**unit, "api": api, "set_aside": built.set_aside, **told}
+        return {**unit, "api": api, "set_aside": built.set_aside, **told, "prompts": prompt_hashes(PROMPTS)}
 
     def failed(self, unit: dict[str, Any], reason: str) -> dict[str, Any]:
         """An entry that is set aside."""
@@ -104,12 +105,13 @@ class WriteInstructions(AskingStep):
 
     def one(self, unit: dict[str, Any], ask: Ask) -> dict[str, Any]:
         """Write them."""
-        from ..instructions.writing import write_instructions
+        from ..instructions.writing import PROMPTS, write_instructions
 
         rejected: list[tuple[str, str]] = []
         written = write_instructions(api_of(unit), ask, self._settings.instructions, rejected)
         left_out = [{"instruction": text, "reason": reason} for text, reason in rejected]
-        return {"written": [asdict(one) for one in written], "left_out": left_out, "failure": None}
+        made = {"written": [asdict(one) for one in written], "left_out": left_out, "failure": None}
+        return {**made, "prompts": prompt_hashes(PROMPTS)}
 
     def failed(self, unit: dict[str, Any], reason: str) -> dict[str, Any]:
         """An API without any."""
@@ -132,13 +134,13 @@ class ScreenDocuments(PipelineStep):
 
     def __init__(self, folder: Path, settings: BuildSettings) -> None:
         super().__init__()
-        self.folder, self.deciding, self._settings = folder, settings.deciding(), settings
+        self._folder, self.deciding, self._settings = folder, settings.deciding(), settings
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Yield each API with the reason why it is set aside, if there is one."""
         from ..toolset.documents import DocumentScreen
 
-        folder, screen = CorpusFolder(self.folder), DocumentScreen(self._settings.screen.documents)
+        folder, screen = CorpusFolder(self._folder), DocumentScreen(self._settings.screen.documents)
         for index in range(len(folder.entries())):
             api, reason = folder.read("toolset", index)["api"], None
             if api is not None:
@@ -162,13 +164,13 @@ class ScreenInstructions(PipelineStep):
 
     def __init__(self, folder: Path, settings: BuildSettings) -> None:
         super().__init__()
-        self.folder, self.deciding, self._settings = folder, settings.deciding(), settings
+        self._folder, self.deciding, self._settings = folder, settings.deciding(), settings
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Yield each API with what was taken of its instructions."""
         from ..duplicates import Screen
 
-        folder, how = CorpusFolder(self.folder), self._settings.screen
+        folder, how = CorpusFolder(self._folder), self._settings.screen
         screen = Screen(self._settings.evaluation_instructions(), how.threshold, how.contained)
         for index in range(len(folder.entries())):
             taken, left_out = [], []

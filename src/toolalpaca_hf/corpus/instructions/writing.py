@@ -20,6 +20,15 @@ from .demands import STYLES, Demand, draw_demands
 
 logger = logging.getLogger(__name__)
 
+PROMPTS = (
+    "instructions.txt",
+    "style_short.txt",
+    "style_story.txt",
+    "demands.json",
+    "example_instructions.json",
+    "example.json",
+)
+
 
 @dataclass(frozen=True)
 class InstructionSettings:

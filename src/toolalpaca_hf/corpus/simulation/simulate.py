@@ -65,7 +65,8 @@ class SimulatedInstance:
     Args:
         trajectory ([`Trajectory`]): What was said and done; its `hint` has the hidden details.
         gates (`dict[str, str | None]`): From [`gate`].
-        provenance (`dict`): `source`, `api`, `ended`, models, prompt hashes, seeds, retries and tokens by role.
+        provenance (`dict`): `source`, `api`, `ended`, the seed of the schema responder, and by role the models, prompt
+            hashes, retries and tokens of the simulation.
     """
 
     trajectory: Trajectory

@@ -23,6 +23,10 @@ _REFUSAL = re.compile(
 )
 
 
+PROMPTS = ("introduction.txt", "functions.txt", "document.txt", "repair.txt", "continue.txt", "example.json")
+"""Files of what the author is asked with."""
+
+
 @dataclass(frozen=True)
 class ToolsetSettings:
     """How much is asked for one API.
