@@ -104,7 +104,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]], label:
     from matplotlib.figure import Figure
 
     ways = list(dict.fromkeys(way for group in groups.values() for way in group))
-    drawing = Figure(figsize=(7.5, 3.6), layout="constrained")
+    drawing = Figure(figsize=(8.5, 3.6), layout="constrained")
     axes = drawing.subplots()
     for number, way in enumerate(ways):
         found = [(place, group[way]) for place, group in enumerate(groups.values()) if way in group]
@@ -115,6 +115,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]], label:
         axes.bar(places, middles, 0.8 / len(ways), yerr=[low, high], capsize=3, label=way)
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set_ylabel(label)
-    axes.legend(fontsize=8)
+    # Beside the bars, where it covers none.
+    drawing.legend(loc="outside right upper", fontsize=8)
     drawing.savefig(path, dpi=130)
     return path.name

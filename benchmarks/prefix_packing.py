@@ -109,12 +109,13 @@ def plot(growth: list[dict[str, Any]], path: Path) -> str:
     from matplotlib.figure import Figure
 
     names = {"branches": f"branches of {BRANCH} tokens", "prefix": "tokens of the prefix"}
+    titles = {"branches": f"{{}} branches of {BRANCH} tokens", "prefix": "prefix of {} tokens"}
     lines = []
     for along, fixed in (("branches", "prefix"), ("prefix", "branches")):
         for value in sorted({point[fixed] for point in growth}):
             points = sorted((point for point in growth if point[fixed] == value), key=lambda point: point[along])
             if len(points) > 1:
-                lines.append((along, f"{value} {names[fixed]}", points))
+                lines.append((along, titles[fixed].format(value), points))
     drawing = Figure(figsize=(4.5 * len(lines), 4), layout="constrained")
     for axes, (along, title, points) in zip(drawing.subplots(1, len(lines), squeeze=False)[0], lines, strict=True):
         at = [point[along] for point in points]
