@@ -95,8 +95,8 @@ def grow(
     growth = []
     for branches, prefix in points:
         rows = synthetic(branches, prefix, BRANCH, len(tokenizer))
-        # A row has to fit a step.
-        once = argparse.Namespace(**(vars(options) | {"tokens": max(options.tokens, prefix + BRANCH)}))
+        # A step that has no room for a second branch shares nothing.
+        once = argparse.Namespace(**(vars(options) | {"tokens": max(options.tokens, prefix + 8 * BRANCH)}))
         rounds = {PACKING: options.growth_repeats, OURS: options.growth_repeats}
         line = compare(f"{branches} over {prefix}", rows, tokenizer, rounds, once)
         point = {"branches": branches, "prefix": prefix, "bound": line["bound"]}
