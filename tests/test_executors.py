@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.executors import noted_failure, queued_job, run_pipeline, unfinished_tasks
+from toolalpaca_hf.executors import noted_failure, run_pipeline, unfinished_tasks
+from toolalpaca_hf.slurm import queued_job
 
 NUMBERS = 6
 

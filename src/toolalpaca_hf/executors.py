@@ -4,24 +4,21 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from inspect import signature
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ToolAlpacaError
+from .slurm import queued_job, submit
 
 Executor = Literal["local", "ray", "slurm"]
 
 RESOURCES = ("gpus_per_task", "cpus_per_task", "mem_per_cpu_gb")
 """What a task needs, by the names that the executors of Slurm and Ray share."""
-
-SLURM_DEFAULTS = {"time": "24:00:00", "partition": "cpu", "job_name": "toolalpaca", "qos": ""}
 
 
 def run_pipeline(
@@ -88,7 +85,7 @@ def run_pipeline(
     talk.logger.remove()
     pipeline = [*steps, _NoteFailure(logging_dir)]
     if executor == "slurm":
-        return _submit(pipeline, tasks, workers, logging_dir, slurm or {})
+        return submit(pipeline, tasks, workers, logging_dir, slurm or {})
     if executor == "ray":
         _run_on_ray(pipeline, tasks, workers, logging_dir, slurm or {})
     else:
@@ -132,29 +129,6 @@ def noted_failure(logging_dir: Path, tasks: int) -> str | None:
         with contextlib.suppress(OSError):
             return _failure_file(Path(logging_dir), rank).read_text(encoding="utf-8")
     return None
-
-
-def queued_job(logging_dir: Path) -> str | None:
-    """The Slurm job that was submitted for a folder, where it still waits or runs.
-
-    Args:
-        logging_dir (`Path`): As for [`run_pipeline`].
-
-    Example:
-
-    ```python
-    >>> queued_job(Path("nowhere"))
-    ```
-    """
-    import subprocess
-
-    try:
-        job = (Path(logging_dir) / "job_id").read_text(encoding="utf-8").strip()
-        # A job that Slurm has forgotten is an error of squeue's, with nothing on its output.
-        found = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return job if found.stdout.strip() else None
 
 
 class _NoteFailure:
@@ -254,41 +228,6 @@ def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path
     finally:
         if ours:
             ray.shutdown()
-
-
-def _submit(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, slurm: dict[str, Any]) -> None:
-    import subprocess
-
-    from datatrove.executor import SlurmPipelineExecutor
-
-    known = set(signature(SlurmPipelineExecutor).parameters) - {
-        "pipeline",
-        "tasks",
-        "workers",
-        "logging_dir",
-        "depends",
-    }
-    if unknown := sorted(set(slurm) - known):
-        raise ToolAlpacaError(f"slurm has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    here = {"env_command": f'export PATH="{Path(sys.executable).parent}:$PATH"'}
-    if {"condaenv", "venv_path", "env_command"} & set(slurm):
-        here = {}
-    arguments = {**SLURM_DEFAULTS, **here, **slurm}
-    job = SlurmPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), **arguments)
-    try:
-        job.launch_job()
-    except FileNotFoundError:
-        raise ToolAlpacaError(
-            f"sbatch is not on this machine; {logging_dir / 'launch_script.slurm'} is written: submit it where sbatch is"
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise ToolAlpacaError(
-            f"sbatch does not take {logging_dir / 'launch_script.slurm'} (status {error.returncode}); "
-            "check the settings under slurm"
-        ) from None
-    finally:
-        if job.job_id not in (None, -1):
-            (logging_dir / "job_id").write_text(f"{job.job_id}\n", encoding="utf-8")
 
 
 def _claim(logging_dir: Path, steps: Sequence[Any], tasks: int) -> None:

@@ -275,7 +275,7 @@ def test_logits_are_computed_for_the_predicted_tokens_of_each_sequence_alone(
         train_dataset=share_prefixes(rows, 1_500), data_collator=collator, processing_class=tokenizer,
     )  # fmt: skip
     projected = []
-    trainer.model.lm_head.register_forward_hook(lambda _, hidden, logits: projected.append(logits.shape[0]))
+    trainer.model.lm_head.register_forward_hook(lambda _, hidden, logits: projected.append(logits[..., 0].numel()))
     batch = collator([plant([row]) for row in rows.select(range(4))])
     trainer.compute_loss(trainer.model, dict(batch))
     assert projected == [int((batch["weights"] > 0).sum())]

@@ -11,6 +11,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
 
 from ..errors import ToolAlpacaError
+from .chosen_logits import picking
 from .prefixes import PrefixCollator, predictors, share_prefixes, tree_block_mask, tree_mask
 from .tokenize import IGNORE
 from .tree_attention import TREE_ATTENTION, nodes_of
@@ -104,7 +105,8 @@ class CompletionTrainer(SFTTrainer):
             weights = trained.long()
             places = torch.arange(-1, trained.shape[1] - 1, device=trained.device).expand_as(trained)
         targets = inputs.pop("labels")[trained]
-        logits = self._logits(model, inputs, trained.nonzero()[:, 0], places[trained]).float()
+        with picking(self.accelerator.unwrap_model(model), trained.nonzero()[:, 0], places[trained]):
+            logits = model(**inputs, use_cache=False).logits[0].float()
         weights = weights[trained]
         loss = (cross_entropy(logits, targets, reduction="none") * weights).sum()
         # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
@@ -115,20 +117,6 @@ class CompletionTrainer(SFTTrainer):
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         self._log_tokens(seen, logits.detach(), targets, weights)
         return loss
-
-    def _logits(
-        self, model: torch.nn.Module, inputs: dict[str, Any], rows: torch.Tensor, columns: torch.Tensor
-    ) -> torch.Tensor:
-        """Logits of these places alone, of shape (places, vocabulary).
-
-        The models' own `logits_to_keep` would compute a column that one sequence needs for all of the batch.
-        """
-        head = self.accelerator.unwrap_model(model).get_output_embeddings()
-        hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][rows, columns],))
-        try:
-            return model(**inputs, use_cache=False).logits
-        finally:
-            hook.remove()
 
     def _more_than_the_plain_loss(self) -> str:
         """What makes the loss another than the mean negative log-likelihood, and how to leave it out; else nothing."""

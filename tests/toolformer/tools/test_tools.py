@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -250,8 +251,8 @@ def test_a_server_that_can_not_answer_is_heard_of_at_once(monkeypatch: pytest.Mo
 
 
 def test_answers_are_kept_by_how_they_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def key(**options: object) -> str | None:
-        return tools_named("qa", qa_model="gpt-9", **options)["QA"].key  # type: ignore[arg-type]
+    def key(**options: Any) -> str | None:
+        return tools_named("qa", qa_model="gpt-9", **options)["QA"].key
 
     server = {"qa_endpoint": "http://127.0.0.1:9/v1"}
     keys = [key(), key(**server), key(**server, qa_chat=True)]

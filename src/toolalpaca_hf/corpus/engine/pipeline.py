@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import ToolAlpacaError
-from ...executors import noted_failure, queued_job, run_pipeline, unfinished_tasks
+from ...executors import noted_failure, run_pipeline, unfinished_tasks
+from ...slurm import queued_job
 from ..asking.ask import OutOfBudget
 from ..asking.budget import cost
 from ..asking.cached import CachedAsk

@@ -14,10 +14,11 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...agent.kv_cache import Kept, Layers, Pack, Row, beginning_of, can_pack
 from ...errors import ToolAlpacaError
+from ...training.chosen_logits import picking
 from ..marker_tokens import marker_tokens
 from ..markers import Markers
 from .defaults import ToolSettings
-from .score import LocalScorer, by_length, padded, picking
+from .score import LocalScorer, by_length, padded
 
 # Rows of the matrix products while calls are written: more are hardly faster.
 ROWS_AT_ONCE = 256

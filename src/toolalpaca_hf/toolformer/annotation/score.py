@@ -1,12 +1,11 @@
 """Log-probabilities of a few tokens of many sequences."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ...errors import ToolAlpacaError
+from ...training.chosen_logits import picking
 from ...training.continuation import make_encoder
 from ..marker_tokens import marker_tokens, parts
 from ..markers import Markers
@@ -178,20 +177,3 @@ def padded(ids: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
     """Ids as a matrix; any id does for padding at the right of a causal model."""
     width = max(map(len, ids))
     return torch.tensor([[*one, *[0] * (width - len(one))] for one in ids], device=device)
-
-
-@contextmanager
-def picking(model: PreTrainedModel, rows: Sequence[int], columns: Sequence[int]) -> Iterator[None]:
-    """Have the model compute logits of chosen places only: `logits[0]` has one line for each.
-
-    Unlike `logits_to_keep`, this picks other columns of each row, and every causal model can do it.
-    """
-    head = model.get_output_embeddings()
-    if head is None:
-        raise ToolAlpacaError(f"{type(model).__name__} has no head over a vocabulary; use a causal language model")
-    chosen = (torch.tensor(rows, device=model.device), torch.tensor(columns, device=model.device))
-    handle = head.register_forward_pre_hook(lambda module, args: (args[0][chosen][None], *args[1:]))
-    try:
-        yield
-    finally:
-        handle.remove()
