@@ -70,6 +70,7 @@ def main(args: EvaluationArguments) -> None:
         temperature=args.temperature,
         seed=args.seed,
         device=str(state.device),
+        dtype=args.dtype,
     )
 
     # Roll out each process's share; the first process scores

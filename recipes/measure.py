@@ -19,6 +19,7 @@ from toolalpaca_hf.checkpoints import resolve_model, weights_of
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.evaluation.measure import as_table, measure, write_records
+from toolalpaca_hf.precision import DTYPES
 
 
 def main() -> None:
@@ -27,12 +28,13 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a folder, a Hub id, or smollm2")
     parser.add_argument("--eval-simulated", action="append", help="file in the raw layout, golden answers included")
     parser.add_argument("--eval-real", action="append", help="likewise")
+    parser.add_argument("--dtype", default="auto", choices=DTYPES, help="of the model; auto is the fastest here")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and records.jsonl")
     args = parser.parse_args()
     files = {"eval_simulated": args.eval_simulated, "eval_real": args.eval_real}
     corpus = read_corpus(resolve_sources(**files) if any(files.values()) else resolve_sources("sample"))
     path = resolve_model(args.model)
-    model, tokenizer = load_model(path)
+    model, tokenizer = load_model(path, dtype=args.dtype)
     columns, records = {}, []
     for split, instructions in corpus.instructions.items():
         if instructions:
@@ -46,7 +48,12 @@ def main() -> None:
         columns["all"] = {"n": total, **both}
     args.out.mkdir(parents=True, exist_ok=True)
     write_records(records, args.out / "records.jsonl")
-    metrics = {"model": args.model, "weights": weights_of(path), **columns}
+    metrics = {
+        "model": args.model,
+        "weights": weights_of(path),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        **columns,
+    }
     (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(as_table(columns))
     first = next(reversed(columns.values()))

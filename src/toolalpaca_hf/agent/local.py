@@ -199,13 +199,14 @@ def load_backend(
     temperature: float = 0.0,
     seed: int = 0,
     device: str | None = None,
+    dtype: str = "auto",
 ) -> LocalBackend:
     """Load a model and make a [`LocalBackend`] of it.
 
     Args:
         model (`str`): A folder, a Hub id, or `smollm2`; see [`checkpoints.resolve_model`].
         style, batch_size, reuse, temperature, seed: See [`LocalBackend`].
-        device (`str`, *optional*): Defaults to a GPU where there is one.
+        device, dtype (`str`, *optional*): See [`load_model`].
 
     Raises:
         ToolAlpacaError: There is no such model, or its tokenizer does not fit the style.
@@ -217,7 +218,7 @@ def load_backend(
     'react'
     ```
     """
-    loaded, tokenizer = load_model(resolve_model(model), device)
+    loaded, tokenizer = load_model(resolve_model(model), device, dtype)
     return LocalBackend(loaded, tokenizer, style, batch_size, reuse, temperature, seed, name=model)
 
 

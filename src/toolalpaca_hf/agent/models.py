@@ -1,20 +1,24 @@
 """A checkpoint and its tokenizer, ready to write or to be measured."""
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import ToolAlpacaError
+from ..precision import default_device, resolve_dtype
 
 
-def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A checkpoint in bfloat16; an adapter's folder loads with its base model.
+def load_model(
+    path: str, device: str | None = None, dtype: str = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A checkpoint, ready to compute; an adapter's folder loads with its base model.
 
     Args:
         path (`str`): A folder or a Hub id; see [`checkpoints.resolve_model`].
-        device (`str`, *optional*): Defaults to a GPU where there is one.
+        device (`str`, *optional*): Defaults to [`precision.default_device`].
+        dtype (`str`, *optional*, defaults to `"auto"`): The fastest on that device, or a dtype's name; see
+            [`precision.resolve_dtype`].
 
     Raises:
-        ToolAlpacaError: There is no model at `path`.
+        ToolAlpacaError: There is no model at `path`, or no such dtype.
 
     Example:
 
@@ -22,9 +26,11 @@ def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, P
     >>> model, tokenizer = load_model("outputs/quickstart")  # doctest: +SKIP
     ```
     """
+    where = device or default_device()
+    computed = resolve_dtype(dtype, where)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=computed)
     except (OSError, ValueError) as error:
         raise ToolAlpacaError(
             f"no model at {path} ({str(error).splitlines()[0]}); pass a folder that training wrote, a Hub id or smollm2"
@@ -33,4 +39,4 @@ def load_model(path: str, device: str | None = None) -> tuple[PreTrainedModel, P
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     # Where a turn ends is for the prompt to say here; `generate` would want the tokenizer for a published config's own stops.
     model.generation_config.stop_strings = None
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    return model.to(where), tokenizer

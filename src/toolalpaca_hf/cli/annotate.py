@@ -72,7 +72,8 @@ def annotate(
     credentials: options.CredentialsFile = None,
     allow_private: options.AllowPrivate = None,
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the model.", rich_help_panel=WHERE)
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Of the model; losses are compared closely, so not auto by default.", rich_help_panel=WHERE),
     ] = "float32",
     endpoint: Annotated[
         str | None,

@@ -68,6 +68,7 @@ def evaluate(
     max_seconds: options.MaxSeconds = 600.0,
     max_unread: options.MaxUnread = None,
     temperature: options.Temperature = 0.0,
+    dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
 ) -> None:
     """Score a model, trajectories that exist, or recorded verdicts."""

@@ -55,6 +55,10 @@ MaxUnread = Annotated[
     int | None, typer.Option(min=1, help="Turns in a row without action or response.", rich_help_panel=LIMITS)
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=MODEL)]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Of a local model; auto is what computes fastest here.", rich_help_panel=MODEL),
+]
 Seed = Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)]
 
 

@@ -41,7 +41,9 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         else:
             from ..agent.local import load_backend
 
-            backend = load_backend(name, style, options["batch_size"], temperature=temperature, seed=seed)
+            backend = load_backend(
+                name, style, options["batch_size"], temperature=temperature, seed=seed, dtype=options["dtype"]
+            )
     except ModuleNotFoundError as error:
         extra = "agent" if endpoint else "train,agent"
         raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None

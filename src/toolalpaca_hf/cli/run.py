@@ -39,6 +39,7 @@ def run(
     max_seconds: options.MaxSeconds = 600.0,
     max_unread: options.MaxUnread = None,
     temperature: options.Temperature = 0.0,
+    dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
 ) -> None:
     """Let a model solve instructions, against the simulator or the real web."""

@@ -76,6 +76,7 @@ def generate(
     end: End = "]",
     arrow: Arrow = "->",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.", rich_help_panel=options.MODEL)] = 8,
+    dtype: options.Dtype = "auto",
 ) -> None:
     """Let a model continue texts; calls are made as it writes them, and shown in colour."""
     chosen = dict(locals())
@@ -123,7 +124,7 @@ def _generate(chosen: dict[str, Any]) -> None:
         if chosen["api"]:
             tools |= stack.enter_context(options.api_source(chosen).opened())
         cache = ResultCache(chosen["cache"]) if chosen["cache"] else None
-        model, tokenizer = load_model(resolve_model(chosen["model"]))
+        model, tokenizer = load_model(resolve_model(chosen["model"]), dtype=chosen["dtype"])
         # Texts that are written together would be shown in pieces of each other.
         live = len(prompts) == 1 and not as_json
         if live:

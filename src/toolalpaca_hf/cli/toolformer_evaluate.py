@@ -55,7 +55,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.", rich_help_panel=ASKED)] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel=ASKED)] = 16,
     max_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.", rich_help_panel=ASKED)] = 1024,
-    device: Annotated[str | None, typer.Option(help="A GPU where there is one.", rich_help_panel=ASKED)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cuda, xpu, mps, cpu; the best there is.", rich_help_panel=ASKED)
+    ] = None,
+    dtype: options.Dtype = "auto",
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     chosen = dict(locals())
@@ -72,6 +75,7 @@ def evaluate(
             batch_size=batch_size,
             max_length=max_length,
             device=device,
+            dtype=dtype,
             cache=ResultCache(cache) if cache else None,
             timeout=timeout,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..agent import RolloutLimits
+from ..precision import DTYPES
 
 
 @dataclass
@@ -28,6 +29,7 @@ class EvaluationArguments:
         max_steps, max_new_tokens, max_tokens, max_seconds, max_unread (*optional*): See [`RolloutLimits`].
         temperature (`float`, *optional*, defaults to `0.0`): 0 is greedy.
         seed (`int`, *optional*, defaults to `0`): Of sampling and of the simulator.
+        dtype (`str`, *optional*, defaults to `"auto"`): Of the model; `auto` is what computes fastest on its device.
         judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, and
             `published` or upstream's file with the published prompt (our own otherwise).
         output_dir (`str`, *optional*, defaults to `"outputs/evaluation"`): A folder for each suite comes into it.
@@ -64,6 +66,7 @@ class EvaluationArguments:
     max_unread: int | None = field(default=None, metadata={"help": "Turns in a row without action or response."})
     temperature: float = field(default=0.0, metadata={"help": "0 is greedy."})
     seed: int = field(default=0, metadata={"help": "Of sampling and of the simulator."})
+    dtype: str = field(default="auto", metadata={"help": "Of the model.", "choices": list(DTYPES)})
     judge_endpoint: str | None = field(default=None, metadata={"help": "OpenAI-compatible server of a judge."})
     judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
     judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file."})

@@ -9,6 +9,7 @@ import yaml
 from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
 from ..errors import ToolAlpacaError
+from ..precision import fastest, gflops
 from .augment import Augmentation
 
 
@@ -154,6 +155,51 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, Model
     ```
     """
     script_args, training_args, model_args = parse_fields(argv, SftArguments, SFTConfig, ModelConfig)
+    if sentence := settle_precision(training_args, model_args, argv):
+        print(sentence)
     if training_args.hub_token:
         os.environ["HF_TOKEN"], training_args.hub_token = training_args.hub_token, None
     return script_args, training_args, model_args
+
+
+def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
+    """Compute in float32 where a recipe says bfloat16 and this device is slower at it, unless the command line insists.
+
+    Args:
+        training_args (`SFTConfig`): Its `bf16` (mixed precision) is set to what is used.
+        model_args (`ModelConfig`): So is its `dtype` (of the weights), where that is bfloat16.
+        argv (`Sequence[str]`): The command line; `--bf16` or `--dtype` there decides.
+
+    Returns:
+        `str`: A sentence that says so in the first process, or `None` where nothing was changed.
+
+    Example:
+
+    ```python
+    >>> settle_precision(SFTConfig("run", bf16=True), ModelConfig(), [])  # doctest: +SKIP
+    'bfloat16 computes 1.3 GFLOP/s on this cpu and float32 31.8: training in float32 (--bf16 true insists).'
+    ```
+    """
+    given = {argument.partition("=")[0] for argument in argv}
+    mixed = training_args.bf16 and "--bf16" not in given
+    weights = model_args.dtype == "bfloat16" and "--dtype" not in given
+    if not (mixed or weights):
+        return None
+    kind = training_args.device.type
+    speeds = gflops(kind)
+    if fastest(speeds, kind) == "bfloat16":
+        return None
+    insist = []
+    if mixed:
+        training_args.bf16 = False
+        training_args.mixed_precision = "no"
+        insist.append("--bf16 true")
+    if weights:
+        model_args.dtype = "float32"
+        insist.append("--dtype bfloat16")
+    if training_args.process_index:
+        return None
+    return (
+        f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: training in "
+        f"float32 ({' '.join(insist)} insists)."
+    )

@@ -154,7 +154,7 @@ def context_of(name: str) -> int | None:
 
 
 def load_model(name: str, dtype: str = "float32", rank: int = 0) -> tuple[Any, Any]:
-    """A checkpoint in a precision, on the GPU of a task where there are any, and its tokenizer.
+    """A checkpoint in a precision, on the accelerator of a task where there are any, and its tokenizer.
 
     Raises:
         [`ToolAlpacaError`]: There is no model of this name.
@@ -163,14 +163,17 @@ def load_model(name: str, dtype: str = "float32", rank: int = 0) -> tuple[Any, A
     from transformers import AutoModelForCausalLM
 
     from ...checkpoints import resolve_model
+    from ...precision import default_device, resolve_dtype
 
+    device = default_device()
+    if device.type != "cpu":  # tasks share the accelerators
+        device = torch.device(device.type, rank % torch.accelerator.device_count())
     path, tokenizer = resolve_model(name), load_tokenizer(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=resolve_dtype(dtype, device))
     except (OSError, ValueError) as error:
         raise ToolAlpacaError(f"no model at {path} ({str(error).splitlines()[0]}); pass another --model") from None
-    gpus = torch.cuda.device_count()
-    return model.to(f"cuda:{rank % gpus}" if gpus else "cpu"), tokenizer
+    return model.to(device), tokenizer
 
 
 def load_tokenizer(name: str) -> Any:

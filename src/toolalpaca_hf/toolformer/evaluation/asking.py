@@ -46,6 +46,7 @@ class Settings:
     batch_size: int = 16
     max_length: int = 1024
     device: str | None = None
+    dtype: str = "auto"
     cache: ResultCache | None = None
     timeout: float = 30.0
 
@@ -58,8 +59,8 @@ class Asked:
         device (`str`, *optional*): Defaults to a GPU where there is one.
     """
 
-    def __init__(self, name: str, device: str | None = None) -> None:
-        self.name, self.device = name, device
+    def __init__(self, name: str, device: str | None = None, dtype: str = "auto") -> None:
+        self.name, self.device, self.dtype = name, device, dtype
         self.path = resolve_model(name)
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
 
@@ -68,7 +69,7 @@ class Asked:
         if self._loaded is None:
             from ...agent.models import load_model
 
-            self._loaded = load_model(self.path, self.device)
+            self._loaded = load_model(self.path, self.device, self.dtype)
         return self._loaded
 
     def parameters(self) -> int:

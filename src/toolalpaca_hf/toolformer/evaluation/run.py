@@ -77,7 +77,7 @@ def evaluate(
     with writing(out):
         sizes = _Sizes(out / "models.json")
     for model in models:
-        asked = Asked(model, settings.device)
+        asked = Asked(model, settings.device, settings.dtype)
         for name in tasks:
             run = _texts if name == PERPLEXITY else _task
             figures = run(asked, name, *read[name], out / name / slugs[model], tools, settings)

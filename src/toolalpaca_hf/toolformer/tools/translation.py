@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Any
 
 from ...errors import ToolAlpacaError
+from ...precision import default_device
 from .base import Tool
 
 NLLB = "facebook/nllb-200-distilled-600M"
@@ -86,7 +87,6 @@ class Translation(Tool):
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            import torch
             from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
             try:
@@ -100,5 +100,5 @@ class Translation(Tool):
                 raise ToolAlpacaError(
                     f"{self._model_name} does not know {self._target}; pass a model of the NLLB family"
                 )
-            self._loaded = tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
+            self._loaded = tokenizer, model.to(default_device())
         return self._loaded
