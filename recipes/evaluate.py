@@ -56,7 +56,6 @@ def main(args: EvaluationArguments) -> None:
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     with state.main_process_first():
         suites = [read_suite(name, args.data_dir) for name in args.suites]
-        prompt = make_prompt(args.prompt, args.prompt_dir)
     judge = None
     if args.judge_endpoint and args.judge_model:
         asked = published_prompt(prompt_file(args.judge_prompt)) if args.judge_prompt else None
@@ -72,6 +71,10 @@ def main(args: EvaluationArguments) -> None:
         device=str(state.device),
         dtype=args.dtype,
     )
+
+    hints = backend.tool_hints if args.tool_hints is None else args.tool_hints
+    with state.main_process_first():
+        prompt = make_prompt(args.prompt, args.prompt_dir, tool_hints=hints)
 
     # Roll out each process's share; the first process scores
     runs = {}

@@ -18,8 +18,20 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# Advice to the authors of recipes, which whoever runs this one is not.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
+warnings.simplefilter("ignore", FutureWarning)
+
+import torch
+from transformers import PreTrainedModel
+from trl import ModelConfig, SFTConfig
 
 from toolalpaca_hf.agent import RolloutLimits
 from toolalpaca_hf.agent.local import LocalBackend
@@ -32,8 +44,11 @@ from toolalpaca_hf.evaluation.first_call import first_turn_text
 from toolalpaca_hf.evaluation.measure import as_table, measure, write_records
 from toolalpaca_hf.evaluation.suite import read_suite
 from toolalpaca_hf.evaluation.trajectories import read_trajectories
+from toolalpaca_hf.formats import ReactPrompt, react_prompt
+from toolalpaca_hf.training.arguments import SftArguments, parse_fields
 
 RECIPES = Path(__file__).resolve().parent
+BASELINES = {"chance": "chance", "word_overlap": "overlap", "bm25": "BM25"}
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
 
 
@@ -41,7 +56,44 @@ KEYS = ("well_formed", "first_function", "arguments", "perplexity")
 LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=200, unread=1)
 
 
-def measured(model_path: str, name: str, state: Path) -> dict[str, Any]:
+# Seconds of the whole run by seconds of one forward pass over 256 tokens, as measured on two AVX2 cores.
+RUN_BY_PASS = 0.0
+
+
+def seconds_of_pass(model: PreTrainedModel) -> float:
+    """One forward pass over 256 tokens, the best of three."""
+    ids = torch.arange(256)[None]
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(3):
+            start = time.perf_counter()
+            model(ids)
+            best = min(best, time.perf_counter() - start)
+    return best
+
+
+class Phases:
+    """Seconds spent in each phase, those of runs that were killed included."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @contextmanager
+    def timed(self, name: str, words: str) -> Iterator[None]:
+        """Say what begins; add its time, also where it fails."""
+        print(f"\n{words}", flush=True)
+        start, before = time.monotonic(), self.seconds.get(name, 0.0)
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(before + time.monotonic() - start, 1)
+            part = self.path.with_suffix(".part")
+            part.write_text(json.dumps(self.seconds), encoding="utf-8")
+            os.replace(part, self.path)
+
+
+def measured(model_path: str, name: str, state: Path, prompt: ReactPrompt) -> dict[str, Any]:
     """Roll out the held-out APIs' instructions and measure, or read what an earlier, killed run measured."""
     path = state / f"{name}.json"
     if path.exists():
@@ -49,21 +101,34 @@ def measured(model_path: str, name: str, state: Path) -> dict[str, Any]:
     corpus = read_corpus(resolve_sources("sample"))
     split = "eval_simulated"
     model, tokenizer = load_model(model_path, device="cpu")
+    if name == "before":
+        seconds = seconds_of_pass(model)
+        dtype = str(model.dtype).removeprefix("torch.")
+        print(
+            f"This machine computes in {dtype}, {256 / seconds:,.0f} tokens/s: about {seconds * RUN_BY_PASS / 60:.0f} minutes in all."
+        )
     suite = read_suite("sample")
     # Ten instructions an API: a batch of one API shares its documentation, and attention sees no other's.
     backend = LocalBackend(model, tokenizer, batch_size=10, name=name)
-    rollout = evaluate_model(suite, backend, state / name, limits=LIMITS)
+    rollout = evaluate_model(suite, backend, state / name, limits=LIMITS, prompt=prompt)
     attempts, _ = read_trajectories(state / name / "rollouts", suite)
     turns = {one.instruction.id: first_turn_text(one.trajectory) for one in attempts if one.trajectory}
     metrics, records = measure(
-        model, tokenizer, corpus.apis[split], corpus.instructions[split], corpus.trajectories[split], turns=turns
+        model,
+        tokenizer,
+        corpus.apis[split],
+        corpus.instructions[split],
+        corpus.trajectories[split],
+        prompt,
+        turns=turns,
     )
     write_records(records, state / f"{name}.jsonl")
     kept = {key: rollout[key] for key in ("n", "failed", "calls", "process_verdict")}
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(metrics | {"rollout": kept}), encoding="utf-8")
+    metrics |= {"rollout": kept, "dtype": str(model.dtype).removeprefix("torch.")}
+    part.write_text(json.dumps(metrics), encoding="utf-8")
     os.replace(part, path)
-    return metrics | {"rollout": kept}
+    return metrics
 
 
 def rollout_table(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -89,7 +154,6 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("outputs/quickstart"))
     parser.add_argument("--config", type=Path, default=RECIPES / "quickstart" / "sft.yaml")
     args, overrides = parser.parse_known_args()
-    start = time.time()
     out: Path = args.output_dir
     base = resolve_model("smollm2")
     print(f"Base model: {weights_of(base)}")
@@ -101,49 +165,54 @@ def main() -> None:
     if (state / "done").exists():  # a finished run is not continued but made anew
         shutil.rmtree(state)
     state.mkdir(parents=True, exist_ok=True)
-    clock = state / "seconds"
-    earlier = float(clock.read_text()) if clock.exists() else 0.0
+    phases = Phases(state / "phases.json")
+    arguments, *_ = parse_fields(["--config", str(args.config), *overrides], SftArguments, SFTConfig, ModelConfig)
+    prompt = react_prompt(arguments.tool_hints)
 
-    before = measured(base, "before", state)
-    clock.write_text(str(earlier + time.time() - start))
+    with phases.timed("before_s", "1 of 3: forty instructions by the model as it is"):
+        before = measured(base, "before", state, prompt)
     if not (state / "trained").exists():
         (out / "metrics.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "accelerate.commands.launch"]
         command += ["--config_file", str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py")]
         command += ["--config", str(args.config), "--output_dir", str(out), *overrides]
-        if subprocess.run(command, check=False).returncode:
+        with phases.timed("train_s", "2 of 3: training"):
+            failed = subprocess.run(command, check=False).returncode
+        if failed:
             raise ToolAlpacaError(
                 f"training failed; see above. Start again to go on from the last checkpoint in {out}"
             )
         shutil.copy(out / "metrics.json", state / "training.json")
         (state / "trained").touch()
-    clock.write_text(str(earlier + time.time() - start))
-    after = measured(str(out), "after", state)
+    with phases.timed("after_s", "3 of 3: the same forty instructions by the trained model"):
+        after = measured(str(out), "after", state, prompt)
 
-    seconds = earlier + time.time() - start
+    seconds = sum(phases.seconds.values())
     training = json.loads((state / "training.json").read_text(encoding="utf-8"))
     metrics = {
         "before": {name: before[name] for name in KEYS},
         "after": {name: after[name] for name in KEYS},
-        "baselines": {name: after[name] for name in ("chance", "word_overlap")},
+        "baselines": {name: after[name] for name in BASELINES},
         "rollout": {"before": before["rollout"], "after": after["rollout"]},
         "n": after["n"],
         "weights": weights_of(base),
+        "dtype": after["dtype"],
+        "phases": phases.seconds,
         "training": training,
         "wall_s": round(seconds, 1),
     }
     part = out / "metrics.json.part"
     part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     os.replace(part, out / "metrics.json")
-    baseline = [{"first_function": after[name]} for name in ("chance", "word_overlap")]
-    table = as_table({"chance": baseline[0], "overlap": baseline[1], "before": before, "after": after})
+    columns = {words: {"first_function": after[name]} for name, words in BASELINES.items()}
+    table = as_table({**columns, "before": before, "after": after})
     table += f"\n\nwhole rollouts against the simulator, with 95% intervals\n{rollout_table(before, after)}"
     card = (out / "README.md").read_text(encoding="utf-8")
     if "## On held-out APIs" not in card:
         words = (
             f"\n## On held-out APIs\n\n{after['n']} instructions for four APIs of the embedded sample corpus that share no "
             f"function name with training; greedy first calls. Base weights: {weights_of(base)}. `overlap` picks the "
-            f"function that shares most words with the instruction.\n\n```text\n{table}\n```\n"
+            f"function that shares most words with the instruction, `BM25` the first of the {arguments.tool_hints} that the prompt names.\n\n```text\n{table}\n```\n"
         )
         (out / "README.md").write_text(card + words, encoding="utf-8")
     # The folder itself is the checkpoint now; those of training hold the optimizer and twice the weights.

@@ -73,6 +73,7 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
             peft_config=get_peft_config(model_args),
             tree_tokens=script_args.prefix_packing_tokens if script_args.prefix_packing else None,
             tree_attention=script_args.prefix_packing_attention,
+            freeze_layers=script_args.freeze_layers,
         )
     except (ValueError, OSError) as error:
         raise ToolAlpacaError(f"{model} can not be trained with these settings: {error}") from error

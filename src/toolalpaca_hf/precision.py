@@ -49,14 +49,14 @@ def default_device() -> "torch.device":
 
 
 @functools.cache
-def measured_gflops(device_type: str, threads: int) -> dict[str, float]:
+def measured_gflops(device_type: str) -> dict[str, float]:
     """Speed of a matrix product of 32x512 by 512x256 in each dtype, the best of three, in GFLOP/s.
 
-    Takes some tens of milliseconds and is measured once a process.
+    Takes some tens of milliseconds and is measured once a process. A CPU is measured by the processor time of one thread, which
+    neither other work on the machine nor threads that wait for one another can distort.
 
     Args:
         device_type (`str`): Such as `"cpu"` or `"cuda"`.
-        threads (`int`): Of the CPU; another number is another measurement.
 
     Returns:
         `dict[str, float]`: By name of the dtype; 0.0 where the device does not have it.
@@ -64,29 +64,36 @@ def measured_gflops(device_type: str, threads: int) -> dict[str, float]:
     Example:
 
     ```python
-    >>> sorted(measured_gflops("cpu", 1))
+    >>> sorted(measured_gflops("cpu"))
     ['bfloat16', 'float16', 'float32']
     ```
     """
     import torch
 
     m, k, n = _SHAPE
+    cpu = device_type == "cpu"
+    clock = time.thread_time if cpu else time.perf_counter
+    threads = torch.get_num_threads()
     speeds = {}
+    if cpu:
+        torch.set_num_threads(1)
     for name in ("float32", "bfloat16", "float16"):
         try:
             a = torch.ones(m, k, device=device_type, dtype=getattr(torch, name))
             b = torch.ones(k, n, device=device_type, dtype=getattr(torch, name))
             seconds = math.inf
             for attempt in range(4):  # the first one loads kernels
-                start = time.perf_counter()
+                start = clock()
                 product = a @ b
-                if device_type != "cpu":
+                if not cpu:
                     torch.accelerator.synchronize(product.device)
                 if attempt:
-                    seconds = min(seconds, time.perf_counter() - start)
-            speeds[name] = 2 * m * k * n / seconds / 1e9
+                    seconds = min(seconds, clock() - start)
+            speeds[name] = 2 * m * k * n / max(seconds, 1e-9) / 1e9
         except (RuntimeError, TypeError):  # what a device does not have, it says so in its own words
             speeds[name] = 0.0
+    if cpu:
+        torch.set_num_threads(threads)
     return speeds
 
 
@@ -103,7 +110,7 @@ def gflops(device: "torch.device | str | None" = None) -> dict[str, float]:
     import torch
 
     device = torch.device(device) if device is not None else default_device()
-    return measured_gflops(device.type, torch.get_num_threads())
+    return measured_gflops(device.type)
 
 
 def fastest(speeds: dict[str, float], device_type: str) -> str:
@@ -168,7 +175,7 @@ def main() -> None:
     import torch
 
     device = default_device()
-    name = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    name = f", measured on one of {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     print(f"device    {device}{name} (torch {torch.__version__})")
     speeds = gflops(device)
     for dtype, speed in speeds.items():

@@ -43,6 +43,7 @@ class Backend(Protocol):
         lockstep (`bool`): Whether it writes the turns of many contexts together. If not, each rollout has a thread, and
             [`write`] is called from many threads at once, with one context each.
         width (`int`): How many contexts at once.
+        tool_hints (`int`, *optional*): How many functions the prompt of its training named behind the instruction.
     """
 
     name: str

@@ -76,6 +76,7 @@ class LocalBackend:
             )
         self.style, self.width, self.temperature, self.seed = style, batch_size, temperature, seed
         self.model, self.tokenizer = model, tokenizer
+        self.tool_hints = int(tokenizer.init_kwargs.get("tool_hints", 0))
         if style == "chat":
             self._call_opens = _call_opening(tokenizer, self.name)
             self._tokens_of_their_own = [

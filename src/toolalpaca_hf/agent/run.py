@@ -93,7 +93,11 @@ def run(
     {'answered': 36, 'steps': 4}
     ```
     """
-    limits, prompt, user = limits or RolloutLimits(), prompt or react_prompt(), user or ScriptedUser()
+    limits, prompt, user = (
+        limits or RolloutLimits(),
+        prompt or react_prompt(getattr(backend, "tool_hints", 0)),
+        user or ScriptedUser(),
+    )
     source = own_tasks(str(apis), instructions, private) if instructions else read_tasks(apis)
     shown_api(source.apis[0], tools)  # an unknown tool is found out before anything is written
     tasks = source.tasks if limit is None else source.tasks[:limit]
@@ -102,6 +106,7 @@ def run(
         "apis_hash": source.digest,
         **backend.describe(),
         "prompt": prompt.name if backend.style == "react" else "chat",
+        "tool_hints": prompt.tool_hints if backend.style == "react" else 0,
         "tools": list(tools),
         "user": user.describe(),
         "limits": asdict(limits),

@@ -50,6 +50,7 @@ def evaluate(
     style: options.Style = "react",
     prompt: options.PromptName = "react",
     prompt_dir: options.PromptDir = None,
+    tool_hints: options.ToolHints = None,
     simulator: options.Simulator = "embedded",
     responder: options.Responder = "schema",
     store: options.Store = None,

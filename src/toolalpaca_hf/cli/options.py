@@ -45,6 +45,12 @@ UserEndpoint = Annotated[
     str | None, typer.Option(help="Server of a model that answers getDetails.", rich_help_panel=CALLS)
 ]
 UserModel = Annotated[str | None, typer.Option(help="Its name there.", rich_help_panel=CALLS)]
+ToolHints = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Functions named behind an instruction, nearest by BM25; as in training.", rich_help_panel=MODEL
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rollouts at once, local model.", rich_help_panel=MODEL)]
 Concurrency = Annotated[int, typer.Option(min=1, help="Rollouts at once, endpoint.", rich_help_panel=MODEL)]
 MaxSteps = Annotated[int, typer.Option(min=1, help="Actions of one rollout.", rich_help_panel=LIMITS)]

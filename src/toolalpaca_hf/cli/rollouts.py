@@ -24,7 +24,6 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         from ..agent import ModelUser, RolloutLimits, ScriptedUser
         from ..data import make_prompt
 
-        layout = make_prompt(options["prompt"], options["prompt_dir"])
         if bool(options["user_endpoint"]) != bool(options["user_model"]):
             raise ToolAlpacaError("a model that plays the user needs both --user-endpoint and --user-model")
         user = (
@@ -44,6 +43,8 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             backend = load_backend(
                 name, style, options["batch_size"], temperature=temperature, seed=seed, dtype=options["dtype"]
             )
+        hints = getattr(backend, "tool_hints", 0) if options["tool_hints"] is None else options["tool_hints"]
+        layout = make_prompt(options["prompt"], options["prompt_dir"], tool_hints=hints)
     except ModuleNotFoundError as error:
         extra = "agent" if endpoint else "train,agent"
         raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None

@@ -18,6 +18,7 @@ def run(
     style: options.Style = "react",
     prompt: options.PromptName = "react",
     prompt_dir: options.PromptDir = None,
+    tool_hints: options.ToolHints = None,
     simulator: options.Simulator = "embedded",
     responder: options.Responder = "schema",
     store: options.Store = None,

@@ -21,13 +21,16 @@ ROOMS = ("data", "formats", "openapi")
 """Whose code decides what a row is."""
 
 
-def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str | Path | None = None) -> Prompt:
+def make_prompt(
+    prompt: str, prompt_dir: str | Path | None = None, data_dir: str | Path | None = None, tool_hints: int = 0
+) -> Prompt:
     """The prompt by the name that configs and command lines use.
 
     Args:
         prompt (`str`): `"react"`, this package's own, or `"upstream"`, the published one.
         prompt_dir (`str` or `Path`, *optional*): Folder with upstream's `agent/` files; downloaded where not given.
         data_dir (`str` or `Path`, *optional*): Folder that is looked into before a download.
+        tool_hints (`int`, *optional*, defaults to 0): Of the package's own prompt, see [`ReactPrompt`].
 
     Returns:
         [`Prompt`]: For [`formats.trajectory_segments`].
@@ -43,7 +46,7 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
     ```
     """
     if prompt == "react":
-        return react_prompt()
+        return react_prompt(tool_hints)
     if prompt == "upstream":
         return upstream_prompt(prompt_dir if prompt_dir is not None else fetch_prompt_folder(data_dir))
     raise ToolAlpacaError(f"unknown prompt {prompt!r}; choose react or upstream")

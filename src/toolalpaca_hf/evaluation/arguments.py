@@ -18,6 +18,7 @@ class EvaluationArguments:
         style (`str`, *optional*, defaults to `"react"`): `react` (actions as text) or `chat` (native tool calls).
         prompt (`str`, *optional*, defaults to `"react"`): `react`, or `upstream` for the published checkpoints.
         prompt_dir (`str`, *optional*): Folder with upstream's agent/ files; downloaded otherwise.
+        tool_hints (`int`, *optional*): Functions named behind an instruction; by default as many as in training.
         real (`bool`, *optional*, defaults to `False`): Call the documents' own servers in the suite `real`; the others
             are simulated always.
         credentials (`str`, *optional*): File of NAME=VALUE lines for them.
@@ -50,6 +51,7 @@ class EvaluationArguments:
     style: str = field(default="react", metadata={"help": "react or chat.", "choices": ["react", "chat"]})
     prompt: str = field(default="react", metadata={"help": "react or upstream.", "choices": ["react", "upstream"]})
     prompt_dir: str | None = field(default=None, metadata={"help": "Folder with upstream's agent/ files."})
+    tool_hints: int | None = field(default=None, metadata={"help": "Functions named behind an instruction."})
     real: bool = field(default=False, metadata={"help": "Call the documents' own servers in the suite real."})
     credentials: str | None = field(default=None, metadata={"help": "File of NAME=VALUE lines."})
     responder: str = field(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..formats import GET_DETAILS, parse_turn, step_log
+from ..formats import GET_DETAILS, bm25_scores, parse_turn, step_log
 from ..metrics.values import arguments_equal, golden_arguments, same_function
 from ..schema import Api, Call, Instruction, Trajectory
 
@@ -69,7 +69,7 @@ def _words(text: str) -> set[str]:
 
 
 def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict[str, float]:
-    """What no learning reaches: a guess among the tools shown, and the tool that shares most words.
+    """What no learning reaches: a guess among the tools shown, the tool that shares most words, and BM25.
 
     The overlap is counted over the function's name and the first line of its description, divided by the square root
     of their number of words; functions that tie share the point.
@@ -79,7 +79,7 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
         instructions (`Sequence[Instruction]`): Instructions with at least one golden call each.
 
     Returns:
-        `dict[str, float]`: `chance` and `word_overlap`, each the expected share of right first functions.
+        `dict[str, float]`: `chance`, `word_overlap` and `bm25` ([`formats.bm25_scores`]), each the expected share of right first functions.
 
     Example:
 
@@ -87,10 +87,10 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
     >>> from toolalpaca_hf.schema import Function
     >>> api = Api("a/b", "B", functions=[Function("getTide", "/tide", "get", "Tide at a port.")])
     >>> baselines({"a/b": api}, [Instruction("a/b/0", "a/b", "Which tide?", [Call("getTide", "{}")])])
-    {'chance': 0.5, 'word_overlap': 1.0}
+    {'chance': 0.5, 'word_overlap': 1.0, 'bm25': 1.0}
     ```
     """
-    chance = overlap = 0.0
+    chance = overlap = bm25 = 0.0
     for instruction in instructions:
         api, golden = apis[instruction.api], instruction.golden_calls[0].action
         chance += 1 / (len(api.functions) + 1)  # getDetails is shown as well
@@ -99,9 +99,17 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
         for function in api.functions:
             words = _words(f"{function.name} {function.description.splitlines()[0] if function.description else ''}")
             scores[function.name] = len(asked & words) / math.sqrt(len(words) or 1)
-        best = [name for name, score in scores.items() if score == max(scores.values())]
-        overlap += any(same_function(golden, name) for name in best) / len(best)
-    return {"chance": chance / len(instructions), "word_overlap": overlap / len(instructions)}
+        overlap += _expected(golden, scores)
+        ranked = bm25_scores(api.functions, instruction.instruction)
+        bm25 += _expected(golden, dict(zip((function.name for function in api.functions), ranked, strict=True)))
+    n = len(instructions)
+    return {"chance": chance / n, "word_overlap": overlap / n, "bm25": bm25 / n}
+
+
+def _expected(golden: str, scores: dict[str, float]) -> float:
+    """Expected share of right choices where the best score is taken, ties at random."""
+    best = [name for name, score in scores.items() if score == max(scores.values())]
+    return any(same_function(golden, name) for name in best) / len(best)
 
 
 def summarize(scores: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -31,14 +31,14 @@ def measure(
         apis (`Sequence[Api]`): The APIs of the instructions.
         instructions (`Sequence[Instruction]`): Those without a golden call are left out.
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
-        prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): The layout the model was trained with.
+        prompt (`Prompt`, *optional*, defaults to [`react_prompt`] with the checkpoint's `tool_hints`): The layout the model was trained with.
         progress (`bool`, *optional*, defaults to `True`): Whether to show a progress bar.
         turns (`Mapping[str, str]`, *optional*): First turns by instruction id, where the model has written them already,
             as [`first_turn_text`] has them.
 
     Returns:
         `tuple[dict, list[str]]`: `n`, `well_formed`, `known_function`, `first_function`, `arguments`, the baselines
-        `chance` and `word_overlap`, and `perplexity` where there are references; and one JSON line an instruction.
+        `chance`, `word_overlap` and `bm25`, and `perplexity` where there are references; and one JSON line an instruction.
 
     Example:
 
@@ -46,7 +46,7 @@ def measure(
     >>> metrics, records = measure(model, tokenizer, apis, instructions)  # doctest: +SKIP
     ```
     """
-    prompt = prompt or react_prompt()
+    prompt = prompt or react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0)))
     by_id = {api.id: api for api in apis}
     asked = scored_instructions(instructions)
     if not asked:

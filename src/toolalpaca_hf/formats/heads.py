@@ -12,6 +12,7 @@ from ..schema import Api, Function
 _NAMES = re.compile(r"\[getDetails(?:, ([^\]\n]*))?\]")
 # A blank line stands before the question alone: the form's own `USER:` lines follow directly on others.
 _INSTRUCTION = re.compile(r"\n\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
+_HINTS = re.compile(r"\nNearest tools: [^\n]*\Z")
 _SCHEMA = re.compile(r"^#([\w.$-]+): ", re.MULTILINE)
 
 
@@ -102,4 +103,5 @@ def read_head(text: str) -> Head | None:
             at = schema.start() if at < 0 else at
             functions[-1] = Function(functions[-1].name, "", "", last[:at].removesuffix("\n"))
             components = last[at:]
-    return Head(functions, components, asked.group(1))
+    # Hints are the prompt's, not the user's.
+    return Head(functions, components, _HINTS.sub("", asked.group(1)))

@@ -4,14 +4,19 @@ A boundary between segments never falls behind a space: the prompt ends in `Thou
 with the space, which is how byte-level and SentencePiece vocabularies cut words.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Protocol
 
 from ..schema import Api, Segment, Step, Trajectory
+from .hints import nearest_functions
 from .steps import step_log
 
 GET_DETAILS = "getDetails"
 """The built-in function that asks the user for a missing value; first among the tools of every prompt."""
+
+HINTS_LABEL = "Nearest tools: "
+"""Begins the line of a prompt that names the functions nearest to the instruction."""
 
 DEFAULT_FINAL_THOUGHT = "I have what I need and can answer the user."
 """Stands in for the final thought of the few instances that have a response but no thought before it."""
@@ -23,10 +28,12 @@ class Prompt(Protocol):
     Attributes:
         name (`str`): `"react"`, or upstream's name such as `"test_v1"`.
         stop (`str`): What the model writes last before an observation has to come.
+        tool_hints (`int`): How many functions nearest to the instruction the head names; 0 for none.
     """
 
     name: str
     stop: str
+    tool_hints: int
 
     def head(self, api: Api, instruction: str) -> str:
         """Everything before the first thought."""
@@ -63,6 +70,10 @@ def _tool(name: str, description: str) -> str:
 class ReactPrompt:
     """The package's own prompt; its wording is in `formats/prompts/react.txt`.
 
+    Args:
+        tool_hints (`int`, *optional*, defaults to 0): Behind the instruction, name so many functions that BM25 finds nearest to
+            it, the nearest first (see [`formats.hints`]). The documentation before it stays the same for all instructions.
+
     Example:
 
     ```python
@@ -74,19 +85,26 @@ class ReactPrompt:
     name = "react"
     stop = "\nObservation:"
 
-    def __init__(self) -> None:
+    def __init__(self, tool_hints: int = 0) -> None:
+        self.tool_hints = tool_hints
         self._template = _prompt_file("react.txt")
         self._get_details = _prompt_file("get_details.txt")
 
-    def head(self, api: Api, instruction: str) -> str:
-        """The prompt up to the first `Thought:`: tools, form and instruction."""
+    def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
+        """The prompt up to the first `Thought:`: tools, form, instruction and, with `tool_hints`, the nearest functions.
+
+        `nearest` takes the place of what BM25 finds.
+        """
+        if self.tool_hints and nearest is None:
+            nearest = nearest_functions(api.functions, instruction, self.tool_hints)
+        hints = f"\n{HINTS_LABEL}{', '.join(nearest)}" if self.tool_hints and nearest else ""
         tools = [_tool(GET_DETAILS, self._get_details), *(_tool(f.name, f.description) for f in api.functions)]
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
         before, rest = self._template.split("{tools}")
         middle, rest = rest.split("{tool_names}")
         after, end = rest.split("{instruction}")
         components = f"\n{api.components.strip()}" if api.components.strip() else ""
-        return "".join([before, "\n\n".join(tools), components, middle, names, after, instruction, end])
+        return "".join([before, "\n\n".join(tools), components, middle, names, after, instruction, hints, end])
 
     def action(self, step: Step) -> str:
         """Thought, action and action input, each under its label."""
@@ -101,8 +119,8 @@ class ReactPrompt:
         return f" {final_thought}\nResponse: {response}"
 
 
-def react_prompt() -> ReactPrompt:
-    """The package's own prompt.
+def react_prompt(tool_hints: int = 0) -> ReactPrompt:
+    """The package's own prompt; `tool_hints` as in [`ReactPrompt`].
 
     Example:
 
@@ -111,7 +129,7 @@ def react_prompt() -> ReactPrompt:
     'react'
     ```
     """
-    return ReactPrompt()
+    return ReactPrompt(tool_hints)
 
 
 def trajectory_segments(api: Api, trajectory: Trajectory, prompt: Prompt) -> list[Segment]:

@@ -107,6 +107,7 @@ class UpstreamPrompt:
     """
 
     stop = "\nASSISTANT Observation: "
+    tool_hints = 0
 
     def __init__(self, folder: str | Path, name: str = "test_v1") -> None:
         self.name = name

@@ -34,6 +34,11 @@ class SftArguments(ScriptArguments):
         augment_min_functions, augment_max_functions (`int`, *optional*): See there.
         augment_max_documentation, augment_max_observation (`int`, *optional*): See there.
         augment_mask_names, augment_restyle_names, augment_first_turns (`float`, *optional*): See there.
+        augment_shuffle_hints (`float`, *optional*): See there.
+        tool_hints (`int`, *optional*, defaults to `0`): With augmented copies, name so many functions behind the instruction, the
+            nearest by BM25. It is recorded with the tokenizer, so that `run` and `evaluate` render what training rendered.
+        freeze_layers (`int`, *optional*, defaults to `0`): Leave the embeddings and the first so many layers as they are: no
+            gradient is computed through them, and long prompts cost a forward pass there.
         prefix_packing (`bool`, *optional*, defaults to `False`): Compute what rows have in common at their beginning once
             ([`share_prefixes`]); a row of the batch is then a sequence of at most `prefix_packing_tokens` tokens.
             Augmented copies of rows with the same documentation keep it the same.
@@ -67,6 +72,9 @@ class SftArguments(ScriptArguments):
     augment_first_turns: float = field(
         default=0.0, metadata={"help": "Probability that a copy ends after one action."}
     )
+    augment_shuffle_hints: float = field(default=0.0, metadata={"help": "Probability of random tool hints."})
+    tool_hints: int = field(default=0, metadata={"help": "Functions named behind an instruction, nearest by BM25."})
+    freeze_layers: int = field(default=0, metadata={"help": "Train no embeddings and not the first so many layers."})
     prefix_packing: bool = field(default=False, metadata={"help": "Compute common beginnings of rows once."})
     prefix_packing_tokens: int = field(default=2048, metadata={"help": "Longest packed sequence, in tokens."})
     prefix_packing_attention: str = field(
@@ -87,6 +95,8 @@ class SftArguments(ScriptArguments):
             restyle_names=self.augment_restyle_names,
             max_observation=self.augment_max_observation,
             first_turns=self.augment_first_turns,
+            tool_hints=self.tool_hints,
+            shuffle_hints=self.augment_shuffle_hints,
         )
 
 

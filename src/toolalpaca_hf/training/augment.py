@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..formats import GET_DETAILS, Prompt, react_prompt, read_head, relabel
+from ..formats import GET_DETAILS, ReactPrompt, react_prompt, read_head, relabel
 from ..schema import Api, Function, Segment
 from .names import CONVENTIONS, random_name, restyled
 
@@ -38,6 +38,11 @@ class Augmentation:
         first_turns (`float`, *optional*, defaults to `0.0`): Probability that a copy ends after its first action, which
             makes it shorter and leaves the choice of the function in.
 
+        tool_hints (`int`, *optional*, defaults to `0`): So many functions are named behind the instruction, the nearest by BM25;
+            see [`ReactPrompt`].
+        shuffle_hints (`float`, *optional*, defaults to `0.0`): Probability that they are drawn at random instead. A retriever
+            finds more in instructions that share words with the documentation than it will in a user's.
+
     Example:
 
     ```python
@@ -53,6 +58,8 @@ class Augmentation:
     first_turns: float = 0.0
     min_functions: int = 4
     restyle_names: float = 0.0
+    tool_hints: int = 0
+    shuffle_hints: float = 0.0
 
 
 def _keep(functions: list[Function], called: set[str], how: Augmentation, rng: random.Random) -> list[Function]:
@@ -145,7 +152,7 @@ def augment(
     segments: Sequence[Segment],
     how: Augmentation,
     rng: random.Random,
-    prompt: Prompt | None = None,
+    prompt: ReactPrompt | None = None,
     called: set[str] | None = None,
     first_turn: bool = False,
 ) -> list[Segment] | None:
@@ -158,7 +165,7 @@ def augment(
         segments (`Sequence[Segment]`): An example in any layout, this package's prompt or a published one.
         how (`Augmentation`): What may change.
         rng (`random.Random`): Source of chance; the same state gives the same copy.
-        prompt (`Prompt`, *optional*, defaults to [`react_prompt`]): Renders the head.
+        prompt ([`ReactPrompt`], *optional*): Renders the head; by default the one with `how.tool_hints`.
         called (`set[str]`, *optional*): Functions that are shown in any case besides those the example calls, so that
             several examples of an API get the same documentation from the same state of `rng`.
         first_turn (`bool`, *optional*, defaults to `False`): End after the first action, where that is trained.
@@ -174,7 +181,7 @@ def augment(
     True
     ```
     """
-    prompt = prompt or react_prompt()
+    prompt = prompt or react_prompt(how.tool_hints)
     head = read_head(segments[0].text)
     if head is None or segments[0].trainable:
         return None
@@ -184,7 +191,10 @@ def augment(
     functions = _keep(head.functions, called, how, rng)
     components = _components(head.components, functions)
     functions, renamed, parameters = _rename(functions, how, rng)
-    copy = [Segment(prompt.head(Api("", "", functions=functions, components=components), head.instruction), False)]
+    api = Api("", "", functions=functions, components=components)
+    # Chance of its own: rows of one documentation draw its functions and names from one state of `rng`.
+    chance = random.Random(f"{head.instruction}/{rng.random()}")
+    copy = [Segment(prompt.head(api, head.instruction, shuffled_hints(functions, how, chance)), False)]
     for i, (segment, turn) in enumerate(zip(segments[1:], turns, strict=True)):
         # Every second segment is the model's; some of them are not trained (a corrected run's wrong first steps).
         if i % 2 == 0:
@@ -201,6 +211,22 @@ def augment(
         # An untrained segment comes last: the example goes on, so no end of sequence is trained here.
         copy = [*copy[:2], Segment(" ", False)]
     return copy
+
+
+def shuffled_hints(functions: Sequence[Function], how: Augmentation, rng: random.Random) -> list[str] | None:
+    """Names of functions drawn at random, as often as `how.shuffle_hints` says, else `None`.
+
+    Example:
+
+    ```python
+    >>> shuffled_hints([Function("getTide", "", "", "")], Augmentation(tool_hints=3, shuffle_hints=1.0), random.Random(0))
+    ['getTide']
+    ```
+    """
+    if not how.tool_hints or rng.random() >= how.shuffle_hints:
+        return None
+    names = [function.name for function in functions]
+    return rng.sample(names, min(how.tool_hints, len(names)))
 
 
 def _without_unread(segments: Sequence[Segment]) -> list[Segment]:

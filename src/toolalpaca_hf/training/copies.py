@@ -16,7 +16,7 @@ from ..schema import FEATURES, Segment
 from . import augment as augment_module
 from . import descriptions as descriptions_module
 from . import names as names_module
-from .augment import Augmentation, augment, called_functions
+from .augment import Augmentation, augment, called_functions, shuffled_hints
 from .descriptions import described_turn
 
 
@@ -29,7 +29,9 @@ def _documentation(row_id: str, pieces: list[Segment]) -> str:
     return hashlib.sha256(json.dumps(functions).encode()).hexdigest()
 
 
-def _described(copy: list[Segment], number: int, rng: random.Random) -> Iterable[tuple[str, list[Segment]]]:
+def _described(
+    copy: list[Segment], number: int, how: Augmentation, rng: random.Random
+) -> Iterable[tuple[str, list[Segment]]]:
     """Names and examples of so many of the functions that a copy documents."""
     head = read_head(copy[0].text)
     if head is None:
@@ -37,7 +39,8 @@ def _described(copy: list[Segment], number: int, rng: random.Random) -> Iterable
     functions = list(head.functions)
     rng.shuffle(functions)
     for function in functions[:number]:
-        example = described_turn(function, head.api, react_prompt(), rng)
+        nearest = shuffled_hints(functions, how, rng)
+        example = described_turn(function, head.api, react_prompt(how.tool_hints), rng, nearest=nearest)
         if example is not None:
             yield function.name, example
 
@@ -74,7 +77,7 @@ def _augment_batch(
             add(f"{row_id}+{number}", api, new or pieces)
             if new and row_id in leaders:
                 rng = random.Random(f"{seed}/{owner}/{number}/descriptions")
-                for name, example in _described(new, descriptions, rng):
+                for name, example in _described(new, descriptions, how, rng):
                     add(f"{row_id}+{number}/{name}", api, example)
     return out
 

@@ -6,8 +6,9 @@ trajectory begins with. Arguments are not trained: a description holds no values
 """
 
 import random
+from collections.abc import Sequence
 
-from ..formats import Prompt
+from ..formats import ReactPrompt
 from ..schema import Api, Function, Segment
 
 _REQUESTS = (
@@ -26,16 +27,22 @@ def _as_wish(description: str) -> str:
 
 
 def described_turn(
-    function: Function, api: Api, prompt: Prompt, rng: random.Random, left_out: float = 0.25
+    function: Function,
+    api: Api,
+    prompt: ReactPrompt,
+    rng: random.Random,
+    left_out: float = 0.25,
+    nearest: Sequence[str] | None = None,
 ) -> list[Segment] | None:
     """An example whose instruction is a function's description and whose answer is the function's name.
 
     Args:
         function (`Function`): One of the API's.
         api (`Api`): What the prompt documents.
-        prompt (`Prompt`): Renders the head.
+        prompt ([`ReactPrompt`]): Renders the head.
         rng (`random.Random`): Which words are left out and how the request begins.
         left_out (`float`, *optional*, defaults to `0.25`): Probability that a word after the first is left out.
+        nearest (`Sequence[str]`, *optional*): Names in place of the hints that BM25 finds.
 
     Returns:
         `list[Segment]`: The head; a thought that repeats the description and the action, trained; an untrained space,
@@ -57,6 +64,6 @@ def described_turn(
     words = wish.split()
     asked = [words[0], *(word for word in words[1:] if rng.random() >= left_out)]
     instruction = rng.choice(_REQUESTS).format(" ".join(asked))
-    head = prompt.head(api, instruction[0].upper() + instruction[1:])
+    head = prompt.head(api, instruction[0].upper() + instruction[1:], nearest)
     answer = f" I need to {wish}.\nAction: {function.name}\nAction Input:"
     return [Segment(head, False), Segment(answer, True), Segment(" ", False)]

@@ -167,6 +167,10 @@ def prepare(
             collator = PrefixCollator(tokenizer.pad_token_id)
         return train.select_columns(wanted), held_out.select_columns(wanted) if held_out else None, collator
 
+    if arguments.tool_hints and not arguments.augment_copies:
+        raise ToolAlpacaError("tool_hints are rendered into augmented copies; set augment_copies to 1 or more")
+    # Beside the chat template, where `run` and `evaluate` find it again, in an adapter's folder too.
+    tokenizer.init_kwargs["tool_hints"] = arguments.tool_hints
     settings = (config.max_length, arguments.overlong, arguments.parse_special_tokens)
     if isinstance(train, IterableDataset):
         if config.packing or arguments.augment_copies or arguments.prefix_packing:

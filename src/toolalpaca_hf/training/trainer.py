@@ -30,6 +30,7 @@ class CompletionTrainer(SFTTrainer):
         tree_attention (`str`, *optional*, defaults to `"auto"`): `"nodes"` computes the visible blocks alone, one call
             a node; `"mask"` everything, under a dense mask; `"flex"` the visible blocks with FlexAttention, which trains on
             GPUs only. By default the first on a CPU, the second elsewhere.
+        freeze_layers (`int`, *optional*, defaults to 0): See [`freeze`].
 
     Raises:
         [`ToolAlpacaError`]: With trees: the model's attention can not be exchanged, or is of a kind that sees less than the
@@ -47,10 +48,13 @@ class CompletionTrainer(SFTTrainer):
         *args: Any,
         tree_tokens: int | None = None,
         tree_attention: Literal["auto", "nodes", "mask", "flex"] = "auto",
+        freeze_layers: int = 0,
         **kwargs: Any,
     ) -> None:
         self.tree_tokens = tree_tokens
         super().__init__(*args, **kwargs)
+        if freeze_layers:
+            freeze(self.accelerator.unwrap_model(self.model), freeze_layers)
         if isinstance(self.data_collator, PrefixCollator):
             model = self.accelerator.unwrap_model(self.model)
             model = model.get_base_model() if is_peft_model(model) else model
@@ -181,3 +185,31 @@ class CompletionTrainer(SFTTrainer):
         if mode == "train":
             self._total_train_tokens += tokens // self._tp_size
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+
+def freeze(model: PreTrainedModel, layers: int) -> None:
+    """Leave the embeddings and the first layers of a decoder as they are.
+
+    No gradient is computed through them: an API's documentation costs a forward pass there and no more.
+
+    Args:
+        model (`PreTrainedModel`): A causal language model.
+        layers (`int`): How many of its layers; at least one has to stay.
+
+    Raises:
+        [`ToolAlpacaError`]: The model has adapters, no more layers than that, or none that are found.
+
+    Example:
+
+    ```python
+    >>> freeze(model, 15)  # doctest: +SKIP
+    ```
+    """
+    if is_peft_model(model):
+        raise ToolAlpacaError("freeze_layers and adapters exclude each other; use LoRA's layers_to_transform")
+    stack = getattr(model.get_decoder(), "layers", None)
+    if stack is None or layers >= len(stack):
+        found = "no list of layers" if stack is None else f"{len(stack)} layers"
+        raise ToolAlpacaError(f"freeze_layers is {layers} and {type(model).__name__} has {found}; lower it")
+    for module in (model.get_input_embeddings(), *stack[:layers]):
+        module.requires_grad_(False)
