@@ -30,7 +30,7 @@ def make_text(node: dict[str, Any], name: str, draws: Draws, bare: bool = False)
     elif is_id(name):
         text = draws.text(HEX, 12)
     else:
-        text = plausible_text(name, draws)
+        text = plausible_text(name, draws, str(node.get("description", "")), most)
     if len(text) > most:
         # Half a sentence says less than a word.
         text = text[:most] if most < 4 else text[:most].rsplit(" ", 1)[0].rstrip(" ,.") or text[:most]
