@@ -24,9 +24,10 @@ from measured import show, table
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi.document import load_document
 from toolalpaca_hf.simulator.draws import Draws
+from toolalpaca_hf.simulator.generate import Generator
 from toolalpaca_hf.simulator.names import topic_words, words_of
 from toolalpaca_hf.simulator.plausible import kind_of
-from toolalpaca_hf.simulator.scalars import make_number, make_text
+from toolalpaca_hf.simulator.schemas import closed
 
 SCALARS = ("string", "integer", "number")
 
@@ -74,10 +75,7 @@ def in_part(name: str, part: str) -> bool:
 
 def value_of(name: str, schema: dict[str, Any], topic: tuple[str, ...]) -> Any:
     """What the simulator answers in a property."""
-    draws = Draws("judged", name, topic=topic)
-    if schema["type"] == "string":
-        return make_text(schema, name, draws)
-    return make_number(schema, name, draws, schema["type"] == "integer")
+    return Generator(closed({}, schema))(Draws("judged", name, topic=topic), name=name)
 
 
 def sample(found: list[tuple[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:

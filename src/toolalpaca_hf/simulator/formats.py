@@ -141,6 +141,9 @@ FORMATS: dict[str, Callable[[Draws], str]] = {
     "json-pointer": lambda draws: f"/{draws.pick(NOUNS)}",
     "relative-json-pointer": lambda draws: f"0/{draws.pick(NOUNS)}",
     "regex": lambda draws: f"^{draws.pick(NOUNS)}$",
+    "google-datetime": moment,
+    "google-duration": lambda draws: f"{draws.integer(1, 600)}s",
+    "google-fieldmask": lambda draws: "name,description",
     "phone": lambda draws: f"+1-555-01{draws.text(DIGITS, 2)}",
 }
 """Values of the formats that schemas name; addresses are those set aside for documentation."""

@@ -47,7 +47,7 @@ NUMBER_KINDS: tuple[tuple[str, float, float, int, str], ...] = (
     ("nanoseconds", 0, 999999999, 0, "nanos nanoseconds"),
     ("bytes", 1024, 50_000_000, 0, "bytes file_size filesize size_bytes content_length size_in_bytes"),
     ("gigabytes", 1, 512, 0, "gb gib mb mib size_gb memory"),
-    ("page", 1, 1, 0, "page"),
+    ("page", 1, 1, 0, "page"), ("prefix length", 8, 32, 0, "prefix_length ip_prefix_length"),
     ("pages", 1, 10, 0, "pages total_pages page_count"),
     ("index", 0, 20, 0, "index offset position order row column start_index end_index sequence seed"),
     ("rank", 1, 100, 0, "rank ranking place"), ("level", 1, 99, 0, "level"),
@@ -93,10 +93,24 @@ _DESCRIBED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(the )?(full )?(url|uri|link)\b", "url"),
         (r"^(the )?e-?mail\b", "email"),
         (r"\bUUID\b", "uuid"),
+        (r"\b(state|region) or (province|territory)\b", "province"),
+        (r"\berror message\b", "error"),
     )
 )
 _SHOWN = re.compile(
-    r"(?:\be\.g\.|\bfor example|\bsuch as|\bexample:)[,:]?\s*[\"'`“]([^\"'`”]{1,60})[\"'`”]", re.IGNORECASE
+    r"(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
+    r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]",
+    re.IGNORECASE,
+)
+# A path with names to fill in: `projects/{project}/locations/{location}`.
+_TEMPLATE = re.compile(r"(?<![\w/])((?:[\w.*-]+/)*[\w.-]+/\{\w+\}(?:/[\w.{}-]+)*)")
+_PREAMBLE = re.compile(
+    r"^(?:\W*(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+", re.IGNORECASE
+)
+_HEAD_END = re.compile(r"[.,;:()]|\b(?:of|for|to|that|which|in|used|from|where|when|with|if|is|as|on|by|associated)\b")
+# What a description's first noun says too little about.
+_VAGUE = frozenset(
+    ("name", "type", "value", "identifier", "description", "text", "data", "field", "resource", "number", "code")
 )
 
 
@@ -131,6 +145,8 @@ def _text_end(name: str) -> str | None:
         return None
     if words[0] in ("is", "has", "can", "should"):
         return "enabled"
+    if words[0] == "num" or words[:2] == ("number", "of"):
+        return None
     whole = "".join(words)
     if whole in GLUED:
         return GLUED[whole]
@@ -147,6 +163,14 @@ def _text_end(name: str) -> str | None:
         last = next((known for known in GLUED_ENDS if words[-1].endswith(known)), None)
         end = last and (GLUED.get(words[-1]) or last)
     return end
+
+
+@lru_cache(maxsize=65536)
+def _described_end(description: str) -> str | None:
+    """The end that tells the kind of what a description begins with: `The expiration date of the link` is a date."""
+    head = _HEAD_END.split(_PREAMBLE.sub("", description).lower(), maxsplit=1)[0]
+    end = _text_end(head) if len(head) < 60 else None
+    return None if end in _VAGUE else end
 
 
 def _number_end(name: str) -> str | None:
@@ -192,7 +216,15 @@ def plausible_text(name: str, draws: Draws, description: str = "", most: int = 1
     'Recife'
     ```
     """
+    shown = _SHOWN.search(description)
+    if shown and len(shown[1]) <= most:
+        return shown[1]
+    template = _TEMPLATE.search(description)
+    if template and len(template[1]) <= most // 2:
+        return re.sub(r"\{\w+\}", lambda _: f"{draws.pick(ADJECTIVES)}-{draws.pick(NOUNS)}", template[1])
     end = next((end for pattern, end in _DESCRIBED if pattern.search(description)), None) or _text_end(name)
+    if end is None and _number_end(name) is None:
+        end = _described_end(description)
     if end:
         maker = TEXTS[end][1]
         texts = [maker(draws)]
@@ -203,9 +235,6 @@ def plausible_text(name: str, draws: Draws, description: str = "", most: int = 1
     if _number_end(name) is not None:
         low, high, digits = plausible_range(name)
         return f"{draws.number(low, high):0{most if digits == 0 and most == 2 else 1}.{digits}f}"
-    shown = _SHOWN.search(description)
-    if shown and len(shown[1]) <= most:
-        return shown[1]
     words = [word for word in words_of(name) if len(word) > 2 and not word.isdigit() and word not in QUALIFIERS]
     text = f"{draws.pick(ADJECTIVES)} {singular(words[-1]) if words else draws.pick(NOUNS)}"
     return text if len(text) <= most else draws.pick(NOUNS)
@@ -248,7 +277,7 @@ def agree(made: dict[str, object], own: Sequence[str], properties: Mapping[str, 
             made[key] = _NAME_OF[_COUNTRY_OF[city]]
         elif kind == "country code" and city and made[key] in _NAME_OF:
             made[key] = _COUNTRY_OF[city]
-        elif kind == "region" and city:
+        elif kind in ("region", "state") and city:
             made[key] = _REGION_OF[city]
     by_words = {words_of(key): key for key in own}
     for words, key in by_words.items():
