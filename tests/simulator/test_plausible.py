@@ -9,6 +9,7 @@ from datetime import date, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 from zoneinfo import available_timezones
 
 import pytest
@@ -64,7 +65,9 @@ FORMS = [
     (("isbn", "isbn13"), is_isbn),
     (("hexCode",), lambda value: re.fullmatch(r"#[0-9a-f]{6}", value)),
     (("app_version",), lambda value: re.fullmatch(r"\d+\.\d+\.\d+", value)),
-    (("commitSha", "file_hash"), lambda value: int(value, 16) >= 0),
+    (("commitSha", "file_hash"), lambda value: len(value) == 40 and int(value, 16) % 16**8 > 0),
+    (("resourceUuid", "guid"), lambda value: UUID(value).version == 4),
+    (("strMeasure13",), lambda value: re.fullmatch(r"\d+ [a-z]+", value)),
     (("hostName", "domain", "fqdn"), lambda value: re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value)),
     (("comment_count", "fileSizeBytes", "numPages", "number_of_hosts"), lambda value: int(value) >= 0),
     (("humidity_percent",), lambda value: 0 <= float(value) <= 100),

@@ -156,11 +156,11 @@ TEXT_KINDS: tuple[tuple[str, Maker, str], ...] = (
      "cidr; cidr block; ip range; subnet; ip cidr range; reserved range; network cidr; cidrs"),
     ("MAC address", _coded("02:xx:xx:xx:xx:xx"), "mac; mac address"),
     ("UUID", uuid, "uuid; guid; client request id; trace id; correlation id; request id; idempotency key"),
-    ("hash", lambda draws: draws.text(HEX, 40),
+    ("hash", lambda draws: draws.text(HEX, 24) + draws.text(HEX, 16),
      "hash; sha; sha1; checksum; digest; fingerprint; commit; commit sha; md5; sha256; tx hash; revision id; "
      "commit id; crc; block hash; md5 hash; sha256 hash; txid; merkle root; tree sha; thumbprint"),
     ("etag", _coded('"xxxxxxxxxxxx"'), "etag"),
-    ("wallet address", lambda draws: "0x" + draws.text(HEX, 40),
+    ("wallet address", lambda draws: "0x" + draws.text(HEX, 24) + draws.text(HEX, 16),
      "wallet; wallet address; contract address; token address"),
     ("token", lambda draws: draws.text(HEX, 32),
      "token; key; cursor; secret; api key; access token; refresh token; page token; nonce; next token; "
@@ -179,7 +179,7 @@ TEXT_KINDS: tuple[tuple[str, Maker, str], ...] = (
     ("season", _pick(("spring", "summer", "autumn", "winter")), "season; season name"),
     ("time of day", clock,
      "clock; sunrise; sunset; moonrise; moonset; dawn; dusk; noon; open time; close time; opening time; closing "
-     "time; local time; time of day; opens; closes; fajr; dhuhr; asr; maghrib; isha; solar noon; prayer time; "
+     "time; local time; time of day; opens; closes; departs; arrives; fajr; dhuhr; asr; maghrib; isha; solar noon; prayer time; "
      "arrival time; departure time; first light; last light; time"),
     ("opening hours", lambda draws: f"Mon-Fri 0{draws.integer(7, 9)}:00-{draws.integer(16, 20)}:00",
      "opening hours; hours; business hours; hours of operation; working hours; polling hours; schedule; "
@@ -271,7 +271,7 @@ TEXT_KINDS: tuple[tuple[str, Maker, str], ...] = (
      "weather; conditions; forecast; weather condition; sky; current conditions; weather main; condition text; "
      "condition"),
     ("unit", _pick(("kg", "cm", "l", "piece")),
-     "unit; units; unit of measure; uom; measure; measurement unit; unit name"),
+     "unit; units; unit of measure; uom; measurement unit; unit name"),
     ("quantity with unit", _shown(1, 99, 0, " kg"), "weight; mass"),
     ("length with unit", _shown(1, 250, 0, " cm"), "height; width; depth; wingspan; altitude; elevation; radius"),
     ("path", lambda draws: f"/data/{slug(draws)}",
@@ -346,7 +346,7 @@ TEXT_KINDS: tuple[tuple[str, Maker, str], ...] = (
     ("opinion", _pick(("Worked very well for us.", "Good value, and friendly people.", "Better than I expected.")),
      "comment; comments; review; feedback; testimonial; opinion; remark text; review text"),
     ("amount with unit", _pick(("2 tbsp", "200 g", "1 cup", "3 pieces", "250 ml")),
-     "serving size; dose; dosage; amount with unit; portion"),
+     "measure; serving size; dose; dosage; amount with unit; portion"),
     ("ingredient", _pick(("flour", "olive oil", "tomatoes", "basil")), "ingredient; ingredients"),
     ("resolution", _pick(("1920x1080", "1280x720", "640x480")),
      "resolution; screen resolution; dimensions; image size"),

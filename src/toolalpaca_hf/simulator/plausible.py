@@ -42,7 +42,7 @@ NUMBER_KINDS: tuple[tuple[str, float, float, int, str], ...] = (
     ("month", 1, 12, 0, "month months"), ("day", 1, 28, 0, "day days"), ("hour", 0, 23, 0, "hour hours"),
     ("minutes", 1, 59, 0, "minutes minute mins min_duration"),
     ("seconds", 1, 59, 0, "seconds second sec secs"),
-    ("duration", 10, 180, 0, "duration runtime timeout ttl"),
+    ("duration", 10, 180, 0, "duration runtime timeout ttl travel_time cook_time prep_time"),
     ("milliseconds", 5, 5000, 0, "ms millis milliseconds latency duration_ms"),
     ("nanoseconds", 0, 999999999, 0, "nanos nanoseconds"),
     ("bytes", 1024, 50_000_000, 0, "bytes file_size filesize size_bytes content_length size_in_bytes"),

@@ -32,7 +32,7 @@ def make_text(node: dict[str, Any], name: str, draws: Draws, bare: bool = False)
     elif bare:
         text = draws.text(HEX, 8)
     elif is_id(name):
-        text = draws.text(HEX, 12)
+        text = FORMATS["uuid"](draws) if name.lower().endswith(("uuid", "guid")) else draws.text(HEX, 12)
     else:
         text = plausible_text(name, draws, str(node.get("description", "")), most)
     if len(text) > most:
