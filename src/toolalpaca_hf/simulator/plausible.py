@@ -105,7 +105,7 @@ _SHOWN = re.compile(
 # A path with names to fill in: `projects/{project}/locations/{location}`.
 _TEMPLATE = re.compile(r"(?<![\w/])((?:[\w.*-]+/)*[\w.-]+/\{\w+\}(?:/[\w.{}-]+)*)")
 _PREAMBLE = re.compile(
-    r"^(?:\W*(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+", re.IGNORECASE
+    r"^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+", re.IGNORECASE
 )
 _HEAD_END = re.compile(r"[.,;:()]|\b(?:of|for|to|that|which|in|used|from|where|when|with|if|is|as|on|by|associated)\b")
 # What a description's first noun says too little about.
