@@ -13,6 +13,7 @@ class Draws:
 
     Args:
         *parts (`str` or `int`): What the draws depend on, such as a seed and an API's name.
+        topic (`Sequence[str]`, *optional*): Nouns that made sentences are about, such as the words of an API's title.
 
     Example:
 
@@ -22,9 +23,10 @@ class Draws:
     ```
     """
 
-    __slots__ = ("_drawn", "_key")
+    __slots__ = ("_drawn", "_key", "topic")
 
-    def __init__(self, *parts: str | int) -> None:
+    def __init__(self, *parts: str | int, topic: Sequence[str] = ()) -> None:
+        self.topic = topic
         words = "\x1f".join(str(part) for part in parts)
         self._key = blake2b(words.encode("utf-8", "replace"), digest_size=16).digest()
         self._drawn = 0
@@ -34,6 +36,7 @@ class Draws:
         draws = Draws.__new__(Draws)
         draws._key = blake2b(str(name).encode("utf-8", "replace"), digest_size=16, key=self._key).digest()
         draws._drawn = 0
+        draws.topic = self.topic
         return draws
 
     def integer(self, low: int, high: int) -> int:

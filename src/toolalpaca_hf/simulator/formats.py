@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 from .draws import Draws
-from .words import ADJECTIVES, FIRST_NAMES, LAST_NAMES, NOUNS, SENTENCES
+from .words import ADJECTIVES, CITIES, FIRST_NAMES, LAST_NAMES, NOUNS
 
 HEX = "0123456789abcdef"
 DIGITS = "0123456789"
@@ -60,8 +60,54 @@ def uuid(draws: Draws) -> str:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{draws.pick('89ab')}{text[17:20]}-{text[20:]}"
 
 
+def topic(draws: Draws) -> str:
+    return draws.pick(draws.topic or NOUNS)
+
+
 def sentence(draws: Draws) -> str:
-    return draws.pick(SENTENCES)
+    return draws.pick(
+        (
+            f"A {draws.pick(ADJECTIVES)} {draws.pick(NOUNS)} from {draws.pick(CITIES)[0]}, chosen for {topic(draws)}.",
+            f"A short note on {topic(draws)} with everything that matters.",
+            f"Made for everyone who cares about {topic(draws)}, and updated in {draws.integer(2015, 2024)}.",
+            f"An introduction to {topic(draws)} by {person(draws)}.",
+        )
+    )
+
+
+def about(draws: Draws) -> str:
+    """A fact."""
+    return draws.pick(
+        (
+            f"The oldest known record of {topic(draws)} dates from {draws.integer(1650, 1900)}.",
+            f"More than {draws.integer(2, 90)} studies of {topic(draws)} were published in {draws.integer(1990, 2023)}.",
+            f"The largest collection on {topic(draws)} is kept in {draws.pick(CITIES)[0]}.",
+            f"In {draws.integer(1950, 2020)} a museum of {topic(draws)} opened in {draws.pick(CITIES)[0]}.",
+        )
+    )
+
+
+def quote(draws: Draws) -> str:
+    return draws.pick(
+        (
+            f"Every {draws.pick(NOUNS)} begins with a {draws.pick(ADJECTIVES)} {draws.pick(NOUNS)}.",
+            f"Do not count the {draws.pick(NOUNS)}s; learn from {topic(draws)}.",
+            f"Be the {draws.pick(NOUNS)} that the {draws.pick(NOUNS)} is looking for.",
+        )
+    )
+
+
+def joke(draws: Draws) -> str:
+    return f"Why did the {draws.pick(NOUNS)} leave the {draws.pick(NOUNS)}? It had heard enough about {topic(draws)}."
+
+
+def question(draws: Draws) -> str:
+    return draws.pick(
+        (
+            f"What is known about {topic(draws)} in {draws.pick(CITIES)[0]}?",
+            f"When did {person(draws)} first write about {topic(draws)}?",
+        )
+    )
 
 
 def code(draws: Draws) -> str:
@@ -95,6 +141,9 @@ FORMATS: dict[str, Callable[[Draws], str]] = {
     "json-pointer": lambda draws: f"/{draws.pick(NOUNS)}",
     "relative-json-pointer": lambda draws: f"0/{draws.pick(NOUNS)}",
     "regex": lambda draws: f"^{draws.pick(NOUNS)}$",
+    "google-datetime": moment,
+    "google-duration": lambda draws: f"{draws.integer(1, 600)}s",
+    "google-fieldmask": lambda draws: "name,description",
     "phone": lambda draws: f"+1-555-01{draws.text(DIGITS, 2)}",
 }
 """Values of the formats that schemas name; addresses are those set aside for documentation."""

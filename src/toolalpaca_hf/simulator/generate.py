@@ -10,6 +10,7 @@ import jsonschema_rs
 from .draws import Draws
 from .merge import Merger, repeats
 from .names import is_id, plain, singular, words_of
+from .plausible import agree
 from .scalars import make_number, make_text
 from .schemas import validator
 
@@ -20,6 +21,8 @@ ATTEMPTS = 8
 NODES = 3000
 DEPTH = 7
 LONGEST_LIST = 1000
+# Keywords that say more of a value than its name does.
+FIXED = {"const", "enum", "example", "examples", "default", "pattern", "$ref", "allOf", "anyOf", "oneOf"}
 # Fields that people have, and things have not.
 PERSONAL = {"email", "birthdate", "birthplace", "charactername", "username", "phone", "gender", "firstname", "salary"}
 
@@ -211,6 +214,7 @@ class _Run:
         properties = node.get("properties", {})
         required = node.get("required", [])
         made: dict[str, Any] = {}
+        own: list[str] = []
         most = node.get("maxProperties", 10**6)
         # What is required comes first where not all of it fits.
         names = list(properties) if most >= len(properties) else [*required]
@@ -225,7 +229,10 @@ class _Run:
             if value is MISSING:
                 called = key if plain(key) not in ("name", "code") else _whose(name, key, properties)
                 value = self.make(schema, draws.child(key), called, inner, depth + 1, open_refs)
+                if isinstance(schema, dict) and not FIXED & set(schema):
+                    own.append(key)
             made[key] = value
+        agree(made, own, properties)
         if not properties and not made and not self.bare and place is not None and place == self.given.about:
             made |= self._free(node)
         extra = 0

@@ -58,3 +58,23 @@ def singular(word: str) -> str:
     if word.endswith("s") and not word.endswith(("ss", "us", "is", "series", "news")) and len(word) > 3:
         return word[:-1]
     return word
+
+
+NO_TOPIC = frozenset(
+    "api apis service services rest the a an of for and to web open data free public server client random online your my "
+    "by with in on from v1 v2 v3 io com app platform swagger openapi manager get".split()
+)
+
+
+def topic_words(title: str) -> tuple[str, ...]:
+    """What an API is about, by its title.
+
+    Example:
+
+    ```python
+    >>> topic_words("Axolotl Facts API v2")
+    ('axolotl', 'facts')
+    ```
+    """
+    words = (word for word in words_of(title) if word not in NO_TOPIC and not word.isdigit() and len(word) > 2)
+    return tuple(dict.fromkeys(words))

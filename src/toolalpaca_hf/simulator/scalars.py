@@ -15,6 +15,8 @@ from .plausible import plausible_range, plausible_text
 
 INT_MAX = {"int32": 2**31 - 1, "int64": 2**53}
 LONGEST = 10_000
+# Numbers that documents write as text, as JSON's own numbers lose digits.
+NUMERIC = ("int32", "int64", "uint32", "uint64", "float", "double", "decimal")
 
 
 def make_text(node: dict[str, Any], name: str, draws: Draws, bare: bool = False) -> str:
@@ -25,12 +27,14 @@ def make_text(node: dict[str, Any], name: str, draws: Draws, bare: bool = False)
         return _matching(node["pattern"], least, most, draws)
     if node.get("format") in FORMATS:
         text = FORMATS[node["format"]](draws)
+    elif node.get("format") in NUMERIC and not bare:
+        text = str(make_number({}, name, draws, "int" in node["format"]))
     elif bare:
         text = draws.text(HEX, 8)
     elif is_id(name):
-        text = draws.text(HEX, 12)
+        text = FORMATS["uuid"](draws) if name.lower().endswith(("uuid", "guid")) else draws.text(HEX, 12)
     else:
-        text = plausible_text(name, draws)
+        text = plausible_text(name, draws, str(node.get("description", "")), most)
     if len(text) > most:
         # Half a sentence says less than a word.
         text = text[:most] if most < 4 else text[:most].rsplit(" ", 1)[0].rstrip(" ,.") or text[:most]

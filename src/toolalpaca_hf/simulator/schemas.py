@@ -149,6 +149,8 @@ def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
     for key in ("example", "default"):
         if key in node:
             found[key] = node[key]
+    if not request and isinstance(node.get("description"), str):
+        found["description"] = node["description"][:500]  # what a made value is to be, see `plausible_text`
     if isinstance(node.get("examples"), list) and node["examples"]:
         found["examples"] = node["examples"]
     return found

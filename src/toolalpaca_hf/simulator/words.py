@@ -8,14 +8,17 @@ LAST_NAMES = (
     "Adeyemi", "Baker", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jensen", "Kowalski",
     "Lopez", "Moreau", "Novak", "Okafor", "Patel", "Rossi", "Sato", "Turner", "Weber", "Yilmaz",
 )  # fmt: skip
-CITIES = (
-    ("Lisbon", "Lisboa"), ("Chicago", "Illinois"), ("Kyoto", "Kansai"), ("Munich", "Bavaria"), ("Toronto", "Ontario"),
-    ("Lyon", "Rhône"), ("Austin", "Texas"), ("Milan", "Lombardy"), ("Leeds", "Yorkshire"), ("Seville", "Andalusia"),
-    ("Denver", "Colorado"), ("Perth", "Western Australia"), ("Recife", "Pernambuco"), ("Pune", "Maharashtra"),
+CITIES = (  # name, region, country
+    ("Lisbon", "Lisboa", "PT"), ("Chicago", "Illinois", "US"), ("Kyoto", "Kansai", "JP"),
+    ("Munich", "Bavaria", "DE"), ("Toronto", "Ontario", "CA"), ("Lyon", "Rhône", "FR"),
+    ("Austin", "Texas", "US"), ("Milan", "Lombardy", "IT"), ("Leeds", "Yorkshire", "GB"),
+    ("Seville", "Andalusia", "ES"), ("Denver", "Colorado", "US"), ("Perth", "Western Australia", "AU"),
+    ("Recife", "Pernambuco", "BR"), ("Pune", "Maharashtra", "IN"),
 )  # fmt: skip
 COUNTRIES = (
     ("Portugal", "PT"), ("Japan", "JP"), ("Germany", "DE"), ("Canada", "CA"), ("France", "FR"), ("Italy", "IT"),
     ("Spain", "ES"), ("Brazil", "BR"), ("India", "IN"), ("Kenya", "KE"), ("Norway", "NO"), ("United States", "US"),
+    ("United Kingdom", "GB"), ("Australia", "AU"),
 )  # fmt: skip
 STREETS = (
     "Maple Street", "Station Road", "Park Avenue", "High Street", "Oak Lane", "River Road", "Hill Street",
@@ -41,15 +44,9 @@ NOUNS = (
     "anchor", "bridge", "cloud", "falcon", "forest", "garden", "harbour", "island", "lantern", "meadow", "mountain",
     "orchard", "planet", "river", "signal", "stone", "valley", "window",
 )  # fmt: skip
-SENTENCES = (
-    "Available in most regions since last spring.",
-    "First recorded more than a hundred years ago.",
-    "Popular with visitors and locals alike.",
-    "Checked by the team and ready for use.",
-    "Known for its quality and a long history.",
-    "Updated weekly from several public sources.",
-    "Works best when used together with the other parts.",
-    "A short note with everything that matters.",
-    "Found in many places around the world.",
-    "Made with care in small numbers.",
-)
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+COLORS = ("red", "green", "blue", "white", "black", "yellow", "orange", "purple")

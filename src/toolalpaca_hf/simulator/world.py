@@ -16,7 +16,7 @@ from .draws import Draws
 from .endpoints import Argument, Endpoint
 from .formats import HEX
 from .merge import Merger
-from .names import is_id, plain, words_of
+from .names import is_id, plain, topic_words, words_of
 from .roles import Role, noun, role_of
 from .routes import SimulatedApi
 from .scalars import make_number, make_text
@@ -45,7 +45,7 @@ class World:
 
     def __init__(self, api: SimulatedApi, seed: int) -> None:
         self.api = api
-        self.draws = Draws(seed, api.slug)
+        self.draws = Draws(seed, api.slug, topic=topic_words(api.api.name))
 
     @cached_property
     def roles(self) -> dict[Endpoint, Role]:

@@ -12,6 +12,7 @@ from ...errors import ToolAlpacaError
 from ...openapi import load_api
 from ...schema import Api
 from ...simulator.draws import Draws
+from ...simulator.names import topic_words
 from ..duplicates import Screen
 from ..simulation.gates import GateSettings, gate
 from ..simulation.simulate import SimulatedInstance, as_text
@@ -149,7 +150,7 @@ def offline_instances(
     if not api.functions:
         return []
     stage = Stage(api, settings.seed)
-    draws = Draws(settings.seed, "offline", api.id)
+    draws = Draws(settings.seed, "offline", api.id, topic=topic_words(api.name))
     goals = Goals(stage, settings.seed, settings.limits.observation)
     prompts = {"wording": prompt_hash(prompt_text("offline.txt"))}
     found: list[SimulatedInstance] = []

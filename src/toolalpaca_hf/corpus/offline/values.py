@@ -7,8 +7,8 @@ from typing import Any
 from ...simulator.draws import Draws
 from ...simulator.generate import Generator
 from ...simulator.names import is_id, words_of
-from ...simulator.plausible import plausible_text
-from ...simulator.words import ADJECTIVES, NOUNS, SENTENCES
+from ...simulator.plausible import kind_of, plausible_text
+from ...simulator.words import ADJECTIVES, NOUNS
 
 _EXAMPLE = re.compile(
     r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?(?:[,);]|\.?$|\s+(?:or|for|is|and|to)\s)",
@@ -105,17 +105,13 @@ def _text(name: str, schema: dict[str, Any], draws: Draws) -> str:
     words = words_of(name)
     if {"sort", "order", "by"} & set(words):
         return draws.pick(("date", "title", "name", "popularity"))
-    text = plausible_text(name, draws)
-    if text not in SENTENCES:
-        return text
-    if set(words) & _TEXTS:
-        return text
+    if kind_of(name):
+        return plausible_text(name, draws)
     said = words_of(description)
     for size in (2, 1):
         for start in range(len(said) - size + 1):
             end = said[start : start + size]
-            text = plausible_text(" ".join(end), draws)
-            if text not in SENTENCES and end[-1] not in (
+            if kind_of(" ".join(end)) and end[-1] not in (
                 "name",
                 "type",
                 "id",
@@ -126,7 +122,7 @@ def _text(name: str, schema: dict[str, Any], draws: Draws) -> str:
                 "in",
                 "version",
             ):
-                return text
+                return plausible_text(" ".join(end), draws)
     return f"{draws.pick(ADJECTIVES)} {draws.pick(NOUNS)}"
 
 
@@ -154,7 +150,7 @@ def wrong_value(name: str, schema: dict[str, Any], draws: Draws) -> Any:
     """
     if schema.get("enum") and schema.get("type", "string") == "string":
         for option in [plausible_text(name, draws), *(draws.pick(NOUNS) for _ in range(5))]:
-            if option not in SENTENCES and option.casefold() not in {str(one).casefold() for one in schema["enum"]}:
+            if " " not in option and option.casefold() not in {str(one).casefold() for one in schema["enum"]}:
                 return option
     if is_id(name) and schema.get("type") == "integer":
         value = draws.integer(10_000_001, 99_999_999)
