@@ -67,13 +67,23 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
     if not (loss <= LOSS_TOLERANCE and gradient <= GRADIENT_TOLERANCE):
         raise Inexact(
             f"{_WHAT[kind]} cannot train {name} exactly: on a small copy of it the loss is off by {loss:.1e} and gradients "
-            f"by {gradient:.1e} of their norm, against the rows one by one{fix}"
+            f"by {gradient:.1e} of their norm, against the rows one by one{_likely_cause(model)}{fix}"
         )
 
 
 _WHAT = {
     "nodes": "prefix_packing", "mask": "prefix_packing", "rows": "the loss over trained tokens", "flat": "packing",
 }  # fmt: skip
+
+
+def _likely_cause(model: PreTrainedModel) -> str:
+    """For the message only: what the config says of layers that do not see all that came before."""
+    config = model.config.get_text_config()
+    causes = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
+    causes += [name for name in ("sliding_window", "attn_logit_softcapping") if getattr(config, name, None)]
+    if model._is_stateful:
+        causes.append("a state beside the keys and values")
+    return f" (it has {', '.join(causes)})" if causes else ""
 
 
 def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[float, float]:

@@ -109,13 +109,10 @@ class CompletionTrainer(SFTTrainer):
         try:
             # FlexAttention sees what the dense mask shows.
             require_exact(model, "mask" if self.tree_attention == "flex" else self.tree_attention, longest, fix)
-        except Inexact as error:
+        except Inexact:
             if tree_attention != "auto" or self.tree_attention == "mask":
                 raise
-            try:
-                require_exact(model, "mask", longest, fix)
-            except Inexact:
-                raise error from None
+            require_exact(model, "mask", longest, fix)
             self.tree_attention = "mask"
         model.set_attn_implementation(ATTENTION[self.tree_attention])
 
