@@ -38,7 +38,8 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
 
     Args:
         model (`PreTrainedModel`): Only its class and config are used; nothing of it is computed or changed.
-        kind (`str`): `"nodes"` or `"mask"` (trees of rows), `"rows"` (a padded batch), `"flat"` (TRL's packing without
+        kind (`str`): `"nodes"` or `"mask"` (trees of rows), `"rows"` (a padded batch,
+            against the loss over all its logits), `"flat"` (TRL's packing without
             padding, where positions that start anew part the rows).
         longest (`int`, *optional*): Tokens of the longest row of the data. Limits of the config from there on count as
             never crossed; without it every limit counts as crossed.
@@ -96,6 +97,14 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
         batch = PrefixCollator(0)([plant(rows[:-2], least=8), plant(rows[-2:], least=8)])
     elif kind == "rows":
         batch = _padded(rows)
+        # Against what any trainer computes of this batch: padding is not this loss's to answer for.
+        small.zero_grad()
+        logits = small(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[:, :-1]
+        targets = batch["labels"][:, 1:].flatten()
+        total = cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORE, reduction="sum")
+        total.backward()
+        expected = total.item()
+        gradients = {name: p.grad.clone() for name, p in small.named_parameters() if p.grad is not None}
     else:
         small.set_attn_implementation(model.config._attn_implementation)
         batch = {name: torch.tensor([[id_ for row in rows for id_ in row[name]]]) for name in ("input_ids", "labels")}
