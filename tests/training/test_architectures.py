@@ -38,6 +38,13 @@ def worst_errors(name: str) -> tuple[str, float, float]:
     """How trees are computed, and the relative errors of loss and gradients; any refusal of the trainer's is raised."""
     logging.disable(logging.WARNING)
     rows = rows_around(64)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = CompletionTrainer(
+            model=copy.deepcopy(tiny_model(tiny_config(name))),
+            args=SFTConfig(folder, gradient_checkpointing=False, router_aux_loss_coef=0.0, **QUIET, **LAZY),
+            train_dataset=Dataset.from_list(rows), data_collator=PrefixCollator(0),
+            processing_class=tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>"),
+        )  # fmt: skip
     twin = tiny_model(tiny_config(name))
     total, count = torch.zeros(()), 0
     for row in rows:
@@ -46,13 +53,6 @@ def worst_errors(name: str) -> tuple[str, float, float]:
         total = total + cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
         count += int((targets != -100).sum())
     (total / count).backward()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = CompletionTrainer(
-            model=copy.deepcopy(tiny_model(tiny_config(name))),
-            args=SFTConfig(folder, gradient_checkpointing=False, router_aux_loss_coef=0.0, **QUIET, **LAZY),
-            train_dataset=Dataset.from_list(rows), data_collator=PrefixCollator(0),
-            processing_class=tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>"),
-        )  # fmt: skip
     trainer.model.eval()
     loss = trainer.compute_loss(trainer.model, PrefixCollator(0)([plant(rows[:4]), plant(rows[4:])]))
     loss.backward()
@@ -76,7 +76,9 @@ def walk(names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """A cell of the table for each architecture that can be made tiny, and what is wrong with some."""
     cells, wrong = {}, {}
     for name in names:
-        made, value = in_a_process(lambda name: tiny_model(tiny_config(name))(torch.tensor([[5, 6, 7]])).logits.shape, name)
+        made, value = in_a_process(
+            lambda name: tiny_model(tiny_config(name))(torch.tensor([[5, 6, 7]])).logits.shape, name
+        )
         if made != "done":
             continue
         done, found = in_a_process(verdict, name)

@@ -195,7 +195,9 @@ def test_rows_of_any_format(format_: str, tmp_path: Path) -> None:
     assert next(iter(trainer.get_train_dataloader()))["input_ids"].dim() == 2
 
 
-@pytest.mark.parametrize("strip", [normalizers.Strip(), normalizers.Sequence([normalizers.NFC(), normalizers.Strip()])])
+@pytest.mark.parametrize(
+    "strip", [normalizers.Strip(), normalizers.Sequence([normalizers.NFC(), normalizers.Strip()])]
+)
 def test_spaces_at_boundaries_are_kept(strip: normalizers.Normalizer) -> None:
     tokenizer = tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>")
     tokenizer.backend_tokenizer.normalizer = strip

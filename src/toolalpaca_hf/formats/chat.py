@@ -63,9 +63,7 @@ def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
         function = {"name": step.action, "arguments": arguments_of(step.action_input)}
         call = {"id": f"call{len(messages):05}", "type": "function", "function": function}
         messages.append({"role": "assistant", "content": step.thought.strip(), "tool_calls": [call]})
-        messages.append(
-            {"role": "tool", "name": step.action, "tool_call_id": call["id"], "content": step.observation}
-        )
+        messages.append({"role": "tool", "name": step.action, "tool_call_id": call["id"], "content": step.observation})
     messages.append({"role": "assistant", "content": trajectory.response})
     return {"messages": messages, "tools": tools_of(api)}
 

@@ -5,6 +5,7 @@ architectures and among the settings of each. A copy of the model's class and co
 less than a second: its loss and gradients over packed rows are held against those of the rows one by one.
 """
 
+import contextlib
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,9 @@ from .tokenize import IGNORE
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 # Limits of a config: beyond such a length, or at such a distance, a model computes something else.
-_LIMIT = re.compile(r"(window|chunk|max_position|max_seq|n_positions|n_ctx|context_length|_block)(?!.*(layer|pattern))")
+_LIMIT = re.compile(
+    r"(window|chunk|max_position|max_seq|n_positions|n_ctx|context_length|_block)(?!.*(layer|pattern))"
+)
 # Rows of the trial have 40 to 100 tokens, sequences of them over 200: on both sides of a limit that rows of the data
 # cross, and on both sides in packs only of one that they do not. Learned positions have no other side.
 _CROSSED, _KEPT, _BEYOND = 64, 128, 512
@@ -91,7 +94,8 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
     """Relative errors of loss and gradients."""
     small, expected, gradients, rows = _reference(model, longest)
     if kind in ATTENTION:
-        small.set_attn_implementation(ATTENTION[kind])
+        with contextlib.suppress(ValueError):  # a model without that attention keeps its own
+            small.set_attn_implementation(ATTENTION[kind])
         if small.config._attn_implementation != ATTENTION[kind]:
             raise ToolAlpacaError("its attention cannot be exchanged")
         batch = PrefixCollator(0)([plant(rows[:-2], least=8), plant(rows[-2:], least=8)])
@@ -244,7 +248,11 @@ def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
         if values.get("num_key_value_heads"):
             values["num_key_value_heads"] = keys
         ids = [v for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)]
-        values |= {n: 2 * size for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)}
+        values |= {
+            n: 2 * size for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)
+        }
         if isinstance(values.get("vocab_size"), int):
-            values |= {"vocab_size": 512} | {n: min(v, 511) for n, v in values.items() if n.endswith("token_id") and v in ids}
+            values |= {"vocab_size": 512} | {
+                n: min(v, 511) for n, v in values.items() if n.endswith("token_id") and v in ids
+            }
     return values

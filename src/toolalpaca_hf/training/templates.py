@@ -33,7 +33,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     []
     ```
     """
-    parameters = {"type": "object", "properties": {_KEY: {"type": "string", "description": "text"}}, "required": [_KEY]}
+    parameters = {
+        "type": "object",
+        "properties": {_KEY: {"type": "string", "description": "text"}},
+        "required": [_KEY],
+    }
     tools = [{"type": "function", "function": {"name": _TOOL, "description": _ABOUT, "parameters": parameters}}]
     call = {"id": "call00000", "type": "function", "function": {"name": _TOOL, "arguments": {_KEY: _VALUE}}}
     messages = [
@@ -91,7 +95,9 @@ def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any =
     kept, reasons = [], Counter[str]()
     for place, row in enumerate(dataset.with_format(None)):
         try:
-            tokenizer.apply_chat_template(row["messages"], tools=row.get("tools"), chat_template=template, tokenize=False)
+            tokenizer.apply_chat_template(
+                row["messages"], tools=row.get("tools"), chat_template=template, tokenize=False
+            )
             kept.append(place)
         except Exception as error:  # a template raises whatever it likes
             reasons[" ".join(str(error).split())[:200] or type(error).__name__] += 1

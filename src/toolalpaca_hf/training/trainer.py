@@ -147,7 +147,9 @@ class CompletionTrainer(SFTTrainer):
                 longest = None
                 continue
             largest_id = max(largest_id, largest(rows, "input_ids")[0])
-            known = largest(rows, "position_ids")[0] + 1 if "nodes" in rows.column_names else largest(rows, "input_ids")[1]
+            known = (
+                largest(rows, "position_ids")[0] + 1 if "nodes" in rows.column_names else largest(rows, "input_ids")[1]
+            )
             longest = max(longest, known) if longest is not None else None
         if size is not None and largest_id >= size:
             token = self._tokenizer.convert_ids_to_tokens(largest_id)
@@ -173,7 +175,9 @@ class CompletionTrainer(SFTTrainer):
             raise ToolAlpacaError("prefix_packing computes a loss and no predictions; leave compute_metrics out")
         if not trees and (return_outputs or self._more_than_the_plain_loss() or not self._plain_loss):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        found = completion_loss(model, inputs, self.accelerator.unwrap_model(model), getattr(self, "tree_attention", ""))
+        found = completion_loss(
+            model, inputs, self.accelerator.unwrap_model(model), getattr(self, "tree_attention", "")
+        )
         # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
         items = found.weights.sum() if num_items_in_batch is None else num_items_in_batch
         loss = found.total / torch.as_tensor(items).clamp(min=1)
@@ -221,7 +225,9 @@ class CompletionTrainer(SFTTrainer):
         try:
             prepared = super()._prepare_dataset(dataset, processing_class, args, *more, **kwargs)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            raise ToolAlpacaError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
+            raise ToolAlpacaError(
+                f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}"
+            ) from error
         if isinstance(before, Dataset) and "messages" in columns:
             packing = more[0] if more else kwargs.get("packing")
             dropped = 0 if packing else len(dataset) - len(prepared)
@@ -229,7 +235,9 @@ class CompletionTrainer(SFTTrainer):
                 reasons += f"; {dropped:,} dropped as nothing that is trained lies within max_length {args.max_length}"
             sentence = f"{name} rows: {len(before):,}, {len(dataset) - dropped:,} kept{reasons}."
             if not len(prepared):
-                raise ToolAlpacaError(f"no row is left to train on: {sentence} Raise max_length or change the template")
+                raise ToolAlpacaError(
+                    f"no row is left to train on: {sentence} Raise max_length or change the template"
+                )
             self.row_reports.append(sentence)
         if self.tree_tokens is None:
             return prepared
