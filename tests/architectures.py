@@ -70,10 +70,10 @@ OWN: dict[str, dict[str, Any]] = {
     "xlnet": {"d_inner": 96, "d_head": 16}, "kimi_linear": {"qk_rope_head_dim": 8}, "gemma4_assistant": {"hidden_size_per_layer_input": 0},
     "bamba": {"attn_layer_indices": [1]}, "falcon_h1": {"mamba_d_ssm": 128},
 }  # fmt: skip
-_LLAMA = dict(
-    vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    intermediate_size=96, pad_token_id=0, bos_token_id=2, eos_token_id=1,
-)  # fmt: skip
+_LLAMA = {
+    "vocab_size": VOCABULARY, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 96, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1,
+}  # fmt: skip
 _LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "rope_theta": 1e4}
 # Settings that change what is computed beyond a length.
 VARIANTS: dict[str, Callable[[], PreTrainedConfig]] = {

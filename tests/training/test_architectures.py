@@ -76,7 +76,7 @@ def walk(names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """A cell of the table for each architecture that can be made tiny, and what is wrong with some."""
     cells, wrong = {}, {}
     for name in names:
-        made, value = in_a_process(
+        made, _value = in_a_process(
             lambda name: tiny_model(tiny_config(name))(torch.tensor([[5, 6, 7]])).logits.shape, name
         )
         if made != "done":
