@@ -46,7 +46,7 @@ def row() -> dict[str, object]:
 def test_a_template_without_calls_is_refused_with_what_it_drops(name: str) -> None:
     tokenizer = tokenizer_with((TEMPLATES / f"{name}.jinja").read_text())
     assert not supports_tool_calling(tokenizer)
-    with pytest.raises(ToolAlpacaError, match="drops .*tools and calls"):
+    with pytest.raises(ToolAlpacaError, match=r"drops .*tools and calls"):
         check_template(tokenizer)
 
 
