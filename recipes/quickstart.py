@@ -18,16 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-# Advice to the authors of recipes, which whoever runs this one is not.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
-warnings.simplefilter("ignore", FutureWarning)
 
 import torch
 from transformers import PreTrainedModel

@@ -39,7 +39,7 @@ from toolalpaca_hf.hub import check_model, publish_model
 from toolalpaca_hf.training.arguments import SftArguments, parse_arguments
 from toolalpaca_hf.training.examples import prepare
 from toolalpaca_hf.training.finish import load_tokenizer, model_init_kwargs, write_results
-from toolalpaca_hf.training.resume import resolved, start_or_resume
+from toolalpaca_hf.training.resume import data_fingerprint, resolved, start_or_resume
 from toolalpaca_hf.training.trainer import CompletionTrainer
 
 
@@ -75,11 +75,15 @@ def main(script_args: SftArguments, training_args: SFTConfig, model_args: ModelC
             tree_attention=script_args.prefix_packing_attention,
             freeze_layers=script_args.freeze_layers,
         )
-    except (ValueError, OSError) as error:
-        raise ToolAlpacaError(f"{model} can not be trained with these settings: {error}") from error
+    except (ValueError, OSError, ImportError, RuntimeError, AttributeError) as error:
+        raise ToolAlpacaError(f"{model} cannot be trained with these settings: {error}") from error
+    for sentence in trainer.row_reports:
+        log(sentence)
 
     # Train, from the newest checkpoint if there is one; the first process decides for all
-    start = [start_or_resume(training_args.output_dir, settings)] if training_args.process_index == 0 else [None]
+    start: list = [None]
+    if training_args.process_index == 0:
+        start = [start_or_resume(training_args.output_dir, settings, data_fingerprint(trainer.train_dataset))]
     if training_args.world_size > 1:
         broadcast_object_list(start)
     checkpoint, sentence = start[0]

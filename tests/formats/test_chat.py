@@ -34,19 +34,27 @@ HIGH_TIDE = Trajectory(
 )
 
 
-def call(name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"type": "function", "function": {"name": name, "arguments": arguments}}]
+def call(name: str, arguments: dict[str, Any], id_: str) -> list[dict[str, Any]]:
+    return [{"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}]
 
 
 def test_a_trajectory_as_messages() -> None:
     assert to_messages(TIDES, HIGH_TIDE)["messages"] == [
         {"role": "user", "content": "When is high tide?"},
-        {"role": "assistant", "content": "Which port?", "tool_calls": call("getDetails", {"Question": "Which port?"})},
-        {"role": "tool", "name": "getDetails", "content": "OBSERVED Brest"},
-        {"role": "assistant", "content": "I look it up.", "tool_calls": call("getTides", {"port": "Brest"})},
-        {"role": "tool", "name": "getTides", "content": "OBSERVED 6 metres at noon"},
-        {"role": "assistant", "content": "", "tool_calls": call("getMoon", {})},
-        {"role": "tool", "name": "getMoon", "content": "OBSERVED full moon"},
+        {
+            "role": "assistant",
+            "content": "Which port?",
+            "tool_calls": call("getDetails", {"Question": "Which port?"}, "call00001"),
+        },
+        {"role": "tool", "name": "getDetails", "tool_call_id": "call00001", "content": "OBSERVED Brest"},
+        {
+            "role": "assistant",
+            "content": "I look it up.",
+            "tool_calls": call("getTides", {"port": "Brest"}, "call00003"),
+        },
+        {"role": "tool", "name": "getTides", "tool_call_id": "call00003", "content": "OBSERVED 6 metres at noon"},
+        {"role": "assistant", "content": "", "tool_calls": call("getMoon", {}, "call00005")},
+        {"role": "tool", "name": "getMoon", "tool_call_id": "call00005", "content": "OBSERVED full moon"},
         {"role": "assistant", "content": "At noon, 6 metres."},
     ]
 

@@ -85,9 +85,12 @@ class ChatContext:
             self.messages.append({"role": "user", "content": step.observation})
             return
         function = {"name": step.action, "arguments": arguments_of(step.action_input)}
-        call = {"type": "function", "function": function}
+        # As `to_messages` writes them, which a model was trained on.
+        call = {"id": f"call{len(self.messages):05}", "type": "function", "function": function}
         self.messages.append({"role": "assistant", "content": step.thought.strip(), "tool_calls": [call]})
-        self.messages.append({"role": "tool", "name": step.action, "content": step.observation})
+        self.messages.append(
+            {"role": "tool", "name": step.action, "tool_call_id": call["id"], "content": step.observation}
+        )
 
 
 Context = ReactContext | ChatContext

@@ -29,9 +29,11 @@ GET_DETAILS_TOOL: dict[str, Any] = {
 def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
     """Render a trajectory as one row of the `chat` config.
 
-    A thought is the `content` of the assistant's message, which every chat template shows and trains; thinking fields
-    such as `reasoning_content` are dropped by most. That is why the final thought, which announces the response, is
-    left out: the last message is the response alone. A step in which the model made no call (`hallucination`, with
+    A thought is the `content` of the assistant's message, which most chat templates show beside a call; thinking fields
+    such as `reasoning_content` are dropped by more of them. Llama 3.1 and 3.2, gpt-oss and DeepSeek-V3 drop it: training
+    says so of the template it meets. The final thought, which announces the response, is left out: the last message is
+    the response only. A call has an id of nine letters and digits, as Mistral's templates want it, and its observation
+    names it. A step in which the model made no call (`hallucination`, with
     a parser's complaint for an observation) is left out as well, since this layout has no place for it.
 
     Args:
@@ -59,9 +61,9 @@ def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
         if step.action == NO_CALL:
             continue
         function = {"name": step.action, "arguments": arguments_of(step.action_input)}
-        call = {"type": "function", "function": function}
+        call = {"id": f"call{len(messages):05}", "type": "function", "function": function}
         messages.append({"role": "assistant", "content": step.thought.strip(), "tool_calls": [call]})
-        messages.append({"role": "tool", "name": step.action, "content": step.observation})
+        messages.append({"role": "tool", "name": step.action, "tool_call_id": call["id"], "content": step.observation})
     messages.append({"role": "assistant", "content": trajectory.response})
     return {"messages": messages, "tools": tools_of(api)}
 

@@ -53,6 +53,10 @@ class CompletionOnlyCollator:
         Raises:
             ToolAlpacaError: If nothing in a row is trained, or nothing that fits.
         """
+        if any("nodes" in row for row in rows):
+            raise ToolAlpacaError(
+                "rows of share_prefixes hold several rows each; pass PrefixCollator in place of this one"
+            )
         lazy = [row for row in rows if "input_ids" not in row]
         encoded = iter(self.segment_tokenizer.encode_batch([row["segments"] for row in lazy]))
         done = [row if "input_ids" in row else self._checked(row, next(encoded)) for row in rows]

@@ -115,7 +115,9 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
         state["truncation"] = state["padding"] = state["post_processor"] = None
         if not parse_special_tokens:
             _forbid_special_tokens(state, tokenizer)
+        state["normalizer"] = _without_strip(state["normalizer"], left=False)
         prompt_json = json.dumps(state)
+        state["normalizer"] = _without_strip(state["normalizer"], left=True)
         state["normalizer"] = _without_prefix(state["normalizer"], "normalizers")
         state["pre_tokenizer"] = _without_prefix(state["pre_tokenizer"], "pretokenizers")
         encoder = FastEncoder(prompt_json, json.dumps(state), plain=not parse_special_tokens)
@@ -155,6 +157,15 @@ def _without_prefix(stage: dict[str, Any] | None, parts: str) -> dict[str, Any] 
         return {**stage, "prepend_scheme": "never"}
     if stage["type"] == "ByteLevel":
         return {**stage, "add_prefix_space": False}
+    return stage
+
+
+def _without_strip(stage: dict[str, Any] | None, left: bool) -> dict[str, Any] | None:
+    """A normalizer that keeps the spaces at the end of a text, and where `left` those at its beginning as well."""
+    if stage is not None and stage["type"] == "Sequence":
+        return {**stage, "normalizers": [_without_strip(part, left) for part in stage["normalizers"]]}
+    if stage is not None and stage["type"] == "Strip":
+        return {**stage, "strip_right": False, "strip_left": stage["strip_left"] and not left}
     return stage
 
 

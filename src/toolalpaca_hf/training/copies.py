@@ -110,6 +110,7 @@ def augmented(
     """
     modules = (augment_module, descriptions_module, names_module)
     code = [Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules))]
+    rows = rows.with_format(None)
     names: dict[str, set[str]] = {}
     leaders: dict[str, str] = {}
     for row in rows:

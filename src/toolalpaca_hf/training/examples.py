@@ -184,6 +184,8 @@ def prepare(
         held_out = held_out.filter(segment_tokenizer.keeps) if held_out is not None else None
         if next(iter(train), None) is None:
             raise ToolAlpacaError("no row is left to train on; raise max_length or use shorter documentation")
+        # One endless stream: a run resumed in its second pass skips what it has seen, and not what is there.
+        train = train.repeat(None)
         _leave_preparation_to_us(config)
         log("Training rows are streamed; rows over the limit are cut or dropped as they come.")
         return train, held_out, CompletionOnlyCollator(segment_tokenizer, config.pad_to_multiple_of)

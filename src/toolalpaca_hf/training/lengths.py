@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.compute as compute
 import tokenizers
 import transformers
 from datasets import Dataset, Features, List, Value
@@ -111,6 +112,7 @@ def tokenize_dataset(
         )
     if not len(dataset):
         raise ToolAlpacaError("the training set is empty, before anything was left out; check the file or selection")
+    dataset = dataset.with_format(None)
     segment_tokenizer = SegmentTokenizer(tokenizer, max_length, overlong, parse_special_tokens)
     # Functions of a package are fingerprinted by name alone: with its code in it, a changed rule is not a stale cache.
     code = [Path(module.__file__).read_bytes() for module in (continuation, tokenize)] + [Path(__file__).read_bytes()]
@@ -150,6 +152,24 @@ def tokenize_dataset(
     if report.kept < report.rows:
         encoded = encoded.select([i for i, outcome in enumerate(outcomes) if outcome in ("whole", "cut")])
     return encoded.select_columns(["input_ids", "labels"]), report
+
+
+def largest(rows: Dataset, column: str) -> tuple[int, int]:
+    """The largest value and the longest list of a column of lists; zeros where there is none.
+
+    Example:
+
+    ```python
+    >>> largest(Dataset.from_dict({"input_ids": [[5, 6], [7]]}), "input_ids")
+    (7, 2)
+    ```
+    """
+    value = length = 0
+    for batch in rows.select_columns([column]).with_format("arrow").iter(1000):
+        lists = batch[column]
+        value = max(value, compute.max(compute.list_flatten(lists)).as_py() or 0)
+        length = max(length, compute.max(compute.list_value_length(lists)).as_py() or 0)
+    return value, length
 
 
 def _encode(

@@ -7,7 +7,7 @@ share a sequence until it is full.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
 
+from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.training.tokenize import IGNORE
 
 Row = Mapping[str, Sequence[int]]
@@ -27,6 +28,89 @@ LEAST = 16
 
 _COLUMNS = ("input_ids", "labels", "position_ids", "weights", "nodes", "parents")
 _FEATURES = Features(dict.fromkeys(_COLUMNS, List(Value("int32"))))
+
+
+_FOREIGN = (
+    "sequences of share_prefixes hold several rows each, and what parts them stands in the columns nodes, parents and weights: "
+    "only CompletionTrainer with PrefixCollator computes their loss; train on the rows before share_prefixes instead"
+)
+# What moves or looks at a tensor; everything else computes with it.
+_MOVES = frozenset(
+    "__get__ to cpu cuda type detach clone contiguous pin_memory is_pinned as_subclass size dim tolist item numel __repr__ "
+    "__len__ __getitem__ __iter__ unbind split chunk narrow cat __reduce_ex__ __deepcopy__ share_memory_ is_shared "
+    "untyped_storage stride storage_offset element_size data_ptr is_floating_point is_complex record_stream".split()
+)
+
+
+class TreeLabels(torch.Tensor):
+    """Labels of trees in a batch: any loss but [`CompletionTrainer`]'s would shift them as if they were one row.
+
+    Raises:
+        [`ToolAlpacaError`]: When anything is computed with them; [`plain_labels`] gives the tensor.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.__name__ not in _MOVES:
+            raise ToolAlpacaError(_FOREIGN)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class _RowLabels(Sequence[int]):
+    """Labels of a row of [`share_prefixes`]: they can be looked at; only [`PrefixCollator`] makes a tensor of them."""
+
+    def __init__(self, values: list[int]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.values[place]
+
+    def __eq__(self, other: object) -> bool:
+        return self.values == (other.values if isinstance(other, _RowLabels) else other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.values))
+
+    def __repr__(self) -> str:
+        return repr(self.values)
+
+    def __iter__(self) -> Iterator[int]:
+        # Where a collator that knows nothing of trees makes its tensor.
+        raise ToolAlpacaError(_FOREIGN)
+
+
+def _guarded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The format of [`share_prefixes`]' rows: without the columns that part them they are not handed out."""
+    if "labels" in batch:
+        if len(batch) > 1 and not {"nodes", "parents", "weights"} <= batch.keys():
+            raise ToolAlpacaError(f"{_FOREIGN}, or set remove_unused_columns: false")
+        batch["labels"] = [_RowLabels(labels) for labels in batch["labels"]]
+    return batch
+
+
+def plain_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Labels as a tensor to compute with.
+
+    Example:
+
+    ```python
+    >>> plain_labels(torch.tensor([5, -100])).tolist()
+    [5, -100]
+    ```
+    """
+    return labels.as_subclass(torch.Tensor)
+
+
+def _ids(values: Any) -> list[int]:
+    """A list of a column in any format: torch, numpy, Arrow's Python lists."""
+    if isinstance(values, _RowLabels):
+        return values.values
+    return values if isinstance(values, list) else np.asarray(values).tolist()
 
 
 def _common(one: Row, other: Row) -> int:
@@ -59,30 +143,32 @@ def plant(rows: Sequence[Row], least: int = LEAST) -> Pack:
     ```
     """
     pack: Pack = {name: [] for name in _COLUMNS}
-
-    def grow(group: Sequence[Row], common: Sequence[int], depth: int, parent: int) -> None:
-        # `common` holds what each row has in common with the one before it.
-        for start, end in _groups(common, depth + least):
-            members = group[start:end]
-            own = common[start:end]
-            until = min(own[1:], default=len(members[0]["input_ids"]))
-            node = len(pack["parents"])
-            pack["parents"].append(parent)
-            for place in range(depth, until):
-                # Nothing predicts a row's first token.
-                weight = sum(row["labels"][place] != IGNORE for row in members) if place else 0
-                pack["labels"].append(members[0]["input_ids"][place] if weight else IGNORE)
-                pack["weights"].append(weight)
-            pack["input_ids"] += members[0]["input_ids"][depth:until]
-            pack["position_ids"] += range(depth, until)
-            pack["nodes"] += [node] * (until - depth)
-            # Rows that end here come first; they have no more to add.
-            ended = sum(len(row["input_ids"]) == until for row in members)
-            if ended < len(members):
-                grow(members[ended:], own[ended:], until, node)
-
+    rows = [{name: _ids(row[name]) for name in ("input_ids", "labels")} for row in rows]
     ordered = sorted(rows, key=_order)
-    grow(ordered, [0, *(_common(one, other) for one, other in pairwise(ordered))], 0, -1)
+    common = [0, *(_common(one, other) for one, other in pairwise(ordered))]
+    # Groups still to come, the next one last: rows, what each has in common with the one before it, depth, parent.
+    groups = [(0, ordered, common, -1)] if ordered else []
+    while groups:
+        depth, group, common, parent = groups.pop()
+        ends = list(_groups(common, depth + least))
+        if len(ends) > 1:
+            groups += [(depth, group[start:end], common[start:end], parent) for start, end in reversed(ends)]
+            continue
+        until = min(common[1:], default=len(group[0]["input_ids"]))
+        node = len(pack["parents"])
+        pack["parents"].append(parent)
+        for place in range(depth, until):
+            # Nothing predicts a row's first token.
+            weight = sum(row["labels"][place] != IGNORE for row in group) if place else 0
+            pack["labels"].append(group[0]["input_ids"][place] if weight else IGNORE)
+            pack["weights"].append(weight)
+        pack["input_ids"] += group[0]["input_ids"][depth:until]
+        pack["position_ids"] += range(depth, until)
+        pack["nodes"] += [node] * (until - depth)
+        # Rows that end here come first; they have no more to add.
+        ended = sum(len(row["input_ids"]) == until for row in group)
+        if ended < len(group):
+            groups.append((until, group[ended:], common[ended:], node))
     return pack
 
 
@@ -124,6 +210,8 @@ def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Datase
     ```
     """
 
+    rows = rows.with_format(None)
+
     def sequences() -> Any:
         keys = [_order(row) for row in rows]
         places = sorted(range(len(rows)), key=keys.__getitem__)
@@ -146,7 +234,7 @@ def share_prefixes(rows: Dataset, max_tokens: int, least: int = LEAST) -> Datase
 
     code = Path(__file__).read_bytes()
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, least, code])
-    return Dataset.from_generator(sequences, features=_FEATURES, fingerprint=fingerprint)
+    return Dataset.from_generator(sequences, features=_FEATURES, fingerprint=fingerprint).with_transform(_guarded)
 
 
 def _pieces(
@@ -157,16 +245,30 @@ def _pieces(
     What shares most is put together first: below each node the pieces of its children fill what room the node leaves,
     and what is not full is offered to the node above.
     """
-    done = []
-    for start, end in _groups(common[members.start : members.stop], depth + least):
-        group = members[start:end]
-        until = min(common[group.start + 1 : group.stop], default=lengths[group.start])
-        ended = next((i for i, member in enumerate(group) if lengths[member] > until), len(group))
-        below = _pieces(lengths, common, group[ended:], until, max_tokens, least) if ended < len(group) else []
-        filled = _fill(below, max_tokens - until) or [(0, [])]
+    # Nodes from the top: their rows, how deep they start and end, how many rows end there, and the nodes below.
+    nodes: list[tuple[range, int, int, int, list[int]]] = []
+    top: list[int] = []
+    todo = [(members, depth, top)]
+    while todo:
+        members, depth, siblings = todo.pop()
+        for start, end in _groups(common[members.start : members.stop], depth + least):
+            group = members[start:end]
+            until = min(common[group.start + 1 : group.stop], default=lengths[group.start])
+            ended = next((i for i, member in enumerate(group) if lengths[member] > until), len(group))
+            siblings.append(len(nodes))
+            nodes.append((group, depth, until, ended, []))
+            if ended < len(group):
+                todo.append((group[ended:], until, nodes[-1][4]))
+    done: list[list[tuple[int, list[int]]]] = [[] for _ in nodes]
+    # What is below a node was found after it.
+    for node in reversed(range(len(nodes))):
+        group, start, until, ended, below = nodes[node]
+        filled = _fill([piece for child in below for piece in done[child]], max_tokens - until) or [(0, [])]
         filled[0] = (filled[0][0], [*group[:ended], *filled[0][1]])
-        done += [(until - depth + size, rows) for size, rows in filled]
-    return done
+        done[node] = [(until - start + size, rows) for size, rows in filled]
+        for child in below:
+            done[child] = []
+    return [piece for node in top for piece in done[node]]
 
 
 def _fill(pieces: Sequence[tuple[int, list[int]]], room: int) -> list[tuple[int, list[int]]]:
@@ -212,11 +314,15 @@ class PrefixCollator:
         Args:
             sequences (`Sequence[Mapping]`): Rows of [`share_prefixes`], or of [`tokenize_dataset`] (a tree each).
         """
+        for one in sequences:
+            if "position_ids" in one and not {"nodes", "parents", "weights"} <= one.keys():
+                raise ToolAlpacaError(f"{_FOREIGN}, or set remove_unused_columns: false")
         done = [one if "nodes" in one else plant([one]) for one in sequences]
         batch = {}
         for name, padding in self.padding.items():
             length = max(len(one[name]) for one in done)
-            batch[name] = torch.tensor([list(one[name]) + [padding] * (length - len(one[name])) for one in done])
+            batch[name] = torch.tensor([_ids(one[name]) + [padding] * (length - len(one[name])) for one in done])
+        batch["labels"] = batch["labels"].as_subclass(TreeLabels)
         return batch
 
 

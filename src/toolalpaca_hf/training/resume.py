@@ -1,10 +1,14 @@
 """Going on after a kill: the newest whole checkpoint of the same settings, and what a run leaves beside its weights."""
 
+import hashlib
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from datasets import Dataset
 
 from ..errors import ToolAlpacaError
 
@@ -29,6 +33,8 @@ _INDIFFERENT = {
     "save_strategy",
 }
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
+_DATA = "data_fingerprint"
+_STREAM_ROWS = 64
 CONFIG = "config.yaml"
 """The resolved settings of a run, in its output folder."""
 
@@ -59,6 +65,39 @@ def resolved(*arguments: Any) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=str, sort_keys=True))
 
 
+def data_fingerprint(rows: Any) -> str:
+    """A hash of what is trained on: every id and label of a dataset, the first rows of a stream.
+
+    Unlike the fingerprint that `datasets` keeps it is the same wherever the same rows were built.
+
+    Args:
+        rows (`Dataset` or `IterableDataset`): Training rows, as the trainer has them.
+
+    Returns:
+        `str`: 16 hexadecimal digits.
+
+    Example:
+
+    ```python
+    >>> data_fingerprint(Dataset.from_dict({"input_ids": [[5, 6]], "labels": [[-100, 6]]}))
+    '9aab0cba5ddcc2d3'
+    ```
+    """
+    digest = hashlib.sha256()
+    columns = [name for name in ("input_ids", "labels", "parents") if name in (rows.column_names or ())]
+    if isinstance(rows, Dataset) and columns:
+        digest.update(str(len(rows)).encode())
+        for batch in rows.select_columns(columns).with_format("arrow").iter(1000):
+            for name in columns:
+                for chunk in batch[name].chunks:
+                    digest.update(np.asarray(chunk.value_lengths(), dtype=np.int64).tobytes())
+                    digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
+    else:
+        for row in islice(rows, None if isinstance(rows, Dataset) else _STREAM_ROWS):
+            digest.update(json.dumps(row, default=str, sort_keys=True).encode(errors="surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
 def checkpoints(folder: str | Path) -> list[Path]:
     """Whole checkpoints of a run, oldest first; one that was being written at a kill has no trainer state yet.
 
@@ -80,15 +119,16 @@ def checkpoints(folder: str | Path) -> list[Path]:
     return sorted(whole, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
-def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path | None, str]:
+def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = "") -> tuple[Path | None, str]:
     """Decide where a run starts, and write its settings.
 
-    Checkpoints of other settings are moved to `_superseded/`, never mixed with the new run's and never deleted. The
+    Checkpoints of other settings or other data are moved to `_superseded/`, never mixed with the new run's and never deleted. The
     trainer's `push_to_hub` leaves out names with that first letter.
 
     Args:
         folder (`str` or `Path`): The run's output folder.
         settings (`dict`): From [`resolved`].
+        data (`str`, *optional*): From [`data_fingerprint`]; kept in a file beside the settings.
 
     Returns:
         `tuple[Path | None, str]`: The checkpoint to resume from, and one sentence for the user.
@@ -114,6 +154,9 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path 
         changed = sorted(
             name for name in (settings.keys() | before.keys()) - _INDIFFERENT if settings.get(name) != before.get(name)
         )
+        before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
+        if before_data != data:
+            changed.append("the rows of the dataset")
         sentence = "Starting from the beginning."
         resume = None
         if found and not changed:
@@ -135,6 +178,8 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any]) -> tuple[Path 
         part = path.with_name(f"{CONFIG}.part")
         part.write_text(yaml.safe_dump(settings, sort_keys=True, allow_unicode=True), encoding="utf-8")
         part.replace(path)
+        if data:
+            (folder / _DATA).write_text(data + "\n", encoding="utf-8")
     except (OSError, yaml.YAMLError) as error:
         raise ToolAlpacaError(f"{folder} can not be used for this run: {error}; pass another --output_dir") from None
     return resume, sentence

@@ -9,6 +9,8 @@ exactly the ids it was trained on.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -235,6 +237,8 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]]) -> list[Segment]:
             text, trainable = segment.get("text"), segment.get("trainable")
         else:
             text = trainable = None
+        if not isinstance(trainable, bool) and getattr(trainable, "dtype", None) in (torch.bool, np.bool_):
+            trainable = bool(trainable)  # rows in numpy's or torch's format
         if not isinstance(text, str) or not isinstance(trainable, bool):
             raise ToolAlpacaError(
                 f"segment {i} is {str(segment)[:80]!r}; it has to be a Segment or "

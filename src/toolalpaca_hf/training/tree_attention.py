@@ -110,11 +110,12 @@ def tree_attention(
     if strange or trees is None or attention_mask is not None:
         if strange:
             raise ToolAlpacaError(
-                f"prefix_packing can not train a model with {strange[0]} in its attention; set prefix_packing: false"
+                f"its attention has {strange[0]}, which trees do not know; set prefix_packing_attention: mask"
             )
         raise ToolAlpacaError(
-            "this model computes trees of rows while it is trained with prefix_packing and nothing else: call its "
-            '`set_attn_implementation("sdpa")` before it generates, or load the checkpoint anew'
+            "its attention got a batch without trees, or does not get them passed on: while trained, set "
+            "prefix_packing_attention: mask; before it generates, call "
+            '`set_attn_implementation("sdpa")` or load the checkpoint anew'
         )
     # Heads that share a key: the CPU's kernel wants them side by side.
     shared = query.shape[1] // key.shape[1]

@@ -1,0 +1,258 @@
+"""Whether a model computes packs as it computes the rows one by one: tried on a small copy of it, not read off names.
+
+What a layer sees, how positions are counted and what is carried from token to token differ between some 190 causal
+architectures and among the settings of each. A copy of the model's class and config, a few layers deep, answers in
+less than a second: its loss and gradients over packed rows are held against those of the rows one by one.
+"""
+
+import contextlib
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from ..errors import ToolAlpacaError
+from .loss import ATTENTION, completion_loss
+from .prefixes import PrefixCollator, plant
+from .tokenize import IGNORE
+
+LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
+# Limits of a config: beyond such a length, or at such a distance, a model computes something else.
+_LIMIT = re.compile(
+    r"(window|chunk|max_position|max_seq|n_positions|n_ctx|context_length|_block)(?!.*(layer|pattern))"
+)
+# Rows of the trial have 40 to 100 tokens, sequences of them over 200: on both sides of a limit that rows of the data
+# cross, and on both sides in packs only of one that they do not. Learned positions have no other side.
+_CROSSED, _KEPT, _BEYOND = 64, 128, 512
+_EVERY = re.compile(r"period|interval|every|freq|stride|pattern|first_k|offset")
+
+
+class Inexact(ToolAlpacaError):
+    """A model does not compute packs as it computes rows one by one."""
+
+
+def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None, fix: str = "") -> None:
+    """Try packed rows on a small copy of a model.
+
+    Args:
+        model (`PreTrainedModel`): Only its class and config are used; nothing of it is computed or changed.
+        kind (`str`): `"nodes"` or `"mask"` (trees of rows), `"rows"` (a padded batch,
+            against the loss over all its logits), `"flat"` (TRL's packing without
+            padding, where positions that start anew part the rows).
+        longest (`int`, *optional*): Tokens of the longest row of the data. Limits of the config from there on count as
+            never crossed; without it every limit counts as crossed.
+        fix (`str`, *optional*): What the user sets instead, for the message.
+
+    Raises:
+        [`Inexact`]: With the figures, or with what stopped the trial.
+
+    Example:
+
+    ```python
+    >>> require_exact(model, "nodes", longest=1500)  # doctest: +SKIP
+    ```
+    """
+    name = type(model).__name__
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            loss, gradient = _errors(model, kind, longest)
+    except Exception as error:  # whatever a model's own code raises is the reason
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise Inexact(f"{_WHAT[kind]} cannot train {name}: on a small copy of it, {why}{fix}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if not (loss <= LOSS_TOLERANCE and gradient <= GRADIENT_TOLERANCE):
+        raise Inexact(
+            f"{_WHAT[kind]} cannot train {name} exactly: on a small copy of it the loss is off by {loss:.1e} and gradients "
+            f"by {gradient:.1e} of their norm, against the rows one by one{_likely_cause(model)}{fix}"
+        )
+
+
+_WHAT = {
+    "nodes": "prefix_packing", "mask": "prefix_packing", "rows": "the loss over trained tokens", "flat": "packing",
+}  # fmt: skip
+
+
+def _likely_cause(model: PreTrainedModel) -> str:
+    """For the message only: what the config says of layers that do not see all that came before."""
+    config = model.config.get_text_config()
+    causes = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
+    causes += [name for name in ("sliding_window", "attn_logit_softcapping") if getattr(config, name, None)]
+    if model._is_stateful:
+        causes.append("a state beside the keys and values")
+    return f" (it has {', '.join(causes)})" if causes else ""
+
+
+def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[float, float]:
+    """Relative errors of loss and gradients."""
+    small, expected, gradients, rows = _reference(model, longest)
+    if kind in ATTENTION:
+        with contextlib.suppress(ValueError):  # a model without that attention keeps its own
+            small.set_attn_implementation(ATTENTION[kind])
+        if small.config._attn_implementation != ATTENTION[kind]:
+            raise ToolAlpacaError("its attention cannot be exchanged")
+        batch = PrefixCollator(0)([plant(rows[:-2], least=8), plant(rows[-2:], least=8)])
+    elif kind == "rows":
+        batch = _padded(rows)
+        # Against what any trainer computes of this batch: padding is not this loss's to answer for.
+        small.zero_grad()
+        logits = small(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[:, :-1]
+        targets = batch["labels"][:, 1:].flatten()
+        total = cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORE, reduction="sum")
+        total.backward()
+        expected = total.item()
+        gradients = {name: p.grad.clone() for name, p in small.named_parameters() if p.grad is not None}
+    else:
+        small.set_attn_implementation(model.config._attn_implementation)
+        batch = {name: torch.tensor([[id_ for row in rows for id_ in row[name]]]) for name in ("input_ids", "labels")}
+        batch["position_ids"] = torch.tensor([[i for row in rows for i in range(len(row["input_ids"]))]])
+        # What stands first in a row has nothing to be predicted from.
+        batch["labels"][batch["position_ids"] == 0] = IGNORE
+    small.zero_grad()
+    loss = completion_loss(small, batch, small, kind).total
+    loss.backward()
+    off = abs(loss.item() - expected) / max(abs(expected), 1e-9)
+    norms = [gradient.norm() for gradient in gradients.values()]
+    # Gradients that are zero but for rounding (of key biases, say) are held against the others'.
+    floor = 1e-3 * max(norms)
+    worst = max(
+        (_gradient(parameter, gradients[name]) - gradients[name]).norm() / (gradients[name].norm() + floor)
+        for name, parameter in small.named_parameters()
+        if name in gradients
+    )
+    return off, worst.item()
+
+
+def _gradient(parameter: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(like) if parameter.grad is None else parameter.grad
+
+
+def _reference(
+    model: PreTrainedModel, longest: int | None
+) -> tuple[PreTrainedModel, float, dict[str, torch.Tensor], list[dict[str, list[int]]]]:
+    """A small copy that computes rows one by one, the sum of their losses, its gradients, and the rows."""
+    why: Exception | None = None
+    for config in _small_configs(model, longest):
+        for scale in (4.0, 1.0):
+            torch.manual_seed(0)
+            try:
+                small = _built(type(model), config)
+                with torch.no_grad():
+                    for parameter in small.parameters():
+                        # Fresh weights are so small that attention hardly counts.
+                        if parameter.dim() > 1:
+                            parameter.mul_(scale)
+                rows = _rows(small.config.get_text_config())
+                total = sum(_row_loss(small, row) for row in rows)
+                total.backward()
+            except Exception as error:  # the next copy is less small
+                why = why or error
+                break
+            gradients = {name: p.grad.clone() for name, p in small.named_parameters() if p.grad is not None}
+            if torch.isfinite(total) and all(torch.isfinite(gradient).all() for gradient in gradients.values()):
+                return small, total.item(), gradients, rows
+    raise why or ToolAlpacaError("the loss of rows one by one is not a number")
+
+
+def _built(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
+    try:
+        return kind._from_config(copy.deepcopy(config), attn_implementation="eager", dtype=torch.float32).eval()
+    except (ValueError, ImportError):  # without eager attention
+        return kind._from_config(copy.deepcopy(config), dtype=torch.float32).eval()
+
+
+def _rows(config: Any) -> list[dict[str, list[int]]]:
+    """Rows of 40 to 100 tokens: a tree of three levels, and two rows that share nothing."""
+    generator = torch.Generator().manual_seed(0)
+    special = {str(getattr(config, f"{name}_token_id", None)) for name in ("bos", "eos", "pad")}
+    usable = [id_ for id_ in range(min(config.vocab_size, 512)) if str(id_) not in special]
+
+    def ids(count: int) -> list[int]:
+        return [usable[i] for i in torch.randint(len(usable), (count,), generator=generator)]
+
+    root, branch = ids(30), ids(16)
+    texts = [root + ids(14), root + branch + ids(10), root + branch + ids(54), root + ids(52), ids(40), ids(70)]
+    return [{"input_ids": text, "labels": [IGNORE] * 20 + text[20:]} for text in texts]
+
+
+def _row_loss(model: PreTrainedModel, row: Mapping[str, Sequence[int]]) -> torch.Tensor:
+    logits = model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1].float()
+    return cross_entropy(logits, torch.tensor(row["labels"][1:]), ignore_index=IGNORE, reduction="sum")
+
+
+def _padded(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    length = max(len(row["input_ids"]) for row in rows)
+    fill = {"input_ids": 0, "labels": IGNORE, "attention_mask": 0}
+    whole = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
+    return {
+        name: torch.tensor([list(row[name]) + [value] * (length - len(row[name])) for row in whole])
+        for name, value in fill.items()
+    }
+
+
+def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]:
+    """Copies of a model's config: the smallest first, and last the one whose positions are learned, with room for all."""
+    config = model.config
+    values = {name: value for name, value in config.to_dict().items() if name != "quantization_config"}
+    for narrow in (True, False):
+        for crossed, kept in ((_CROSSED, _KEPT), (_BEYOND, _BEYOND)):
+            changed = _limited(_shallow(values, narrow), crossed, kept, longest)
+            try:
+                yield type(config).from_dict(changed)
+            except Exception:  # a config that its own checks refuse; the next copy keeps more of the original
+                continue
+    yield copy.deepcopy(config)
+
+
+def _limited(values: Any, crossed: int, kept: int, longest: int | None) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    done = {}
+    for name, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0 and _LIMIT.search(name):
+            value = crossed if longest is None or value < longest else kept
+        done[name] = _limited(value, crossed, kept, longest)
+    return done
+
+
+def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
+    """Fewer layers, of every kind there is, and where `narrow` less wide ones with heads of the same size."""
+    values = {
+        name: _shallow(value, narrow) if isinstance(value, dict) and name.endswith("_config") else value
+        for name, value in values.items()
+    }
+    layers = values.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > 2:
+        lists = {n: v for n, v in values.items() if isinstance(v, list | tuple) and len(v) == layers}
+        few = max(
+            2,
+            *(max(v.index(kind) for kind in v) + 1 for v in lists.values()),
+            # Layers that differ by their number, as every fourth one.
+            *(v + 1 for n, v in values.items() if type(v) is int and v < 12 and _EVERY.search(n) and "layer" in n),
+        )
+        if few < layers:
+            values |= {"num_hidden_layers": few} | {name: v[:few] for name, v in lists.items()}
+    width, heads = values.get("hidden_size"), values.get("num_attention_heads")
+    if narrow and isinstance(width, int) and isinstance(heads, int) and width > 256:
+        size = values.get("head_dim") or width // heads
+        shared = heads // (values.get("num_key_value_heads") or heads)
+        keys = min(2, heads // shared)
+        values |= {"num_attention_heads": keys * min(shared, 2), "hidden_size": keys * min(shared, 2) * size}
+        if values.get("num_key_value_heads"):
+            values["num_key_value_heads"] = keys
+        ids = [v for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)]
+        values |= {
+            n: 2 * size for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)
+        }
+        if isinstance(values.get("vocab_size"), int):
+            values |= {"vocab_size": 512} | {
+                n: min(v, 511) for n, v in values.items() if n.endswith("token_id") and v in ids
+            }
+    return values

@@ -1,0 +1,76 @@
+"""The loss over trained tokens only, of rows as of trees of rows: what the trainer computes and what is tried first."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from .chosen_logits import picking
+from .prefixes import plain_labels, predictors, tree_block_mask, tree_mask
+from .tokenize import IGNORE
+from .tree_attention import TREE_ATTENTION, nodes_of
+
+ATTENTION = {"nodes": TREE_ATTENTION, "mask": "sdpa", "flex": "flex_attention"}
+"""What `set_attn_implementation` calls each way of computing trees."""
+
+
+class CompletionLoss(NamedTuple):
+    """What [`completion_loss`] found.
+
+    Args:
+        total (`torch.Tensor`): Sum of the negative log-likelihoods of trained tokens, a scalar.
+        logits (`torch.Tensor`): Shape (trained tokens, vocabulary), in float32.
+        targets (`torch.Tensor`): Shape (trained tokens,).
+        weights (`torch.Tensor`): Shape (trained tokens,): how many rows train each.
+        tokens (`torch.Tensor`): How many tokens were computed, a scalar.
+    """
+
+    total: torch.Tensor
+    logits: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    tokens: torch.Tensor
+
+
+def completion_loss(
+    model: torch.nn.Module, batch: Mapping[str, Any], head_of: PreTrainedModel, attention: str = "nodes"
+) -> CompletionLoss:
+    """Project only the places that predict a trained token onto the vocabulary, and sum their losses.
+
+    Args:
+        model (`torch.nn.Module`): What computes; its attention must be the one of `attention` where there are trees.
+        batch (`Mapping`): From [`PrefixCollator`] (trees) or from any collator of rows padded on the right.
+        head_of (`PreTrainedModel`): The same model without wrappers.
+        attention (`str`, *optional*, defaults to `"nodes"`): `"nodes"`, `"mask"` or `"flex"`; only of use for trees.
+
+    Example:
+
+    ```python
+    >>> completion_loss(model, collator(rows), model).total.backward()  # doctest: +SKIP
+    ```
+    """
+    inputs = dict(batch)
+    labels = plain_labels(inputs.pop("labels"))
+    if "nodes" in inputs:
+        nodes, parents, weights = (inputs.pop(name) for name in ("nodes", "parents", "weights"))
+        if attention == "nodes":
+            inputs["trees"] = nodes_of(nodes, parents)
+        else:
+            inputs["attention_mask"] = (tree_block_mask if attention == "flex" else tree_mask)(nodes, parents)
+        tokens = (nodes >= 0).sum()
+        trained = weights > 0
+        places = predictors(nodes, parents)
+    else:
+        mask = inputs.get("attention_mask")
+        tokens = mask.sum() if mask is not None else labels.new_tensor(labels.numel())
+        trained = labels != IGNORE
+        trained[:, 0] = False
+        weights = trained.long()
+        places = torch.arange(-1, trained.shape[1] - 1, device=trained.device).expand_as(trained)
+    targets, weights = labels[trained], weights[trained]
+    with picking(head_of, trained.nonzero()[:, 0], places[trained]):
+        logits = model(**inputs, use_cache=False).logits[0].float()
+    total = (cross_entropy(logits, targets, reduction="none") * weights).sum()
+    return CompletionLoss(total, logits, targets, weights, tokens)

@@ -1,0 +1,109 @@
+"""Whether a chat template shows what a row holds: tried with a conversation of markers, not read off its name."""
+
+from collections import Counter
+from typing import Any
+
+from datasets import Dataset
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import ToolAlpacaError
+
+_TOOL, _ABOUT, _KEY, _VALUE = "marked_tool_a8f3", "about_b2c7", "marked_key_b9d4", "marked_value_d6e7"
+_THOUGHT, _OBSERVATION, _RESPONSE = "thought_e1a9", "observation_c4f9", "response_f7b2"
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> list[str]:
+    """Render a tool-calling conversation and look for every part of it.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Renders.
+        template (`str`, *optional*): The template; the tokenizer's own where not given.
+
+    Returns:
+        `list[str]`: Sentences about what the template leaves out and training can do without: thoughts.
+
+    Raises:
+        [`ToolAlpacaError`]: It drops tools, calls, observations or responses, or it refuses such a conversation.
+
+    Example:
+
+    ```python
+    >>> check_template(tokenizer)  # doctest: +SKIP
+    []
+    ```
+    """
+    parameters = {
+        "type": "object",
+        "properties": {_KEY: {"type": "string", "description": "text"}},
+        "required": [_KEY],
+    }
+    tools = [{"type": "function", "function": {"name": _TOOL, "description": _ABOUT, "parameters": parameters}}]
+    call = {"id": "call00000", "type": "function", "function": {"name": _TOOL, "arguments": {_KEY: _VALUE}}}
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": _THOUGHT, "tool_calls": [call]},
+        {"role": "tool", "name": _TOOL, "tool_call_id": call["id"], "content": _OBSERVATION},
+        {"role": "assistant", "content": _RESPONSE},
+    ]
+    text = _rendered(tokenizer, messages, tools, template)
+    without_tools = _rendered(tokenizer, messages, None, template)
+    shown = {
+        "tools": _ABOUT in text,
+        # A name may stand in the tools; what the call adds does not.
+        "calls": without_tools.count(_TOOL) > 0 and _VALUE in text and _KEY in without_tools,
+        "observations": _OBSERVATION in text,
+        "responses": _RESPONSE in text,
+    }
+    dropped = [part for part, is_shown in shown.items() if not is_shown]
+    if dropped:
+        raise ToolAlpacaError(
+            f"the chat template of {tokenizer.name_or_path or 'this tokenizer'} drops {' and '.join(dropped)}, so a model could "
+            "not learn to call; pass --chat_template_path with a template that knows tools, choose another model, or train "
+            "on the config sft"
+        )
+    return [] if _THOUGHT in text else ["The chat template drops the thoughts beside calls; they are not trained."]
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: Any, template: Any) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False))
+    except (TemplateError, TypeError, KeyError, ValueError) as error:
+        raise ToolAlpacaError(
+            f"the chat template of {tokenizer.name_or_path or 'this tokenizer'} cannot render a user's turn, a call, an "
+            f"observation and a response: {' '.join(str(error).split())}; pass --chat_template_path with one that can, or "
+            "train on the config sft"
+        ) from None
+
+
+def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any = None) -> tuple[Any, str]:
+    """Leave out the rows that a template refuses.
+
+    Args:
+        dataset (`Dataset`): Rows with `messages`, and `tools` where there are any; a stream is left as it is.
+        tokenizer (`PreTrainedTokenizerBase`): Renders.
+        template (`str`, *optional*): The template; the tokenizer's own where not given.
+
+    Returns:
+        `tuple[Dataset, str]`: The rows, and the end of a sentence: how many were left out, and the commonest reason.
+
+    Raises:
+        [`ToolAlpacaError`]: No row is left.
+    """
+    if not isinstance(dataset, Dataset):
+        return dataset, ""
+    kept, reasons = [], Counter[str]()
+    for place, row in enumerate(dataset.with_format(None)):
+        try:
+            tokenizer.apply_chat_template(
+                row["messages"], tools=row.get("tools"), chat_template=template, tokenize=False
+            )
+            kept.append(place)
+        except Exception as error:  # a template raises whatever it likes
+            reasons[" ".join(str(error).split())[:200] or type(error).__name__] += 1
+    if not reasons:
+        return dataset, ""
+    left_out = f"{reasons.total():,} refused by the chat template (most often: {reasons.most_common(1)[0][0]})"
+    if not kept:
+        raise ToolAlpacaError(f"no row is left to train on: {left_out}; pass another --chat_template_path")
+    return dataset.select(kept), f"; {left_out}"

@@ -1,0 +1,79 @@
+"""A chat template is admitted by what it shows of a conversation of markers."""
+
+from pathlib import Path
+
+import pytest
+import trl
+from datasets import Dataset
+from tiny_models import tiny_tokenizer
+from transformers import PreTrainedTokenizerBase
+from trl.chat_template_utils import supports_tool_calling
+
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.formats.chat import to_messages
+from toolalpaca_hf.schema import Api, Step, Trajectory
+from toolalpaca_hf.training.templates import check_template, renderable
+
+TEMPLATES = Path(trl.__file__).parent / "chat_templates"
+# Mistral's: calls need ids of nine characters.
+NEEDS_IDS = (
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]{% elif m.tool_calls is defined %}"
+    "{{ m.content }}{% for c in m.tool_calls %}{% if c.id is not defined or c.id|length != 9 %}"
+    "{{ raise_exception('a call needs an id of nine characters') }}{% endif %}{{ c.function|tojson }}{% endfor %}"
+    "{% elif m.role == 'tool' %}{{ m.content }} {{ m.tool_call_id }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    "{{ tools|tojson if tools }}"
+)
+ALTERNATES = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate user/assistant') }}{% endif %}{{ m.content }}{% endfor %}"
+)
+
+
+def tokenizer_with(template: str) -> PreTrainedTokenizerBase:
+    tokenizer = tiny_tokenizer(eos_token="<|im_end|>", pad_token="<|endoftext|>", bos_token="<|im_start|>")
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def row() -> dict[str, object]:
+    steps = [Step("I look.", "getTides", '{"port": "Brest"}', "6 metres")]
+    return to_messages(
+        Api("train/t", "T"), Trajectory("train/t/0", "train/t", "High tide?", "", steps, "", "At noon.")
+    )
+
+
+@pytest.mark.parametrize("name", ["llama3", "phi3", "deepseek_r1_distill", "qwen2_5_vl"])
+def test_a_template_without_calls_is_refused_with_what_it_drops(name: str) -> None:
+    tokenizer = tokenizer_with((TEMPLATES / f"{name}.jinja").read_text())
+    assert not supports_tool_calling(tokenizer)
+    with pytest.raises(ToolAlpacaError, match=r"drops .*tools and calls"):
+        check_template(tokenizer)
+
+
+@pytest.mark.parametrize(("name", "sentences"), [("qwen3", 0), ("qwen2_5", 0), ("llama3_1", 1), ("gptoss", 1)])
+def test_a_template_with_calls_is_taken_and_dropped_thoughts_are_said(name: str, sentences: int) -> None:
+    tokenizer = tokenizer_with((TEMPLATES / f"{name}.jinja").read_text())
+    assert supports_tool_calling(tokenizer)
+    assert len(check_template(tokenizer)) == sentences
+    text = tokenizer.apply_chat_template(row()["messages"], tools=row()["tools"], tokenize=False)
+    assert ("I look." in text) == (not sentences)
+
+
+def test_calls_have_the_ids_that_some_templates_want() -> None:
+    tokenizer = tokenizer_with(NEEDS_IDS)
+    assert check_template(tokenizer) == []
+    assert "6 metres call00001" in tokenizer.apply_chat_template(row()["messages"], tokenize=False)
+
+
+def test_roles_that_alternate_are_one_sentence() -> None:
+    with pytest.raises(ToolAlpacaError, match="roles must alternate"):
+        check_template(tokenizer_with(ALTERNATES))
+
+
+def test_a_row_that_a_template_refuses_costs_no_other() -> None:
+    without = [{"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f"}}]}]
+    rows = Dataset.from_list([{"messages": one} for one in ([{"role": "user", "content": "a"}], without)])
+    kept, sentence = renderable(rows, tokenizer_with(NEEDS_IDS))
+    assert len(kept) == 1 and "1 refused" in sentence and "nine characters" in sentence
+    with pytest.raises(ToolAlpacaError, match="no row is left"):
+        renderable(rows.select([1]), tokenizer_with(NEEDS_IDS))
