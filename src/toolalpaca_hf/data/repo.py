@@ -19,7 +19,7 @@ from ..formats import Prompt
 from ..schema import FEATURES
 from .card import dataset_card
 from .corpus import Sources, read_corpus
-from .report import Report
+from .report import Report, left_out
 from .rows import config_rows, config_splits
 
 REPORT_FILE = "report.json"
@@ -57,17 +57,19 @@ class Build:
         ...
         ```
         """
-        lines = [f"{'config':<14}{'split':<16}{'rows':>8}"]
-        for config, splits in self.split_rows.items():
-            lines += [f"{config:<14}{split:<16}{rows:>8}" for split, rows in splits.items()]
         counts = self.report.counts()
+        first = 2 + max(12, *map(len, self.split_rows), *(len(line["config"]) for line in counts))
+        lines = [f"{'config':<{first}}{'split':<16}{'rows':>8}"]
+        for config, splits in self.split_rows.items():
+            lines += [f"{config:<{first}}{split:<16}{rows:>8}" for split, rows in splits.items()]
         width = max([30, *(len(line["file"]) + 2 for line in counts)])
-        lines += ["", f"{'what':<14}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
+        lines += ["", f"{'what':<{first}}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
         lines += [
-            f"{one['config']:<14}{one['file']:<{width}}{one['rows_in']:>9}{one['kept']:>9}{one['set_aside']:>11}"
+            f"{one['config']:<{first}}{one['file']:<{width}}{one['rows_in']:>9}{one['kept']:>9}{one['set_aside']:>11}"
             for one in counts
         ]
         shown = self.report.rows[:10]
+        lines += [told] if (told := left_out(self.report.notes())) else []
         lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in shown]
         if left := len(self.report.rows) - len(shown):
             lines.append(f"... and {left} more")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, run
+from ..data.report import left_out
 from ..errors import ToolAlpacaError
 from ..metrics.llm_judge import parse_verdict
 from .aggregate import aggregate
@@ -136,7 +137,8 @@ def evaluate_trajectories(
                 "process_verdict": agreement_of(by_rule, labelled),
                 "judge": agreement_of(verdicts_of(records), labelled),
             }
-        metrics["notes"] = [*suite.notes, *notes, *problems]
+        said = [*suite.notes, *notes, *problems]
+        metrics["notes"] = [*filter(None, [left_out(said)]), *said]
         write_json(folder / "instructions.json", records)
         write_report(folder, metrics, records, attempts)
         write_json(folder / "metrics.json", metrics)  # last: where it is, the rest is
