@@ -56,6 +56,9 @@ MaxUnread = Annotated[
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=MODEL)]
 Seed = Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Begin anew: remove what an earlier call wrote to --out.")
+]
 
 
 def api_source(chosen: dict[str, Any]) -> "ApiSource":

@@ -1,6 +1,8 @@
 """The options of a rollout's command line to the model and the arguments it runs with."""
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..errors import ToolAlpacaError
@@ -14,7 +16,8 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             By the names of their parameters, see [`cli.options`].
 
     Returns:
-        `tuple[Backend, dict]`: The model, and the arguments of [`agent.run`] besides `apis`, `backend` and `out`.
+        `tuple[Backend or Callable, dict]`: The model, or what loads it when everything else is in order, and the
+        arguments of [`agent.run`] besides `apis`, `backend` and `out`.
 
     Raises:
         [`ToolAlpacaError`]: There is no such model, options contradict each other, or something is not installed.
@@ -40,8 +43,10 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             )
         else:
             from ..agent.local import load_backend
+            from ..checkpoints import check_model
 
-            backend = load_backend(name, style, options["batch_size"], temperature=temperature, seed=seed)
+            check_model(name)
+            backend = partial(load_backend, name, style, options["batch_size"], temperature=temperature, seed=seed)
     except ModuleNotFoundError as error:
         extra = "agent" if endpoint else "train,agent"
         raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None
@@ -60,3 +65,15 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         "prompt": layout,
         "user": user,
     }
+
+
+def kept_rollouts(folder: Path) -> str:
+    """What an interrupted run has finished, and how it goes on.
+
+    Args:
+        folder (`Path`): The run's folder.
+    """
+    from ..agent.run_folder import RunFolder
+
+    count = len(RunFolder(folder, {}).finished_anywhere()) if folder.is_dir() else 0
+    return f"{count} rollouts are finished and kept in {folder}; the same command goes on"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import interruptible
 from . import options
 from .annotate import annotate
 
@@ -80,7 +81,8 @@ def generate(
     """Let a model continue texts; calls are made as it writes them, and shown in colour."""
     chosen = dict(locals())
     try:
-        _generate(chosen)
+        with interruptible(lambda: "what was written is above; texts that were not finished begin anew"):
+            _generate(chosen)
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(f"this needs {error.name}; run `pip install 'toolalpaca-hf[toolformer]'`") from None
 
@@ -108,7 +110,7 @@ def named_tools(chosen: dict[str, Any]) -> dict[str, Any]:
 
 def _generate(chosen: dict[str, Any]) -> None:
     from ..agent.models import load_model
-    from ..checkpoints import resolve_model
+    from ..checkpoints import check_model, resolve_model
     from ..toolformer import Markers, ResultCache
     from ..toolformer.decoding import Event
     from ..toolformer.decoding import generate as write
@@ -117,6 +119,7 @@ def _generate(chosen: dict[str, Any]) -> None:
         typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)
 
     prompts, as_json = chosen["prompts"], chosen["as_json"]
+    check_model(chosen["model"])
     markers = Markers(chosen["start"], chosen["end"], chosen["arrow"])
     with ExitStack() as stack:
         tools = named_tools(chosen)

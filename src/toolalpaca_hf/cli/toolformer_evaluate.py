@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import check_out, interruptible
 from . import options, toolformer
 
 ASKED = "How it is asked"
@@ -56,10 +57,12 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel=ASKED)] = 16,
     max_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.", rich_help_panel=ASKED)] = 1024,
     device: Annotated[str | None, typer.Option(help="A GPU where there is one.", rich_help_panel=ASKED)] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     chosen = dict(locals())
     try:
+        from ..checkpoints import check_model
         from ..toolformer import Markers, ResultCache
         from ..toolformer.evaluation import Settings
         from ..toolformer.evaluation import evaluate as measure
@@ -76,7 +79,13 @@ def evaluate(
             timeout=timeout,
         )
         folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
-        with ExitStack() as stack:
+        for name in model:
+            check_model(name)
+        check_out(folder, "an evaluation", ("metrics.json", "models.json", "report.md", "curve.svg", *task), overwrite)
+        with (
+            interruptible(lambda: f"every answer so far is kept in {folder}; the same command goes on"),
+            ExitStack() as stack,
+        ):
             at_hand = toolformer.named_tools(chosen) if tools else {}
             if api:
                 at_hand |= stack.enter_context(options.api_source(chosen).opened())
