@@ -23,8 +23,6 @@ from .task import Task, TaskFile
 LINES = "rollouts.jsonl"
 MADE = ("trajectories.parquet", "trajectories.json")
 """What is made of the lines at the end."""
-OWN = (LINES, *MADE, "run.json", "part-*")
-"""What a run writes into its folder."""
 
 
 class RunFolder:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 from ..out_folder import check_out, interruptible
 from . import options
@@ -98,6 +99,8 @@ def evaluate(
     try:
         with interruptible(lambda: _kept(out)):
             check_out(out, "an evaluation", OWN, overwrite)
+            if model and not endpoint:
+                check_model(model)
             metrics = _evaluated(chosen)
         _print(metrics, out)
     except ModuleNotFoundError as error:

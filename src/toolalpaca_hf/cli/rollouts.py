@@ -1,10 +1,11 @@
 """The options of a rollout's command line to the model and the arguments it runs with."""
 
 from collections.abc import Mapping
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 
 
@@ -23,6 +24,8 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         [`ToolAlpacaError`]: There is no such model, options contradict each other, or something is not installed.
     """
     name, endpoint, style, seed = (options[key] for key in ("model", "endpoint", "style", "seed"))
+    if not endpoint:
+        check_model(name)  # before torch is loaded, which takes longer than the answer
     try:
         from ..agent import ModelUser, RolloutLimits, ScriptedUser
         from ..data import make_prompt
@@ -34,22 +37,26 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             ModelUser(options["user_endpoint"], options["user_model"]) if options["user_endpoint"] else ScriptedUser()
         )
         temperature = options["temperature"]
-        backend: Any
         if endpoint:
             from ..agent.endpoint import EndpointBackend
 
-            backend = EndpointBackend(
+            backend: Any = EndpointBackend(
                 endpoint, name, style, options["concurrency"], temperature=temperature, seed=seed
             )
         else:
-            from ..agent.local import load_backend
-            from ..checkpoints import check_model
+            for package in ("torch", "transformers"):
+                if find_spec(package) is None:
+                    raise ModuleNotFoundError(name=package)
 
-            check_model(name)
-            backend = partial(load_backend, name, style, options["batch_size"], temperature=temperature, seed=seed)
+            def backend() -> Any:
+                try:
+                    from ..agent.local import load_backend
+                except ModuleNotFoundError as error:
+                    raise _missing(error, endpoint) from None
+                return load_backend(name, style, options["batch_size"], temperature=temperature, seed=seed)
+
     except ModuleNotFoundError as error:
-        extra = "agent" if endpoint else "train,agent"
-        raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None
+        raise _missing(error, endpoint) from None
     names = ("simulator", "responder", "store", "seed", "real", "credentials", "limit")
     return backend, {
         **{key: options[key] for key in names},
@@ -65,6 +72,11 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         "prompt": layout,
         "user": user,
     }
+
+
+def _missing(error: ModuleNotFoundError, endpoint: str | None) -> ToolAlpacaError:
+    extra = "agent" if endpoint else "train,agent"
+    return ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`")
 
 
 def kept_rollouts(folder: Path) -> str:

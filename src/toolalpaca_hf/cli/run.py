@@ -10,6 +10,9 @@ from ..out_folder import check_out, interruptible
 from . import options
 from .rollouts import backend_and_arguments, kept_rollouts
 
+OWN = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
+"""What a run writes into its folder."""
+
 
 def run(
     apis: Annotated[str, typer.Option(help="APIs and instructions, JSON such as eval_simulated.json; or sample.")],
@@ -46,12 +49,11 @@ def run(
     """Let a model solve instructions, against the simulator or the real web."""
     chosen = dict(locals())
     with interruptible(lambda: kept_rollouts(out)):
+        check_out(out, "a run", OWN, overwrite)
         backend, arguments = backend_and_arguments(chosen)
         from ..agent import run as run_rollouts
         from ..agent.limits import ended_words
-        from ..agent.run_folder import OWN
 
-        check_out(out, "a run", OWN, overwrite)
         note = run_rollouts(apis, backend, out, instructions=instruction or (), **arguments)
     if instruction:
         for one in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:

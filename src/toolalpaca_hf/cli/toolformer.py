@@ -109,8 +109,10 @@ def named_tools(chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generate(chosen: dict[str, Any]) -> None:
-    from ..agent.models import load_model
     from ..checkpoints import check_model, resolve_model
+
+    check_model(chosen["model"])
+    from ..agent.models import load_model
     from ..toolformer import Markers, ResultCache
     from ..toolformer.decoding import Event
     from ..toolformer.decoding import generate as write
@@ -119,7 +121,6 @@ def _generate(chosen: dict[str, Any]) -> None:
         typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)
 
     prompts, as_json = chosen["prompts"], chosen["as_json"]
-    check_model(chosen["model"])
     markers = Markers(chosen["start"], chosen["end"], chosen["arrow"])
     with ExitStack() as stack:
         tools = named_tools(chosen)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 from ..out_folder import check_out, interruptible
 from . import options, toolformer
@@ -61,8 +62,9 @@ def evaluate(
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     chosen = dict(locals())
+    for name in model:
+        check_model(name)  # before torch is loaded, which takes longer than the answer
     try:
-        from ..checkpoints import check_model
         from ..toolformer import Markers, ResultCache
         from ..toolformer.evaluation import Settings
         from ..toolformer.evaluation import evaluate as measure
@@ -79,8 +81,6 @@ def evaluate(
             timeout=timeout,
         )
         folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
-        for name in model:
-            check_model(name)
         check_out(folder, "an evaluation", ("metrics.json", "models.json", "report.md", "curve.svg", *task), overwrite)
         with (
             interruptible(lambda: f"every answer so far is kept in {folder}; the same command goes on"),

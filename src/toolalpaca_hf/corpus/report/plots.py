@@ -79,7 +79,10 @@ def plots(figures: dict[str, Any], calls: list[int], lengths: list[int], limit: 
         axes.hist(lengths, bins=min(40, max(5, len(set(lengths)))), color=_BLUE)
         if limit is not None:
             axes.axvline(limit, color=_ORANGE, linewidth=2)
-            axes.text(limit, axes.get_ylim()[1], f" limit {limit:,}", color=_INK, va="top")
+            left = limit > sum(axes.get_xlim()) / 2
+            axes.text(
+                limit, axes.get_ylim()[1], f" limit {limit:,} ", color=_INK, va="top", ha="right" if left else "left"
+            )
         axes.set_xlabel("tokens of a training row")
         axes.set_ylabel("instances")
         title = f"Length of a training row (n = {len(lengths):,})"
