@@ -10,8 +10,9 @@ Open it with `load_dataset("build/sample", "sft", split="train")`; a pushed one 
 
 import argparse
 import sys
+from pathlib import Path
 
-from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
+from toolalpaca_hf.data import check_replaceable, make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import check_push, publish_dataset
 
@@ -29,7 +30,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prompt", choices=("react", "upstream"), default="react", help="layout of the config sft")
     parser.add_argument("--prompt-dir", help="folder with upstream's agent/ files; downloaded where not given")
     parser.add_argument("--upstream-selection", action="store_true", help="train on what upstream trains on")
-    parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    parser.add_argument(
+        "--out", required=True, help="folder to write; new, empty, or an earlier build from the same sources"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier build from other sources")
     parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
     parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
     return parser.parse_args(argv)
@@ -41,11 +45,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.push_to_hub:
             check_push(args.push_to_hub)
+        check_replaceable(Path(args.out))
         sources = resolve_sources(
             args.source, args.train, args.eval_simulated, args.eval_real, args.processed, args.data_dir
         )
         prompt = make_prompt(args.prompt, args.prompt_dir, args.data_dir)
-        print(write_repo(sources, args.out, prompt, args.upstream_selection).summary())
+        print(write_repo(sources, args.out, prompt, args.upstream_selection, args.overwrite).summary())
         if args.push_to_hub:
             print(publish_dataset(args.out, args.push_to_hub, public=args.public))
     except ToolAlpacaError as error:

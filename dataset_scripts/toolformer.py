@@ -11,7 +11,9 @@ with `--dataset_config plain`. Open it with `load_dataset("build/toolformer", "s
 
 import argparse
 import sys
+from pathlib import Path
 
+from toolalpaca_hf.data import check_replaceable
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import check_push, publish_dataset
 from toolalpaca_hf.toolformer.dataset import build_repo, open_source
@@ -27,7 +29,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plain-fraction", type=float, default=0.1, help="share of the training rows that are plain")
     parser.add_argument("--mask-results", action="store_true", help="leave the calls' results out of the loss")
     parser.add_argument("--limit", type=int, help="the first so many texts alone")
-    parser.add_argument("--out", required=True, help="folder to write; new, empty, or an earlier build")
+    parser.add_argument(
+        "--out", required=True, help="folder to write; new, empty, or an earlier build from the same source"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier build from another source")
     parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
     parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
     return parser.parse_args(argv)
@@ -39,8 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.push_to_hub:
             check_push(args.push_to_hub)
+        check_replaceable(Path(args.out))
         source = open_source(args.source, limit=args.limit)
-        build = build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results)
+        build = build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results, args.overwrite)
         print(build.summary())
         if args.push_to_hub:
             print(publish_dataset(args.out, args.push_to_hub, public=args.public))

@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 
 from toolalpaca_hf.agent.models import load_model
-from toolalpaca_hf.checkpoints import resolve_model, weights_of
+from toolalpaca_hf.checkpoints import check_model, resolve_model, weights_of
 from toolalpaca_hf.data import read_corpus, resolve_sources
+from toolalpaca_hf.data.report import left_out
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.evaluation.measure import as_table, measure, write_records
+from toolalpaca_hf.out_folder import Interrupted, check_out, interruptible
 from toolalpaca_hf.precision import DTYPES
 
 
@@ -30,9 +32,16 @@ def main() -> None:
     parser.add_argument("--eval-real", action="append", help="likewise")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="of the model; auto is the fastest here")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json and records.jsonl")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier measurement")
     args = parser.parse_args()
+    check_model(args.model)
     files = {"eval_simulated": args.eval_simulated, "eval_real": args.eval_real}
     corpus = read_corpus(resolve_sources(**files) if any(files.values()) else resolve_sources("sample"))
+    if told := left_out(corpus.report.notes("apis", "instructions")):
+        print(told)
+    check_out(args.out, "a measurement", ("metrics.json", "records.jsonl"), args.overwrite)
+    if (args.out / "metrics.json").is_file():
+        raise ToolAlpacaError(f"{args.out} holds a measurement already; pass another --out, or --overwrite")
     path = resolve_model(args.model)
     model, tokenizer = load_model(path, dtype=args.dtype)
     columns, records = {}, []
@@ -65,6 +74,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        with interruptible(lambda: "a measurement keeps nothing until its end; run the same command again"):
+            main()
     except ToolAlpacaError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(130 if isinstance(error, Interrupted) else 2)

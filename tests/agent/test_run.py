@@ -14,6 +14,7 @@ from agent.scripted import Reply, ScriptedBackend
 from datasets import load_dataset
 
 from toolalpaca_hf.agent import RolloutLimits, read_tasks, run
+from toolalpaca_hf.cli.rollouts import kept_rollouts
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
@@ -90,6 +91,51 @@ def test_what_failed_is_tried_again(tmp_path: Path) -> None:
         run("sample", gone, tmp_path, limit=4, progress=False)
     note = run("sample", ScriptedBackend(first_function), tmp_path, limit=4, progress=False)
     assert note["ended"] == {"answered": 4} and len(lines(tmp_path)) == 8
+
+
+def test_an_interrupted_run_has_no_file_that_looks_whole(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=4, progress=False)
+    assert (tmp_path / "trajectories.parquet").is_file()
+    asked = 0
+
+    def stopped(instruction: str, turn: int) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked > 8:
+            raise KeyboardInterrupt
+        return first_function(instruction, turn)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("sample", ScriptedBackend(stopped), tmp_path, limit=12, progress=False)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not names & {"trajectories.parquet", "trajectories.json"} and len(lines(tmp_path)) >= 4
+    assert kept_rollouts(tmp_path).startswith(f"{len(lines(tmp_path))} rollouts")
+    again = ScriptedBackend(first_function)
+    assert run("sample", again, tmp_path, limit=12, progress=False)["rollouts"] == 12
+    assert (tmp_path / "trajectories.parquet").is_file()
+
+
+def test_a_model_is_loaded_last(tmp_path: Path) -> None:
+    def load() -> ScriptedBackend:
+        pytest.fail("the model was loaded")
+
+    (tmp_path / "keys.env").write_text("no pair")
+    (tmp_path / "raw.json").write_text("[")
+    run("sample", ScriptedBackend(first_function), tmp_path / "out", limit=1, progress=False)
+    wrong: list[dict] = [
+        {"apis": tmp_path / "none.json"},
+        {"apis": tmp_path / "raw.json"},
+        {"tools": ["no such tool"]},
+        {"real": True, "credentials": tmp_path / "keys.env"},
+        {"limits": RolloutLimits(steps=3)},
+        {"seed": 7},
+    ]
+    for one in wrong:
+        given = {"apis": "sample", "backend": load, "out": tmp_path / "out", "progress": False} | one
+        with pytest.raises(ToolAlpacaError):
+            run(**given)
+    backend = ScriptedBackend(first_function)
+    assert run("sample", lambda: backend, tmp_path / "out", limit=2, progress=False)["rollouts"] == 2
 
 
 def test_other_settings_are_another_run(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from raw_layout import raw_api, raw_instance
 from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, upstream_selection, write_repo
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
+from toolalpaca_hf.out_folder import OtherSettings
 from toolalpaca_hf.schema import FEATURES, SPLITS, Step, Trajectory
 
 Write = Callable[[str, Any], Path]
@@ -166,7 +167,12 @@ def test_splits_without_a_source_are_left_out(write: Write, tmp_path: Path) -> N
     assert build.split_rows == {config: {"train": 1} for config in ("apis", "trajectories", "sft", "chat")}
     assert "instructions" not in get_dataset_config_names(str(tmp_path / "out"))
     more = write("more.json", [[["a", "b"], [False, True]]])
-    build = write_repo(resolve_sources(processed=more), tmp_path / "out", make_prompt("react"))
+    other = resolve_sources(processed=more)
+    with pytest.raises(OtherSettings) as caught:
+        write_repo(other, tmp_path / "out", make_prompt("react"))
+    assert caught.value.differences["sources.0.role"] == ("train", "processed")
+    assert (tmp_path / "out" / "apis").exists()  # the earlier build is there as it was
+    build = write_repo(other, tmp_path / "out", make_prompt("react"), overwrite=True)
     assert build.split_rows == {"sft": {"train": 1}}
     assert not (tmp_path / "out" / "apis").exists()  # the earlier build is replaced, not added to
     assert load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "c"))[0]["api"] is None

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolalpaca_hf.agent import read_tasks
+from toolalpaca_hf.data.report import LeftOut
 from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.evaluation.judged import evaluate_judged
 from toolalpaca_hf.evaluation.recorded import read_recorded, recorded_attempts
 from toolalpaca_hf.metrics.llm_judge import JudgePrompt, judge_prompt
 from toolalpaca_hf.schema import Api, Call, Instruction, Step
@@ -82,17 +84,20 @@ def test_every_difference_is_named(tmp_path: Path) -> None:
 def test_a_bad_entry_is_named_and_costs_itself_only(tmp_path: Path) -> None:
     good, other = entry(0, [STEP], "At noon."), entry(0, [STEP], "At one.", "No")
     odd = {"id": 2, "input": [{"role": "user", "content": 5}], "output": None}
-    bad = ["text", None, {"input": ""}, {"id": True}, {"id": "0"}, {"id": -1}]
+    bad = ["text", None, {"input": ""}, {"id": True}, {"id": "1"}, {"id": -1}]
     file = write(tmp_path / "out.json", [*bad, good, other, odd], Ports=[EMPTY], Broken={"id": 0})
     recorded = read_recorded(file)
-    assert [record["id"] for record in recorded.records] == ["Tides/0", "Tides/2", "Ports/1"]
+    # What has no id, or none that is one, stands at its place; place 2 belongs to the entry that says so itself.
+    ids = [f"Tides/{index}" for index in (3, 1, 5, 0, 2)]
+    assert [record["id"] for record in recorded.records] == [*ids, "Ports/1"]
     told = "\n".join(recorded.problems)
-    for place in range(6):
+    for place in (0, 1, 2, 3, 5, 7):
         assert f"entry {place} of Tides" in told
-    assert "Tides has the id 0 twice" in told and "Broken is no list" in told
-    assert recorded.records[0]["judge"]["process"] == "Yes"
+    assert "Broken is no list" in told
+    assert sum(isinstance(problem, LeftOut) for problem in recorded.problems) == 5
+    assert recorded.records[3]["judge"]["process"] == "Yes"
     attempts, problems = recorded_attempts(file, [TIDES], ASKED)
-    assert [attempt.ended for attempt in attempts] == ["answered", "missing", "failed"]
+    assert [attempt.ended for attempt in attempts] == ["answered", "failed", "failed"]
     assert attempts[0].trajectory is not None and attempts[0].trajectory.response == "At noon."
     assert any("no API Ports" in problem for problem in problems)
     assert all(problem in problems for problem in recorded.problems if "statistics" not in problem)
@@ -135,12 +140,65 @@ def test_an_entry_of_another_suite_is_named(tmp_path: Path) -> None:
     assert "Tides/0 is about another instruction" in problems[0] and "no instruction 9 of Tides" in problems[1]
 
 
-def test_a_solution_that_has_no_end_counts_as_failed(tmp_path: Path) -> None:
-    cut = entry(0, [STEP], "At noon.")
+def test_a_solution_without_call_and_end_counts_as_failed(tmp_path: Path) -> None:
+    cut = entry(0, [], "At noon.")
     content = cut["input"][0]["content"]
-    cut["input"][0]["content"] = content[: content.index("2. Final Response")]
+    cut["input"][0]["content"] = content[: content.index("1. Final Response")]
     attempts, problems = recorded_attempts(write(tmp_path / "out.json", [cut]), [TIDES], ASKED)
     assert attempts[0].failed and attempts[0].text and "can not be read" in problems[0]
+
+
+@pytest.mark.parametrize("returns", ["Retruns", "Returns", "Response", "Responses"])
+@pytest.mark.parametrize("steps", [[STEP], [STEP, STEP]])
+def test_calls_without_a_final_response_are_read(tmp_path: Path, returns: str, steps: list[Step]) -> None:
+    cut = entry(0, steps, "At noon.")
+    content = cut["input"][0]["content"]
+    cut["input"][0]["content"] = content[: content.index(f"{len(steps) + 1}. Final Response")].replace(
+        "Retruns", returns
+    )
+    attempts, problems = recorded_attempts(write(tmp_path / "out.json", [cut]), [TIDES], ASKED)
+    assert problems == [] and attempts[0].trajectory is not None and not attempts[0].failed
+    assert attempts[0].trajectory.steps == steps and attempts[0].trajectory.response == ""
+
+
+@pytest.mark.parametrize("file", ["verdicts_without_ids", "verdicts_with_step_ids", "verdicts_of_a_fork"])
+def test_statistics_come_back_as_recorded(cases: Path, tmp_path: Path, file: str) -> None:
+    path = cases / "evaluation" / f"{file}.json"
+    recorded = read_recorded(path)
+    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics
+    metrics = evaluate_judged(path, tmp_path / "out")
+    assert metrics["judge"] == recorded.recorded_statistics and metrics["notes"] == []
+
+
+def test_several_verdicts_on_an_instruction(cases: Path) -> None:
+    recorded = read_recorded(cases / "evaluation" / "verdicts_with_step_ids.json")
+    ids = [(record["id"], record["index"]) for record in recorded.records]
+    assert ids == [("Tides/0|0", 0), ("Tides/0|1", 0), ("Tides/1|0", 1), ("Huts/0|0", 0), ("Huts/1|0", 1)]
+
+
+def test_the_first_of_several_is_scored_and_the_others_are_said(tmp_path: Path) -> None:
+    several = [entry(0, [STEP], "At noon.") | {"id": f"0|{step}"} for step in range(3)]
+    attempts, problems = recorded_attempts(
+        write(tmp_path / "out.json", [EMPTY | {"id": "1|0"}, *several]), [TIDES], ASKED
+    )
+    assert [attempt.ended for attempt in attempts] == ["answered", "failed", "missing"]
+    assert len(problems) == 1 and "2 further verdicts" in problems[0]
+
+
+def test_where_everything_is_left_out_the_number_and_the_reason_are_said(tmp_path: Path) -> None:
+    with pytest.raises(ToolAlpacaError, match="101 rows are left out, 100 of them") as caught:
+        read_recorded(write(tmp_path / "out.json", ["text"] * 100, Broken=5))
+    assert "is no object" in str(caught.value)
+
+
+def test_the_calls_of_a_fork_are_read(cases: Path) -> None:
+    file = cases / "evaluation" / "verdicts_of_a_fork.json"
+    tides = Api("eval_real/tides", "Tides")
+    asked = Instruction("eval_real/tides/0", tides.id, "When is high tide in Brest today?", [Call("findTide", "{}")])
+    (attempt,), problems = recorded_attempts(file, [tides], [asked])
+    assert problems == [] and attempt.trajectory is not None and attempt.trajectory.response == ""
+    observation = 'Status Code: 200. Response: {"high": "12:40"}'
+    assert attempt.trajectory.steps == [Step("", "findTide", '{"port": "Brest"}', observation)]
 
 
 @pytest.mark.parametrize(

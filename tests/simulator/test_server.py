@@ -1,6 +1,7 @@
 """The server: where it listens, and what it says when it can not start."""
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from simulated import PETS, api_of
 from toolalpaca_hf.data import SAMPLE
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.simulator import create_app, read_apis, running, serve
+from toolalpaca_hf.simulator.server import curl
 
 
 def test_serve_answers_until_it_is_interrupted() -> None:
@@ -35,6 +37,13 @@ def test_serve_answers_until_it_is_interrupted() -> None:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=20)
+
+
+def test_the_call_that_is_shown_works() -> None:
+    for apis in (read_apis("sample"), [api_of(PETS)]):
+        with running(apis) as url:
+            line = curl(apis, url)
+            assert httpx.get(shlex.split(line)[1]).status_code == 200, line
 
 
 def test_a_port_in_use_is_one_sentence() -> None:

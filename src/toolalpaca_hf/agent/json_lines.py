@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import ToolAlpacaError
+from ..out_folder import OtherSettings, differences
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def check_settings(path: Path, holds: str, before: Mapping[str, Any], now: Mappi
         before, now (`Mapping`): The settings it was made with, and those of this run.
 
     Raises:
-        [`ToolAlpacaError`]: They differ; each difference is named.
+        [`OtherSettings`]: They differ; each field is named.
 
     Example:
 
@@ -81,15 +82,11 @@ def check_settings(path: Path, holds: str, before: Mapping[str, Any], now: Mappi
     >>> check_settings(Path("runs/x"), "a run", {"limit": 1}, {"limit": 2})
     Traceback (most recent call last):
     ...
-    toolalpaca_hf.errors.ToolAlpacaError: runs/x holds a run with other settings (limit 1, now 2); ...
+    toolalpaca_hf.out_folder.OtherSettings: runs/x holds a run with other settings; ...
     ```
     """
-    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if differing:
-        told = "; ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in differing)
-        raise ToolAlpacaError(
-            f"{path} holds {holds} with other settings ({told}); pass the same ones, or another --out"
-        )
+    if found := differences(before, now):
+        raise OtherSettings(path, holds, found)
 
 
 def read_rows(path: Path, what: str) -> dict[str, dict[str, Any]]:

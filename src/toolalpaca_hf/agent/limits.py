@@ -34,3 +34,31 @@ class RolloutLimits:
     seconds: float = 600.0
     observation: int = 4000
     unread: int | None = None
+
+
+_ENDED = {
+    "answered": "answered",
+    "steps": "out of steps",
+    "tokens": "out of tokens",
+    "time": "out of time",
+    "unread": "gave up: turns without action or response",
+    "failed": "failed",
+    "missing": "missing",
+    "not run": "not run yet",
+}
+
+
+def ended_words(ended: str) -> str:
+    """Why a rollout ended, in words.
+
+    Args:
+        ended (`str`): As [`Result`] has it.
+
+    Example:
+
+    ```python
+    >>> ended_words("steps")
+    'out of steps'
+    ```
+    """
+    return _ENDED.get(ended, ended)

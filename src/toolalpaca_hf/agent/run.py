@@ -1,6 +1,6 @@
 """A run: a file of instructions, a model, and a folder that fills with trajectories."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt
+from ..openapi import load_credentials
 from ..schema import Api
 from .backend import Backend
 from .calls import ApiCalls, real_calls, simulated_calls
@@ -23,7 +24,7 @@ from .user import ScriptedUser, User
 
 def run(
     apis: str | Path,
-    backend: Backend,
+    backend: Backend | Callable[[], Backend],
     out: str | Path,
     simulator: str = "embedded",
     responder: str = "schema",
@@ -36,6 +37,7 @@ def run(
     limit: int | None = None,
     limits: RolloutLimits | None = None,
     prompt: Prompt | None = None,
+    tool_hints: int | None = None,
     tools: Sequence[str] = (),
     user: User | None = None,
     progress: bool = True,
@@ -46,8 +48,8 @@ def run(
     Args:
         apis (`str` or `Path`):
             A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions`, a document, see [`own_tasks`].
-        backend ([`Backend`]):
-            The model.
+        backend ([`Backend`] or `Callable[[], Backend]`):
+            The model, or what loads it: it is called when file, folder and credentials have been found in order.
         out (`str` or `Path`):
             The folder to write; see [`RunFolder`].
         simulator (`str`, *optional*, defaults to `"embedded"`):
@@ -68,6 +70,8 @@ def run(
             What one rollout may cost.
         prompt ([`Prompt`], *optional*, defaults to [`react_prompt`]):
             The layout of a model that writes actions as text.
+        tool_hints (`int`, *optional*):
+            Without `prompt`: how many functions it names behind an instruction; as in the model's training by default.
         tools (`Sequence[str]`, *optional*):
             Built-in tools to show besides `getDetails`.
         user ([`User`], *optional*):
@@ -79,7 +83,8 @@ def run(
             call without `share` afterwards takes the parts over, and does what they left.
 
     Returns:
-        `dict`: What `run.json` says: settings, how many rollouts there are, and how they ended.
+        `dict`: What `run.json` says: settings, how many rollouts there are, how they ended, and how many rows of the
+        file were left out, and why.
 
     Raises:
         [`ToolAlpacaError`]: The file, the folder, the credentials or the simulator can not be used, or every rollout
@@ -93,20 +98,13 @@ def run(
     {'answered': 36, 'steps': 4}
     ```
     """
-    limits, prompt, user = (
-        limits or RolloutLimits(),
-        prompt or react_prompt(getattr(backend, "tool_hints", 0)),
-        user or ScriptedUser(),
-    )
+    limits, user = limits or RolloutLimits(), user or ScriptedUser()
     source = own_tasks(str(apis), instructions, private) if instructions else read_tasks(apis)
     shown_api(source.apis[0], tools)  # an unknown tool is found out before anything is written
     tasks = source.tasks if limit is None else source.tasks[:limit]
-    settings = {
+    settings: dict[str, Any] = {
         "apis": str(apis) if instructions else Path(apis).name,
         "apis_hash": source.digest,
-        **backend.describe(),
-        "prompt": prompt.name if backend.style == "react" else "chat",
-        "tool_hints": prompt.tool_hints if backend.style == "react" else 0,
         "tools": list(tools),
         "user": user.describe(),
         "limits": asdict(limits),
@@ -114,6 +112,18 @@ def run(
     }
     if not real and simulator == "embedded":
         settings |= {"responder": responder, "seed": seed}
+    RunFolder(out, settings).check()
+    if real and credentials:
+        load_credentials("", (), credentials)  # a file that cannot be read is found out before a model is loaded
+    if callable(backend):
+        backend = backend()
+    if prompt is None:
+        prompt = react_prompt(getattr(backend, "tool_hints", 0) if tool_hints is None else tool_hints)
+    react = backend.style == "react"
+    settings |= backend.describe() | {
+        "prompt": prompt.name if react else "chat",
+        "tool_hints": prompt.tool_hints if react else 0,
+    }
     folder = RunFolder(out, settings)
     rank, processes = share
     if processes > 1:
@@ -129,6 +139,7 @@ def run(
         waiting = [task for task in tasks if task.id not in folder.finished]
         if waiting:
             backend.check()
+            folder.begin()
             used = {task.api.id for task in waiting}
             needed = [api for api in source.apis if api.id in used]
             if real:
@@ -141,13 +152,9 @@ def run(
                 )
             bar = tqdm(total=len(tasks), initial=len(tasks) - len(waiting), unit="rollout", disable=not progress)
             stack.callback(bar.close)
-            try:
-                for result in roll_out(waiting, backend, calls, user, limits, prompt, tools):
-                    folder.add(result)
-                    bar.update()
-            except BaseException:
-                folder.write(tasks, source)  # what there is; an interrupted run is as good as a short one
-                raise
+            for result in roll_out(waiting, backend, calls, user, limits, prompt, tools):
+                folder.add(result)
+                bar.update()
         note = folder.write(tasks, source)
     ids = {task.id for task in tasks}
     failed = [row for row in folder.rows.values() if row["id"] in ids and row["ended"] == "failed"]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from .. import __version__
 from ..data import raw_api, raw_instance
+from ..data.report import left_out
 from ..errors import ToolAlpacaError
 from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
 from .json_lines import append_rows, check_settings, claimed, read_rows, write_whole, writing
@@ -20,6 +21,8 @@ from .rollout import Result
 from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
+MADE = ("trajectories.parquet", "trajectories.json")
+"""What is made of the lines at the end."""
 
 
 class RunFolder:
@@ -93,6 +96,12 @@ class RunFolder:
             if time.monotonic() - self._noted > 10:
                 self._note()
 
+    def begin(self) -> None:
+        """Remove what an earlier call made of fewer results: an unfinished run has no file that looks whole."""
+        with writing(self.path):
+            for name in MADE:
+                (self.path / name).unlink(missing_ok=True)
+
     def absorb_parts(self) -> None:
         """Take over what the processes of a shared run left in `part-*`; see [`run`]."""
         for path in sorted(self.path.glob("part-*")):
@@ -129,7 +138,7 @@ class RunFolder:
             pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_FEATURES.arrow_schema), part)
             part.replace(self.path / "trajectories.parquet")
             write_whole(self.path / "trajectories.json", json.dumps(self._raw(source), ensure_ascii=False, indent=1))
-            return self._note(tasks)
+            return self._note(tasks, left_out(source.left_out))
 
     def _raw(self, source: TaskFile) -> list[dict[str, Any]]:
         instructions: dict[str, list[Instruction]] = {}
@@ -152,7 +161,7 @@ class RunFolder:
         instance["ended"] = row["ended"]
         return instance | ({"error": row["error"]} if row["ended"] == "failed" else {})
 
-    def _note(self, tasks: Sequence[Task] = ()) -> dict[str, Any]:
+    def _note(self, tasks: Sequence[Task] = (), aside: str = "") -> dict[str, Any]:
         self._noted = time.monotonic()
         ended: dict[str, int] = {}
         for row in self.rows.values():
@@ -162,6 +171,7 @@ class RunFolder:
         note = {
             "settings": self.settings,
             "instructions": len(tasks) or None,
+            "left_out": aside,
             "rollouts": len(self.rows),
             "ended": dict(sorted(ended.items())),
             "steps": sum(len(row["steps"]) for row in self.rows.values()),
@@ -172,14 +182,28 @@ class RunFolder:
         write_whole(self.path / "run.json", json.dumps(note, ensure_ascii=False, indent=2) + "\n")
         return note
 
-    def _read(self) -> None:
+    def check(self) -> None:
+        """Find out, before a model is loaded, whether a run with these settings, or with more of them, may go on here.
+
+        Raises:
+            [`ToolAlpacaError`]: The folder holds a run with other settings, or can not be read.
+        """
+        _, before = self._noted_settings()
+        known = {name: before.get(name) for name in self.settings} if before else self.settings
+        check_settings(self.path, "a run", known, self.settings)
+
+    def _noted_settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `run.json` says, and the settings in it; empty where there is none."""
         try:
             note = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            before = note["settings"]
+            return note, note["settings"]
         except FileNotFoundError:
-            note, before = {}, self.settings
+            return {}, {}
         except (OSError, ValueError, KeyError, TypeError):
             raise ToolAlpacaError(f"{self.path / 'run.json'} can not be read; pass another --out") from None
-        check_settings(self.path, "a run", before, self.settings)
+
+    def _read(self) -> None:
+        note, before = self._noted_settings()
+        check_settings(self.path, "a run", before or self.settings, self.settings)
         self._seconds = float(note.get("seconds") or 0.0)
         self.rows = read_rows(self.path / LINES, "rollout")

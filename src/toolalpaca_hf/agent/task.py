@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data import read_file
+from ..data.report import LeftOut, left_out
 from ..errors import ToolAlpacaError
 from ..openapi import load_api
 from ..schema import Api, Instruction, Trajectory
@@ -38,12 +39,14 @@ class TaskFile:
         tasks (`list[Task]`): API by API, in the order of the file.
         instructions (`list[Instruction]`): With golden calls; empty for a file of training APIs.
         digest (`str`): The file's git blob id; for instructions of one's own, a hash of document and instructions.
+        left_out (`tuple[LeftOut, ...]`): A sentence for each API and instruction that could not be read.
     """
 
     apis: list[Api]
     tasks: list[Task]
     instructions: list[Instruction]
     digest: str
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def own_tasks(source: str, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
@@ -101,7 +104,9 @@ def read_tasks(path: str | Path) -> TaskFile:
     by_id = {api.id: api for api in apis}
     tasks = [Task(one.id, by_id[one.api], one.instruction, getattr(one, "hint", "")) for one in asked]
     if not tasks:
-        raise ToolAlpacaError(f"{path} holds no instruction that can be read; pass a file with Instructions")
+        why = left_out(corpus.report.notes()) or "pass a file with Instructions"
+        raise ToolAlpacaError(f"{path} holds no instruction that can be read: {why}")
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     instructions = [] if split == "train" else list(corpus.instructions[split])
-    return TaskFile(list(apis), tasks, instructions, str(digest))
+    kinds = ("apis", "trajectories" if split == "train" else "instructions")
+    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(corpus.report.notes(*kinds)))

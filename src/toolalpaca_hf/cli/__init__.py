@@ -1,10 +1,13 @@
 """`toolalpaca`: one subcommand a room. Rooms are imported inside the commands, so that help comes at once."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ..errors import ToolAlpacaError
+from ..out_folder import Interrupted, OtherSettings
 from . import apis, corpus, publish, toolformer, toolformer_evaluate
 from .evaluate import compare, evaluate
 from .run import run
@@ -29,19 +32,32 @@ app.command()(evaluate)
 app.command()(compare)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"toolalpaca-hf {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
     """Tools for tool-using language models."""
 
 
 def main() -> None:
-    """The command line; a failure the user can mend is one sentence and exit status 2.
+    """The command line; a failure the user can fix is one sentence and exit status 2.
 
     Raises:
         `SystemExit`: With the status.
     """
     try:
         app()
+    except OtherSettings as error:
+        print(error, file=sys.stderr)  # a line for each setting
+        sys.exit(2)
     except ToolAlpacaError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(130 if isinstance(error, Interrupted) else 2)

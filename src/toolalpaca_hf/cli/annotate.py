@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import check_out, interruptible
 from . import options
 
+OWN = ("config.json", "annotated-*.jsonl", "candidates-*.jsonl", "report.json", "report.md", "logs")
 COUNTED = {"candidates": "calls sampled", "executed": "of them with a result", "calls": "kept and written"}
 TEXTS, THRESHOLDS, TOOLS, WHERE = "Texts", "Sampling and filtering", "Tools", "Where it runs"
 
@@ -94,11 +96,17 @@ def annotate(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
     chosen = dict(locals())
     try:
-        report = _annotated(chosen)
+        from ..checkpoints import check_model
+
+        with interruptible(lambda: _kept(out)):
+            check_model(model)
+            check_out(out, "an annotation", OWN, overwrite)
+            report = _annotated(chosen)
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(
             f"annotating needs {error.name}; run `pip install 'toolalpaca-hf[toolformer]'`"
@@ -114,6 +122,11 @@ def annotate(
         for error, count in of["errors"].items():
             typer.echo(f"{count:>8,}  failed: {error}")
     typer.echo(f"{out / 'report.md'} has the rest")
+
+
+def _kept(out: Path) -> str:
+    count = sum(path.read_bytes().count(b"\n") for path in out.glob("annotated-*.jsonl"))
+    return f"{count} texts are finished and kept in {out}; the same command goes on"
 
 
 def _annotated(chosen: dict[str, Any]) -> dict[str, Any]:

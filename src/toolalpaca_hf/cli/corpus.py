@@ -7,9 +7,23 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import check_out, interruptible
 from . import options
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
+OWN = (
+    *(
+        "settings.json",
+        "entries.json",
+        "corpus.json",
+        "train_data.json",
+        "apis.jsonl",
+        "instances.jsonl",
+        "parts",
+        "logs",
+    ),
+    *("requests.sqlite*", "corpus_report.*"),
+)
 OUT_OF_BUDGET = 3
 """Exit status where the budget was spent: nothing is wrong, and a larger one goes on."""
 
@@ -100,8 +114,10 @@ def build(
     set_aside_failed: Annotated[
         bool, typer.Option("--set-aside-failed", help="Go on without what is not answered.", rich_help_panel=WORK)
     ] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
+    check_out(out, "a corpus", OWN, overwrite)
     if offline:
         without_use = {
             "--config": config,
@@ -127,7 +143,9 @@ def build(
         from ..corpus.offline.instances import OfflineSettings
 
         settings = OfflineSettings(per_api=per_api, seed=seed or 0)
-        return _report(out, build_offline_corpus(apis, out, settings, limit, progress=True))
+        with interruptible(lambda: _kept(out)):
+            made = build_offline_corpus(apis, out, settings, limit, progress=True)
+        return _report(out, made)
     if local and (endpoint or model):
         raise ToolAlpacaError("--local is a model on this machine; leave out --endpoint and --model")
     given = {
@@ -159,6 +177,7 @@ def _build_with_models(
     limit: int | None,
     dry_run: bool,
 ) -> None:
+    from ..checkpoints import check_model
     from ..corpus import OutOfBudget
     from ..corpus.engine.estimate import estimate, told
     from ..corpus.engine.pipeline import Submitted, build_corpus
@@ -166,13 +185,18 @@ def _build_with_models(
     from ..corpus.toolset.entries import Wanted, choose, load_entries, reserved_names
 
     settings = read_settings(config, given)
+    for name in {role.local for role in settings.roles.values() if role.local}:
+        check_model(name)
     chosen = choose(load_entries(apis), Wanted(reserved=reserved_names(), limit=limit))
     for reason, names in chosen.left_out.items():
         typer.echo(f"{len(names)} left out, each {reason}")
     if dry_run:
         return typer.echo(told(estimate(len(chosen.kept), settings, out)))
     try:
-        made = build_corpus(chosen.kept, out, settings, progress=True, tell=lambda words: typer.echo(words, err=True))
+        with interruptible(lambda: _kept(out)):
+            made = build_corpus(
+                chosen.kept, out, settings, progress=True, tell=lambda words: typer.echo(words, err=True)
+            )
     except OutOfBudget as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(OUT_OF_BUDGET) from None
@@ -191,6 +215,13 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote.
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(f"the report needs {error.name}; run `pip install 'toolalpaca-hf[evaluate]'`") from None
     typer.echo(f"{folder / 'corpus_report.md'} and {folder / 'corpus_report.html'} are written")
+
+
+def _kept(out: Path) -> str:
+    from ..corpus.engine.folder import CorpusFolder
+
+    count = CorpusFolder(out).finished("simulation")
+    return f"{count} APIs are finished, and every answer is kept in {out}; the same command goes on"
 
 
 def _report(out: Path, made: dict[str, Any]) -> None:

@@ -5,10 +5,25 @@ from typing import Annotated, Any
 
 import typer
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
+from ..out_folder import check_out, interruptible
 from . import options
-from .rollouts import backend_and_arguments
+from .rollouts import backend_and_arguments, kept_rollouts
 
+# A run's folder may be scored into, too.
+OWN = (
+    *(
+        "metrics.json",
+        "instructions.json",
+        "report.html",
+        "report.md",
+        "model_index.json",
+        "verdicts.jsonl",
+        "rollouts",
+    ),
+    *("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json"),
+)
 JUDGE, WHAT = "Judge", "What is scored"
 
 
@@ -71,17 +86,25 @@ def evaluate(
     temperature: options.Temperature = 0.0,
     dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Score a model, trajectories that exist, or recorded verdicts."""
     chosen = dict(locals())
     if sum(value is not None for value in (model, trajectories, judged)) != 1:
         raise ToolAlpacaError("pass one of --model, --trajectories and --judged")
+    if data_dir is not None and not data_dir.is_dir():
+        raise ToolAlpacaError(f"--data-dir {data_dir} is no folder; pass one that holds a suite's file")
     if suite and apis:
         raise ToolAlpacaError("pass --suite or --apis, not both")
     if bool(judge_endpoint) != bool(judge_model):
         raise ToolAlpacaError("a judge needs both --judge-endpoint and --judge-model")
     try:
-        _print(_evaluated(chosen), out)
+        with interruptible(lambda: _kept(out)):
+            check_out(out, "an evaluation", OWN, overwrite)
+            if model and not endpoint:
+                check_model(model)
+            metrics = _evaluated(chosen)
+        _print(metrics, out)
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(f"evaluating needs {error.name}; run `pip install 'toolalpaca-hf[evaluate]'`") from None
 
@@ -105,6 +128,11 @@ def compare(
     if out:
         with writing(out.parent):
             out.write_text(comparison_markdown(found), encoding="utf-8")
+
+
+def _kept(out: Path) -> str:
+    judged = "; so are the judge's answers in verdicts.jsonl" if (out / "verdicts.jsonl").is_file() else ""
+    return kept_rollouts(out / "rollouts") + judged
 
 
 def _evaluated(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +171,11 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
     for name, rate in rows:
         typer.echo(f"{name.replace('_', ' '):<28}{rate['value']:>7.1%}  ({rate['low']:.1%} to {rate['high']:.1%})")
     if "judge" in metrics:
-        typer.echo(f"judge: {metrics['judge']}")
+        judge = metrics["judge"]
+        for name in ("process", "response"):
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in judge[name].items())
+            typer.echo(f"judge's verdicts on the {name}: {counts}")
+        typer.echo(f"both Yes: {judge['both']}; without a verdict: {judge['error_num']} of {judge['num']}")
     for who, found in metrics.get("agreement_with_labels", {}).items():
         for part in ("process", "response"):
             if found[part]["n"]:

@@ -66,6 +66,9 @@ Dtype = Annotated[
     typer.Option(help="Of a local model; auto is what computes fastest here.", rich_help_panel=MODEL),
 ]
 Seed = Annotated[int, typer.Option(help="Of sampling, and of the embedded simulator.", rich_help_panel=MODEL)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Begin anew: remove what an earlier call wrote to --out.")
+]
 
 
 def api_source(chosen: dict[str, Any]) -> "ApiSource":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import interruptible
 
 if TYPE_CHECKING:
     from ..hub import Pushed
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="publish", help="Publish datasets, models and results on the Hub.", no_args_is_help=True)
 
+PUSHED = "the repo is as it was; files that were sent are not sent again by the same command"
 HUB = "Hub"
 RepoId = Annotated[str, typer.Option(help="me/name; created where there is none, but for results.")]
 Public = Annotated[bool, typer.Option("--public", help="Everybody may see it; private otherwise.")]
@@ -38,7 +40,9 @@ def dataset(
     contents = dataset_contents(folder, repo_id)
     if dry_run:
         return _show(contents)
-    _say(push(contents, repo_id, public=public, revision=revision, create_pr=pr), repo_id)
+    with interruptible(lambda: PUSHED):
+        pushed = push(contents, repo_id, public=public, revision=revision, create_pr=pr)
+    _say(pushed, repo_id)
 
 
 @app.command()
@@ -65,7 +69,9 @@ def model(
     contents = model_contents(run, repo_id, results or (), merge, card, base_model, licence, evaluated_as)
     if dry_run:
         return _show(contents)
-    _say(push(contents, repo_id, public=public, revision=revision, create_pr=pr), repo_id)
+    with interruptible(lambda: PUSHED):
+        pushed = push(contents, repo_id, public=public, revision=revision, create_pr=pr)
+    _say(pushed, repo_id)
 
 
 @app.command()
@@ -109,7 +115,8 @@ def fetch(
 
     if allow_bin:
         typer.echo(f"Careful: {RISK}.", err=True)
-    fetched = fetch_model(repo_id, revision, allow_bin)
+    with interruptible(lambda: "what is loaded is kept in the cache; the same command goes on"):
+        fetched = fetch_model(repo_id, revision, allow_bin)
     how = "converted to safetensors" if fetched.converted else "safetensors"
     typer.echo(f"{repo_id} at {fetched.revision} ({how}); --revision {fetched.revision} pins it", err=True)
     typer.echo(str(fetched.folder))
@@ -120,14 +127,14 @@ def _show(contents: "Contents") -> None:
     from ..hub.push import in_words
 
     check_no_secrets(contents)
+    typer.echo(f"{contents.card}\n")
     sizes = contents.sizes()
     width = max(map(len, sizes))
     for path, size in sizes.items():
         typer.echo(f"{path:<{width}}  {in_words(size):>9}")
-    typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; nothing was pushed")
     for path, why in contents.left_out.items():
         typer.echo(f"left out: {path} ({why})")
-    typer.echo(f"\n{contents.card}")
+    typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; nothing was pushed")
 
 
 def _say(pushed: "Pushed", repo_id: str) -> None:

@@ -1,8 +1,11 @@
 """The options of a rollout's command line to the model and the arguments it runs with."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 
 
@@ -14,12 +17,15 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             By the names of their parameters, see [`cli.options`].
 
     Returns:
-        `tuple[Backend, dict]`: The model, and the arguments of [`agent.run`] besides `apis`, `backend` and `out`.
+        `tuple[Backend or Callable, dict]`: The model, or what loads it when everything else is in order, and the
+        arguments of [`agent.run`] besides `apis`, `backend` and `out`.
 
     Raises:
         [`ToolAlpacaError`]: There is no such model, options contradict each other, or something is not installed.
     """
     name, endpoint, style, seed = (options[key] for key in ("model", "endpoint", "style", "seed"))
+    if not endpoint:
+        check_model(name)  # before torch is loaded, which takes longer than the answer
     try:
         from ..agent import ModelUser, RolloutLimits, ScriptedUser
         from ..data import make_prompt
@@ -29,25 +35,31 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         user = (
             ModelUser(options["user_endpoint"], options["user_model"]) if options["user_endpoint"] else ScriptedUser()
         )
+        # The package's own prompt is made when the model is there and says how many hints it was trained with.
+        layout = None if options["prompt"] == "react" else make_prompt(options["prompt"], options["prompt_dir"])
         temperature = options["temperature"]
-        backend: Any
         if endpoint:
             from ..agent.endpoint import EndpointBackend
 
-            backend = EndpointBackend(
+            backend: Any = EndpointBackend(
                 endpoint, name, style, options["concurrency"], temperature=temperature, seed=seed
             )
         else:
-            from ..agent.local import load_backend
+            for package in ("torch", "transformers"):
+                if find_spec(package) is None:
+                    raise ModuleNotFoundError(name=package)
 
-            backend = load_backend(
-                name, style, options["batch_size"], temperature=temperature, seed=seed, dtype=options["dtype"]
-            )
-        hints = getattr(backend, "tool_hints", 0) if options["tool_hints"] is None else options["tool_hints"]
-        layout = make_prompt(options["prompt"], options["prompt_dir"], tool_hints=hints)
+            def backend() -> Any:
+                try:
+                    from ..agent.local import load_backend
+                except ModuleNotFoundError as error:
+                    raise _missing(error, endpoint) from None
+                return load_backend(
+                    name, style, options["batch_size"], temperature=temperature, seed=seed, dtype=options["dtype"]
+                )
+
     except ModuleNotFoundError as error:
-        extra = "agent" if endpoint else "train,agent"
-        raise ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`") from None
+        raise _missing(error, endpoint) from None
     names = ("simulator", "responder", "store", "seed", "real", "credentials", "limit")
     return backend, {
         **{key: options[key] for key in names},
@@ -61,5 +73,23 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
             unread=options["max_unread"],
         ),
         "prompt": layout,
+        "tool_hints": options["tool_hints"],
         "user": user,
     }
+
+
+def _missing(error: ModuleNotFoundError, endpoint: str | None) -> ToolAlpacaError:
+    extra = "agent" if endpoint else "train,agent"
+    return ToolAlpacaError(f"running needs {error.name}; run `pip install 'toolalpaca-hf[{extra}]'`")
+
+
+def kept_rollouts(folder: Path) -> str:
+    """What an interrupted run has finished, and how it goes on.
+
+    Args:
+        folder (`Path`): The run's folder.
+    """
+    from ..agent.run_folder import RunFolder
+
+    count = len(RunFolder(folder, {}).finished_anywhere()) if folder.is_dir() else 0
+    return f"{count} rollouts are finished and kept in {folder}; the same command goes on"

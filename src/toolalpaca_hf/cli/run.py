@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
+from ..out_folder import check_out, interruptible
 from . import options
-from .rollouts import backend_and_arguments
+from .rollouts import backend_and_arguments, kept_rollouts
+
+OWN = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
+"""What a run writes into its folder."""
 
 
 def run(
-    apis: Annotated[str, typer.Option(help="APIs and instructions in the raw layout, JSON; or sample.")],
+    apis: Annotated[str, typer.Option(help="APIs and instructions, JSON such as eval_simulated.json; or sample.")],
     out: Annotated[Path, typer.Option(help="Folder to write; a run that is there goes on.")],
     model: options.Model,
     endpoint: options.Endpoint = None,
@@ -42,14 +46,22 @@ def run(
     temperature: options.Temperature = 0.0,
     dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Let a model solve instructions, against the simulator or the real web."""
-    backend, arguments = backend_and_arguments(locals())
-    from ..agent import run as run_rollouts
+    chosen = dict(locals())
+    with interruptible(lambda: kept_rollouts(out)):
+        check_out(out, "a run", OWN, overwrite)
+        backend, arguments = backend_and_arguments(chosen)
+        from ..agent import run as run_rollouts
+        from ..agent.limits import ended_words
 
-    note = run_rollouts(apis, backend, out, instructions=instruction or (), **arguments)
+        note = run_rollouts(apis, backend, out, instructions=instruction or (), **arguments)
     if instruction:
         for one in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:
-            typer.echo(f"{one['input']}\n  {one['output'] or one['ended']}")
-    ended = ", ".join(f"{count} {reason}" for reason, count in note["ended"].items())
+            words = one["output"] or f"(no answer: {ended_words(one.get('ended', 'not run'))})"
+            typer.echo(f"{one['input']}\n  {words}")
+    ended = ", ".join(f"{count} {ended_words(reason)}" for reason, count in note["ended"].items())
     typer.echo(f"{out}: {note['rollouts']} rollouts ({ended}), {note['steps']} steps, {note['tokens']} tokens")
+    if note["left_out"]:
+        typer.echo(note["left_out"])

@@ -21,4 +21,4 @@ def simulate(
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(f"simulating needs {error.name}; run `pip install 'toolalpaca-hf[simulator]'`") from None
 
-    serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed)
+    serve(apis=apis, host=host, port=port, responder=responder, store=store, seed=seed, tell=typer.echo)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ToolAlpacaError
+from ..out_folder import interruptible
 from . import options
 from .annotate import annotate
 
@@ -81,7 +82,8 @@ def generate(
     """Let a model continue texts; calls are made as it writes them, and shown in colour."""
     chosen = dict(locals())
     try:
-        _generate(chosen)
+        with interruptible(lambda: "what was written is above; texts that were not finished begin anew"):
+            _generate(chosen)
     except ModuleNotFoundError as error:
         raise ToolAlpacaError(f"this needs {error.name}; run `pip install 'toolalpaca-hf[toolformer]'`") from None
 
@@ -108,8 +110,10 @@ def named_tools(chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generate(chosen: dict[str, Any]) -> None:
+    from ..checkpoints import check_model, resolve_model
+
+    check_model(chosen["model"])
     from ..agent.models import load_model
-    from ..checkpoints import resolve_model
     from ..toolformer import Markers, ResultCache
     from ..toolformer.decoding import Event
     from ..toolformer.decoding import generate as write

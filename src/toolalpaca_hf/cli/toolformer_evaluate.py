@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
+from ..out_folder import check_out, interruptible
 from . import options, toolformer
 
 ASKED = "How it is asked"
@@ -59,9 +61,12 @@ def evaluate(
         str | None, typer.Option(help="cuda, xpu, mps, cpu; the best there is.", rich_help_panel=ASKED)
     ] = None,
     dtype: options.Dtype = "auto",
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     chosen = dict(locals())
+    for name in model:
+        check_model(name)  # before torch is loaded, which takes longer than the answer
     try:
         from ..toolformer import Markers, ResultCache
         from ..toolformer.evaluation import Settings
@@ -80,7 +85,11 @@ def evaluate(
             timeout=timeout,
         )
         folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(one).name for one in model)])
-        with ExitStack() as stack:
+        check_out(folder, "an evaluation", ("metrics.json", "models.json", "report.md", "curve.svg", *task), overwrite)
+        with (
+            interruptible(lambda: f"every answer so far is kept in {folder}; the same command goes on"),
+            ExitStack() as stack,
+        ):
             at_hand = toolformer.named_tools(chosen) if tools else {}
             if api:
                 at_hand |= stack.enter_context(options.api_source(chosen).opened())

@@ -4,7 +4,7 @@ from .api_list import ListedApi, read_api_list
 from .corpus import SAMPLE, Corpus, Sources, read_corpus, read_file, resolve_sources
 from .credentials import Redactor
 from .raw_layout import raw_api, raw_instance
-from .repo import Build, write_repo
+from .repo import Build, check_replaceable, write_repo
 from .report import Report, SetAside
 from .rows import config_rows, config_splits, upstream_selection
 from .toolalpaca import ToolAlpaca, ToolAlpacaConfig, make_prompt
@@ -20,6 +20,7 @@ __all__ = [
     "Sources",
     "ToolAlpaca",
     "ToolAlpacaConfig",
+    "check_replaceable",
     "config_rows",
     "config_splits",
     "make_prompt",

@@ -11,7 +11,7 @@ from ..schema import Api, Instruction, Trajectory
 from ..sources import Source, fetch, local_source
 from .credentials import Redactor
 from .processed import processed_row, read_processed
-from .raw import Unusable, read_api, read_instance, read_instruction, read_raw
+from .raw import RAW_LAYOUT, Unusable, read_api, read_instance, read_instruction, read_raw
 from .report import Report
 from .slugs import Slugs
 
@@ -202,7 +202,7 @@ def read_file(path: str | Path) -> tuple[str, Corpus]:
         return "eval_simulated", read_corpus(resolve_sources("sample"))
     path = Path(path)
     if not path.is_file():
-        raise ToolAlpacaError(f"{path} is no file; pass APIs in the raw layout, or sample")
+        raise ToolAlpacaError(f"{path} is no file; pass one in {RAW_LAYOUT}, or sample")
     split = "eval_real" if "real" in path.stem else "eval_simulated"
     if not any(isinstance(api, dict) and "Golden_Answers" in api for api in read_raw(path)):
         split = "train"

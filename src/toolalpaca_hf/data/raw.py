@@ -4,6 +4,7 @@ What has lost its meaning raises [`Unusable`] with the reason; the caller sets i
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,29 @@ from .credentials import authentication_names
 
 class Unusable(Exception):
     """A row that can not be kept; the message is the reason."""
+
+
+RAW_LAYOUT = (
+    "the raw layout (a JSON list of APIs, each with its OpenAPI document and its instructions, such as train_data.json and "
+    "eval_simulated.json)"
+)
+OPENAPI = (
+    f"is an OpenAPI document, not {RAW_LAYOUT}; it holds no instruction: ask your own with `toolalpaca run --instruction`, "
+    "or make some with `toolalpaca corpus build --offline`"
+)
+
+
+def is_openapi(text: str) -> bool:
+    """Whether a text is an OpenAPI document by its looks, in YAML or JSON.
+
+    Example:
+
+    ```python
+    >>> is_openapi("# Pets\nopenapi: 3.0.1\npaths: {}"), is_openapi('[{"Name": "Pets"}]')
+    (True, False)
+    ```
+    """
+    return re.search(r"^[\s{]*[\"']?(openapi|swagger)[\"']?\s*:", text[:100_000], re.MULTILINE) is not None
 
 
 def read_json(path: Path) -> Any:
@@ -29,16 +53,22 @@ def read_json(path: Path) -> Any:
     Raises:
         ToolAlpacaError: It is missing, unreadable, not UTF-8, or not (or not wholly) JSON.
     """
+    text = ""
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        return json.loads(text)
     except FileNotFoundError:
         raise ToolAlpacaError(f"{path} does not exist; check the path, or use --source sample or upstream") from None
     except OSError as error:
         raise ToolAlpacaError(f"{path} can not be read ({error.strerror}); pass a readable file") from None
     except json.JSONDecodeError as error:
+        if is_openapi(text):
+            raise ToolAlpacaError(f"{path} {OPENAPI}") from None
+        if error.pos >= len(text.rstrip()):
+            raise ToolAlpacaError(f"{path} is not complete JSON: it ends in the middle; get the file again") from None
+        place = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
         raise ToolAlpacaError(
-            f"{path} is not complete JSON ({error.msg} at line {error.lineno}, column {error.colno}); "
-            "it may be cut off: get the file again"
+            f"{path} is not JSON ({error.msg} at {place}column {error.colno}); correct it, or get the file again"
         ) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ToolAlpacaError(f"{path} is not readable JSON ({type(error).__name__}); get the file again") from None
@@ -59,12 +89,13 @@ def read_raw(path: Path) -> list[Any]:
     rows = read_json(path)
     if isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
         raise ToolAlpacaError(f"{path} holds the processed layout, [[texts], [flags]]; pass it with --processed")
+    if isinstance(rows, dict) and ("openapi" in rows or "swagger" in rows):
+        raise ToolAlpacaError(f"{path} {OPENAPI}")
     apis = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     if not any("Function_Projection" in api for api in apis):
         kind = "a list of public APIs" if apis or (isinstance(rows, dict) and "entries" in rows) else "another layout"
         raise ToolAlpacaError(
-            f"{path} holds {kind}, not the raw layout (a list of APIs with Name and Function_Projection); "
-            "pass a file such as upstream's train_data.json"
+            f"{path} holds {kind}, not {RAW_LAYOUT}; each API needs a Name and a Function_Projection"
         )
     return rows
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,11 @@ from datasets.utils import are_progress_bars_disabled
 from .. import __version__
 from ..errors import ToolAlpacaError
 from ..formats import Prompt
+from ..out_folder import OtherSettings, differences
 from ..schema import FEATURES
 from .card import dataset_card
 from .corpus import Sources, read_corpus
-from .report import Report
+from .report import Report, left_out
 from .rows import config_rows, config_splits
 
 REPORT_FILE = "report.json"
@@ -57,17 +58,19 @@ class Build:
         ...
         ```
         """
-        lines = [f"{'config':<14}{'split':<16}{'rows':>8}"]
-        for config, splits in self.split_rows.items():
-            lines += [f"{config:<14}{split:<16}{rows:>8}" for split, rows in splits.items()]
         counts = self.report.counts()
+        first = 2 + max(12, *map(len, self.split_rows), *(len(line["config"]) for line in counts))
+        lines = [f"{'config':<{first}}{'split':<16}{'rows':>8}"]
+        for config, splits in self.split_rows.items():
+            lines += [f"{config:<{first}}{split:<16}{rows:>8}" for split, rows in splits.items()]
         width = max([30, *(len(line["file"]) + 2 for line in counts)])
-        lines += ["", f"{'what':<14}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
+        lines += ["", f"{'what':<{first}}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
         lines += [
-            f"{one['config']:<14}{one['file']:<{width}}{one['rows_in']:>9}{one['kept']:>9}{one['set_aside']:>11}"
+            f"{one['config']:<{first}}{one['file']:<{width}}{one['rows_in']:>9}{one['kept']:>9}{one['set_aside']:>11}"
             for one in counts
         ]
         shown = self.report.rows[:10]
+        lines += [told] if (told := left_out(self.report.notes())) else []
         lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in shown]
         if left := len(self.report.rows) - len(shown):
             lines.append(f"... and {left} more")
@@ -75,7 +78,9 @@ class Build:
         return "\n".join(lines)
 
 
-def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: bool = False) -> Build:
+def write_repo(
+    sources: Sources, out: str | Path, prompt: Prompt, selection: bool = False, overwrite: bool = False
+) -> Build:
     """Write the dataset repo of a corpus.
 
     It is built beside `out` and renamed into place, so `out` is either the whole repo or what it was before. The same
@@ -86,6 +91,7 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
         out (`str` or `Path`): The folder; new, empty, or an earlier build.
         prompt ([`Prompt`]): Layout of the `sft` rows, from [`make_prompt`].
         selection (`bool`, *optional*, defaults to `False`): Leave out of `sft` and `chat` what upstream leaves out.
+        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from other sources.
 
     Returns:
         [`Build`]: Counts and report.
@@ -104,7 +110,7 @@ def write_repo(sources: Sources, out: str | Path, prompt: Prompt, selection: boo
     ```
     """
     out = Path(out)
-    check_replaceable(out)
+    check_replaceable(out, _settings(sources, prompt, selection), overwrite)
     corpus = read_corpus(sources)
     with folder_in_place(out) as folder:
         infos: dict[str, DatasetInfo] = {}
@@ -164,12 +170,7 @@ def _write_report(folder: Path, report: Report, sources: Sources, prompt: Prompt
     content: dict[str, Any] = {
         "written_by": WRITTEN_BY,
         "version": __version__,
-        "prompt": prompt.name,
-        "upstream_selection": selection,
-        "sources": [
-            {"role": role, "file": one.path.name, "git_blob": one.blob_id, "origin": one.origin, "note": one.note}
-            for role, one in sources.all()
-        ],
+        **_settings(sources, prompt, selection),
         **report.as_dict(),
         "files": ["README.md", *written, REPORT_FILE],
     }
@@ -177,8 +178,28 @@ def _write_report(folder: Path, report: Report, sources: Sources, prompt: Prompt
     (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
-def check_replaceable(out: Path) -> None:
-    """Refuse an `out` that holds anything this writer did not put there."""
+def _settings(sources: Sources, prompt: Prompt, selection: bool) -> dict[str, Any]:
+    """What decides a build, for its report."""
+    files = [
+        {"role": role, "file": one.path.name, "git_blob": one.blob_id, "origin": one.origin, "note": one.note}
+        for role, one in sources.all()
+    ]
+    return {"prompt": prompt.name, "upstream_selection": selection, "sources": files}
+
+
+def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
+    """Refuse an `out` that holds anything this writer did not put there, or a build with other settings.
+
+    Args:
+        out (`Path`): The folder.
+        made_of (`Mapping`, *optional*): What the new build's report says of its settings; any will do otherwise.
+        overwrite (`bool`, *optional*, defaults to `False`): Take builds with other settings as well.
+
+    Raises:
+        ToolAlpacaError: It holds other files.
+        OtherSettings: It holds a dataset of other sources, which would be lost.
+    """
+    report: dict[str, Any] = {}
     try:
         if not out.exists() and not out.is_symlink():
             return
@@ -193,6 +214,10 @@ def check_replaceable(out: Path) -> None:
         known, present = set(), {"?"}
     if not known or present - known:
         raise ToolAlpacaError(f"{out} holds files that are not an earlier build; choose another --out or empty it")
+    if known and made_of is not None and not overwrite:
+        before = {name: report.get(name) for name in made_of}
+        if found := differences(before, json.loads(json.dumps(made_of))):
+            raise OtherSettings(out, "a dataset", found, "another --out, or --overwrite to replace it")
 
 
 @contextmanager

@@ -1,7 +1,59 @@
 """The account of what was read: rows in, rows kept, rows set aside with file, place and reason."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+
+class LeftOut(str):
+    """A sentence on a row that was left out, which knows the reason it gives.
+
+    Args:
+        place (`str`): The row: file and place.
+        reason (`str`): Why it was left out, what the sentence goes on with.
+
+    Example:
+
+    ```python
+    >>> LeftOut("train.json, API 1", "has no Name"), LeftOut("train.json, API 1", "has no Name").reason
+    ('train.json, API 1 has no Name', 'has no Name')
+    ```
+    """
+
+    reason: str
+
+    def __new__(cls, place: str, reason: str) -> "LeftOut":
+        sentence = super().__new__(cls, f"{place} {reason}")
+        sentence.reason = reason
+        return sentence
+
+
+def left_out(notes: Iterable[str]) -> str:
+    """How many rows were left out, and why most of them; empty where none was.
+
+    Args:
+        notes (`Iterable[str]`): Sentences, of which those that are [`LeftOut`] are counted.
+
+    Example:
+
+    ```python
+    >>> left_out([LeftOut("entry 1", "has the id 4 of another"), LeftOut("entry 2", "has the id 7 of another"), "x"])
+    '2 rows are left out, 2 of them because each has the id 4 of another'
+    ```
+    """
+    reasons: dict[str, list[str]] = {}
+    for note in notes:
+        if isinstance(note, LeftOut):
+            # Numbers and quotations differ from row to row where the reason is one.
+            reasons.setdefault(re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "", note.reason), []).append(note.reason)
+    if not reasons:
+        return ""
+    count, most = sum(map(len, reasons.values())), max(reasons.values(), key=len)
+    reason = re.sub(r"(; it|, and) is (left out|not asked)$", "", most[0])
+    if count == 1:
+        return f"1 row is left out: it {reason}"
+    return f"{count} rows are left out, {len(most)} of them because each {reason}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +99,12 @@ class Report:
         """Record one row that was not kept."""
         self.keep(config, file, 0)
         self.rows.append(SetAside(config, file, row, reason))
+
+    def notes(self, *configs: str) -> list[LeftOut]:
+        """A sentence for each row set aside, of these configs or of all."""
+        return [
+            LeftOut(f"{row.file}, {row.row}", row.reason) for row in self.rows if not configs or row.config in configs
+        ]
 
     def counts(self) -> list[dict[str, Any]]:
         """One dict a config and file: rows in, kept and set aside."""

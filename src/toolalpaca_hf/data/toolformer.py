@@ -62,7 +62,11 @@ TOOLFORMER_FEATURES: dict[str, Features] = {
 
 
 def write_toolformer_repo(
-    configs: Mapping[str, Iterable[Mapping[str, Any]]], out: str | Path, report: Report, settings: Mapping[str, Any]
+    configs: Mapping[str, Iterable[Mapping[str, Any]]],
+    out: str | Path,
+    report: Report,
+    settings: Mapping[str, Any],
+    overwrite: bool = False,
 ) -> Build:
     """Write the dataset repo of annotated texts.
 
@@ -74,6 +78,7 @@ def write_toolformer_repo(
         out (`str` or `Path`): The folder; new, empty, or an earlier build.
         report ([`Report`]): Counts of what was read; complete when the rows have been gone through.
         settings (`Mapping`): How the rows were made: `source` and `markers`, and what else the card should say.
+        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from another source.
 
     Returns:
         [`Build`]: Counts and report.
@@ -89,7 +94,7 @@ def write_toolformer_repo(
     ```
     """
     out = Path(out)
-    check_replaceable(out)
+    check_replaceable(out, settings, overwrite)
     with folder_in_place(out) as folder:
         infos = {name: _write_config(name, rows, folder) for name, rows in configs.items()}
         if not infos["sft"].splits["train"].num_examples:

@@ -1,11 +1,12 @@
 """An evaluation's folder: rollouts or trajectories in, records, metrics and a report out; each stage is kept."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, run
+from ..data.report import left_out
 from ..errors import ToolAlpacaError
 from ..metrics.llm_judge import parse_verdict
 from .aggregate import aggregate
@@ -16,12 +17,12 @@ from .judge import Judge, unjudged
 from .report import write_report
 from .score import score
 from .suite import Suite
-from .trajectories import read_trajectories
+from .trajectories import NAMES, read_trajectories
 
 
 def evaluate_model(
     suite: Suite,
-    backend: Backend,
+    backend: Backend | Callable[[], Backend],
     out: str | Path,
     judge: Judge | None = None,
     labels: str | Path | None = None,
@@ -32,8 +33,8 @@ def evaluate_model(
     Args:
         suite ([`Suite`]):
             From [`read_suite`].
-        backend ([`Backend`]):
-            The model.
+        backend ([`Backend`] or `Callable[[], Backend]`):
+            The model, or what loads it, see [`agent.run`].
         out (`str` or `Path`):
             The folder to write; `rollouts` in it is a run's folder, see [`agent.run`].
         judge ([`Judge`], *optional*):
@@ -59,6 +60,8 @@ def evaluate_model(
     ```
     """
     folder = Path(out) / "rollouts"
+    if labels:
+        read_labels(labels)  # a file that cannot be read is found out before a model works for hours
     failure = None
     try:
         note = run(suite.file, backend, folder, **rollouts)
@@ -98,7 +101,7 @@ def evaluate_trajectories(
         labels (`str` or `Path`, *optional*):
             Verdicts of people, see [`read_labels`]: `agreement_with_labels` says how far the judge and the rule agree.
         model (`str`, *optional*):
-            What the report calls the model; by default the file's name.
+            What the report calls the model; by default what the run's `run.json` says, else the file's name.
         settings (`Mapping`, *optional*):
             What is known about how they were made.
 
@@ -115,6 +118,8 @@ def evaluate_trajectories(
     0
     ```
     """
+    noted = _noted(Path(trajectories))
+    model, settings = model or str(noted.get("model") or ""), {**noted, **(settings or {})}
     labelled, problems = read_labels(labels) if labels else ({}, [])
     attempts, notes = read_trajectories(trajectories, suite)
     verdicts = None
@@ -126,7 +131,7 @@ def evaluate_trajectories(
             verdicts = _recorded(attempts)
         records = score(attempts, verdicts)
         known = {"instructions": Path(suite.file).name, "instructions_hash": suite.digest}
-        known |= {"trajectories": Path(trajectories).name, **(settings or {})}
+        known |= {"trajectories": Path(trajectories).name, **settings}
         metrics = aggregate(records, suite.name, model or Path(trajectories).stem, known)
         if judge is not None:
             metrics["judge_settings"] = judge.judge_settings()
@@ -136,11 +141,24 @@ def evaluate_trajectories(
                 "process_verdict": agreement_of(by_rule, labelled),
                 "judge": agreement_of(verdicts_of(records), labelled),
             }
-        metrics["notes"] = [*suite.notes, *notes, *problems]
+        said = [*suite.notes, *notes, *problems]
+        metrics["notes"] = [*filter(None, [left_out(said)]), *said]
         write_json(folder / "instructions.json", records)
         write_report(folder, metrics, records, attempts)
         write_json(folder / "metrics.json", metrics)  # last: where it is, the rest is
     return metrics
+
+
+def _noted(trajectories: Path) -> dict[str, Any]:
+    """The settings of the run that trajectories are of; empty where none are known."""
+    folder = trajectories if trajectories.is_dir() else trajectories.parent
+    if folder == trajectories or trajectories.name in NAMES:
+        try:
+            note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            return dict(note["settings"]) | {name: note[name] for name in ("seconds", "tokens") if name in note}
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # trajectories may come without their run
+    return {}
 
 
 def _recorded(attempts: Sequence[Attempt]) -> dict[str, dict[str, Any]]:

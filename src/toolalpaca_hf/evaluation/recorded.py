@@ -2,6 +2,8 @@
 
 The layout: `{"statistics": {...}, API name: [{"id", "input", "output", "process_correctness",
 "final_response_correctness"}]}`; `input` is the one message the judge was sent, or empty where nothing was to be judged.
+An entry without `id` (ToolAlpaca13b.json has none) has its place as its id; `14|1` is one of several verdicts on
+instruction 14.
 """
 
 import re
@@ -11,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.raw import read_json
+from ..data.report import LeftOut, left_out
 from ..errors import ToolAlpacaError
 from ..metrics.llm_judge import judge_statistics, parse_verdict
-from ..metrics.llm_judge.prompt import RETURNS_AS_PUBLISHED
 from ..schema import Api, Instruction, Step, Trajectory
 from .attempt import Attempt
 
@@ -36,25 +38,45 @@ class Recorded:
     problems: list[str]
 
 
-def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every entry that can be told apart from the others, with its API's name."""
+_ID = re.compile(r"(\d{1,9})(?:[|/_.:-]\w+)*", re.ASCII)
+
+
+def _number(entry: dict[str, Any]) -> int | None:
+    """The instruction that an entry's own id names; `None` where it has none that can be read."""
+    given = entry.get("id")
+    if isinstance(given, str) and (found := _ID.fullmatch(given.strip())):
+        return int(found[1])
+    return given if isinstance(given, int) and not isinstance(given, bool) and given >= 0 else None
+
+
+def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    """Every entry that can be told apart from the others: its API's name, its id, its instruction's index, itself."""
     for name, entries in raw.items():
         if name == "statistics":
             continue
         if not isinstance(entries, list):
-            problems.append(f"{file}: {name} is no list of entries; it is left out")
+            problems.append(LeftOut(f"{file}: {name}", "is no list of entries; it is left out"))
             continue
-        seen = set()
+        # What names its instruction comes before what has only its place.
+        taken = {
+            str(entry["id"]).strip() for entry in entries if isinstance(entry, dict) and _number(entry) is not None
+        }
+        seen = set[str]()
         for place, entry in enumerate(entries):
             if not isinstance(entry, dict):
-                problems.append(f"{file}: entry {place} of {name} is no object; it is left out")
-            elif not isinstance(entry.get("id"), int) or isinstance(entry["id"], bool) or entry["id"] < 0:
-                problems.append(f"{file}: entry {place} of {name} has no number as its id; it is left out")
-            elif entry["id"] in seen:
-                problems.append(f"{file}: {name} has the id {entry['id']} twice; the first is kept")
-            else:
-                seen.add(entry["id"])
-                yield name, entry
+                problems.append(LeftOut(f"{file}: entry {place} of {name}", "is no object; it is left out"))
+                continue
+            index = _number(entry)
+            key = str(place) if index is None else str(entry["id"]).strip()
+            if index is None and entry.get("id") is not None:
+                problems.append(f"{file}: entry {place} of {name} has the id {entry['id']!r}; it is read as {place}")
+            if key in seen or (index is None and key in taken):
+                problems.append(
+                    LeftOut(f"{file}: entry {place} of {name}", f"has the id {key} of another; it is left out")
+                )
+                continue
+            seen.add(key)
+            yield name, key, place if index is None else index, entry
 
 
 def _read(file: str | Path) -> dict[str, Any]:
@@ -96,28 +118,28 @@ def read_recorded(file: str | Path) -> Recorded:
     """
     raw, problems = _read(file), list[str]()
     records = []
-    for name, entry in _entries(Path(file), raw, problems):
+    for name, key, index, entry in _entries(Path(file), raw, problems):
         sent, text = _texts(entry)
         verdict = parse_verdict(text)
         said = {"process": None, "response": None} if verdict.malformed else verdict._asdict()
         was_sent = bool(sent or text)
         error = "" if not verdict.malformed else "no verdict could be read" if was_sent else "nothing was judged"
-        for field, key in (("process", "process_correctness"), ("response", "final_response_correctness")):
-            if (entry.get(key) or None) != said[field]:
-                problems.append(
-                    f"{file}: {name}/{entry['id']} has {key} {entry.get(key)!r}, its text says {said[field]!r}"
-                )
+        for part, field in (("process", "process_correctness"), ("response", "final_response_correctness")):
+            if (entry.get(field) or None) != said[part]:
+                problems.append(f"{file}: {name}/{key} has {field} {entry.get(field)!r}, its text says {said[part]!r}")
         records.append(
             {
-                "id": f"{name}/{entry['id']}",
+                "id": f"{name}/{key}",
                 "api": name,
-                "index": entry["id"],
+                "index": index,
                 "failed": not was_sent,
                 "ended": "answered" if was_sent else "failed",
                 "error": "" if was_sent else error,
                 "judge": {**said, "text": text, "error": error},
             }
         )
+    if not records:
+        raise ToolAlpacaError(f"{file} holds no verdict: {left_out(problems) or 'it has no entry'}")
     statistics = judge_statistics([record["judge"] for record in records], len(records))
     problems += _differences(Path(file), raw["statistics"], statistics)
     return Recorded(records, statistics, raw["statistics"], problems)
@@ -164,26 +186,34 @@ def recorded_attempts(
     names = {api.name for api in apis}
     found: dict[str, Attempt] = {}
     problems: list[str] = []
-    for name, entry in _entries(Path(file), _read(file), problems):
-        instruction = places.get((name, entry["id"]))
+    further = 0
+    for name, key, index, entry in _entries(Path(file), _read(file), problems):
+        instruction, place = places.get((name, index)), f"{file}: {name}/{key}"
         if instruction is None:
-            what = f"no instruction {entry['id']} of {name}" if name in names else f"no API {name}"
-            problems.append(f"{file}: the suite has {what}; entry {name}/{entry['id']} is left out")
+            what = f"no instruction {index} of {name}" if name in names else f"no API {name}"
+            problems.append(LeftOut(place, f"is for {what} of the suite; it is left out"))
             continue
         sent, text = _texts(entry)
         trajectory, error = None, "nothing was judged"
         if sent:
             asked, solution = _sections(sent)
             if asked != instruction.instruction.strip():
-                problems.append(f"{file}: {name}/{entry['id']} is about another instruction; it is left out")
+                problems.append(LeftOut(place, "is about another instruction than the suite's; it is left out"))
                 continue
             trajectory, error = _trajectory(instruction, solution), ""
             if trajectory is None:
                 error = "its solution can not be read"
-                problems.append(f"{file}: the solution in {name}/{entry['id']} can not be read; it counts as failed")
-        ended = "answered" if trajectory else "failed"
-        api = by_id[instruction.api]
-        found[instruction.id] = Attempt(api, entry["id"], instruction, trajectory, ended, error, text or None)
+                problems.append(f"{file}: the solution in {name}/{key} can not be read; it counts as failed")
+        before = found.get(instruction.id)
+        further += before is not None
+        if before is None or (before.failed and trajectory):
+            ended, api = "answered" if trajectory else "failed", by_id[instruction.api]
+            found[instruction.id] = Attempt(api, index, instruction, trajectory, ended, error, text or None)
+    if further:
+        problems.append(
+            f"{file} has {further} further verdicts on instructions that it judges several times; the first of each is "
+            "scored here, --judged counts them all"
+        )
     missing = [
         Attempt(by_id[one.api], _index(one), one, None, "missing") for one in instructions if one.id not in found
     ]
@@ -204,30 +234,39 @@ def _sections(sent: str) -> tuple[str, str]:
     return instruction.strip(), solution if end < 0 else solution[:end]
 
 
-def _step(number: int) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?:^|\n){number}\. Function: ([^\n]*)\nParameters: (.*?)\n{RETURNS_AS_PUBLISHED}: ", re.DOTALL
-    )
+_RETURNS = r"(Retruns|Returns|Responses?)"
+"""What a return begins with: upstream misspells it, its forks have words of their own."""
+
+
+def _step(number: int, returns: str = _RETURNS) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|\n){number}\. Function: ([^\n]*)\nParameters: (.*?)\n{returns}: ", re.DOTALL)
 
 
 def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
-    """The trajectory that a solution tells; `None` where it has no end."""
+    """The trajectory that a solution tells; `None` where it has neither a call nor an end."""
     # Steps are numbered from 1: what merely looks like one, inside a return, has another number.
     marks: list[re.Match[str]] = []
-    while mark := _step(len(marks) + 1).search(solution, marks[-1].end() if marks else 0):
+    # All returns of a file begin with the word of the first: another one is part of a return.
+    returns = first[3] if (first := _step(1).search(solution)) else _RETURNS
+    while mark := _step(len(marks) + 1, returns).search(solution, marks[-1].end() if marks else 0):
         marks.append(mark)
+    told, response = list(marks), None
     while True:
-        final = f"\n{len(marks) + 1}. Final Response: "
-        start = marks[-1].end() if marks else 0
+        final = f"\n{len(told) + 1}. Final Response: "
+        start = told[-1].end() if told else 0
         # The last one: a return may hold a text that looks like it, and the response rarely does.
         end = ("\n" + solution).rfind(final, start)
         if end >= 0:
+            marks, response = told, ("\n" + solution)[end + len(final) :]
             break
-        if not marks:
-            return None
-        marks.pop()
-    response = ("\n" + solution)[end + len(final) :]
+        if not told:
+            # Cut off before its end, or of a fork that writes none.
+            end = len(solution.rstrip("\n")) + 1
+            break
+        told.pop()
+    if not marks and response is None:
+        return None
     # Without a step there is nothing for the last end to end.
     ends = [*(mark.start() for mark in marks[1:]), end - 1][: len(marks)]
     steps = [Step("", mark[1], mark[2], solution[mark.end() : stop]) for mark, stop in zip(marks, ends, strict=True)]
-    return Trajectory(instruction.id, instruction.api, instruction.instruction, "", steps, None, response)
+    return Trajectory(instruction.id, instruction.api, instruction.instruction, "", steps, None, response or "")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data import read_file
+from ..data.report import LeftOut
 from ..errors import ToolAlpacaError
 from ..schema import Api, Instruction
 from ..sources import FILES, fetch
@@ -73,7 +74,7 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
         raise ToolAlpacaError(f"{file} holds no instruction that can be read; pass a file with Instructions")
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     aside = [row for row in corpus.report.rows if row.config != "trajectories"]
-    notes = [f"{row.file}, {row.row} {row.reason}, and is not asked" for row in aside]
+    notes: list[str] = [LeftOut(f"{row.file}, {row.row}", f"{row.reason}, and is not asked") for row in aside]
     # A file is the published suite by its bytes, whatever it is called.
     suite = next(
         (suite for suite, known in SUITES.items() if known in FILES and digest in FILES[known].blob_ids), None

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ..data.credentials import Redactor
 from ..data.raw import Unusable, read_instance
+from ..data.report import LeftOut, left_out
 from ..errors import ToolAlpacaError
 from ..schema import Api, Instruction, Step, Trajectory
 from .attempt import Attempt
@@ -70,8 +71,8 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
                 "evaluation output of upstream's"
             )
     if not found.attempts:
-        reason = f", the first because {found.notes[0]}" if found.notes else ""
-        raise ToolAlpacaError(f"{path} holds no trajectory for the instructions of {suite.file}{reason}")
+        reason = left_out(found.notes) or (found.notes or ["it has no entry"])[0]
+        raise ToolAlpacaError(f"{path} holds no trajectory for the instructions of {suite.file}: {reason}")
     return found.complete(), found.notes
 
 
@@ -87,11 +88,13 @@ class _Found:
         # Ids without their split: a copy of a file under another name may have been read as another split.
         self._tails = {one.id.partition("/")[2]: one for one in suite.instructions}
 
+    def leave_out(self, place: str, reason: str) -> None:
+        self.notes.append(LeftOut(f"{self.file}, {place}", reason))
+
     def add(self, place: str, attempt: Attempt) -> None:
         if attempt.instruction.id in self.attempts:
-            self.notes.append(
-                f"{self.file}, {place} is a second one for {attempt.instruction.id}; the first is scored"
-            )
+            reason = f"is a second one for {attempt.instruction.id}; the first is scored"
+            self.leave_out(place, reason)
         else:
             self.attempts[attempt.instruction.id] = attempt
 
@@ -105,9 +108,7 @@ class _Found:
             trajectory = Trajectory(**kept | {"steps": steps, "response": row.get("response") or ""})
             asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
         except (KeyError, TypeError, AttributeError):
-            self.notes.append(
-                f"{self.file}, {place} is no trajectory (id, instruction, steps, response), and is left out"
-            )
+            self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
             return
         self._match(place, asked, trajectory, row.get("ended") or "answered", row.get("error") or "")
 
@@ -124,10 +125,10 @@ class _Found:
             instances = raw.get("Instances") if isinstance(raw, dict) else None
             name = raw.get("Name") if isinstance(raw, dict) else None
             if not isinstance(instances, list):
-                self.notes.append(f"{self.file}, API {number} ({name}) has no list of Instances, and is left out")
+                self.leave_out(f"API {number} ({name})", "has no list of Instances, and is left out")
                 continue
             if not named.get(str(name)):
-                self.notes.append(f"{self.file}, API {number} ({name}) is not in {self.suite.file}, and is left out")
+                self.leave_out(f"API {number} ({name})", f"is not in {self.suite.file}, and is left out")
                 continue
             api = named[str(name)].pop(0)  # the second API of a name is the suite's second
             raw = redact.api(raw)
@@ -142,7 +143,7 @@ class _Found:
                     if error == "not run":
                         continue
                     if instruction is None:
-                        self.notes.append(f"{self.file}, {place} is for no instruction of {self.suite.file}")
+                        self.leave_out(place, f"is for no instruction of {self.suite.file}, and is left out")
                     else:
                         failed = Attempt(api, index, instruction, None, "failed", error or f"the instance {reason}")
                         self.add(place, failed)
@@ -151,14 +152,12 @@ class _Found:
 
     def _match(self, place: str, asked: Instruction | None, trajectory: Trajectory, ended: str, error: str) -> None:
         if asked is None:
-            self.notes.append(f"{self.file}, {place} is for no instruction of {self.suite.file}, and is left out")
+            self.leave_out(place, f"is for no instruction of {self.suite.file}, and is left out")
             return
         told, _, _ = trajectory.instruction.partition(KEYS_MARK)
         if told and _plain(told) != _plain(asked.instruction):
-            self.notes.append(
-                f"{self.file}, {place} answers another instruction than {asked.id} ({trajectory.instruction[:60]!r}), "
-                "and is left out"
-            )
+            said = f"answers another instruction than {asked.id} ({trajectory.instruction[:60]!r}), and is left out"
+            self.leave_out(place, said)
             return
         index = int(asked.id.rpartition("/")[2])
         self.add(place, Attempt(self._apis[asked.api], index, asked, trajectory, ended, error))
@@ -194,7 +193,7 @@ def _lines(path: Path, notes: list[str]) -> Iterator[tuple[str, Any]]:
             # A rollout that failed is made again: its later line counts.
             latest[row["id"]] = (f"line {number}", row)
         except (ValueError, KeyError, TypeError):
-            notes.append(f"{path.name}, line {number} is cut off or no trajectory, and is left out")
+            notes.append(LeftOut(f"{path.name}, line {number}", "is cut off or no trajectory, and is left out"))
     yield from latest.values()
 
 

@@ -36,7 +36,8 @@ class Turn:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Parse an action input; `None` where it is not a JSON object. Text after the object is ignored, as models add it.
+    """Parse an action input; `None` where it is not a JSON object, or one that gives a name two different values. Text
+    after the object is ignored, as models add it.
 
     Args:
         text (`str`): JSON text as a model wrote it.
@@ -52,10 +53,20 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     if not text:
         return {}
     try:
-        value, _ = json.JSONDecoder().raw_decode(text)
+        value, _ = json.JSONDecoder(object_pairs_hook=_unambiguous).raw_decode(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # JSON leaves open which value of a repeated name counts, so two readers would make two calls of it.
+    value: dict[str, Any] = {}
+    for name, item in pairs:
+        if name in value and value[name] != item:
+            raise ValueError(f"{name} has two values")
+        value[name] = item
+    return value
 
 
 def parse_turn(text: str) -> Turn:

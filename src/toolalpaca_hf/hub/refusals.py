@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from huggingface_hub import get_token
+from huggingface_hub.constants import is_offline_mode
 
 # The HTTP library is huggingface_hub's own choice, and this is its name for the errors of all of them.
 from huggingface_hub.errors import (
@@ -129,7 +130,7 @@ class Where:
         """Without the Hub there is only the cache."""
         return (
             f"{self.repo_id} at {revision or 'main'} is not whole in the cache and {self.endpoint} can not be reached; fetch it "
-            "once with the network, and unset HF_HUB_OFFLINE for that"
+            f"once with the network{' and without HF_HUB_OFFLINE' if is_offline_mode() else ''}"
         )
 
     def unreachable(self, error: Exception) -> str:

@@ -1,19 +1,26 @@
 """The simulator as a server: for the command line, and in a thread for an agent or a test."""
 
+import asyncio
+import json
+import shlex
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import uvicorn
 
 from ..data import read_file
 from ..errors import ToolAlpacaError
+from ..openapi import CallError, build_request, document_of, functions_of
 from ..schema import Api
 from .answers import Responder
 from .app import create_app
+from .routes import Directory
 
 
 def read_apis(path: str | Path) -> list[Api]:
@@ -63,6 +70,7 @@ def serve(
     responder: str = "schema",
     store: str | None = None,
     seed: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the APIs of a file until interrupted.
 
@@ -79,6 +87,8 @@ def serve(
             SQLite file in which every answer is recorded, or from which it is replayed.
         seed (`int`, *optional*, defaults to 0):
             Seed of the `schema` responder's world.
+        tell (`Callable`, *optional*):
+            Is told the address, how many APIs there are, and a call to try.
 
     Raises:
         [`ToolAlpacaError`]: The file can not be read, the port is in use, the responder is unknown, or the store can
@@ -90,12 +100,78 @@ def serve(
     >>> serve("eval_simulated.json", port=5678)  # doctest: +SKIP
     ```
     """
-    app = create_app(read_apis(apis), responder, store, seed)
+    found = read_apis(apis)
+    app = create_app(found, responder, store, seed)
     sock = _bound(host, port)
     try:
+        if tell is not None:
+            name = f"[{host}]" if ":" in host else host
+            url = f"http://{name}:{sock.getsockname()[1]}"
+            tell(
+                f"{len(found)} APIs at {url}; {url}/health lists them, Ctrl-C ends it. Try:\n  {curl(found, url, seed)}"
+            )
         uvicorn.Server(_config(app)).run(sockets=[sock])
     finally:
         sock.close()
+
+
+def curl(apis: Sequence[Api], url: str, seed: int = 0) -> str:
+    """A call of a simulator that works, as a command line.
+
+    It is one that needs no argument, or only such as the document shows, tried out in a simulator of its own.
+
+    Args:
+        apis (`Sequence[Api]`): The APIs that are served.
+        url (`str`): Where.
+        seed (`int`, *optional*, defaults to 0): Of the simulator.
+
+    Example:
+
+    ```python
+    >>> curl([Api("train/cats", "Cats")], "http://127.0.0.1:5678")
+    "curl 'http://127.0.0.1:5678/health'"
+    ```
+    """
+    for api in apis[:5]:
+        app = create_app([api], "schema", None, seed)
+        for path in _calls_shown(api):
+            if asyncio.run(_status(app, path)) == 200:
+                # Behind its own name an API has the same path wherever it stands in the file.
+                return f"curl {shlex.quote(url + path)}" if "'" in path else f"curl '{url}{path}'"
+    return f"curl '{url}/health'"
+
+
+def _calls_shown(api: Api) -> Iterator[str]:
+    """GET requests of an API, as paths of the simulator, that name what the document shows and nothing else."""
+    document, place = document_of(api), f"/{Directory([api]).apis[0].slug}"
+    projection = {function.name: [function.path, function.method] for function in api.functions}
+    for operation in functions_of(document, projection):
+        if operation.method != "get" or not operation.found or operation.security:
+            continue
+        shown = {one["name"]: _shown(one) for one in operation.parameters if one.get("required")}
+        try:
+            request = build_request(document, operation, json.dumps(shown), "http://simulator")
+        except (CallError, ToolAlpacaError, TypeError):
+            continue
+        yield place + request.url.removeprefix("http://simulator")
+
+
+def _shown(parameter: dict[str, Any]) -> Any:
+    schema = parameter.get("schema") or {}
+    examples = [one.get("value") for one in (parameter.get("examples") or {}).values() if isinstance(one, dict)]
+    shown = [
+        parameter.get("example"),
+        *examples,
+        schema.get("example"),
+        schema.get("default"),
+        *schema.get("enum", []),
+    ]
+    return next((one for one in shown if one is not None), None)
+
+
+async def _status(app: Any, path: str) -> int:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://simulator") as client:
+        return (await client.get(path)).status_code
 
 
 def _config(app: object, level: str = "info") -> uvicorn.Config:

@@ -1,8 +1,10 @@
 """What a recipe says beyond TRL's own `SFTConfig` and `ModelConfig`."""
 
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import yaml
@@ -139,7 +141,16 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
         raise ToolAlpacaError(f"{file} is not YAML ({' '.join(str(error).split())}); mend it") from None
     except (ValueError, TypeError) as error:
         where = f"{file} and the command line" if file else "the command line"
-        raise ToolAlpacaError(f"{where}: {' '.join(str(error).split())}") from None
+        raise ToolAlpacaError(f"{where}: {' '.join(str(error).split())}{_meant(str(error), kinds)}") from None
+
+
+def _meant(said: str, kinds: Sequence[type]) -> str:
+    """The nearest options to those that an error of the parser names and that do not exist."""
+    known = [one.name for kind in kinds for one in fields(kind)] + ["config"]
+    words = dict.fromkeys(re.findall(r"(?:--)?([A-Za-z][\w-]{2,})", said.partition(":")[2] or said))
+    near = {word: get_close_matches(word.replace("-", "_"), known, n=1, cutoff=0.75) for word in words}
+    meant = [f"--{found[0]}" for word, found in near.items() if found and found[0] != word.replace("-", "_")]
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[SftArguments, SFTConfig, ModelConfig]:

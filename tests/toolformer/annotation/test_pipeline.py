@@ -109,7 +109,7 @@ def test_a_folder_of_other_settings_is_refused(proposer_folder: Path, tmp_path: 
     source = write_texts(tmp_path / "texts.jsonl", 2)
     annotate(run_of(source, tmp_path / "out", proposer_folder), progress=False)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.json*")}
-    with pytest.raises(ToolAlpacaError, match=r"other settings.*dtype 'float32', now 'bfloat16'"):
+    with pytest.raises(ToolAlpacaError, match=r"(?s)other settings.*dtype 'float32', now 'bfloat16'"):
         annotate(run_of(source, tmp_path / "out", proposer_folder, dtype="bfloat16"), progress=False)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.json*")}
 

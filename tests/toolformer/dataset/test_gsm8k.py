@@ -60,7 +60,7 @@ def test_marks_become_calls_at_their_place() -> None:
 def test_an_irregular_expression_is_put_into_the_calculators_words(mark: str, expression: str, result: str) -> None:
     (row,), report = rows_of(f"It is <<{mark}>>{result}.")
     assert [(call["input"], call["result"]) for call in row["calls"]] == [(expression, result)]
-    assert [line["config"] for line in report.counts()] == ["calls, repaired", "annotated"]
+    assert [line["config"] for line in report.counts()] == ["calls repaired", "annotated"]
 
 
 @pytest.mark.parametrize(

@@ -100,13 +100,13 @@ def test_answers_of_other_settings_or_weights_are_not_taken(llama: str, tmp_path
     data = written(tmp_path / "svamp.jsonl", ROWS[:2])
     model = save_tiny_llama(tmp_path / "model")
     evaluate([str(model)], {"svamp": data}, tmp_path / "out")
-    with pytest.raises(ToolAlpacaError, match=r"other settings .*measure 'first_number', now 'last_number'"):
+    with pytest.raises(ToolAlpacaError, match=r"(?s)other settings.*measure 'first_number', now 'last_number'"):
         evaluate([str(model)], {"svamp": data}, tmp_path / "out", settings=Settings(solutions=True))
     evaluate([str(model)], {"svamp": data}, tmp_path / "worked-out", settings=Settings(solutions=True))
     report = (tmp_path / "worked-out" / "report.md").read_text(encoding="utf-8")
     assert "SVAMP, worked out" in report and "published" not in report  # the paper's figures are of another measure
     os.utime(model / "model.safetensors", ns=(1, 1))  # trained again, under the same name
-    with pytest.raises(ToolAlpacaError, match=r"other settings .*weights"):
+    with pytest.raises(ToolAlpacaError, match=r"(?s)other settings.*weights"):
         evaluate([str(model)], {"svamp": data}, tmp_path / "out")
 
 

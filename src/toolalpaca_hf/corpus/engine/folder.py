@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ...agent.json_lines import writing
+from ...agent.json_lines import check_settings, writing
 from ...data import ListedApi
 from ...errors import ToolAlpacaError
 from ...schema import Api, Function
@@ -130,10 +130,7 @@ class CorpusFolder:
             lock.release()
 
     def _compare(self, before: dict[str, Any], settings: dict[str, Any], listed: list[dict[str, Any]]) -> None:
-        if difference := _difference(before, settings):
-            raise ToolAlpacaError(
-                f"{self.path} holds a corpus with other settings ({difference}); pass the same ones, or another --out"
-            )
+        check_settings(self.path, "a corpus", before, settings)
         if [asdict(entry) for entry in self.entries()] != listed:
             raise ToolAlpacaError(
                 f"{self.path} holds a corpus of other APIs; pass the same list, or another --out (with a copy of "
@@ -175,13 +172,3 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())  # else a crash of the machine can leave the name without the text
         part.replace(path)
-
-
-def _difference(before: Any, now: Any, name: str = "") -> str:
-    if before == now:
-        return ""
-    if isinstance(before, dict) and isinstance(now, dict):
-        absent = object()  # a setting that was not there yet is not one of None
-        differing = next(key for key in {**before, **now} if before.get(key, absent) != now.get(key, absent))
-        return _difference(before.get(differing), now.get(differing), f"{name}.{differing}".lstrip("."))
-    return f"{name} {before!r}, now {now!r}"

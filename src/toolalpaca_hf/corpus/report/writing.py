@@ -143,7 +143,11 @@ def table(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
     def spread(name: str, digits: int = 2) -> str:
         one = figures[name]
-        return f"{one['mean']:.{digits}f} (median {one['median']:g}, {one['min']:,} to {one['max']:,})" if one else "–"
+        return (
+            f"{one['mean']:,.{digits}f} (median {one['median']:,.{digits}f}, {one['min']:,} to {one['max']:,})"
+            if one
+            else "–"
+        )
 
     def part(count: int, share: float | None) -> str:
         return f"{count:,}" if share is None else f"{count:,} ({share:.1%})"
@@ -176,7 +180,7 @@ def table(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("Tokens of a training row", spread("row_tokens", 0)),
     ]
     if figures.get("cost") is not None:
-        rows.append(("Cost", f"{figures['cost']:.2f}"))
+        rows.append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
     return rows
 
 

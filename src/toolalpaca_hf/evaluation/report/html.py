@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from ...agent.limits import ended_words
 from ...formats import NO_CALL
 from ..attempt import Attempt
 from .environment import environment
@@ -112,7 +113,7 @@ def _instruction(record: dict[str, Any], attempt: Attempt | None, limit: int) ->
         "verdict": str(record.get("process_verdict") or "none"),
         "reason": text(record.get("reason")),
         "failed": bool(record.get("failed")),
-        "ended": ended,
+        "ended_words": ended_words(ended),
         "missing": ended == "missing",
         "error": text(record.get("error")),
         "golden": [(text(call["action"]), text(call["action_input"])) for call in record.get("golden_calls") or []],

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ...agent.limits import ended_words
 from .environment import environment
 from .headline import breakdowns, error_kinds, figures, headline, judge_counts
 from .published import ADDRESS, SOURCE
@@ -66,7 +67,7 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
             "place": f"{record.get('api')}, instruction {record.get('index')}",
             "instruction": clip(str(record.get("instruction") or ""), 300),
             "reason": clip(str(record.get("reason") or record.get("error") or "no reason was given"), 500),
-            "ended": str(record.get("ended") or ""),
+            "ended": ended_words(str(record.get("ended") or "")),
         }
         for record in failures[:FAILURES]
     ]

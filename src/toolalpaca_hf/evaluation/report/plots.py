@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -42,31 +43,31 @@ def plots(metrics: dict[str, Any]) -> dict[str, str]:
     kinds = error_kinds(metrics)
     try:
         if kinds:
-            drawn["errors"] = _error_plot(kinds)
+            drawn["errors"] = "".join(_error_plot(kinds, narrow) for narrow in (False, True))
         for by in ("api", "golden_calls"):
             found = groups(metrics, by)
             if found:
-                drawn[by] = _rate_plot(found, by)
+                drawn[by] = "".join(_rate_plot(found, by, narrow) for narrow in (False, True))
     except ImportError:
         return {}
     return drawn
 
 
-def _error_plot(kinds: list[tuple[str, int]]) -> str:
-    figure, axes = _canvas(len(kinds))
+def _error_plot(kinds: list[tuple[str, int]], narrow: bool) -> str:
+    figure, axes = _canvas(len(kinds), narrow)
     counts = [count for _, count in kinds]
     bars = axes.barh(range(len(kinds)), counts, color=_SERIES["all_functions"][1], height=0.6)
     axes.bar_label(bars, padding=4, color=_INK)
-    _rows(axes, [kind for kind, _ in kinds])
-    axes.set_xlim(0, max(1, *counts) * 1.1)
+    _rows(axes, [kind for kind, _ in kinds], narrow)
+    axes.set_xlim(0, max(1, *counts) * (1.25 if narrow else 1.1))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("count")
     axes.set_title(f"Errors by kind (n = {sum(counts)} errors)")
-    return _svg(figure, "errors")
+    return _svg(figure, "errors", narrow)
 
 
-def _rate_plot(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
-    figure, axes = _canvas(len(found))
+def _rate_plot(found: list[tuple[str, dict[str, Any]]], by: str, narrow: bool) -> str:
+    figure, axes = _canvas(len(found), narrow)
     for offset, (key, (name, colour, marker)) in zip((-0.14, 0.14), _SERIES.items(), strict=True):
         points = []
         for place, (_, group) in enumerate(found):
@@ -81,13 +82,18 @@ def _rate_plot(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
         axes.plot(xs, ys, marker, color=colour, markersize=7, label=name, clip_on=False)
     unit = {"golden_calls": " golden call{s}"}.get(by, "")
     names = [f"{name}{unit.format(s='' if name == '1' else 's')}" for name, _ in found]
-    _rows(axes, [f"{_short(name)} (n = {group.get('n', '?')})" for name, (_, group) in zip(names, found, strict=True)])
+    counted = zip(names, found, strict=True)
+    _rows(axes, [f"{_short(name)} (n = {group.get('n', '?')})" for name, (_, group) in counted], narrow)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("percent of instructions, with 95% interval")
+    axes.set_xlabel("percent, with 95% interval" if narrow else "percent of instructions, with 95% interval")
     total = sum(group.get("n", 0) for _, group in found)
-    axes.set_title(f"Instructions done right, {BREAKDOWNS[by].lower().replace('api', 'API')} (n = {total})", pad=30)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=_INK, borderaxespad=0.3)
-    return _svg(figure, by)
+    title = f"Instructions done right, {BREAKDOWNS[by].lower().replace('api', 'API')} (n = {total})"
+    axes.set_title("\n".join(textwrap.wrap(title, 30)) if narrow else title, pad=48 if narrow else 30)
+    columns = 1 if narrow else 2
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, labelcolor=_INK, borderaxespad=0.3
+    )
+    return _svg(figure, by, narrow)
 
 
 def _short(text: str) -> str:
@@ -95,10 +101,11 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _canvas(rows: int) -> tuple["Figure", "Axes"]:
+def _canvas(rows: int, narrow: bool) -> tuple["Figure", "Axes"]:
     from matplotlib.figure import Figure  # not pyplot: no window, no state shared with who calls this
 
-    figure = Figure(figsize=(10, 1.6 + 0.42 * rows), layout="constrained")
+    # One as wide as a page and one as a phone, for the page's style to choose: letters that shrink cannot be read.
+    figure = Figure(figsize=(4.7, 2.2 + 0.5 * rows) if narrow else (10, 1.6 + 0.42 * rows), layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at 0 or 100 stands half outside
     axes.xaxis.label.set_color(_INK)
@@ -111,15 +118,18 @@ def _canvas(rows: int) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def _rows(axes: "Axes", names: list[str]) -> None:
+def _rows(axes: "Axes", names: list[str], narrow: bool) -> None:
     # Not parsed: a dollar sign in a name is no formula.
-    axes.set_yticks(range(len(names)), labels=[_short(name) if len(name) > 60 else name for name in names])
+    names = [_short(name) if len(name) > 60 else name for name in names]
+    axes.set_yticks(
+        range(len(names)), labels=["\n".join(textwrap.wrap(name, 20)) if narrow else name for name in names]
+    )
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _svg(figure: "Figure", name: str) -> str:
+def _svg(figure: "Figure", name: str, narrow: bool) -> str:
     import matplotlib
 
     buffer = io.StringIO()
@@ -134,6 +144,7 @@ def _svg(figure: "Figure", name: str) -> str:
         )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    # Three drawings stand in one page: what an id names in one of them must not be found in another.
-    svg = re.sub(r'(?<=\sid=")|(?<=url\(#)|(?<=href="#)', f"{name}-", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
+    # Several drawings stand in one page: what an id names in one of them must not be found in another.
+    svg = re.sub(r'(?<=\sid=")|(?<=url\(#)|(?<=href="#)', f"{name}-{'n-' * narrow}", svg)
+    kind = "narrow" if narrow else "broad"
+    return svg.replace("<svg ", f'<svg class="{kind}" role="img" aria-label="{name.replace("_", " ")}" ', 1)

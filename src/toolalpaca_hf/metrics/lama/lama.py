@@ -10,7 +10,7 @@ import datasets
 import evaluate
 
 from toolalpaca_hf.metrics.lama.rules import lama_correct
-from toolalpaca_hf.metrics.rows import means
+from toolalpaca_hf.metrics.rows import means, required
 
 _DESCRIPTION = """
 The completion of a fact by Toolformer's measure for LAMA (section 4.2.1), which it takes for its temporal datasets
@@ -60,6 +60,9 @@ class Lama(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2302.04761"],
         )
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, Any]:
-        scores = [{"accuracy": lama_correct(*row)} for row in zip(predictions, references, strict=True)]
+    def _compute(self, predictions: Sequence[str | None], references: Sequence[str | Sequence[str]]) -> dict[str, Any]:
+        scores = [
+            {"accuracy": lama_correct(given or "", wanted)}  # `None` is an answer that is missing
+            for given, wanted in zip(predictions, required("references", references), strict=True)
+        ]
         return means(scores, ["accuracy"])

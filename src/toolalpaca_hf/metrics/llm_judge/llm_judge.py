@@ -60,7 +60,7 @@ class LlmJudge(evaluate.Metric):
         )
 
     def _compute(self, predictions: list[str], judge: Callable[[str], str] | None = None) -> dict[str, Any]:
-        texts = list(predictions) if judge is None else [judge(prompt) for prompt in predictions]
+        texts = [text or "" for text in predictions] if judge is None else [judge(prompt) for prompt in predictions]
         statistics = judge_statistics([parse_verdict(text)._asdict() for text in texts], len(texts))
         n = len(texts) or 1
         return {

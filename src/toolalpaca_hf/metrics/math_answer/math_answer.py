@@ -10,7 +10,7 @@ import datasets
 import evaluate
 
 from toolalpaca_hf.metrics.math_answer.rules import math_correct
-from toolalpaca_hf.metrics.rows import means
+from toolalpaca_hf.metrics.rows import means, required
 
 _DESCRIPTION = """
 The answer to a maths problem by Toolformer's measure (section 4.2.2): the first number that the model writes is the
@@ -58,6 +58,9 @@ class MathAnswer(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2302.04761"],
         )
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-        scores = [{"accuracy": math_correct(*row)} for row in zip(predictions, references, strict=True)]
+    def _compute(self, predictions: Sequence[str | None], references: Sequence[str]) -> dict[str, Any]:
+        scores = [
+            {"accuracy": math_correct(given or "", wanted)}  # `None` is an answer that is missing
+            for given, wanted in zip(predictions, required("references", references), strict=True)
+        ]
         return means(scores, ["accuracy"])

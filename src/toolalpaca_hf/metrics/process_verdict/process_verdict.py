@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from toolalpaca_hf.metrics.process_verdict.rules import process_verdict
-from toolalpaca_hf.schema import Api, Call, Instruction, Step
+from toolalpaca_hf.metrics.process_verdict.rules import Verdict, process_verdict
+from toolalpaca_hf.metrics.rows import MissingAttempts, attempt_of, per_row
+from toolalpaca_hf.schema import Api, Call, Instruction
 
 _DESCRIPTION = """
 Whether the calls of a trajectory solve its instruction, Yes or No with a reason, by rules instead of a judge. The rules
@@ -32,7 +33,7 @@ Args:
     predictions (`list[list[dict]]`):
         For each instruction the steps of the model, each an `action`, its `action_input` (JSON text) and the
         `observation`, which begins with `Status Code: 200` where the API answered; an empty list for an attempt that
-        is missing.
+        is missing, or `None`, which is a No whatever is golden.
     references (`list[list[dict]]`):
         For each instruction the golden calls, each an `action` and its `action_input`.
     instructions (`list[str]`, *optional*):
@@ -57,7 +58,7 @@ Example:
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
-class ProcessVerdict(evaluate.Metric):
+class ProcessVerdict(MissingAttempts, evaluate.Metric):
     """The metric; see its description."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -79,20 +80,21 @@ class ProcessVerdict(evaluate.Metric):
         apis: Sequence[Api] | None = None,
     ) -> dict[str, Any]:
         rows = zip(
-            [Api("", "")] * len(references) if apis is None else apis,
-            [""] * len(references) if instructions is None else instructions,
+            per_row("apis", apis, len(references), Api("", "")),
+            per_row("instructions", instructions, len(references), ""),
             references,
             predictions,
             strict=True,
         )
         verdicts = [
-            process_verdict(
+            Verdict("No", "there is no attempt")
+            if (steps := attempt_of(made)) is None
+            else process_verdict(
                 api,
-                Instruction("", api.id, text, [Call(call["action"], call["action_input"] or "") for call in golden]),
-                [
-                    Step("", step["action"] or "", step["action_input"] or "", step["observation"] or "")
-                    for step in made
-                ],
+                Instruction(
+                    "", api.id, text, [Call(call["action"] or "", call["action_input"] or "") for call in golden]
+                ),
+                steps,
             )
             for api, text, golden, made in rows
         ]

@@ -10,7 +10,7 @@ import datasets
 import evaluate
 
 from toolalpaca_hf.metrics.question_answering.rules import answer_given
-from toolalpaca_hf.metrics.rows import means
+from toolalpaca_hf.metrics.rows import means, required
 
 _DESCRIPTION = """
 The answer to a question by Toolformer's measure (section 4.2.3): the first twenty words that the model writes hold it.
@@ -60,6 +60,9 @@ class QuestionAnswering(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2302.04761"],
         )
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, Any]:
-        scores = [{"accuracy": answer_given(*row)} for row in zip(predictions, references, strict=True)]
+    def _compute(self, predictions: Sequence[str | None], references: Sequence[str | Sequence[str]]) -> dict[str, Any]:
+        scores = [
+            {"accuracy": answer_given(given or "", wanted)}  # `None` is an answer that is missing
+            for given, wanted in zip(predictions, required("references", references), strict=True)
+        ]
         return means(scores, ["accuracy"])

@@ -9,9 +9,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from toolalpaca_hf.metrics.rows import means, per_row
+from toolalpaca_hf.metrics.rows import MissingAttempts, attempt_of, means, per_row
 from toolalpaca_hf.metrics.tool_call_match.rules import FLAGS, SHARES, match_calls
-from toolalpaca_hf.schema import Api, Call, Step
+from toolalpaca_hf.schema import Api, Call
 
 _DESCRIPTION = """
 Compares the calls that a model made with golden ones, without a judge: which functions were called, in which order,
@@ -31,7 +31,7 @@ _KWARGS_DESCRIPTION = """
 Args:
     predictions (`list[list[dict]]`):
         For each instruction the actions of the model, each an `action` and its `action_input` (JSON text); an empty
-        list for an attempt that is missing.
+        list or `None` for an attempt that is missing.
     references (`list[list[dict]]`):
         For each instruction the golden calls, laid out alike.
     apis (`list[Api]`, *optional*):
@@ -57,7 +57,7 @@ Example:
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
-class ToolCallMatch(evaluate.Metric):
+class ToolCallMatch(MissingAttempts, evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         calls = datasets.List({"action": datasets.Value("string"), "action_input": datasets.Value("string")})
         return evaluate.MetricInfo(
@@ -85,8 +85,8 @@ class ToolCallMatch(evaluate.Metric):
         )
         scores = [
             match_calls(
-                [Call(call["action"], call["action_input"]) for call in golden],
-                [Step("", call["action"], call["action_input"], "") for call in made],
+                [Call(call["action"] or "", call["action_input"] or "") for call in golden],
+                attempt_of(made) or [],
                 api,
                 instruction,
                 exempt_undetermined,

@@ -11,9 +11,9 @@ import datasets
 import evaluate
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.metrics.rows import per_row
+from toolalpaca_hf.metrics.rows import MissingAttempts, attempt_of, per_row
 from toolalpaca_hf.metrics.tool_call_validity.rules import OF_STEPS, call_validity
-from toolalpaca_hf.schema import Api, Step
+from toolalpaca_hf.schema import Api
 
 _DESCRIPTION = """
 Checks the calls that a model made against the API's document, without golden calls: whether an action could be read,
@@ -56,7 +56,7 @@ _COUNTS = (*OF_STEPS, "steps", "calls", "answered_2xx", "errors", "recovered_err
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
-class ToolCallValidity(evaluate.Metric):
+class ToolCallValidity(MissingAttempts, evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         names = ("action", "action_input", "observation")
         steps = datasets.List({name: datasets.Value("string") for name in names})
@@ -74,7 +74,7 @@ class ToolCallValidity(evaluate.Metric):
         if apis is None:
             raise ToolAlpacaError("tool_call_validity needs the documents; pass apis, one for each prediction")
         found = [
-            call_validity(api, [Step("", s["action"], s["action_input"], s["observation"]) for s in steps])
+            call_validity(api, attempt_of(steps) or [])
             for steps, api in zip(predictions, per_row("apis", apis, len(predictions), None), strict=True)
         ]
         total = {name: sum(one[name] for one in found) for name in _COUNTS}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...agent.json_lines import check_settings
 from ...errors import ToolAlpacaError
 from ...executors import Executor, run_pipeline, unfinished_tasks
 from ..markers import Call
@@ -248,12 +249,7 @@ def _claim(out: Path, run: AnnotationRun, tasks: int) -> None:
     try:
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
-            differing = [name for name in note if name in before and before[name] != note[name]]
-            if differing:
-                told = "; ".join(f"{name} {before[name]!r}, now {note[name]!r}" for name in differing)[:400]
-                raise ToolAlpacaError(
-                    f"{out} holds an annotation with other settings ({told}); pass the same ones, or another --out"
-                )
+            check_settings(out, "an annotation", {name: before.get(name, note[name]) for name in note}, note)
             return
         out.mkdir(parents=True, exist_ok=True)
         part = path.with_name(".config.json.part")

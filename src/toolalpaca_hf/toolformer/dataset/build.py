@@ -1,7 +1,8 @@
 """From annotated texts, found by a model or taken from GSM8K, to the `toolformer` dataset repo."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ...data import Build, Report
 from ...data.toolformer import write_toolformer_repo
 from ...errors import ToolAlpacaError
+from ...sources import git_blob_id
 from ..annotation.annotator import NOTHING_KEPT
 from ..markers import Markers
 from ..read import read_lines
@@ -30,11 +32,13 @@ class Source:
         name (`str`): What the card calls it.
         rows (`Callable[[Report | None], Iterator[dict]]`): The rows; a report that is given receives counts.
         markers ([`Markers`]): How calls are written in them.
+        digest (`str`, *optional*): Of the files they are in.
     """
 
     name: str
     rows: Callable[[Report | None], Iterator[dict[str, Any]]]
     markers: Markers
+    digest: str = ""
 
 
 def open_source(name: str | Path, markers: Markers | None = None, limit: int | None = None) -> Source:
@@ -68,8 +72,15 @@ def open_source(name: str | Path, markers: Markers | None = None, limit: int | N
         )
     markers = markers or _markers_of(path / "config.json")
     return Source(
-        _told(path.name, limit), lambda report: islice(_annotated_rows(files, report or Report()), limit), markers
+        _told(path.name, limit),
+        lambda report: islice(_annotated_rows(files, report or Report()), limit),
+        markers,
+        _digest(files),
     )
+
+
+def _digest(files: Iterable[Path]) -> str:
+    return hashlib.sha1(" ".join(map(git_blob_id, files)).encode(), usedforsecurity=False).hexdigest()
 
 
 def _gsm8k_source(file: str | None, markers: Markers, limit: int | None) -> Source:
@@ -88,7 +99,9 @@ def _gsm8k_source(file: str | None, markers: Markers, limit: int | None) -> Sour
             into.rows.extend(report.rows)
         return iter(rows)
 
-    return Source(_told(f"GSM8K's calculator marks ({name})", limit), read, markers)
+    return Source(
+        _told(f"GSM8K's calculator marks ({name})", limit), read, markers, _digest([Path(file)]) if file else ""
+    )
 
 
 def _told(name: str, limit: int | None) -> str:
@@ -165,6 +178,7 @@ def build_repo(
     plain: str | Path | None = None,
     plain_fraction: float = 0.1,
     mask_results: bool = False,
+    overwrite: bool = False,
 ) -> Build:
     """Write the `toolformer` dataset repo: `annotated`, `sft`, and `plain`, the twin of `sft` without calls.
 
@@ -177,6 +191,7 @@ def build_repo(
         plain (`str` or `Path`, *optional*): JSON lines with `text`.
         plain_fraction (`float`, *optional*, defaults to `0.1`): Share of the `sft` rows that are plain text.
         mask_results (`bool`, *optional*, defaults to `False`): Leave the calls' results out of the loss.
+        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from another source.
 
     Returns:
         [`Build`]: Counts and report.
@@ -215,9 +230,10 @@ def build_repo(
     }
     settings = {
         "source": source.name,
+        "source_hash": source.digest,
         "markers": [source.markers.start, source.markers.end, source.markers.arrow],
         "plain_fraction": plain_fraction,
         "plain": Path(plain).name if plain else "texts of the source without a call",
         "mask_results": mask_results,
     }
-    return write_toolformer_repo(configs, out, report, settings)
+    return write_toolformer_repo(configs, out, report, settings, overwrite)

@@ -200,7 +200,7 @@ def gsm8k_rows(
             if reason or result is None:
                 report.set_aside("calls", name, place, reason)
                 continue
-            report.keep("calls, repaired" if mark.repaired else "calls", name)
+            report.keep("calls repaired" if mark.repaired else "calls", name)
             position = len(question) + 1 + mark.position
             calls.append({"call": Call(TOOL, mark.expression), "result": result, "position": position})
         report.keep(CONFIG, name)
