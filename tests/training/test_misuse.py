@@ -16,7 +16,7 @@ from test_architectures import rows_around
 from tiny_models import tiny_tokenizer
 from tokenizers import normalizers
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, PreTrainedModel, Trainer, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.errors import ToolAlpacaError
@@ -28,7 +28,7 @@ from toolalpaca_hf.training import (
     share_prefixes,
     tokenize_dataset,
 )
-from toolalpaca_hf.training.admission import require_exact
+from toolalpaca_hf.training.admission import _reference, require_exact
 from toolalpaca_hf.training.prefixes import plant
 from toolalpaca_hf.training.trainer import CompletionTrainer
 
@@ -157,6 +157,20 @@ def test_a_limit_counts_where_the_rows_cross_it() -> None:
     require_exact(model, "rows", longest=65)
     require_exact(llama(), "nodes")
     require_exact(llama(), "flat")
+
+
+@pytest.mark.parametrize("layers", [3, 30])
+def test_a_large_model_is_tried_on_a_small_copy(layers: int) -> None:
+    config = LlamaConfig(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers, num_attention_heads=9,
+        num_key_value_heads=3, max_position_embeddings=8192,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    for kind in ("nodes", "mask", "rows", "flat"):
+        require_exact(model, kind, longest=1500)
+    copied = _reference(model, longest=1500)[0]
+    assert sum(parameter.numel() for parameter in copied.parameters()) < 2_000_000
 
 
 def test_a_token_beyond_the_embedding_is_one_sentence(tmp_path: Path) -> None:

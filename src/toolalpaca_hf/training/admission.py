@@ -231,12 +231,12 @@ def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
     layers = values.get("num_hidden_layers")
     if isinstance(layers, int) and layers > 2:
         lists = {n: v for n, v in values.items() if isinstance(v, list | tuple) and len(v) == layers}
-        few = max(
+        few = max([
             2,
-            *(max(v.index(kind) for kind in v) + 1 for v in lists.values()),
+            *(max(value.index(kind) for kind in value) + 1 for value in lists.values()),
             # Layers that differ by their number, as every fourth one.
             *(v + 1 for n, v in values.items() if type(v) is int and v < 12 and _EVERY.search(n) and "layer" in n),
-        )
+        ])  # fmt: skip
         if few < layers:
             values |= {"num_hidden_layers": few} | {name: v[:few] for name, v in lists.items()}
     width, heads = values.get("hidden_size"), values.get("num_attention_heads")

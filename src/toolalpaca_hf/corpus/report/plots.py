@@ -87,7 +87,7 @@ def plots(figures: dict[str, Any], calls: list[int], lengths: list[int], limit: 
         axes.set_ylabel("instances")
         title = f"Length of a training row (n = {len(lengths):,})"
         found["lengths"] = found.get("lengths", "") + _svg(figure, axes, "lengths", title, "y", narrow)
-    return found
+    return {name: f"<div>{svgs}</div>" for name, svgs in found.items()}
 
 
 def _short(text: str, narrow: bool) -> str:

@@ -4,6 +4,8 @@ import io
 import re
 import textwrap
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .headline import BREAKDOWNS, error_kinds, groups, number
@@ -43,14 +45,18 @@ def plots(metrics: dict[str, Any]) -> dict[str, str]:
     kinds = error_kinds(metrics)
     try:
         if kinds:
-            drawn["errors"] = "".join(_error_plot(kinds, narrow) for narrow in (False, True))
+            drawn["errors"] = _both(partial(_error_plot, kinds))
         for by in ("api", "golden_calls"):
             found = groups(metrics, by)
             if found:
-                drawn[by] = "".join(_rate_plot(found, by, narrow) for narrow in (False, True))
+                drawn[by] = _both(partial(_rate_plot, found, by))
     except ImportError:
         return {}
     return drawn
+
+
+def _both(draw: Callable[[bool], str]) -> str:
+    return f"<div>{draw(False)}{draw(True)}</div>"
 
 
 def _error_plot(kinds: list[tuple[str, int]], narrow: bool) -> str:
