@@ -151,9 +151,9 @@ def test_a_turn_that_was_cut_is_told_so(rolled: Callable[..., Result]) -> None:
     assert "cut off" in result.trajectory.steps[0].observation and result.ended == "answered"
 
 
-@pytest.mark.parametrize("lockstep", [True, False])
+@pytest.mark.parametrize("continuous", [True, False])
 def test_one_that_fails_costs_itself_only(
-    tasks: list[Task], calls: dict[str, ApiCalls], lockstep: bool, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Task], calls: dict[str, ApiCalls], continuous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, broken = tasks[2], tasks[5]
     one = calls[broken.api.id]
@@ -174,13 +174,13 @@ def test_one_that_fails_costs_itself_only(
         name = broken.api.functions[0].name
         return CALL.format(name, '{"break": 1}' if instruction == broken.instruction else "{}")
 
-    backend = ScriptedBackend(reply, lockstep=lockstep, width=3)
+    backend = ScriptedBackend(reply, continuous=continuous, width=3)
     results = {result.trajectory.id: result for result in roll_out(tasks[:10], backend, calls)}
     assert {task.id for task in tasks[:10]} == set(results)
     assert results[bad.id].error == "the server is gone" and results[broken.id].error == "RuntimeError: a bug"
     assert [result.ended for result in results.values()].count("failed") == 2
     assert [result.ended for result in results.values()].count("answered") == 8
-    assert backend.forgotten == 10 and max(backend.batches) == (3 if lockstep else 1)
+    assert backend.forgotten == 10 and max(backend.batches) == (3 if continuous else 1)
 
 
 class Chatty(ScriptedBackend):
@@ -191,17 +191,17 @@ class Chatty(ScriptedBackend):
         return Written("Done.", Turn("", response="Done."), 1)
 
 
-@pytest.mark.parametrize("lockstep", [True, False])
+@pytest.mark.parametrize("continuous", [True, False])
 def test_a_document_that_can_not_be_shown_costs_its_own_rollouts_only(
-    tasks: list[Task], calls: dict[str, ApiCalls], lockstep: bool
+    tasks: list[Task], calls: dict[str, ApiCalls], continuous: bool
 ) -> None:
     deep: dict = {}
     for _ in range(100):
         deep = {"x": deep}
     bad = replace(tasks[1], api=replace(tasks[1].api, documentation=deep))
-    backend = Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat")
+    backend = Chatty(lambda instruction, turn: "", continuous=continuous, style="chat")
     results = {result.trajectory.id: result for result in roll_out([tasks[0], bad, tasks[2]], backend, calls)}
     assert [results[task.id].ended for task in (tasks[0], bad, tasks[2])] == ["answered", "failed", "answered"]
     assert "nested" in results[bad.id].error
-    (alone,) = roll_out([bad], Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat"), calls)
+    (alone,) = roll_out([bad], Chatty(lambda instruction, turn: "", continuous=continuous, style="chat"), calls)
     assert alone.ended == "failed"

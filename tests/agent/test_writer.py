@@ -125,7 +125,7 @@ def test_turns_are_those_of_each_conversation_alone(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool, batch_size: int
 ) -> None:
     writer = Writer(model, tokenizer, batch_size=batch_size, reuse=reuse)
-    assert writer.reuse == reuse
+    assert (writer.way == "slots") == reuse
     seen = turns(writer, tokenizer)
     for turn in seen:
         assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
@@ -137,7 +137,7 @@ def test_turns_are_those_of_each_conversation_alone(
 def test_a_model_that_can_not_be_packed_is_asked_plainly(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
     model = built(NOT_PACKED[name])
     writer = Writer(model, tokenizer)
-    assert not writer.reuse
+    assert writer.way != "slots"
     for turn in turns(writer, tokenizer, n=2):
         assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
 
