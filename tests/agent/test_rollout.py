@@ -1,5 +1,6 @@
 """A rollout against the simulator: what becomes of each kind of turn, and how it ends."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -134,6 +135,7 @@ def test_the_clock_is_a_tool(rolled: Callable[..., Result]) -> None:
         ([" It is so."], RolloutLimits(unread=2), "unread", 2),
         ([" It is so."], RolloutLimits(unread=1), "unread", 1),
         ([" So.", CALL.format("noSuchTool", "{}"), " So.", ANSWER], RolloutLimits(unread=2), "answered", 3),
+        ([" x\nResponse: So." + "\nThought: word" * 10_000], RolloutLimits(turn_tokens=50), "answered", 0),
         ([ContextFull("no room")], RolloutLimits(), "tokens", 0),
         ([ToolAlpacaError("the server is gone")], RolloutLimits(), "failed", 0),
     ],
@@ -149,6 +151,47 @@ def test_what_ends_it_is_recorded(
 def test_a_turn_that_was_cut_is_told_so(rolled: Callable[..., Result]) -> None:
     result = rolled(" word" * 10_000, ANSWER, limits=RolloutLimits(turn_tokens=20))
     assert "cut off" in result.trajectory.steps[0].observation and result.ended == "answered"
+
+
+def test_a_response_is_cut_where_the_model_began_anew(rolled: Callable[..., Result]) -> None:
+    result = rolled(f"{ANSWER}\nThought: And now?\nAction: f\nAction Input: {{}}")
+    assert (result.trajectory.response, result.ended, result.ran_on) == ("It is so.", "answered", True)
+    assert not rolled(ANSWER).ran_on
+
+
+def test_who_acts_keeps_nobody_waiting(
+    tasks: list[Task], calls: dict[str, ApiCalls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, release = tasks[0], threading.Event()
+    one, original = calls[slow.api.id], calls[slow.api.id].call
+
+    def call(action: str, action_input: str, session: str = "") -> str:
+        if "wait" in action_input:
+            assert release.wait(60)
+        return original(action, action_input, session)
+
+    monkeypatch.setattr(one, "call", call)
+
+    def reply(instruction: str, turn: int) -> Reply:
+        if turn:
+            return ANSWER
+        name = slow.api.functions[0].name
+        return CALL.format(name, '{"wait": 1}' if instruction == slow.instruction else "{}")
+
+    ids = []
+    for result in roll_out(tasks[:8], ScriptedBackend(reply, width=2), calls):
+        ids.append(result.trajectory.id)
+        if len(ids) == 7:  # all others, one after another in the other place
+            release.set()
+    assert ids[-1] == slow.id and len(set(ids)) == 8
+
+
+def test_who_stops_listening_leaves_nothing_behind(tasks: list[Task], calls: dict[str, ApiCalls]) -> None:
+    backend = ScriptedBackend(lambda instruction, turn: ANSWER if turn else CALL.format("noSuchTool", "{}"), width=3)
+    results = roll_out(tasks[:9], backend, calls)
+    next(results)
+    results.close()
+    assert 3 <= backend.forgotten <= 4
 
 
 @pytest.mark.parametrize("continuous", [True, False])
