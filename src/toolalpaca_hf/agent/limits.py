@@ -21,7 +21,7 @@ class RolloutLimits:
             it, each is told so in an observation, up to the other limits.
         unreadable_after (`int`, *optional*): Ends a turn of a local ReAct model that cannot be expected to become an action
             or a response any more: one that has begun neither `Action:` nor `Response:` after so many tokens, has gone on to
-            an observation of its own, or repeats itself over so many tokens. What was written until then is what counts.
+            an observation of its own, or repeats itself over twice as many tokens. What was written until then is what counts.
             It saves an untrained model's time and may cut what would have become an action late, so published settings
             leave it off.
 

@@ -133,7 +133,7 @@ def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
     acts = [name for name in names if name not in ("thought", "observation")]
     if "observation" in names or (not acts and tokens >= unreadable_after):
         return True
-    return tokens >= 2 * unreadable_after and _loops(text, len(text) * unreadable_after // tokens)
+    return tokens >= 2 * unreadable_after and _loops(text, 2 * len(text) * unreadable_after // tokens)
 
 
 def _loops(text: str, length: int) -> bool:
