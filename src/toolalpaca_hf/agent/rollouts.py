@@ -125,7 +125,7 @@ def _continuously(
                 yield rollout.result()
     finally:
         # Who stops listening leaves no turn behind that the next run would go on writing.
-        for rollout in (*writing.values(), *acting.values()):
+        for rollout in (*writing.values(), *acting.values(), *ended):
             backend.forget(rollout.context)
         pool.shutdown(wait=False, cancel_futures=True)
 
