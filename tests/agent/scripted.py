@@ -21,7 +21,7 @@ class ScriptedBackend:
     """
 
     reply: Callable[[str, int], Reply]
-    lockstep: bool = True
+    continuous: bool = True
     width: int = 4
     style: Literal["react", "chat"] = "react"
     name: str = "scripted"
@@ -29,6 +29,7 @@ class ScriptedBackend:
     batches: list[int] = field(default_factory=list)
     forgotten: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    started: list[tuple[Context, int]] = field(default_factory=list)
 
     def check(self) -> None:
         pass
@@ -39,6 +40,16 @@ class ScriptedBackend:
         with self.lock:
             self.batches.append(len(contexts))
         return [self._one(context, max_new_tokens) for context in contexts]
+
+    def start(self, context: Context, max_new_tokens: int, unreadable_after: int | None = None) -> None:
+        assert context not in [one for one, _ in self.started]
+        self.started.append((context, max_new_tokens))
+
+    def step(self) -> list[tuple[Context, Written | ToolAlpacaError]]:
+        started, self.started = self.started, []
+        assert 0 < len(started) <= self.width
+        self.batches.append(len(started))
+        return [(context, self._one(context, most)) for context, most in started]
 
     def _one(self, context: Context, max_new_tokens: int) -> Written | ToolAlpacaError:
         assert isinstance(context, ReactContext) and not isinstance(context, ChatContext)

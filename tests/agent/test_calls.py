@@ -224,7 +224,7 @@ def test_rollouts_do_not_see_each_others_state(tmp_path: Path) -> None:
     source = read_tasks(path)
     with running(source.apis) as url:
         calls = simulated_calls(source.apis, url, SESSION_HEADER)
-        results = list(roll_out(source.tasks, ScriptedBackend(reply, lockstep=False, width=6), calls))
+        results = list(roll_out(source.tasks, ScriptedBackend(reply, continuous=False, width=6), calls))
     assert len(results) == 12
     for result in results:
         number = result.trajectory.instruction.removeprefix("Boat ").removesuffix("?")

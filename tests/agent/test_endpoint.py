@@ -445,7 +445,7 @@ def test_many_rollouts_ask_at_once() -> None:
 
     with Site([lambda seen: answer(json.loads(seen.body))]) as site, ThreadPoolExecutor(8) as pool:
         model = backend(site, concurrency=8)
-        assert (model.width, model.lockstep) == (8, False)
+        assert (model.width, model.continuous) == (8, False)
         contexts = [context(instruction=f"number {i}") for i in range(8)]
         written = list(pool.map(lambda one: model.write([one], 9)[0].text, contexts))
     assert [text.splitlines()[0] for text in written] == [f"number {i}" for i in range(8)]

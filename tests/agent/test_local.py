@@ -171,7 +171,7 @@ def test_several_rollouts_of_real_shape_are_those_of_each_alone(folder: Path) ->
             for i, (context, result) in enumerate(zip(group, results, strict=True)):
                 if i % 3 <= turn:
                     context.add(Step(result.turn.thought, "find", "{}", f"Observed {i} in turn {turn}"))
-    assert many.writer.reuse and not one_by_one.writer.reuse
+    assert (many.writer.way, one_by_one.writer.way) == ("slots", "single")
 
 
 def tool_call(call: str) -> str:

@@ -1,5 +1,6 @@
 """A rollout against the simulator: what becomes of each kind of turn, and how it ends."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -134,6 +135,7 @@ def test_the_clock_is_a_tool(rolled: Callable[..., Result]) -> None:
         ([" It is so."], RolloutLimits(unread=2), "unread", 2),
         ([" It is so."], RolloutLimits(unread=1), "unread", 1),
         ([" So.", CALL.format("noSuchTool", "{}"), " So.", ANSWER], RolloutLimits(unread=2), "answered", 3),
+        ([" x\nResponse: So." + "\nThought: word" * 10_000], RolloutLimits(turn_tokens=50), "answered", 0),
         ([ContextFull("no room")], RolloutLimits(), "tokens", 0),
         ([ToolAlpacaError("the server is gone")], RolloutLimits(), "failed", 0),
     ],
@@ -151,9 +153,50 @@ def test_a_turn_that_was_cut_is_told_so(rolled: Callable[..., Result]) -> None:
     assert "cut off" in result.trajectory.steps[0].observation and result.ended == "answered"
 
 
-@pytest.mark.parametrize("lockstep", [True, False])
+def test_a_response_is_cut_where_the_model_began_anew(rolled: Callable[..., Result]) -> None:
+    result = rolled(f"{ANSWER}\nThought: And now?\nAction: f\nAction Input: {{}}")
+    assert (result.trajectory.response, result.ended, result.ran_on) == ("It is so.", "answered", True)
+    assert not rolled(ANSWER).ran_on
+
+
+def test_who_acts_keeps_nobody_waiting(
+    tasks: list[Task], calls: dict[str, ApiCalls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, release = tasks[0], threading.Event()
+    one, original = calls[slow.api.id], calls[slow.api.id].call
+
+    def call(action: str, action_input: str, session: str = "") -> str:
+        if "wait" in action_input:
+            assert release.wait(60)
+        return original(action, action_input, session)
+
+    monkeypatch.setattr(one, "call", call)
+
+    def reply(instruction: str, turn: int) -> Reply:
+        if turn:
+            return ANSWER
+        name = slow.api.functions[0].name
+        return CALL.format(name, '{"wait": 1}' if instruction == slow.instruction else "{}")
+
+    ids = []
+    for result in roll_out(tasks[:8], ScriptedBackend(reply, width=2), calls):
+        ids.append(result.trajectory.id)
+        if len(ids) == 7:  # all others, one after another in the other place
+            release.set()
+    assert ids[-1] == slow.id and len(set(ids)) == 8
+
+
+def test_who_stops_listening_leaves_nothing_behind(tasks: list[Task], calls: dict[str, ApiCalls]) -> None:
+    backend = ScriptedBackend(lambda instruction, turn: ANSWER if turn else CALL.format("noSuchTool", "{}"), width=3)
+    results = roll_out(tasks[:9], backend, calls)
+    next(results)
+    results.close()
+    assert 3 <= backend.forgotten <= 4
+
+
+@pytest.mark.parametrize("continuous", [True, False])
 def test_one_that_fails_costs_itself_only(
-    tasks: list[Task], calls: dict[str, ApiCalls], lockstep: bool, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Task], calls: dict[str, ApiCalls], continuous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, broken = tasks[2], tasks[5]
     one = calls[broken.api.id]
@@ -174,13 +217,13 @@ def test_one_that_fails_costs_itself_only(
         name = broken.api.functions[0].name
         return CALL.format(name, '{"break": 1}' if instruction == broken.instruction else "{}")
 
-    backend = ScriptedBackend(reply, lockstep=lockstep, width=3)
+    backend = ScriptedBackend(reply, continuous=continuous, width=3)
     results = {result.trajectory.id: result for result in roll_out(tasks[:10], backend, calls)}
     assert {task.id for task in tasks[:10]} == set(results)
     assert results[bad.id].error == "the server is gone" and results[broken.id].error == "RuntimeError: a bug"
     assert [result.ended for result in results.values()].count("failed") == 2
     assert [result.ended for result in results.values()].count("answered") == 8
-    assert backend.forgotten == 10 and max(backend.batches) == (3 if lockstep else 1)
+    assert backend.forgotten == 10 and max(backend.batches) == (3 if continuous else 1)
 
 
 class Chatty(ScriptedBackend):
@@ -191,17 +234,17 @@ class Chatty(ScriptedBackend):
         return Written("Done.", Turn("", response="Done."), 1)
 
 
-@pytest.mark.parametrize("lockstep", [True, False])
+@pytest.mark.parametrize("continuous", [True, False])
 def test_a_document_that_can_not_be_shown_costs_its_own_rollouts_only(
-    tasks: list[Task], calls: dict[str, ApiCalls], lockstep: bool
+    tasks: list[Task], calls: dict[str, ApiCalls], continuous: bool
 ) -> None:
     deep: dict = {}
     for _ in range(100):
         deep = {"x": deep}
     bad = replace(tasks[1], api=replace(tasks[1].api, documentation=deep))
-    backend = Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat")
+    backend = Chatty(lambda instruction, turn: "", continuous=continuous, style="chat")
     results = {result.trajectory.id: result for result in roll_out([tasks[0], bad, tasks[2]], backend, calls)}
     assert [results[task.id].ended for task in (tasks[0], bad, tasks[2])] == ["answered", "failed", "answered"]
     assert "nested" in results[bad.id].error
-    (alone,) = roll_out([bad], Chatty(lambda instruction, turn: "", lockstep=lockstep, style="chat"), calls)
+    (alone,) = roll_out([bad], Chatty(lambda instruction, turn: "", continuous=continuous, style="chat"), calls)
     assert alone.ended == "failed"

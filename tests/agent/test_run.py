@@ -35,9 +35,9 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("lockstep", [True, False])
-def test_a_run_leaves_three_files(tmp_path: Path, lockstep: bool) -> None:
-    note = run("sample", ScriptedBackend(first_function, lockstep=lockstep), tmp_path, progress=False)
+@pytest.mark.parametrize("continuous", [True, False])
+def test_a_run_leaves_three_files(tmp_path: Path, continuous: bool) -> None:
+    note = run("sample", ScriptedBackend(first_function, continuous=continuous), tmp_path, progress=False)
     tasks = read_tasks("sample").tasks
     assert note["ended"] == {"answered": len(tasks)} and note["steps"] == len(tasks)
     assert json.loads((tmp_path / "run.json").read_text()) == note
@@ -186,11 +186,11 @@ def reply(instruction, turn):
     sys.stdout.flush()
     return first_function(instruction, turn)
 
-run("sample", ScriptedBackend(reply, lockstep=sys.argv[3] == "lockstep", width=2), sys.argv[2], progress=False)
+run("sample", ScriptedBackend(reply, continuous=sys.argv[3] == "continuous", width=2), sys.argv[2], progress=False)
 """
 
 
-@pytest.mark.parametrize("mode", ["lockstep", "side by side"])
+@pytest.mark.parametrize("mode", ["continuous", "side by side"])
 def test_a_kill_loses_only_what_was_under_way(tmp_path: Path, mode: str) -> None:
     command = [sys.executable, "-c", SLOW_RUN, str(Path(__file__).parents[1]), str(tmp_path / "run"), mode]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

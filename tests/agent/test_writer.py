@@ -10,12 +10,18 @@ from tiny_models import SIZES, tiny_tokenizer
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    DogeConfig,
+    DogeForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -30,12 +36,58 @@ NEOX = {key: value for key, value in SIZES.items() if key != "num_key_value_head
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**VOCABULARY, **SIZES)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**VOCABULARY, **SIZES)),
+    # A window that rows outgrow.
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**VOCABULARY, **SIZES, sliding_window=8)),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            **VOCABULARY,
+            **SIZES,
+            head_dim=16,
+            sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"],
+        )
+    ),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**VOCABULARY, **NEOX)),
 }
-# A cache that forgets what is behind a window; positions that come from the mask.
-NOT_PACKED: dict[str, Callable[[], PreTrainedModel]] = {
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**VOCABULARY, **SIZES, sliding_window=8)),
-    "bloom": lambda: BloomForCausalLM(BloomConfig(**VOCABULARY, hidden_size=64, n_layer=2, n_head=4)),
+SHORT = SIZES | {"max_position_embeddings": 40}
+# Positions that come from the mask; RoPE that another row's length changes; columns that a window counts.
+NOT_SLOTS: dict[str, tuple[str, Callable[[], PreTrainedModel]]] = {
+    "bloom": (
+        "padded",
+        lambda: BloomForCausalLM(BloomConfig(**VOCABULARY, hidden_size=64, n_layer=2, n_head=4)),
+    ),
+    "dynamic": (
+        "single",
+        lambda: LlamaForCausalLM(
+            LlamaConfig(
+                **VOCABULARY,
+                **SHORT,
+                rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+            )
+        ),
+    ),
+    "longrope": (
+        "single",
+        lambda: Phi3ForCausalLM(
+            Phi3Config(
+                **VOCABULARY,
+                **SIZES,
+                original_max_position_embeddings=40,
+                pad_token_id=0,
+                rope_parameters={
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "short_factor": [1.0] * 8,
+                    "long_factor": [4.0] * 8,
+                    "original_max_position_embeddings": 40,
+                },
+            )
+        ),
+    ),
+    "doge": (
+        "single",
+        lambda: DogeForCausalLM(DogeConfig(**VOCABULARY, **SIZES, keep_window_size=16)),
+    ),
 }
 
 TOOLS = "Tools: getTrailStatus tells whether a trail is open; findTrails finds hiking trails near a place.\nUSER: "
@@ -125,7 +177,7 @@ def test_turns_are_those_of_each_conversation_alone(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool, batch_size: int
 ) -> None:
     writer = Writer(model, tokenizer, batch_size=batch_size, reuse=reuse)
-    assert writer.reuse == reuse
+    assert (writer.way == "slots") == reuse
     seen = turns(writer, tokenizer)
     for turn in seen:
         assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
@@ -133,11 +185,12 @@ def test_turns_are_those_of_each_conversation_alone(
     assert len({tuple(written) for turn in seen for _, written in turn}) > len(ASKED) * 2
 
 
-@pytest.mark.parametrize("name", NOT_PACKED)
-def test_a_model_that_can_not_be_packed_is_asked_plainly(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
-    model = built(NOT_PACKED[name])
+@pytest.mark.parametrize("name", NOT_SLOTS)
+def test_what_is_not_equal_one_by_one_is_not_computed_together(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    way, make = NOT_SLOTS[name]
+    model = built(make)
     writer = Writer(model, tokenizer)
-    assert not writer.reuse
+    assert writer.way == way
     for turn in turns(writer, tokenizer, n=2):
         assert [written for _, written in turn] == [alone(model, tokenizer, ids) for ids, _ in turn]
 
@@ -162,6 +215,65 @@ def test_what_is_shared_is_computed_once_and_what_is_kept_not_again(
     with fed(llama) as sizes:
         writer.write([Key()], [later], [1])
     assert sum(sizes) <= len(later) - len(tools) + 1
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_rows_join_and_leave_while_others_go_on(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool
+) -> None:
+    writer = Writer(llama, tokenizer, batch_size=2, reuse=reuse)
+    limits, rows, finished = [NEW_TOKENS, 3, 7, 1, 12, 5], [], []
+    encoded = [tokenizer.encode(text) for text in ASKED]
+    for ids, limit in zip(encoded, limits, strict=True):
+        rows.append(writer.start(Key(), ids, limit))
+    while len(finished) < len(rows):
+        writer.step()
+        finished += [n for n, row in enumerate(rows) if row.ended and n not in finished]
+    assert [row.written for row in rows] == [
+        alone(llama, tokenizer, ids, limit) for ids, limit in zip(encoded, limits, strict=True)
+    ]
+    # The long one at the beginning keeps no other waiting.
+    assert not reuse or (finished.index(1) < finished.index(0) and finished.index(2) < finished.index(0))
+
+
+def test_a_conversation_that_is_dropped_leaves_the_others_be(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    writer, keys = Writer(llama, tokenizer, batch_size=3), [Key() for _ in ASKED]
+    encoded = [tokenizer.encode(text) for text in ASKED]
+    rows = [writer.start(key, ids, NEW_TOKENS) for key, ids in zip(keys, encoded, strict=True)]
+    writer.step()
+    writer.step()
+    for n in (1, 4):  # one that is being written, one that waits
+        writer.drop(keys[n])
+    while not all(row.ended for row in rows):
+        writer.step()
+    for n, row in enumerate(rows):
+        assert (
+            isinstance(row.error, RuntimeError) if n in (1, 4) else row.written == alone(llama, tokenizer, encoded[n])
+        )
+
+
+def test_a_watched_row_ends_where_it_is_said_to(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    writer, ids = Writer(llama, tokenizer), tokenizer.encode(ASKED[0])
+    watched = writer.start(None, ids, NEW_TOKENS, watch=lambda written: len(written) >= 8)
+    free = writer.start(None, ids, NEW_TOKENS)
+    while not free.ended:
+        writer.step()
+    assert watched.end == "watch" and watched.written == free.written[:8] and free.end == "limit"
+
+
+def test_slots_are_bounded_and_one_row_may_always_be_written(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    encoded = [tokenizer.encode(text) for text in ASKED]
+    writer, most = Writer(llama, tokenizer, kept_bytes=1), 0
+    rows = [writer.start(Key(), ids, NEW_TOKENS) for ids in encoded]
+    while not all(row.ended for row in rows):
+        writer.step()
+        most = max(most, len(writer.slots.rows))
+    assert [row.written for row in rows] == [alone(llama, tokenizer, ids) for ids in encoded]
+    assert most <= 1
 
 
 def test_rows_that_have_ended_are_fed_no_more(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

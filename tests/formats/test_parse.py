@@ -1,12 +1,13 @@
 """A model's text to a turn, whatever the model wrote."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from toolalpaca_hf.formats import Turn, parse_arguments, parse_turn
+from toolalpaca_hf.formats import Turn, hopeless, parse_arguments, parse_turn
 
 LABELS = ("Action:", "Action Input:", "Observation:", "Thought:", "Response:", "Final Answer:", "ASSISTANT Action:")
 pieces = st.sampled_from([*LABELS, "\n", " ", "{", "}", '"', "{}", '{"a": 1}', "[", "NaN", "1e999"]) | st.text(
@@ -49,9 +50,55 @@ def test_a_turn_that_acts(thought: str, action: str, arguments: dict, observatio
 
 @given(words, words, st.sampled_from(["Response:", "ASSISTANT Response:", "Final Answer:"]))
 def test_a_turn_that_answers(thought: str, response: str, label: str) -> None:
-    # A response is free text; labels inside it belong to it.
-    response += "\nAction: none\nAction Input: {}\nResponse: none\nObservation: none"
-    assert parse_turn(f" {thought}\n{label} {response}") == Turn(thought.strip(), response=response.strip())
+    # A response is free text; only a new thought or action ends it.
+    response += "\nResponse: none\nObservation: none\nThe Thought: is within a line\naction: small, in a list"
+    turn = Turn(thought.strip(), response=response.strip())
+    assert parse_turn(f" {thought}\n{label} {response}") == turn
+    for more in ("\nThought: And now?", "\nAction: f\nAction Input: {}", "\n ASSISTANT Thought: so", "\nAction:"):
+        assert parse_turn(f" {thought}\n{label} {response}{more}") == replace(turn, ran_on=True)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                " So",
+                "\nThought:",
+                "\nAction:",
+                "\nAction Input:",
+                "\nResponse:",
+                "\nObservation:",
+                " {}",
+                "\n",
+                " Yes.",
+            ]
+        ),
+        max_size=12,
+    ),
+    st.integers(0, 12),
+)
+def test_what_is_given_up_without_the_option_could_not_have_been_read_otherwise(parts: list[str], at: int) -> None:
+    if hopeless("".join(parts[:at]), 10_000, None):
+        assert parse_turn("".join(parts[:at])) == parse_turn("".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "given_up"),
+    [
+        (" I think", 9, False),
+        (" I think", 10, True),
+        (" I think\nAction:", 15, False),
+        (" I think\nAction: f\nAction Input: {", 15, False),
+        (" I think\nThought: and think", 15, True),
+        (" I think\nobservation: 3", 9, True),
+        (" So.\nResponse: " + "It is open. " * 9, 40, True),
+        (" So.\nResponse: It is open from nine to five, and closed on Mondays.", 40, False),
+        (" So.\nAction: f\nAction Input: " + "[" * 40, 40, True),
+    ],
+)
+def test_a_turn_is_given_up(text: str, tokens: int, given_up: bool) -> None:
+    assert hopeless(text, tokens, 10) is given_up
+    assert not hopeless(text, tokens, None)
 
 
 @given(objects, st.sampled_from([" and so on", "\n\nThat is it.", "}", "{}", ", {}", "```"]))

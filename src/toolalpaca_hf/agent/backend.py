@@ -40,15 +40,15 @@ class Backend(Protocol):
     Attributes:
         name (`str`): What a report calls the model.
         style (`str`): Whether its contexts are [`ReactContext`]s or [`ChatContext`]s.
-        lockstep (`bool`): Whether it writes the turns of many contexts together. If not, each rollout has a thread, and
-            [`write`] is called from many threads at once, with one context each.
+        continuous (`bool`): Whether it is a [`ContinuousBackend`]. If not, each rollout has a thread, and [`write`] is called
+            from many threads at once, with one context each.
         width (`int`): How many contexts at once.
         tool_hints (`int`, *optional*): How many functions the prompt of its training named behind the instruction.
     """
 
     name: str
     style: Literal["react", "chat"]
-    lockstep: bool
+    continuous: bool
     width: int
 
     def check(self) -> None:
@@ -75,3 +75,19 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         """What decides the text it writes, for the record of a run: model, revision, sampling, style."""
+
+
+class ContinuousBackend(Backend, Protocol):
+    """A backend that writes the turns of many contexts together, each begun and ended while others go on."""
+
+    def start(self, context: Context, max_new_tokens: int, unreadable_after: int | None = None) -> None:
+        """Begin the next turn of a context.
+
+        Args:
+            context (`Context`): Not one whose turn is being written.
+            max_new_tokens (`int`): Where the turn is cut.
+            unreadable_after (`int`, *optional*): See [`RolloutLimits`].
+        """
+
+    def step(self) -> list[tuple[Context, Written | ToolAlpacaError]]:
+        """Write on, by a token or some; returns the turns that ended with it, or the error that ended them."""

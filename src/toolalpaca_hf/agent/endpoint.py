@@ -58,7 +58,7 @@ class EndpointBackend:
     ```
     """
 
-    lockstep = False
+    continuous = False
 
     def __init__(
         self,

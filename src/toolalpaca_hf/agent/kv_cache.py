@@ -6,7 +6,8 @@ where in its own sequence a token stands, so a row is computed as if it were alo
 """
 
 import itertools
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -127,6 +128,14 @@ class Row:
         limit (`int`): How many ids may be written.
         base (`Kept`, *optional*): The beginning it shares, of which the first `start` ids are its own.
         tail (`Layers`, *optional*): The KV cache of the `held` ids behind those.
+        watch (`Callable[[list[int]], bool]`, *optional*): Whether what is written ends here; asked now and then.
+
+    Attributes:
+        written (`list[int]`): What was written so far.
+        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`.
+        error (`Exception`, *optional*): Why it could not be continued.
+        slot, seen: Its place in [`Slots`], and how many of its ids have been fed there.
+        columns (`list[int]`): Its columns in a [`Pack`].
     """
 
     key: object
@@ -139,6 +148,22 @@ class Row:
     written: list[int] = field(default_factory=list)
     end: str | None = None
     columns: list[int] = field(default_factory=list)
+    watch: Callable[[list[int]], bool] | None = None
+    error: Exception | None = None
+    slot: int | None = None
+    seen: int = 0
+    draw: random.Random = field(default_factory=random.Random)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is written no further."""
+        return self.end is not None or self.error is not None
+
+    @property
+    def unfed(self) -> list[int]:
+        """Its ids that have not been fed yet."""
+        at = self.seen - len(self.ids)
+        return self.written[at:] if at >= 0 else self.ids[self.seen :] + self.written
 
     def stand_on(self, kept: Kept | None) -> bool:
         """Take over from a kept conversation what is equal in both."""
@@ -193,7 +218,7 @@ class Pack:
     """Rows that are computed together, as one sequence.
 
     Args:
-        model (`PreTrainedModel`): One that [`can_pack`] accepts.
+        model (`PreTrainedModel`): One for which [`exact_ways`] holds `"pack"`.
         rows (`Sequence[Row]`): The rows.
     """
 
@@ -260,15 +285,6 @@ class Pack:
         self.length = end
         return {ids[n][0]: logits for n, logits in zip(lasts, output.logits[0], strict=True)}
 
-    def kept(self, row: Row) -> Kept:
-        """The KV cache of a row, to go on from later."""
-        ids = [*row.ids, *row.written][: row.start + len(row.columns)]
-        layers = []
-        for layer in self.cache.layers:
-            at = torch.tensor(row.columns, device=layer.keys.device)
-            layers.append((layer.keys.index_select(2, at), layer.values.index_select(2, at)))
-        return Kept(ids, layers, row.base, row.start)
-
 
 def beginning_of(model: PreTrainedModel, ids: list[int]) -> Kept:
     """Compute the KV cache of a sequence's beginning."""
@@ -277,34 +293,11 @@ def beginning_of(model: PreTrainedModel, ids: list[int]) -> Kept:
     return Kept(ids, [(layer.keys, layer.values) for layer in cache.layers])
 
 
-def can_pack(model: PreTrainedModel) -> bool:
-    """Whether a model computes rows of a [`Pack`] as it computes them alone; tried on the spot.
-
-    Models whose cache can not be cut into columns (sliding windows, state spaces), or that do not take a position for
-    every token, can not.
-    """
-    beginning, ends = [5, 6, 7, 8, 9], ([10, 11], [12], [13, 14, 15])
-    try:
-        if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers):
-            return False
-        with torch.inference_mode():
-            alone = [model(torch.tensor([beginning + end], device=model.device)).logits[0, -1] for end in ends]
-            rows = [Row(None, beginning + end, 0) for end in ends]
-            base = beginning_of(model, [*beginning, 10])
-            for row in rows:
-                row.begin_with(base)
-            packed = Pack(model, rows).feed(unfed(rows))
-    # Whatever such a model raises, it can be asked in the plain way instead.
-    except Exception:
-        return False
-    return all(_alike(packed[i], logits) for i, logits in enumerate(alone))
+def packable(model: PreTrainedModel) -> bool:
+    """Whether a model's cache can be cut into columns, which those of sliding windows and state spaces cannot."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
 def unfed(rows: Sequence[Row]) -> list[tuple[int, int]]:
     """The ids of each row that no cache holds yet, to be fed."""
     return [(i, token) for i, row in enumerate(rows) for token in row.ids[row.start + row.held :]]
-
-
-def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
-    one, other = one.float() - one.float().mean(), other.float() - other.float().mean()
-    return bool((one - other).norm() <= 0.1 * other.norm())

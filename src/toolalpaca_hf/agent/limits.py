@@ -19,6 +19,11 @@ class RolloutLimits:
         observation (`int`, *optional*, defaults to 4000): Characters of an observation; a longer one is shown in part.
         unread (`int`, *optional*): Turns in a row with neither an action nor a response; 1 is how upstream ends. Without
             it, each is told so in an observation, up to the other limits.
+        unreadable_after (`int`, *optional*): Ends a turn of a local ReAct model that cannot be expected to become an action
+            or a response any more: one that has begun neither `Action:` nor `Response:` after so many tokens, has gone on to
+            an observation of its own, or repeats itself over twice as many tokens. What was written until then is what counts.
+            It saves an untrained model's time and may cut what would have become an action late, so published settings
+            leave it off.
 
     Example:
 
@@ -34,6 +39,7 @@ class RolloutLimits:
     seconds: float = 600.0
     observation: int = 4000
     unread: int | None = None
+    unreadable_after: int | None = None
 
 
 _ENDED = {

@@ -11,10 +11,11 @@ from trl.chat_template_utils import add_response_schema, parse_response
 
 from ..checkpoints import resolve_model
 from ..errors import ToolAlpacaError
-from ..formats import Turn, parse_arguments, parse_turn
+from ..formats import Turn, hopeless, parse_arguments, parse_turn
 from ..training import SegmentTokenizer, merge
 from .backend import ContextFull, Written
 from .context import STOPS, Context, ReactContext
+from .kv_cache import Row
 from .models import load_model
 from .writer import Continuation, Writer
 
@@ -53,7 +54,7 @@ class LocalBackend:
     ```
     """
 
-    lockstep = True
+    continuous = True
 
     def __init__(
         self,
@@ -84,6 +85,8 @@ class LocalBackend:
             ]
         self.segment_tokenizer = SegmentTokenizer(tokenizer)
         stops = STOPS if style == "react" else ()
+        self._writing: dict[Context, Row] = {}
+        self._failed: list[tuple[Context, ToolAlpacaError]] = []
         self.writer = Writer(model, tokenizer, stops, batch_size, reuse, temperature, seed, kept_bytes)
         # Models without positions to run out of do not say a length.
         self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
@@ -92,43 +95,60 @@ class LocalBackend:
         """Nothing to find out: the model is here."""
 
     def write(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Written | ToolAlpacaError]:
-        """Write the next turn of each context; see [`Backend`]."""
-        results: dict[int, Written | ToolAlpacaError] = {}
-        ids: dict[int, list[int]] = {}
-        for i, context in enumerate(contexts):
-            try:
-                ids[i] = self.ids(context)
-            except ToolAlpacaError as error:
-                results[i] = error
-        for i in [i for i in ids if self._room(ids[i]) < 1]:
-            length = len(ids.pop(i))
-            results[i] = ContextFull(
-                f"the conversation has {length} tokens and {self.name} reads {self.max_length}; shorten the "
+        """Write the next turn of each context to its end; see [`Backend`]."""
+        for context in contexts:
+            self.start(context, max_new_tokens)
+        written: dict[Context, Written | ToolAlpacaError] = {}
+        while len(written) < len(contexts):
+            written.update(self.step())
+        return [written[context] for context in contexts]
+
+    def start(self, context: Context, max_new_tokens: int, unreadable_after: int | None = None) -> None:
+        """Begin the next turn of a context; see [`ContinuousBackend`]."""
+        try:
+            ids = self.ids(context)
+        except ToolAlpacaError as error:
+            self._failed.append((context, error))
+            return
+        if (room := self.max_length - len(ids)) < 1:
+            error = ContextFull(
+                f"the conversation has {len(ids)} tokens and {self.name} reads {self.max_length}; shorten the "
                 "observations or take a model with a longer context"
             )
-        limits = [min(max_new_tokens, self._room(one)) for one in ids.values()]
-        continuations = self.writer.write([contexts[i] for i in ids], list(ids.values()), limits)
-        for (i, context_ids), continuation in zip(ids.items(), continuations, strict=True):
-            if isinstance(continuation, Exception):
-                said = str(continuation).partition("\n")[0]
-                results[i] = ToolAlpacaError(
-                    f"{self.name} could not write a turn after {len(context_ids)} tokens "
-                    f"({type(continuation).__name__}: {said}); take a smaller model, a "
-                    "shorter conversation or a machine with more memory"
-                )
-            else:
-                turn = (
-                    parse_turn(continuation.text)
-                    if self.style == "react"
-                    else self._reply(contexts[i], context_ids, continuation)
-                )
-                cut = continuation.end == "limit"
-                results[i] = Written(continuation.text, turn, len(continuation.ids), cut)
-        return [results[i] for i in range(len(contexts))]
+            self._failed.append((context, error))
+            return
+
+        def watch(written: list[int]) -> bool:
+            return hopeless(self.tokenizer.decode(written), len(written), unreadable_after)
+
+        row = self.writer.start(context, ids, min(max_new_tokens, room), watch if self.style == "react" else None)
+        self._writing[context] = row
+
+    def step(self) -> list[tuple[Context, Written | ToolAlpacaError]]:
+        """Write on; see [`ContinuousBackend`]."""
+        if self._failed:
+            failed, self._failed = self._failed, []
+            return failed
+        self.writer.step()
+        ended = [(context, row) for context, row in self._writing.items() if row.ended]
+        return [(context, self._written(context, self._writing.pop(context))) for context, row in ended]
+
+    def _written(self, context: Context, row: Row) -> Written | ToolAlpacaError:
+        outcome = self.writer.outcome(row)
+        if isinstance(outcome, Exception):
+            said = str(outcome).partition("\n")[0]
+            return ToolAlpacaError(
+                f"{self.name} could not write a turn after {len(row.ids)} tokens ({type(outcome).__name__}: {said}); "
+                "take a smaller model, a shorter conversation or a machine with more memory"
+            )
+        turn = parse_turn(outcome.text) if self.style == "react" else self._reply(context, row.ids, outcome)
+        return Written(outcome.text, turn, len(outcome.ids), outcome.end == "limit")
 
     def forget(self, context: Context) -> None:
-        """Drop the KV cache that is kept for a context's next turn."""
-        self.writer.kept.forget(context)
+        """Drop a context's turn that is being written, and the KV cache that is kept for its next one."""
+        self._writing.pop(context, None)
+        self._failed = [(one, error) for one, error in self._failed if one is not context]
+        self.writer.drop(context)
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         """What decides the text it writes."""
@@ -172,9 +192,6 @@ class LocalBackend:
         for token in self._tokens_of_their_own:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
-
-    def _room(self, ids: list[int]) -> int:
-        return self.max_length - len(ids)
 
     def _reply(self, context: Context, ids: list[int], continuation: Continuation) -> Turn:
         opening = self._call_opens.search(continuation.text)

@@ -24,6 +24,7 @@ class Result:
         error (`str`): What failed; empty otherwise.
         tokens (`int`): Tokens that the model wrote.
         seconds (`float`): Wall time from the first turn's beginning to the last one's end.
+        ran_on (`bool`, *optional*, defaults to `False`): Whether the response was cut where the model began anew.
     """
 
     trajectory: Trajectory
@@ -31,6 +32,7 @@ class Result:
     error: str
     tokens: int
     seconds: float
+    ran_on: bool = False
 
 
 class Rollout:
@@ -67,7 +69,7 @@ class Rollout:
         self._steps: list[Step] = []
         self._tokens = self._unread = 0
         self._final_thought: str | None = None
-        self._response, self._error = "", ""
+        self._response, self._error, self._ran_on = "", "", False
         self._written: Written | None = None
 
     @property
@@ -90,7 +92,9 @@ class Rollout:
             self._written = written
             return
         self._final_thought, self._response = written.turn.thought, written.turn.response
-        self._end("tokens" if written.cut else "answered")
+        self._ran_on = written.turn.ran_on
+        # A response behind which the model began anew is whole, wherever it was stopped.
+        self._end("tokens" if written.cut and not self._ran_on else "answered")
 
     def act(self) -> None:
         """Carry out the action that was taken, and show the model what came back."""
@@ -139,7 +143,7 @@ class Rollout:
             self._final_thought,
             self._response,
         )
-        return Result(trajectory, self.ended, self._error, self._tokens, self._seconds)
+        return Result(trajectory, self.ended, self._error, self._tokens, self._seconds, self._ran_on)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error

@@ -1,13 +1,14 @@
-"""Many rollouts at once: a local model's in lockstep batches, an endpoint's side by side."""
+"""Many rollouts at once: a local model's turns in one batch that others join and leave, an endpoint's in threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import cast
 from uuid import uuid4
 
 from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt
-from .backend import Backend
+from .backend import Backend, ContinuousBackend
 from .calls import ApiCalls
 from .context import ChatContext, Context, ReactContext
 from .limits import RolloutLimits
@@ -73,7 +74,10 @@ def roll_out(
             rollout.fail(problem)
         return rollout
 
-    yield from (_in_lockstep if backend.lockstep else _side_by_side)(tasks, backend, begin)
+    if backend.continuous:
+        yield from _continuously(tasks, cast(ContinuousBackend, backend), begin, limits)
+    else:
+        yield from _side_by_side(tasks, backend, begin)
 
 
 def _guarded(rollout: Rollout, do: Callable[[], None]) -> None:
@@ -84,24 +88,46 @@ def _guarded(rollout: Rollout, do: Callable[[], None]) -> None:
         rollout.fail(error)
 
 
-def _in_lockstep(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task], Rollout]) -> Iterator[Result]:
-    waiting, active = deque(tasks), list[Rollout]()
-    with ThreadPoolExecutor(min(backend.width, 16)) as pool:
-        while waiting or active:
-            while waiting and len(active) < backend.width:
-                active.append(begin(waiting.popleft()))
-            going = [rollout for rollout in active if rollout.ended is None]
-            most = max((rollout.turn_tokens for rollout in going), default=1)
-            written = backend.write([rollout.context for rollout in going], most) if going else []
-            for rollout, one in zip(going, written, strict=True):
-                _guarded(rollout, lambda rollout=rollout, one=one: rollout.take(one))
-            acting = [rollout for rollout in active if rollout.ended is None]
-            list(pool.map(lambda rollout: _guarded(rollout, rollout.act), acting))
-            for rollout in active:
-                if rollout.ended is not None:
-                    backend.forget(rollout.context)
-                    yield rollout.result()
-            active = [rollout for rollout in active if rollout.ended is None]
+def _continuously(
+    tasks: Sequence[Task], backend: ContinuousBackend, begin: Callable[[Task], Rollout], limits: RolloutLimits
+) -> Iterator[Result]:
+    """A rollout acts in a thread while the model writes the turns of the others; one that ends makes room for the next."""
+    waiting = deque(tasks)
+    writing: dict[Context, Rollout] = {}
+    acting: dict[Future[None], Rollout] = {}
+    ended: list[Rollout] = []
+
+    def go_on(rollout: Rollout) -> None:
+        if rollout.ended is None:
+            writing[rollout.context] = rollout
+            backend.start(rollout.context, rollout.turn_tokens, limits.unreadable_after)
+        else:
+            ended.append(rollout)
+
+    pool = ThreadPoolExecutor(min(backend.width, 16))
+    try:
+        while waiting or writing or acting:
+            while waiting and len(writing) + len(acting) < backend.width:
+                go_on(begin(waiting.popleft()))
+            done, _ = wait(acting, timeout=0 if writing or ended else None, return_when=FIRST_COMPLETED)
+            for one in done:
+                go_on(acting.pop(one))
+            for context, written in backend.step() if writing else ():
+                rollout = writing.pop(context)
+                _guarded(rollout, lambda rollout=rollout, written=written: rollout.take(written))
+                if rollout.ended is None:
+                    acting[pool.submit(_guarded, rollout, rollout.act)] = rollout
+                else:
+                    ended.append(rollout)
+            while ended:
+                rollout = ended.pop()
+                backend.forget(rollout.context)
+                yield rollout.result()
+    finally:
+        # Who stops listening leaves no turn behind that the next run would go on writing.
+        for rollout in (*writing.values(), *acting.values(), *ended):
+            backend.forget(rollout.context)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task], Rollout]) -> Iterator[Result]:

@@ -86,7 +86,7 @@ class RunFolder:
             "tokens": result.tokens,
             "seconds": round(result.seconds, 3),
         }
-        self._append(row)
+        self._append(row | ({"ran_on": True} if result.ran_on else {}))
 
     def _append(self, row: dict[str, Any]) -> None:
         with writing(self.path):
@@ -176,6 +176,7 @@ class RunFolder:
             "ended": dict(sorted(ended.items())),
             "steps": sum(len(row["steps"]) for row in self.rows.values()),
             "tokens": sum(row["tokens"] for row in self.rows.values()),
+            "responses_cut": sum(bool(row.get("ran_on")) for row in self.rows.values()),
             "seconds": round(seconds, 3),
             "toolalpaca_hf": __version__,
         }

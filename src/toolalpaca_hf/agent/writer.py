@@ -1,7 +1,8 @@
 """Ids in, ids out: many conversations continued at once, with or without what they share computed once."""
 
 import gc
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,12 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from .kv_cache import KeptStates, Pack, Row, beginning_of, can_pack, shared, unfed
+from .admission import exact_ways
+from .kv_cache import KeptStates, Row, shared
+from .slots import FED_AT_ONCE, Slots
+
+WATCHED_EVERY = 8
+"""After how many ids each a row's `watch` is asked."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Continuation:
     Args:
         text (`str`): Its text, up to but without the stop text and the end-of-sequence token.
         ids (`list[int]`): All that was generated.
-        end (`str`): What ended it: `"eos"`, `"limit"`, or the stop text.
+        end (`str`): What ended it: `"eos"`, `"limit"`, `"watch"`, or the stop text.
     """
 
     text: str
@@ -33,10 +39,11 @@ class Continuation:
 
 
 class Writer:
-    """Continues conversations of ids.
+    """Continues conversations of ids, many at once: one that ends makes room for the next while the others go on.
 
-    With `reuse`, conversations become one sequence (see [`Pack`]); without it, or for a model that can not do this, they
-    are padded and handed to `model.generate`.
+    With `reuse`, what conversations share is computed once and kept (see [`Slots`]). Models that are not computed that way
+    as they are one by one (see [`exact_ways`]) are padded and handed to `model.generate`, or one after another where
+    padding, too, would change them.
 
     Args:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
@@ -45,8 +52,23 @@ class Writer:
         batch_size (`int`, *optional*, defaults to 32): At most so many conversations at once.
         reuse (`bool`, *optional*, defaults to `True`): Whether KV caches are shared and kept.
         temperature (`float`, *optional*, defaults to 0.0): 0 picks the likeliest id.
-        seed (`int`, *optional*, defaults to 0): What sampling starts from.
-        kept_bytes (`int`, *optional*, defaults to 4 GiB): How much is kept between calls.
+        seed (`int`, *optional*, defaults to 0): What sampling starts from. What is drawn for a conversation depends on it
+            and on how often the same conversation came before, not on what is written beside it.
+        kept_bytes (`int`, *optional*, defaults to 4 GiB): How much is kept between calls, and how much the conversations
+            that are being written may take; one alone may take more.
+
+    Attributes:
+        way (`str`): `"slots"`, `"padded"`, or `"single"`.
+
+    Example:
+
+    ```python
+    >>> row = writer.start(key, ids, limit=64)  # doctest: +SKIP
+    >>> while not row.ended:  # doctest: +SKIP
+    ...     writer.step()
+    >>> writer.outcome(row).text  # doctest: +SKIP
+    ' I look it up.'
+    ```
     """
 
     def __init__(
@@ -61,56 +83,130 @@ class Writer:
         kept_bytes: int = 4 << 30,
     ) -> None:
         self.model, self.tokenizer, self.stops = model.eval(), tokenizer, tuple(stops)
-        self.batch_size, self.temperature = batch_size, temperature
-        self.reuse = reuse and can_pack(model)
-        self.kept = KeptStates(kept_bytes)
-        self.generator = torch.Generator(model.device).manual_seed(seed)
+        self.batch_size, self.temperature, self.seed = batch_size, temperature, seed
+        ways = exact_ways(model) if reuse or batch_size > 1 else frozenset[str]()
+        self.way = "slots" if reuse and "slots" in ways else "padded" if "padded" in ways else "single"
+        self.kept, self.slots = KeptStates(kept_bytes), Slots(model)
         ends = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         # A token has at least one character, so a stop text and one token more are within as many tokens.
         self.window = max(map(len, self.stops), default=0) + 4
+        self._waiting: deque[Row] = deque()
+        self._active: list[Row] = []
+        # Rows that failed beside others; tried once more when nothing else is left, without anything beside them.
+        self._aside: list[Row] = []
+        self._together = batch_size
+        self._met: Counter[tuple[int, ...]] = Counter()
+
+    def start(
+        self, key: object, ids: Sequence[int], limit: int, watch: Callable[[list[int]], bool] | None = None
+    ) -> Row:
+        """Enqueue a conversation; [`step`] writes it.
+
+        Args:
+            key (`object`): Whose conversation it is; its cache is kept while this object lives. `None` where nothing is to
+                be kept.
+            ids (`Sequence[int]`): The conversation.
+            limit (`int`): How many ids may be written, one at least.
+            watch (`Callable[[list[int]], bool]`, *optional*): Is handed what was written, every few ids; what it says yes
+                to ends there.
+        """
+        row = Row(key, list(ids), limit, watch=watch)
+        if self.temperature:
+            self._met[tuple(row.ids)] += 1
+            row.draw.seed(f"{self.seed}/{self._met[tuple(row.ids)]}/{row.ids}")
+        self._waiting.append(row)
+        return row
+
+    def outcome(self, row: Row) -> Continuation | Exception:
+        """What was written; the exception where it could not be continued even alone."""
+        return row.error or self._continuation(row)
+
+    def drop(self, key: object) -> None:
+        """Forget a conversation, whether it is being written or kept."""
+        self.kept.forget(key)
+        for row in [row for row in (*self._waiting, *self._active, *self._aside) if row.key is key]:
+            row.error = RuntimeError("the conversation was dropped")
+            self.slots.release(row)
+        self._waiting = deque(row for row in self._waiting if not row.error)
+        self._active = [row for row in self._active if not row.error]
+        self._aside = [row for row in self._aside if not row.error]
 
     @torch.inference_mode()
     def write(
         self, keys: Sequence[object], ids: Sequence[list[int]], limits: Sequence[int]
     ) -> list[Continuation | Exception]:
-        """Continue each conversation.
-
-        Args:
-            keys (`Sequence[object]`): Whose conversation it is; its cache is kept while this object lives. `None` where
-                nothing is to be kept.
-            ids (`Sequence[list[int]]`): The conversations.
-            limits (`Sequence[int]`): How many ids may be written after each, one at least.
+        """Continue each conversation to its end; see [`start`].
 
         Returns:
             `list[Continuation | Exception]`: In their order; the exception where one could not be continued even alone.
         """
-        rows = [Row(key, list(one), limit) for key, one, limit in zip(keys, ids, limits, strict=True)]
-        failed: dict[Row, Exception] = {}
-        queue = self._batches(rows, failed)
-        while queue:
-            batch = queue.pop(0)
-            error = self._attempt(batch)
-            if error and len(batch) > 1:
-                half = len(batch) // 2
-                queue[:0] = [batch[:half], batch[half:]]
-            elif error:
-                failed[batch[0]] = error
-        return [failed[row] if row in failed else self._continuation(row) for row in rows]
+        rows = [self.start(key, one, limit) for key, one, limit in zip(keys, ids, limits, strict=True)]
+        while not all(row.ended for row in rows):
+            self.step()
+        return [self.outcome(row) for row in rows]
 
-    def _attempt(self, batch: list[Row]) -> Exception | None:
-        for row in batch:
-            row.written, row.end, row.columns = [], None, []
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Write one id of every conversation that is under way, or read on in it; begin others where there is room.
+
+        A model that is padded writes a batch of conversations to their ends.
+        """
+        if self.way != "slots":
+            count = min(self.batch_size if self.way == "padded" else 1, len(self._waiting))
+            self._plainly([self._waiting.popleft() for _ in range(count)])
+            return
+        self._admit()
+        parts, room = [], FED_AT_ONCE
+        for row in self._active:
+            ids = row.unfed
+            take = min(len(ids), room) if len(ids) > 1 else 1
+            if take:
+                parts.append((row, ids[:take]))
+                room -= take if len(ids) > 1 else 0
+        for start in range(0, len(parts), size := self._together):
+            self._feed(parts[start : start + size])
+        for row in [row for row in self._active if row.ended]:
+            if row.key is not None and row.end:
+                self.kept.keep_row(row.key, self.slots.kept(row))
+            self.slots.release(row)
+        self._active = [row for row in self._active if not row.ended and row not in self._aside]
+        if not self._active:
+            self._together = self.batch_size
+
+    def _feed(self, parts: list[tuple[Row, list[int]]]) -> None:
+        """Feed ids and write what follows them; what does not fit together is fed in halves."""
         try:
-            (self._packed if self.reuse else self._padded)(batch)
+            logits = self.slots.feed(parts)
         # Out of memory above all, which has no kind of its own on every device; whatever it is, it costs a row at most.
         except Exception as error:
             # The frames hold the tensors that did not fit.
             failure = error.with_traceback(None)
         else:
-            return None
+            now = [n for n, (row, _) in enumerate(parts) if not row.unfed]
+            if now:
+                rows = [parts[n][0] for n in now]
+                tokens = self._choose(logits[torch.tensor(now, device=logits.device)], rows).tolist()
+                self._take(rows, tokens)
+            return
         self._free()
-        return failure
+        if len(parts) == 1:
+            self._set_aside(parts[0][0], failure)
+            return
+        half, failed = len(parts) // 2, len(self._aside)
+        for some in (parts[:half], parts[half:]):
+            self._feed(some)
+        # Nothing failed by itself: they were too many.
+        if len(self._aside) == failed:
+            self._together = min(self._together, half)
+
+    def _set_aside(self, row: Row, failure: Exception) -> None:
+        if len(self._active) == 1 and row in self._active:
+            row.error = failure
+            return
+        self.slots.release(row)
+        row.base, row.start, row.tail, row.held = None, 0, None, 0
+        self._aside.append(row)
 
     def _free(self) -> None:
         self.kept.clear()
@@ -118,9 +214,13 @@ class Writer:
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _batches(self, rows: list[Row], failed: dict[Row, Exception]) -> list[list[Row]]:
-        if not self.reuse:
-            return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+    def _admit(self) -> None:
+        """Give waiting conversations a slot, as many as there is room for."""
+        if not self._waiting and not self._active and self._aside:
+            self._active.append(row := self._aside.pop(0))
+            self.slots.place(row)
+            return
+        rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.batch_size - len(self._active)))]
         new = [row for row in rows if not row.stand_on(self.kept.row(row.key))]
         for row in new:
             if kept := self.kept.beginning(row.ids):
@@ -131,32 +231,44 @@ class Writer:
                 common = common[: shared(common, row.ids)]
             common = common[: min(len(row.ids) for row in family) - 1]
             try:
-                base = beginning_of(self.model, common) if common else None
+                base = self.slots.beginning(common) if common else None
             except Exception as error:
-                failed.update(dict.fromkeys(family, error.with_traceback(None)))
+                error.with_traceback(None)
                 self._free()
+                self._aside += family
                 continue
             if base:
                 self.kept.keep_beginning(base)
                 for row in family:
                     row.begin_with(base)
-        groups: dict[object, list[Row]] = {}
-        for row in rows:
-            if row not in failed:
-                # A GPU computes what one row does not see of another's beginning in no time; a CPU does not.
-                groups.setdefault(row.base if self.model.device.type == "cpu" else None, []).append(row)
-        return [g[i : i + self.batch_size] for g in groups.values() for i in range(0, len(g), self.batch_size)]
+        for n, row in enumerate(rows):
+            if row in self._aside:
+                continue
+            longest = max(len(one.ids) - one.start + one.limit for one in (*self._active, row))
+            # Every slot is as long as the longest one.
+            if self._active and (len(self._active) + 1) * longest * self.slots.token_bytes > self.kept.limit:
+                self._waiting.extendleft(one for one in reversed(rows[n:]) if one not in self._aside)
+                break
+            self._active.append(row)
+            self.slots.place(row)
 
-    def _packed(self, rows: list[Row]) -> None:
-        pack = Pack(self.model, rows)
-        logits = pack.feed(unfed(rows))
-        while logits:
-            tokens = self._choose(torch.stack(list(logits.values()))).tolist()
-            going = self._take(rows, dict(zip(logits, tokens, strict=True)))
-            logits = pack.feed([(i, rows[i].written[-1]) for i in going]) if going else {}
+    def _plainly(self, rows: list[Row]) -> None:
+        """Write rows to their ends with `model.generate`, in halves where they do not fit together."""
+        try:
+            self._padded(rows)
+        except Exception as error:
+            failure = error.with_traceback(None)
+        else:
+            return
+        self._free()
+        if len(rows) == 1:
+            rows[0].error = failure
+            return
         for row in rows:
-            if row.key is not None:
-                self.kept.keep_row(row.key, pack.kept(row))
+            row.written, row.end = [], None
+        half = len(rows) // 2
+        self._plainly(rows[:half])
+        self._plainly(rows[half:])
 
     def _padded(self, rows: list[Row]) -> None:
         width = max(len(row.ids) for row in rows)
@@ -173,30 +285,32 @@ class Writer:
             no_repeat_ngram_size=0,
             pad_token_id=pad,
             eos_token_id=list(self.ends),
-            logits_processor=LogitsProcessorList([_Chosen(self)] if self.temperature else []),
+            logits_processor=LogitsProcessorList([_Chosen(self, rows)] if self.temperature else []),
             stopping_criteria=StoppingCriteriaList([_Taken(self, rows)]),
         )
 
-    def _choose(self, logits: torch.Tensor) -> torch.Tensor:
+    def _choose(self, logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         if not self.temperature:
             return logits.argmax(-1)
-        shares = (logits.float() / self.temperature).softmax(-1)
-        return torch.multinomial(shares, 1, generator=self.generator)[:, 0]
+        shares = (logits.double() / self.temperature).softmax(-1).cumsum(-1)
+        points = torch.tensor([row.draw.random() for row in rows], dtype=torch.float64, device=logits.device)
+        tokens = torch.searchsorted(shares, points[:, None] * shares[:, -1:], right=True)[:, 0]
+        return tokens.clamp(max=logits.shape[-1] - 1)
 
-    def _take(self, rows: list[Row], tokens: dict[int, int]) -> list[int]:
-        """Append a token to each row; returns which of them go on."""
-        for i, token in tokens.items():
-            rows[i].written.append(token)
-        tails = self._texts([rows[i].written[-self.window :] for i in tokens]) if self.stops else [""] * len(tokens)
-        for (i, token), tail in zip(tokens.items(), tails, strict=True):
-            row = rows[i]
+    def _take(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
+        """Append a token to each row, and end those that it ends."""
+        for row, token in zip(rows, tokens, strict=True):
+            row.written.append(token)
+        tails = self._texts([row.written[-self.window :] for row in rows]) if self.stops else [""] * len(rows)
+        for row, token, tail in zip(rows, tokens, tails, strict=True):
             if token in self.ends:
                 row.end = "eos"
             elif any(stop in tail for stop in self.stops):
                 row.end = "stop"
             elif len(row.written) >= row.limit:
                 row.end = "limit"
-        return [i for i in tokens if not rows[i].end]
+            elif row.watch and len(row.written) % WATCHED_EVERY == 0 and row.watch(row.written):
+                row.end = "watch"
 
     def _texts(self, batch: list[list[int]]) -> list[str]:
         return self.tokenizer.batch_decode(batch, clean_up_tokenization_spaces=False)
@@ -205,7 +319,7 @@ class Writer:
         text = self._texts([row.written[:-1] if row.end == "eos" else row.written])[0]
         places = [(text.index(stop), stop) for stop in self.stops if stop in text]
         if not places:
-            return Continuation(text, row.written, row.end)
+            return Continuation(text, row.written, row.end or "")
         place, stop = min(places)
         return Continuation(text[:place], row.written, stop)
 
@@ -213,11 +327,11 @@ class Writer:
 class _Chosen(LogitsProcessor):
     """Leaves the greedy search of `generate` nothing but what the writer has drawn."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
+    def __init__(self, writer: Writer, rows: list[Row]) -> None:
+        self.writer, self.rows = writer, rows
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        drawn = self.writer._choose(scores)[:, None]
+        drawn = self.writer._choose(scores, self.rows)[:, None]
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
 
 
@@ -229,7 +343,8 @@ class _Taken(StoppingCriteria):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: object) -> torch.BoolTensor:
         last = input_ids[:, -1].tolist()
-        self.writer._take(self.rows, {i: last[i] for i, row in enumerate(self.rows) if not row.end})
+        going = [i for i, row in enumerate(self.rows) if not row.end]
+        self.writer._take([self.rows[i] for i in going], [last[i] for i in going])
         return torch.tensor([row.end is not None for row in self.rows], device=input_ids.device)
 
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..agent.kv_cache import can_pack, shared
+from ..agent.admission import exact_ways
+from ..agent.kv_cache import shared
 from ..schema import Segment
 from ..training import SegmentTokenizer
 
@@ -41,7 +42,7 @@ def perplexity(
     """
     model.eval()
     segment_tokenizer = SegmentTokenizer(tokenizer)
-    reuse = can_pack(model)
+    reuse = "pack" in exact_ways(model)
     cache, held = DynamicCache(), list[int]()
     total = count = 0
     for segments in examples:

@@ -3,7 +3,7 @@
 from .chat import NO_CALL, arguments_of, to_messages, tools_of
 from .heads import Head, read_head
 from .hints import bm25_scores, nearest_functions
-from .parse import Turn, parse_arguments, parse_turn
+from .parse import Turn, hopeless, parse_arguments, parse_turn
 from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, Prompt, ReactPrompt, react_prompt, trajectory_segments
 from .steps import relabel, split_log, step_log
 from .upstream import UpstreamPrompt, upstream_prompt
@@ -21,6 +21,7 @@ __all__ = [
     "bm25_scores",
     "nearest_functions",
     "parse_arguments",
+    "hopeless",
     "parse_turn",
     "react_prompt",
     "read_head",

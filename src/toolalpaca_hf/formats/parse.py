@@ -9,6 +9,8 @@ _LABEL = re.compile(
     r"(?:^|\n)[ \t]*(?:ASSISTANT )?(Action Input|Action|Observation|Response|Thought|Final Answer)[ \t]*:",
     re.IGNORECASE,
 )
+# As a model writes them where it begins anew; "action:" within a list of a response's own is none.
+_RAN_ON = re.compile(r"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action)[ \t]*:")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Turn:
         action_input (`str`, *optional*): Its input as written; `None` where the turn has none.
         arguments (`dict`, *optional*): The input parsed; `None` where it is not a JSON object. An empty input is `{}`.
         response (`str`, *optional*): The answer to the user; `None` where the turn acts.
+        ran_on (`bool`, *optional*, defaults to `False`): Whether the model went on behind its response with another thought
+            or action, which is cut off: it did not write the end-of-sequence token where the response ends.
     """
 
     thought: str
@@ -28,6 +32,7 @@ class Turn:
     action_input: str | None = None
     arguments: dict[str, Any] | None = None
     response: str | None = None
+    ran_on: bool = False
 
     @property
     def well_formed(self) -> bool:
@@ -95,8 +100,11 @@ def parse_turn(text: str) -> Turn:
         if name == "observation" or (name == "thought" and parts):
             break
         if name in ("response", "final answer"):
-            if "action" not in parts:  # a response is free text: labels inside it belong to it
-                return Turn(thought, response=text[label.end() :].strip())
+            if "action" not in parts:
+                # Free text: only the label of a new thought or action ends it.
+                more = _RAN_ON.search(text, label.end())
+                response = text[label.end() : more.start() if more else None].strip()
+                return Turn(thought, response=response, ran_on=more is not None)
             break
         content = text[label.end() : end].strip()
         if name == "thought":  # a model may repeat the label that the prompt ends in
@@ -109,3 +117,38 @@ def parse_turn(text: str) -> Turn:
     return Turn(
         thought, parts["action"], action_input, None if action_input is None else parse_arguments(action_input)
     )
+
+
+def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
+    """Whether a turn that is being written may end here; see [`RolloutLimits`] for `unreadable_after`.
+
+    Without it only where nothing that follows changes how the turn is read: a response has ended, and the model begins anew.
+
+    Args:
+        text (`str`): What the model has written so far.
+        tokens (`int`): How many tokens that is.
+        unreadable_after (`int`, *optional*): After how many tokens a turn without a label is given up.
+
+    Example:
+
+    ```python
+    >>> hopeless("Response: At noon.\\nThought: Now", 9, None), hopeless("It is at", 3, None), hopeless("It is at", 3, 3)
+    (True, False, True)
+    ```
+    """
+    if parse_turn(text).ran_on:
+        return True
+    if unreadable_after is None:
+        return False
+    names = [label.group(1).lower() for label in _LABEL.finditer(text)]
+    acts = [name for name in names if name not in ("thought", "observation")]
+    if "observation" in names or (not acts and tokens >= unreadable_after):
+        return True
+    return tokens >= 2 * unreadable_after and _loops(text, 2 * len(text) * unreadable_after // tokens)
+
+
+def _loops(text: str, length: int) -> bool:
+    """Whether the last so many characters are one piece over and over, three times at least."""
+    tail = text[-length:]
+    # The tail repeats with a period where it equals itself that much later.
+    return any(tail[period:] == tail[:-period] for period in range(1, len(tail) // 3 + 1))

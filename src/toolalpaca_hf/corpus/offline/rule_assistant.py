@@ -43,7 +43,7 @@ class RuleAssistant:
         draws ([`Draws`]): Which wording.
     """
 
-    name, style, lockstep, width = "rule", "chat", False, 1
+    name, style, continuous, width = "rule", "chat", False, 1
 
     def __init__(self, goal: Goal, said: RuleInstruction, parameters: dict[str, dict[str, Any]], draws: Draws) -> None:
         self._goal, self._said, self._parameters, self._draws = goal, said, parameters, draws

@@ -78,7 +78,7 @@ class AskBackend:
         attempts (`int`, *optional*, defaults to 2): How often one turn is asked for that can not be read.
     """
 
-    name, lockstep, width = "assistant", False, 1
+    name, continuous, width = "assistant", False, 1
 
     def __init__(self, ask: Ask, style: Literal["chat", "react"] = "chat", attempts: int = 2) -> None:
         if style not in ("chat", "react"):

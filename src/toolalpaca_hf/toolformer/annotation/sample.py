@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...agent.kv_cache import Kept, Layers, Pack, Row, beginning_of, can_pack
+from ...agent.admission import exact_ways
+from ...agent.kv_cache import Kept, Layers, Pack, Row, beginning_of
 from ...errors import ToolAlpacaError
 from ...training.chosen_logits import picking
 from ..marker_tokens import marker_tokens
@@ -103,7 +104,7 @@ class Sampler:
         # A call ends at its end marker, and one that is sampled with an arrow and a result is a call all the same.
         own = marker_tokens(scorer.tokenizer, markers)
         self.ends = _end_ids(scorer.model, scorer.tokenizer) - set(own.values())
-        self.packs = can_pack(scorer.model)
+        self.packs = "pack" in exact_ways(scorer.model)
         self._heads: dict[tuple[int, ...], Kept] = {}
 
     @torch.inference_mode()
