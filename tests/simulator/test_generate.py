@@ -17,7 +17,7 @@ from simulated import problems
 
 from toolalpaca_hf.simulator.draws import Draws
 from toolalpaca_hf.simulator.generate import Generator, Given
-from toolalpaca_hf.simulator.schemas import closed
+from toolalpaca_hf.openapi.schemas import closed
 
 
 def made(schema: dict[str, Any], seed: int = 0, document: dict[str, Any] | None = None) -> Any:

@@ -11,7 +11,7 @@ import jsonschema_rs
 from ..openapi.document import resolve
 from ..openapi.operations import mapping, parameters_of, text
 from .generate import Generator
-from .schemas import closed, validator
+from ..openapi.schemas import closed, validator
 
 # What a request says to the server itself; OpenAPI has parameters of these names ignored.
 IGNORED_HEADERS = ("accept", "content-type", "authorization")

@@ -1,12 +1,13 @@
 """Schemas of an OpenAPI document as JSON Schema 2020-12, however the document was written."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 
-from ..openapi.document import MAX_DEPTH, lookup
-from ..openapi.operations import mapping
+from .document import MAX_DEPTH, hidden_names, lookup, tagged
+from .operations import mapping
 
 # Slips of published documents, and what their authors meant.
 MEANT = {
@@ -32,6 +33,7 @@ TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains")
 ONE = ("items", "not", "additionalProperties", "propertyNames", "contains", "if", "then", "else")
 MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
+SAME = ("allOf", "anyOf", "oneOf")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
 
 # Left out of what a request is held to: callers write times without a zone and addresses with spaces.
@@ -59,40 +61,54 @@ def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict
     {'type': ['integer', 'null']}
     ```
     """
-    names: dict[str, str] = {}
-    waiting: list[tuple[str, Any]] = []
+    names: dict[tuple[str, frozenset[str]], str] = {}
+    waiting: list[tuple[str, Any, frozenset[str]]] = []
+    flag = "readOnly" if request else "writeOnly"
+    modern = str(document.get("openapi", "")).startswith("3.1")
 
-    def refer(ref: str) -> dict[str, Any]:
+    def refer(ref: str, hidden: frozenset[str]) -> dict[str, Any]:
         target = lookup(document, ref)
         if not isinstance(target, dict):
             return {}
-        if ref not in names:
-            names[ref] = str(len(names))
-            waiting.append((names[ref], target))
-        return {"$ref": f"#/$defs/{names[ref]}"}
+        if (ref, hidden) not in names:
+            names[ref, hidden] = str(len(names))
+            waiting.append((names[ref, hidden], target, hidden))
+        return {"$ref": f"#/$defs/{names[ref, hidden]}"}
 
-    def convert(node: Any, depth: int) -> Any:
+    def convert(node: Any, depth: int, hidden: frozenset[str] = frozenset()) -> Any:
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict) or depth > MAX_DEPTH:
             return {}
         if isinstance(node.get("$ref"), str):
-            return refer(node["$ref"])
+            beside = {key: value for key, value in node.items() if key != "$ref"}
+            # Keywords beside a reference count from OpenAPI 3.1 on.
+            if not modern or not (rest := convert(beside, depth + 1, hidden)):
+                return refer(node["$ref"], hidden)
+            return {"allOf": [refer(node["$ref"], hidden), rest]}
+        node = tagged(document, node)
+        hidden |= hidden_names(document, node, flag)
         found = _plain_keywords(node, request)
+        if hidden and "required" in found:
+            found["required"] = [name for name in found["required"] if name not in hidden]
+            if not found["required"]:
+                del found["required"]
         for key in ONE:
             if isinstance(node.get(key), dict | bool):
                 found[key] = convert(node[key], depth + 1)
         for key in MANY:
             if isinstance(node.get(key), list) and node[key]:
-                found[key] = [convert(member, depth + 1) for member in node[key]]
+                found[key] = [convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]]
         for key in NAMED:
             members = {name: convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
+            if key == "properties" and hidden:
+                members = {name: member for name, member in members.items() if name not in hidden}
             if key == "patternProperties":
-                members = {name: member for name, member in members.items() if _is_pattern(name)}
+                members = {name: member for name, member in members.items() if is_pattern(name)}
             if members:
                 found[key] = members
         if "type" not in found:
-            kind = "object" if "properties" in found else "array" if "items" in found else ""
+            kind = "object" if isinstance(node.get("properties"), dict) and node["properties"] else "array" if "items" in found else ""
             if kind and not any(key in found for key in MANY):
                 found["type"] = [kind, "null"] if node.get("nullable") is True else kind
         return found
@@ -101,8 +117,8 @@ def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict
     root = {"not": {}} if root is False else {} if root is True else root
     definitions: dict[str, Any] = {}
     while waiting:
-        name, target = waiting.pop()
-        definitions[name] = convert(target, 0)
+        name, target, hidden = waiting.pop()
+        definitions[name] = convert(target, 0, hidden)
     return root | {"$defs": definitions} if definitions else root
 
 
@@ -142,7 +158,7 @@ def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
     }
     if dependents:
         found["dependentRequired"] = dependents
-    if isinstance(node.get("pattern"), str) and _is_pattern(node["pattern"]):
+    if isinstance(node.get("pattern"), str) and is_pattern(node["pattern"]):
         found["pattern"] = node["pattern"]
     if isinstance(node.get("format"), str) and (not request or node["format"] in CHECKED_IN_REQUESTS):
         found["format"] = node["format"]
@@ -158,7 +174,9 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _is_pattern(text: str) -> bool:
+@lru_cache(maxsize=4096)
+def is_pattern(text: str) -> bool:
+    """Whether a text is a regular expression."""
     try:
         jsonschema_rs.Draft202012Validator({"pattern": text})
     except (jsonschema_rs.ValidationError, ValueError):
