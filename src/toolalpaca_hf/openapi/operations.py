@@ -199,9 +199,7 @@ def _operation(
         description=text(operation.get("summary")) or text(operation.get("description")),
         parameters=parameters_of(document, item, operation),
         request_body_schema=body_schema,
-        responses={
-            code: deref(document, response) for code, response in mapping(operation.get("responses")).items()
-        },
+        responses={code: deref(document, response) for code, response in mapping(operation.get("responses")).items()},
         request_body_type=next(iter(_media(body)), ""),
         request_body_required=body.get("required") is True,
         security=[mapping(entry) for entry in security] if isinstance(security, list) else [],

@@ -218,7 +218,9 @@ def _body_and_media(
 ) -> tuple[Any, str]:
     """The body, and the first of the declared media types whose schema it fits; what the preferred one has against it
     where none does."""
-    schemas = {kind: media["schema"] for kind, media in operation.bodies.items() if isinstance(media.get("schema"), dict)}
+    schemas = {
+        kind: media["schema"] for kind, media in operation.bodies.items() if isinstance(media.get("schema"), dict)
+    }
     main = operation.request_body_type
     # The description of the body belongs to the main one.
     others = [(kind, schema) for kind, schema in schemas.items() if kind != main]
@@ -263,11 +265,12 @@ def _body(
     credentials: set[str] | frozenset[str],
     called: ToolNames,
 ) -> Any:
-    arguments = called.body_arguments(arguments)
     schema = merged_schema(whole_schema, flat=True)
     properties = mapping(schema.get("properties"))
     required = [name for name in name_list(schema.get("required")) if name not in credentials]
     names = list(dict.fromkeys([*properties, *name_list(schema.get("required"))]))
+    parts.known |= {called.body.get(name, name) for name in names}
+    arguments = called.body_arguments(arguments, required)
     whole = next((key for key in BODY_KEYS if key in arguments and key not in {*parts.known, *names}), None)
     parts.credentials += [("body", name) for name in names if name in credentials]
     check = clean_schema(whole_schema)

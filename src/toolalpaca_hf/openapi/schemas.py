@@ -98,7 +98,9 @@ def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict
                 found[key] = convert(node[key], depth + 1)
         for key in MANY:
             if isinstance(node.get(key), list) and node[key]:
-                found[key] = [convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]]
+                found[key] = [
+                    convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]
+                ]
         for key in NAMED:
             members = {name: convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
             if key == "properties" and hidden:
@@ -108,7 +110,13 @@ def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict
             if members:
                 found[key] = members
         if "type" not in found:
-            kind = "object" if isinstance(node.get("properties"), dict) and node["properties"] else "array" if "items" in found else ""
+            kind = (
+                "object"
+                if isinstance(node.get("properties"), dict) and node["properties"]
+                else "array"
+                if "items" in found
+                else ""
+            )
             if kind and not any(key in found for key in MANY):
                 found["type"] = [kind, "null"] if node.get("nullable") is True else kind
         return found

@@ -182,7 +182,9 @@ class _Conversion:
         if old.get("type") == "array" and "style" not in old:
             how = old.get("collectionFormat", "csv")
             if how == "tsv":
-                self.lost.append(f"{place}: collectionFormat tsv of `{old.get('name')}` is not converted; commas are used")
+                self.lost.append(
+                    f"{place}: collectionFormat tsv of `{old.get('name')}` is not converted; commas are used"
+                )
             if old.get("in") == "query":
                 made |= {"style": SEPARATED.get(str(how), "form"), "explode": how == "multi"}
         return made

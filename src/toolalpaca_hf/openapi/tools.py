@@ -80,7 +80,9 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
 
 def schema_of(parameter: dict[str, Any]) -> dict[str, Any]:
     """The schema of a parameter; Swagger 2, which some documents mix in, has the type beside the name."""
-    beside = {key: value for key, value in parameter.items() if key not in ("required", "name", "in", "schema", "style")}
+    beside = {
+        key: value for key, value in parameter.items() if key not in ("required", "name", "in", "schema", "style")
+    }
     return mapping(parameter.get("schema") or media_schema(parameter) or beside)
 
 
@@ -140,15 +142,16 @@ class ToolNames:
 
         return rename(schema)
 
-    def body_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """Arguments by the names that the body's properties have in the document.
 
-        Where a parameter has the name of a property and the property's own argument is absent, one value serves both,
-        as published calls have it.
+        Where a parameter has the name of a required property and the property's own argument is absent, one value serves
+        both, as published calls have it.
         """
         own = {shown: name for name, shown in self.body.items() if shown != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
-        return {key: value for key, value in arguments.items() if key not in own} | renamed
+        others = set(own.values()) - set(required)
+        return {key: value for key, value in arguments.items() if key not in own and key not in others} | renamed
 
 
 def tool_names(operation: Operation) -> ToolNames:

@@ -7,11 +7,11 @@ from typing import Any
 
 import jsonschema_rs
 
+from ..openapi.schemas import validator
 from .draws import Draws
 from .merge import Merger, repeats
 from .names import is_id, plain, singular, words_of
 from .scalars import make_number, make_text
-from ..openapi.schemas import validator
 
 MISSING: Any = object()
 Place = tuple[str, ...]
