@@ -225,7 +225,8 @@ def _body_and_media(
     # The description of the body belongs to the main one.
     others = [(kind, schema) for kind, schema in schemas.items() if kind != main]
     first: tuple[Any, _Parts] | None = None
-    for kind, schema in [(main, operation.request_body_schema), *others]:
+    kind, body, tried = main, None, parts
+    for kind, schema in [(main, operation.request_body_schema), *others]:  # noqa: B007 (the last one is wanted)
         if schema is None:
             break
         tried = _Parts(known=set(parts.known))

@@ -160,7 +160,7 @@ def read_pairs(parts: list[str], explode: bool, plain: Any) -> dict[str, str]:
 
 def read_joined(raw: str, holder: dict[str, Any], kind: str) -> Any:
     """A query value that holds a whole list or object, as texts."""
-    style, explode = style_of(holder, "query")
+    style, _ = style_of(holder, "query")
     if style == "spaceDelimited":
         parts = re.split(r"%20|\+| ", raw)
     elif style == "pipeDelimited":

@@ -313,8 +313,8 @@ def merged_schema(node: dict[str, Any], flat: bool = False) -> dict[str, Any]:
         if properties:
             merged["properties"] = properties | mapping(merged.get("properties"))
         if members:  # what only an alternative requires is not always required
-            common = [name for name in name_list(members[0].get("required"))]
-            common = [name for name in common if all(name in name_list(other.get("required")) for other in members)]
+            wanted = name_list(members[0].get("required"))
+            common = [name for name in wanted if all(name in name_list(other.get("required")) for other in members)]
             if common:
                 merged["required"] = list(dict.fromkeys([*name_list(merged.get("required")), *common]))
     return merged

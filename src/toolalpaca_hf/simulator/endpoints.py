@@ -13,6 +13,7 @@ from ..openapi.document import deref
 from ..openapi.operations import mapping, media_rank, text
 from ..openapi.schemas import closed, validator
 from .generate import Generator
+from .merge import Merger
 
 # What a request says to the server itself; OpenAPI has parameters of these names ignored.
 IGNORED_HEADERS = ("accept", "content-type", "authorization")
@@ -61,11 +62,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Reply:
-    """A declared response: its status, its media type (empty for no body), and what makes values for it."""
+    """A declared response: its status, its media type (empty for no body), what makes values for it, and its examples."""
 
     status: int
     media: str
     make: Generator | None
+    shown: tuple[Any, ...] = ()
 
 
 class Endpoint:
@@ -212,13 +214,27 @@ class Endpoint:
         if not isinstance(chosen.get("schema"), dict | bool) and not shown:
             return Reply(status, kind, None)
         schema = closed(self._document, chosen.get("schema"))
-        if shown:
-            defs = {key: schema[key] for key in schema if key == "$defs"}
-            inner = {
-                key: value for key, value in schema.items() if key not in ("$defs", "example", "default", "examples")
-            }
-            schema = {"examples": shown} | (({"allOf": [inner]} if "$ref" in inner else inner) | defs)
-        return Reply(status, kind, Generator(schema))
+        make = Generator(schema)
+        return Reply(status, kind, make, tuple(value for value in shown if make.is_valid(value)))
+
+    @cached_property
+    def shown_ids(self) -> dict[str, list[Any]]:
+        """The values that the document shows for each path parameter."""
+        found: dict[str, list[Any]] = {}
+        for argument in self.arguments:
+            if argument.place != "path":
+                continue
+            node, _ = Merger(argument.schema).merged(argument.schema, (), 0, False)
+            values = [
+                holder[key] for holder in (argument.declared, node) for key in ("example", "default") if key in holder
+            ]
+            for example in mapping(argument.declared.get("examples")).values():
+                example = deref(self._document, example)
+                values += [example["value"]] if "value" in example else []
+            values += node["examples"] if isinstance(node.get("examples"), list) else []
+            values += node["enum"] if isinstance(node.get("enum"), list) else []
+            found[argument.name] = [value for value in values if isinstance(value, str | int) and value != ""]
+        return found
 
 
 def _without_flags(parameter: dict[str, Any]) -> dict[str, Any]:
