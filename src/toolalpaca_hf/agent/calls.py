@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ToolAlpacaError
@@ -24,6 +25,9 @@ from ..openapi import (
 )
 from ..openapi.address import shown
 from ..schema import Api
+
+if TYPE_CHECKING:
+    from ..metrics.functions import Functions
 
 SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
 """What the simulator gets where an API asks for a credential."""
@@ -45,6 +49,8 @@ class ApiCalls:
             The header in which a rollout names itself; without one it does not.
         own_servers (`bool`, *optional*, defaults to `False`):
             Whether the servers of an operation and of its path go before `server`.
+        functions ([`Functions`], *optional*):
+            The API's document and operations, where they are at hand.
 
     Example:
 
@@ -63,14 +69,18 @@ class ApiCalls:
         credentials: frozenset[str] = frozenset(),
         session_header: str = "",
         own_servers: bool = False,
+        functions: "Functions | None" = None,
     ) -> None:
         self.api = api
         self._server, self._sender = server, sender
         self._credentials, self._session_header = credentials, session_header
         self._own_servers = own_servers
-        self._document = document_of(api)
-        projection = {function.name: [function.path, function.method] for function in api.functions}
-        self._operations = {operation.name: operation for operation in functions_of(self._document, projection)}
+        if functions is not None:
+            self._document, self._operations = functions.document, functions.operations
+        else:
+            self._document = document_of(api)
+            projection = {function.name: [function.path, function.method] for function in api.functions}
+            self._operations = {one.name: one for one in functions_of(self._document, projection)}
         self._by_tool_name = {one.tool_name: one for one in self._operations.values() if one.tool_name}
 
     @property

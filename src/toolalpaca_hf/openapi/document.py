@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidat
 
 from ..errors import ToolAlpacaError
 from ..schema import Api
+from .kept import kept_copy
 from .swagger2 import to_openapi3
 
 MAX_DEPTH = 64
@@ -25,6 +26,10 @@ MAX_NODES = 20_000
 
 MAX_VALUES = 5_000_000
 """How many values a whole document may hold once its YAML aliases are written out: a few lines of them grow without end."""
+
+
+CACHED_FROM = 200_000
+"""Documents of more characters than this are kept parsed."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -87,15 +92,22 @@ def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
     {'openapi': '3.0.0', 'paths': {}}
     ```
     """
+    if isinstance(source, Document):
+        return source
+    if isinstance(source, str) and len(source) > CACHED_FROM:
+        return Document(kept_copy(source, lambda: to_openapi3(original(source))))
+    return Document(to_openapi3(original(source)))
+
+
+def original(source: str | dict[str, Any]) -> dict[str, Any]:
+    """As [`load_document`], with a Swagger 2.0 document left as it is."""
     if isinstance(source, str):
         source = _parse(source)
     if not isinstance(source, dict):
         raise ToolAlpacaError(
             f"the OpenAPI document is a {type(source).__name__}, not a mapping; pass an object with `paths`"
         )
-    if isinstance(source, Document):
-        return source
-    return Document(to_openapi3(_plain(source, 0, [MAX_VALUES])))
+    return _plain(source, 0, [MAX_VALUES])
 
 
 class Document(dict):

@@ -11,8 +11,8 @@ from ..schema import Api, Function
 from .address import Hosts, origin_of, servers_of, shown
 from .credentials import credential_names
 from .document import load_document
-from .external import with_files
 from .documentation import COMPONENTS, describe
+from .external import with_files
 from .operations import METHODS, mapping, text
 from .send import Limits, Sender
 
@@ -81,6 +81,26 @@ def load_api(
             f"{_told(place)} is neither an OpenAPI document (it has no `paths`) nor a plugin manifest (no `api` with a `url`)"
         )
     return _api(str(source), manifest, found, place if _is_url(place) else "")
+
+
+def document_in(path: str | Path) -> Api | None:
+    """The API of a file that holds one OpenAPI document or manifest; `None` where it holds a list, as the raw layout does.
+
+    Args:
+        path (`str` or `Path`): The file.
+
+    Raises:
+        [`ToolAlpacaError`]: It is no list and cannot be read as a document.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
+    except OSError:
+        return None
+    if start[:1] == "[" or (start[:1] != "{" and path.suffix.lower() not in (".yaml", ".yml") and ":" not in start):
+        return None
+    return load_api(path)
 
 
 def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: str) -> Api:
