@@ -299,7 +299,13 @@ def merged_schema(node: dict[str, Any], flat: bool = False) -> dict[str, Any]:
     for member in _members(node, "allOf"):
         for key, value in merged_schema(member, flat).items():
             if key == "properties":
-                merged[key] = mapping(value) | mapping(merged.get(key))
+                held = mapping(merged.get(key))
+                both = {
+                    name: {"allOf": [held[name], inner]}
+                    for name, inner in mapping(value).items()
+                    if name in held and held[name] != inner
+                }
+                merged[key] = mapping(value) | held | both
             elif key == "required":
                 merged[key] = name_list(value) + name_list(merged.get(key))
             else:
