@@ -123,7 +123,10 @@ def build_request(
             if where == "path":
                 parts.path[name] = f"{{{name}}}"
         else:
-            _place(parts, parameter, where, arguments.get(called), called)
+            value = arguments.get(called)
+            if value is None and parameter.get("required") is True:  # one value for two, as published calls have it
+                value = arguments.get(name)
+            _place(parts, parameter, where, value, called)
     parts.credentials += _security(document, operation, credentials)
     body, media = _body_and_media(parts, operation, arguments, credentials, names)
     if parts.problems:
@@ -177,7 +180,7 @@ def _place(parts: _Parts, parameter: dict[str, Any], where: str, value: Any, cal
         return
     flat = write_simple(parameter | {"name": name}, where, value, encode=where != "header")
     if where == "path":
-        if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(flat)))):
+        if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(unquote(flat))))):
             parts.problems.append(f"`{name}` is part of the path: it can be neither empty nor hold `.` or `..` steps.")
         parts.path[name] = flat
     elif re.search(r"[\x00-\x1f\x7f]", unquote(flat) if where == "cookie" else flat):

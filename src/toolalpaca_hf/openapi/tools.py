@@ -145,12 +145,12 @@ class ToolNames:
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """Arguments by the names that the body's properties have in the document.
 
-        Where a parameter has the name of a required property and the property's own argument is absent, one value serves
-        both, as published calls have it.
+        Where a parameter of the path, or any other of a required property's name, is given and the property's own argument
+        is not, one value serves both, as published calls have it.
         """
         own = {shown: name for name, shown in self.body.items() if shown != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
-        others = set(own.values()) - set(required)
+        others = set(own.values()) - set(required) - {name for place, name in self.parameters if place == "path"}
         return {key: value for key, value in arguments.items() if key not in own and key not in others} | renamed
 
 
@@ -158,7 +158,7 @@ def tool_names(operation: Operation) -> ToolNames:
     """What the arguments of an operation's tool are called: as in the document, unless two of them share a name.
 
     A path parameter keeps its name before one of the query, of a header, of a cookie and a property of the body; the
-    others get their place in front (`query_id`, `body_id`).
+    others get their place in front (`query_id`, `body_id`). A body that only repeats the query shares its arguments.
     """
     order = ("path", "query", "header", "cookie", "")
     places = [(text(parameter.get("in")), parameter["name"]) for parameter in operation.parameters]
@@ -184,7 +184,14 @@ def tool_names(operation: Operation) -> ToolNames:
     for place, name in sorted(places, key=lambda entry: order.index(entry[0]) if entry[0] in order else 4):
         if (place, name) not in parameters:
             parameters[place, name] = unique(name, place)
-    of_body = {name: unique(name, "body") for name in body}
+    query = {
+        parameter["name"]: schema_of(parameter) for parameter in operation.parameters if parameter.get("in") == "query"
+    }
+    # A body of several properties that are all declared as the query, too, is one set of arguments written twice.
+    twice = len(body) > 1 and all(
+        name in query and query[name].get("type") == mapping(schema).get("type") for name, schema in body.items()
+    )
+    of_body = {name: name if twice else unique(name, "body") for name in body}
     whole = "body" if "body" not in taken else unique("request_body", "body")
     inner = _property_names([operation.request_body_schema, *map(schema_of, operation.parameters)])
     shown = list(dict.fromkeys([*parameters.values(), *of_body.values(), *inner]))

@@ -308,6 +308,8 @@ def _texts(
             return plain
         if kind == "array" and explode and style == "form":
             return plain  # one item; a list in one text is read as one where the item is none
+        if kind == "object" and (explode or len(read_joined(texts[0], argument.declared, "array")) % 2):
+            return plain
         return read_joined(texts[0], argument.declared, kind)
     pairs = [(key, unquote_plus(text)) for key, texts in query.items() for text in texts]
     deep = read_deep(name, pairs)
