@@ -111,7 +111,11 @@ def original(source: str | dict[str, Any]) -> dict[str, Any]:
 
 
 class Document(dict):
-    """A document that [`load_document`] has made, which need not be copied again."""
+    """A document that [`load_document`] has made, which need not be copied again; with what was converted of it."""
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__(*values)
+        self.converted: dict[bool, Any] = {}
 
 
 def _parse(text: str) -> Any:

@@ -191,7 +191,8 @@ def tool_names(operation: Operation) -> ToolNames:
     twice = len(body) > 1 and all(
         name in query and query[name].get("type") == mapping(schema).get("type") for name, schema in body.items()
     )
-    of_body = {name: name if twice else unique(name, "body") for name in body}
+    # So is a property that has no schema of its own.
+    of_body = {name: name if twice or (name in taken and not body[name]) else unique(name, "body") for name in body}
     whole = "body" if "body" not in taken else unique("request_body", "body")
     inner = _property_names([operation.request_body_schema, *map(schema_of, operation.parameters)])
     shown = list(dict.fromkeys([*parameters.values(), *of_body.values(), *inner]))
