@@ -58,7 +58,7 @@ def test_every_place_gets_its_parameter() -> None:
         ({"type": "array", "style": "pipeDelimited", "explode": False}, ["a", "b"], "x=a%7Cb"),
         ({"type": "array", "style": "spaceDelimited"}, ["a", "b"], "x=a%20b"),
         ({"type": "object"}, {"a": 1, "b": True}, "a=1&b=true"),
-        ({"type": "object", "style": "deepObject"}, {"a": 1, "b": [2]}, "x%5Ba%5D=1&x%5Bb%5D=%5B2%5D"),
+        ({"type": "object", "style": "deepObject"}, {"a": 1, "b": [2]}, "x%5Ba%5D=1&x%5Bb%5D%5B0%5D=2"),
         ({"type": "object", "explode": False}, {"a": 1}, "x=a,1"),
         ({"type": "boolean"}, "true", "x=true"),
         ({"type": "number"}, 1.5, "x=1.5"),

@@ -23,10 +23,11 @@ def test_parameters_and_body_are_one_object() -> None:
     assert made == {
         "type": "object",
         "properties": {
-            "q": {"type": "number"},
+            "q": {"type": "string", "description": "Q"},
             "id": {"type": "string", "enum": ["x"], "default": "x"},
             "h": {"type": "string"},
             "b": {"type": "integer"},
+            "body_q": {"type": "number"},
         },
         "required": ["id", "h", "b"],
     }

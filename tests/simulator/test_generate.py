@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from simulated import problems
 
+from toolalpaca_hf.openapi.schemas import closed
 from toolalpaca_hf.simulator.draws import Draws
 from toolalpaca_hf.simulator.generate import Generator, Given
-from toolalpaca_hf.simulator.schemas import closed
 
 
 def made(schema: dict[str, Any], seed: int = 0, document: dict[str, Any] | None = None) -> Any:

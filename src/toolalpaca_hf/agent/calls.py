@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ToolAlpacaError
@@ -25,6 +26,9 @@ from ..openapi import (
 from ..openapi.address import shown
 from ..schema import Api
 
+if TYPE_CHECKING:
+    from ..metrics.functions import Functions
+
 SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
 """What the simulator gets where an API asks for a credential."""
 
@@ -43,6 +47,10 @@ class ApiCalls:
             Names of the sender's credentials.
         session_header (`str`, *optional*, defaults to `""`):
             The header in which a rollout names itself; without one it does not.
+        own_servers (`bool`, *optional*, defaults to `False`):
+            Whether the servers of an operation and of its path go before `server`.
+        functions ([`Functions`], *optional*):
+            The API's document and operations, where they are at hand.
 
     Example:
 
@@ -60,13 +68,20 @@ class ApiCalls:
         sender: Sender,
         credentials: frozenset[str] = frozenset(),
         session_header: str = "",
+        own_servers: bool = False,
+        functions: "Functions | None" = None,
     ) -> None:
         self.api = api
         self._server, self._sender = server, sender
         self._credentials, self._session_header = credentials, session_header
-        self._document = document_of(api)
-        projection = {function.name: [function.path, function.method] for function in api.functions}
-        self._operations = {operation.name: operation for operation in functions_of(self._document, projection)}
+        self._own_servers = own_servers
+        if functions is not None:
+            self._document, self._operations = functions.document, functions.operations
+        else:
+            self._document = document_of(api)
+            projection = {function.name: [function.path, function.method] for function in api.functions}
+            self._operations = {one.name: one for one in functions_of(self._document, projection)}
+        self._by_tool_name = {one.tool_name: one for one in self._operations.values() if one.tool_name}
 
     @property
     def names(self) -> list[str]:
@@ -84,15 +99,18 @@ class ApiCalls:
         Returns:
             `str`: The observation: the answer, or what to change about the call. Nothing is raised.
         """
-        operation = self._operations.get(action)
+        operation = self._operations.get(action) or self._by_tool_name.get(action)
         if operation is None:
             return unknown_tool(action, self.names)
         if not operation.found:
             return f"The document of the API has no operation for {action}; use another tool."
-        if not self._server:
+        server = self._server
+        if self._own_servers:
+            server = next(iter(servers_of({"servers": operation.servers})), server)
+        if not server:
             return "The document of the API names no server, so nothing can be called."
         try:
-            request = build_request(self._document, operation, action_input, self._server, self._credentials)
+            request = build_request(self._document, operation, action_input, server, self._credentials)
         except CallError as error:
             return str(error)
         except ToolAlpacaError as error:
@@ -209,5 +227,5 @@ def real_calls(
         credentials = load_credentials(api.name, names, credentials_file, environ)
         sender = Sender(allowed_hosts(document, private=private), credentials, folder, Limits(total=seconds))
         server = next(iter(servers_of(document)), "")
-        calls[api.id] = ApiCalls(api, server, sender, credentials.names)
+        calls[api.id] = ApiCalls(api, server, sender, credentials.names, own_servers=True)
     return calls

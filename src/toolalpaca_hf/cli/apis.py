@@ -1,4 +1,4 @@
-"""`toolalpaca apis`: look at APIs in the raw layout."""
+"""`toolalpaca apis`: look at APIs in the raw layout, or at OpenAPI documents."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ import typer
 
 from ..errors import ToolAlpacaError
 
-app = typer.Typer(help="Look at APIs in the raw layout.", no_args_is_help=True)
+app = typer.Typer(help="Look at APIs in the raw layout or at OpenAPI documents.", no_args_is_help=True)
 
 
 @app.command("docs")
 def docs(
-    file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")],
+    file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON; or an OpenAPI document.")],
     out: Annotated[Path, typer.Option(help="Where to write them.")],
 ) -> None:
     """Make the three documentation fields of each API anew from its `Documentation`."""
@@ -27,7 +27,9 @@ def docs(
     scratch = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(described, ensure_ascii=False, indent=4) + "\n", encoding="utf-8")
+        scratch.write_text(
+            json.dumps([_served(api) for api in described], ensure_ascii=False, indent=4) + "\n", encoding="utf-8"
+        )
         scratch.replace(out)
     except OSError as error:
         scratch.unlink(missing_ok=True)
@@ -37,13 +39,14 @@ def docs(
 
 
 @app.command("show")
-def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON.")]) -> None:
+def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON; or an OpenAPI document.")]) -> None:
     """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
 
     from ..openapi import functions_of, load_document, tool_schema, violations
+    from ..openapi.document import original
 
     console = Console()
     for api in _read_apis(file):
@@ -54,8 +57,12 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
             raise ToolAlpacaError(f"{file}: the Documentation of {name}: {error}") from None
         projection = api.get("Function_Projection")
         # A name that is cut short is no name: narrow terminals get more lines.
-        columns = [Column("Function", no_wrap=True), Column("Method and path", overflow="fold")]
-        table = Table(*columns, "Parameters (* required)", title=escape(name), title_justify="left")
+        columns = [
+            Column("Function", overflow="fold", min_width=12, max_width=max(12, console.width // 2)),
+            Column("Method and path", overflow="fold", min_width=12),
+            Column("Parameters (* required)", overflow="fold", min_width=16),
+        ]
+        table = Table(*columns, title=escape(name), title_justify="left")
         for operation in functions_of(document, projection if isinstance(projection, dict) else None):
             schema = tool_schema(operation)["function"]["parameters"]
             parameters = [
@@ -65,12 +72,23 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
             place = f"{operation.method} {operation.path}{'' if operation.found else ' (not in the document)'}"
             table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
         console.print(table)
-        found = violations(document)
+        for key in ("x-not-converted", "x-not-followed"):
+            for sentence in document.get(key) or []:
+                console.print(escape(f"- {sentence}"), highlight=False)
+        found = violations(original(api.get("Documentation") or ""))
         for sentence in found:
             console.print(escape(f"- {sentence}"), highlight=False)
         count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
         console.print(count if found else "valid OpenAPI", highlight=False)
         console.print()
+
+
+def _served(api: dict[str, Any]) -> dict[str, Any]:
+    """An API with its document as JSON text, as the raw layout has it and every reader takes it."""
+    document = api.get("Documentation")
+    if not isinstance(document, dict):
+        return api
+    return api | {"Documentation": json.dumps(document, ensure_ascii=False)}
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -79,6 +97,13 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _read_apis(file: Path) -> list[dict[str, Any]]:
+    from ..openapi.manifest import document_in
+
+    api = document_in(file)
+    if api is not None:
+        # With what the readers of the raw layout ask for, so that it can be served.
+        raw = {"Name": api.name, "Description": api.description, "Category": "", "Link": api.link}
+        return [raw | {"Documentation": api.documentation, "Instances": []}]
     try:
         found = json.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:

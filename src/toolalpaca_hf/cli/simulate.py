@@ -8,7 +8,7 @@ from ..errors import ToolAlpacaError
 
 
 def simulate(
-    apis: Annotated[str, typer.Option(help="APIs in the raw layout, JSON.")],
+    apis: Annotated[str, typer.Option(help="APIs in the raw layout, JSON; or an OpenAPI document.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on.")] = 5678,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     responder: Annotated[Literal["schema", "llm", "replay"], typer.Option(help="What answers.")] = "schema",

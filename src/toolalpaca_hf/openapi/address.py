@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import ToolAlpacaError
-from .operations import mapping, text
+from .operations import each_operation, mapping, servers_beside, text
 
 # Ranges that lead to other addresses, or nowhere, and that older Pythons take for global ones.
 _NEVER = tuple(ip_network(block) for block in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23"))
@@ -79,7 +79,7 @@ def allowed_hosts(document: dict[str, Any], hosts: Iterable[str] | None = None, 
         document (`dict`):
             An OpenAPI document.
         hosts (`Iterable[str]`, *optional*):
-            Hosts, `host` or `host:port`, to be called instead of those in the document's `servers`.
+            Hosts, `host` or `host:port`, to be called instead of those in the `servers` of document, paths and operations.
         private (`Iterable[str]`, *optional*):
             Hosts that may be called, and whose address may be private, loopback or link-local.
 
@@ -94,7 +94,10 @@ def allowed_hosts(document: dict[str, Any], hosts: Iterable[str] | None = None, 
     ```
     """
     if hosts is None:
-        origins = [origin_of(url) for url in servers_of(document)]
+        beside = [
+            server for *_, item, operation in each_operation(document) for server in servers_beside(item, operation)
+        ]
+        origins = [origin_of(url) for url in dict.fromkeys([*servers_of(document), *servers_of({"servers": beside})])]
         hosts = [_with_port(host, port) for _, host, port in origins]
         # A server over http that sends its callers on to https is the same server.
         hosts += [_with_port(host, 443) for scheme, host, port in origins if scheme == "http" and port == 80]

@@ -12,7 +12,8 @@ from .address import Hosts, origin_of, servers_of, shown
 from .credentials import credential_names
 from .document import load_document
 from .documentation import COMPONENTS, describe
-from .operations import mapping, text
+from .external import with_files
+from .operations import METHODS, mapping, text
 from .send import Limits, Sender
 
 
@@ -51,6 +52,8 @@ def load_api(
     names = [*hosts, *_hosts_of(place)]
     allowed = Hosts(frozenset(map(str.lower, names)), frozenset(map(str.lower, private)))
     found = _loaded(place, read(place, allowed, limits))
+    if not _is_url(place):
+        found = with_files(found, Path(place))
     manifest: dict[str, Any] = {}
     if "paths" not in found and isinstance(mapping(found.get("api")).get("url"), str):
         manifest, named = found, found["api"]["url"]
@@ -69,6 +72,10 @@ def load_api(
         else:
             place = str(Path(place).parent / named)
             found = _loaded(place, _read(place, allowed, limits))
+    if not isinstance(found.get("paths"), dict) and isinstance(found.get("webhooks"), dict):
+        raise ToolAlpacaError(
+            f"{_told(place)} documents webhooks only, which the API calls itself; it holds no `paths` to call"
+        )
     if not isinstance(found.get("paths"), dict):
         raise ToolAlpacaError(
             f"{_told(place)} is neither an OpenAPI document (it has no `paths`) nor a plugin manifest (no `api` with a `url`)"
@@ -76,11 +83,33 @@ def load_api(
     return _api(str(source), manifest, found, place if _is_url(place) else "")
 
 
+def document_in(path: str | Path) -> Api | None:
+    """The API of a file that holds one OpenAPI document or manifest; `None` where it holds a list, as the raw layout does.
+
+    Args:
+        path (`str` or `Path`): The file.
+
+    Raises:
+        [`ToolAlpacaError`]: It is no list and cannot be read as a document.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
+    except OSError:
+        return None
+    if start[:1] == "[" or (start[:1] != "{" and path.suffix.lower() not in (".yaml", ".yml") and ":" not in start):
+        return None
+    return load_api(path)
+
+
 def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: str) -> Api:
     if servers := servers_of(document, base):
         document = document | {"servers": [{"url": url} for url in servers]}
     elif base and "servers" not in document:  # OpenAPI's default: where the document lies
         document = document | {"servers": [{"url": urljoin(base, "/")}]}
+    if base:
+        document = _absolute_servers(document, base)
     info = mapping(document.get("info"))
     name = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
     name = name or _told(source)
@@ -101,6 +130,26 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
         components=made.function_description[COMPONENTS],
         authentication=credential_names(document),
     )
+
+
+def _absolute_servers(document: dict[str, Any], base: str) -> dict[str, Any]:
+    """The document with absolute servers of its paths and operations, too."""
+
+    def absolute(holder: Any) -> Any:
+        servers = mapping(holder).get("servers")
+        if not isinstance(servers, list):
+            return holder
+        return holder | {"servers": [{"url": url} for url in servers_of({"servers": servers}, base)]}
+
+    paths = {}
+    for path, item in mapping(document.get("paths")).items():
+        item = absolute(item)
+        paths[path] = (
+            {key: absolute(value) if key.lower() in METHODS else value for key, value in item.items()}
+            if isinstance(item, dict)
+            else item
+        )
+    return document | {"paths": paths}
 
 
 def _is_url(place: str) -> bool:

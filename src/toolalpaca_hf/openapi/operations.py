@@ -1,10 +1,10 @@
 """The operations of an OpenAPI document, each under the name a model calls it by."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .document import load_document, resolve
+from .document import deref, load_document, resolve
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -38,6 +38,12 @@ class Operation:
         security (`list[dict]`, *optional*):
             Security requirements, each a mapping from names of security schemes; the document's own where the operation
             has none.
+        bodies (`dict[str, dict]`, *optional*):
+            Media type objects of the request body by media type, JSON's first, their schemas resolved.
+        servers (`list[dict]`, *optional*):
+            Server objects of the operation, or else of its path; empty where the document's are meant.
+        tool_name (`str`, *optional*, defaults to `""`):
+            The name providers of models take, where `name` is none; unique in the document.
 
     Example:
 
@@ -58,6 +64,9 @@ class Operation:
     request_body_type: str = ""
     request_body_required: bool = False
     security: list[dict[str, Any]] = field(default_factory=list)
+    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    servers: list[dict[str, Any]] = field(default_factory=list)
+    tool_name: str = ""
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -79,9 +88,11 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     """
     found, taken = [], set()
     for path, item in mapping(document.get("paths")).items():
-        for method, operation in mapping(item).items():
+        item = deref(document, item)
+        for method, operation in item.items():
             if method.lower() not in METHODS or not isinstance(operation, dict):
                 continue
+            operation = deref(document, operation)
             name = text(operation.get("operationId"))
             if not name:
                 name = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
@@ -123,7 +134,7 @@ def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | No
     document = load_document(document)
     listed = each_operation(document)
     if projection is None:
-        return [_operation(document, *entry) for entry in listed]
+        return _with_tool_names([_operation(document, *entry) for entry in listed])
     # A projection may write the leading slash that the document leaves out.
     by_place = {(path.strip("/"), method): (item, operation) for _, path, method, item, operation in listed}
     functions = []
@@ -134,17 +145,53 @@ def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | No
             functions.append(Operation(name, path, method.lower(), found=False))
         else:
             functions.append(_operation(document, name, path, method.lower(), *entry))
-    return functions
+    return _with_tool_names(functions)
+
+
+def _with_tool_names(operations: list[Operation]) -> list[Operation]:
+    """Operations whose names no provider takes (`[A-Za-z0-9_-]{1,64}`) with one that all do, unique among them."""
+    made = safe_names([operation.name for operation in operations], 64, "_-")
+    return [
+        operation if made[operation.name] == operation.name else replace(operation, tool_name=made[operation.name])
+        for operation in operations
+    ]
+
+
+def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
+    """Each name with what is no ASCII letter, digit or one of `others` as `_`, at most so long, and unique.
+
+    Example:
+
+    ```python
+    >>> safe_names(["filter[name]", "page"], 64, "_.-")
+    {'filter[name]': 'filter_name', 'page': 'page'}
+    ```
+    """
+    bad = re.compile(f"[^A-Za-z0-9{re.escape(others)}]+")
+    good = {name for name in names if name and len(name) <= longest and not bad.search(name)}
+    made = {name: name for name in good}
+    taken = set(good)
+    for name in names:
+        if name in made:
+            continue
+        base = bad.sub("_", name).strip("_")[:longest] or "unnamed"
+        unique, number = base, 2
+        while unique in taken:
+            unique, number = f"{base[: longest - len(str(number)) - 1]}_{number}", number + 1
+        taken.add(unique)
+        made[name] = unique
+    return {name: made[name] for name in names}
 
 
 def _operation(
     document: dict[str, Any], name: str, path: str, method: str, item: dict[str, Any], operation: dict[str, Any]
 ) -> Operation:
-    body = mapping(resolve(document, operation.get("requestBody")))
+    body = mapping(resolve(document, operation.get("requestBody"), "readOnly"))
     body_schema = media_schema(body)
     if body_schema is not None and text(body.get("description")):
         body_schema = {"description": body["description"]} | body_schema
     security = operation.get("security", document.get("security"))
+    content = mapping(body.get("content"))
     return Operation(
         name=name,
         path=path,
@@ -152,11 +199,22 @@ def _operation(
         description=text(operation.get("summary")) or text(operation.get("description")),
         parameters=parameters_of(document, item, operation),
         request_body_schema=body_schema,
-        responses=mapping(resolve(document, operation.get("responses"))),
+        responses={code: deref(document, response) for code, response in mapping(operation.get("responses")).items()},
         request_body_type=next(iter(_media(body)), ""),
         request_body_required=body.get("required") is True,
         security=[mapping(entry) for entry in security] if isinstance(security, list) else [],
+        bodies={kind: mapping(content[kind]) for kind in sorted(content, key=media_rank)},
+        servers=servers_beside(item, operation),
     )
+
+
+def servers_beside(item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The servers of an operation, or else of its path; those of the document stand where this is empty."""
+    for holder in (operation, item):
+        declared = holder.get("servers")
+        if isinstance(declared, list) and any(text(mapping(server).get("url")) for server in declared):
+            return [mapping(server) for server in declared]
+    return []
 
 
 def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -180,8 +238,13 @@ def media_schema(holder: Any) -> dict[str, Any] | None:
     return next(iter(_media(holder).values()), None)
 
 
+def media_rank(kind: str) -> bool:
+    """Sorts JSON's media types first, and leaves all others in their order."""
+    return "json" not in kind.lower()
+
+
 def _media(holder: Any) -> dict[str, dict[str, Any]]:
     """Schemas by media type, JSON's first."""
     content = mapping(mapping(holder).get("content"))
-    kinds = sorted(content, key=lambda kind: "json" not in kind)
+    kinds = sorted(content, key=media_rank)
     return {kind: content[kind]["schema"] for kind in kinds if isinstance(mapping(content[kind]).get("schema"), dict)}

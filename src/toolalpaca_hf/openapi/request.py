@@ -9,8 +9,9 @@ from ..errors import ToolAlpacaError
 from .arguments import CallError, read_arguments
 from .coerce import fit, written
 from .document import resolve
-from .operations import Operation, mapping, media_schema, text
-from .tools import clean_schema, merged_schema, name_list
+from .operations import Operation, mapping, text
+from .styles import holds_json, write_query, write_simple
+from .tools import ToolNames, clean_schema, merged_schema, name_list, schema_of, tool_names
 
 BODY_KEYS = ("body", "requestBody", "request_body")
 """Keys under which models put a whole request body."""
@@ -40,6 +41,10 @@ class Request:
         credentials (`tuple[tuple[str, str], ...]`, *optional*):
             Where (`path`, `query`, `header`, `cookie`, `body`, `bearer` or `basic`) and name of each credential that
             the operation takes.
+        encoding (`dict`, *optional*):
+            How a form's fields are written, by name, as the document has it.
+        files (`frozenset[str]`, *optional*):
+            Fields of a form that are files.
 
     Example:
 
@@ -55,6 +60,8 @@ class Request:
     body: Any = None
     body_type: str = ""
     credentials: tuple[tuple[str, str], ...] = ()
+    encoding: dict[str, Any] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
 
 
 def build_request(
@@ -97,7 +104,8 @@ def build_request(
     'https://cats.example/v1/cats/a%2Fb?limit=3'
     ```
     """
-    arguments = read_arguments(action_input)
+    names = tool_names(operation)
+    arguments = names.restored(read_arguments(action_input))
     parts = _Parts()
     in_path = _TEMPLATE.findall(operation.path)
     declared = {parameter["name"] for parameter in operation.parameters if parameter.get("in") == "path"}
@@ -106,17 +114,21 @@ def build_request(
         name, where = parameter["name"], text(parameter.get("in"))
         if where not in ("path", "header", "cookie") or (where == "path" and name not in in_path):
             where = "query"
+        called = names.parameter(name, text(parameter.get("in")) or "path")
         if where == "header" and name.lower() in FRAMING:
             continue
-        parts.known.add(name)
+        parts.known.add(called)
         if name in credentials:
             parts.credentials.append((where, name))
             if where == "path":
                 parts.path[name] = f"{{{name}}}"
         else:
-            _place(parts, parameter, where, arguments.get(name))
+            value = arguments.get(called)
+            if value is None and parameter.get("required") is True:  # one value for two, as published calls have it
+                value = arguments.get(name)
+            _place(parts, parameter, where, value, called)
     parts.credentials += _security(document, operation, credentials)
-    body = _body(parts, operation, arguments, credentials)
+    body, media = _body_and_media(parts, operation, arguments, credentials, names)
     if parts.problems:
         unknown = ", ".join(f"`{name[:60]}`" for name in [name for name in arguments if name not in parts.known][:10])
         unknown = f" {operation.name} has no parameter {unknown}." if unknown else ""
@@ -129,8 +141,10 @@ def build_request(
         url=_url(server, operation.path, parts.path, parts.query),
         headers=parts.headers,
         body=body,
-        body_type=(operation.request_body_type or "application/json") if body is not None else "",
+        body_type=media if body is not None else "",
         credentials=tuple(dict.fromkeys(parts.credentials)),
+        encoding=mapping(mapping(operation.bodies.get(media)).get("encoding")),
+        files=_files(operation, media),
     )
 
 
@@ -147,34 +161,33 @@ class _Parts:
     problems: list[str] = field(default_factory=list)
 
 
-def _place(parts: _Parts, parameter: dict[str, Any], where: str, value: Any) -> None:
+def _place(parts: _Parts, parameter: dict[str, Any], where: str, value: Any, called: str) -> None:
     """Check one parameter and put it where it belongs."""
     name = parameter["name"]
-    # Swagger 2, which some documents mix in, has the type beside the name.
-    media = media_schema(parameter)
-    schema = clean_schema(mapping(parameter.get("schema") or media or parameter))
+    schema = clean_schema(schema_of(parameter))
     if value is None or _left_out(value, schema):
         if parameter.get("required") is True or where == "path":
-            parts.problems.append(f"Missing required `{name}`{_hint(schema)}.")
+            parts.problems.append(f"Missing required `{called}`{_hint(schema)}.")
         return
-    value, problems = fit(value, schema, name)
+    value, problems = fit(value, schema, called)
     if problems:
         parts.problems += problems
         return
-    if media is not None and isinstance(value, dict | list):
+    if holds_json(parameter) and (isinstance(value, dict | list) or schema.get("type") not in ("string", None)):
         value = written(value)
     if where == "query":
-        parts.query += _query(name, value, parameter)
+        parts.query += write_query(name, value, parameter)
         return
-    flat = ",".join(_flat(value))
+    flat = write_simple(parameter | {"name": name}, where, value, encode=where != "header")
     if where == "path":
-        if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(flat)))):
+        if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(unquote(flat))))):
             parts.problems.append(f"`{name}` is part of the path: it can be neither empty nor hold `.` or `..` steps.")
-        parts.path[name] = quote(flat, safe="")
-    elif re.search(r"[\x00-\x1f\x7f]", flat):
+        parts.path[name] = flat
+    elif re.search(r"[\x00-\x1f\x7f]", unquote(flat) if where == "cookie" else flat):
         parts.problems.append(f"`{name}` must be a single line without control characters.")
     elif where == "cookie":
-        parts.cookies.append(f"{quote(name, safe='')}={quote(flat, safe='')}")
+        pieces = write_query(name, value, parameter) if isinstance(value, dict | list) else []
+        parts.cookies += pieces or [f"{quote(name, safe='')}={flat}"]
     else:
         parts.headers[name] = flat.strip()
 
@@ -182,28 +195,6 @@ def _place(parts: _Parts, parameter: dict[str, Any], where: str, value: Any) -> 
 def _hint(schema: dict[str, Any]) -> str:
     kind = schema.get("type")
     return f" ({kind})" if isinstance(kind, str) else ""
-
-
-def _flat(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [written(item) for item in value]
-    if isinstance(value, dict):
-        return [written(part) for item in value.items() for part in item]
-    return [written(value)]
-
-
-def _query(name: str, value: Any, parameter: dict[str, Any]) -> list[str]:
-    """OpenAPI's `style` and `explode`; by default a list repeats its name and an object's keys are names."""
-    style, explode = text(parameter.get("style")) or "form", parameter.get("explode")
-    encoded = quote(name, safe="")
-    if isinstance(value, dict) and style == "deepObject":
-        return [f"{encoded}%5B{quote(key, safe='')}%5D={quote(written(item), safe='')}" for key, item in value.items()]
-    if isinstance(value, dict) and explode is not False:
-        return [f"{quote(key, safe='')}={quote(written(item), safe='')}" for key, item in value.items()]
-    if isinstance(value, list) and (explode is True or (explode is None and style == "form")):
-        return [f"{encoded}={quote(written(item), safe='')}" for item in value]
-    joint = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}.get(style, ",")
-    return [f"{encoded}={joint.join(quote(part, safe='') for part in _flat(value))}"]
 
 
 def _security(document: dict[str, Any], operation: Operation, credentials: set[str] | frozenset[str]) -> list[Any]:
@@ -221,18 +212,72 @@ def _security(document: dict[str, Any], operation: Operation, credentials: set[s
     return places
 
 
+def _body_and_media(
+    parts: _Parts,
+    operation: Operation,
+    arguments: dict[str, Any],
+    credentials: set[str] | frozenset[str],
+    names: ToolNames,
+) -> tuple[Any, str]:
+    """The body, and the first of the declared media types whose schema it fits; what the preferred one has against it
+    where none does."""
+    schemas = {
+        kind: media["schema"] for kind, media in operation.bodies.items() if isinstance(media.get("schema"), dict)
+    }
+    main = operation.request_body_type
+    # The description of the body belongs to the main one.
+    others = [(kind, schema) for kind, schema in schemas.items() if kind != main]
+    first: tuple[Any, _Parts] | None = None
+    kind, body, tried = main, None, parts
+    for kind, schema in [(main, operation.request_body_schema), *others]:  # noqa: B007 (the last one is wanted)
+        if schema is None:
+            break
+        tried = _Parts(known=set(parts.known))
+        body = _body(tried, operation, schema, arguments, credentials, names)
+        if not tried.problems and (first is None or body is not None):
+            break
+        first = first or (body, tried)
+    else:
+        if first is None:
+            return None, ""
+        (body, tried), kind = first, main
+    if schema is None:
+        return None, ""
+    parts.known |= tried.known
+    parts.problems += tried.problems
+    parts.credentials += tried.credentials
+    return body, kind or "application/json"
+
+
+def _files(operation: Operation, media: str) -> frozenset[str]:
+    """The fields of a form that are files."""
+    schema = merged_schema(mapping(mapping(operation.bodies.get(media)).get("schema")), flat=True)
+    found = set()
+    for name, inner in mapping(schema.get("properties")).items():
+        inner = merged_schema(mapping(inner))
+        inner = mapping(inner.get("items")) if inner.get("type") == "array" else inner
+        if inner.get("format") in ("binary", "file") or "contentMediaType" in inner or inner.get("type") == "file":
+            found.add(name)
+    return frozenset(found)
+
+
 def _body(
-    parts: _Parts, operation: Operation, arguments: dict[str, Any], credentials: set[str] | frozenset[str]
+    parts: _Parts,
+    operation: Operation,
+    whole_schema: dict[str, Any],
+    arguments: dict[str, Any],
+    credentials: set[str] | frozenset[str],
+    called: ToolNames,
 ) -> Any:
-    if operation.request_body_schema is None:
-        return None
-    schema = merged_schema(operation.request_body_schema, flat=True)
+    schema = merged_schema(whole_schema, flat=True)
     properties = mapping(schema.get("properties"))
     required = [name for name in name_list(schema.get("required")) if name not in credentials]
     names = list(dict.fromkeys([*properties, *name_list(schema.get("required"))]))
+    parts.known |= {called.body.get(name, name) for name in names}
+    arguments = called.body_arguments(arguments, required)
     whole = next((key for key in BODY_KEYS if key in arguments and key not in {*parts.known, *names}), None)
     parts.credentials += [("body", name) for name in names if name in credentials]
-    check = clean_schema(operation.request_body_schema)
+    check = clean_schema(whole_schema)
     is_object = "object" in check.get("type", "object")
 
     if is_object:
@@ -288,7 +333,8 @@ def _url(server: str, path: str, values: dict[str, str], query: list[str]) -> st
         or re.search(r"[\s\\\x00-\x1f]", server)
     ):
         raise ToolAlpacaError(f"the server {server!r} is not an http or https URL; correct `servers` in the document")
-    path, _, fixed_query = path.partition("?")
+    # What stands behind `#` never leaves a client; documents write there what tells operations of one path apart.
+    path, *fixed = re.split("[?#]", path)
     pieces = [
         values[piece[1:-1]] if _TEMPLATE.fullmatch(piece) else quote(piece, safe="/:@!$&'()*+,;=~%")
         for piece in re.split(r"(\{[^{}/?#]+\})", path)
@@ -297,10 +343,10 @@ def _url(server: str, path: str, values: dict[str, str], query: list[str]) -> st
     if any(unquote(unquote(segment)) in (".", "..") for segment in path.split("/")):
         raise CallError("The parameters of the path must not make a `.` or `..` step; give other values.")
     url = f"{base.scheme}://{base.netloc}{quote(base.path, safe='/:@!$&()*+,;=~%').rstrip('/')}/{path}"
-    if fixed_query:
-        fixed = [
+    for part in reversed([part for part in fixed if part]):
+        pieces = [
             values[piece[1:-1]] if _TEMPLATE.fullmatch(piece) else piece
-            for piece in re.split(r"(\{[^{}/?#]+\})", fixed_query)
+            for piece in re.split(r"(\{[^{}/?#]+\})", part)
         ]
-        query = [quote("".join(fixed), safe="=&:@!$'()*+,;~%"), *query]
+        query = [quote("".join(pieces), safe="=&:@!$'()*+,;~%"), *query]
     return f"{url}?{'&'.join(query)}" if query else url

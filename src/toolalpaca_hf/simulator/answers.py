@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..openapi.content import is_xml, to_csv, to_xml
 from .arguments import Request
 from .draws import Draws
 from .endpoints import Endpoint
@@ -76,23 +77,34 @@ def dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def encoded(status: int, media: str, value: Any) -> Answer:
-    """An answer that says a value in a media type."""
+def encoded(status: int, media: str, value: Any, name: str = "response") -> Answer:
+    """An answer that says a value in a media type; `name` is what XML calls it."""
     if not media:
         return Answer(status, b"", "")
     if "json" in media.lower():
         return Answer(status, dump(value), media)
-    if media.startswith("text/"):
+    if (
+        media.startswith("text/")
+        and not is_xml(media)
+        and not (media.startswith("text/csv") and isinstance(value, list))
+    ):
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return Answer(status, words.encode("utf-8", "replace"), media)
+    if is_xml(media):
+        return Answer(
+            status, value.encode("utf-8", "replace") if isinstance(value, str) else to_xml(value, name), media
+        )
     if media.startswith("image/") and "svg" not in media:
-        return Answer(status, PNG, "image/png")
+        return Answer(status, PICTURES.get(media.partition(";")[0].strip(), PNG), media)
+    if media.partition(";")[0] == "text/csv" and isinstance(value, list):
+        return Answer(status, to_csv(value).encode("utf-8", "replace"), media)
     return Answer(status, value.encode("utf-8", "replace") if isinstance(value, str) else dump(value), media)
 
 
 def refusal(endpoint: Endpoint, status: int, reason: str) -> Answer:
     """The answer to a request that is not in order, in the form that the document declares for it."""
     reply = endpoint.failure(status)
+    status = reply.status
     if reply.make is None:
         return encoded(status, reply.media or "application/json", {"error": reason})
     record: dict[str, Any] = dict.fromkeys(SAYING, reason) | {"status": status, "code": status, "statuscode": status}
@@ -115,3 +127,16 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100"
     "1bb6ee560000000049454e44ae426082"
 )
+PICTURES = {
+    "image/png": PNG,
+    "image/gif": bytes.fromhex(
+        "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"
+    ),
+    "image/jpeg": bytes.fromhex(
+        "ffd8ffe000104a46494600010100000100010000ffdb004300ffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffc0000b08000100010101"
+        "1100ffc40014000100000000000000000000000000000003ffc40014100100000000000000000000000000000000ffda0008"
+        "010100003f0047ffd9"
+    ),
+}
+"""The smallest pictures, one white point each, by media type."""

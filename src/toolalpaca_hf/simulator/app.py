@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -92,27 +92,47 @@ class Simulator:
         api, rest = found
         slash = len(rest) > 0 and rest[-1] == ""
         below = rest[:-1] if slash else rest
-        routed = api.find(below)
+        method = scope["method"].lower()
+        raw_query = scope["query_string"].decode("latin-1")
+        query = parse_qsl(raw_query, keep_blank_values=True, errors="replace")
+        routed = api.find(below, method, query)
         if routed is None or (not below and not slash):
             special = _special(api, below, str(http.base_url))
             if special is not None and scope["method"] in ("GET", "HEAD"):
                 return Answer(200, dump(special)), {}
             if routed is None:
                 raise Refused(f"{api.api.name} has no path /{'/'.join(below)[:200]}.", 404)
-        methods, values = routed
-        method = scope["method"].lower()
-        endpoint = methods.get(method) or (methods.get("get") if method == "head" else None)
+        endpoint, values, methods = routed
         if endpoint is None:
             allowed = ", ".join(sorted(name.upper() for name in methods))
             reason = f"/{'/'.join(below)[:200]} of {api.api.name} does not take {method.upper()[:20]}, but {allowed}."
             return _said(405, reason), {"Allow": allowed}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         raw_body = await _body(http)
-        body, form = parse_body(raw_body, headers.get("content-type", "")) if raw_body else (None, False)
-        if headers.get("content-type", "").startswith("multipart/form-data") and raw_body:
-            body, form = await _multipart(http, raw_body)
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
-        request = Request(endpoint.method, "/" + "/".join(below), values, query, headers, body, bool(raw_body), form)
+        kind = headers.get("content-type", "")
+        if kind.startswith("multipart/form-data") and raw_body:
+            body = await _multipart(http, raw_body)
+        else:
+            body = parse_body(raw_body, kind, endpoint) if raw_body else None
+        raw_parts = path.lstrip("/").split("/")[len(segments) - len(rest) :]
+        raw_values = dict(values)
+        for part, sent in zip(endpoint.segments, raw_parts, strict=False):
+            if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
+                raw_values[part[1:-1]] = sent
+        pairs = (part.partition("=") for part in raw_query.split("&") if part)
+        raw_pairs = [(unquote_plus(name, errors="replace"), value) for name, _, value in pairs]
+        request = Request(
+            endpoint.method,
+            "/" + "/".join(below),
+            values,
+            query,
+            headers,
+            body,
+            bool(raw_body),
+            media=kind.partition(";")[0].strip().lower(),
+            raw_values=raw_values,
+            raw_query=raw_pairs,
+        )
         return await self._called(api, endpoint, request, scope)
 
     async def _called(
@@ -190,7 +210,7 @@ async def _body(http: HttpRequest) -> bytes:
     return b"".join(parts)
 
 
-async def _multipart(http: HttpRequest, raw: bytes) -> tuple[dict[str, Any], bool]:
+async def _multipart(http: HttpRequest, raw: bytes) -> dict[str, Any]:
     """The fields of a multipart form; of a file, its name and its text."""
 
     async def again() -> dict[str, Any]:
@@ -206,7 +226,7 @@ async def _multipart(http: HttpRequest, raw: bytes) -> tuple[dict[str, Any], boo
         held = found.get(name)
         found[name] = text if name not in found else [*(held if isinstance(held, list) else [held]), text]
     await form.close()
-    return json.loads(json.dumps(found).encode("utf-8", "replace")), True
+    return json.loads(json.dumps(found).encode("utf-8", "replace"))
 
 
 def create_app(

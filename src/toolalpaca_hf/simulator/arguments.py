@@ -1,15 +1,21 @@
 """A request's texts as typed arguments, or the reason why it is refused."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
+from xml.etree import ElementTree
 
 import jsonschema_rs
 
-from .endpoints import Argument, Endpoint
+from ..openapi.content import is_xml
+from ..openapi.operations import mapping
+from ..openapi.styles import holds_json, read_deep, read_joined, read_simple, style_of
+from .endpoints import Argument, Body, Endpoint
 from .merge import Merger
 from .names import plain
 
@@ -36,7 +42,9 @@ class Request:
         headers (`dict[str, str]`): Header fields, lower case.
         body (`Any`): The parsed body; `None` where there is none.
         has_body (`bool`): Whether there is one: `null` is a body, too.
-        form (`bool`): Whether it was a form, whose values are all texts.
+        media (`str`): The body's media type, lower case, without its options.
+        raw_values (`dict[str, str]`): Path values as they were sent: an encoded comma is no separator.
+        raw_query (`list[tuple[str, str]]`): The query, its values as they were sent.
     """
 
     method: str
@@ -46,7 +54,9 @@ class Request:
     headers: Mapping[str, str]
     body: Any = None
     has_body: bool = False
-    form: bool = False
+    media: str = ""
+    raw_values: Mapping[str, str] = field(default_factory=dict)
+    raw_query: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,17 @@ class Arguments:
     flat: dict[str, Any] = field(default_factory=dict)
 
 
-def parse_body(raw: bytes, kind: str) -> tuple[Any, bool]:
-    """A body as a JSON value, and whether it was a form.
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def parse_body(raw: bytes, kind: str, endpoint: Endpoint) -> Any:
+    """A body as a JSON value by its media type: a form as its fields, XML as its elements, CSV as its rows.
 
     Raises:
-        Refused: It is JSON by its kind, and is not JSON.
+        Refused: It is JSON or XML by its kind, and is neither.
     """
     kind = kind.split(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
+    if kind == FORMS[0]:
         found: dict[str, Any] = {}
         try:
             pairs = parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
@@ -81,19 +94,69 @@ def parse_body(raw: bytes, kind: str) -> tuple[Any, bool]:
             found[name] = (
                 [*(found[name] if isinstance(found[name], list) else [found[name]]), value] if name in found else value
             )
-        return found, True
+        return found
+    words = raw.decode("utf-8", "replace")
+    spec = _body_of(endpoint, kind)
+    if spec is None and endpoint.bodies:
+        raise Refused(f"The body can be {', '.join(endpoint.bodies)}, not {kind[:SHOWN]}.", 415)
+    wanted = kinds_of(spec.schema) if spec is not None else []
+    if is_xml(kind):
+        return words if wanted == ["string"] else _from_xml(words)
+    if kind == "text/csv" and "array" in wanted:
+        return list(csv.reader(io.StringIO(words)))
+    if spec is not None and kind and wanted == ["string"] and "json" not in kind:
+        return words
     as_json = kind.endswith("json") or kind == ""
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a surrogate pair can not be answered with
-        return value, False
+        return value
     except (ValueError, RecursionError) as error:
         if not as_json:
-            return raw.decode("utf-8", "replace"), False
+            return words
         reason = (
             "it is nested too deep" if isinstance(error, RecursionError) else str(error).split(" (char")[0][:SHOWN]
         )
         raise Refused(f"The body is not valid JSON: {reason}.") from None
+
+
+def _from_xml(words: str) -> Any:
+    if "<!" in words.replace("<!--", "").replace("<![CDATA[", ""):  # entities grow without end, or name files
+        raise Refused("The body is XML with a document type, which is not read.")
+    try:
+        root = ElementTree.fromstring(words)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise Refused(f"The body is not valid XML: {str(error)[:SHOWN]}.") from None
+
+    def value(node: ElementTree.Element, depth: int) -> Any:
+        if depth > 60:
+            raise Refused("The body is nested too deep.")
+        if not len(node) and not node.attrib:
+            return node.text or ""
+        found: dict[str, Any] = dict(node.attrib)
+        for child in node:
+            inner, name = value(child, depth + 1), child.tag.rpartition("}")[2]
+            held = found.get(name)
+            found[name] = inner if name not in found else [*(held if isinstance(held, list) else [held]), inner]
+        return found
+
+    return value(root, 0)
+
+
+def _body_of(endpoint: Endpoint, media: str) -> Body | None:
+    """The declared body of a media type: its own, that of a range (`text/*`), or the preferred one for what is JSON,
+    a form or nothing in particular."""
+    bodies = endpoint.bodies
+    found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
+    if found is None and (media in ("", *FORMS) or "json" in media):
+        return endpoint.body
+    return found
+
+
+def kinds_of(schema: dict[str, Any]) -> list[str]:
+    """The types that a schema allows, references followed."""
+    kinds = Merger(schema).merged(schema, (), 0, False)[0].get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def _no_constant(name: str) -> Any:
@@ -116,7 +179,7 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
     named: dict[str, Any] = {}
     problems: list[str] = []
     query: dict[str, list[str]] = {}
-    for name, value in request.query:
+    for name, value in request.raw_query or [(name, quote(value, safe="")) for name, value in request.query]:
         query.setdefault(name, []).append(value)
     declared = {argument.name for argument in endpoint.arguments}
     for argument in endpoint.arguments:
@@ -125,7 +188,7 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
             if argument.required:
                 problems.append(f"Missing required parameter: {argument.name} (in {argument.place}).")
             continue
-        value = texts if isinstance(texts, dict) else _typed(argument, texts)
+        value = _shaped(texts, argument.schema) if isinstance(texts, dict) else _typed(argument, texts)
         problems += _violations(argument.check, value, f"Invalid parameter {argument.name}")
         named[argument.name] = value
     body = _checked_body(endpoint, request, problems)
@@ -137,27 +200,79 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
 
 
 def _checked_body(endpoint: Endpoint, request: Request, problems: list[str]) -> Any:
-    spec = endpoint.body
-    if spec is None:
+    if not endpoint.bodies:
         return None
     if not request.has_body:
-        if spec.required:
+        if endpoint.body is not None and endpoint.body.required:
             problems.append("Missing request body.")
         return None
+    spec = _body_of(endpoint, request.media)
+    if spec is None:  # parse_body has refused it
+        return request.body
     body = request.body
-    if request.form and isinstance(body, dict):
-        node, _ = Merger(spec.schema).merged(spec.schema, (), 0, False)
-        properties = node.get("properties", {})
-        body = {
-            name: _from_texts(
-                value if isinstance(value, list) else [value], _part(spec.schema, properties[name]), True
-            )
-            if name in properties
-            else value
-            for name, value in body.items()
-        }
+    if request.media in FORMS and isinstance(body, dict):
+        body = _form(body, spec)
+    elif is_xml(request.media) or request.media == "text/csv":
+        body = _shaped(body, spec.schema)
     problems += _violations(spec.check, body, "Invalid request body")
     return body
+
+
+def _form(body: dict[str, Any], spec: Body) -> dict[str, Any]:
+    """The fields of a form as its schema has them, put together as its encoding says."""
+    node, _ = Merger(spec.schema).merged(spec.schema, (), 0, False)
+    properties = node.get("properties", {})
+    pairs = [
+        (name, text)
+        for name, value in body.items()
+        for text in (value if isinstance(value, list) else [value])
+        if isinstance(text, str)
+    ]
+    left, found = dict(body), {}
+    for name, schema in properties.items():
+        schema = _part(spec.schema, schema)
+        encoding = mapping(spec.encoding.get(name))
+        if name not in left and (deep := read_deep(name, pairs)) is not None:
+            found[name] = _shaped(deep, schema)
+            left = {key: value for key, value in left.items() if not key.startswith(f"{name}[")}
+            continue
+        kinds = kinds_of(schema)
+        style, explode = style_of(encoding, "query")
+        if name not in left and "object" in kinds and explode and style == "form" and spec.media == FORMS[0]:
+            # An object's fields are those of the form.
+            inner = Merger(schema).merged(schema, (), 0, False)[0].get("properties", {})
+            spread = {key: left.pop(key) for key in inner if key in left and key not in properties}
+            if spread:
+                found[name] = _shaped(spread, schema)
+            continue
+        if name not in left:
+            continue
+        value = left.pop(name)
+        texts = value if isinstance(value, list) else [value]
+        if len(texts) == 1 and not explode and isinstance(texts[0], str) and _json(texts[0]) is None:
+            kind = "object" if "object" in kinds else "array" if "array" in kinds else ""
+            if kind:
+                found[name] = _shaped(read_joined(quote(texts[0], safe=","), encoding, kind), schema)
+                continue
+        found[name] = _from_texts(texts, schema)
+    return {**found, **left}
+
+
+def _shaped(value: Any, schema: dict[str, Any]) -> Any:
+    """A value whose leaves are texts, as the schema wants it."""
+    if isinstance(value, str):
+        return _from_texts([value], schema)
+    node, _ = Merger(schema).merged(schema, (), 0, False)
+    kinds = node.get("type", [])
+    if isinstance(value, dict):
+        extra = node.get("additionalProperties", {})
+        properties = node.get("properties", {})
+        return {key: _shaped(item, _part(schema, properties.get(key, extra))) for key, item in value.items()}
+    if isinstance(value, list):
+        if "array" not in kinds and value:
+            return _shaped(value[-1], schema)
+        return [_shaped(item, _part(schema, node.get("items", {}))) for item in value]
+    return value
 
 
 def _part(root: dict[str, Any], schema: Any) -> dict[str, Any]:
@@ -167,46 +282,67 @@ def _part(root: dict[str, Any], schema: Any) -> dict[str, Any]:
 def _texts(
     argument: Argument, request: Request, query: Mapping[str, list[str]], declared: Iterable[str]
 ) -> list[str] | dict[str, Any] | None:
-    """The texts of one argument; an object that is spread over the query as its fields; `None` where it is absent."""
-    if argument.place == "path":
-        return [request.values[argument.name]] if argument.name in request.values else None
-    if argument.place == "header":
-        value = request.headers.get(argument.name.lower())
-        return None if value is None else [value]
-    if argument.place == "cookie":
-        pairs = (pair.partition("=") for pair in request.headers.get("cookie", "").split(";"))
-        found = [value.strip() for name, _, value in pairs if name.strip() == argument.name]
-        return found[:1] or None
-    if argument.name in query:
-        return query[argument.name]
-    if f"{argument.name}[]" in query:
-        return query[f"{argument.name}[]"]
-    node, _ = Merger(argument.schema).merged(argument.schema, (), 0, False)
-    if node.get("type") != "object":
+    """The texts of one argument, an object as its fields; `None` where it is absent."""
+    kinds = kinds_of(argument.schema)
+    kind = "object" if "object" in kinds else "array" if "array" in kinds else ""
+    place = argument.place
+    if place in ("path", "header"):
+        sent = (
+            request.raw_values.get(argument.name, request.values.get(argument.name))
+            if place == "path"
+            else request.headers.get(argument.name.lower())
+        )
+        return None if sent is None else _read(argument, sent, kind, place == "path")
+    if place == "cookie":
+        pairs = [pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";")]
+        query = {}
+        for name, _, value in pairs:
+            query.setdefault(unquote(name), []).append(value)
+    name = argument.name
+    texts = query.get(name, query.get(f"{name}[]"))
+    if texts is not None:
+        plain = [unquote_plus(text) if place == "query" else unquote(text) for text in texts]
+        as_json = _json(plain[0]) if len(texts) == 1 else None
+        style, explode = style_of(argument.declared, "query")
+        if kind == "" or holds_json(argument.declared) or len(texts) > 1 or isinstance(as_json, dict | list):
+            return plain
+        if kind == "array" and explode and style == "form":
+            return plain  # one item; a list in one text is read as one where the item is none
+        if kind == "object" and (explode or len(read_joined(texts[0], argument.declared, "array")) % 2):
+            return plain
+        return read_joined(texts[0], argument.declared, kind)
+    pairs = [(key, unquote_plus(text)) for key, texts in query.items() for text in texts]
+    deep = read_deep(name, pairs)
+    if deep is not None:
+        return deep if isinstance(deep, dict) else [text for text in deep if isinstance(text, str)] or {"": deep}
+    if kind != "object" or not argument.exploded or style_of(argument.declared, "query")[0] != "form":
         return None
-    mark = f"{argument.name}["  # filters[genre]=Drama
-    fields = {
-        name[len(mark) : -1]: texts for name, texts in query.items() if name.startswith(mark) and name[-1] == "]"
-    }
+    node, _ = Merger(argument.schema).merged(argument.schema, (), 0, False)
     properties = node.get("properties", {})
-    if not fields and argument.exploded:
-        fields = {
-            name: texts
-            for name, texts in query.items()
-            if name not in declared and (name in properties or (argument.required and not properties))
-        }
-    typed = {
-        name: _from_texts(texts, _part(argument.schema, properties.get(name, {})), True)
-        for name, texts in fields.items()
+    fields: dict[str, Any] = {
+        key: [unquote_plus(text) for text in texts]
+        for key, texts in query.items()
+        if key not in declared and (key in properties or (argument.required and not properties))
     }
-    return typed or None
+    return {key: texts if len(texts) > 1 else texts[0] for key, texts in fields.items()} or None
+
+
+def _read(argument: Argument, sent: str, kind: str, encoded: bool) -> list[str] | dict[str, Any]:
+    """A path's or a header's value; JSON in it is taken for what it is."""
+    plain = unquote(sent) if encoded else sent
+    if holds_json(argument.declared) or (kind and isinstance(_json(plain), dict | list)):
+        return [plain]
+    found = read_simple(argument.declared | {"name": argument.name}, argument.place, sent, kind, encoded)
+    return found if isinstance(found, dict | list) else [found]
 
 
 def _typed(argument: Argument, texts: list[str]) -> Any:
-    return _from_texts(texts, argument.schema, argument.exploded)
+    if holds_json(argument.declared) and len(texts) == 1 and (value := _json(texts[0])) is not None:
+        return value
+    return _from_texts(texts, argument.schema)
 
 
-def _from_texts(texts: list[str], schema: dict[str, Any], exploded: bool) -> Any:
+def _from_texts(texts: list[str], schema: dict[str, Any]) -> Any:
     """Texts as the value that the schema wants; what can not be one stays text, for the check to name."""
     node, _ = Merger(schema).merged(schema, (), 0, False)
     kinds = node.get("type", [])
@@ -218,7 +354,7 @@ def _from_texts(texts: list[str], schema: dict[str, Any], exploded: bool) -> Any
             if isinstance(listed, list):
                 return listed
             texts = texts[0].split(",") if "," in texts[0] else [text for text in texts if text]
-        return [_from_texts([text], items, exploded) for text in texts]
+        return [_from_texts([text], items) for text in texts]
     text = texts[-1]
     for kind in kinds:
         if kind == "integer" and len(text) < 40:

@@ -1,18 +1,18 @@
 """Realistic values from a JSON schema, the same ones for the same draws."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema_rs
 
+from ..openapi.schemas import validator
 from .draws import Draws
 from .merge import Merger, repeats
 from .names import is_id, plain, singular, words_of
 from .plausible import agree
 from .scalars import make_number, make_text
-from .schemas import validator
 
 MISSING: Any = object()
 Place = tuple[str, ...]
@@ -50,17 +50,6 @@ class Given:
 NOTHING = Given()
 
 
-def _ids(schema: Any) -> Iterator[int]:
-    """The identity of every mapping in a schema."""
-    if isinstance(schema, dict):
-        yield id(schema)
-        for part in schema.values():
-            yield from _ids(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _ids(part)
-
-
 class Generator:
     """Makes values that are valid for a schema.
 
@@ -83,21 +72,26 @@ class Generator:
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
         self.merger = Merger(root)
-        self._validators: dict[int, jsonschema_rs.Draft202012Validator] = {}
-        # Merged schemas come and go, and their ids are given to others; those of the root's own parts are not.
-        self._lasting = set(_ids(root))
+        # With the schema, so that no other one takes its identity.
+        self._validators: dict[int, tuple[Any, jsonschema_rs.Draft202012Validator]] = {}
 
     def is_valid(self, value: Any, schema: dict[str, Any] | None = None) -> bool:
         """Whether a value is valid for the schema, or for a part of it."""
         schema = self.root if schema is None else schema
-        found = self._validators.get(id(schema))
-        if found is None:
+        kept = self._validators.get(id(schema))
+        if kept is None:
+            # Of what a value may be instead of a large object, most is said without a reference.
+            if schema is not self.root and list(schema) in (["anyOf"], ["anyOf", "description"]):
+                plain_ones = [one for one in schema["anyOf"] if isinstance(one, dict) and "$ref" not in one]
+                if any(self.is_valid(value, one) for one in plain_ones):
+                    return True
             whole = schema if schema is self.root else {**schema, "$defs": self.root.get("$defs", {})}
-            found = validator(whole)
-            if id(schema) in self._lasting:
-                self._validators[id(schema)] = found
+            kept = schema, validator(whole)
+            # Merging makes schemas of this form anew for each value.
+            if list(schema) != ["allOf"] or schema is self.root:
+                self._validators[id(schema)] = kept
         try:
-            return found.is_valid(value)
+            return kept[1].is_valid(value)
         except (ValueError, RecursionError):
             return False
 

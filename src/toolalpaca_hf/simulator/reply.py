@@ -62,12 +62,28 @@ class Reply:
         if make is None:
             return {"message": said["message"]} | {name: value for name, value in record.items() if name == "id"}
         known = said | self.arguments.flat | record
+        shown = self._shown(make, record)
+        if shown is not None:
+            return shown
         about = self.role.about
         return make(
             draws,
             Given(arguments=self.deep, record=known, about=about, free=self._free(draws, record)),
             name=self.noun,
         )
+
+    def _shown(self, make: Generator, record: dict[str, Any]) -> Any:
+        """The document's own example of the answer, with the values of this call where it has fields for them."""
+        reply = self.call.endpoint.success
+        if not reply.shown or make is not reply.make:
+            return None
+        value = json.loads(json.dumps(reply.shown[0]))
+        known = self.deep | record
+        for key in value if isinstance(value, dict) else ():
+            if plain(key) in known and type(known[plain(key)]) is type(value[key]):
+                changed = value | {key: known[plain(key)]}
+                value = changed if make.is_valid(changed) else value
+        return value
 
     def _free(self, draws: Draws, record: dict[str, Any]) -> dict[str, Any]:
         """What an object holds whose schema names no fields: what was asked for, and what the session said of it."""

@@ -19,6 +19,9 @@ class ListReply(Reply):
     def _value(self, make: Generator | None) -> Any:
         if make is None:
             return super()._value(make)
+        kept = any(collection == self.collection for collection, _ in self.session.records)
+        if not kept and not self.arguments.flat and (shown := self._shown(make, {})) is not None:
+            return shown
         place = self.role.list_place or ()
         node = make.merger.merged(make.root, (), 0, False)[0]
         for name in place:

@@ -30,33 +30,66 @@ class SimulatedApi:
         self.document = document_of(api)
         self.digest = blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.endpoints = [Endpoint(self.document, *entry) for entry in each_operation(self.document)]
-        self._fixed: dict[tuple[str, ...], dict[str, Endpoint]] = {}
-        self._open: dict[int, list[tuple[_Template, dict[str, Endpoint]]]] = {}
-        templates: dict[tuple[str, ...], dict[str, Endpoint]] = {}
+        self._fixed: dict[tuple[str, ...], list[Endpoint]] = {}
+        self._open: dict[int, list[tuple[_Template, list[Endpoint]]]] = {}
+        templates: dict[tuple[str, ...], list[Endpoint]] = {}
         for endpoint in self.endpoints:
-            templates.setdefault(endpoint.segments, {}).setdefault(endpoint.method, endpoint)
-        for segments, methods in templates.items():
+            templates.setdefault(endpoint.segments, []).append(endpoint)
+        for segments, found in templates.items():
             if any("{" in part for part in segments):
-                self._open.setdefault(len(segments), []).append((_Template(segments), methods))
+                self._open.setdefault(len(segments), []).append((_Template(segments), found))
             else:
-                self._fixed[segments] = methods
-        for found in self._open.values():  # as OpenAPI has it, the more is fixed the earlier it is tried
-            found.sort(key=lambda entry: entry[0].open_parts)
+                self._fixed[segments] = found
+        for entries in self._open.values():  # as OpenAPI has it, the more is fixed the earlier it is tried
+            entries.sort(key=lambda entry: entry[0].open_parts)
 
-    def find(self, segments: tuple[str, ...]) -> tuple[dict[str, Endpoint], dict[str, str]] | None:
-        """The operations at a path, by method, and the path's values.
+    def find(
+        self, segments: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = ()
+    ) -> tuple[Endpoint | None, dict[str, str], list[str]] | None:
+        """The operation of a request, the values in its path, and the methods that the path takes.
 
         Args:
             segments (`tuple[str, ...]`): The path below the API, split at slashes and percent-decoded.
+            method (`str`): The method, lower case; `HEAD` is answered as `GET` where only that is declared.
+            query (`Sequence[tuple[str, str]]`): The query, by which operations differ whose paths do after `?` or `#`.
+
+        Returns:
+            `None` where no operation has the path; the operation is `None` where none has the method.
         """
-        found = self._fixed.get(segments)
-        if found is not None:
-            return found, {}
-        for template, methods in self._open.get(len(segments), ()):
+        matching = [(found, {}) for found in [self._fixed.get(segments)] if found]
+        for template, found in self._open.get(len(segments), ()):
             values = template.match(segments)
             if values is not None:
-                return methods, values
-        return None
+                matching.append((found, values))
+        if not matching:
+            return None
+        allowed = list(dict.fromkeys(endpoint.method for found, _ in matching for endpoint in found))
+        for wanted in (method, "get") if method == "head" else (method,):
+            for found, values in matching:
+                best: tuple[int, Endpoint, dict[str, str]] | None = None
+                own = [endpoint for endpoint in found if endpoint.method == wanted]
+                for endpoint in own:
+                    more = _of_query(endpoint, query)
+                    if more is not None and (best is None or len(endpoint.fixed) > best[0]):
+                        best = len(endpoint.fixed), endpoint, more
+                if best is not None:
+                    return best[1], values | best[2], allowed
+                if own:  # nothing in the query says which: a caller that does not know of the difference
+                    return own[0], values, allowed
+        return None, {}, allowed
+
+
+def _of_query(endpoint: Endpoint, query: Sequence[tuple[str, str]]) -> dict[str, str] | None:
+    """The values that the query has for an operation's path, or `None` where it is another's."""
+    found = {}
+    for name, value in endpoint.fixed:
+        sent = [text for key, text in query if key == name]
+        parameter = re.fullmatch(r"\{([^{}]+)\}", value)
+        if not sent or (parameter is None and value not in sent):
+            return None
+        if parameter is not None:
+            found[parameter[1]] = sent[0]
+    return found
 
 
 class _Template:

@@ -17,6 +17,7 @@ import uvicorn
 from ..data import read_file
 from ..errors import ToolAlpacaError
 from ..openapi import CallError, build_request, document_of, functions_of
+from ..openapi.manifest import document_in
 from ..schema import Api
 from .answers import Responder
 from .app import create_app
@@ -24,11 +25,11 @@ from .routes import Directory
 
 
 def read_apis(path: str | Path) -> list[Api]:
-    """The APIs of a file in the raw layout, of evaluation or of training.
+    """The APIs of a file: one in the raw layout, of evaluation or of training, or an OpenAPI document.
 
     Args:
         path (`str` or `Path`):
-            The file, such as `eval_simulated.json`; `sample` for the embedded corpus' evaluation APIs.
+            The file, such as `eval_simulated.json` or `openapi.yaml`; `sample` for the embedded corpus' evaluation APIs.
 
     Returns:
         `list[Api]`: Its APIs in the order of the file.
@@ -36,6 +37,8 @@ def read_apis(path: str | Path) -> list[Api]:
     Raises:
         [`ToolAlpacaError`]: The file is missing, is not JSON, has another layout, or holds no usable API.
     """
+    if str(path) != "sample" and (api := document_in(path)) is not None:
+        return [api]
     split, corpus = read_file(path)
     apis = corpus.apis[split]
     if not apis:
@@ -76,7 +79,8 @@ def serve(
 
     Args:
         apis (`str`):
-            A file in the raw layout, such as `eval_simulated.json`; `sample` for the embedded corpus.
+            A file in the raw layout, such as `eval_simulated.json`, or an OpenAPI document; `sample` for the embedded
+            corpus.
         host (`str`, *optional*, defaults to `"127.0.0.1"`):
             Address to listen at.
         port (`int`, *optional*, defaults to 5678):

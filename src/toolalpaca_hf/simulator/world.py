@@ -81,8 +81,8 @@ class World:
         """The ids that a closed collection begins with."""
         schema = self.closed.get(template, {})
         node, _ = Merger(schema).merged(schema, (), 0, False)
-        found: list[Any] = []
-        for place in range(SEEDED):
+        found: list[Any] = [value for value in self.shown_ids.get(template, ()) if template in self.closed][:SEEDED]
+        for place in range(len(found), SEEDED):
             draws = self.draws.child("ids").child(collection).child(place)
             if node.get("enum"):
                 value = node["enum"][place % len(node["enum"])]
@@ -94,6 +94,27 @@ class World:
             if value not in found:
                 found.append(value)
         return found
+
+    @cached_property
+    def shown_ids(self) -> dict[tuple[str, ...], list[Any]]:
+        """The ids that the document shows by the collection they belong to: in its parameters, and in examples of items."""
+        found: dict[tuple[str, ...], list[Any]] = {}
+        for endpoint, role in self.roles.items():
+            parts: list[str] = []
+            for segment in endpoint.segments:
+                for value in endpoint.shown_ids.get(segment[1:-1], ()) if segment.startswith("{") else ():
+                    found.setdefault(tuple(parts), []).append(value)
+                part = segment if "{" in segment else noun(segment)
+                parts += [part] if part else []
+            if role.id_field is not None and role.action in ("read", "list"):
+                for value in endpoint.success.shown:
+                    for name in role.list_place or role.about:
+                        value = value.get(name) if isinstance(value, dict) else None
+                    for item in value if isinstance(value, list) else [value]:
+                        shown = item.get(role.id_field) if isinstance(item, dict) else None
+                        if isinstance(shown, str | int) and not isinstance(shown, bool):
+                            found.setdefault(role.collection, []).append(shown)
+        return {collection: list(dict.fromkeys(values)) for collection, values in found.items()}
 
     def made_id(self, schema: Mapping[str, Any], session: Session, what: str) -> Any:
         """A new id, which depends on what led to the session's state and on what is made."""
@@ -142,6 +163,7 @@ class World:
                 exists = str(value) in map(str, self.seeded_ids(template, collection))
             else:
                 exists = not _made_up(value)
+            exists = exists or str(value) in map(str, self.shown_ids.get(template, ()))
             if not exists:
                 return f"There is no {template[-1] if template else 'item'} with {name} {_short(value)}."
         return None

@@ -26,6 +26,11 @@ MIX = ("chain", "single", "details", "pair", "mistaken", "single", "twice", "cha
 """The kinds of goals, in the order in which an API is asked for them; over again where more are wanted."""
 
 
+MOST_FUNCTIONS = 40
+"""How many functions of one API are tried out at least: goals are looked for among pairs of them, so that an API of a
+thousand functions would take a million trials."""
+
+
 @dataclass(frozen=True)
 class OfflineSettings:
     """How the offline corpus is made.
@@ -210,6 +215,7 @@ def _mixed(goals: Goals, draws: Draws, most: int) -> Iterator[Goal]:
     def singles(name: str) -> list[Planned]:
         return _shuffled(list(goals.singles(draws.child(name))), draws.child(f"{name} order"))
 
+    goals.limit(max(MOST_FUNCTIONS, 2 * most), draws.child("functions"))
     firsts = singles("first")
     if not firsts:
         return
@@ -223,7 +229,7 @@ def _mixed(goals: Goals, draws: Draws, most: int) -> Iterator[Goal]:
         "unmended": _found(
             goals.mistaken(one, draws.child(f"unmended {one.function}"), mended=False) for one in singles("unmended")
         ),
-        "pair": [Goal("pair", pair) for pair in zip(singles("pair"), firsts, strict=True) if _differ(*pair)],
+        "pair": [Goal("pair", pair) for pair in zip(singles("pair"), firsts, strict=False) if _differ(*pair)],
         "twice": _twice(singles("once"), singles("again")),
     }
     begin = draws.child("mix").integer(0, len(MIX) - 1)

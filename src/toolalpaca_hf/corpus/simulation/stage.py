@@ -72,10 +72,12 @@ class Stage:
         """
         simulator = Simulator([], responder or self.schema, None, self._seed)
         simulator.directory = self._directory  # its routes and validators take longest to make
-        credentials = Credentials(dict.fromkeys(functions_in(self.api).credentials, SIMULATED_CREDENTIAL))
+        functions = functions_in(self.api)
+        credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
         hosts = Hosts(frozenset(), frozenset({HOST}))
         sender = Sender(hosts, credentials, limits=Limits(retries=0), transport=_InProcess(simulator))
-        return ApiCalls(self.api, f"http://{HOST}{self._directory.listing()[0]['path']}", sender, credentials.names)
+        server = f"http://{HOST}{self._directory.listing()[0]['path']}"
+        return ApiCalls(self.api, server, sender, credentials.names, functions=functions)
 
     def roll_out(
         self,

@@ -1,12 +1,13 @@
 """Schemas of an OpenAPI document as JSON Schema 2020-12, however the document was written."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 
-from ..openapi.document import MAX_DEPTH, lookup
-from ..openapi.operations import mapping
+from .document import MAX_DEPTH, hidden_names, lookup, tagged
+from .operations import mapping
 
 # Slips of published documents, and what their authors meant.
 MEANT = {
@@ -32,6 +33,7 @@ TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains")
 ONE = ("items", "not", "additionalProperties", "propertyNames", "contains", "if", "then", "else")
 MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
+SAME = ("allOf", "anyOf", "oneOf")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
 
 # Left out of what a request is held to: callers write times without a zone and addresses with spaces.
@@ -59,51 +61,134 @@ def closed(document: dict[str, Any], schema: Any, request: bool = False) -> dict
     {'type': ['integer', 'null']}
     ```
     """
-    names: dict[str, str] = {}
-    waiting: list[tuple[str, Any]] = []
+    kept = getattr(document, "converted", None)
+    definitions = kept.get(request) if kept is not None else None
+    if definitions is None:
+        definitions = Definitions(document, request)
+        if kept is not None:
+            kept[request] = definitions
+    root = definitions.convert(schema, 0)
+    root = {"not": {}} if root is False else {} if root is True else root
+    return root | {"$defs": definitions} if has_ref(root) else root
 
-    def refer(ref: str) -> dict[str, Any]:
-        target = lookup(document, ref)
+
+def has_ref(node: Any) -> bool:
+    """Whether a converted schema refers to a definition."""
+    return bool(references(node))
+
+
+def references(node: Any) -> set[str]:
+    """The names of the definitions that a converted schema refers to."""
+    found: set[str] = set()
+    left = [node]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("$ref"), str):
+                found.add(part["$ref"].rsplit("/", 1)[-1])
+            left.extend(value for key, value in part.items() if key not in ("$defs", *PLAIN))
+        elif isinstance(part, list):
+            left.extend(part)
+    return found
+
+
+PLAIN = ("enum", "const", "default", "example", "examples")
+"""Keywords whose values hold no schemas."""
+
+
+class Definitions(dict):
+    """The schemas that others refer to, each converted when it is first asked for.
+
+    Args:
+        document (`dict`): The document.
+        request (`bool`): As [`closed`] has it.
+    """
+
+    def __init__(self, document: dict[str, Any], request: bool) -> None:
+        super().__init__()
+        self.document, self.request = document, request
+        self.flag = "readOnly" if request else "writeOnly"
+        self.modern = str(document.get("openapi", "")).startswith("3.1")
+        self._names: dict[tuple[str, frozenset[str]], str] = {}
+        self._waiting: dict[str, tuple[Any, frozenset[str]]] = {}
+        self._references: dict[str, set[str]] = {}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A definition."""
+        if name not in self and name in self._waiting:
+            target, hidden = self._waiting.pop(name)
+            self[name] = self.convert(target, 0, hidden)
+        return super().get(name, default)
+
+    def reachable(self, node: Any) -> dict[str, Any]:
+        """The definitions that a converted schema leads to."""
+        found: dict[str, Any] = {}
+        left = list(references(node))
+        while left:
+            name = left.pop()
+            if name not in found:
+                found[name] = self.get(name, {})
+                if name not in self._references:
+                    self._references[name] = references(found[name])
+                left.extend(self._references[name])
+        return found
+
+    def refer(self, ref: str, hidden: frozenset[str]) -> dict[str, Any]:
+        """A reference to a definition; what leads nowhere allows anything."""
+        target = lookup(self.document, ref)
         if not isinstance(target, dict):
             return {}
-        if ref not in names:
-            names[ref] = str(len(names))
-            waiting.append((names[ref], target))
-        return {"$ref": f"#/$defs/{names[ref]}"}
+        if (ref, hidden) not in self._names:
+            name = self._names[ref, hidden] = str(len(self._names))
+            self._waiting[name] = target, hidden
+        return {"$ref": f"#/$defs/{self._names[ref, hidden]}"}
 
-    def convert(node: Any, depth: int) -> Any:
+    def convert(self, node: Any, depth: int, hidden: frozenset[str] = frozenset()) -> Any:
+        """A schema as JSON Schema, its references into these definitions."""
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict) or depth > MAX_DEPTH:
             return {}
         if isinstance(node.get("$ref"), str):
-            return refer(node["$ref"])
-        found = _plain_keywords(node, request)
+            beside = {key: value for key, value in node.items() if key != "$ref"}
+            # Keywords beside a reference count from OpenAPI 3.1 on.
+            if not self.modern or not (rest := self.convert(beside, depth + 1, hidden)):
+                return self.refer(node["$ref"], hidden)
+            return {"allOf": [self.refer(node["$ref"], hidden), rest]}
+        node = tagged(self.document, node)
+        hidden |= hidden_names(self.document, node, self.flag)
+        found = _plain_keywords(node, self.request)
+        if hidden and "required" in found:
+            found["required"] = [name for name in found["required"] if name not in hidden]
+            if not found["required"]:
+                del found["required"]
         for key in ONE:
             if isinstance(node.get(key), dict | bool):
-                found[key] = convert(node[key], depth + 1)
+                found[key] = self.convert(node[key], depth + 1)
         for key in MANY:
             if isinstance(node.get(key), list) and node[key]:
-                found[key] = [convert(member, depth + 1) for member in node[key]]
+                found[key] = [
+                    self.convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]
+                ]
         for key in NAMED:
-            members = {name: convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
+            members = {name: self.convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
+            if key == "properties" and hidden:
+                members = {name: member for name, member in members.items() if name not in hidden}
             if key == "patternProperties":
-                members = {name: member for name, member in members.items() if _is_pattern(name)}
+                members = {name: member for name, member in members.items() if is_pattern(name)}
             if members:
                 found[key] = members
         if "type" not in found:
-            kind = "object" if "properties" in found else "array" if "items" in found else ""
+            kind = (
+                "object"
+                if isinstance(node.get("properties"), dict) and node["properties"]
+                else "array"
+                if "items" in found
+                else ""
+            )
             if kind and not any(key in found for key in MANY):
                 found["type"] = [kind, "null"] if node.get("nullable") is True else kind
         return found
-
-    root = convert(schema, 0)
-    root = {"not": {}} if root is False else {} if root is True else root
-    definitions: dict[str, Any] = {}
-    while waiting:
-        name, target = waiting.pop()
-        definitions[name] = convert(target, 0)
-    return root | {"$defs": definitions} if definitions else root
 
 
 def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
@@ -142,7 +227,7 @@ def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
     }
     if dependents:
         found["dependentRequired"] = dependents
-    if isinstance(node.get("pattern"), str) and _is_pattern(node["pattern"]):
+    if isinstance(node.get("pattern"), str) and is_pattern(node["pattern"]):
         found["pattern"] = node["pattern"]
     if isinstance(node.get("format"), str) and (not request or node["format"] in CHECKED_IN_REQUESTS):
         found["format"] = node["format"]
@@ -160,7 +245,9 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _is_pattern(text: str) -> bool:
+@lru_cache(maxsize=4096)
+def is_pattern(text: str) -> bool:
+    """Whether a text is a regular expression."""
     try:
         jsonschema_rs.Draft202012Validator({"pattern": text})
     except (jsonschema_rs.ValidationError, ValueError):
@@ -170,6 +257,12 @@ def _is_pattern(text: str) -> bool:
 
 def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     """A validator for a schema from [`closed`], which checks formats and fetches nothing."""
+    definitions = root.get("$defs")
+    if isinstance(definitions, Definitions):
+        reachable = definitions.reachable(root)
+        root = {key: value for key, value in root.items() if key != "$defs"} | (
+            {"$defs": reachable} if reachable else {}
+        )
     try:
         return jsonschema_rs.Draft202012Validator(root, validate_formats=True, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):

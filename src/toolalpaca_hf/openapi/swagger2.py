@@ -1,0 +1,245 @@
+"""Swagger 2.0 as OpenAPI 3.0, converted once when a document is loaded."""
+
+from typing import Any
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
+PLACES = {"#/definitions/": "#/components/schemas/", "#/responses/": "#/components/responses/"}
+PLACES |= {"#/parameters/": "#/components/parameters/"}
+SEPARATED = {"ssv": "spaceDelimited", "pipes": "pipeDelimited"}
+FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
+# What describes a value beside a parameter's or header's name.
+KEPT_BESIDE = ("name", "in", "description", "required", "collectionFormat", "allowEmptyValue", "schema")
+FORM = "application/x-www-form-urlencoded"
+
+
+def to_openapi3(document: dict[str, Any]) -> dict[str, Any]:
+    """Convert a Swagger 2.0 document; any other is returned as it is.
+
+    Args:
+        document (`dict`): A document of JSON values.
+
+    Returns:
+        `dict`: OpenAPI 3.0, with `x-not-converted` (a list of sentences) where something has no counterpart.
+
+    Example:
+
+    ```python
+    >>> to_openapi3({"swagger": "2.0", "host": "cats.example", "schemes": ["https"], "paths": {}})["servers"]
+    [{'url': 'https://cats.example'}]
+    ```
+    """
+    if not str(document.get("swagger", "")).startswith("2"):
+        return document
+    return _Conversion(document).converted()
+
+
+class _Conversion:
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.lost: list[str] = []
+
+    def converted(self) -> dict[str, Any]:
+        old = self.document
+        moved = ("swagger", "host", "basePath", "schemes", "definitions", "parameters", "responses")
+        moved += ("securityDefinitions", "consumes", "produces", "paths", "components")
+        made: dict[str, Any] = {"openapi": "3.0.3"} | {key: old[key] for key in old if key not in moved}
+        if servers := self._servers(old.get("schemes")):
+            made.setdefault("servers", servers)
+        made["paths"] = {
+            path: self._item(path, item) if isinstance(item, dict) else item
+            for path, item in _mapping(old.get("paths")).items()
+        }
+        components = dict(_mapping(old.get("components")))
+        parts = {
+            "schemas": _mapping(old.get("definitions")),
+            "responses": {
+                name: self._response(_mapping(value), old.get("produces"))
+                for name, value in _mapping(old.get("responses")).items()
+            },
+            "parameters": {
+                name: self._parameter(name, _mapping(value))
+                for name, value in _mapping(old.get("parameters")).items()
+                if _mapping(value).get("in") not in ("body", "formData")
+            },
+            "securitySchemes": {
+                name: self._security(name, _mapping(value))
+                for name, value in _mapping(old.get("securityDefinitions")).items()
+            },
+        }
+        for key, value in parts.items():
+            if value:
+                components[key] = _mapping(components.get(key)) | value
+        if components:
+            made["components"] = components
+        made = _moved_refs(made)
+        if self.lost:
+            made["x-not-converted"] = self.lost
+        return made
+
+    def _servers(self, schemes: Any) -> list[dict[str, Any]]:
+        host, base = self.document.get("host"), self.document.get("basePath")
+        base = base if isinstance(base, str) else ""
+        base = f"/{base.strip('/')}" if base.strip("/") else ""
+        if not isinstance(host, str) or not host:
+            return [{"url": base}] if base else []
+        kinds = [kind for kind in schemes if kind in ("http", "https")] if isinstance(schemes, list) else []
+        for kind in schemes if isinstance(schemes, list) else []:
+            if kind not in ("http", "https"):
+                self.lost.append(f"schemes: {kind} is not converted; only http and https are called")
+        # https where both are served: keys travel with the calls.
+        kinds = sorted(dict.fromkeys(kinds or ["https"]), reverse=True)
+        return [{"url": f"{kind}://{host.rstrip('/')}{base}"} for kind in kinds]
+
+    def _item(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
+        shared = [self._found(p) for p in item.get("parameters") or [] if isinstance(p, dict)]
+        made = {key: value for key, value in item.items() if key.lower() not in METHODS and key != "parameters"}
+        plain = [self._parameter(path, p) for p in shared if p.get("in") not in ("body", "formData")]
+        if plain:
+            made["parameters"] = plain
+        for key, operation in item.items():
+            if key.lower() in METHODS and isinstance(operation, dict):
+                made[key] = self._operation(f"{key.upper()} {path}", operation, shared)
+        return made
+
+    def _found(self, parameter: dict[str, Any]) -> dict[str, Any]:
+        ref = parameter.get("$ref")
+        if isinstance(ref, str) and ref.startswith("#/parameters/"):
+            return _mapping(_mapping(self.document.get("parameters")).get(ref.rsplit("/", 1)[-1]))
+        return parameter
+
+    def _operation(self, place: str, old: dict[str, Any], shared: list[dict[str, Any]]) -> dict[str, Any]:
+        moved = ("parameters", "responses", "consumes", "produces", "schemes")
+        made = {key: value for key, value in old.items() if key not in moved}
+        own = [self._found(p) for p in old.get("parameters") or [] if isinstance(p, dict)]
+        names = {(p.get("name"), p.get("in")) for p in own}
+        own_body = any(p.get("in") in ("body", "formData") for p in own)
+        inherited = [p for p in shared if p.get("in") in ("body", "formData") and not own_body]
+        every = [*[p for p in inherited if (p.get("name"), p.get("in")) not in names], *own]
+        plain = [self._parameter(place, p) for p in own if p.get("in") not in ("body", "formData")]
+        if plain:
+            made["parameters"] = plain
+        consumes = _kinds(old.get("consumes", self.document.get("consumes")))
+        if body := self._body(place, every, consumes):
+            made.setdefault("requestBody", body)
+        produces = old.get("produces", self.document.get("produces"))
+        made["responses"] = {
+            str(code): self._response(_mapping(value), produces)
+            for code, value in _mapping(old.get("responses")).items()
+        }
+        if isinstance(old.get("schemes"), list) and (servers := self._servers(old["schemes"])):
+            made.setdefault("servers", servers)
+        return made
+
+    def _body(self, place: str, every: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any] | None:
+        whole = [p for p in every if p.get("in") == "body"]
+        fields = [p for p in every if p.get("in") == "formData"]
+        if len(whole) > 1 or (whole and fields):
+            self.lost.append(f"{place}: more than one body is declared; only the first is converted")
+        if whole:
+            kinds = [kind for kind in consumes if kind not in (FORM, "multipart/form-data")] or ["application/json"]
+            made = {"content": {kind: {"schema": _mapping(whole[0].get("schema"))} for kind in kinds}}
+            made |= {key: whole[0][key] for key in ("description", "required") if key in whole[0]}
+            return made
+        if not fields:
+            return None
+        properties, encoding = {}, {}
+        for field in fields:
+            name = str(field.get("name", ""))
+            properties[name] = self._schema(place, field)
+            if isinstance(field.get("description"), str):
+                properties[name] = {"description": field["description"]} | properties[name]
+            if field.get("type") == "array":
+                style = SEPARATED.get(str(field.get("collectionFormat")), "form")
+                encoding[name] = {"style": style, "explode": field.get("collectionFormat") == "multi"}
+        required = [str(field.get("name")) for field in fields if field.get("required") is True]
+        schema = {"type": "object", "properties": properties} | ({"required": required} if required else {})
+        files = any(field.get("type") == "file" for field in fields)
+        kinds = [kind for kind in consumes if kind in (FORM, "multipart/form-data")]
+        kinds = ["multipart/form-data"] if files else kinds or [FORM]
+        made = {"content": {kind: {"schema": schema} | ({"encoding": encoding} if encoding else {}) for kind in kinds}}
+        return made | ({"required": True} if required else {})
+
+    def _schema(self, place: str, holder: dict[str, Any]) -> dict[str, Any]:
+        made = {key: value for key, value in holder.items() if key not in KEPT_BESIDE and not key.startswith("x-")}
+        if made.get("type") == "file":
+            made |= {"type": "string", "format": "binary"}
+        if isinstance(made.get("items"), dict) and "collectionFormat" in made["items"]:
+            self.lost.append(f"{place}: the collectionFormat of lists inside `{holder.get('name')}` is not converted")
+            made["items"] = {key: value for key, value in made["items"].items() if key != "collectionFormat"}
+        return made
+
+    def _parameter(self, place: str, old: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in old or not old:
+            return old
+        made = {key: old[key] for key in ("name", "in", "description", "required", "allowEmptyValue") if key in old}
+        made |= {key: value for key, value in old.items() if key.startswith("x-")}
+        # Some documents mix in what only OpenAPI 3 has.
+        made["schema"] = _mapping(old.get("schema")) or self._schema(place, old)
+        for key in ("style", "explode"):
+            if key in old:
+                made[key] = old[key]
+                made["schema"].pop(key, None)
+        if old.get("type") == "array" and "style" not in old:
+            how = old.get("collectionFormat", "csv")
+            if how == "tsv":
+                self.lost.append(
+                    f"{place}: collectionFormat tsv of `{old.get('name')}` is not converted; commas are used"
+                )
+            if old.get("in") == "query":
+                made |= {"style": SEPARATED.get(str(how), "form"), "explode": how == "multi"}
+        return made
+
+    def _response(self, old: dict[str, Any], produces: Any) -> dict[str, Any]:
+        if "$ref" in old or "content" in old:
+            return old
+        made = {key: value for key, value in old.items() if key not in ("schema", "examples", "headers")}
+        if isinstance(old.get("headers"), dict):
+            made["headers"] = {
+                name: {"schema": self._schema("a header", _mapping(value))} for name, value in old["headers"].items()
+            }
+        schema, examples = old.get("schema"), _mapping(old.get("examples"))
+        if isinstance(schema, dict) or examples:
+            if isinstance(schema, dict) and schema.get("type") == "file":
+                schema = {"type": "string", "format": "binary"}
+            kinds = _kinds(produces) or list(examples) or ["application/json"]
+            made["content"] = {
+                kind: ({"schema": schema} if isinstance(schema, dict) else {})
+                | ({"example": examples[kind]} if kind in examples else {})
+                for kind in kinds
+            }
+        return made
+
+    def _security(self, name: str, old: dict[str, Any]) -> dict[str, Any]:
+        if old.get("type") == "basic":
+            return {key: value for key, value in old.items() if key != "type"} | {"type": "http", "scheme": "basic"}
+        if old.get("type") != "oauth2":
+            return old
+        flow = str(old.get("flow", "implicit"))
+        made = {key: old[key] for key in ("authorizationUrl", "tokenUrl") if key in old}
+        made["scopes"] = _mapping(old.get("scopes"))
+        return {"type": "oauth2", "flows": {FLOWS.get(flow, flow): made}} | (
+            {"description": old["description"]} if "description" in old else {}
+        )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _kinds(value: Any) -> list[str]:
+    return [kind for kind in value if isinstance(kind, str)] if isinstance(value, list) else []
+
+
+def _moved_refs(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_moved_refs(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _moved_refs(item) for key, item in value.items()}
+    ref = found.get("$ref")
+    for old, new in PLACES.items():
+        if isinstance(ref, str) and ref.startswith(old):
+            found["$ref"] = new + ref[len(old) :]
+    if isinstance(found.get("discriminator"), str):  # a schema's; 3.0 has an object
+        found["discriminator"] = {"propertyName": found["discriminator"]}
+    return found
