@@ -47,7 +47,7 @@ KEYS = ("well_formed", "first_function", "arguments", "perplexity")
 
 
 # A turn of a trained model takes some 60 tokens, and three are enough here; an untrained one goes on until it is stopped.
-LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=200, unread=1)
+LIMITS = RolloutLimits(steps=3, turn_tokens=128, tokens=200, unread=1, unreadable_after=64)
 
 
 # Seconds of the whole run by seconds of one forward pass over 256 tokens, as measured on two AVX2 cores.

@@ -1,0 +1,83 @@
+"""BM25 over an API's functions, and the prompt that names what it finds."""
+
+import math
+import random
+from collections import Counter
+
+from toolalpaca_hf.formats import bm25_scores, nearest_functions, react_prompt, read_head, trajectory_segments
+from toolalpaca_hf.formats.hints import searched_text, words_of
+from toolalpaca_hf.schema import Api, Function, Segment, Trajectory
+from toolalpaca_hf.training.augment import Augmentation, augment
+
+FUNCTIONS = [
+    Function("listPorts", "", "", 'Ports of a country.\nParameters: {"country": "Required. string."}'),
+    Function("findTides", "", "", 'High and low tide at a port.\nParameters: {"port": "Required. string."}'),
+    Function("getWaves", "", "", "Height of the waves off a coast."),
+]
+TIDES = Api("train/tides", "Tides", functions=FUNCTIONS)
+
+
+def reference(functions: list[Function], instruction: str, k1: float = 1.5, b: float = 0.75) -> list[float]:
+    """BM25 as Lucene computes it, written down from its definition."""
+    texts = [words_of(searched_text(function)) for function in functions]
+    mean = sum(map(len, texts)) / len(texts)
+    scores = []
+    for text in texts:
+        counts, score = Counter(text), 0.0
+        for word in words_of(instruction):
+            found = sum(word in other for other in texts)
+            idf = math.log(1 + (len(texts) - found + 0.5) / (found + 0.5))
+            score += idf * counts[word] / (counts[word] + k1 * (1 - b + b * len(text) / mean))
+        scores.append(score)
+    return scores
+
+
+def test_scores_are_those_of_the_definition() -> None:
+    for instruction in ("When is low tide at the port of Brest?", "Which ports has a country?", "nothing in common"):
+        expected = reference(FUNCTIONS, instruction)
+        assert all(
+            math.isclose(a, e, rel_tol=1e-5, abs_tol=1e-6)
+            for a, e in zip(bm25_scores(FUNCTIONS, instruction), expected, strict=True)
+        )
+
+
+def test_the_nearest_come_first_and_ties_keep_their_order() -> None:
+    assert nearest_functions(FUNCTIONS, "Is the tide high?", 1) == ["findTides"]
+    assert nearest_functions(FUNCTIONS, "xyzzy", 3) == [function.name for function in FUNCTIONS]
+    assert nearest_functions([], "tide", 3) == []
+    assert bm25_scores([Function("", "", "", "")], "tide") == [0.0]
+
+
+def test_hints_stand_behind_the_shared_documentation_and_are_read_back_without() -> None:
+    plain, hinted = (react_prompt(n).head(TIDES, "Is the tide high?") for n in (0, 2))
+    assert hinted == plain.replace(
+        "\nThought:", "\nNearest tools: findTides, listPorts\nThought:"
+    ) or hinted.startswith(plain[: plain.rindex("\nThought:")])
+    assert read_head(hinted) == read_head(plain)
+    assert react_prompt(0).head(TIDES, "Is the tide high?", ["getWaves"]) == plain
+
+
+def test_augmented_copies_name_the_functions_they_show() -> None:
+    trajectory = Trajectory("train/tides/0", "train/tides", "Is the tide high?", "", [], "I know.", "Yes.")
+    segments = trajectory_segments(TIDES, trajectory, react_prompt())
+    for seed in range(20):
+        for shuffle in (0.0, 1.0):
+            how = Augmentation(tool_hints=2, mask_names=0.5, restyle_names=0.5, shuffle_hints=shuffle)
+            copy = augment(segments, how, random.Random(seed))
+            assert copy is not None
+            head = read_head(copy[0].text)
+            assert head is not None and head.instruction == "Is the tide high?"
+            hints = copy[0].text.rsplit("\nNearest tools: ", 1)[1].split("\n")[0].split(", ")
+            names = [function.name for function in head.functions]
+            assert set(hints) <= set(names) and len(hints) == 2
+            if not shuffle:
+                assert hints == nearest_functions(head.functions, head.instruction, 2)
+
+
+def test_without_hints_copies_are_what_they_were() -> None:
+    segments = [
+        Segment(react_prompt().head(TIDES, "Is the tide high?"), False),
+        Segment(" Yes.\nResponse: Yes.", True),
+    ]
+    copy = augment(segments, Augmentation(), random.Random(1))
+    assert copy is not None and "Nearest tools" not in copy[0].text

@@ -1,0 +1,97 @@
+"""The choice of a dtype follows what was measured, and everything that computes follows the choice."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_models import save_tiny_llama
+from trl import ModelConfig, SFTConfig
+
+from toolalpaca_hf import precision
+from toolalpaca_hf.agent.models import load_model
+from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.training import arguments
+from toolalpaca_hf.training.arguments import parse_arguments
+
+SLOW = {"float32": 122.6, "bfloat16": 1.1, "float16": 1.2}
+FAST = {"float32": 250.0, "bfloat16": 700.0, "float16": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "device", "expected"),
+    [
+        (SLOW, "cpu", "float32"),
+        (FAST, "cpu", "bfloat16"),
+        # No float16 on a CPU, however fast; on an accelerator without fast bfloat16 it is taken.
+        ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cpu", "float32"),
+        ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cuda", "float16"),
+        ({"float32": 100.0, "bfloat16": 0.0, "float16": 0.0}, "mps", "float32"),
+        # As fast as float32 is no reason to lose digits.
+        ({"float32": 100.0, "bfloat16": 105.0, "float16": 0.0}, "cpu", "float32"),
+    ],
+)
+def test_the_fastest(speeds: dict[str, float], device: str, expected: str) -> None:
+    assert precision.fastest(speeds, device) == expected
+
+
+@pytest.fixture(scope="module")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_llama(tmp_path_factory.mktemp("tiny")))
+
+
+def test_measured_once_and_left_as_it_was() -> None:
+    threads = torch.get_num_threads()
+    speeds = precision.gflops("cpu")
+    assert speeds["float32"] > 0 and speeds.keys() == {"float32", "bfloat16", "float16"}
+    assert torch.get_num_threads() == threads
+    assert precision.gflops("cpu") is speeds
+
+
+@pytest.mark.parametrize("speeds", [SLOW, FAST])
+def test_a_checkpoint_loads_in_the_dtype_that_is_fast(
+    speeds: dict[str, float], tiny_llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "gflops", lambda device=None: speeds)
+    chosen = getattr(torch, precision.fastest(speeds, "cpu"))
+    assert load_model(tiny_llama, "cpu")[0].dtype == chosen
+    assert load_model(tiny_llama, "cpu", "bfloat16")[0].dtype == torch.bfloat16
+    with pytest.raises(ToolAlpacaError):
+        load_model(tiny_llama, "cpu", "int8")
+
+
+@pytest.mark.parametrize(
+    ("speeds", "argv", "bf16", "dtype"),
+    [
+        (SLOW, ["--bf16", "true", "--dtype", "bfloat16"], True, "bfloat16"),  # insisted upon
+        (FAST, [], True, "bfloat16"),
+        (SLOW, [], False, "float32"),
+        (SLOW, ["--bf16", "true"], True, "float32"),
+    ],
+)
+def test_a_recipe_in_bfloat16(
+    speeds: dict[str, float], argv: list[str], bf16: bool, dtype: str, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(arguments, "gflops", lambda kind: speeds)
+    recipe = tmp_path / "sft.yaml"
+    recipe.write_text(
+        f"bf16: true\ndtype: bfloat16\nuse_cpu: true\noutput_dir: {tmp_path / 'out'}\n", encoding="utf-8"
+    )
+    _, training, model = parse_arguments(["--config", str(recipe), *argv])
+    assert (training.bf16, model.dtype) == (bf16, dtype)
+    assert training.mixed_precision == ("bf16" if bf16 else "no")
+    assert bool(capsys.readouterr().out) == (not bf16 or dtype == "float32")
+
+
+def test_nothing_is_said_of_float32(tmp_path) -> None:
+    config = SFTConfig(str(tmp_path), bf16=False, use_cpu=True)
+    assert arguments.settle_precision(config, ModelConfig(dtype="float32"), []) is None
+
+
+def test_the_command_prints_the_choice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toolalpaca_hf.precision"], capture_output=True, text=True, check=True
+    )
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert lines.keys() == {"device", "float32", "bfloat16", "float16", "choice"}
+    assert lines["choice"] in precision.DTYPES
