@@ -187,9 +187,25 @@ def resolved_by_a_process(home: Path, **environment: str) -> Path:
     return Path(done.stdout.strip())
 
 
-@pytest.mark.parametrize("name", ["org/model", "outputs/quickstart", SMOLLM2, "./smollm2", ""])
-def test_any_other_name_is_passed_through(name: str, no_hub: None) -> None:
+@pytest.mark.parametrize("name", ["org/model", "outputs/quickstart", SMOLLM2, "./smollm2"])
+def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
+    name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("outputs/quickstart", "smollm2"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     assert resolve_model(name) == name
+
+
+@pytest.mark.parametrize("name", ["./smollm2", "outputs/quickstart", "outputs", "", " "])
+def test_what_can_be_no_model_is_refused(
+    name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ToolAlpacaError, match=f"{re.escape(name)}|empty"):
+        resolve_model(name)
 
 
 def test_the_hub_comes_first(hub: type[Hub], home: Path, unpacked: Path) -> None:

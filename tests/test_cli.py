@@ -93,7 +93,7 @@ def test_show_finds_the_five_published_documents_that_are_not_valid(real_data: P
     [
         (None, "can not be read"),
         ("[{", "is not JSON"),
-        ("{}", "not a list of APIs"),
+        ("{}", "neither an OpenAPI document (it has no `paths`)"),
         ("[]", "not a list of APIs"),
         ("[3]", "not a list of APIs"),
         ("[" * 100_000, "is not JSON"),
@@ -158,7 +158,7 @@ def test_help_needs_no_room() -> None:
     )
     loaded = re.findall(r"'([^']+)'", done.stdout)
     rooms = {name for name in loaded if not name.startswith("toolalpaca_hf.cli")}
-    assert rooms == {"toolalpaca_hf.errors"} and "toolalpaca_hf.cli" in loaded
+    assert rooms == {"toolalpaca_hf.errors", "toolalpaca_hf.out_folder"} and "toolalpaca_hf.cli" in loaded
     done = toolalpaca("--help")
     assert done.returncode == 0 and "apis" in done.stdout and "simulate" in done.stdout
 
@@ -185,8 +185,8 @@ def test_options_are_checked(arguments: list[str]) -> None:
     [
         (["--apis", "none.json", "--endpoint", "http://127.0.0.1:9/v1", "--model", "x"], "none.json is no file"),
         (["--apis", "sample", "--endpoint", "nowhere", "--model", "x"], "'nowhere' is no server's URL"),
-        (["--apis", "sample", "--model", "no/such/folder"], "no model at no/such/folder"),
-        (["--apis", "sample", "--model", "x", "--user-model", "y"], "needs both --user-endpoint and --user-model"),
+        (["--apis", "sample", "--model", "no/such/folder"], "no model no/such/folder"),
+        (["--apis", "sample", "--model", "org/x", "--user-model", "y"], "needs both --user-endpoint and --user-model"),
         (["--apis", "sample", "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--tool", "hammer"], "'hammer'"),
     ],
 )
@@ -249,7 +249,7 @@ def test_recorded_verdicts_are_parsed_again(real_data: Path, tmp_path: Path) -> 
             ["--out", "x", "--model", "m", "--judge-model", "j"],
             "a judge needs both --judge-endpoint and --judge-model",
         ),
-        (["--out", "x", "--model", "m", "--suite", "nowhere.json"], "nowhere.json is no file"),
+        (["--out", "x", "--model", "org/m", "--suite", "nowhere.json"], "nowhere.json is no file"),
         (["--out", "x", "--trajectories", "none.json", "--suite", "sample"], "none.json holds no trajectories"),
         (["--out", "x", "--judged", "none.json"], "none.json"),
     ],

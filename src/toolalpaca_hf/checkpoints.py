@@ -85,6 +85,8 @@ def check_model(name: str) -> None:
     toolalpaca_hf.errors.ToolAlpacaError: there is no model smolm2: ... did you mean smollm2? ...
     ```
     """
+    if not name.strip():
+        raise ToolAlpacaError("the model's name is empty; pass a folder that training wrote, a Hub id, or smollm2")
     path = Path(name).expanduser()
     if name == "smollm2" or (path.is_dir() and _is_model(path)):
         return

@@ -147,6 +147,7 @@ def test_both_layouts_of_the_list_of_apis(write: Write) -> None:
     [
         ('[{"Name": "Tides", "Func', "not complete JSON .* get the file again"),
         ("", "not complete JSON"),
+        ('[{"Name": "Ti\tdes"}]', r"not JSON \(Invalid control character at column 14\)"),
         ("[" * 100_000, "not readable JSON|not complete JSON"),
         ([[["a"], [True]]], "processed layout.*--processed"),
         ({"entries": []}, "list of public APIs, not the raw layout"),

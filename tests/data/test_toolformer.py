@@ -78,7 +78,7 @@ def test_plain_texts_are_the_sources_own_or_those_of_a_file(folder: Path) -> Non
     texts = write_lines(
         folder.parent / "texts.jsonl", [{"text": f"As [{i}]."} for i in range(9)] + ["{", {"text": ""}]
     )
-    _, rows = built(folder, plain_fraction=0.5, plain=texts)
+    _, rows = built(folder, plain_fraction=0.5, plain=texts, overwrite=True)
     assert [row["segments"][0]["text"] for row in rows["sft"][1::2]] == [f"As [{i}]." for i in range(8)]
     assert [row["segments"] for row in rows["sft"][1::2]] == [row["segments"] for row in rows["plain"][1::2]]
 

@@ -164,7 +164,8 @@ def test_all_failed_or_none(failed: str, tmp_path: Path) -> None:
     write_report(tmp_path / "new" / "run", metrics, records, attempts)
     page = Page((tmp_path / "new" / "run" / "report.html").read_text(encoding="utf-8"))
     assert page.count("details", "failed") == (40 if failed == "all" else 0)
-    assert ("No errors were counted." in page.texts["p"]) == (failed == "none")
+    assert ("Errors by kind, as a table" in page.texts["summary"]) == (failed == "all")
+    assert ("No step was an error." in page.texts["p"]) == (failed == "none")
     facts = page.texts["li"][:3]
     assert facts == (
         ["40 instructions", "40 failed", "40 missing"]

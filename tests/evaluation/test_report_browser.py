@@ -32,7 +32,8 @@ def test_the_browser_sees_every_instruction_and_has_nothing_to_say(tmp_path: Pat
     document, log = dump(tmp_path / "report.html", tmp_path / "profile")
     page = Page(document)
     assert log == []
-    assert page.count("details", "one") == len(records) and page.count("svg") == 3
+    assert page.count("details", "one") == len(records) and page.count("figure") == 3
+    assert page.count("svg", "broad") == page.count("svg", "narrow") == 3  # a page's style shows one of the two
 
 
 def test_hostile_text_does_not_run(tmp_path: Path) -> None:

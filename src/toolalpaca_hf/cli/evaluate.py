@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 from ..out_folder import check_out, interruptible
 from . import options
@@ -102,6 +101,8 @@ def evaluate(
         with interruptible(lambda: _kept(out)):
             check_out(out, "an evaluation", OWN, overwrite)
             if model and not endpoint:
+                from ..checkpoints import check_model
+
                 check_model(model)
             metrics = _evaluated(chosen)
         _print(metrics, out)

@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 
 
@@ -25,6 +24,8 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
     """
     name, endpoint, style, seed = (options[key] for key in ("model", "endpoint", "style", "seed"))
     if not endpoint:
+        from ..checkpoints import check_model
+
         check_model(name)  # before torch is loaded, which takes longer than the answer
     try:
         from ..agent import ModelUser, RolloutLimits, ScriptedUser

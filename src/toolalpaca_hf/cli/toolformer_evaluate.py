@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..checkpoints import check_model
 from ..errors import ToolAlpacaError
 from ..out_folder import check_out, interruptible
 from . import options, toolformer
@@ -65,6 +64,8 @@ def evaluate(
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     chosen = dict(locals())
+    from ..checkpoints import check_model
+
     for name in model:
         check_model(name)  # before torch is loaded, which takes longer than the answer
     try:

@@ -34,7 +34,7 @@ def is_openapi(text: str) -> bool:
     Example:
 
     ```python
-    >>> is_openapi("# Pets\nopenapi: 3.0.1\npaths: {}"), is_openapi('[{"Name": "Pets"}]')
+    >>> is_openapi("# Pets\\nopenapi: 3.0.1\\npaths: {}"), is_openapi('[{"Name": "Pets"}]')
     (True, False)
     ```
     """
@@ -64,11 +64,12 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         if is_openapi(text):
             raise ToolAlpacaError(f"{path} {OPENAPI}") from None
-        if error.pos >= len(text.rstrip()):
+        # Of a string that does not end, the error's place is where it starts.
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise ToolAlpacaError(f"{path} is not complete JSON: it ends in the middle; get the file again") from None
         place = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
         raise ToolAlpacaError(
-            f"{path} is not JSON ({error.msg} at {place}column {error.colno}); correct it, or get the file again"
+            f"{path} is not JSON ({error.msg.removesuffix(' at')} at {place}column {error.colno}); correct it, or get the file again"
         ) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ToolAlpacaError(f"{path} is not readable JSON ({type(error).__name__}); get the file again") from None

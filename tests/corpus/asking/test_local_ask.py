@@ -109,7 +109,7 @@ def test_roles_of_a_local_model_are_cached_and_budgeted(tmp_path: Path) -> None:
     assert cache.spent()["author"].calls == 2
     with pytest.raises(OutOfBudget):
         ask("author", QUESTION, attempt=1)
-    with pytest.raises(ToolAlpacaError, match="no model at /nowhere"):
+    with pytest.raises(ToolAlpacaError, match="no model /nowhere"):
         CachedAsk(local_roles("/nowhere"), cache)
 
 

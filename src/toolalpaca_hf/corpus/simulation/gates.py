@@ -91,7 +91,7 @@ def _loaded(name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(resolve_model(name))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ToolAlpacaError) as error:
         raise ToolAlpacaError(
             f"gates: no tokenizer at {name} ({str(error).splitlines()[0]}); name a folder, a Hub id or smollm2"
         ) from None

@@ -18,7 +18,7 @@ from .visible import clip, visible
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
 
-BUDGET = 4_000_000
+BUDGET = 3_900_000
 """Characters of observations in the page at most; with more of them, less of each is shown."""
 
 FOLDED = 400
