@@ -77,7 +77,7 @@ def test_arguments(fails: Fails) -> None:
 
 def test_models(fails: Fails, llama: Path, tmp_path: Path) -> None:
     fails("no tokenizer at no/such-model", "--model_name_or_path", model_name_or_path="no/such-model")
-    fails("no tokenizer at", str(tmp_path / "nothing"), model_name_or_path=tmp_path / "nothing")
+    fails("no model", str(tmp_path / "nothing"), model_name_or_path=tmp_path / "nothing")
     without_eos = save_tiny_llama(tmp_path / "without-eos", tiny_tokenizer(pad_token="<|endoftext|>"))
     fails("has no end-of-sequence token; pass --eos_token", model_name_or_path=without_eos)
     fails("eos_token '<|nothing|>' is not in the vocabulary", eos_token="<|nothing|>")
