@@ -204,7 +204,7 @@ def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:
     with pytest.raises(ToolAlpacaError, match="named twice"):
         evaluate([llama, llama], {"dateset": None}, tmp_path / "out")
     data = written(tmp_path / "svamp.jsonl", ROWS[:1])
-    with pytest.raises(ToolAlpacaError, match="no model .*no-model"):
+    with pytest.raises(ToolAlpacaError, match=r"no model .*no-model"):
         evaluate([str(tmp_path / "no-model")], {"svamp": data}, tmp_path / "out")
 
 
