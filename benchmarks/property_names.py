@@ -23,11 +23,11 @@ from measured import show, table
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi.document import load_document
+from toolalpaca_hf.openapi.schemas import closed
 from toolalpaca_hf.simulator.draws import Draws
 from toolalpaca_hf.simulator.generate import Generator
 from toolalpaca_hf.simulator.names import topic_words, words_of
 from toolalpaca_hf.simulator.plausible import kind_of
-from toolalpaca_hf.simulator.schemas import closed
 
 SCALARS = ("string", "integer", "number")
 

@@ -24,6 +24,7 @@ def test_the_page_runs_every_benchmark(page: ModuleType) -> None:
         "page",
         "prefix_packing_mask",
         "prefix_packing_rows",
+        "property_names",
         "training_ways",
         "toolformer_gsm8k",
     }

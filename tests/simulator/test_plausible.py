@@ -14,10 +14,10 @@ from zoneinfo import available_timezones
 
 import pytest
 
+from toolalpaca_hf.openapi.schemas import closed
 from toolalpaca_hf.simulator.draws import Draws
 from toolalpaca_hf.simulator.generate import Generator, Given
 from toolalpaca_hf.simulator.plausible import kind_of
-from toolalpaca_hf.simulator.schemas import closed
 
 ISO_COUNTRIES = set("AU BR CA CN DE DK EG ES FI FR GB GR IE IN IT JP KE KR MX NG NL NO NZ PL PT SE TR US ZA".split())
 ISO_LANGUAGES = set("ar de en es fi fr hi it ja ko nl pl pt ru sv tr zh".split())
