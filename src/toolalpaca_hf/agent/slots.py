@@ -36,6 +36,8 @@ class Slots:
         self.model = model
         self.rows: list[Row | None] = []
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        # Outlives the layers: who gives out slots asks while none is taken.
+        self._layer_bytes: dict[int, int] = {}
         self._configs = list(
             {id(one.config): one.config for one in model.modules() if hasattr(one, "config")}.values()
         )
@@ -43,7 +45,7 @@ class Slots:
     @property
     def token_bytes(self) -> int:
         """What one token takes; 0 as long as nothing was fed."""
-        return sum(one[0, :, 0].nbytes for layer in self._layers.values() for one in layer)
+        return sum(self._layer_bytes.values())
 
     def place(self, row: Row) -> None:
         """Give a row a slot, with what it has kept."""
@@ -144,6 +146,7 @@ class Slots:
             for new, old in zip(grown, held or (), strict=False):
                 new[: old.shape[0], :, : old.shape[2]] = old
             self._layers[layer] = held = (grown[0], grown[1])
+            self._layer_bytes[layer] = sum(one[0, :, 0].nbytes for one in grown)
         return held
 
 
