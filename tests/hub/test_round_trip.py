@@ -81,6 +81,8 @@ def test_data_up_a_training_step_model_up_and_all_of_it_down(
         "model_name_or_path": llama,
         "dataset_name": "me/sample",
         "augment_copies": 0,
+        "tool_hints": 0,
+        "freeze_layers": 0,
         "max_steps": 1,
         "warmup_steps": 0,
         "output_dir": run,

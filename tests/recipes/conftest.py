@@ -59,6 +59,7 @@ def environment(hf_home: Path) -> dict[str, str]:
 def arguments(llama: Path, tmp_path: Path) -> list[str]:
     """The quickstart's YAML with the tiny model, two steps and a folder of the test's own."""
     values = {"model_name_or_path": llama, "max_steps": 2, "logging_steps": 1, "output_dir": tmp_path / "run"}
+    values["freeze_layers"] = 0  # it has only two
     return [
         "--config",
         str(QUICKSTART),
@@ -113,7 +114,7 @@ def words(value: Any) -> list[str]:
 
 def written_yaml(folder: Path, **changes: Any) -> Path:
     """A copy of the quickstart's YAML with other values; a value of None takes the key out."""
-    values = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8")) | changes
+    values = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8")) | {"freeze_layers": 0} | changes
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}), encoding="utf-8")
     return path

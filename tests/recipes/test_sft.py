@@ -113,7 +113,13 @@ def test_chat_trains_the_assistants_turns_alone(
     compute = CompletionTrainer.compute_loss
 
     def spy(self: CompletionTrainer, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-        seen.append({name: tensor.clone() for name, tensor in inputs.items() if torch.is_tensor(tensor)})
+        seen.append(
+            {
+                name: tensor.as_subclass(torch.Tensor).clone()
+                for name, tensor in inputs.items()
+                if torch.is_tensor(tensor)
+            }
+        )
         return compute(self, model, inputs, *rest, **more)
 
     monkeypatch.setattr(CompletionTrainer, "compute_loss", spy)
@@ -123,6 +129,7 @@ def test_chat_trains_the_assistants_turns_alone(
         dataset_config="chat",
         assistant_only_loss="true",
         augment_copies=0,
+        tool_hints=0,
         prefix_packing=packed,
         max_length=2048,
         eval_fraction=0.2,
@@ -142,6 +149,7 @@ def test_streaming_from_a_built_folder(
     fields = {
         "dataset_name": built,
         "augment_copies": 0,
+        "tool_hints": 0,
         "prefix_packing": "false",
         "train_sampling_strategy": "sequential",
     }

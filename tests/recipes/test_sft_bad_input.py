@@ -93,6 +93,7 @@ def test_a_model_without_chat_template(fails: Fails) -> None:
         dataset_config="chat",
         assistant_only_loss="true",
         augment_copies=0,
+        tool_hints=0,
         prefix_packing="false",
     )
 
@@ -118,23 +119,37 @@ def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
             dataset_name=other,
             dataset_streaming=streaming,
             augment_copies=0,
+            tool_hints=0,
             prefix_packing="false",
         )
 
 
 @pytest.mark.parametrize("streaming", ["false", "true"])
 def test_nothing_is_left_to_train_on(fails: Fails, built: Path, streaming: str) -> None:
-    fields = {"dataset_name": built, "dataset_streaming": streaming, "augment_copies": 0, "prefix_packing": "false"}
+    fields = {
+        "dataset_name": built,
+        "dataset_streaming": streaming,
+        "augment_copies": 0,
+        "tool_hints": 0,
+        "prefix_packing": "false",
+    }
     fails("no row is left to train on", "max_length", **fields, max_length=10, overlong="drop")
 
 
 def test_streams(fails: Fails, built: Path) -> None:
     stream = {"dataset_name": built, "dataset_streaming": "true"}
     fails("neither packed nor augmented", **stream, prefix_packing="false")
-    fails("neither packed nor augmented", **stream, augment_copies=0)
-    fails("neither packed nor augmented", **stream, augment_copies=0, prefix_packing="false", packing="true")
-    fails("set max_steps", **stream, augment_copies=0, prefix_packing="false", max_steps=-1)
-    fails("can not be split", **stream, augment_copies=0, prefix_packing="false", eval_fraction=0.1)
+    fails("neither packed nor augmented", **stream, augment_copies=0, tool_hints=0)
+    fails(
+        "neither packed nor augmented",
+        **stream,
+        augment_copies=0,
+        tool_hints=0,
+        prefix_packing="false",
+        packing="true",
+    )
+    fails("set max_steps", **stream, augment_copies=0, tool_hints=0, prefix_packing="false", max_steps=-1)
+    fails("can not be split", **stream, augment_copies=0, tool_hints=0, prefix_packing="false", eval_fraction=0.1)
 
 
 def test_an_output_folder_that_is_a_file(fails: Fails, tmp_path: Path) -> None:

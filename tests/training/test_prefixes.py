@@ -297,10 +297,11 @@ def test_a_sequence_keeps_to_its_tokens_where_its_rows_share_less_than_planned()
 SEES_LESS = {
     "sliding_window": MistralConfig(num_key_value_heads=2, intermediate_size=96, sliding_window=8, **SHAPE),
     "sliding_attention": Gemma3TextConfig(
-        num_key_value_heads=2, intermediate_size=96, head_dim=16, layer_types=["sliding_attention", "full_attention"], **SHAPE
+        num_key_value_heads=2, intermediate_size=96, head_dim=16, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"], **SHAPE
     ),
     "conv": Lfm2Config(num_key_value_heads=2, intermediate_size=96, layer_types=["conv", "full_attention"], **SHAPE),
-    "a state beside": MambaConfig(vocab_size=SHAPE["vocab_size"], hidden_size=32, num_hidden_layers=2, state_size=4),
+    "MambaForCausalLM": MambaConfig(vocab_size=SHAPE["vocab_size"], hidden_size=32, num_hidden_layers=2, state_size=4),
 }  # fmt: skip
 
 

@@ -342,6 +342,7 @@ def test_the_recipe_trains_on_it(undisturbed: Path, tmp_path: Path) -> None:
         "dataset_name": made,
         "max_steps": 1,
         "logging_steps": 1,
+        "freeze_layers": 0,
         "output_dir": tmp_path / "run",
     }
     recipe = [sys.executable, str(ROOT / "recipes" / "sft.py"), "--config", str(ROOT / "recipes/quickstart/sft.yaml")]
