@@ -145,7 +145,7 @@ def test_both_layouts_of_the_list_of_apis(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"Name": "Tides", "Func', "not complete JSON .* get the file again"),
+        ('[{"Name": "Tides", "Func', "not complete JSON.*get the file again"),
         ("", "not complete JSON"),
         ('[{"Name": "Ti\tdes"}]', r"not JSON \(Invalid control character at column 14\)"),
         ("[" * 100_000, "not readable JSON|not complete JSON"),

@@ -274,6 +274,10 @@ class Writer:
         width = max(len(row.ids) for row in rows)
         padding = [width - len(row.ids) for row in rows]
         pad, device = self.tokenizer.pad_token_id, self.model.device
+        if self.way == "single":
+            # Dynamic RoPE keeps the frequencies of the longest text until it reads a short one: what was written before must
+            # not decide what is written now.
+            self.model(torch.tensor([[pad or 0]], device=device), use_cache=False)
         self.model.generate(
             input_ids=torch.tensor([[pad] * n + row.ids for n, row in zip(padding, rows, strict=True)], device=device),
             attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in padding], device=device),
