@@ -70,6 +70,7 @@ def main(args: EvaluationArguments) -> None:
         seed=args.seed,
         device=str(state.device),
         dtype=args.dtype,
+        constrained=args.constrained,
     )
 
     hints = backend.tool_hints if args.tool_hints is None else args.tool_hints

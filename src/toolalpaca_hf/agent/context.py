@@ -7,7 +7,7 @@ trained on.
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..formats import NO_CALL, Prompt, arguments_of, tools_of
+from ..formats import GET_DETAILS, NO_CALL, Prompt, arguments_of, tools_of
 from ..schema import Api, Segment, Step
 
 STOPS = ("\nObservation:", "\nASSISTANT Observation:")
@@ -21,6 +21,7 @@ class ReactContext:
     Args:
         prompt ([`Prompt`]): The layout.
         segments (`list[Segment]`): The head, then an action and an observation for each step.
+        functions (`tuple[str, ...]`, *optional*): The names that an action can have.
 
     Example:
 
@@ -35,11 +36,13 @@ class ReactContext:
 
     prompt: Prompt
     segments: list[Segment]
+    functions: tuple[str, ...] = ()
 
     @classmethod
     def begin(cls, prompt: Prompt, api: Api, instruction: str) -> "ReactContext":
         """The conversation before the first thought."""
-        return cls(prompt, [Segment(prompt.head(api, instruction), False)])
+        names = (GET_DETAILS, *(function.name for function in api.functions))
+        return cls(prompt, [Segment(prompt.head(api, instruction), False)], names)
 
     def add(self, step: Step) -> None:
         """Append what the model wrote and what came back."""

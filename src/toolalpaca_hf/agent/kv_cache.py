@@ -129,6 +129,7 @@ class Row:
         base (`Kept`, *optional*): The beginning it shares, of which the first `start` ids are its own.
         tail (`Layers`, *optional*): The KV cache of the `held` ids behind those.
         watch (`Callable[[list[int]], bool]`, *optional*): Whether what is written ends here; asked now and then.
+        allowed (`Callable[[list[int]], list[int] | None]`, *optional*): The ids that may follow what is written; `None` for all.
 
     Attributes:
         written (`list[int]`): What was written so far.
@@ -149,6 +150,7 @@ class Row:
     end: str | None = None
     columns: list[int] = field(default_factory=list)
     watch: Callable[[list[int]], bool] | None = None
+    allowed: Callable[[list[int]], list[int] | None] | None = None
     error: Exception | None = None
     slot: int | None = None
     seen: int = 0

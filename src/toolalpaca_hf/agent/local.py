@@ -13,6 +13,7 @@ from ..checkpoints import resolve_model
 from ..errors import ToolAlpacaError
 from ..formats import Turn, hopeless, parse_arguments, parse_turn
 from ..training import SegmentTokenizer, merge
+from .action_names import NameConstraint
 from .backend import ContextFull, Written
 from .context import STOPS, Context, ReactContext
 from .kv_cache import Row
@@ -38,6 +39,8 @@ class LocalBackend:
         seed (`int`, *optional*, defaults to 0): What sampling starts from.
         name (`str`, *optional*): What a report calls the model; defaults to where it was loaded from.
         kept_bytes (`int`, *optional*, defaults to 4 GiB): How much memory the kept KV caches may take.
+        constrained (`bool`, *optional*, defaults to `False`): Whether the name of a ReAct action is decoded under the
+            constraint that it is one of the functions shown; see [`NameConstraint`].
 
     Raises:
         ToolAlpacaError: The tokenizer lacks a token that is needed or, for `"chat"`, a template that can be read back.
@@ -67,10 +70,13 @@ class LocalBackend:
         seed: int = 0,
         name: str | None = None,
         kept_bytes: int = 4 << 30,
+        constrained: bool = False,
     ) -> None:
         self.name = name or model.name_or_path or type(model).__name__
         if style not in ("react", "chat"):
             raise ToolAlpacaError(f"style is {style!r}; pass 'react' or 'chat'")
+        if constrained and style != "react":
+            raise ToolAlpacaError("constrained decoding of names is for style='react'; leave it out for chat models")
         if batch_size < 1 or temperature < 0:
             raise ToolAlpacaError(
                 f"batch_size is {batch_size} and temperature {temperature}; the one has to be 1 at least, the other 0"
@@ -83,7 +89,8 @@ class LocalBackend:
             self._tokens_of_their_own = [
                 token.content for token in tokenizer.added_tokens_decoder.values() if len(token.content.strip()) > 1
             ]
-        self.segment_tokenizer = SegmentTokenizer(tokenizer)
+        self.segment_tokenizer, self.constrained = SegmentTokenizer(tokenizer), constrained
+        self._constraints: dict[tuple[str, ...], NameConstraint] = {}
         stops = STOPS if style == "react" else ()
         self._writing: dict[Context, Row] = {}
         self._failed: list[tuple[Context, ToolAlpacaError]] = []
@@ -121,8 +128,15 @@ class LocalBackend:
         def watch(written: list[int]) -> bool:
             return hopeless(self.tokenizer.decode(written), len(written), unreadable_after)
 
-        row = self.writer.start(context, ids, min(max_new_tokens, room), watch if self.style == "react" else None)
-        self._writing[context] = row
+        react = isinstance(context, ReactContext)
+        allowed = self._constraint(context.functions).of_turn() if self.constrained and react else None
+        limit = min(max_new_tokens, room)
+        self._writing[context] = self.writer.start(context, ids, limit, watch if react else None, allowed)
+
+    def _constraint(self, names: tuple[str, ...]) -> NameConstraint:
+        if names not in self._constraints:
+            self._constraints[names] = NameConstraint(self.segment_tokenizer, self.tokenizer.decode, names)
+        return self._constraints[names]
 
     def step(self) -> list[tuple[Context, Written | ToolAlpacaError]]:
         """Write on; see [`ContinuousBackend`]."""
@@ -158,6 +172,7 @@ class LocalBackend:
             "revision": getattr(self.model.config, "_commit_hash", None),
             "style": self.style,
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "constrained": self.constrained,
             "temperature": self.temperature,
             "sampling_seed": self.seed if self.temperature else None,
         }
@@ -218,12 +233,13 @@ def load_backend(
     seed: int = 0,
     device: str | None = None,
     dtype: str = "auto",
+    constrained: bool = False,
 ) -> LocalBackend:
     """Load a model and make a [`LocalBackend`] of it.
 
     Args:
         model (`str`): A folder, a Hub id, or `smollm2`; see [`checkpoints.resolve_model`].
-        style, batch_size, reuse, temperature, seed: See [`LocalBackend`].
+        style, batch_size, reuse, temperature, seed, constrained: See [`LocalBackend`].
         device, dtype (`str`, *optional*): See [`load_model`].
 
     Raises:
@@ -237,7 +253,9 @@ def load_backend(
     ```
     """
     loaded, tokenizer = load_model(resolve_model(model), device, dtype)
-    return LocalBackend(loaded, tokenizer, style, batch_size, reuse, temperature, seed, name=model)
+    return LocalBackend(
+        loaded, tokenizer, style, batch_size, reuse, temperature, seed, name=model, constrained=constrained
+    )
 
 
 def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[str]:

@@ -99,7 +99,12 @@ class Writer:
         self._met: Counter[tuple[int, ...]] = Counter()
 
     def start(
-        self, key: object, ids: Sequence[int], limit: int, watch: Callable[[list[int]], bool] | None = None
+        self,
+        key: object,
+        ids: Sequence[int],
+        limit: int,
+        watch: Callable[[list[int]], bool] | None = None,
+        allowed: Callable[[list[int]], list[int] | None] | None = None,
     ) -> Row:
         """Enqueue a conversation; [`step`] writes it.
 
@@ -110,8 +115,10 @@ class Writer:
             limit (`int`): How many ids may be written, one at least.
             watch (`Callable[[list[int]], bool]`, *optional*): Is handed what was written, every few ids; what it says yes
                 to ends there.
+            allowed (`Callable[[list[int]], list[int] | None]`, *optional*): Is handed what was written before each id; only
+                the ids it returns may follow, all where it returns `None`.
         """
-        row = Row(key, list(ids), limit, watch=watch)
+        row = Row(key, list(ids), limit, watch=watch, allowed=allowed)
         if self.temperature:
             self._met[tuple(row.ids)] += 1
             row.draw.seed(f"{self.seed}/{self._met[tuple(row.ids)]}/{row.ids}")
@@ -289,11 +296,19 @@ class Writer:
             no_repeat_ngram_size=0,
             pad_token_id=pad,
             eos_token_id=list(self.ends),
-            logits_processor=LogitsProcessorList([_Chosen(self, rows)] if self.temperature else []),
+            logits_processor=LogitsProcessorList(
+                [_Chosen(self, rows)] if self.temperature or any(row.allowed for row in rows) else []
+            ),
             stopping_criteria=StoppingCriteriaList([_Taken(self, rows)]),
         )
 
     def _choose(self, logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+        for n, row in enumerate(rows):
+            ids = row.allowed(row.written) if row.allowed and not row.end else None
+            if ids is not None:
+                kept = logits[n, ids]
+                logits[n] = -torch.inf
+                logits[n, ids] = kept
         if not self.temperature:
             return logits.argmax(-1)
         shares = (logits.double() / self.temperature).softmax(-1).cumsum(-1)
@@ -335,7 +350,7 @@ class _Chosen(LogitsProcessor):
         self.writer, self.rows = writer, rows
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        drawn = self.writer._choose(scores, self.rows)[:, None]
+        drawn = self.writer._choose(scores.clone(), self.rows)[:, None]
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
 
 

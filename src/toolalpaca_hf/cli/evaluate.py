@@ -65,6 +65,7 @@ def evaluate(
     prompt: options.PromptName = "react",
     prompt_dir: options.PromptDir = None,
     tool_hints: options.ToolHints = None,
+    constrained: options.Constrained = False,
     simulator: options.Simulator = "embedded",
     responder: options.Responder = "schema",
     store: options.Store = None,

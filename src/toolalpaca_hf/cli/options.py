@@ -51,6 +51,12 @@ ToolHints = Annotated[
         min=0, help="Functions named behind an instruction, nearest by BM25; as in training.", rich_help_panel=MODEL
     ),
 ]
+Constrained = Annotated[
+    bool,
+    typer.Option(
+        "--constrained", help="Local ReAct models: action names only of functions that exist.", rich_help_panel=MODEL
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rollouts at once, local model.", rich_help_panel=MODEL)]
 Concurrency = Annotated[int, typer.Option(min=1, help="Rollouts at once, endpoint.", rich_help_panel=MODEL)]
 MaxSteps = Annotated[int, typer.Option(min=1, help="Actions of one rollout.", rich_help_panel=LIMITS)]

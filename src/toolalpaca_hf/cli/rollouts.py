@@ -39,6 +39,8 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         # The package's own prompt is made when the model is there and says how many hints it was trained with.
         layout = None if options["prompt"] == "react" else make_prompt(options["prompt"], options["prompt_dir"])
         temperature = options["temperature"]
+        if endpoint and options["constrained"]:
+            raise ToolAlpacaError("--constrained is for a local model; leave it out with --endpoint")
         if endpoint:
             from ..agent.endpoint import EndpointBackend
 
@@ -56,7 +58,13 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
                 except ModuleNotFoundError as error:
                     raise _missing(error, endpoint) from None
                 return load_backend(
-                    name, style, options["batch_size"], temperature=temperature, seed=seed, dtype=options["dtype"]
+                    name,
+                    style,
+                    options["batch_size"],
+                    temperature=temperature,
+                    seed=seed,
+                    dtype=options["dtype"],
+                    constrained=options["constrained"],
                 )
 
     except ModuleNotFoundError as error:

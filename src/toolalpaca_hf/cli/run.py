@@ -23,6 +23,7 @@ def run(
     prompt: options.PromptName = "react",
     prompt_dir: options.PromptDir = None,
     tool_hints: options.ToolHints = None,
+    constrained: options.Constrained = False,
     simulator: options.Simulator = "embedded",
     responder: options.Responder = "schema",
     store: options.Store = None,

@@ -19,6 +19,7 @@ class EvaluationArguments:
         prompt (`str`, *optional*, defaults to `"react"`): `react`, or `upstream` for the published checkpoints.
         prompt_dir (`str`, *optional*): Folder with upstream's agent/ files; downloaded otherwise.
         tool_hints (`int`, *optional*): Functions named behind an instruction; by default as many as in training.
+        constrained (`bool`, *optional*, defaults to `False`): Action names are decoded only of functions that exist.
         real (`bool`, *optional*, defaults to `False`): Call the documents' own servers in the suite `real`; the others
             are simulated always.
         credentials (`str`, *optional*): File of NAME=VALUE lines for them.
@@ -51,6 +52,7 @@ class EvaluationArguments:
     style: str = field(default="react", metadata={"help": "react or chat.", "choices": ["react", "chat"]})
     prompt: str = field(default="react", metadata={"help": "react or upstream.", "choices": ["react", "upstream"]})
     prompt_dir: str | None = field(default=None, metadata={"help": "Folder with upstream's agent/ files."})
+    constrained: bool = field(default=False, metadata={"help": "Action names only of functions that exist."})
     tool_hints: int | None = field(default=None, metadata={"help": "Functions named behind an instruction."})
     real: bool = field(default=False, metadata={"help": "Call the documents' own servers in the suite real."})
     credentials: str | None = field(default=None, metadata={"help": "File of NAME=VALUE lines."})
