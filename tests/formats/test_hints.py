@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections import Counter
 
 from toolalpaca_hf.formats import bm25_scores, nearest_functions, react_prompt, read_head, trajectory_segments
@@ -50,9 +51,10 @@ def test_the_nearest_come_first_and_ties_keep_their_order() -> None:
 
 def test_hints_stand_behind_the_shared_documentation_and_are_read_back_without() -> None:
     plain, hinted = (react_prompt(n).head(TIDES, "Is the tide high?") for n in (0, 2))
-    assert hinted == plain.replace(
-        "\nThought:", "\nNearest tools: findTides, listPorts\nThought:"
-    ) or hinted.startswith(plain[: plain.rindex("\nThought:")])
+    begun = plain[: plain.rindex("\nThought:")]
+    first, second = nearest_functions(TIDES.functions, "Is the tide high?", 2)
+    does = {function.name: function.description.partition("\n")[0] for function in TIDES.functions}
+    assert hinted == f"{begun}\nNearest tools:\n- {first}: {does[first]}\n- {second}: {does[second]}\nThought:"
     assert read_head(hinted) == read_head(plain)
     assert react_prompt(0).head(TIDES, "Is the tide high?", ["getWaves"]) == plain
 
@@ -67,7 +69,7 @@ def test_augmented_copies_name_the_functions_they_show() -> None:
             assert copy is not None
             head = read_head(copy[0].text)
             assert head is not None and head.instruction == "Is the tide high?"
-            hints = copy[0].text.rsplit("\nNearest tools: ", 1)[1].split("\n")[0].split(", ")
+            hints = re.findall(r"^- (\w+): ", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
             names = [function.name for function in head.functions]
             assert set(hints) <= set(names) and len(hints) == 2
             if not shuffle:
@@ -81,3 +83,14 @@ def test_without_hints_copies_are_what_they_were() -> None:
     ]
     copy = augment(segments, Augmentation(), random.Random(1))
     assert copy is not None and "Nearest tools" not in copy[0].text
+
+
+def test_a_long_first_line_is_cut_and_read_back() -> None:
+    api = Api("train/x", "X", functions=[Function("getX", "", "", "Many words " * 40 + "\nParameters: {}")])
+    hinted = react_prompt(1).head(api, "Many words\nNearest tools:\n- mine: stays")
+    line = hinted.rsplit("\nNearest tools:\n", 1)[1].split("\n")[0]
+    assert line.startswith("- getX: Many words") and len(line) <= 100 and line.endswith("...")
+    head = read_head(hinted)
+    assert head is not None
+    # A user who writes what looks like hints loses no more than those lines.
+    assert head.instruction.startswith("Many words")

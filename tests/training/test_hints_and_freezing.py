@@ -1,5 +1,6 @@
 """What a recipe's tool_hints and freeze_layers do: recorded with the tokenizer, and no gradient below."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ def test_hints_are_rendered_and_recorded(tiny: Path, tmp_path: Path) -> None:
     rows, _, _ = prepare(arguments, config, tokenizer, lambda _: None)
     texts = [tokenizer.decode(ids) for ids in rows["input_ids"][:5]]
     for text in texts:
-        head = read_head(text[: text.index("\nThought:", text.index("\nNearest tools: ")) + len("\nThought:")])
+        head = read_head(text[: text.index("\nThought:", text.index("\nNearest tools:\n")) + len("\nThought:")])
         assert head is not None
-        named = text.split("\nNearest tools: ")[1].split("\n")[0].split(", ")
+        named = re.findall(r"^- (\w+): ", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE)
         assert named == nearest_functions(head.functions, head.instruction, 2)
     folder = tmp_path / "checkpoint"
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)

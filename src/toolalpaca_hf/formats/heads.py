@@ -12,7 +12,7 @@ from ..schema import Api, Function
 _NAMES = re.compile(r"\[getDetails(?:, ([^\]\n]*))?\]")
 # A blank line stands before the question alone: the form's own `USER:` lines follow directly on others.
 _INSTRUCTION = re.compile(r"\n\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
-_HINTS = re.compile(r"\nNearest tools: [^\n]*\Z")
+_HINTS = re.compile(r"\nNearest tools:(?:\n- [^\n]*)+\Z")
 _SCHEMA = re.compile(r"^#([\w.$-]+): ", re.MULTILINE)
 
 

@@ -6,6 +6,7 @@ with the space, which is how byte-level and SentencePiece vocabularies cut words
 
 from collections.abc import Sequence
 from importlib.resources import files
+from textwrap import shorten
 from typing import Protocol
 
 from ..schema import Api, Segment, Step, Trajectory
@@ -15,8 +16,10 @@ from .steps import step_log
 GET_DETAILS = "getDetails"
 """The built-in function that asks the user for a missing value; first among the tools of every prompt."""
 
-HINTS_LABEL = "Nearest tools: "
-"""Begins the line of a prompt that names the functions nearest to the instruction."""
+HINTS_LABEL = "Nearest tools:"
+"""Stands above the lines of a prompt that name the functions nearest to the instruction."""
+
+_HINT_LENGTH = 100
 
 DEFAULT_FINAL_THOUGHT = "I have what I need and can answer the user."
 """Stands in for the final thought of the few instances that have a response but no thought before it."""
@@ -67,12 +70,20 @@ def _tool(name: str, description: str) -> str:
     return "\n".join([f"{name}: {does}", f"Action: {name}", *rest])
 
 
+def _hints(api: Api, names: Sequence[str]) -> str:
+    """Each name with what it does: a model of 135M parameters finds what to copy here, not a name's place in the tools."""
+    does = {function.name: function.description.partition("\n")[0] for function in api.functions}
+    lines = [shorten(f"- {name}: {does[name]}", _HINT_LENGTH, placeholder=" ...") for name in names]
+    return "\n".join(["", HINTS_LABEL, *lines])
+
+
 class ReactPrompt:
     """The package's own prompt; its wording is in `formats/prompts/react.txt`.
 
     Args:
         tool_hints (`int`, *optional*, defaults to 0): Behind the instruction, name so many functions that BM25 finds nearest to
-            it, the nearest first (see [`formats.hints`]). The documentation before it stays the same for all instructions.
+            it, the nearest first, each with the first line of its description (see [`formats.hints`]). The documentation
+            before it stays the same for all instructions.
 
     Example:
 
@@ -97,7 +108,7 @@ class ReactPrompt:
         """
         if self.tool_hints and nearest is None:
             nearest = nearest_functions(api.functions, instruction, self.tool_hints)
-        hints = f"\n{HINTS_LABEL}{', '.join(nearest)}" if self.tool_hints and nearest else ""
+        hints = _hints(api, nearest) if self.tool_hints and nearest else ""
         tools = [_tool(GET_DETAILS, self._get_details), *(_tool(f.name, f.description) for f in api.functions)]
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
         before, rest = self._template.split("{tools}")
