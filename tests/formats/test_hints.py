@@ -54,7 +54,7 @@ def test_hints_stand_behind_the_shared_documentation_and_are_read_back_without()
     begun = plain[: plain.rindex("\nThought:")]
     first, second = nearest_functions(TIDES.functions, "Is the tide high?", 2)
     does = {function.name: function.description.partition("\n")[0] for function in TIDES.functions}
-    assert hinted == f"{begun}\nNearest tools:\n- {first}: {does[first]}\n- {second}: {does[second]}\nThought:"
+    assert hinted == f"{begun}\nNearest tools:\n- {does[first]} Action: {first}\n- {does[second]} Action: {second}\nThought:"
     assert read_head(hinted) == read_head(plain)
     assert react_prompt(0).head(TIDES, "Is the tide high?", ["getWaves"]) == plain
 
@@ -69,7 +69,7 @@ def test_augmented_copies_name_the_functions_they_show() -> None:
             assert copy is not None
             head = read_head(copy[0].text)
             assert head is not None and head.instruction == "Is the tide high?"
-            hints = re.findall(r"^- (\w+): ", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
+            hints = re.findall(r"^- .* Action: (\w+)$", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
             names = [function.name for function in head.functions]
             assert set(hints) <= set(names) and len(hints) == 2
             if not shuffle:
@@ -89,7 +89,7 @@ def test_a_long_first_line_is_cut_and_read_back() -> None:
     api = Api("train/x", "X", functions=[Function("getX", "", "", "Many words " * 40 + "\nParameters: {}")])
     hinted = react_prompt(1).head(api, "Many words\nNearest tools:\n- mine: stays")
     line = hinted.rsplit("\nNearest tools:\n", 1)[1].split("\n")[0]
-    assert line.startswith("- getX: Many words") and len(line) <= 100 and line.endswith("...")
+    assert line.startswith("- Many words") and len(line) < 120 and line.endswith(" ... Action: getX")
     head = read_head(hinted)
     assert head is not None
     # A user who writes what looks like hints loses no more than those lines.

@@ -71,9 +71,9 @@ def _tool(name: str, description: str) -> str:
 
 
 def _hints(api: Api, names: Sequence[str]) -> str:
-    """Each name with what it does: a model of 135M parameters finds what to copy here, not a name's place in the tools."""
+    """What each does and then its name: the order in which a thought says it, so that a small model can copy both."""
     does = {function.name: function.description.partition("\n")[0] for function in api.functions}
-    lines = [shorten(f"- {name}: {does[name]}", _HINT_LENGTH, placeholder=" ...") for name in names]
+    lines = [f"- {shorten(does[name], _HINT_LENGTH, placeholder=' ...')} Action: {name}" for name in names]
     return "\n".join(["", HINTS_LABEL, *lines])
 
 
