@@ -7,7 +7,7 @@
 Rows: the 100 instructions of eval_simulated, their golden calls executed on the schema simulator (ten an API); the embedded
 corpus; and train_sample, of which little is shared. The first and the last are left out where --toolalpaca has no such files;
 --data takes one's own built dataset repo instead of all three.
-Every contestant trains on the same rows from the same weights, in bf16 autocast, in a process of its own, in turn; the clock
+Every contestant trains on the same rows from the same weights, in --dtype (bfloat16 as autocast), in a process of its own, in turn; the clock
 covers forward and backward passes. `bound` is tokens one by one over tokens computed. `growth` repeats that for branches of
 random tokens: 1 to 32 of them over one prefix, and several over prefixes of 128 to 2,048 tokens.
 """
@@ -30,6 +30,7 @@ from segments_to_labels import load_tokenizer
 from training_ways import MASKED, OURS, PACKING, PADDED, PADDING, contest, device, exactness
 from transformers import PreTrainedTokenizerBase
 
+from toolalpaca_hf.precision import DTYPES, resolve_dtype
 from toolalpaca_hf.training import share_prefixes
 
 TITLES = {"eval_simulated": "eval_simulated, golden calls executed", "sample": "embedded corpus"}
@@ -64,7 +65,9 @@ def compare(
     timed = {way: rows.select(range(min(options.padded, len(rows)))) if way == PADDED else rows for way in rounds}
     for number in range(max(rounds.values())):
         for way in (way for way, times in rounds.items() if number < times):
-            runs[way].append(in_a_process(contest, way, timed[way], tokenizer, options.tokens, options.checkpointing))
+            runs[way].append(
+                in_a_process(contest, way, timed[way], tokenizer, options.tokens, options.checkpointing, options.dtype)
+            )
             print(f"{name}, {way}: {runs[way][-1]['seconds']:.1f} s", flush=True)
     line: dict[str, Any] = {
         "data": name, "examples": len(rows), "tokens": tokens, "computed": computed, "bound": tokens / computed
@@ -76,6 +79,7 @@ def compare(
             "positions": done[0]["positions"],
             "seconds": [run["seconds"] for run in done],
             "examples_per_second": [len(timed[way]) / run["seconds"] for run in done],
+            "tokens_per_second": [sum(map(len, timed[way]["input_ids"])) / run["seconds"] for run in done],
             "peak_mb": max(run["peak_mb"] for run in done),
         }
         for way, done in runs.items()
@@ -201,8 +205,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth-repeats", type=int, default=1)
     parser.add_argument("--no-checkpointing", dest="checkpointing", action="store_false")
+    parser.add_argument("--dtype", choices=DTYPES[:3], default="auto", help="auto is what computes fastest here")
     parser.add_argument("--json", type=Path, help="file to write the figures to, plots beside it")
     options = parser.parse_args()
+    options.dtype = str(resolve_dtype(options.dtype)).removeprefix("torch.")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     disable_progress_bars()
@@ -223,7 +229,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "device": device(),
-        "model": "SmolLM2-135M's shape, random weights, bf16 autocast",
+        "model": f"SmolLM2-135M's shape, random weights, {options.dtype}",
+        "dtype": options.dtype,
         "tokens": options.tokens,
         "gradient_checkpointing": options.checkpointing,
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl")},

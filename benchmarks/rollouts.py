@@ -29,6 +29,8 @@ from toolalpaca_hf.agent.local import LocalBackend
 from toolalpaca_hf.agent.models import load_model
 from toolalpaca_hf.agent.writer import Writer
 from toolalpaca_hf.checkpoints import resolve_model
+from toolalpaca_hf.formats import react_prompt
+from toolalpaca_hf.precision import DTYPES
 from toolalpaca_hf.simulator import SESSION_HEADER, running
 
 Written = dict[tuple[int, ...], list[int]]
@@ -154,7 +156,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=10, help="actions of one rollout")
     parser.add_argument("--turn-tokens", type=int, default=256)
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="float32")
+    parser.add_argument("--dtype", choices=DTYPES[:3], default="auto", help="auto is what computes fastest here")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--exact", action="store_true", help="one at a time as well, to compare texts with")
     parser.add_argument("--quick", action="store_true", help="8 instructions, 2 actions of 32 tokens, 1 round")
@@ -166,8 +168,8 @@ def main() -> None:
     begun = time.perf_counter()
     source = read_tasks(args.apis)
     tasks = source.tasks[: args.limit]
-    model, tokenizer = load_model(resolve_model(args.model))
-    model.to(getattr(torch, args.dtype))
+    model, tokenizer = load_model(resolve_model(args.model), dtype=args.dtype)
+    args.dtype = str(model.dtype).removeprefix("torch.")
     limits = RolloutLimits(steps=args.steps, turn_tokens=args.turn_tokens, seconds=1e9)
     width = {"batch_size": args.batch_size}
     ways: dict[str, Callable[[], LocalBackend]] = {
@@ -187,7 +189,7 @@ def main() -> None:
             with running(source.apis) as url:
                 calls = simulated_calls(source.apis, url, SESSION_HEADER)
                 start = time.perf_counter()
-                results = list(roll_out(tasks, backend, calls, limits=limits))
+                results = list(roll_out(tasks, backend, calls, limits=limits, prompt=react_prompt(backend.tool_hints)))
                 seconds = time.perf_counter() - start
             run = {"seconds": seconds, "turns": len(noted[way]), "tokens": sum(one.tokens for one in results)}
             run["generated"] = getattr(backend.writer, "generated", 0) or run["tokens"]

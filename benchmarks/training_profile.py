@@ -22,6 +22,8 @@ from segments_to_labels import load_tokenizer
 from torch.profiler import ProfilerActivity, profile
 from training_ways import OURS, PACKING, contest, device
 
+from toolalpaca_hf.precision import DTYPES, resolve_dtype
+
 # The first whose word is in an operation's name.
 KINDS = (
     ("optimizer", ("Optimizer", "_fused_adam", "_foreach", "clip_grad")),
@@ -57,7 +59,9 @@ def main() -> None:
     parser.add_argument("--toolalpaca", type=Path, default=DATA, help="folder of the published JSON files")
     parser.add_argument("--tokens", type=int, default=2048, help="tokens a step")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--dtype", choices=DTYPES[:3], default="auto", help="auto is what computes fastest here")
     options = parser.parse_args()
+    dtype = str(resolve_dtype(options.dtype)).removeprefix("torch.")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     disable_progress_bars()
     start = time.perf_counter()
@@ -69,13 +73,13 @@ def main() -> None:
     shares: dict[str, Counter[str]] = {}
     for way in (PACKING, OURS):
         shares[way] = Counter()
-        done = contest(way, rows, tokenizer, options.tokens, False, profiled(shares[way]))
+        done = contest(way, rows, tokenizer, options.tokens, False, dtype, profiled(shares[way]))
         print(f"{way}: {done['seconds']:.1f} s", flush=True)
     kinds = [one for one in (*(name for name, _ in KINDS), "the rest") if any(share[one] for share in shares.values())]
     lines: list[list[Cell]] = [[one, *(share[one] for share in shares.values())] for one in kinds]
     lines.append(["together", *(sum(share.values()) for share in shares.values())])
     note = (
-        f"{len(rows)} rows of {name}, {tokens:,} tokens, SmolLM2-135M's shape, bf16 autocast, no gradient checkpointing, "
+        f"{len(rows)} rows of {name}, {tokens:,} tokens, SmolLM2-135M's shape, {dtype}, no gradient checkpointing, "
         f"{device()}. One pass each."
     )
     found = [table("Seconds by kind of operation", ["", *shares], lines, note)]

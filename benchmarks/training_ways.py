@@ -69,11 +69,12 @@ def contest(
     tokenizer: PreTrainedTokenizerBase,
     tokens: int,
     checkpointing: bool,
+    dtype: str = "float32",
     around: Callable[[Callable[[], Any]], Any] = lambda train: train(),
 ) -> dict[str, float]:
     """One pass over the rows in one of the ways: seconds forward and backward, steps, peak memory of this process.
 
-    `around` is given the training to carry out: a place for a profiler.
+    With `dtype` `bfloat16` it computes in autocast. `around` is given the training to carry out: a place for a profiler.
     """
     logging.set_verbosity_error()
     settings: dict[str, Any] = {}
@@ -94,7 +95,7 @@ def contest(
     with tempfile.TemporaryDirectory() as folder:
         arguments = SFTConfig(
             output_dir=folder, num_train_epochs=1, per_device_train_batch_size=batch, max_length=tokens,
-            use_cpu=not torch.cuda.is_available(), bf16=True, gradient_checkpointing=checkpointing,
+            use_cpu=not torch.cuda.is_available(), bf16=dtype == "bfloat16", gradient_checkpointing=checkpointing,
             save_strategy="no", report_to="none", disable_tqdm=True, learning_rate=0.0, logging_strategy="no", **settings,
         )  # fmt: skip
         model = make_model(tokenizer)

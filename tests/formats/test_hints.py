@@ -54,7 +54,10 @@ def test_hints_stand_behind_the_shared_documentation_and_are_read_back_without()
     begun = plain[: plain.rindex("\nThought:")]
     first, second = nearest_functions(TIDES.functions, "Is the tide high?", 2)
     does = {function.name: function.description.partition("\n")[0] for function in TIDES.functions}
-    assert hinted == f"{begun}\nNearest tools:\n- {does[first]} Action: {first}\n- {does[second]} Action: {second}\nThought:"
+    assert (
+        hinted
+        == f"{begun}\nNearest tools:\n- {does[first]} Action: {first}\n- {does[second]} Action: {second}\nThought:"
+    )
     assert read_head(hinted) == read_head(plain)
     assert react_prompt(0).head(TIDES, "Is the tide high?", ["getWaves"]) == plain
 

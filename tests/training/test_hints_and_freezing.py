@@ -32,7 +32,9 @@ def test_hints_are_rendered_and_recorded(tiny: Path, tmp_path: Path) -> None:
     for text in texts:
         head = read_head(text[: text.index("\nThought:", text.index("\nNearest tools:\n")) + len("\nThought:")])
         assert head is not None
-        named = re.findall(r"^- .* Action: (\w+)$", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE)
+        named = re.findall(
+            r"^- .* Action: (\w+)$", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE
+        )
         assert named == nearest_functions(head.functions, head.instruction, 2)
     folder = tmp_path / "checkpoint"
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)
