@@ -53,10 +53,14 @@ def test_hints_stand_behind_the_shared_documentation_and_are_read_back_without()
     plain, hinted = (react_prompt(n).head(TIDES, "Is the tide high?") for n in (0, 2))
     begun = plain[: plain.rindex("\nThought:")]
     first, second = nearest_functions(TIDES.functions, "Is the tide high?", 2)
-    does = {function.name: function.description.partition("\n")[0] for function in TIDES.functions}
+    does = {
+        "listPorts": "ports of a country",
+        "findTides": "high and low tide at a port",
+        "getWaves": "height of the waves off a coast",
+    }
     assert (
         hinted
-        == f"{begun}\nNearest tools:\n- {does[first]} Action: {first}\n- {does[second]} Action: {second}\nThought:"
+        == f"{begun}\nNearest tools:\n- To {does[first]} there is {first}.\n- To {does[second]} there is {second}.\nThought:"
     )
     assert read_head(hinted) == read_head(plain)
     assert react_prompt(0).head(TIDES, "Is the tide high?", ["getWaves"]) == plain
@@ -72,7 +76,7 @@ def test_augmented_copies_name_the_functions_they_show() -> None:
             assert copy is not None
             head = read_head(copy[0].text)
             assert head is not None and head.instruction == "Is the tide high?"
-            hints = re.findall(r"^- .* Action: (\w+)$", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
+            hints = re.findall(r"^- .*here is (\w+)\.$", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
             names = [function.name for function in head.functions]
             assert set(hints) <= set(names) and len(hints) == 2
             if not shuffle:
@@ -92,7 +96,7 @@ def test_a_long_first_line_is_cut_and_read_back() -> None:
     api = Api("train/x", "X", functions=[Function("getX", "", "", "Many words " * 40 + "\nParameters: {}")])
     hinted = react_prompt(1).head(api, "Many words\nNearest tools:\n- mine: stays")
     line = hinted.rsplit("\nNearest tools:\n", 1)[1].split("\n")[0]
-    assert line.startswith("- Many words") and len(line) < 120 and line.endswith(" ... Action: getX")
+    assert line.startswith("- To many words") and len(line) < 130 and line.endswith(" there is getX.")
     head = read_head(hinted)
     assert head is not None
     # A user who writes what looks like hints loses no more than those lines.

@@ -33,7 +33,7 @@ def test_hints_are_rendered_and_recorded(tiny: Path, tmp_path: Path) -> None:
         head = read_head(text[: text.index("\nThought:", text.index("\nNearest tools:\n")) + len("\nThought:")])
         assert head is not None
         named = re.findall(
-            r"^- .* Action: (\w+)$", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE
+            r"^- .*here is (\w+)\.$", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE
         )
         assert named == nearest_functions(head.functions, head.instruction, 2)
     folder = tmp_path / "checkpoint"

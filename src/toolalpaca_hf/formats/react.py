@@ -71,9 +71,13 @@ def _tool(name: str, description: str) -> str:
 
 
 def _hints(api: Api, names: Sequence[str]) -> str:
-    """What each does and then its name: the order in which a thought says it, so that a small model can copy both."""
-    does = {function.name: function.description.partition("\n")[0] for function in api.functions}
-    lines = [f"- {shorten(does[name], _HINT_LENGTH, placeholder=' ...')} Action: {name}" for name in names]
+    """What each is for and then its name, as a thought would say it: a small model can copy the whole."""
+    lines = []
+    for function in (function for name in names for function in api.functions if function.name == name):
+        does = shorten(function.description.partition("\n")[0], _HINT_LENGTH, placeholder=" ...").rstrip(".")
+        # The first word of a description is a verb in most documents; an abbreviation keeps its capitals.
+        verb = does if does[1:2].isupper() else does[:1].lower() + does[1:]
+        lines.append(f"- To {verb} there is {function.name}." if does else f"- There is {function.name}.")
     return "\n".join(["", HINTS_LABEL, *lines])
 
 
