@@ -207,7 +207,7 @@ def main() -> None:
         words = (
             f"\n## On held-out APIs\n\n{after['n']} instructions for four APIs of the embedded sample corpus that share no "
             f"function name with training; greedy first calls. Base weights: {weights_of(base)}. `overlap` picks the "
-            f"function that shares most words with the instruction, `BM25` the first of the {arguments.tool_hints} that the prompt names.\n\n```text\n{table}\n```\n"
+            f"function that shares most words with the instruction, `BM25` the one that the prompt names first. Action names are decoded only of functions that exist.\n\n```text\n{table}\n```\n"
         )
         (out / "README.md").write_text(card + words, encoding="utf-8")
     # The folder itself is the checkpoint now; those of training hold the optimizer and twice the weights.
