@@ -64,14 +64,16 @@ class Arguments:
     """What a request says.
 
     Args:
-        named (`dict[str, Any]`): Parameters by name.
+        named (`dict[str, Any]`): Parameters by name; where two share it, that of the path, else the first.
         body (`Any`): The body.
         flat (`dict[str, Any]`): Parameters and the fields of the body by their [`plain`] names.
+        placed (`dict[tuple[str, str], Any]`): Parameters by place and name.
     """
 
     named: dict[str, Any]
     body: Any
     flat: dict[str, Any] = field(default_factory=dict)
+    placed: dict[tuple[str, str], Any] = field(default_factory=dict)
 
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -176,7 +178,7 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
     Raises:
         Refused: A parameter or the body is missing or not valid; the message names it.
     """
-    named: dict[str, Any] = {}
+    placed: dict[tuple[str, str], Any] = {}
     problems: list[str] = []
     query: dict[str, list[str]] = {}
     for name, value in request.raw_query or [(name, quote(value, safe="")) for name, value in request.query]:
@@ -190,13 +192,16 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
             continue
         value = _shaped(texts, argument.schema) if isinstance(texts, dict) else _typed(argument, texts)
         problems += _violations(argument.check, value, f"Invalid parameter {argument.name}")
-        named[argument.name] = value
+        placed[argument.place, argument.name] = value
     body = _checked_body(endpoint, request, problems)
     if problems:
         raise Refused(" ".join(problems[:5]))
+    named: dict[str, Any] = {}
+    for place, name in sorted(placed, key=lambda key: key[0] != "path"):
+        named.setdefault(name, placed[place, name])
     flat = {plain(name): value for name, value in body.items()} if isinstance(body, dict) else {}
-    flat |= {plain(argument.name): named[argument.name] for argument in endpoint.arguments if argument.name in named}
-    return Arguments(named, body, flat)
+    flat |= {plain(name): value for name, value in named.items()}
+    return Arguments(named, body, flat, placed)
 
 
 def _checked_body(endpoint: Endpoint, request: Request, problems: list[str]) -> Any:
