@@ -31,12 +31,12 @@ from tqdm import tqdm
 
 from toolalpaca_hf.data import SAMPLE
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.openapi import CallError, Operation, build_request, functions_of, load_document, tool_schema
+from toolalpaca_hf.openapi import CallError, Operation, build_request, functions_of, load_document, tool_schema, tools
 from toolalpaca_hf.openapi.coerce import written
 from toolalpaca_hf.openapi.content import encode_body
 from toolalpaca_hf.openapi.document import lookup
 from toolalpaca_hf.openapi.request import FRAMING
-from toolalpaca_hf.openapi.tools import tool_names
+from toolalpaca_hf.openapi.tools import merged_schema, tool_names
 from toolalpaca_hf.schema import Api
 from toolalpaca_hf.simulator.answers import Answer, Call
 from toolalpaca_hf.simulator.app import create_app
@@ -57,6 +57,8 @@ FAILURES = {
 NOT_CHECKED = {
     "no value": "no value valid for the tool was found",
     "unknown id": "404: the world has no such item",
+    "ambiguous": "another operation has the same path but for parameters' names, and the same method",
+    "mixed": "the value mixes alternatives of the body, which no provider's tools tell apart",
     "unreadable": "the file or document cannot be read",
     "schema": "the independent validator cannot read the declared schema",
 }
@@ -154,7 +156,11 @@ async def _one_call(
     try:
         request = build_request(simulated.document, operation, json.dumps(value), "http://simulator/t")
     except CallError as error:
-        return ("good", "") if "part of the path" in str(error) else ("not sent", str(error))
+        if "part of the path" in str(error):
+            return "good", ""  # `..`, which no path can hold
+        alternatives = merged_schema(operation.request_body_schema or {})
+        mixed = any(len(alternatives.get(key) or ()) > 1 for key in ("anyOf", "oneOf"))
+        return ("mixed" if mixed else "not sent"), str(error)
     content, kind = encode_body(request)
     simulated.heard.clear()
     headers = [(name.encode(), text.encode()) for name, text in (request.headers | kind).items()]
@@ -195,15 +201,25 @@ def judged(judge: Judge, operation: Operation, got: Any) -> tuple[str, str] | No
     return ("answer", f"{got.status_code} {problems[0]}") if problems else None
 
 
+def shape(operation: Operation) -> tuple[str, str]:
+    """What tells an operation from others in a request."""
+    return operation.method, re.sub(r"\{[^{}]*\}", "{}", operation.path.strip("/"))
+
+
 def check_document(name: str, raw: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Operations of a document, and the kinds of what came of their calls."""
+    tools.MAX_SIZE = 10**9  # what is left out of a large tool is not compared
     document = load_document(raw)
     judge, simulated = Judge(raw), Simulated(document)
     operations = functions_of(document)
+    shapes = Counter(shape(one) for one in operations)
     if options.limit_operations:
         operations = operations[: options.limit_operations]
     rows: list[tuple[str, str, str]] = []
     for operation in operations:
+        if shapes[shape(operation)] > 1:
+            rows.append(("ambiguous", operation.name, f"{operation.method} {operation.path}"))
+            continue
         chance = random.Random(f"{options.seed} {name} {operation.name}")
         found = asyncio.run(check_operation(simulated, judge, operation, chance, options.values))
         rows += [(kind, operation.name, reason) for kind, reason in found]

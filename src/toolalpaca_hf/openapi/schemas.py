@@ -155,6 +155,8 @@ class Definitions(dict):
             if not self.modern or not (rest := self.convert(beside, depth + 1, hidden)):
                 return self.refer(node["$ref"], hidden)
             return {"allOf": [self.refer(node["$ref"], hidden), rest]}
+        if self.modern and not self.request and "nullable" in node:  # no keyword of OpenAPI 3.1
+            node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
         hidden |= hidden_names(self.document, node, self.flag)
         found = _plain_keywords(node, self.request)
@@ -178,6 +180,9 @@ class Definitions(dict):
                 members = {name: member for name, member in members.items() if is_pattern(name)}
             if members:
                 found[key] = members
+        if found.get("additionalProperties") is False and "required" in found and "patternProperties" not in found:
+            # What is required is allowed, though the document forgets to describe it.
+            found["properties"] = dict.fromkeys(found["required"], True) | found.get("properties", {})
         if "type" not in found:
             kind = (
                 "object"

@@ -56,7 +56,10 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
     body = merged_schema(operation.request_body_schema or {}, flat=True)
     named = body_properties(body)
     if named:
-        properties |= {names.body[name]: clean_schema(schema) for name, schema in named.items()}
+        for name, schema in named.items():
+            shown, own = names.body[name], clean_schema(schema)
+            # One argument for the query and the body is held to both.
+            properties[shown] = clean_schema({"allOf": [properties[shown], own]}) if shown in properties else own
         required += [names.body[name] for name in name_list(body.get("required"))]
     elif operation.request_body_schema is not None and (body or operation.request_body_required):
         properties[names.whole] = clean_schema(operation.request_body_schema)
@@ -145,12 +148,12 @@ class ToolNames:
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """Arguments by the names that the body's properties have in the document.
 
-        Where a parameter of the path, or any other of a required property's name, is given and the property's own argument
-        is not, one value serves both, as published calls have it.
+        Where a parameter of a required property's name is given and the property's own argument is not, one value serves
+        both, as published calls have it.
         """
         own = {shown: name for name, shown in self.body.items() if shown != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
-        others = set(own.values()) - set(required) - {name for place, name in self.parameters if place == "path"}
+        others = set(own.values()) - set(required)
         return {key: value for key, value in arguments.items() if key not in own and key not in others} | renamed
 
 
