@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator
 from measured import show, table, write
-from openapi_judge import Judge, ToolValidator, documents, draw
+from openapi_judge import Judge, ToolValidator, documents, draw, overlapping
 from tqdm import tqdm
 
 from toolalpaca_hf.data import SAMPLE
@@ -59,6 +59,7 @@ NOT_CHECKED = {
     "unknown id": "404: the world has no such item",
     "ambiguous": "another operation has the same path but for parameters' names, and the same method",
     "mixed": "the value mixes alternatives of the body, which no provider's tools tell apart",
+    "overlap": "an answer fits several alternatives of a `oneOf`, which the document keeps apart by nothing that is validated",
     "unreadable": "the file or document cannot be read",
     "schema": "the independent validator cannot read the declared schema",
 }
@@ -191,14 +192,16 @@ def judged(judge: Judge, operation: Operation, got: Any) -> tuple[str, str] | No
     except ValueError:
         return "answer", "it is not JSON"
     try:
-        problems = judge.problems(pointer, value)
+        errors = judge.errors(pointer, value)
+        overlap = "overlap" if errors and all(map(overlapping, errors)) else ""
+        problems = [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
     except Exception as error:  # whatever a document's broken schema makes of the validator
         return "schema", f"{type(error).__name__}: {error}"
     if problems and "json" not in media:
         schema = lookup(judge.raw, pointer)
         if not isinstance(schema, dict) or schema.get("type") != "string":
             return None  # a text of what is described as JSON values has no one form
-    return ("answer", f"{got.status_code} {problems[0]}") if problems else None
+    return (overlap or "answer", f"{got.status_code} {problems[0]}") if problems else None
 
 
 def shape(operation: Operation) -> tuple[str, str]:

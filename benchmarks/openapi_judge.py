@@ -178,15 +178,11 @@ class Judge:
             pointer = node["$ref"]
         return pointer
 
-    def problems(self, pointer: str, value: Any) -> list[str]:
+    def errors(self, pointer: str, value: Any) -> list[Any]:
         """What is wrong with a value."""
         cls = OAS31Validator if self.modern else OAS30ReadValidator
         check = cls({"$ref": f"urn:document{pointer}"}, registry=self.registry)
-        return [
-            f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
-            for error in check.iter_errors(value)
-            if not self._not_told(error)
-        ]
+        return [error for error in check.iter_errors(value) if not self._not_told(error)]
 
     def _not_told(self, error: Any) -> bool:
         """Whether all that is wrong is that a required property is missing which is only written."""
@@ -196,3 +192,10 @@ class Judge:
         holders = [error.schema, *(part for part in error.schema.get("allOf", ()) if isinstance(part, dict))]
         named = {name: part for holder in holders for name, part in (holder.get("properties") or {}).items()}
         return all(isinstance(named.get(name), dict) and named[name].get("writeOnly") is True for name in missing)
+
+
+def overlapping(error: Any) -> bool:
+    """Whether all that is wrong is that more than one alternative of a `oneOf` fits, here or below."""
+    if error.validator == "oneOf" and "valid under each" in error.message:
+        return True
+    return error.validator in ("oneOf", "anyOf") and any(overlapping(inner) for inner in error.context)

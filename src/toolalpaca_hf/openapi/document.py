@@ -277,11 +277,11 @@ def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
             tags = [tag for tag, to in mapping.items() if to == ref or f"#/components/schemas/{to}" == ref]
             if isinstance(ref, str):
                 tags = tags or [ref.rsplit("/", 1)[-1]]
-                tag = {"type": "object", "required": [name], "properties": {name: {"type": "string", "enum": tags}}}
-                own = _property(document, member, name, 0)
-                if isinstance(own, dict) and ("const" in own or "enum" in own):
-                    # What the alternative says itself stands.
-                    tag = {"type": "object", "required": [name], "properties": {name: own}}
+                # What the alternative says itself stands; of several values of its own, those that stand for it.
+                own = _values(document, _property(document, member, name, 0), 0)
+                if own is not None:
+                    tags = [tag for tag in tags if tag in own] or own
+                tag = {"type": "object", "required": [name], "properties": {name: {"enum": tags}}}
                 member = {"allOf": [member, tag]}
             found[key].append(member)
     if not any(isinstance(node.get(key), list) for key in ("oneOf", "anyOf")) and mapping:
@@ -305,6 +305,24 @@ def _property(document: dict[str, Any], schema: Any, name: str, depth: int) -> A
         found.append(_property(document, member, name, depth + 1))
     found = [own for own in found if isinstance(own, dict)]
     return next((own for own in found if "enum" in own or "const" in own), found[0] if found else None)
+
+
+def _values(document: dict[str, Any], schema: Any, depth: int) -> list[Any] | None:
+    """The values that a schema names, itself or through what it refers to and its alternatives; `None` for any value."""
+    if not isinstance(schema, dict) or depth > 8:
+        return None
+    if "const" in schema:
+        return [schema["const"]]
+    if isinstance(schema.get("enum"), list):
+        return [value for value in schema["enum"] if value is not None]
+    if "$ref" in schema:
+        return _values(document, lookup(document, schema["$ref"]), depth + 1)
+    for key in ("allOf", "anyOf", "oneOf"):
+        members = schema[key] if isinstance(schema.get(key), list) else []
+        found = [values for member in members if (values := _values(document, member, depth + 1)) is not None]
+        if found:
+            return [value for values in found for value in values]
+    return None
 
 
 def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:

@@ -172,6 +172,13 @@ class Definitions(dict):
                 found[key] = [
                     self.convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]
                 ]
+        if self.request and "oneOf" in found:
+            # Alternatives that overlap are a slip of the document's; tools cannot say that only one is to fit.
+            either = found.pop("oneOf")
+            if "anyOf" in found:
+                found["allOf"] = [*found.get("allOf", ()), {"anyOf": either}]
+            else:
+                found["anyOf"] = either
         for key in NAMED:
             members = {name: self.convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
             if key == "properties" and hidden:
