@@ -341,7 +341,8 @@ def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
 def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
     """Replace every `$ref` below a node by what it refers to.
 
-    A reference that leads back into itself is cut where it would repeat, with a description that names it; so is
+    A reference that leads back into itself is cut where it would repeat, with a description that names it; with `hide`,
+    for what is sent, what is left is what such a value needs, and allows no other value than the whole schema does. So is
     everything beyond `MAX_DEPTH` levels or `MAX_NODES` values. A reference that leads nowhere, or out of the document,
     becomes a description, too. Descriptions beside a `$ref` are kept.
 
@@ -377,6 +378,8 @@ def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
             if isinstance(ref, str):
                 target = lookup(document, ref)
                 beside = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
+                if hide and ref in open_refs and isinstance(target, dict):
+                    return _last_level(document, target, hide, 0) | beside
                 if ref in open_refs or target is None:
                     name = ref.rsplit("/", 1)[-1]
                     return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
@@ -403,6 +406,46 @@ def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
         return value
 
     return follow(node, (), 0, frozenset())
+
+
+def _last_level(document: dict[str, Any], node: Any, hide: str, depth: int) -> Any:
+    """A schema that leads back into itself, without what is optional and refers to others."""
+    if not isinstance(node, dict) or depth > 8:
+        return {}
+    if isinstance(node.get("$ref"), str):
+        return _last_level(document, lookup(document, node["$ref"]), hide, depth + 1)
+    node = tagged(document, node)
+    hidden = hidden_names(document, node, hide)
+    found = {key: value for key, value in node.items() if key not in (*_SAME, "properties", "items", "not")}
+    required = (
+        [name for name in node["required"] if name not in hidden] if isinstance(node.get("required"), list) else []
+    )
+    if "required" in found:
+        found["required"] = required
+    if isinstance(node.get("properties"), dict):
+        found["properties"] = {
+            name: _last_level(document, inner, hide, depth + 1)
+            for name, inner in node["properties"].items()
+            if name not in hidden and (name in required or not _refers(inner))
+        }
+    if isinstance(found.get("additionalProperties"), dict) and _refers(found["additionalProperties"]):
+        found["additionalProperties"] = False
+    if "items" in node:
+        found |= {"items": {}, "maxItems": 0} if _refers(node["items"]) else {"items": node["items"]}
+    for key in _SAME:
+        members = node[key] if isinstance(node.get(key), list) else []
+        ending = [member for member in members if not _refers(member)]
+        members = members if key == "allOf" or not ending else ending
+        if members:
+            found[key] = [_last_level(document, member, hide, depth + 1) for member in members]
+    return found
+
+
+def _refers(value: Any) -> bool:
+    """Whether a part of a document holds a reference."""
+    if isinstance(value, list):
+        return any(map(_refers, value))
+    return isinstance(value, dict) and ("$ref" in value or any(map(_refers, value.values())))
 
 
 _SAME = ("allOf", "anyOf", "oneOf")
