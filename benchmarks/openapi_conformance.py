@@ -232,8 +232,6 @@ def check_document(name: str, raw: dict[str, Any], options: argparse.Namespace) 
 def requests_of_schemathesis(name: str, raw: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """As `check_document`, with requests by Schemathesis, which reads the document as it was written."""
     import schemathesis
-    from hypothesis import HealthCheck, Phase, given, seed, settings
-    from schemathesis import GenerationMode
 
     document = load_document(raw)
     judge = Judge(raw)
@@ -254,33 +252,41 @@ def requests_of_schemathesis(name: str, raw: dict[str, Any], options: argparse.N
             own = by_place.get((operation.path, operation.method.lower()))
             if own is None:
                 continue
-            found: list[tuple[str, str]] = []
-
-            @seed(options.seed)
-            @settings(
-                max_examples=options.values,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-            def send(case: Any, own: Operation = own, found: list[tuple[str, str]] = found) -> None:
-                got = case.call(base_url=f"{url}/t", timeout=30)
-                got = httpx.Response(
-                    got.status_code, headers={k: v[0] for k, v in got.headers.items()}, content=got.content
-                )
-                found.append(outcome(judge, own, got, case))
-
-            try:
-                send()
-            except Exception as error:  # whatever a broken schema makes of the generator
-                found.append(("schema", f"Schemathesis: {type(error).__name__}: {error}"))
+            found = _schemathesis_calls(operation, own, judge, f"{url}/t", options)
             rows += [(kind, own.name, reason) for kind, reason in found]
     return {"name": name, "operations": len(loaded), "rows": rows}
 
 
-def outcome(judge: Judge, operation: Operation, got: httpx.Response, case: Any) -> tuple[str, str]:
+def _schemathesis_calls(
+    operation: Any, own: Operation, judge: Judge, url: str, options: argparse.Namespace
+) -> list[tuple[str, str]]:
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+    from schemathesis import GenerationMode
+
+    found: list[tuple[str, str]] = []
+
+    @seed(options.seed)
+    @settings(
+        max_examples=options.values,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    def send(case: Any) -> None:
+        got = case.call(base_url=url, timeout=30)
+        headers = {name: values[0] for name, values in got.headers.items()}
+        found.append(outcome(judge, own, httpx.Response(got.status_code, headers=headers, content=got.content)))
+
+    try:
+        send()
+    except Exception as error:  # whatever a broken schema makes of the generator
+        found.append(("schema", f"Schemathesis: {type(error).__name__}: {error}"))
+    return found
+
+
+def outcome(judge: Judge, operation: Operation, got: httpx.Response) -> tuple[str, str]:
     """What became of a request that the document allows."""
     if wrong := judged(judge, operation, got):
         return wrong
