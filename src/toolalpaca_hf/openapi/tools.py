@@ -155,12 +155,12 @@ class ToolNames:
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """Arguments by the names that the body's properties have in the document.
 
-        Where a parameter of a required property's name is given and the property's own argument is not, one value serves
-        both, as published calls have it.
+        Where a parameter of the path, or any other of a required property's name, is given and the property's own argument
+        is not, one value serves both, as published calls have it.
         """
         own = {shown: name for name, shown in self.body.items() if shown != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
-        others = set(own.values()) - set(required)
+        others = set(own.values()) - set(required) - {name for place, name in self.parameters if place == "path"}
         return {key: value for key, value in arguments.items() if key not in own and key not in others} | renamed
 
 
