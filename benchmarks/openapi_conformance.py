@@ -346,7 +346,6 @@ def tables(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Check every document, print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="*", help="documents beside the embedded corpus")
     parser.add_argument("--values", type=int, default=5, help="calls of an operation")
