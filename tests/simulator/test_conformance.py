@@ -30,7 +30,10 @@ SCALARS = st.sampled_from(
         {"type": "string", "format": "date"},
     ]
 )
-LISTS = SCALARS.map(lambda items: {"type": "array", "items": items, "minItems": 1})
+# A free text with one encoded comma is what other clients send for a list of two.
+LISTS = SCALARS.filter(lambda items: items != WORDS).map(
+    lambda items: {"type": "array", "items": items, "minItems": 1}
+)
 EITHER = st.just({"oneOf": [{"type": "integer"}, {"type": "boolean"}]})
 RECORD = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}, "w": {"enum": ["x", "y"]}}}
 STYLES = {
@@ -133,7 +136,7 @@ def old_operations(draw: st.DrawFn) -> dict[str, Any]:
     return {"swagger": "2.0", "info": info, "paths": paths, "definitions": {"N": node}}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(document=operations() | old_operations(), seed=st.integers(0, 99))
 def test_tool_client_simulator_and_validator_agree(document: dict[str, Any], seed: int):
     options = argparse.Namespace(limit_operations=0, values=2, seed=seed)

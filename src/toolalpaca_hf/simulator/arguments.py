@@ -289,7 +289,11 @@ def _texts(
             return [unquote_plus(part) for part in texts[0].split(",")]
         if kind == "object" and (explode or len(read_joined(texts[0], argument.declared, "array")) % 2):
             return plain
-        return read_joined(texts[0], argument.declared, kind)
+        found = read_joined(texts[0], argument.declared, kind)
+        if kind == "array" and len(found) > 1 and not argument.check.is_valid(from_texts(found, argument.schema)):
+            # An encoded comma that is no separator.
+            return plain if argument.check.is_valid(from_texts(plain, argument.schema)) else found
+        return found
     pairs = [(key, unquote_plus(text)) for key, texts in query.items() for text in texts]
     deep = read_deep(name, pairs)
     if deep is not None:
