@@ -84,6 +84,8 @@ def test_query_values_are_written_in_their_style(schema: dict[str, Any], value: 
         ('[{"q": 1}]', "is a list"),
         ('{"q": 1}, {"q": 2}', "several objects"),
         ('{"q": 1}\n{"q": 2}', "several objects"),
+        ('{"q": 1, "q": 2}', "`q`"),
+        ('{"a": {"b\\n": 1, "c": 0, "b\\n": 1}}', "twice"),
         ('"Paris"', "not a JSON object"),
         ("null", "not a JSON object"),
         ("cats please", "not valid JSON"),

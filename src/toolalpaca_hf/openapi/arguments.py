@@ -33,7 +33,7 @@ def read_arguments(action_input: str) -> dict[str, Any]:
         `dict`: The arguments.
 
     Raises:
-        [`CallError`]: It is empty, not JSON, not an object, or nested too deep.
+        [`CallError`]: It is empty, not JSON, not an object, nested too deep, or gives a name twice.
 
     Example:
 
@@ -54,8 +54,20 @@ def read_arguments(action_input: str) -> dict[str, Any]:
     action_input = action_input.strip()
     if not action_input:
         raise CallError("The Action Input is empty; write a JSON object, {} if the function needs no parameters.")
+
+    def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in pairs:
+            if key in found:  # which of the two was meant, nobody can tell
+                raise CallError(
+                    f"The Action Input gives `{' '.join(_clean(key, 0).split())[:60]}` twice; give each name once."
+                )
+            found[key] = item
+        return found
+
     try:
-        value, end = json.JSONDecoder(parse_float=number, parse_constant=refuse).raw_decode(action_input)
+        decoder = json.JSONDecoder(parse_float=number, parse_constant=refuse, object_pairs_hook=named)
+        value, end = decoder.raw_decode(action_input)
     except (ValueError, RecursionError):
         raise CallError(
             "The Action Input is not valid JSON; write one JSON object with its keys and texts in double quotes."

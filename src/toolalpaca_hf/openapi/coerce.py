@@ -70,7 +70,9 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def _coerced(value: Any, schema: dict[str, Any]) -> Any:
-    for choice in schema.get("anyOf", []):
+    choices = schema.get("anyOf", [])
+    # What fits as it is stays so.
+    for choice in () if any(_Validator(choice).is_valid(value) for choice in choices) else choices:
         fitted = _coerced(value, choice)
         if _Validator(choice).is_valid(fitted):
             value = fitted

@@ -277,11 +277,11 @@ def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
             tags = [tag for tag, to in mapping.items() if to == ref or f"#/components/schemas/{to}" == ref]
             if isinstance(ref, str):
                 tags = tags or [ref.rsplit("/", 1)[-1]]
-                tag = {"type": "object", "required": [name], "properties": {name: {"type": "string", "enum": tags}}}
-                own = _property(document, member, name, 0)
-                if isinstance(own, dict) and ("const" in own or "enum" in own):
-                    # What the alternative says itself stands.
-                    tag = {"type": "object", "required": [name], "properties": {name: own}}
+                # What the alternative says itself stands; of several values of its own, those that stand for it.
+                own = _values(document, _property(document, member, name, 0), 0)
+                if own is not None:
+                    tags = [tag for tag in tags if tag in own] or own
+                tag = {"type": "object", "required": [name], "properties": {name: {"enum": tags}}}
                 member = {"allOf": [member, tag]}
             found[key].append(member)
     if not any(isinstance(node.get(key), list) for key in ("oneOf", "anyOf")) and mapping:
@@ -307,6 +307,24 @@ def _property(document: dict[str, Any], schema: Any, name: str, depth: int) -> A
     return next((own for own in found if "enum" in own or "const" in own), found[0] if found else None)
 
 
+def _values(document: dict[str, Any], schema: Any, depth: int) -> list[Any] | None:
+    """The values that a schema names, itself or through what it refers to and its alternatives; `None` for any value."""
+    if not isinstance(schema, dict) or depth > 8:
+        return None
+    if "const" in schema:
+        return [schema["const"]]
+    if isinstance(schema.get("enum"), list):
+        return [value for value in schema["enum"] if value is not None]
+    if "$ref" in schema:
+        return _values(document, lookup(document, schema["$ref"]), depth + 1)
+    for key in ("allOf", "anyOf", "oneOf"):
+        members = schema[key] if isinstance(schema.get(key), list) else []
+        found = [values for member in members if (values := _values(document, member, depth + 1)) is not None]
+        if found:
+            return [value for values in found for value in values]
+    return None
+
+
 def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
     """What a node refers to, itself where it does not; the references inside it stay. An empty one for no mapping."""
     for _ in range(MAX_DEPTH):
@@ -323,7 +341,8 @@ def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
 def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
     """Replace every `$ref` below a node by what it refers to.
 
-    A reference that leads back into itself is cut where it would repeat, with a description that names it; so is
+    A reference that leads back into itself is cut where it would repeat, with a description that names it; with `hide`,
+    for what is sent, what is left is what such a value needs, and allows no other value than the whole schema does. So is
     everything beyond `MAX_DEPTH` levels or `MAX_NODES` values. A reference that leads nowhere, or out of the document,
     becomes a description, too. Descriptions beside a `$ref` are kept.
 
@@ -359,6 +378,8 @@ def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
             if isinstance(ref, str):
                 target = lookup(document, ref)
                 beside = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
+                if hide and ref in open_refs and isinstance(target, dict):
+                    return _last_level(document, target, hide, 0) | beside
                 if ref in open_refs or target is None:
                     name = ref.rsplit("/", 1)[-1]
                     return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
@@ -385,6 +406,46 @@ def resolve(document: dict[str, Any], node: Any, hide: str = "") -> Any:
         return value
 
     return follow(node, (), 0, frozenset())
+
+
+def _last_level(document: dict[str, Any], node: Any, hide: str, depth: int) -> Any:
+    """A schema that leads back into itself, without what is optional and refers to others."""
+    if not isinstance(node, dict) or depth > 8:
+        return {}
+    if isinstance(node.get("$ref"), str):
+        return _last_level(document, lookup(document, node["$ref"]), hide, depth + 1)
+    node = tagged(document, node)
+    hidden = hidden_names(document, node, hide)
+    found = {key: value for key, value in node.items() if key not in (*_SAME, "properties", "items", "not")}
+    required = (
+        [name for name in node["required"] if name not in hidden] if isinstance(node.get("required"), list) else []
+    )
+    if "required" in found:
+        found["required"] = required
+    if isinstance(node.get("properties"), dict):
+        found["properties"] = {
+            name: _last_level(document, inner, hide, depth + 1)
+            for name, inner in node["properties"].items()
+            if name not in hidden and (name in required or not _refers(inner))
+        }
+    if isinstance(found.get("additionalProperties"), dict) and _refers(found["additionalProperties"]):
+        found["additionalProperties"] = False
+    if "items" in node:
+        found |= {"items": {}, "maxItems": 0} if _refers(node["items"]) else {"items": node["items"]}
+    for key in _SAME:
+        members = node[key] if isinstance(node.get(key), list) else []
+        ending = [member for member in members if not _refers(member)]
+        members = members if key == "allOf" or not ending else ending
+        if members:
+            found[key] = [_last_level(document, member, hide, depth + 1) for member in members]
+    return found
+
+
+def _refers(value: Any) -> bool:
+    """Whether a part of a document holds a reference."""
+    if isinstance(value, list):
+        return any(map(_refers, value))
+    return isinstance(value, dict) and ("$ref" in value or any(map(_refers, value.values())))
 
 
 _SAME = ("allOf", "anyOf", "oneOf")

@@ -11,7 +11,7 @@ from .coerce import fit, written
 from .document import resolve
 from .operations import Operation, mapping, text
 from .styles import holds_json, write_query, write_simple
-from .tools import ToolNames, clean_schema, merged_schema, name_list, schema_of, tool_names
+from .tools import ToolNames, clean_schema, merged_schema, name_list, schema_of, tool_names, undeclared
 
 BODY_KEYS = ("body", "requestBody", "request_body")
 """Keys under which models put a whole request body."""
@@ -108,9 +108,7 @@ def build_request(
     arguments = names.restored(read_arguments(action_input))
     parts = _Parts()
     in_path = _TEMPLATE.findall(operation.path)
-    declared = {parameter["name"] for parameter in operation.parameters if parameter.get("in") == "path"}
-    undeclared = [{"name": name, "in": "path"} for name in dict.fromkeys(in_path) if name not in declared]
-    for parameter in [*operation.parameters, *undeclared]:
+    for parameter in [*operation.parameters, *undeclared(operation)]:
         name, where = parameter["name"], text(parameter.get("in"))
         if where not in ("path", "header", "cookie") or (where == "path" and name not in in_path):
             where = "query"

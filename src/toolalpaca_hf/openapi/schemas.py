@@ -155,6 +155,8 @@ class Definitions(dict):
             if not self.modern or not (rest := self.convert(beside, depth + 1, hidden)):
                 return self.refer(node["$ref"], hidden)
             return {"allOf": [self.refer(node["$ref"], hidden), rest]}
+        if self.modern and not self.request and "nullable" in node:  # no keyword of OpenAPI 3.1
+            node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
         hidden |= hidden_names(self.document, node, self.flag)
         found = _plain_keywords(node, self.request)
@@ -170,6 +172,13 @@ class Definitions(dict):
                 found[key] = [
                     self.convert(member, depth + 1, hidden if key in SAME else frozenset()) for member in node[key]
                 ]
+        if self.request and "oneOf" in found:
+            # Alternatives that overlap are a slip of the document's; tools cannot say that only one is to fit.
+            either = found.pop("oneOf")
+            if "anyOf" in found:
+                found["allOf"] = [*found.get("allOf", ()), {"anyOf": either}]
+            else:
+                found["anyOf"] = either
         for key in NAMED:
             members = {name: self.convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
             if key == "properties" and hidden:
@@ -178,6 +187,9 @@ class Definitions(dict):
                 members = {name: member for name, member in members.items() if is_pattern(name)}
             if members:
                 found[key] = members
+        if found.get("additionalProperties") is False and "required" in found and "patternProperties" not in found:
+            # What is required is allowed, though the document forgets to describe it.
+            found["properties"] = dict.fromkeys(found["required"], True) | found.get("properties", {})
         if "type" not in found:
             kind = (
                 "object"

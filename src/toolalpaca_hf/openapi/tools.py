@@ -45,7 +45,7 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     names = tool_names(operation)
-    for parameter in operation.parameters:
+    for parameter in [*operation.parameters, *undeclared(operation)]:
         schema = schema_of(parameter)
         own = {"description": text(parameter.get("description")) or text(schema.get("description"))}
         name = names.parameter(parameter["name"], text(parameter.get("in")))
@@ -56,7 +56,10 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
     body = merged_schema(operation.request_body_schema or {}, flat=True)
     named = body_properties(body)
     if named:
-        properties |= {names.body[name]: clean_schema(schema) for name, schema in named.items()}
+        for name, schema in named.items():
+            shown, own = names.body[name], clean_schema(schema)
+            # One argument for the query and the body is held to both.
+            properties[shown] = clean_schema({"allOf": [properties[shown], own]}) if shown in properties else own
         required += [names.body[name] for name in name_list(body.get("required"))]
     elif operation.request_body_schema is not None and (body or operation.request_body_required):
         properties[names.whole] = clean_schema(operation.request_body_schema)
@@ -84,6 +87,13 @@ def schema_of(parameter: dict[str, Any]) -> dict[str, Any]:
         key: value for key, value in parameter.items() if key not in ("required", "name", "in", "schema", "style")
     }
     return mapping(parameter.get("schema") or media_schema(parameter) or beside)
+
+
+def undeclared(operation: Operation) -> list[dict[str, Any]]:
+    """Parameters that the path holds and the document forgets to declare."""
+    declared = {parameter["name"] for parameter in operation.parameters if parameter.get("in") == "path"}
+    names = [name for name in re.findall(r"\{([^{}/?#]+)\}", operation.path) if name not in declared]
+    return [{"name": name, "in": "path", "schema": {"type": "string"}} for name in dict.fromkeys(names)]
 
 
 def body_properties(body: dict[str, Any]) -> dict[str, Any]:
@@ -162,10 +172,7 @@ def tool_names(operation: Operation) -> ToolNames:
     """
     order = ("path", "query", "header", "cookie", "")
     places = [(text(parameter.get("in")), parameter["name"]) for parameter in operation.parameters]
-    declared = {name for place, name in places if place == "path"}
-    # A path may hold parameters that the document forgets to declare.
-    in_path = [name for name in re.findall(r"\{([^{}/?#]+)\}", operation.path) if name not in declared]
-    places += [("path", name) for name in in_path]
+    places += [("path", parameter["name"]) for parameter in undeclared(operation)]
     body = body_properties(merged_schema(operation.request_body_schema or {}, flat=True))
     every = {name for _, name in places} | set(body)
     taken: set[str] = set()

@@ -107,7 +107,7 @@ class Simulator:
             allowed = ", ".join(sorted(name.upper() for name in methods))
             reason = f"/{'/'.join(below)[:200]} of {api.api.name} does not take {method.upper()[:20]}, but {allowed}."
             return _said(405, reason), {"Allow": allowed}
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1"): _header_text(value) for name, value in scope["headers"]}
         raw_body = await _body(http)
         kind = headers.get("content-type", "")
         if kind.startswith("multipart/form-data") and raw_body:
@@ -169,6 +169,14 @@ def _responder(responder: str | Responder, store: Store | None, seed: int) -> Re
 
         return LLMResponder(store=store, seed=seed)
     raise ToolAlpacaError(f"unknown responder {responder!r}; choose one of {', '.join(RESPONDERS)}")
+
+
+def _header_text(value: bytes) -> str:
+    """A header's value: UTF-8, as most clients write it, else Latin-1."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _header(text: str) -> bytes:

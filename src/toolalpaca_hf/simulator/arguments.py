@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from ..openapi.styles import holds_json, read_deep, read_joined, read_simple, st
 from .endpoints import Argument, Body, Endpoint
 from .merge import Merger
 from .names import plain
+from .texts import fields_of, from_texts, json_value, kinds_of, no_constant, part_of, shaped
 
 SHOWN = 200
 
@@ -64,14 +64,16 @@ class Arguments:
     """What a request says.
 
     Args:
-        named (`dict[str, Any]`): Parameters by name.
+        named (`dict[str, Any]`): Parameters by name; where two share it, that of the path, else the first.
         body (`Any`): The body.
         flat (`dict[str, Any]`): Parameters and the fields of the body by their [`plain`] names.
+        placed (`dict[tuple[str, str], Any]`): Parameters by place and name.
     """
 
     named: dict[str, Any]
     body: Any
     flat: dict[str, Any] = field(default_factory=dict)
+    placed: dict[tuple[str, str], Any] = field(default_factory=dict)
 
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -108,7 +110,7 @@ def parse_body(raw: bytes, kind: str, endpoint: Endpoint) -> Any:
         return words
     as_json = kind.endswith("json") or kind == ""
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(raw.decode("utf-8"), parse_constant=no_constant)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a surrogate pair can not be answered with
         return value
     except (ValueError, RecursionError) as error:
@@ -153,16 +155,6 @@ def _body_of(endpoint: Endpoint, media: str) -> Body | None:
     return found
 
 
-def kinds_of(schema: dict[str, Any]) -> list[str]:
-    """The types that a schema allows, references followed."""
-    kinds = Merger(schema).merged(schema, (), 0, False)[0].get("type", [])
-    return [kinds] if isinstance(kinds, str) else kinds
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
     """Check a request against its operation.
 
@@ -176,7 +168,7 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
     Raises:
         Refused: A parameter or the body is missing or not valid; the message names it.
     """
-    named: dict[str, Any] = {}
+    placed: dict[tuple[str, str], Any] = {}
     problems: list[str] = []
     query: dict[str, list[str]] = {}
     for name, value in request.raw_query or [(name, quote(value, safe="")) for name, value in request.query]:
@@ -184,19 +176,26 @@ def read_arguments(endpoint: Endpoint, request: Request) -> Arguments:
     declared = {argument.name for argument in endpoint.arguments}
     for argument in endpoint.arguments:
         texts = _texts(argument, request, query, declared)
-        if texts is None or (texts == [""] and not argument.required and not argument.check.is_valid("")):
+        if texts is None:
             if argument.required:
                 problems.append(f"Missing required parameter: {argument.name} (in {argument.place}).")
             continue
-        value = _shaped(texts, argument.schema) if isinstance(texts, dict) else _typed(argument, texts)
+        value = shaped(texts, argument.schema) if isinstance(texts, dict) else _typed(argument, texts)
+        # Nothing behind a name, and fields that may be somebody else's, are no value where they would be none.
+        unsure = texts == [""] or (isinstance(texts, dict) and not set(texts) & set(fields_of(argument.schema)))
+        if unsure and not argument.required and not argument.check.is_valid(value):
+            continue
         problems += _violations(argument.check, value, f"Invalid parameter {argument.name}")
-        named[argument.name] = value
+        placed[argument.place, argument.name] = value
     body = _checked_body(endpoint, request, problems)
     if problems:
         raise Refused(" ".join(problems[:5]))
+    named: dict[str, Any] = {}
+    for place, name in sorted(placed, key=lambda key: key[0] != "path"):
+        named.setdefault(name, placed[place, name])
     flat = {plain(name): value for name, value in body.items()} if isinstance(body, dict) else {}
-    flat |= {plain(argument.name): named[argument.name] for argument in endpoint.arguments if argument.name in named}
-    return Arguments(named, body, flat)
+    flat |= {plain(name): value for name, value in named.items()}
+    return Arguments(named, body, flat, placed)
 
 
 def _checked_body(endpoint: Endpoint, request: Request, problems: list[str]) -> Any:
@@ -213,7 +212,7 @@ def _checked_body(endpoint: Endpoint, request: Request, problems: list[str]) -> 
     if request.media in FORMS and isinstance(body, dict):
         body = _form(body, spec)
     elif is_xml(request.media) or request.media == "text/csv":
-        body = _shaped(body, spec.schema)
+        body = shaped(body, spec.schema)
     problems += _violations(spec.check, body, "Invalid request body")
     return body
 
@@ -230,10 +229,10 @@ def _form(body: dict[str, Any], spec: Body) -> dict[str, Any]:
     ]
     left, found = dict(body), {}
     for name, schema in properties.items():
-        schema = _part(spec.schema, schema)
+        schema = part_of(spec.schema, schema)
         encoding = mapping(spec.encoding.get(name))
         if name not in left and (deep := read_deep(name, pairs)) is not None:
-            found[name] = _shaped(deep, schema)
+            found[name] = shaped(deep, schema)
             left = {key: value for key, value in left.items() if not key.startswith(f"{name}[")}
             continue
         kinds = kinds_of(schema)
@@ -243,40 +242,19 @@ def _form(body: dict[str, Any], spec: Body) -> dict[str, Any]:
             inner = Merger(schema).merged(schema, (), 0, False)[0].get("properties", {})
             spread = {key: left.pop(key) for key in inner if key in left and key not in properties}
             if spread:
-                found[name] = _shaped(spread, schema)
+                found[name] = shaped(spread, schema)
             continue
         if name not in left:
             continue
         value = left.pop(name)
         texts = value if isinstance(value, list) else [value]
-        if len(texts) == 1 and not explode and isinstance(texts[0], str) and _json(texts[0]) is None:
+        if len(texts) == 1 and not explode and isinstance(texts[0], str) and json_value(texts[0]) is None:
             kind = "object" if "object" in kinds else "array" if "array" in kinds else ""
             if kind:
-                found[name] = _shaped(read_joined(quote(texts[0], safe=","), encoding, kind), schema)
+                found[name] = shaped(read_joined(quote(texts[0], safe=","), encoding, kind), schema)
                 continue
-        found[name] = _from_texts(texts, schema)
+        found[name] = from_texts(texts, schema)
     return {**found, **left}
-
-
-def _shaped(value: Any, schema: dict[str, Any]) -> Any:
-    """A value whose leaves are texts, as the schema wants it."""
-    if isinstance(value, str):
-        return _from_texts([value], schema)
-    node, _ = Merger(schema).merged(schema, (), 0, False)
-    kinds = node.get("type", [])
-    if isinstance(value, dict):
-        extra = node.get("additionalProperties", {})
-        properties = node.get("properties", {})
-        return {key: _shaped(item, _part(schema, properties.get(key, extra))) for key, item in value.items()}
-    if isinstance(value, list):
-        if "array" not in kinds and value:
-            return _shaped(value[-1], schema)
-        return [_shaped(item, _part(schema, node.get("items", {}))) for item in value]
-    return value
-
-
-def _part(root: dict[str, Any], schema: Any) -> dict[str, Any]:
-    return {**(schema if isinstance(schema, dict) else {}), "$defs": root.get("$defs", {})}
 
 
 def _texts(
@@ -302,27 +280,31 @@ def _texts(
     texts = query.get(name, query.get(f"{name}[]"))
     if texts is not None:
         plain = [unquote_plus(text) if place == "query" else unquote(text) for text in texts]
-        as_json = _json(plain[0]) if len(texts) == 1 else None
+        as_json = json_value(plain[0]) if len(texts) == 1 else None
         style, explode = style_of(argument.declared, "query")
         if kind == "" or holds_json(argument.declared) or len(texts) > 1 or isinstance(as_json, dict | list):
             return plain
         if kind == "array" and explode and style == "form":
-            return plain  # one item; a list in one text is read as one where the item is none
+            # A comma that is written as such is what other clients put between items.
+            return [unquote_plus(part) for part in texts[0].split(",")]
         if kind == "object" and (explode or len(read_joined(texts[0], argument.declared, "array")) % 2):
             return plain
-        return read_joined(texts[0], argument.declared, kind)
+        found = read_joined(texts[0], argument.declared, kind)
+        if kind == "array" and len(found) > 1 and not argument.check.is_valid(from_texts(found, argument.schema)):
+            # An encoded comma that is no separator.
+            return plain if argument.check.is_valid(from_texts(plain, argument.schema)) else found
+        return found
     pairs = [(key, unquote_plus(text)) for key, texts in query.items() for text in texts]
     deep = read_deep(name, pairs)
     if deep is not None:
         return deep if isinstance(deep, dict) else [text for text in deep if isinstance(text, str)] or {"": deep}
     if kind != "object" or not argument.exploded or style_of(argument.declared, "query")[0] != "form":
         return None
-    node, _ = Merger(argument.schema).merged(argument.schema, (), 0, False)
-    properties = node.get("properties", {})
+    properties = fields_of(argument.schema)
     fields: dict[str, Any] = {
         key: [unquote_plus(text) for text in texts]
         for key, texts in query.items()
-        if key not in declared and (key in properties or (argument.required and not properties))
+        if key not in declared and (key in properties or not properties)
     }
     return {key: texts if len(texts) > 1 else texts[0] for key, texts in fields.items()} or None
 
@@ -330,63 +312,16 @@ def _texts(
 def _read(argument: Argument, sent: str, kind: str, encoded: bool) -> list[str] | dict[str, Any]:
     """A path's or a header's value; JSON in it is taken for what it is."""
     plain = unquote(sent) if encoded else sent
-    if holds_json(argument.declared) or (kind and isinstance(_json(plain), dict | list)):
+    if holds_json(argument.declared) or (kind and isinstance(json_value(plain), dict | list)):
         return [plain]
     found = read_simple(argument.declared | {"name": argument.name}, argument.place, sent, kind, encoded)
     return found if isinstance(found, dict | list) else [found]
 
 
 def _typed(argument: Argument, texts: list[str]) -> Any:
-    if holds_json(argument.declared) and len(texts) == 1 and (value := _json(texts[0])) is not None:
+    if holds_json(argument.declared) and len(texts) == 1 and (value := json_value(texts[0])) is not None:
         return value
-    return _from_texts(texts, argument.schema)
-
-
-def _from_texts(texts: list[str], schema: dict[str, Any]) -> Any:
-    """Texts as the value that the schema wants; what can not be one stays text, for the check to name."""
-    node, _ = Merger(schema).merged(schema, (), 0, False)
-    kinds = node.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if "array" in kinds:
-        items = _part(schema, node.get("items", {}))
-        if len(texts) == 1:
-            listed = _json(texts[0])
-            if isinstance(listed, list):
-                return listed
-            texts = texts[0].split(",") if "," in texts[0] else [text for text in texts if text]
-        return [_from_texts([text], items) for text in texts]
-    text = texts[-1]
-    for kind in kinds:
-        if kind == "integer" and len(text) < 40:
-            number = _json(text.strip().lstrip("+"))
-            if type(number) is int or (type(number) is float and number.is_integer()):
-                return int(number)
-        elif kind == "number" and len(text) < 400:
-            number = _json(text.strip().lstrip("+"))
-            if type(number) in (int, float) and math.isfinite(number):
-                return number
-        elif kind == "boolean" and text.strip().lower() in ("true", "false", "1", "0"):
-            return text.strip().lower() in ("true", "1")
-        elif kind == "null" and text in ("", "null"):
-            return None
-        elif kind == "object":
-            value = _json(text)
-            if isinstance(value, dict):
-                return value
-    if not kinds and any(type(option) in (int, float, bool) for option in node.get("enum", [])):
-        value = _json(text)
-        return text if value is None else value
-    return text
-
-
-def _json(text: str) -> Any:
-    """The value of a JSON text; `None` where it is none."""
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-        return value
-    except (ValueError, RecursionError):
-        return None
+    return from_texts(texts, argument.schema)
 
 
 def _violations(check: jsonschema_rs.Draft202012Validator, value: Any, where: str) -> list[str]:

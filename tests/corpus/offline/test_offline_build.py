@@ -150,3 +150,37 @@ def test_options_that_do_nothing_offline_are_refused_by_name(without_use: list[s
     )
     assert isinstance(done.exception, ToolAlpacaError) and not out.exists()
     assert str(done.exception) == f"--offline asks no model; leave out {without_use[0]}"
+
+
+def test_an_exception_costs_one_instance_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolalpaca_hf.corpus.offline import instances
+
+    apis = written(tmp_path / "apis", "Huts", "Cabins")
+    whole = build_offline_corpus(apis, tmp_path / "whole", OfflineSettings(per_api=2))
+    played, calls = instances._played, []
+
+    def fails_once(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise ZeroDivisionError("a mistake of the package's")
+        return played(*given)
+
+    monkeypatch.setattr(instances, "_played", fails_once)
+    out = tmp_path / "corpus"
+    note = build_offline_corpus(apis, out, OfflineSettings(per_api=2))
+    assert note["kept"] == whole["kept"] == 4
+    assert "ZeroDivisionError" in json.dumps([json.loads(path.read_text()) for path in out.rglob("*.json")])
+
+
+def test_an_exception_in_one_document_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(api: Any, *given: Any) -> Any:
+        if api.name == "Huts":
+            raise ZeroDivisionError("a mistake of the package's")
+        return offline_instances(api, *given)
+
+    offline_instances = module.offline_instances
+    monkeypatch.setattr(module, "offline_instances", fails)
+    out = tmp_path / "corpus"
+    note = build_offline_corpus(written(tmp_path / "apis", "Huts", "Cabins"), out, OfflineSettings(per_api=2))
+    assert (note["entries"], note["set_aside"], note["kept"]) == (2, 1, 2)
+    assert any("ZeroDivisionError" in (row["set_aside"] or "") for row in rows(out / "apis.jsonl"))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,8 @@ from ..instructions.evaluation_sets import PUBLISHED, published_instructions
 from ..simulation.simulate import SimulatedInstance
 from ..toolset.entries import Wanted, choose, reserved_names
 from .instances import OfflineSettings, offline_apis, offline_instances
+
+logger = logging.getLogger(__name__)
 
 
 def build_offline_corpus(
@@ -77,6 +80,9 @@ def build_offline_corpus(
                 instances = offline_instances(api, settings, screen, left_out) if aside is None else []
             except ToolAlpacaError as error:
                 aside = str(error)
+            except Exception as error:  # nor does a mistake that one document meets cost the other documents
+                logger.warning("%s is set aside", api.id, exc_info=error)
+                aside = f"{type(error).__name__}: {error}"
             entry = {"id": api.id, "entry": asdict(entries[index])}
             told = {"set_aside": aside, "attempts": {}, "violations": [], "asked": {}}
             folder.write("toolset", index, {**entry, "api": asdict(api) if aside is None else None, **told})

@@ -1,5 +1,6 @@
 """A small corpus without any model: rule-based user and assistant, and the schema responder as the API."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from ..texts import prompt_hash, prompt_text
 from .goals import Goal, Goals, Planned
 from .rule_assistant import RuleAssistant
 from .rule_user import RuleInstruction, RuleUser, put_into_words
+
+logger = logging.getLogger(__name__)
 
 MIX = ("chain", "single", "details", "pair", "mistaken", "single", "twice", "chain", "details", "single", "unmended")
 """The kinds of goals, in the order in which an API is asked for them; over again where more are wanted."""
@@ -160,21 +163,30 @@ def offline_instances(
     prompts = {"wording": prompt_hash(prompt_text("offline.txt"))}
     found: list[SimulatedInstance] = []
     heard: set[str] = set()
-    for goal in _mixed(goals, draws, 2 * settings.per_api):
-        if len(found) == settings.per_api:
-            break
-        own = draws.child(f"instance {len(heard)}")
-        said = put_into_words(goal, goals.operations, goals.parameters, own.child("user"))
-        if said.instruction in heard:
-            continue
-        heard.add(said.instruction)
-        if screen is not None:
-            if reason := screen.reason(api.id, said.instruction) or screen.leaked(as_text(said.details)):
-                if left_out is not None:
-                    left_out.append((said.instruction, reason))
+    refused = left_out if left_out is not None else []
+    planned = _mixed(goals, draws, 2 * settings.per_api)
+    while len(found) < settings.per_api:
+        instruction = ""
+        try:
+            goal = next(planned, None)
+            if goal is None:
+                break
+            own = draws.child(f"instance {len(heard)}")
+            said = put_into_words(goal, goals.operations, goals.parameters, own.child("user"))
+            instruction = said.instruction
+            if instruction in heard:
                 continue
-            screen.accept(api.id, said.instruction)
-        found.append(_played(api, stage, goal, said, goals, settings, own, len(found), prompts))
+            heard.add(instruction)
+            if screen is not None:
+                if reason := screen.reason(api.id, instruction) or screen.leaked(as_text(said.details)):
+                    refused.append((instruction, reason))
+                    continue
+                screen.accept(api.id, instruction)
+            found.append(_played(api, stage, goal, said, goals, settings, own, len(found), prompts))
+        # A mistake in here, met by one document in thousands, costs this instance and no other.
+        except Exception as error:
+            logger.warning("an instance of %s is set aside", api.id, exc_info=error)
+            refused.append((instruction, f"{type(error).__name__}: {error}"))
     return found
 
 
