@@ -93,6 +93,7 @@ def main(args: EvaluationArguments) -> None:
             ),
             "prompt": prompt,
             "tools": args.tools,
+            "max_tools": args.max_tools,
         }
         if state.num_processes > 1:
             share = (state.process_index, state.num_processes)

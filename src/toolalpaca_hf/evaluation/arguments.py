@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..agent import RolloutLimits
+from ..formats.hints import MAX_TOOLS
 from ..precision import DTYPES
 
 
@@ -26,6 +27,7 @@ class EvaluationArguments:
         responder (`str`, *optional*, defaults to `"schema"`): What answers in the embedded simulator.
         store (`str`, *optional*): SQLite file of its answers.
         tools (`list[str]`, *optional*): Built-in tools to show besides `getDetails`.
+        max_tools (`int`, *optional*, defaults to 20): Functions of an API shown: the nearest to the instruction.
         limit (`int`, *optional*): Only the first so many instructions of each suite.
         batch_size (`int`, *optional*, defaults to `16`): Rollouts at once on one device.
         max_steps, max_new_tokens, max_tokens, max_seconds, max_unread (*optional*): See [`RolloutLimits`].
@@ -61,6 +63,7 @@ class EvaluationArguments:
     )
     store: str | None = field(default=None, metadata={"help": "SQLite file of the simulator's answers."})
     tools: list[str] = field(default_factory=list, metadata={"help": "Built-in tools: datetime, retrieval."})
+    max_tools: int = field(default=MAX_TOOLS, metadata={"help": "Functions shown, the nearest to the instruction."})
     limit: int | None = field(default=None, metadata={"help": "Only the first so many instructions."})
     batch_size: int = field(default=16, metadata={"help": "Rollouts at once on one device."})
     max_steps: int = field(default=RolloutLimits.steps, metadata={"help": "Actions of one rollout."})
