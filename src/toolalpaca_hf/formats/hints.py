@@ -5,13 +5,13 @@ rollouts alike, wrong as often as the retriever is, and the model learns when to
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from ..errors import ToolAlpacaError
-from ..schema import Api, Function
+from ..schema import Api, Function, Trajectory
 
 MAX_TOOLS = 20
 """How many functions of an API a model is shown by default: the nearest to the instruction where there are more."""
@@ -120,7 +120,7 @@ def nearest_functions(functions: Sequence[Function], instruction: str, count: in
     return [functions[i].name for i in order[:count]]
 
 
-def selected(api: Api, instruction: str, most: int | None) -> Api:
+def selected(api: Api, instruction: str, most: int | None, called: Iterable[str] = ()) -> Api:
     """The API with only the functions nearest to an instruction, where it has more than a model can read.
 
     They keep the order of the document; what the others' outputs are made of is left out, too. Nothing favours the functions
@@ -130,6 +130,7 @@ def selected(api: Api, instruction: str, most: int | None) -> Api:
         api ([`Api`]): The API.
         instruction (`str`): What the user asks.
         most (`int`, *optional*): How many functions are shown; all where it is `None` or there are no more.
+        called (`Iterable[str]`, *optional*): Functions that come before the nearest: a training row holds what it calls.
 
     Example:
 
@@ -141,7 +142,10 @@ def selected(api: Api, instruction: str, most: int | None) -> Api:
     """
     if most is None or len(api.functions) <= most:
         return api
-    near = set(nearest_functions(api.functions, instruction, most))
+    before = dict.fromkeys(called)
+    nearest = nearest_functions(api.functions, instruction, most)
+    first = [function.name for function in api.functions if function.name in before]
+    near = set([*first, *(name for name in nearest if name not in before)][: max(most, len(first))])
     functions = [function for function in api.functions if function.name in near]
     heading, *shared = api.components.split("\n#")
     named = {one.partition(": ")[0]: one for one in shared}
@@ -152,3 +156,13 @@ def selected(api: Api, instruction: str, most: int | None) -> Api:
         left += [named[name] for name in found]
     kept = "".join(f"\n#{words}" for name, words in named.items() if name in used)
     return replace(api, functions=functions, components=heading + kept if kept else "")
+
+
+def shown_for(api: Api, trajectory: Trajectory) -> Api:
+    """The API as a training row of a trajectory shows it: what it calls, and the nearest functions up to [`MAX_TOOLS`].
+
+    Args:
+        api ([`Api`]): The API.
+        trajectory ([`Trajectory`]): One of its instances.
+    """
+    return selected(api, trajectory.instruction, MAX_TOOLS, [step.action for step in trajectory.steps])

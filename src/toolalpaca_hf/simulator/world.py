@@ -227,9 +227,7 @@ class World:
         for segment in endpoint.segments:
             name = segment[1:-1]
             whole = segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1
-            if whole and name in arguments.named and (
-                is_id(name) or self.closed[tuple(parts)] is not None
-            ):
+            if whole and name in arguments.named and (is_id(name) or self.closed[tuple(parts)] is not None):
                 yield tuple(parts), name, arguments.named[name], True
             parts += parts_of((segment,))
         role = self.roles[endpoint]

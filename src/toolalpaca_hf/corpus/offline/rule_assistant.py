@@ -45,7 +45,9 @@ class RuleAssistant:
 
     name, style, continuous, width = "rule", "chat", False, 1
 
-    def __init__(self, goal: Goal, said: RuleInstruction, parameters: Mapping[str, dict[str, Any]], draws: Draws) -> None:
+    def __init__(
+        self, goal: Goal, said: RuleInstruction, parameters: Mapping[str, dict[str, Any]], draws: Draws
+    ) -> None:
         self._goal, self._said, self._parameters, self._draws = goal, said, parameters, draws
 
     def check(self) -> None:
