@@ -91,7 +91,7 @@ def build(
     per_api: Annotated[int, typer.Option(min=1, help="With --offline: instances of an API.")] = 8,
     max_tools: Annotated[
         int, typer.Option(min=1, help="With --offline: functions shown, the nearest to the instruction.")
-    ] = 20,
+    ] = 9,
     seed: Annotated[int | None, typer.Option(help="Of every role; with --offline, of the rules.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many APIs.")] = None,
     dry_run: Annotated[

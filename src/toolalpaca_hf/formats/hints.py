@@ -16,6 +16,10 @@ from ..schema import Api, Function, Trajectory
 MAX_TOOLS = 20
 """How many functions of an API a model is shown by default: the nearest to the instruction where there are more."""
 
+ROW_TOOLS = 9
+"""How many functions a row for training shows of an API that has more than `MAX_TOOLS`: the published APIs have up to 9, and
+a row has to fit into 2,048 tokens."""
+
 _SHARED = re.compile(r"#([^\s,{}\[\]]+)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Words of every request and of every description say nothing about a function.
@@ -159,10 +163,12 @@ def selected(api: Api, instruction: str, most: int | None, called: Iterable[str]
 
 
 def shown_for(api: Api, trajectory: Trajectory) -> Api:
-    """The API as a training row of a trajectory shows it: what it calls, and the nearest functions up to [`MAX_TOOLS`].
+    """The API as a training row of a trajectory shows it: of a large one what it calls, and the nearest up to `ROW_TOOLS`.
 
     Args:
         api ([`Api`]): The API.
         trajectory ([`Trajectory`]): One of its instances.
     """
-    return selected(api, trajectory.instruction, MAX_TOOLS, [step.action for step in trajectory.steps])
+    if len(api.functions) <= MAX_TOOLS:
+        return api
+    return selected(api, trajectory.instruction, ROW_TOOLS, [step.action for step in trajectory.steps])

@@ -9,7 +9,7 @@ from ...agent import RolloutLimits, Task
 from ...data import read_file
 from ...data.slugs import Slugs
 from ...errors import ToolAlpacaError
-from ...formats.hints import MAX_TOOLS, selected
+from ...formats.hints import ROW_TOOLS, selected
 from ...openapi import load_api
 from ...schema import Api
 from ...simulator.draws import Draws
@@ -41,7 +41,7 @@ class OfflineSettings:
         seed (`int`, *optional*, defaults to 0): Another seed, other values and words, and another world.
         limits ([`RolloutLimits`], *optional*): What one rollout may cost.
         gates ([`GateSettings`], *optional*): How strict the gates are.
-        max_tools (`int`, *optional*, defaults to 20): How many functions the assistant is shown, the nearest to the
+        max_tools (`int`, *optional*, defaults to 9): How many functions the assistant is shown, the nearest to the
             instruction; an instruction for another is left out.
 
     Example:
@@ -56,7 +56,7 @@ class OfflineSettings:
     seed: int = 0
     limits: RolloutLimits = field(default_factory=lambda: RolloutLimits(steps=8, tokens=10_000, observation=2000))
     gates: GateSettings = field(default_factory=lambda: GateSettings(codes=False))
-    max_tools: int = MAX_TOOLS
+    max_tools: int = ROW_TOOLS
 
 
 def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
