@@ -109,7 +109,11 @@ def _read_apis(file: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass a file in the raw layout") from None
     except (ValueError, RecursionError) as error:
-        reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
+        reason = (
+            f"{error.msg.removesuffix(' at')} in line {error.lineno}"
+            if isinstance(error, json.JSONDecodeError)
+            else "not UTF-8 text"
+        )
         raise ToolAlpacaError(f"{file} is not JSON ({reason}); pass a file in the raw layout") from None
     if not isinstance(found, list) or not found or not all(isinstance(api, dict) for api in found):
         raise ToolAlpacaError(f"{file} is not a list of APIs; pass a file in the raw layout, such as train_data.json")

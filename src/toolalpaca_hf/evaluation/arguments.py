@@ -37,6 +37,7 @@ class EvaluationArguments:
         judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, and
             `published` or upstream's file with the published prompt (our own otherwise).
         output_dir (`str`, *optional*, defaults to `"outputs/evaluation"`): A folder for each suite comes into it.
+        overwrite (`bool`, *optional*, defaults to `False`): Begin anew: remove what an earlier call wrote.
         push_to_hub (`bool`, *optional*, defaults to `False`): Push the metrics to the model's repo.
         hub_model_id (`str`, *optional*): That repo, where it is not `model_name_or_path`.
 
@@ -78,5 +79,6 @@ class EvaluationArguments:
     judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
     judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file."})
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
+    overwrite: bool = field(default=False, metadata={"help": "Begin anew: remove what an earlier call wrote."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
     hub_model_id: str | None = field(default=None, metadata={"help": "That repo, where it is another."})
