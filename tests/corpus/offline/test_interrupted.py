@@ -15,8 +15,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     environment = os.environ | {"PYTHONPATH": str(source), "PYTHONUTF8": "1"}
 
     def command(out: Path) -> list[str]:
-        build = [sys.executable, "-m", "toolalpaca_hf.cli", "corpus", "build", "--offline", "--apis", "sample"]
-        return [*build, "--per-api", "6", "--out", str(out)]
+        apis = source / "toolalpaca_hf" / "data" / "sample" / "train.json"
+        build = [sys.executable, "-m", "toolalpaca_hf.cli", "corpus", "build", "--offline", "--apis", str(apis)]
+        return [*build, "--per-api", "2", "--out", str(out)]
 
     out, parts = tmp_path / "corpus", tmp_path / "corpus" / "parts" / "simulation"
     process = subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True, env=environment)
