@@ -20,7 +20,12 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
         return [*build, "--per-api", "2", "--out", str(out)]
 
     out, parts = tmp_path / "corpus", tmp_path / "corpus" / "parts" / "simulation"
-    process = subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True, env=environment)
+    # A shell's background jobs ignore the signal, and their children with them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 300
     while not (parts.is_dir() and len(list(parts.glob("*.json"))) >= 2):
         assert process.poll() is None and time.monotonic() < deadline
