@@ -23,6 +23,7 @@ on when the same command is given again.
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from toolalpaca_hf.agent import RolloutLimits, run
-from toolalpaca_hf.agent.local import load_backend
+from toolalpaca_hf.agent.local import LocalBackend, load_backend
+from toolalpaca_hf.cli.evaluate import OWN
+from toolalpaca_hf.cli.rollouts import kept_rollouts
 from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.evaluation.arguments import EvaluationArguments
@@ -40,6 +43,7 @@ from toolalpaca_hf.evaluation.judge import Judge
 from toolalpaca_hf.evaluation.suite import read_suite
 from toolalpaca_hf.hub import push_results
 from toolalpaca_hf.metrics.llm_judge import published_prompt
+from toolalpaca_hf.out_folder import Interrupted, OtherSettings, check_out, interruptible
 from toolalpaca_hf.sources import fetch
 from toolalpaca_hf.training.arguments import parse_fields
 
@@ -49,33 +53,41 @@ def prompt_file(name: str) -> Path:
     return fetch("evaluation_prompt").path if name == "published" else Path(name)
 
 
+def kept(args: EvaluationArguments) -> str:
+    """What an interrupted evaluation has finished, and how it goes on."""
+    folders = sorted(Path(args.output_dir).glob("*/rollouts"))
+    return "; ".join(map(kept_rollouts, folders)) or "nothing is finished yet; the same command begins again"
+
+
 def main(args: EvaluationArguments) -> None:
     """Parse, load, roll out, score, push: in that order."""
-    # Read the instructions; the first process downloads what the others read
+    # Read the instructions and look at the folders; the first process downloads what the others read
     # Told so, since PartialState() by itself takes processes without a GPU for one each.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     with state.main_process_first():
         suites = [read_suite(name, args.data_dir) for name in args.suites]
+        layout = None if args.prompt == "react" else make_prompt(args.prompt, args.prompt_dir)
+        if state.is_main_process:
+            for suite in suites:
+                check_out(Path(args.output_dir) / suite.name, "an evaluation", OWN, args.overwrite)
     judge = None
     if args.judge_endpoint and args.judge_model:
         asked = published_prompt(prompt_file(args.judge_prompt)) if args.judge_prompt else None
         judge = Judge(args.judge_endpoint, args.judge_model, asked)
 
-    # Load the model, once on each device
-    backend = load_backend(
-        args.model_name_or_path,
-        args.style,
-        args.batch_size,
-        temperature=args.temperature,
-        seed=args.seed,
-        device=str(state.device),
-        dtype=args.dtype,
-        constrained=args.constrained,
-    )
-
-    hints = backend.tool_hints if args.tool_hints is None else args.tool_hints
-    with state.main_process_first():
-        prompt = make_prompt(args.prompt, args.prompt_dir, tool_hints=hints)
+    # Load the model, once on each device, when a folder is found in order
+    @cache
+    def backend() -> LocalBackend:
+        return load_backend(
+            args.model_name_or_path,
+            args.style,
+            args.batch_size,
+            temperature=args.temperature,
+            seed=args.seed,
+            device=str(state.device),
+            dtype=args.dtype,
+            constrained=args.constrained,
+        )
 
     # Roll out each process's share; the first process scores
     runs = {}
@@ -91,8 +103,10 @@ def main(args: EvaluationArguments) -> None:
             "limits": RolloutLimits(
                 args.max_steps, args.max_new_tokens, args.max_tokens, args.max_seconds, unread=args.max_unread
             ),
-            "prompt": prompt,
+            "prompt": layout,
+            "tool_hints": args.tool_hints,
             "tools": args.tools,
+            "max_tools": args.max_tools,
         }
         if state.num_processes > 1:
             share = (state.process_index, state.num_processes)
@@ -116,7 +130,12 @@ def main(args: EvaluationArguments) -> None:
 
 if __name__ == "__main__":
     try:
-        main(*parse_fields(sys.argv[1:], EvaluationArguments))
+        arguments = parse_fields(sys.argv[1:], EvaluationArguments)[0]
+        with interruptible(lambda: kept(arguments)):
+            main(arguments)
+    except OtherSettings as error:
+        print(f"error: {error}", file=sys.stderr)  # a line for each setting
+        sys.exit(2)
     except (ToolAlpacaError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(130 if isinstance(error, Interrupted) else 2)

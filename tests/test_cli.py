@@ -258,3 +258,35 @@ def test_what_can_not_be_evaluated_is_one_sentence(arguments: list[str], words: 
     done = toolalpaca("evaluate", *(tmp_path / "x" if part == "x" else part for part in arguments))
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_take_no_value_in_help() -> None:
+    """Of every command, however deep: a flag has no type beside it, and an option that takes a value has one."""
+    from typer.main import get_command
+
+    from toolalpaca_hf.cli import app
+
+    def walk(command: Any, parent: Any = None) -> list[tuple[str, bool, str]]:
+        context = command.context_class(command, info_name=command.name, parent=parent)
+        found = []
+        for param in command.get_params(context):
+            if param.param_type_name == "option":
+                found.append((param.opts[0], param.is_flag, param.display_type_rich(context) or ""))
+        for inner in getattr(command, "commands", {}).values():
+            found += walk(inner, context)
+        return found
+
+    options = walk(get_command(app))
+    assert len([name for name, flag, _ in options if flag]) > 20
+    assert [name for name, flag, kind in options if flag and kind] == []
+    assert [name for name, flag, kind in options if not flag and not kind] == []
+
+
+def test_many_functions_are_a_line_each(tmp_path: Path) -> None:
+    paths = {f"/cats/{number}": {"get": {"operationId": f"cat{number}", "responses": {}}} for number in range(300)}
+    document = {"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": paths}
+    (tmp_path / "cats.json").write_text(json.dumps(document), encoding="utf-8")
+    done = toolalpaca("apis", "show", tmp_path / "cats.json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Cats" and lines[1:301] == [f"cat{n}: get /cats/{n} ()" for n in range(300)]

@@ -29,6 +29,7 @@ def test_the_page_runs_every_benchmark(page: ModuleType) -> None:
         "property_names",
         "training_ways",
         "toolformer_gsm8k",
+        "tool_recall",
     }
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert scripts == {*names(), *others}

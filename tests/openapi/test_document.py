@@ -12,6 +12,7 @@ from openapi_documents import documents
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import load_document, resolve, violations
+from toolalpaca_hf.openapi.document import is_large
 
 CATS = {"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}}
 
@@ -165,3 +166,15 @@ def test_only_tool_alpaca_error_escapes_loading(value: Any) -> None:
 @given(sources)
 def test_only_tool_alpaca_error_escapes_loading_at_length(value: Any) -> None:
     load_or_refuse(value)
+
+
+def test_a_large_document_is_held_to_the_schema() -> None:
+    def document(count: int) -> dict:
+        paths = {f"/{n}": {"get": {"responses": {"200": {"description": "A cat"}}}} for n in range(count)}
+        return {"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": paths}
+
+    assert not is_large(document(100)) and is_large(document(20_000))
+    assert violations(document(20_000)) == []
+    broken = document(20_000)
+    broken["paths"]["/7"]["get"]["responses"]["200"] = {"summary": 3}
+    assert any("paths > /7 > get > responses > 200" in sentence for sentence in violations(broken))

@@ -19,11 +19,11 @@ from ..openapi import (
     build_request,
     credential_names,
     document_of,
-    functions_of,
     load_credentials,
     servers_of,
 )
 from ..openapi.address import shown
+from ..openapi.operations import Operations
 from ..schema import Api
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class ApiCalls:
         else:
             self._document = document_of(api)
             projection = {function.name: [function.path, function.method] for function in api.functions}
-            self._operations = {one.name: one for one in functions_of(self._document, projection)}
-        self._by_tool_name = {one.tool_name: one for one in self._operations.values() if one.tool_name}
+            self._operations = Operations(self._document, projection)
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +98,7 @@ class ApiCalls:
         Returns:
             `str`: The observation: the answer, or what to change about the call. Nothing is raised.
         """
-        operation = self._operations.get(action) or self._by_tool_name.get(action)
+        operation = self._operations.get(action) or self._operations.get(self._operations.tool_names.get(action, ""))
         if operation is None:
             return unknown_tool(action, self.names)
         if not operation.found:

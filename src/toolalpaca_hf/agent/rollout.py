@@ -25,6 +25,7 @@ class Result:
         tokens (`int`): Tokens that the model wrote.
         seconds (`float`): Wall time from the first turn's beginning to the last one's end.
         ran_on (`bool`, *optional*, defaults to `False`): Whether the response was cut where the model began anew.
+        shown (`tuple[str, ...]`, *optional*): The tools that were shown, where the API has more.
     """
 
     trajectory: Trajectory
@@ -33,6 +34,7 @@ class Result:
     tokens: int
     seconds: float
     ran_on: bool = False
+    shown: tuple[str, ...] = ()
 
 
 class Rollout:
@@ -49,6 +51,8 @@ class Rollout:
             What it may cost.
         clock (`Callable[[], float]`, *optional*, defaults to `time.monotonic`):
             Seconds.
+        shown (`tuple[str, ...]`, *optional*):
+            The tools that are shown, where the API has more.
 
     Attributes:
         ended (`str`, *optional*): Why it ended; `None` while it goes on.
@@ -61,8 +65,9 @@ class Rollout:
         toolbox: Toolbox,
         limits: RolloutLimits,
         clock: Callable[[], float] = time.monotonic,
+        shown: tuple[str, ...] = (),
     ) -> None:
-        self.task, self.context = task, context
+        self.task, self.context, self.shown = task, context, shown
         self.ended: Ended | None = None
         self._toolbox, self._limits, self._clock = toolbox, limits, clock
         self._began = clock()
@@ -143,7 +148,7 @@ class Rollout:
             self._final_thought,
             self._response,
         )
-        return Result(trajectory, self.ended, self._error, self._tokens, self._seconds, self._ran_on)
+        return Result(trajectory, self.ended, self._error, self._tokens, self._seconds, self._ran_on, self.shown)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt
+from ..formats.hints import MAX_TOOLS
 from .backend import Backend, ContinuousBackend
 from .calls import ApiCalls
 from .context import ChatContext, Context, ReactContext
@@ -26,6 +27,7 @@ def roll_out(
     limits: RolloutLimits | None = None,
     prompt: Prompt | None = None,
     tools: Sequence[str] = (),
+    max_tools: int | None = MAX_TOOLS,
 ) -> Iterator[Result]:
     """Roll out instructions; one that fails costs itself only.
 
@@ -44,6 +46,8 @@ def roll_out(
             The layout of a model that writes actions as text.
         tools (`Sequence[str]`, *optional*):
             Built-in tools to show besides `getDetails`, see [`shown_api`].
+        max_tools (`int`, *optional*, defaults to 20):
+            How many functions of an API are shown: the nearest to the instruction; `None` for all.
 
     Yields:
         [`Result`]: As they end, in no fixed order.
@@ -60,8 +64,11 @@ def roll_out(
     def begin(task: Task) -> Rollout:
         context: Context = ChatContext([])
         problem: ToolAlpacaError | None = None
+        shown: tuple[str, ...] = ()
         try:
-            api = shown_api(task.api, tools)
+            api = shown_api(task.api, tools, task.instruction, max_tools)
+            if max_tools is not None and len(task.api.functions) > max_tools:
+                shown = tuple(function.name for function in api.functions)
             if backend.style == "chat":
                 context = ChatContext.begin(api, task.instruction)
             else:
@@ -69,7 +76,8 @@ def roll_out(
         except ToolAlpacaError as error:  # a document that can not be shown costs its own rollouts only
             problem = error
         # A name of its own each time: what an interrupted rollout left in the simulator is not to be met again.
-        rollout = Rollout(task, context, Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex), limits)
+        toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex, shown=shown)
+        rollout = Rollout(task, context, toolbox, limits, shown=shown)
         if problem:
             rollout.fail(problem)
         return rollout

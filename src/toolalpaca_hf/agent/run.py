@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..errors import ToolAlpacaError
 from ..formats import Prompt, react_prompt
+from ..formats.hints import MAX_TOOLS
 from ..openapi import load_credentials
 from ..schema import Api
 from .backend import Backend
@@ -39,6 +40,7 @@ def run(
     prompt: Prompt | None = None,
     tool_hints: int | None = None,
     tools: Sequence[str] = (),
+    max_tools: int | None = MAX_TOOLS,
     user: User | None = None,
     progress: bool = True,
     share: tuple[int, int] = (0, 1),
@@ -74,6 +76,8 @@ def run(
             Without `prompt`: how many functions it names behind an instruction; as in the model's training by default.
         tools (`Sequence[str]`, *optional*):
             Built-in tools to show besides `getDetails`.
+        max_tools (`int`, *optional*, defaults to 20):
+            How many functions of an API are shown, the nearest to the instruction by BM25; `None` for all.
         user ([`User`], *optional*):
             Answers `getDetails`.
         progress (`bool`, *optional*, defaults to `True`):
@@ -106,6 +110,7 @@ def run(
         "apis": str(apis) if instructions else Path(apis).name,
         "apis_hash": source.digest,
         "tools": list(tools),
+        "max_tools": max_tools,
         "user": user.describe(),
         "limits": asdict(limits),
         "calls": "real" if real else f"simulator {simulator}",
@@ -152,7 +157,7 @@ def run(
                 )
             bar = tqdm(total=len(tasks), initial=len(tasks) - len(waiting), unit="rollout", disable=not progress)
             stack.callback(bar.close)
-            for result in roll_out(waiting, backend, calls, user, limits, prompt, tools):
+            for result in roll_out(waiting, backend, calls, user, limits, prompt, tools, max_tools):
                 folder.add(result)
                 bar.update()
         note = folder.write(tasks, source)

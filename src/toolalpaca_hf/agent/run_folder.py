@@ -86,7 +86,8 @@ class RunFolder:
             "tokens": result.tokens,
             "seconds": round(result.seconds, 3),
         }
-        self._append(row | ({"ran_on": True} if result.ran_on else {}))
+        row |= {"ran_on": True} if result.ran_on else {}
+        self._append(row | ({"shown": list(result.shown)} if result.shown else {}))
 
     def _append(self, row: dict[str, Any]) -> None:
         with writing(self.path):

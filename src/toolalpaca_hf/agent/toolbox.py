@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from ..errors import ToolAlpacaError
 from ..formats import GET_DETAILS, parse_arguments
+from ..formats.hints import selected
 from ..schema import Api, Function
 from .calls import ApiCalls, unknown_tool
 from .limits import RolloutLimits
@@ -20,12 +21,14 @@ BUILT_IN = (DATETIME, RETRIEVAL)
 """Built-in tools beside `getDetails`, by the names that `external_tools` of the published APIs uses."""
 
 
-def shown_api(api: Api, tools: Sequence[str] = ()) -> Api:
-    """The API as a model is shown it: with built-in tools among its functions.
+def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_tools: int | None = None) -> Api:
+    """The API as a model is shown it: its functions nearest to the instruction, and built-in tools among them.
 
     Args:
         api ([`Api`]): The API.
         tools (`Sequence[str]`, *optional*): Some of [`BUILT_IN`]. They work whether or not they are shown.
+        instruction (`str`, *optional*): What the user asks.
+        max_tools (`int`, *optional*): How many of its functions are shown, see [`selected`]; all by default.
 
     Raises:
         [`ToolAlpacaError`]: There is no such built-in tool.
@@ -47,6 +50,7 @@ def shown_api(api: Api, tools: Sequence[str] = ()) -> Api:
         for name in dict.fromkeys(tools)
         if name not in taken
     ]
+    api = selected(api, instruction, max_tools)
     return replace(api, functions=[*api.functions, *added])
 
 
@@ -66,6 +70,8 @@ class Toolbox:
             Name of the rollout, for a simulator that keeps state for each.
         now (`Callable[[], datetime]`, *optional*):
             The clock.
+        shown (`Sequence[str]`, *optional*):
+            The tools that the model is shown, where these are not all: the others work, and are not listed to it.
     """
 
     def __init__(
@@ -76,9 +82,10 @@ class Toolbox:
         limits: RolloutLimits,
         session: str = "",
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+        shown: Sequence[str] = (),
     ) -> None:
         self._task, self._calls, self._user, self._limits = task, calls, user, limits
-        self._session, self._now = session, now
+        self._session, self._now, self._shown = session, now, list(shown)
         self._long = ""
 
     @property
@@ -107,7 +114,7 @@ class Toolbox:
         if action in self._calls.names:
             return self._fitted(self._calls.call(action, action_input, self._session), action_input)
         if action not in self.names:
-            return unknown_tool(action, self.names)
+            return unknown_tool(action, [GET_DETAILS, *self._shown] if self._shown else self.names)
         arguments = parse_arguments(action_input)
         if action == DATETIME:
             return self._now().strftime("%A, %Y-%m-%d, %H:%M %Z").strip()

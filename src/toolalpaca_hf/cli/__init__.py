@@ -1,9 +1,10 @@
 """`toolalpaca`: one subcommand a room. Rooms are imported inside the commands, so that help comes at once."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
 from ..errors import ToolAlpacaError
@@ -45,6 +46,40 @@ def _root(
     ] = False,
 ) -> None:
     """Tools for tool-using language models."""
+
+
+class _Command(TyperCommand):
+    """A command whose help shows no type beside a flag, which takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters."""
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters."""
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+def _use_classes(inside: typer.Typer) -> None:
+    inside.info.cls = _Group
+    for command in inside.registered_commands:
+        command.cls = _Command
+    for group in inside.registered_groups:
+        group.cls = _Group
+        if group.typer_instance is not None:
+            _use_classes(group.typer_instance)
+
+
+_use_classes(app)
 
 
 def main() -> None:

@@ -8,6 +8,9 @@ import typer
 
 from ..errors import ToolAlpacaError
 
+LAID_OUT = 200
+"""How many functions are laid out as a table; more are a line each, which takes a hundredth of the time."""
+
 app = typer.Typer(help="Look at APIs in the raw layout or at OpenAPI documents.", no_args_is_help=True)
 
 
@@ -45,8 +48,9 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from ..openapi import functions_of, load_document, tool_schema, violations
-    from ..openapi.document import original
+    from ..openapi import load_document, tool_schema, violations
+    from ..openapi.document import Document, is_large, original
+    from ..openapi.operations import Operations
 
     console = Console()
     for api in _read_apis(file):
@@ -63,23 +67,35 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
             Column("Parameters (* required)", overflow="fold", min_width=16),
         ]
         table = Table(*columns, title=escape(name), title_justify="left")
-        for operation in functions_of(document, projection if isinstance(projection, dict) else None):
+        operations = Operations(document, projection if isinstance(projection, dict) else None)
+        plain = len(operations) > LAID_OUT
+        if plain:
+            console.print(escape(name), highlight=False)
+        for operation in operations.values():
             schema = tool_schema(operation)["function"]["parameters"]
             parameters = [
                 f"{parameter}{'*' if parameter in schema.get('required', []) else ''}: {_kind(words)}"
                 for parameter, words in schema["properties"].items()
             ]
             place = f"{operation.method} {operation.path}{'' if operation.found else ' (not in the document)'}"
-            table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
-        console.print(table)
+            if plain:
+                typer.echo(f"{operation.name}: {place} ({', '.join(parameters)})")
+            else:
+                table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
+        if not plain:
+            console.print(table)
         for key in ("x-not-converted", "x-not-followed"):
             for sentence in document.get(key) or []:
                 console.print(escape(f"- {sentence}"), highlight=False)
-        found = violations(original(api.get("Documentation") or ""))
+        source = api.get("Documentation") or ""
+        found = violations(source if isinstance(source, Document) else original(source))
         for sentence in found:
             console.print(escape(f"- {sentence}"), highlight=False)
         count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
-        console.print(count if found else "valid OpenAPI", highlight=False)
+        told = count if found else "valid OpenAPI"
+        console.print(
+            f"{told}, by its schema only: the document is large" if is_large(document) else told, highlight=False
+        )
         console.print()
 
 
@@ -109,7 +125,11 @@ def _read_apis(file: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ToolAlpacaError(f"{file} can not be read ({error.strerror}); pass a file in the raw layout") from None
     except (ValueError, RecursionError) as error:
-        reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
+        reason = (
+            f"{error.msg.removesuffix(' at')} in line {error.lineno}"
+            if isinstance(error, json.JSONDecodeError)
+            else "not UTF-8 text"
+        )
         raise ToolAlpacaError(f"{file} is not JSON ({reason}); pass a file in the raw layout") from None
     if not isinstance(found, list) or not found or not all(isinstance(api, dict) for api in found):
         raise ToolAlpacaError(f"{file} is not a list of APIs; pass a file in the raw layout, such as train_data.json")

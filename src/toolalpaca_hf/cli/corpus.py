@@ -89,6 +89,9 @@ def build(
         bool, typer.Option("--offline", help="No endpoint: rule-based agents.", rich_help_panel=MODELS)
     ] = False,
     per_api: Annotated[int, typer.Option(min=1, help="With --offline: instances of an API.")] = 8,
+    max_tools: Annotated[
+        int, typer.Option(min=1, help="With --offline: functions shown, the nearest to the instruction.")
+    ] = 9,
     seed: Annotated[int | None, typer.Option(help="Of every role; with --offline, of the rules.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many APIs.")] = None,
     dry_run: Annotated[
@@ -142,7 +145,7 @@ def build(
         from ..corpus.offline.build import build_offline_corpus
         from ..corpus.offline.instances import OfflineSettings
 
-        settings = OfflineSettings(per_api=per_api, seed=seed or 0)
+        settings = OfflineSettings(per_api=per_api, seed=seed or 0, max_tools=max_tools)
         with interruptible(lambda: _kept(out)):
             made = build_offline_corpus(apis, out, settings, limit, progress=True)
         return _report(out, made)

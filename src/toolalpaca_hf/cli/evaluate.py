@@ -74,6 +74,7 @@ def evaluate(
     allow_private: options.AllowPrivate = None,
     limit: options.Limit = None,
     tool: options.BuiltIn = None,
+    max_tools: options.MaxTools = 20,
     user_endpoint: options.UserEndpoint = None,
     user_model: options.UserModel = None,
     batch_size: options.BatchSize = 32,

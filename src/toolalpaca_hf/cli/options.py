@@ -41,6 +41,9 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many i
 BuiltIn = Annotated[
     list[str] | None, typer.Option(help="Show a built-in tool: datetime, retrieval.", rich_help_panel=CALLS)
 ]
+MaxTools = Annotated[
+    int, typer.Option(min=1, help="Functions of an API shown: the nearest to the instruction.", rich_help_panel=CALLS)
+]
 UserEndpoint = Annotated[
     str | None, typer.Option(help="Server of a model that answers getDetails.", rich_help_panel=CALLS)
 ]

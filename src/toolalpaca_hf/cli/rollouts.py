@@ -74,6 +74,7 @@ def backend_and_arguments(options: Mapping[str, Any]) -> tuple[Any, dict[str, An
         **{key: options[key] for key in names},
         "private": options["allow_private"] or (),
         "tools": options["tool"] or (),
+        "max_tools": options["max_tools"],
         "limits": RolloutLimits(
             steps=options["max_steps"],
             turn_tokens=options["max_new_tokens"],

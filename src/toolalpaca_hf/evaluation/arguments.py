@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..agent import RolloutLimits
+from ..formats.hints import MAX_TOOLS
 from ..precision import DTYPES
 
 
@@ -26,6 +27,7 @@ class EvaluationArguments:
         responder (`str`, *optional*, defaults to `"schema"`): What answers in the embedded simulator.
         store (`str`, *optional*): SQLite file of its answers.
         tools (`list[str]`, *optional*): Built-in tools to show besides `getDetails`.
+        max_tools (`int`, *optional*, defaults to 20): Functions of an API shown: the nearest to the instruction.
         limit (`int`, *optional*): Only the first so many instructions of each suite.
         batch_size (`int`, *optional*, defaults to `16`): Rollouts at once on one device.
         max_steps, max_new_tokens, max_tokens, max_seconds, max_unread (*optional*): See [`RolloutLimits`].
@@ -35,6 +37,7 @@ class EvaluationArguments:
         judge_endpoint, judge_model, judge_prompt (`str`, *optional*): A judge: its server, its name there, and
             `published` or upstream's file with the published prompt (our own otherwise).
         output_dir (`str`, *optional*, defaults to `"outputs/evaluation"`): A folder for each suite comes into it.
+        overwrite (`bool`, *optional*, defaults to `False`): Begin anew: remove what an earlier call wrote.
         push_to_hub (`bool`, *optional*, defaults to `False`): Push the metrics to the model's repo.
         hub_model_id (`str`, *optional*): That repo, where it is not `model_name_or_path`.
 
@@ -61,6 +64,7 @@ class EvaluationArguments:
     )
     store: str | None = field(default=None, metadata={"help": "SQLite file of the simulator's answers."})
     tools: list[str] = field(default_factory=list, metadata={"help": "Built-in tools: datetime, retrieval."})
+    max_tools: int = field(default=MAX_TOOLS, metadata={"help": "Functions shown, the nearest to the instruction."})
     limit: int | None = field(default=None, metadata={"help": "Only the first so many instructions."})
     batch_size: int = field(default=16, metadata={"help": "Rollouts at once on one device."})
     max_steps: int = field(default=RolloutLimits.steps, metadata={"help": "Actions of one rollout."})
@@ -75,5 +79,6 @@ class EvaluationArguments:
     judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
     judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file."})
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
+    overwrite: bool = field(default=False, metadata={"help": "Begin anew: remove what an earlier call wrote."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
     hub_model_id: str | None = field(default=None, metadata={"help": "That repo, where it is another."})

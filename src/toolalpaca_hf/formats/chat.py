@@ -11,6 +11,9 @@ from .react import GET_DETAILS
 NO_CALL = "hallucination"
 """The action that recorded runs give a step in which the model's text could not be read as a call."""
 
+MAX_TOOLS_SIZE = 100_000
+"""How long the tools of one conversation may be, in characters of JSON, before each gets a share of it: every turn sends them."""
+
 GET_DETAILS_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -126,10 +129,11 @@ def tools_of(api: Api) -> list[dict[str, Any]]:
     """
     published = {function.name: function for function in api.functions}
     projection = {name: [function.path, function.method] for name, function in published.items()}
-    tools = [GET_DETAILS_TOOL]
-    for operation in functions_of(api.documentation, projection):
-        tool = tool_schema(operation)
+    operations = functions_of(api.documentation, projection)
+    made = [tool_schema(operation) for operation in operations]
+    if sum(len(json.dumps(tool)) for tool in made) > MAX_TOOLS_SIZE:
+        made = [tool_schema(operation, MAX_TOOLS_SIZE // len(operations)) for operation in operations]
+    for operation, tool in zip(operations, made, strict=True):
         if not operation.found:
             tool["function"]["description"] = published[operation.name].description
-        tools.append(tool)
-    return tools
+    return [GET_DETAILS_TOOL, *made]

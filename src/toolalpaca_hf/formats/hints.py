@@ -1,17 +1,26 @@
-"""The functions of an API nearest to an instruction, by BM25: what a prompt with hints names, and a baseline.
+"""The functions of an API nearest to an instruction, by BM25: which are shown, what hints name, and a baseline.
 
 Retriever-aware training (Gorilla, arXiv 2305.15334, section 3.2): a prompt names what a retriever found, in training and in
 rollouts alike, wrong as often as the retriever is, and the model learns when to trust it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from ..errors import ToolAlpacaError
-from ..schema import Function
+from ..schema import Api, Function, Trajectory
 
+MAX_TOOLS = 20
+"""How many functions of an API a model is shown by default: the nearest to the instruction where there are more."""
+
+ROW_TOOLS = 9
+"""How many functions a row for training shows of an API that has more than `MAX_TOOLS`: the published APIs have up to 9, and
+a row has to fit into 2,048 tokens."""
+
+_SHARED = re.compile(r"#([^\s,{}\[\]]+)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Words of every request and of every description say nothing about a function.
 _STOP = frozenset(
@@ -113,3 +122,53 @@ def nearest_functions(functions: Sequence[Function], instruction: str, count: in
     scores = bm25_scores(functions, instruction)
     order = sorted(range(len(functions)), key=lambda i: -scores[i])
     return [functions[i].name for i in order[:count]]
+
+
+def selected(api: Api, instruction: str, most: int | None, called: Iterable[str] = ()) -> Api:
+    """The API with only the functions nearest to an instruction, where it has more than a model can read.
+
+    They keep the order of the document; what the others' outputs are made of is left out, too. Nothing favours the functions
+    that an instruction is about: a retriever that misses them costs what it costs in use.
+
+    Args:
+        api ([`Api`]): The API.
+        instruction (`str`): What the user asks.
+        most (`int`, *optional*): How many functions are shown; all where it is `None` or there are no more.
+        called (`Iterable[str]`, *optional*): Functions that come before the nearest: a training row holds what it calls.
+
+    Example:
+
+    ```python
+    >>> functions = [Function("getPort", "", "", "Ports."), Function("getTide", "", "", "Tides.")]
+    >>> [one.name for one in selected(Api("train/tides", "Tides", functions=functions), "High tide?", 1).functions]
+    ['getTide']
+    ```
+    """
+    if most is None or len(api.functions) <= most:
+        return api
+    before = dict.fromkeys(called)
+    nearest = nearest_functions(api.functions, instruction, most)
+    first = [function.name for function in api.functions if function.name in before]
+    near = set([*first, *(name for name in nearest if name not in before)][: max(most, len(first))])
+    functions = [function for function in api.functions if function.name in near]
+    heading, *shared = api.components.split("\n#")
+    named = {one.partition(": ")[0]: one for one in shared}
+    left, used = [one.description for one in functions], set()
+    while left:
+        found = {name for name in _SHARED.findall(left.pop()) if name in named} - used
+        used |= found
+        left += [named[name] for name in found]
+    kept = "".join(f"\n#{words}" for name, words in named.items() if name in used)
+    return replace(api, functions=functions, components=heading + kept if kept else "")
+
+
+def shown_for(api: Api, trajectory: Trajectory) -> Api:
+    """The API as a training row of a trajectory shows it: of a large one what it calls, and the nearest up to `ROW_TOOLS`.
+
+    Args:
+        api ([`Api`]): The API.
+        trajectory ([`Trajectory`]): One of its instances.
+    """
+    if len(api.functions) <= MAX_TOOLS:
+        return api
+    return selected(api, trajectory.instruction, ROW_TOOLS, [step.action for step in trajectory.steps])

@@ -1,10 +1,12 @@
 """What can be called: the functions of an API with their parameters, and which actions are calls at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..formats import GET_DETAILS, NO_CALL
-from ..openapi import Operation, credential_names, document_of, functions_of, tool_schema
+from ..openapi import credential_names, document_of, tool_schema
+from ..openapi.operations import Lazily, Operations
 from ..schema import Api
 from .values import same_function
 
@@ -21,21 +23,21 @@ class Functions:
 
     Args:
         document (`dict`): Its OpenAPI document; empty where it can not be read.
-        operations (`dict[str, Operation]`): By name, as the API is shown; one that the document lacks is not `found`.
-        parameters (`dict[str, dict]`): The JSON schema of the arguments of each operation that is found.
+        operations ([`Operations`]): By name, as the API is shown; one that the document lacks is not `found`.
+        parameters (`Mapping[str, dict]`): The JSON schema of the arguments of each operation that is found.
         credentials (`frozenset[str]`): Names of the parameters that carry credentials.
     """
 
     document: dict[str, Any]
-    operations: dict[str, Operation]
-    parameters: dict[str, dict[str, Any]]
+    operations: Operations
+    parameters: Mapping[str, dict[str, Any]]
     credentials: frozenset[str]
 
     def parameters_of(self, name: str) -> dict[str, Any] | None:
         """The schema of a function's arguments, also where its name differs in punctuation; `None` for no function."""
         if name in self.parameters:
             return self.parameters[name]
-        return next((schema for own, schema in self.parameters.items() if same_function(name, own)), None)
+        return next((self.parameters[own] for own in self.parameters if same_function(name, own)), None)
 
 
 # By identity, for an `Api` holds dicts and has no hash; it is kept beside, so that no other takes its identity.
@@ -60,12 +62,9 @@ def functions_in(api: Api) -> Functions:
         return kept[1]
     document = document_of(api)
     projection = {function.name: [function.path, function.method] for function in api.functions}
-    operations = {operation.name: operation for operation in functions_of(document, projection)}
-    parameters = {
-        name: tool_schema(operation)["function"]["parameters"]
-        for name, operation in operations.items()
-        if operation.found
-    }
+    operations = Operations(document, projection)
+    found = [name for name in operations if name not in operations.missing]
+    parameters = Lazily(found, lambda name: tool_schema(operations[name])["function"]["parameters"])
     credentials = frozenset([*api.authentication, *credential_names(document)])
     functions = Functions(document, operations, parameters, credentials)
     if len(_KEPT) >= KEPT:

@@ -28,6 +28,10 @@ MAX_VALUES = 5_000_000
 """How many values a whole document may hold once its YAML aliases are written out: a few lines of them grow without end."""
 
 
+LARGE = 60_000
+"""Documents of more values than this are checked against the schema of OpenAPI only; GitHub's has half a million."""
+
+
 CACHED_FROM = 200_000
 """Documents of more characters than this are kept parsed."""
 
@@ -173,6 +177,8 @@ class _NothingOutside(dict):
 def violations(document: dict[str, Any]) -> list[str]:
     """Say what keeps a document from being valid OpenAPI. References that lead out of it are not followed.
 
+    A large document, see [`is_large`], is held to the schema of OpenAPI only, not to what no schema can say.
+
     Args:
         document (`dict`):
             A document, as [`load_document`] returns it.
@@ -199,7 +205,11 @@ def violations(document: dict[str, Any]) -> list[str]:
     found = []
     try:
         # Left to itself, the validator opens whatever file or site a reference names.
-        for error in validator(SchemaPath.from_dict(document, handlers=_NothingOutside())).iter_errors():
+        if is_large(document):  # what is not in the schema takes many seconds a megabyte
+            errors = validator.schema_validator.iter_errors(document)
+        else:
+            errors = validator(SchemaPath.from_dict(document, handlers=_NothingOutside())).iter_errors()
+        for error in errors:
             place = " > ".join(str(part) for part in error.absolute_path)
             # The validator has two backends: one's message is a line, the other's goes on to quote the document.
             message = error.message.partition("\n")[0].strip()[:300].rstrip(".")
@@ -215,6 +225,16 @@ def violations(document: dict[str, Any]) -> list[str]:
         with suppress(AttributeError):  # a detail of its making
             validator.iter_errors.__wrapped__.cache_clear()
     return found
+
+
+def is_large(document: dict[str, Any]) -> bool:
+    """Whether a document holds more than `LARGE` values, so that [`violations`] looks for those of the schema only."""
+    left, count = [document], 0
+    while left and count <= LARGE:
+        node = left.pop()
+        count += 1
+        left.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+    return count > LARGE
 
 
 def lookup(document: dict[str, Any], ref: Any) -> Any:

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ToolAlpacaError
-from .document import load_document, resolve
+from .document import MAX_DEPTH, load_document, resolve
 from .operations import each_operation, mapping, media_schema, parameters_of, text
 
 COMPONENTS = "components"
 """The key of `Function_Description` that holds the shared output schemas."""
+
+
+LONGEST = 8_000
+"""From how many characters on the description of one function is shortened; the published ones have up to 1,107."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +116,25 @@ def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:
+    """A function in words; where these are too many, what is nested deepest is left out first."""
+    words = _laid_out(document, item, operation, MAX_DEPTH)
+    for depth in (4, 2, 1, 0):
+        if len(words) <= LONGEST:
+            break
+        words = _laid_out(document, item, operation, depth)
+    return words
+
+
+def _laid_out(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any], depth: int) -> str:
     parameters = {}
     for parameter in parameters_of(document, item, operation):
-        words = _words(mapping(parameter.get("schema")) | {"description": ""})
+        words = _words(mapping(parameter.get("schema")) | {"description": ""}, depth)
         needed = "Required. " if parameter.get("required") is True else ""
         parameters[parameter["name"]] = f"{needed}{words} {_sentence(parameter.get('description'))}"
     body = mapping(media_schema(resolve(document, operation.get("requestBody"))))
     required = body.get("required") if isinstance(body.get("required"), list) else []
     for name, schema in mapping(body.get("properties")).items():
-        parameters[name] = ("Required. " if name in required else "") + _words(schema)
+        parameters[name] = ("Required. " if name in required else "") + _words(schema, depth)
 
     responses = mapping(operation.get("responses"))
     status = min(responses, key=lambda code: (code != "200", not code.startswith("2")), default="")
@@ -133,7 +147,7 @@ def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[st
         f"Parameters: {json.dumps(parameters)}\n"
         f"Output: {_sentence(response.get('description'))}\n"
         f" - Format: {kind}\n"
-        f" - Structure: {_structure(mapping(media).get('schema'), {})}"
+        f" - Structure: {_structure(mapping(media).get('schema'), {}, depth + 1)}"
     )
 
 
@@ -142,23 +156,24 @@ def _sentence(value: Any) -> str:
     return words if not words or words.endswith(".") else f"{words}."
 
 
-def _words(node: Any) -> str:
+def _words(node: Any, depth: int) -> str:
     """A parameter's or body property's type, description and values, in sentences."""
     node = mapping(node)
     kind, description = text(node.get("type")), _sentence(node.get("description"))
     if kind == "object":
-        inner = ", ".join(f"{name}: {_words(value)}" for name, value in mapping(node.get("properties")).items())
+        properties = mapping(node.get("properties")) if depth else {}
+        inner = ", ".join(f"{name}: {_words(value, depth - 1)}" for name, value in properties.items())
         return f"Object{f'{{{inner}}}' if inner else ''}. {description}"
     if kind == "array":
         items = mapping(node.get("items"))
         item_kind = text(items.get("type"))
-        return f"Array[{_words(items) if item_kind in ('object', 'array') else item_kind}]. {description}"
+        return f"Array[{_words(items, depth) if item_kind in ('object', 'array') else item_kind}]. {description}"
     values = node.get("enum")
     choice = f"One of: [{', '.join(str(value) for value in values)}]." if isinstance(values, list) else ""
     return " ".join(part for part in (f"{kind}.", description, choice) if part)
 
 
-def _structure(node: Any, plain: dict[str, str]) -> str:
+def _structure(node: Any, plain: dict[str, str], depth: int = MAX_DEPTH) -> str:
     """An output's structure: names only, types where a list holds plain values, `#Name` for a shared schema."""
     node = mapping(node)
     if isinstance(node.get("$ref"), str):
@@ -166,11 +181,11 @@ def _structure(node: Any, plain: dict[str, str]) -> str:
         return plain.get(name) or f"#{name}"
     if node.get("type") == "array":
         items = mapping(node.get("items"))
-        return f"Array[{_structure(items, plain) or text(items.get('type'))}]"
+        return f"Array[{_structure(items, plain, depth) or text(items.get('type'))}]"
     if node.get("type") == "object":
         parts = []
-        for name, value in mapping(node.get("properties")).items():
-            inner = _structure(value, plain)
+        for name, value in (mapping(node.get("properties")) if depth else {}).items():
+            inner = _structure(value, plain, depth - 1)
             parts.append(f"{name}: {inner}" if inner else name)
         return f"Object{{{', '.join(parts)}}}" if parts else "Object"
     return ""

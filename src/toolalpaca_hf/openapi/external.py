@@ -74,8 +74,10 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
             found["$ref"] = target(found["$ref"], base)
         return found
 
-    made = moved(document, place.resolve())
-    made |= {FILES: files} if files else {}
+    # Most documents stand alone, and the largest of them do.
+    alone = all(ref.startswith("#") for ref in _refs(document))
+    made = document if alone else moved(document, place.resolve())
+    made = made | {FILES: files} if files else made
     for ref in _refs(made):
         if ref.startswith("#") and ref != "#" and lookup(made, ref) is None:
             lost[f"{ref} leads nowhere"] = None

@@ -10,7 +10,7 @@ from ..errors import ToolAlpacaError
 from ..schema import Api, Function
 from .address import Hosts, origin_of, servers_of, shown
 from .credentials import credential_names
-from .document import load_document
+from .document import Document, load_document
 from .documentation import COMPONENTS, describe
 from .external import with_files
 from .operations import METHODS, mapping, text
@@ -110,6 +110,7 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
         document = document | {"servers": [{"url": urljoin(base, "/")}]}
     if base:
         document = _absolute_servers(document, base)
+    document = Document(document)  # made of what was loaded: it need not be copied again
     info = mapping(document.get("info"))
     name = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
     name = name or _told(source)

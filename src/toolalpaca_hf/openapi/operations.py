@@ -1,12 +1,52 @@
 """The operations of an OpenAPI document, each under the name a model calls it by."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .document import deref, load_document, resolve
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+Value = TypeVar("Value")
+
+
+class Lazily(Mapping[str, Value]):
+    """A mapping of known names, each value made when it is first asked for: a document may hold 10,000 operations.
+
+    Args:
+        names (`Iterable[str]`): The names, in their order.
+        make (`Callable[[str], Value]`): Makes the value of a name.
+
+    Example:
+
+    ```python
+    >>> squares = Lazily(["2", "3"], lambda name: int(name) ** 2)
+    >>> squares["3"], list(squares), squares.get("4")
+    (9, ['2', '3'], None)
+    ```
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Value]) -> None:
+        self._names, self._make = dict.fromkeys(names), make
+        self.made: dict[str, Value] = {}
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self.made:
+            if name not in self._names:
+                raise KeyError(name)
+            self.made[name] = self._make(name)
+        return self.made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclass(frozen=True)
@@ -86,7 +126,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     method (`/jokes/random/{category}`, get: `jokes_random_category_get`), as the published function names are. A name
     that is taken already gets a number.
     """
-    found, taken = [], set()
+    found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
         item = deref(document, item)
         for method, operation in item.items():
@@ -96,10 +136,11 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
             name = text(operation.get("operationId"))
             if not name:
                 name = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
-            unique, number = name, 2
-            while unique in taken:
-                unique, number = f"{name}_{number}", number + 1
-            taken.add(unique)
+            unique = name
+            while unique in numbers:
+                numbers[name] = numbers[name] + 1
+                unique = f"{name}_{numbers[name]}"
+            numbers[unique] = 1
             found.append((unique, path, method.lower(), item, operation))
     return found
 
@@ -131,30 +172,54 @@ def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | No
     'cat'
     ```
     """
-    document = load_document(document)
-    listed = each_operation(document)
-    if projection is None:
-        return _with_tool_names([_operation(document, *entry) for entry in listed])
-    # A projection may write the leading slash that the document leaves out.
-    by_place = {(path.strip("/"), method): (item, operation) for _, path, method, item, operation in listed}
-    functions = []
-    for name, place in projection.items():
-        path, method = (str(part) for part in [*place, "", ""][:2])
-        entry = by_place.get((path.strip("/"), method.lower()))
-        if entry is None:
-            functions.append(Operation(name, path, method.lower(), found=False))
+    return list(Operations(document, projection).values())
+
+
+class Operations(Lazily[Operation]):
+    """The operations of a document by name, each read when it is first asked for; see [`functions_of`].
+
+    Args:
+        document (`dict`): The document.
+        projection (`dict[str, list[str]]`, *optional*): Path and method by function name.
+
+    Attributes:
+        missing (`set[str]`): Names of a projection whose path and method are not in the document.
+        tool_names (`dict[str, str]`): By the name that providers take, the function whose own name they do not.
+
+    Example:
+
+    ```python
+    >>> operations = Operations({"paths": {"/cats": {"get": {}}}}, {"cats": ["/cats", "get"], "dogs": ["/dogs", "get"]})
+    >>> operations["cats"].path, operations.missing
+    ('/cats', {'dogs'})
+    ```
+    """
+
+    def __init__(self, document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> None:
+        document = load_document(document)
+        listed = each_operation(document)
+        entries: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]] | None]] = {}
+        if projection is None:
+            entries = {name: (path, method, (item, operation)) for name, path, method, item, operation in listed}
         else:
-            functions.append(_operation(document, name, path, method.lower(), *entry))
-    return _with_tool_names(functions)
+            # A projection may write the leading slash that the document leaves out.
+            by_place = {(path.strip("/"), method): (item, operation) for _, path, method, item, operation in listed}
+            for name, place in projection.items():
+                path, method = (str(part) for part in [*place, "", ""][:2])
+                entries[name] = path, method.lower(), by_place.get((path.strip("/"), method.lower()))
+        made = safe_names(list(entries), 64, "_-")
+        self.missing = {name for name, (_, _, entry) in entries.items() if entry is None}
+        self.tool_names = {tool: name for name, tool in made.items() if tool != name}
 
+        def read(name: str) -> Operation:
+            path, method, entry = entries[name]
+            if entry is None:
+                found = Operation(name, path, method, found=False)
+            else:
+                found = _operation(document, name, path, method, *entry)
+            return found if made[name] == name else replace(found, tool_name=made[name])
 
-def _with_tool_names(operations: list[Operation]) -> list[Operation]:
-    """Operations whose names no provider takes (`[A-Za-z0-9_-]{1,64}`) with one that all do, unique among them."""
-    made = safe_names([operation.name for operation in operations], 64, "_-")
-    return [
-        operation if made[operation.name] == operation.name else replace(operation, tool_name=made[operation.name])
-        for operation in operations
-    ]
+        super().__init__(entries, read)
 
 
 def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
@@ -170,15 +235,15 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
     bad = re.compile(f"[^A-Za-z0-9{re.escape(others)}]+")
     good = {name for name in names if name and len(name) <= longest and not bad.search(name)}
     made = {name: name for name in good}
-    taken = set(good)
+    numbers = dict.fromkeys(good, 1)
     for name in names:
         if name in made:
             continue
-        base = bad.sub("_", name).strip("_")[:longest] or "unnamed"
-        unique, number = base, 2
-        while unique in taken:
-            unique, number = f"{base[: longest - len(str(number)) - 1]}_{number}", number + 1
-        taken.add(unique)
+        base = unique = bad.sub("_", name).strip("_")[:longest] or "unnamed"
+        while unique in numbers:
+            numbers[base] = number = numbers.get(base, 1) + 1
+            unique = f"{base[: longest - len(str(number)) - 1]}_{number}"
+        numbers[unique] = 1
         made[name] = unique
     return {name: made[name] for name in names}
 

@@ -19,7 +19,7 @@ MAX_SIZE = 20_000
 """How long the parameters of one tool may be, in characters of JSON."""
 
 
-def tool_schema(operation: Operation) -> dict[str, Any]:
+def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     """Write an operation as a tool, in the layout of chat templates and OpenAI-compatible servers.
 
     Path, query and header parameters and the properties of the request body are merged into one object, as published
@@ -29,6 +29,8 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
     Args:
         operation ([`Operation`]):
             An operation, as [`functions_of`] returns it.
+        size (`int`, *optional*, defaults to 20,000):
+            How long the parameters may be, in characters of JSON; what is nested deepest is left out first.
 
     Returns:
         `dict`: `{"type": "function", "function": {"name", "description", "parameters"}}`, where `parameters` has
@@ -76,7 +78,7 @@ def tool_schema(operation: Operation) -> dict[str, Any]:
         "function": {
             "name": operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name],
             "description": _cut(description),
-            "parameters": _bounded(names.renamed(parameters)),
+            "parameters": _bounded(names.renamed(parameters), size),
         },
     }
 
@@ -229,13 +231,20 @@ def _cut(words: str) -> str:
     return words if len(words) <= MAX_DESCRIPTION else f"{words[: MAX_DESCRIPTION - 3]}..."
 
 
-def _bounded(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of at most `MAX_SIZE` characters as JSON: what is nested deepest is left out first, required parts last."""
+def _bounded(parameters: dict[str, Any], size: int) -> dict[str, Any]:
+    """Parameters of at most so many characters as JSON: what is nested deepest is left out first, required parts last."""
     for depth in (12, 8, 6, 4, 3, 2, 1):
-        if len(json.dumps(parameters, ensure_ascii=False)) <= MAX_SIZE:
-            break
+        if len(json.dumps(parameters, ensure_ascii=False)) <= size:
+            return parameters
         parameters = _shallow(parameters, depth)
-    return parameters
+    required = parameters.get("required", ())
+    kept = {name: schema for name, schema in parameters["properties"].items() if name in required}
+    left = size - len(json.dumps(parameters | {"properties": kept}, ensure_ascii=False))
+    for name, schema in parameters["properties"].items():
+        left -= len(json.dumps({name: schema}, ensure_ascii=False)) if name not in kept else 0
+        if name not in kept and left >= 0:
+            kept[name] = schema
+    return parameters | {"properties": {name: kept[name] for name in parameters["properties"] if name in kept}}
 
 
 def _shallow(node: dict[str, Any], depth: int) -> dict[str, Any]:

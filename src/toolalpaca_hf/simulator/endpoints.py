@@ -172,6 +172,13 @@ class Endpoint:
             return self._reply(200, self._responses["default"])
         return Reply(200, "application/json", None)
 
+    @property
+    def shows(self) -> bool:
+        """Whether the document may show examples of what is answered."""
+        replies = (deref(self._document, reply) for reply in self._responses.values())
+        media = (mapping(kind) for reply in replies for kind in mapping(reply.get("content")).values())
+        return any("example" in kind or "examples" in kind for kind in media)
+
     def failure(self, status: int) -> Reply:
         """The response of a request that is refused, as the document has it: 422 where it has no 400."""
         if status not in self._failures:

@@ -164,7 +164,7 @@ class Reply:
                 schema = node.get("properties", {}).get(name, {})
                 node = make.merger.merged(schema, (), 0, False)[0]
             return field, node
-        return field or "id", self.world.closed.get(self.role.collection, {})
+        return field or "id", self.world.closed[self.role.collection] or {}
 
     def _one(self, make: Generator | None) -> Any:
         name = self.role.item

@@ -32,7 +32,7 @@ class ListReply(Reply):
         start = self._start(most)
         items = self._items(make, schema, fields, start)
         # What is invented for a page is that page.
-        items = items[start : start + most] if self.role.collection in self.world.closed else items[:most]
+        items = items[start : start + most] if self.world.closed[self.role.collection] is not None else items[:most]
         listed: Any = items if len(items) >= node.get("minItems", 0) else None
         preset = {} if listed is None else {place: listed}
         count = len(items)
@@ -70,7 +70,7 @@ class ListReply(Reply):
             for (collection, key), record in reversed(self.session.records.items())
             if collection == self.collection and record is not None and _matches(record, filters)
         ]
-        closed = self.role.collection in self.world.closed
+        closed = self.world.closed[self.role.collection] is not None
         found = [self._item(make, schema, key, record) for key, record in made]
         seen = {key for collection, key in self.session.records if collection == self.collection}
         if closed:

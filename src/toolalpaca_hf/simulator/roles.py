@@ -3,7 +3,7 @@
 `POST /pets`, `GET /pets/{petId}` and `DELETE /deletePet?petId=` all speak of the collection `pet`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -50,6 +50,12 @@ def noun(segment: str) -> str:
     return "".join([*words[:-1], singular(words[-1])]) if words else segment
 
 
+def parts_of(segments: Iterable[str]) -> tuple[str, ...]:
+    """What the segments of a path speak of: their nouns, and parameters in braces."""
+    parts = (part if "{" in part else noun(part) for part in segments)
+    return tuple(part for part in parts if part)
+
+
 @dataclass(frozen=True)
 class Role:
     """What an operation does.
@@ -75,8 +81,7 @@ class Role:
 
 def role_of(endpoint: Endpoint) -> Role:
     """Tell what an operation does; see [`Role`]."""
-    parts = [part if "{" in part else noun(part) for part in endpoint.segments]
-    parts = [part for part in parts if part]
+    parts = list(parts_of(endpoint.segments))
     last_is_item = bool(endpoint.segments) and _whole_parameter(endpoint.segments[-1])
     if len(parts) >= 2 and parts[-1] in WHOLE:
         parts.pop()

@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -28,7 +29,6 @@ class SimulatedApi:
         self.api = api
         self.slug = slug
         self.document = document_of(api)
-        self.digest = blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.endpoints = [Endpoint(self.document, *entry) for entry in each_operation(self.document)]
         self._fixed: dict[tuple[str, ...], list[Endpoint]] = {}
         self._open: dict[int, list[tuple[_Template, list[Endpoint]]]] = {}
@@ -42,6 +42,11 @@ class SimulatedApi:
                 self._fixed[segments] = found
         for entries in self._open.values():  # as OpenAPI has it, the more is fixed the earlier it is tried
             entries.sort(key=lambda entry: entry[0].open_parts)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the document."""
+        return blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def find(
         self, segments: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = ()

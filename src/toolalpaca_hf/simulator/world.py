@@ -7,9 +7,9 @@ says which items there are: the world holds an item for every id that is not pla
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from .arguments import Arguments
 from .draws import Draws
@@ -17,7 +17,7 @@ from .endpoints import Argument, Endpoint
 from .formats import HEX
 from .merge import Merger
 from .names import is_id, plain, topic_words, words_of
-from .roles import Role, noun, role_of
+from .roles import Role, parts_of, role_of
 from .routes import SimulatedApi
 from .scalars import make_number, make_text
 from .sessions import Session
@@ -35,6 +35,22 @@ PLACEHOLDER = re.compile(
 )
 
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Found(dict[Key, Value]):
+    """What is found out about each key when it is first asked for: a request needs few of a document's operations."""
+
+    def __init__(self, find: Callable[[Key], Value]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: Key) -> Value:
+        found = self[key] = self._find(key)
+        return found
+
+
 class World:
     """The items of an API.
 
@@ -48,24 +64,55 @@ class World:
         self.draws = Draws(seed, api.slug, topic=topic_words(api.api.name))
 
     @cached_property
-    def roles(self) -> dict[Endpoint, Role]:
+    def roles(self) -> Found[Endpoint, Role]:
         """What each operation does."""
-        return {endpoint: role_of(endpoint) for endpoint in self.api.endpoints}
+        return Found(role_of)
 
     @cached_property
-    def closed(self) -> dict[tuple[str, ...], dict[str, Any]]:
-        """The closed collections, with the schema of their ids."""
-        found = {}
-        for endpoint, role in self.roles.items():
-            ends = endpoint.segments[-1:] == (f"{{{role.item}}}",)
-            if role.action != "read" or not ends or endpoint.method != "get":
+    def closed(self) -> Found[tuple[str, ...], dict[str, Any] | None]:
+        """The schema of a closed collection's ids; `None` for one that is open."""
+        return Found(self._closed)
+
+    def _closed(self, collection: tuple[str, ...]) -> dict[str, Any] | None:
+        found = None
+        for endpoint in self._near(collection):
+            if endpoint.method != "get" or not endpoint.segments or "{" not in endpoint.segments[-1]:
                 continue
-            for other, its in self.roles.items():
-                listed = its.action == "list" and _names_the_same(its, role)
-                if other.segments == endpoint.segments[:-1] and (its.action == "create" or listed):
+            role = self.roles[endpoint]
+            ends = endpoint.segments[-1] == f"{{{role.item}}}"
+            if role.action != "read" or role.collection != collection or not ends:
+                continue
+            for other in self._at.get(endpoint.segments[:-1], ()):
+                its = self.roles[other]
+                if its.action == "create" or (its.action == "list" and _names_the_same(its, role)):
                     argument = next(a for a in endpoint.arguments if a.name == role.item and a.place == "path")
-                    found[role.collection] = argument.schema
+                    found = argument.schema
         return found
+
+    @cached_property
+    def _at(self) -> dict[tuple[str, ...], list[Endpoint]]:
+        """The operations of each path."""
+        found: dict[tuple[str, ...], list[Endpoint]] = {}
+        for endpoint in self.api.endpoints:
+            found.setdefault(endpoint.segments, []).append(endpoint)
+        return found
+
+    @cached_property
+    def _parts(self) -> list[tuple[Endpoint, tuple[str, ...]]]:
+        """Each operation with the nouns and parameters of its path."""
+        return [(endpoint, parts_of(endpoint.segments)) for endpoint in self.api.endpoints]
+
+    def _near(self, collection: tuple[str, ...], by_field: bool = False) -> Iterator[Endpoint]:
+        """The operations whose path may speak of a collection: only their roles have to be found out.
+
+        With `by_field` also short paths, which may take the collection's name from a field of their answer; see `role_of`.
+        """
+        *above, last = collection or ("",)
+        for endpoint, parts in self._parts:
+            own = parts[len(above)] if len(parts) > len(above) else last
+            short = by_field and not above and sum("{" not in part for part in parts) <= 2
+            if (own.startswith(last) or own.endswith(last) or short) and list(parts[: len(above)]) == above:
+                yield endpoint
 
     def concrete(self, collection: tuple[str, ...], arguments: Arguments) -> str:
         """A collection's name with the values of its path parameters."""
@@ -79,9 +126,10 @@ class World:
 
     def seeded_ids(self, template: tuple[str, ...], collection: str) -> list[Any]:
         """The ids that a closed collection begins with."""
-        schema = self.closed.get(template, {})
+        schema = self.closed[template]
+        found: list[Any] = self.shown_ids[template][:SEEDED] if schema is not None else []
+        schema = schema or {}
         node, _ = Merger(schema).merged(schema, (), 0, False)
-        found: list[Any] = [value for value in self.shown_ids.get(template, ()) if template in self.closed][:SEEDED]
         for place in range(len(found), SEEDED):
             draws = self.draws.child("ids").child(collection).child(place)
             if node.get("enum"):
@@ -96,16 +144,21 @@ class World:
         return found
 
     @cached_property
-    def shown_ids(self) -> dict[tuple[str, ...], list[Any]]:
+    def shown_ids(self) -> Found[tuple[str, ...], list[Any]]:
         """The ids that the document shows by the collection they belong to: in its parameters, and in examples of items."""
-        found: dict[tuple[str, ...], list[Any]] = {}
-        for endpoint, role in self.roles.items():
+        return Found(self._shown_ids)
+
+    def _shown_ids(self, collection: tuple[str, ...]) -> list[Any]:
+        found: list[Any] = []
+        for endpoint in self._near(collection, by_field=True):
             parts: list[str] = []
             for segment in endpoint.segments:
-                for value in endpoint.shown_ids.get(segment[1:-1], ()) if segment.startswith("{") else ():
-                    found.setdefault(tuple(parts), []).append(value)
-                part = segment if "{" in segment else noun(segment)
-                parts += [part] if part else []
+                if segment.startswith("{") and tuple(parts) == collection:
+                    found += endpoint.shown_ids.get(segment[1:-1], ())
+                parts += parts_of((segment,))
+            role = self.roles[endpoint] if endpoint.shows else None
+            if role is None or role.collection != collection:
+                continue
             if role.id_field is not None and role.action in ("read", "list"):
                 for value in endpoint.success.shown:
                     for name in role.list_place or role.about:
@@ -113,8 +166,8 @@ class World:
                     for item in value if isinstance(value, list) else [value]:
                         shown = item.get(role.id_field) if isinstance(item, dict) else None
                         if isinstance(shown, str | int) and not isinstance(shown, bool):
-                            found.setdefault(role.collection, []).append(shown)
-        return {collection: list(dict.fromkeys(values)) for collection, values in found.items()}
+                            found.append(shown)
+        return list(dict.fromkeys(found))
 
     def made_id(self, schema: Mapping[str, Any], session: Session, what: str) -> Any:
         """A new id, which depends on what led to the session's state and on what is made."""
@@ -159,11 +212,11 @@ class World:
                 if kept[1] is None:
                     return f"There is no {template[-1] if template else 'item'} with {name} {_short(value)}."
                 continue
-            if in_path and template in self.closed:
+            if in_path and self.closed[template] is not None:
                 exists = str(value) in map(str, self.seeded_ids(template, collection))
             else:
                 exists = not _made_up(value)
-            exists = exists or str(value) in map(str, self.shown_ids.get(template, ()))
+            exists = exists or str(value) in map(str, self.shown_ids[template])
             if not exists:
                 return f"There is no {template[-1] if template else 'item'} with {name} {_short(value)}."
         return None
@@ -174,10 +227,9 @@ class World:
         for segment in endpoint.segments:
             name = segment[1:-1]
             whole = segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1
-            if whole and name in arguments.named and (is_id(name) or tuple(parts) in self.closed):
+            if whole and name in arguments.named and (is_id(name) or self.closed[tuple(parts)] is not None):
                 yield tuple(parts), name, arguments.named[name], True
-            part = segment if "{" in segment else noun(segment)
-            parts += [part] if part else []
+            parts += parts_of((segment,))
         role = self.roles[endpoint]
         own = "".join(words_of(role.item or "")[:-1])
         body = arguments.body if isinstance(arguments.body, dict) else {}

@@ -1,6 +1,7 @@
 """JSON as models write it: found, read in part, continued."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -113,3 +114,11 @@ def test_a_schema_holds_for_valid_documents_alone() -> None:
 
 def test_prompts_have_no_gaps() -> None:
     assert "{name}" in prompt("introduction") and unfenced(prompt("continue")) == prompt("continue")
+
+
+@pytest.mark.parametrize("text", ['{"a": "b\nc"}', '{"a": "\\x"}', '{"a": 1,}', '{"a" 1}', '{"a": tru}'])
+def test_what_is_wrong_with_json_is_told_without_doubled_words(text: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        read_json(text)
+    words = str(raised.value).lower().split()
+    assert "line" in words and not [word for word, after in pairwise(words) if word == after]

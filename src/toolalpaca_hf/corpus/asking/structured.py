@@ -61,7 +61,7 @@ def read_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         around = text[max(error.pos - 30, 0) : error.pos + 20]
         raise ValueError(
-            f"The JSON is not valid: {error.msg} at line {error.lineno}, column {error.colno}, near {around!r}."
+            f"The JSON is not valid: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}, near {around!r}."
         ) from None
 
 

@@ -1,7 +1,7 @@
 """What somebody may want of an API: calls that the simulator answers, and where each of their values comes from."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,17 +87,15 @@ class Goals:
         self._stage, self._longest = stage, longest
         functions = functions_in(stage.api)
         self.parameters = functions.parameters
-        self.operations: dict[str, Operation] = {
-            name: operation for name, operation in functions.operations.items() if operation.found
-        }
-        self.tried = list(self.operations)
+        self.operations: Mapping[str, Operation] = functions.operations
+        self.tried = list(self.parameters)
         self._credentials = functions.credentials
         self._world = World(stage.simulated, seed)
         self._endpoints = {(one.path.strip("/"), one.method): one for one in stage.simulated.endpoints}
 
     def limit(self, most: int, draws: Draws) -> None:
         """Look for goals among so many of the functions only, in the document's order."""
-        names = list(self.operations)
+        names = list(self.parameters)
         chosen = {name for _, name in sorted((draws.child(name).integer(0, 2**60), name) for name in names)[:most]}
         self.tried = [name for name in names if name in chosen]
 
@@ -182,7 +180,7 @@ class Goals:
         endpoint = self._endpoints.get((operation.path.strip("/"), operation.method))
         if endpoint is not None:
             role = self._world.roles[endpoint]
-            if role.item == name and role.in_path and role.collection in self._world.closed:
+            if role.item == name and role.in_path and self._world.closed[role.collection] is not None:
                 collection = "/".join(role.collection)
                 ids = self._world.seeded_ids(role.collection, collection) if "{" not in collection else []
                 return draws.pick(ids) if ids else None

@@ -10,6 +10,7 @@ from ...agent import RolloutLimits, Task
 from ...data import read_file
 from ...data.slugs import Slugs
 from ...errors import ToolAlpacaError
+from ...formats.hints import ROW_TOOLS, selected
 from ...openapi import load_api
 from ...schema import Api
 from ...simulator.draws import Draws
@@ -43,6 +44,8 @@ class OfflineSettings:
         seed (`int`, *optional*, defaults to 0): Another seed, other values and words, and another world.
         limits ([`RolloutLimits`], *optional*): What one rollout may cost.
         gates ([`GateSettings`], *optional*): How strict the gates are.
+        max_tools (`int`, *optional*, defaults to 9): How many functions the assistant is shown, the nearest to the
+            instruction; an instruction for another is left out.
 
     Example:
 
@@ -56,6 +59,7 @@ class OfflineSettings:
     seed: int = 0
     limits: RolloutLimits = field(default_factory=lambda: RolloutLimits(steps=8, tokens=10_000, observation=2000))
     gates: GateSettings = field(default_factory=lambda: GateSettings(codes=False))
+    max_tools: int = ROW_TOOLS
 
 
 def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
@@ -177,6 +181,10 @@ def offline_instances(
             if instruction in heard:
                 continue
             heard.add(instruction)
+            shown = {one.name for one in selected(api, instruction, settings.max_tools).functions}
+            if hidden := [one.function for one in goal.calls if one.function not in shown]:
+                refused.append((instruction, f"{hidden[0]} is not among the {len(shown)} functions nearest to it"))
+                continue
             if screen is not None:
                 if reason := screen.reason(api.id, instruction) or screen.leaked(as_text(said.details)):
                     refused.append((instruction, reason))
@@ -204,7 +212,7 @@ def _played(
     assistant = RuleAssistant(goal, said, goals.parameters, draws.child("assistant"))
     user = RuleUser(said, goal.kind == "mistaken", draws.child("answers"))
     task = Task(f"{api.id}/{index}", api, said.instruction, as_text(said.details))
-    result = stage.roll_out(task, assistant, user, settings.limits)
+    result = stage.roll_out(task, assistant, user, settings.limits, max_tools=settings.max_tools)
     provenance = {
         "source": "offline",
         "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
@@ -233,7 +241,10 @@ def _mixed(goals: Goals, draws: Draws, most: int) -> Iterator[Goal]:
         return
     kinds: dict[str, list[Goal]] = {
         "single": [Goal("single", (one,)) for one in [*firsts, *singles("second")]],
-        "chain": _shuffled(list(goals.chains(singles("chain"), draws.child("chains"))), draws.child("chain order")),
+        # Pairs of so many only, whatever is asked for: they give more chains than anybody asks for.
+        "chain": _shuffled(
+            list(goals.chains(singles("chain")[:MOST_FUNCTIONS], draws.child("chains"))), draws.child("chain order")
+        ),
         "details": _found(goals.details(one, draws.child(f"details {one.function}")) for one in singles("details")),
         "mistaken": _found(
             goals.mistaken(one, draws.child(f"mistaken {one.function}")) for one in singles("mistaken")

@@ -1,6 +1,6 @@
 """The assistant without a model: knows what is wanted and in which order, and takes every value from what it was told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,15 @@ class RuleAssistant:
     Args:
         goal ([`Goal`]): What is wanted.
         said ([`RuleInstruction`]): The instruction.
-        parameters (`dict[str, dict]`): The schemas of the functions' arguments.
+        parameters (`Mapping[str, dict]`): The schemas of the functions' arguments.
         draws ([`Draws`]): Which wording.
     """
 
     name, style, continuous, width = "rule", "chat", False, 1
 
-    def __init__(self, goal: Goal, said: RuleInstruction, parameters: dict[str, dict[str, Any]], draws: Draws) -> None:
+    def __init__(
+        self, goal: Goal, said: RuleInstruction, parameters: Mapping[str, dict[str, Any]], draws: Draws
+    ) -> None:
         self._goal, self._said, self._parameters, self._draws = goal, said, parameters, draws
 
     def check(self) -> None:

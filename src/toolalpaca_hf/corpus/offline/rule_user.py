@@ -1,5 +1,6 @@
 """The user without a model: puts a goal into words, and answers what it was asked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,14 @@ class RuleInstruction:
 
 
 def put_into_words(
-    goal: Goal, operations: dict[str, Operation], parameters: dict[str, dict[str, Any]], draws: Draws
+    goal: Goal, operations: Mapping[str, Operation], parameters: Mapping[str, dict[str, Any]], draws: Draws
 ) -> RuleInstruction:
     """A goal as an instruction: all values that the user knows are in it, but those that it is to be asked for.
 
     Args:
         goal ([`Goal`]): What is wanted.
-        operations (`dict[str, Operation]`): The functions by name.
-        parameters (`dict[str, dict]`): The schemas of their arguments.
+        operations (`Mapping[str, Operation]`): The functions by name.
+        parameters (`Mapping[str, dict]`): The schemas of their arguments.
         draws ([`Draws`]): Which wording.
 
     Returns:

@@ -7,6 +7,7 @@ from statistics import mean, median
 from typing import Any
 
 from ...formats import GET_DETAILS, NO_CALL, react_prompt, trajectory_segments
+from ...formats.hints import shown_for
 from ...metrics.functions import BUILT_IN
 from ...schema import Api, Step, Trajectory
 from ..simulation.gates import GATES
@@ -101,9 +102,8 @@ class Statistics:
         self.distinct.append(len({step.action for step in called}))
         self.instructions.append(len(trajectory.instruction.split()))
         self.responses.append(len(trajectory.response.split()))
-        self.lengths.append(
-            sum(self.tokens(segment.text) for segment in trajectory_segments(api, trajectory, react_prompt()))
-        )
+        segments = trajectory_segments(shown_for(api, trajectory), trajectory, react_prompt())
+        self.lengths.append(sum(self.tokens(segment.text) for segment in segments))
         self.counts["calls"] += len(called)
         self.counts["steps"] += len(trajectory.steps)
         self.counts["error_steps"] += len(errors)

@@ -22,6 +22,7 @@ from ...agent import (
 from ...agent.calls import SIMULATED_CREDENTIAL
 from ...errors import ToolAlpacaError
 from ...formats import react_prompt
+from ...formats.hints import MAX_TOOLS
 from ...metrics.functions import functions_in
 from ...openapi import Credentials, Hosts
 from ...openapi.send import Limits, Sender
@@ -87,6 +88,7 @@ class Stage:
         limits: RolloutLimits,
         responder: Responder | None = None,
         clock: Callable[[], float] = lambda: 0.0,
+        max_tools: int | None = MAX_TOOLS,
     ) -> Result:
         """Roll out one instruction.
 
@@ -97,14 +99,16 @@ class Stage:
             limits ([`RolloutLimits`]): What it may cost.
             responder ([`Responder`], *optional*): The executor; the schema responder by default.
             clock (`Callable`, *optional*): Seconds; one that stands still, so that time ends no rollout, by default.
+            max_tools (`int`, *optional*, defaults to 20): How many functions the assistant is shown.
 
         Returns:
             [`Result`]: What came of it.
         """
+        api = shown_api(self.api, (), task.instruction, max_tools)
         context = (
-            ChatContext.begin(shown_api(self.api), task.instruction)
+            ChatContext.begin(api, task.instruction)
             if backend.style == "chat"
-            else ReactContext.begin(react_prompt(), shown_api(self.api), task.instruction)
+            else ReactContext.begin(react_prompt(), api, task.instruction)
         )
         calls = self.calls(responder)
         try:

@@ -86,7 +86,11 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
         try:
             return parse_api_list(json.loads(text), place)
         except (ValueError, RecursionError) as error:
-            reason = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+            reason = (
+                f"{error.msg.removesuffix(' at')} in line {error.lineno}"
+                if isinstance(error, json.JSONDecodeError)
+                else "too deep"
+            )
             raise ToolAlpacaError(f"{place} is not complete JSON ({reason}); get the list again") from None
     listed = read_tables(text)
     if not listed:
