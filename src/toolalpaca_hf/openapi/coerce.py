@@ -69,10 +69,15 @@ def _fits(value: Any, kind: str) -> bool:
     return wanted is not None and isinstance(value, wanted)
 
 
+def _fits_as_it_is(value: Any, choice: dict[str, Any]) -> bool:
+    """Whether an alternative takes a value unchanged; an object only where it names all the object's properties."""
+    known = choice.get("properties") if isinstance(choice, dict) else None
+    return (not isinstance(value, dict) or value.keys() <= (known or {}).keys()) and _Validator(choice).is_valid(value)
+
+
 def _coerced(value: Any, schema: dict[str, Any]) -> Any:
     choices = schema.get("anyOf", [])
-    # What fits as it is stays so.
-    for choice in () if any(_Validator(choice).is_valid(value) for choice in choices) else choices:
+    for choice in () if any(_fits_as_it_is(value, choice) for choice in choices) else choices:
         fitted = _coerced(value, choice)
         if _Validator(choice).is_valid(fitted):
             value = fitted

@@ -438,7 +438,9 @@ def _last_level(document: dict[str, Any], node: Any, hide: str, depth: int) -> A
     hidden = hidden_names(document, node, hide)
     found = {key: value for key, value in node.items() if key not in (*_SAME, "properties", "items", "not")}
     required = (
-        [name for name in node["required"] if name not in hidden] if isinstance(node.get("required"), list) else []
+        [name for name in node["required"] if isinstance(name, str) and name not in hidden]
+        if isinstance(node.get("required"), list)
+        else []
     )
     if "required" in found:
         found["required"] = required
