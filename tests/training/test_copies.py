@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from datasets import Dataset
@@ -70,3 +71,14 @@ def test_a_row_without_prompt_is_repeated_as_it_is() -> None:
     copies = augmented(rows, Augmentation(), copies=2, seed=0, shared=True, descriptions=2)
     assert copies["id"] == ["a/0+0", "a/0+1"]
     assert all(row["segments"] == segments for row in copies)
+
+
+def test_copies_of_other_prompts_are_not_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = tmp_path / "formats"
+    prompts.mkdir()
+    monkeypatch.setattr("toolalpaca_hf.training.copies.formats.__file__", str(prompts / "__init__.py"))
+    rows, fingerprints = sample(), []
+    for text in ("Nearest tools:", "Nearest tools:", "Tools:"):
+        (prompts / "react.txt").write_text(text, encoding="utf-8")
+        fingerprints.append(augmented(rows, Augmentation(), copies=1, seed=0)._fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 
+from .. import formats
 from ..formats import react_prompt, read_head
 from ..schema import FEATURES, Segment
 from . import augment as augment_module
@@ -108,8 +109,11 @@ def augmented(
     ['train/trailpost/0+0', 'train/trailpost/0+1']
     ```
     """
+    # What the copies look like is in the code of the formats as well: copies made by other code are not taken from the cache.
     modules = (augment_module, descriptions_module, names_module)
-    code = [Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules))]
+    files = [Path(file) for file in (__file__, *(module.__file__ for module in modules))]
+    files += sorted(path for path in Path(formats.__file__).parent.rglob("*") if path.suffix in (".py", ".txt"))
+    code = [file.read_bytes() for file in files]
     rows = rows.with_format(None)
     names: dict[str, set[str]] = {}
     leaders: dict[str, str] = {}
