@@ -112,6 +112,7 @@ print(load_dataset("me/sample", "sft", split="train").num_rows, sorted(load_data
 """
 
 
+@pytest.mark.slow
 def test_the_commands_as_written(
     call: Callable[..., str], empty_hub: HubServer, sample_repo: Path, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_an_unknown_field_is_a_sentence() -> None:
         parse_fields(["--model_name_or_path", "x", "--no_such_field", "1"], EvaluationArguments)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_instructions(
     llama: Path, environment: dict[str, str], tmp_path: Path, launched: Callable[..., Any]
 ) -> None:

@@ -41,7 +41,7 @@ def test_accelerate_launch_leaves_a_complete_checkpoint(
     """The command of the README; it is also given a token in both places a user has for it."""
     done = launch([*arguments, "--hub_token", SECRET, "--learning_rate", "1e-3"], HF_TOKEN=SECRET + "2")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "268 rows: 268 kept" in done.stdout
+    assert "134 rows: 134 kept" in done.stdout
     folder = tmp_path / "run"
 
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -82,6 +82,7 @@ def test_the_written_config_is_itself_a_recipe(
     assert again == values
 
 
+@pytest.mark.slow
 def test_packing(train: Callable[..., None], arguments: list[str], tmp_path: Path) -> None:
     train(
         arguments,
@@ -209,6 +210,7 @@ def test_evaluation_after_training_alone(train: Callable[..., None], arguments: 
     assert metrics_of(tmp_path / "run")["eval_perplexity"] == pytest.approx(1500, rel=0.5)
 
 
+@pytest.mark.slow
 def test_trackio(launch: Callable[..., Any], arguments: list[str], tmp_path: Path) -> None:
     done = launch(
         [*arguments, "--report_to", "trackio", "--project", "tiny", "--hub_token", SECRET],

