@@ -47,7 +47,7 @@ def test_accelerate_launch_leaves_a_complete_checkpoint(
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     # The command line wins over the YAML, the YAML over the defaults.
     assert (config["learning_rate"], config["max_steps"], config["gradient_accumulation_steps"]) == (1e-3, 2, 1)
-    assert config["augment_max_functions"] == 6
+    assert config["augment_max_functions"] == 4
     metrics, losses = metrics_of(folder), logged(folder)
     assert metrics["steps"] == len(losses) == 2
     assert (metrics["first_loss"], metrics["final_loss"]) == (losses[0], losses[-1])
