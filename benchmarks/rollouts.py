@@ -84,16 +84,18 @@ class GenerateBatch(Lockstep):
 
     def _turns(self, rows: list[Row]) -> None:
         blocks = sum(-(-(len(row.ids) + row.limit) // 256) for row in rows) + 8
-        made = self.model.generate_batch(
-            [row.ids for row in rows],
-            generation_config=GenerationConfig(
-                max_new_tokens=max(row.limit for row in rows),
-                do_sample=False,
-                eos_token_id=list(self.ends),
-                pad_token_id=self.tokenizer.pad_token_id,
-            ),
-            continuous_batching_config=ContinuousBatchingConfig(num_blocks=blocks, max_batch_tokens=512),
-        )
+        # It computes in a thread of its own, which no inference mode of this one reaches: its tensors must not be made in one.
+        with torch.inference_mode(False):
+            made = self.model.generate_batch(
+                [row.ids for row in rows],
+                generation_config=GenerationConfig(
+                    max_new_tokens=max(row.limit for row in rows),
+                    do_sample=False,
+                    eos_token_id=list(self.ends),
+                    pad_token_id=self.tokenizer.pad_token_id,
+                ),
+                continuous_batching_config=ContinuousBatchingConfig(num_blocks=blocks, max_batch_tokens=512),
+            )
         by_prompt = {tuple(one.prompt_ids): one.generated_tokens for one in made.values()}
         for row in rows:
             self.generated += len(by_prompt[tuple(row.ids)])
