@@ -102,7 +102,7 @@ def measured(model_path: str, name: str, state: Path, prompt: ReactPrompt) -> di
             f"This machine computes in {dtype}, {256 / seconds:,.0f} tokens/s: about {seconds * RUN_BY_PASS / 60:.0f} minutes in all."
         )
     suite = read_suite("sample")
-    # All at once: on a CPU a step of 40 rows takes half as long again as one of 10.
+    # All at once: on two AVX2 cores a step of 40 rows takes twice as long as one of 10.
     backend = LocalBackend(model, tokenizer, batch_size=40, name=name, constrained=True)
     rollout = evaluate_model(suite, backend, state / name, limits=LIMITS, prompt=prompt)
     attempts, _ = read_trajectories(state / name / "rollouts", suite)
@@ -112,7 +112,7 @@ def measured(model_path: str, name: str, state: Path, prompt: ReactPrompt) -> di
         tokenizer,
         corpus.apis[split],
         corpus.instructions[split],
-        corpus.trajectories[split][::3],  # their perplexity alone; every third leaves 30 seconds more for training
+        corpus.trajectories[split][::3],  # only for perplexity: every third saves time
         prompt,
         turns=turns,
     )

@@ -7,8 +7,8 @@ from ..training import SegmentTokenizer
 
 _LABEL = "\nAction:"
 _OPENED = re.compile(r"(?:^|\n)(?:ASSISTANT )?Action:$")
-# No vocabulary spells the label in more tokens than it has characters; those of English vocabularies take two to six.
-_WINDOW = 12
+# A token has at least one character: the label is within as many tokens as it has characters.
+_WINDOW = 24
 
 
 class NameConstraint:

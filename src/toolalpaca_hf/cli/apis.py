@@ -49,8 +49,9 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
     from rich.table import Column, Table
 
     from ..openapi import load_document, tool_schema, violations
-    from ..openapi.document import Document, is_large, original
+    from ..openapi.document import Document, original
     from ..openapi.operations import Operations
+    from ..openapi.validity import is_large
 
     console = Console()
     for api in _read_apis(file):
@@ -92,9 +93,9 @@ def show(file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON
         for sentence in found:
             console.print(escape(f"- {sentence}"), highlight=False)
         count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
-        told = count if found else "valid OpenAPI"
+        verdict = count if found else "valid OpenAPI"
         console.print(
-            f"{told}, by its schema only: the document is large" if is_large(document) else told, highlight=False
+            f"{verdict}, by its schema only: the document is large" if is_large(document) else verdict, highlight=False
         )
         console.print()
 

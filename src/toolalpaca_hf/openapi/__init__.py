@@ -3,13 +3,14 @@
 from .address import AddressError, Hosts, allowed_hosts, servers_of
 from .arguments import CallError
 from .credentials import Credentials, credential_names, load_credentials
-from .document import document_of, load_document, resolve, violations
+from .document import document_of, load_document, resolve
 from .documentation import Documentation, describe, describe_raw
 from .manifest import load_api
 from .operations import Operation, functions_of
 from .request import Request, build_request
 from .send import Answer, Limits, Sender
 from .tools import tool_schema
+from .validity import violations
 
 __all__ = [
     "AddressError",

@@ -74,9 +74,9 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
             found["$ref"] = target(found["$ref"], base)
         return found
 
-    # Most documents stand alone, and the largest of them do.
-    alone = all(ref.startswith("#") for ref in _refs(document))
-    made = document if alone else moved(document, place.resolve())
+    # Most documents refer to no other file, the largest among them.
+    self_contained = all(ref.startswith("#") for ref in _refs(document))
+    made = document if self_contained else moved(document, place.resolve())
     made = made | {FILES: files} if files else made
     for ref in _refs(made):
         if ref.startswith("#") and ref != "#" and lookup(made, ref) is None:

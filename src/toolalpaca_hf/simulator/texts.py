@@ -63,7 +63,7 @@ def alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def from_texts(texts: list[str], schema: dict[str, Any]) -> Any:
-    """Texts as the value that the schema wants; what can not be one stays text, for the check to name."""
+    """Texts as the value that the schema wants; what cannot be one stays text, for the check to name."""
     nodes = alternatives(schema)
     if len(texts) > 1:  # several can only be a list
         nodes.sort(key=lambda node: "array" not in _kinds(node))

@@ -1,0 +1,88 @@
+"""What makes a document invalid, in sentences."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from jsonschema_path import SchemaPath
+from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+
+LARGE = 60_000
+"""Documents of more values than this are checked against the schema of OpenAPI only; GitHub's has half a million."""
+
+
+class _NothingOutside(dict):
+    """A handler for every URL scheme that fetches nothing: a document must not make its reader open files or sites."""
+
+    def __contains__(self, scheme: object) -> bool:
+        return True
+
+    def __getitem__(self, scheme: str) -> Callable[[str], Any]:
+        def refuse(url: str) -> Any:
+            raise LookupError(f"{url} is outside the document, and is not fetched")
+
+        return refuse
+
+
+def violations(document: dict[str, Any]) -> list[str]:
+    """Say what keeps a document from being valid OpenAPI. References that lead out of it are not followed.
+
+    A large document, see [`is_large`], is held to the schema of OpenAPI only, not to what no schema can say.
+
+    Args:
+        document (`dict`):
+            A document, as [`load_document`] returns it.
+
+    Returns:
+        `list[str]`: One sentence a violation, with the place it was found at; empty for a valid document.
+
+    Example:
+
+    ```python
+    >>> violations({"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}})
+    []
+    >>> [sentence] = violations({"openapi": "3.0.0", "paths": {}})
+    >>> sentence.replace('"', "'")
+    "At the top: 'info' is a required property."
+    ```
+    """
+    if "swagger" in document:
+        validator = OpenAPIV2SpecValidator
+    elif str(document.get("openapi", "")).startswith("3.1"):
+        validator = OpenAPIV31SpecValidator
+    else:
+        validator = OpenAPIV30SpecValidator
+    found = []
+    try:
+        # Left to itself, the validator opens whatever file or site a reference names.
+        if is_large(document):  # what is not in the schema takes many seconds a megabyte
+            errors = validator.schema_validator.iter_errors(document)
+        else:
+            errors = validator(SchemaPath.from_dict(document, handlers=_NothingOutside())).iter_errors()
+        for error in errors:
+            place = " > ".join(str(part) for part in error.absolute_path)
+            # The validator has two backends: one's message is a line, the other's goes on to quote the document.
+            message = error.message.partition("\n")[0].strip()[:300].rstrip(".")
+            found.append(f"{f'At {place}' if place else 'At the top'}: {message}.")
+    # The validator assumes much of its input (strings, mappings, references that lead somewhere) and lets whatever
+    # follows from a broken assumption escape; to its caller that is one more violation.
+    except Exception as error:
+        # A reference that leads nowhere is told with the whole document behind it.
+        said = re.split(r" within \{", " ".join(str(error).split()))[0][:300].rstrip(".")
+        found.append(f"The document can not be checked to its end: {said}.")
+    finally:
+        # It keeps every document that it has ever seen, in a cache without a limit.
+        with suppress(AttributeError):  # a detail of its making
+            validator.iter_errors.__wrapped__.cache_clear()
+    return found
+
+
+def is_large(document: dict[str, Any]) -> bool:
+    """Whether a document holds more than `LARGE` values, so that [`violations`] looks for those of the schema only."""
+    left, count = [document], 0
+    while left and count <= LARGE:
+        node = left.pop()
+        count += 1
+        left.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+    return count > LARGE
