@@ -11,9 +11,9 @@ from tiny_models import save_tiny_llama
 
 from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, write_repo
 from toolalpaca_hf.errors import InputError, NotFoundError
-from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, trajectory_page
+from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
 from toolalpaca_hf.explore.app import framed
-from toolalpaca_hf.schema import ROLLOUT_FEATURES
+from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step
 
 HOSTILE = "</pre><script>alert(1)</script>"
 
@@ -84,6 +84,17 @@ def test_a_trajectory_stands_beside_its_golden_calls_and_runs_nothing(run: Path)
     assert len(RunView(run / "rollouts").records) == 2  # without verdicts
 
 
+def test_of_many_rollouts_only_the_one_that_is_looked_at_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = run / "rollouts" / "trajectories.parquet"
+    rows = Dataset.from_parquet(str(file)).to_list() * 500
+    Dataset.from_list([row | {"id": f"e/tides/{n}"} for n, row in enumerate(rows)], ROLLOUT_FEATURES).to_parquet(file)
+    made: list[Step] = []
+    monkeypatch.setattr(targets, "Step", lambda **fields: made.append(Step(**fields)) or made[-1])
+    view = RunView(run / "rollouts")
+    assert len(view.choose()) == 1000 and not made
+    assert "At noon." in trajectory_page(view, "e/tides/999") and len(made) == 1
+
+
 @pytest.mark.slow
 def test_the_app_serves_and_the_playground_answers(built: Path, run: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio")
@@ -93,8 +104,7 @@ def test_the_app_serves_and_the_playground_answers(built: Path, run: Path, tmp_p
 
     model = save_tiny_llama(tmp_path / "model")
     apis = read_corpus(resolve_sources("sample")).apis["eval_simulated"]
-    targets = find_targets([str(built), str(run), str(run / "rollouts"), str(model)])
-    app = build_app(targets, apis)
+    app = build_app(find_targets([str(built), str(run), str(run / "rollouts"), str(model)]), apis)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     try:

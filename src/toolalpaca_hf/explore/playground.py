@@ -78,7 +78,7 @@ class Playground:
                 events.put(error)
 
         threading.Thread(target=work, daemon=True).start()
-        made, states, text = Trajectory(task.id, api.id, instruction, "", []), list[str](), ""
+        made, states, text = Trajectory(task.id, api.id, instruction, "", [], None, ""), list[str](), ""
         yield _page(made, states, "running"), _writing(text)
         while True:
             event = events.get()

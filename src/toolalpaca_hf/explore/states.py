@@ -74,7 +74,9 @@ class WatchedCalls:
             if fields is None:
                 lines.append(f"removed {collection} {item}")
             else:
-                changed = {name: value for name, value in fields.items() if (old or {}).get(name, self) != value}
+                # Without the id, which is named already.
+                more = ((name, value) for name, value in fields.items() if str(value) != item)
+                changed = {name: value for name, value in more if (old or {}).get(name, self) != value}
                 written = json.dumps(changed, ensure_ascii=False)
                 lines.append(f"{'new' if old is None else 'changed'} {collection} {item}: {written}")
         known = {collection: dict.fromkeys(ids) for collection, ids in self._seeded.items()}

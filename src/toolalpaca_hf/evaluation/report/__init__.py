@@ -33,7 +33,7 @@ __all__ = ["instruction_page", "model_index", "report_html", "report_markdown", 
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
 
-BUDGET = 3_900_000
+BUDGET = 2_500_000
 """Characters of observations in the page at most; with more of them, less of each is shown."""
 
 FOLDED = 400
