@@ -594,7 +594,7 @@ def test_what_is_wrong_from_the_start() -> None:
 
 
 def test_a_scripted_user_needs_no_client() -> None:
-    code = f"import sys; sys.path[:0] = {sys.path!r}; import toolalpaca_hf.agent.user; "
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import toolalpaca_hf.agent.task; "
     code += "print([name for name in ('torch', 'transformers', 'openai') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
