@@ -544,8 +544,8 @@ def test_a_placeholder_is_no_secret() -> None:
 
 
 def test_the_record_of_a_run() -> None:
-    model = EndpointBackend("http://127.0.0.1:8000/v1/", "org/model", "chat", temperature=0.7, seed=4, name="mine")
-    assert model.name == "mine" and model.describe() == {
+    model = EndpointBackend("http://127.0.0.1:8000/v1/", "org/model", "chat", temperature=0.7, seed=4)
+    assert model.name == "org/model" and model.describe() == {
         "backend": "endpoint",
         "endpoint": "http://127.0.0.1:8000/v1",
         "model": "org/model",
