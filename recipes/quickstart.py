@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,8 @@ RECIPES = Path(__file__).resolve().parent
 SPLIT = "eval_simulated"
 BASELINES = {"chance": "chance", "word_overlap": "overlap", "bm25": "BM25"}
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
-RATES = {
-    "all_functions": "all golden functions called",
-    "arguments": "all golden calls made",
-    "process_verdict": "process right, by rule",
-}
+RATES = {"all_functions": "all golden functions called", "arguments": "all golden calls made"}
+RATES["process_verdict"] = "process right, by rule"
 # A turn of a trained model takes some 60 tokens, and three are enough here; an untrained one goes on until stopped.
 ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=200, max_unread=1, unreadable_after=48)
 # Seconds of the whole run by seconds of one forward pass over 256 tokens, in the run that docs/results.md reports.
@@ -64,31 +62,19 @@ def measured(path: str, name: str, state: Path, prompt: ReactPrompt) -> dict[str
     model, tokenizer = load_model(path, device="cpu")
     dtype = str(model.dtype).removeprefix("torch.")
     if name == "before":
-        seconds, ids = [], torch.arange(256)[None]
-        for _ in range(3):
-            start = time.perf_counter()
-            with torch.inference_mode():
-                model(ids)
-            seconds.append(time.perf_counter() - start)
-        speed, minutes = 256 / min(seconds), min(seconds) * RUN_BY_PASS / 60
-        print(
-            f"This machine computes in {dtype}, {speed:,.0f} tokens/s: about {minutes:.0f} minutes in all.", flush=True
-        )
+        with torch.inference_mode():
+            seconds = min(timeit.repeat(lambda: model(torch.arange(256)[None]), number=1, repeat=3))
+        speed = f"{256 / seconds:,.0f} tokens/s: about {seconds * RUN_BY_PASS / 60:.0f} minutes in all"
+        print(f"This machine computes in {dtype}, {speed}.", flush=True)
     corpus, suite = data.read_corpus(data.resolve_sources("sample")), evaluation.read_suite("sample")
     # All at once: on two AVX2 cores a step of 40 rows takes twice as long as one of 10.
     backend = LocalBackend(model, tokenizer, batch_size=40, name=name, constrained=True)
     rollout = evaluation.evaluate_model(suite, backend, state / name, config=ROLLOUTS, prompt=prompt)
     attempts, _ = evaluation.read_trajectories(state / name / "rollouts", suite)
     turns = {a.instruction.id: evaluation.first_turn_text(a.trajectory) for a in attempts if a.trajectory}
-    metrics, records = evaluation.measure(
-        model,
-        tokenizer,
-        corpus.apis[SPLIT],
-        corpus.instructions[SPLIT],
-        corpus.trajectories[SPLIT][::5],  # only for perplexity: every fifth saves time
-        prompt,
-        turns=turns,
-    )
+    apis, instructions = corpus.apis[SPLIT], corpus.instructions[SPLIT]
+    trajectories = corpus.trajectories[SPLIT][::5]  # only for perplexity: every fifth saves time
+    metrics, records = evaluation.measure(model, tokenizer, apis, instructions, trajectories, prompt, turns=turns)
     evaluation.write_records(records, state / f"{name}.jsonl")
     kept = {key: rollout[key] for key in ("n", "failed", "calls", "process_verdict")}
     write_json(state / f"{name}.json", metrics | {"rollout": kept, "dtype": dtype})
@@ -100,14 +86,11 @@ def train(config: Path, out: Path, state: Path, overrides: list[str]) -> None:
     if (state / "trained").exists():
         return
     (out / "metrics.json").unlink(missing_ok=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--config_file", str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py")]
-    if subprocess.run(
-        [*launch, "--config", str(config), "--output_dir", str(out), *overrides], check=False
-    ).returncode:
-        raise ToolAlpacaError(
-            "training failed, see above", file=out, fix="start again to go on from its last checkpoint"
-        )
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    command += [str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py"), "--config", str(config)]
+    if subprocess.run([*command, "--output_dir", str(out), *overrides], check=False).returncode:
+        fix = "start again to go on from its last checkpoint"
+        raise ToolAlpacaError("training failed, see above", file=out, fix=fix)
     shutil.copy(out / "metrics.json", state / "training.json")
     (state / "trained").touch()
 
@@ -139,12 +122,12 @@ def main() -> None:
     seconds = read_json(state / "phases.json") if (state / "phases.json").exists() else {}
     for number, (name, (words, run)) in enumerate(phases.items(), 1):
         print(f"\n{number} of 3: {words}", flush=True)
-        start, earlier = time.monotonic(), seconds.get(name, 0.0)
+        start = time.monotonic()
         try:
             run()
         finally:  # the time of a run that failed counts too
-            write_json(state / "phases.json", seconds | {name: round(earlier + time.monotonic() - start, 1)})
-            seconds = read_json(state / "phases.json")
+            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
+            write_json(state / "phases.json", seconds)
 
     before, after = read_json(state / "before.json"), read_json(state / "after.json")
     metrics = {

@@ -1,7 +1,6 @@
 from .admission import exact_ways as exact_ways
 from .constrained import Constrainer as Constrainer
 from .constrained import NameConstraint as NameConstraint
-from .constrained import SchemaMask as SchemaMask
 from .generator import BatchGenerator as BatchGenerator
 from .generator import Generation as Generation
 from .generator import end_ids as end_ids
@@ -9,7 +8,6 @@ from .generator import load_model as load_model
 from .generator import sample_ids as sample_ids
 from .kv_cache import Layers as Layers
 from .kv_cache import Prefix as Prefix
-from .kv_cache import PrefixCache as PrefixCache
 from .kv_cache import RowState as RowState
 from .kv_cache import common_length as common_length
 from .kv_cache import prefill as prefill

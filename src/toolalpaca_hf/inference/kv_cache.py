@@ -16,15 +16,7 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common prefix of two sequences.
-
-    Example:
-
-    ```python
-    >>> common_length([1, 2, 3], [1, 2, 4, 5])
-    2
-    ```
-    """
+    """Length of the common prefix of two sequences."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
@@ -53,10 +45,7 @@ def prefill(model: PreTrainedModel, ids: list[int]) -> Prefix:
 
 
 class PrefixCache:
-    """KV caches kept between calls, of shared prefixes and, by key, of conversations.
-
-    Past `limit` bytes the least recently used are dropped.
-    """
+    """KV caches kept between calls, shared or by conversation; past `limit` bytes the longest unused are dropped."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -121,14 +110,11 @@ class RowState:
         expected (`int`, *optional*): Ids to reserve memory for; `limit` by default.
         base (`Prefix`, *optional*): The shared prefix; its first `start` ids are used.
         tail (`Layers`, *optional*): The KV cache of the `held` ids after those.
-        key, ids, limit, watch, allowed: See [`BatchGenerator.start`].
-
-    Attributes:
         written (`list[int]`): What was generated so far.
         forced (`deque[int]`): Ids that come next, whatever the model would choose.
-        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`.
-        error (`Exception`, *optional*): Why it could not be continued.
+        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`; `error`, why it failed.
         slot, seen: Its place in [`Slots`], and how many of its ids have been fed there.
+        key, ids, limit, watch, allowed: See [`BatchGenerator.start`].
     """
 
     key: object

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from .kv_cache import Layers
@@ -20,13 +20,7 @@ FED_AT_ONCE = 512
 
 @dataclass
 class Branch:
-    """Where a branch continues from.
-
-    Args:
-        position (`int`): Position of its next token in its own sequence.
-        seen (`Sequence[range]`): Columns of the pack's parts that precede it.
-        limit (`int`): Most ids that may be fed.
-    """
+    """Where a branch continues: its next token's position, the columns before it, and the most ids to be fed."""
 
     position: int
     seen: Sequence[range]
@@ -108,27 +102,18 @@ class _GrowingLayer(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         end = self.used + key_states.shape[-2]
-        self.keys, self.values = (
-            self._with_room(self.keys, key_states, end),
-            self._with_room(self.values, value_states, end),
-        )
-        self.keys[:, :, self.used : end] = key_states
-        self.values[:, :, self.used : end] = value_states
+        self.keys, self.values = self._with(self.keys, key_states, end), self._with(self.values, value_states, end)
         self.used, self.is_initialized = end, True
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_seq_length(self) -> int:
         return self.used
 
-    def _with_room(self, held: torch.Tensor | None, new: torch.Tensor, end: int) -> torch.Tensor:
-        if held is not None and held.shape[-2] >= end:
-            return held
-        grown = new.new_empty(*new.shape[:-2], end + end // 4 + 64, new.shape[-1])
-        if held is not None:
-            grown[:, :, : self.used] = held[:, :, : self.used]
-        return grown
-
-
-def packable(model: PreTrainedModel) -> bool:
-    """Whether a model's cache can be cut into columns, which sliding windows and state spaces cannot."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    def _with(self, held: torch.Tensor | None, new: torch.Tensor, end: int) -> torch.Tensor:
+        if held is None or held.shape[-2] < end:
+            grown = new.new_empty(*new.shape[:-2], end + end // 4 + 64, new.shape[-1])
+            if held is not None:
+                grown[:, :, : self.used] = held[:, :, : self.used]
+            held = grown
+        held[:, :, self.used : end] = new
+        return held

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, cast
 
 import yaml
+from transformers import TrainingArguments
 from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
 from ..errors import InputError, NotFoundError, OptionError
@@ -83,8 +84,7 @@ class SegmentSFTConfig(SFTConfig):
     freeze_layers: int = _field(
         0,
         "Leave the embeddings and the first so many layers as they are: no gradient is computed through them, and "
-        "long "
-        "prompts cost a forward pass there.",
+        "long prompts cost a forward pass there.",
     )
     prefix_packing: bool = _field(
         False,
@@ -104,18 +104,22 @@ class SegmentSFTConfig(SFTConfig):
         None, "With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known."
     )
 
+    @classmethod
+    def of(cls, args: TrainingArguments | None) -> "SegmentSFTConfig":
+        """Other arguments, or none, with our defaults for the rest."""
+        if args is None or isinstance(args, cls):
+            return args or cls()
+        # Not by to_dict, which puts a placeholder for each field named *_token: eos_token too.
+        return cls(**{spec.name: getattr(args, spec.name) for spec in fields(args) if spec.init})
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
-            raise OptionError(
-                "takes the place of packing, eval_packing and padding_free",
-                option="prefix_packing",
-                fix="set one of them to false",
-            )
+            problem = "takes the place of packing, eval_packing and padding_free"
+            raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
         if self.trust_remote_code or cast(dict[str, Any], self.model_init_kwargs or {}).get("trust_remote_code"):
-            raise OptionError(
-                "not supported", option="trust_remote_code", fix="choose a model whose code is part of transformers"
-            )
+            fix = "choose a model whose code is part of transformers"
+            raise OptionError("not supported", option="trust_remote_code", fix=fix)
 
 
 class _Parser(TrlParser):
@@ -125,15 +129,10 @@ class _Parser(TrlParser):
 
 
 def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
-    """Parse dataclasses from a command line and its `--config` YAML file; the command line wins.
-
-    Args:
-        argv (`Sequence[str]`): The arguments.
-        kinds (`type`): Dataclasses without common field names.
+    """Parse dataclasses without common fields from a command line and its `--config` YAML file; the command line wins.
 
     Raises:
-        [`NotFoundError`]: The file does not exist.
-        [`InputError`]: It is not YAML.
+        [`NotFoundError`], [`InputError`]: The file does not exist, or is not YAML.
         [`OptionError`]: A field or value is unknown.
 
     Example:
@@ -170,8 +169,7 @@ def _meant(message: str, kinds: Sequence[type]) -> str:
 def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, SegmentSFTConfig, ModelConfig]:
     """Parse the command line of `recipes/sft.py`: data, training and model; see [`parse_fields`].
 
-    A `hub_token` is moved to the environment, where the Hub's client looks for it: the trainer saves its arguments
-    beside the weights, and a token must not end up there.
+    A `hub_token` is moved to the environment, where the Hub's client looks for it: the arguments are saved.
     """
     script_args, training_args, model_args = parse_fields(argv, SegmentScriptArguments, SegmentSFTConfig, ModelConfig)
     if sentence := settle_precision(training_args, model_args, argv):
@@ -186,8 +184,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
 def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
     """Use float32 if the recipe says bfloat16, the device is slower at it, and the command line does not insist.
 
-    Sets `bf16` (mixed precision) and `dtype` (of the weights). Returns a message in the first process if anything
-    changed, else `None`.
+    Sets `bf16` (mixed precision) and `dtype` (of the weights). Returns what changed, in the first process only.
     """
     given = {argument.partition("=")[0] for argument in argv}
     mixed = training_args.bf16 and "--bf16" not in given
@@ -198,16 +195,13 @@ def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Se
     speeds = gflops(kind)
     if fastest(speeds, kind) == "bfloat16":
         return None
-    insist = []
     if mixed:
-        training_args.bf16 = False
-        training_args.mixed_precision = "no"
-        insist.append("--bf16 true")
+        training_args.bf16, training_args.mixed_precision = False, "no"
     if weights:
         model_args.dtype = "float32"
-        insist.append("--dtype bfloat16")
     if training_args.process_index:
         return None
+    insist = ["--bf16 true"] * mixed + ["--dtype bfloat16"] * weights
     return (
         f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
         f"training in float32 ({' '.join(insist)} insists)."

@@ -13,30 +13,25 @@ from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
 from ..errors import InputError, OptionError, UnsupportedModelError
+from .conversations import as_messages, tools
 
 
 def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer with the tokens that training needs; it pads on the right.
+    """Load the tokenizer of a resolved model, with the tokens that training needs; it pads on the right.
 
     A missing padding token becomes the unknown token (as Vicuna was trained), else the end-of-sequence token; labels
-    are masked by position, so the end of sequence is learnt either way.
-
-    Args:
-        path (`str`): From [`checkpoints.resolve_model`].
-        config (`SFTConfig`): `eos_token` and `pad_token` override the tokenizer's own; `model_init_kwargs` may name a
-            revision.
+    are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win;
+    its `model_init_kwargs` may name a revision.
 
     Raises:
-        [`NotFoundError`]: There is no tokenizer at `path`.
-        [`OptionError`]: A token is not in the vocabulary.
+        [`NotFoundError`], [`OptionError`]: There is no tokenizer at `path`; a token is not in the vocabulary.
         [`UnsupportedModelError`]: There is no end-of-sequence token.
     """
     revision = None if Path(path).is_dir() else cast(dict[str, Any], config.model_init_kwargs or {}).get("revision")
     fix = "pass --model_name_or_path with a folder, a Hub id or smollm2"
     tokenizer = checkpoints.load_tokenizer(path, fix, revision=revision or "main", padding_side="right")
     for name in ("eos_token", "pad_token"):
-        token = getattr(config, name)
-        if token is not None:
+        if (token := getattr(config, name)) is not None:
             if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
                 raise OptionError(f"{token!r} is not in the vocabulary of {path}", option=name)
             setattr(tokenizer, name, token)
@@ -49,16 +44,14 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
     """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win."""
-    kwargs: dict[str, Any] = {"revision": model_args.model_revision, "dtype": model_args.dtype}
-    if model_args.attn_implementation:
-        kwargs["attn_implementation"] = model_args.attn_implementation
+    attention = model_args.attn_implementation
+    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype}
+    kwargs |= {"attn_implementation": attention} if attention else {}
     return kwargs | cast(dict[str, Any], config.model_init_kwargs or {})
 
 
 def freeze(model: PreTrainedModel, layers: int) -> None:
-    """Freeze the embeddings and the first `layers` decoder layers.
-
-    No gradient flows through them, so an API's documentation costs only a forward pass there.
+    """Freeze the embeddings and the first `layers` decoder layers: documentation costs only a forward pass there.
 
     Raises:
         [`OptionError`]: The model has adapters, too few layers, or none that are found.
@@ -73,54 +66,36 @@ def freeze(model: PreTrainedModel, layers: int) -> None:
         module.requires_grad_(False)
 
 
-_TOOL, _ABOUT, _KEY, _VALUE = "marked_tool_a8f3", "about_b2c7", "marked_key_b9d4", "marked_value_d6e7"
+_KEY, _VALUE = "marked_key_b9d4", "marked_value_d6e7"
 _THOUGHT, _OBSERVATION, _RESPONSE = "thought_e1a9", "observation_c4f9", "response_f7b2"
 _FIX = "pass --chat_template_path with a template that knows tools, or train on the config sft"
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> list[str]:
     """The parts of a tool-calling conversation that a template drops."""
-    parameters = {
-        "type": "object",
-        "properties": {_KEY: {"type": "string", "description": "text"}},
-        "required": [_KEY],
-    }
-    tools = [{"type": "function", "function": {"name": _TOOL, "description": _ABOUT, "parameters": parameters}}]
-    call = {"id": "call00000", "type": "function", "function": {"name": _TOOL, "arguments": {_KEY: _VALUE}}}
-    messages = [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": _THOUGHT, "tool_calls": [call]},
-        {"role": "tool", "name": _TOOL, "tool_call_id": call["id"], "content": _OBSERVATION},
-        {"role": "assistant", "content": _RESPONSE},
-    ]
-    text = _rendered(tokenizer, messages, tools, template)
-    without_tools = _rendered(tokenizer, messages, None, template)
+    call = {"name": "look_up", "arguments": {_KEY: _VALUE}, "result": _OBSERVATION}
+    step = {"reasoning": None, "content": _THOUGHT, "calls": [call]}
+    turn = {"user": "hi", "steps": [step], "reasoning": None, "answer": _RESPONSE}
+    messages, name = as_messages({"system": None, "turns": [turn]}), tokenizer.name_or_path or None
+    try:
+        text, without_tools = (
+            str(tokenizer.apply_chat_template(messages, tools=given, chat_template=template, tokenize=False))
+            for given in (tools(), None)
+        )
+    except (TemplateError, TypeError, KeyError, ValueError) as error:
+        problem = "the chat template cannot render a user's turn, a call, an observation and a response"
+        raise UnsupportedModelError(f"{problem}: {error}", file=name, fix=_FIX) from None
     shown = {
-        "tools": _ABOUT in text,
+        "tools": "[dlook_up does it dlook_up]" in text,
         # A name may stand in the tools; what the call adds does not.
-        "calls": without_tools.count(_TOOL) > 0 and _VALUE in text and _KEY in without_tools,
+        "calls": "look_up" in without_tools and _VALUE in text and _KEY in without_tools,
         "observations": _OBSERVATION in text,
         "responses": _RESPONSE in text,
     }
-    dropped = [part for part, is_shown in shown.items() if not is_shown]
-    if dropped:
-        raise UnsupportedModelError(
-            f"the chat template drops {' and '.join(dropped)}, so a model could not learn to call",
-            file=tokenizer.name_or_path or None,
-            fix=_FIX,
-        )
+    if dropped := " and ".join(part for part, is_shown in shown.items() if not is_shown):
+        problem = f"the chat template drops {dropped}, so a model could not learn to call"
+        raise UnsupportedModelError(problem, file=name, fix=_FIX)
     return [] if _THOUGHT in text else ["The chat template drops the thoughts beside calls; they are not trained."]
-
-
-def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: Any, template: Any) -> str:
-    try:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False))
-    except (TemplateError, TypeError, KeyError, ValueError) as error:
-        raise UnsupportedModelError(
-            f"the chat template cannot render a user's turn, a call, an observation and a response: {error}",
-            file=tokenizer.name_or_path or None,
-            fix=_FIX,
-        ) from None
 
 
 def without_absent(dataset: Any) -> Any:
@@ -145,9 +120,8 @@ def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any =
     rows: Any = dataset.with_format(None)
     for place, row in enumerate(rows):
         try:
-            tokenizer.apply_chat_template(
-                row["messages"], tools=row.get("tools"), chat_template=template, tokenize=False
-            )
+            options = {"tools": row.get("tools"), "chat_template": template, "tokenize": False}
+            tokenizer.apply_chat_template(row["messages"], **options)
             kept.append(place)
         except Exception as error:  # a template raises whatever it likes
             reasons[" ".join(str(error).split())[:200] or type(error).__name__] += 1

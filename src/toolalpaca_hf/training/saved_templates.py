@@ -19,17 +19,7 @@ from .tokenize import bos_ids
 
 
 def set_templates(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
-    """Give a tokenizer the chat template and the response template of a prompt.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.formats import react_prompt
-    >>> set_templates(tokenizer, react_prompt())
-    >>> tokenizer.response_template is not None
-    True
-    ```
-    """
+    """Give a tokenizer the chat template and the response template of a prompt."""
     tokenizer.chat_template = build_chat_template(prompt, prompt_beginning(tokenizer))
     tokenizer.response_template = build_response_template(str(tokenizer.eos_token))
 
@@ -49,9 +39,8 @@ def set_stops(config: GenerationConfig, prompt: Prompt, tokenizer: PreTrainedTok
     """A copy of a generation config that ends a turn: before an observation, and at the tokenizer's end."""
     values = config.to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
     ends: Any = values.get("eos_token_id")
-    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    if tokenizer.eos_token_id not in ends:
-        ends = [*ends, tokenizer.eos_token_id]
+    ends = list(dict.fromkeys([*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]))
+    ends = [id_ for id_ in ends if id_ is not None]
     values["eos_token_id"] = ends if len(ends) > 1 else ends[0]
     return GenerationConfig.from_dict(values)
 
@@ -64,11 +53,8 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
     Args:
         folder (`str` or `PathLike`): The checkpoint.
         prompt ([`Prompt`]): What it was trained with.
-        out (`str` or `PathLike`, *optional*):
-            Write there and link the other files, as for a folder of the Hub's cache, which must stay what it is.
-
-    Returns:
-        `Path`: The folder that has them.
+        out (`str` or `PathLike`, *optional*): Write there and link the other files: a folder of the Hub's cache must
+            stay what it is.
 
     Raises:
         [`NotFoundError`]: There is no tokenizer in the folder.
@@ -99,33 +85,10 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
             (target / path.name).symlink_to(path.resolve())
     # Written whole beside and renamed: a link is replaced, and what it points to stays.
     atomic_write(target / "chat_template.jinja", str(tokenizer.chat_template))
-    write_json(
-        target / "tokenizer_config.json", settings | {"response_template": tokenizer.response_template}, indent=2
-    )
-    stops = set_stops(generation, prompt, tokenizer).to_diff_dict()
-    write_json(target / "generation_config.json", stops, indent=2)
+    settings["response_template"] = tokenizer.response_template
+    write_json(target / "tokenizer_config.json", settings, indent=2)
+    write_json(target / "generation_config.json", set_stops(generation, prompt, tokenizer).to_diff_dict(), indent=2)
     return target
-
-
-def template_segments(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[dict[str, Any]],
-    tools: Any = None,
-    template: str | None = None,
-) -> list[Segment]:
-    """Render messages with a chat template as segments, trained between its `{% generation %}` marks.
-
-    The end-of-sequence token is left out at the end: [`SegmentTokenizer`] adds it.
-
-    Example:
-
-    ```python
-    >>> template_segments(tokenizer, [{"role": "user", "content": "hi"}])[0].trainable
-    False
-    ```
-    """
-    rendered = render(tokenizer, messages, tools, template or str(tokenizer.chat_template))
-    return as_segments(*rendered, prompt_beginning(tokenizer), str(tokenizer.eos_token))
 
 
 def as_segments(text: str, spans: Sequence[tuple[int, int]], beginning: str, end: str) -> list[Segment]:
@@ -145,11 +108,8 @@ def render(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], tools: Any, template: str
 ) -> tuple[str, list[tuple[int, int]]]:
     """The text of messages, and the characters in it that stand between generation marks."""
-    names: dict[str, Any] = dict(tokenizer.special_tokens_map)
-    found: Any = render_jinja_template(
-        [present(messages)], tools, chat_template=template, return_assistant_tokens_mask=True, **names
-    )
-    texts, spans = found
+    options: dict[str, Any] = {**tokenizer.special_tokens_map, "return_assistant_tokens_mask": True}
+    texts, spans = render_jinja_template([present(messages)], tools, chat_template=template, **options)
     return texts[0], spans[0]
 
 
