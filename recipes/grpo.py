@@ -1,20 +1,12 @@
 """
 GRPO on the tools of documented APIs: each row's environment is an API of the simulator, the reward is by rule.
 
-# One process on a CPU, after `make quickstart`
-```bash
-accelerate launch --config_file recipes/accelerate_configs/cpu.yaml recipes/grpo.py \
-    --config recipes/quickstart/grpo.yaml --max_steps 2
-```
+    accelerate launch --config_file recipes/accelerate_configs/cpu.yaml recipes/grpo.py \\
+        --config recipes/quickstart/grpo.yaml --max_steps 2
 
-# A chat model on one 80 GB card, with vLLM by TRL's own switch
-```bash
-accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/grpo.py \
-    --config recipes/qwen3-chat/grpo.yaml --use_vllm true --vllm_mode colocate
-```
-
-Every field of `EnvironmentArguments`, TRL's `GRPOConfig` and `ModelConfig` can stand in the YAML and on the command
-line, which wins. A run that was killed goes on from its newest whole checkpoint when the same command is given again.
+Every field of `EnvironmentArguments`, TRL's `GRPOConfig` (such as `--use_vllm true --vllm_mode colocate`) and
+`ModelConfig` can stand in the YAML and on the command line, which wins. A run that was killed goes on from its newest
+whole checkpoint when the same command is given again.
 """
 
 import shutil
@@ -55,12 +47,6 @@ class EnvironmentArguments:
     suite: str | None = _field(None, "Roll out this suite before and after, and compare: sample, simulated, real.")
     suite_faults: str | None = _field(None, "Let the simulator fail there, too.")
 
-    @property
-    def environments(self) -> dict[str, Any]:
-        """The arguments of [`openapi_environments`]."""
-        names = ("source", "split", "documentation", "partial_credit", "faults")
-        return {name: getattr(self, name) for name in names}
-
 
 def measure(model: str, folder: Path, script_args: EnvironmentArguments) -> None:
     """Greedy rollouts of a suite as in the quickstart; what is there already is not made again."""
@@ -89,7 +75,8 @@ def draw_rewards(history: list[dict[str, Any]], folder: Path, window: int = 8) -
 def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_args: ModelConfig) -> None:
     """Load, measure, train, save, measure again."""
     state, out = PartialState(), Path(training_args.output_dir)
-    environments = openapi_environments(**script_args.environments)
+    names = ("source", "split", "documentation", "partial_credit", "faults")
+    environments = openapi_environments(**{name: getattr(script_args, name) for name in names})
     parts, model = reward_parts(), str(model_args.model_name_or_path)
     # Weights that were trained anew under the same name are others.
     weights = [file.stat().st_mtime_ns for file in sorted(Path(model).glob("*.safetensors"))]

@@ -17,7 +17,7 @@ from toolalpaca_hf.errors import NotFoundError
 from toolalpaca_hf.formats import build_chat_template, documented_tools, react_prompt
 from toolalpaca_hf.schema import Api, Function, Step
 from toolalpaca_hf.training import IGNORE, SegmentTokenizer, add_templates
-from toolalpaca_hf.training.saved_templates import as_segments, prompt_beginning, prompt_of_row, render
+from toolalpaca_hf.training.loading import as_segments, prompt_beginning, prompt_of_row, render
 
 PARAMETERS = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
 TOOL = {"type": "function", "function": {"name": "tide", "description": "High tide.", "parameters": PARAMETERS}}

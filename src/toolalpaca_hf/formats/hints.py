@@ -1,7 +1,6 @@
 """Finds the functions nearest to an instruction by BM25, to select what is shown, to give hints, and as a baseline.
 
-Retriever-aware training (Gorilla, arXiv 2305.15334, section 3.2): prompts name what a retriever found, in training and
-in rollouts alike, as often wrong as the retriever is, so the model learns when to trust it.
+Prompts name what a retriever found, in training and rollouts alike (Gorilla, arXiv 2305.15334, section 3.2).
 """
 
 import re

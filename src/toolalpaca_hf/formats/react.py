@@ -1,7 +1,4 @@
-"""This package's own ReAct prompt, and the rendering of trajectories.
-
-No segment ends in a space: the model's text starts with it, where byte-level vocabularies and SentencePiece split.
-"""
+"""This package's own ReAct prompt, in which no segment ends in a space, and the rendering of trajectories."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -107,11 +104,8 @@ class ReactPrompt:
         if self.tool_hints and nearest is None:
             nearest = nearest_functions(api.functions, instruction, self.tool_hints)
         hints = _hints(api, nearest) if self.tool_hints and nearest else ""
-        tools = [
-            tool_entry(GET_DETAILS, self._get_details),
-            *(tool_entry(f.name, f.description) for f in api.functions),
-        ]
-        names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
+        described = [(GET_DETAILS, self._get_details), *((f.name, f.description) for f in api.functions)]
+        tools, names = [tool_entry(*each) for each in described], ", ".join(name for name, _ in described)
         before, rest = self._template.split("{tools}")
         middle, rest = rest.split("{tool_names}")
         after, end = rest.split("{instruction}")

@@ -1,7 +1,4 @@
-"""The ReAct prompts as templates that travel inside a checkpoint: one renders messages, the other reads turns.
-
-A [`Prompt`] is rendered with marks in place of values and cut at them, so a template renders what the prompt does.
-"""
+"""The ReAct prompts as templates that travel inside a checkpoint: one renders messages, the other reads turns."""
 
 import re
 import string

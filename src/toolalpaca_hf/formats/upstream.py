@@ -1,7 +1,4 @@
-"""The prompt the published checkpoints were trained with, read from upstream's own files and never executed.
-
-Only assignments of constants are understood in `agent/agent_prompts.py` and, for `getDetails`, `agent/tools.py`.
-"""
+"""The prompt the published checkpoints were trained with, read from constants in upstream's files, never executed."""
 
 import ast
 import string

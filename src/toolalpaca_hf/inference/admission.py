@@ -1,9 +1,7 @@
 """Finds out, by trying, which ways of batching conversations give what a model computes for each by itself.
 
-A row's result may depend on other rows: RoPE that changes with the longest position of a batch, windows that count
-columns, positions derived from a mask. Most of it shows only beyond a length that the config names, so the trial uses
-a small model of the same class and config in which these lengths are a dozen tokens, with rows on both sides of each,
-and then the model itself, with short rows.
+Most differences show only beyond a length that the config names, so a small model in which these lengths are a dozen
+tokens is tried, with rows on both sides of each, and then the model itself, with short rows.
 """
 
 import copy
@@ -17,8 +15,7 @@ from transformers import DynamicCache, GenerationConfig, PretrainedConfig, PreTr
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
-from .kv_cache import RowState, common_length, prefill
-from .pack import Branch, Pack
+from .kv_cache import Branch, Pack, RowState, common_length, prefill
 from .slots import Slots
 
 _LENGTH = re.compile(r"position_embeddings$|window|chunk_size|n_positions|n_ctx|max_seq_len|context_length")

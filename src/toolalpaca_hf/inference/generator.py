@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from ..errors import NotFoundError
 from ..precision import default_device, resolve_dtype
 from .admission import exact_ways
-from .kv_cache import PrefixCache, RowState, common_length
+from .kv_cache import FED_AT_ONCE, PrefixCache, RowState, common_length, group_neighbours
 from .padded import write_padded
-from .slots import FED_AT_ONCE, Slots
+from .slots import Slots
 
 
 def load_model(
@@ -360,10 +360,5 @@ def sample_ids(
 
 def _families(rows: list[RowState]) -> list[list[RowState]]:
     """Groups of neighbouring rows that share more than half of their ids, as those of one API do."""
-    families: list[list[RowState]] = []
-    for row in sorted(rows, key=lambda row: row.ids):
-        if families and common_length(families[-1][0].ids, row.ids) > len(row.ids) / 2:
-            families[-1].append(row)
-        else:
-            families.append([row])
-    return families
+    ordered = sorted(rows, key=lambda row: row.ids)
+    return group_neighbours(ordered, lambda a, b: common_length(a.ids, b.ids) > len(b.ids) / 2)

@@ -9,7 +9,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ..errors import UnsupportedModelError
 from .admission import exact_ways
-from .kv_cache import Prefix, common_length, prefill
+from .kv_cache import Prefix, common_length, group_neighbours, prefill
 
 Places = Sequence[int] | torch.Tensor
 Scored = tuple[Sequence[int], Sequence[int]]
@@ -119,13 +119,7 @@ def _shared(sequence: Scored, first: Sequence[int]) -> int:
 
 def _families(sequences: Sequence[Scored], asked: Sequence[int]) -> list[list[int]]:
     """Groups of neighbours that share more than half of what can be shared, as the trajectories of one API do."""
-    families: list[list[int]] = []
-    for n in asked:
-        if families and 2 * _shared(sequences[n], sequences[families[-1][0]][0]) > min(sequences[n][1]):
-            families[-1].append(n)
-        else:
-            families.append([n])
-    return families
+    return group_neighbours(asked, lambda a, b: 2 * _shared(sequences[b], sequences[a][0]) > min(sequences[b][1]))
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -1,9 +1,6 @@
-"""Decodes rows side by side: a slot for each row's own keys and values, and shared prefixes stored once.
+"""Decodes rows side by side, without padding: a slot for each row's own keys and values, and shared prefixes once.
 
-A forward pass takes the new tokens of all rows as one sequence without padding, whether a row decodes one token or
-reads a whole observation. Only the attention function knows about rows: it stores new keys and values in the rows'
-slots and has each row attend to its slot and shared prefix. Its cost grows with the row itself, not with the columns
-of all rows as in [`Pack`].
+A forward pass takes the new tokens of all rows as one sequence; only the attention function knows about rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +13,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from .kv_cache import Prefix, RowState
+from .kv_cache import FED_AT_ONCE, Prefix, RowState
 
 ATTENTION = "toolalpaca_slots"
-
-# How many ids of long parts are fed at once; every row that decodes adds one.
-FED_AT_ONCE = 512
 
 # What models hand to an attention function and what says nothing that is not known here.
 _KNOWN = {"position_ids", "use_cache", "is_causal", "output_attentions", "output_hidden_states", "return_dict"}

@@ -24,22 +24,12 @@ GIVE_UP = 10
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS requests (
-    hash TEXT PRIMARY KEY,
-    role TEXT NOT NULL,
-    key TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    model TEXT NOT NULL,
-    text TEXT NOT NULL,
-    finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    enforced INTEGER NOT NULL
+    hash TEXT PRIMARY KEY, role TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, model TEXT NOT NULL,
+    text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, enforced INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent (
-    role TEXT PRIMARY KEY,
-    calls INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL
+    role TEXT PRIMARY KEY, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL
 );
 CREATE TRIGGER IF NOT EXISTS spending AFTER INSERT ON requests BEGIN
     INSERT INTO spent VALUES (NEW.role, 1, NEW.prompt_tokens, NEW.completion_tokens) ON CONFLICT (role) DO UPDATE SET

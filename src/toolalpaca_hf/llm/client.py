@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,11 +112,9 @@ class ModelClient:
         self._secret_in_answers = self._secret if len(key) >= SHORTEST_SECRET else Credentials()
         # Local servers want no key, the library's client does.
         waits = Timeout(timeout, connect=min(timeout, 10.0))
-        clients = [
-            OpenAI(base_url=self.base_url, api_key=key or "none", timeout=waits, max_retries=retries)
-            for _ in range(max(1, -(-concurrency // CONNECTIONS)))
-        ]
-        self._clients, self._lock, self._limit = cycle(clients), threading.Lock(), "max_tokens"
+        make = partial(OpenAI, base_url=self.base_url, api_key=key or "none", timeout=waits, max_retries=retries)
+        self._clients = cycle([make() for _ in range(max(1, -(-concurrency // CONNECTIONS)))])
+        self._lock, self._limit = threading.Lock(), "max_tokens"
 
     def complete(self, prompt: str | list[int], max_tokens: int, **options: Any) -> Choice:
         """Continue a text, or its ids in the model's own vocabulary; the [`Choice`] has the field `text`.
@@ -330,14 +329,9 @@ def _answer(
     elif end is not None:
         text, reason = text[:end], "stop"
     asked = "".join(str(one["content"]) for one in messages)
-    return Answer(
-        text,
-        reason if isinstance(reason, str) else "stop",
-        estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens,
-        estimate_tokens(text) if choice.tokens is None else choice.tokens,
-        model,
-        enforced,
-    )
+    given = estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens
+    made = estimate_tokens(text) if choice.tokens is None else choice.tokens
+    return Answer(text, reason if isinstance(reason, str) else "stop", given, made, model, enforced)
 
 
 def without_thinking(content: str) -> str:

@@ -10,9 +10,11 @@ from .dataset import hold_out as hold_out
 from .dataset import load_examples as load_examples
 from .dataset import masked_row as masked_row
 from .encoders import make_encoder as make_encoder
+from .loading import add_templates as add_templates
 from .loading import freeze as freeze
 from .loading import load_tokenizer as load_tokenizer
 from .loading import model_init_kwargs as model_init_kwargs
+from .loading import set_templates as set_templates
 from .loss import continuation_logprobs as continuation_logprobs
 from .prefixes import PrefixCollator as PrefixCollator
 from .prefixes import build_tree as build_tree
@@ -25,8 +27,6 @@ from .prover import Way as Way
 from .prover import ways_of as ways_of
 from .results import resolved as resolved
 from .results import start_or_resume as start_or_resume
-from .saved_templates import add_templates as add_templates
-from .saved_templates import set_templates as set_templates
 from .tokenize import IGNORE as IGNORE
 from .tokenize import CompletionOnlyCollator as CompletionOnlyCollator
 from .tokenize import LengthReport as LengthReport

@@ -1,8 +1,6 @@
 """Augmented copies of training examples: fewer, reordered and renamed functions; the task stays the same.
 
-Small models memorize names: Hammer (arXiv 2410.04587, section 3.2) masks function and parameter names at random so
-that descriptions have to be read. Dropping functions that are not called also fits more examples into a token budget.
-Function descriptions serve as instructions too, since a corpus calls few of the functions it documents.
+Names are masked at random as in Hammer (arXiv 2410.04587, section 3.2), so that descriptions have to be read.
 """
 
 import hashlib
@@ -130,9 +128,8 @@ def augment(
 ) -> tuple[Example, list[str] | None]:
     """An augmented copy of an example, and the names to hint at instead of the nearest ones, if any.
 
-    Steps without a call are dropped with their observation, as in the `chat` config: trained on, they are learnt.
-    Functions in `called` are shown besides those the example calls, so that several examples of an API get the same
-    documentation from the same state of `rng`.
+    Steps without a call are dropped: trained on, they are learnt. Functions in `called` are shown besides those that
+    the example calls: several examples of an API get the same documentation from the same state of `rng`.
     """
     trajectory = example.trajectory
     kept = [(step, own) for step, own in zip(trajectory.steps, example.trained, strict=False) if _names(step)]
@@ -259,10 +256,7 @@ def described_turn(
     left_out: float = 0.25,
     nearest: Sequence[str] | None = None,
 ) -> list[Segment] | None:
-    """An example with a function's description, some words dropped, as instruction and the function's name as answer.
-
-    Arguments are not trained, since a description holds no values. `None` if the function has no usable description.
-    """
+    """A function's description, some words dropped, as instruction, and the function's name as answer."""
     words = function.description.split("\n", 1)[0].strip().rstrip(".").split()
     if not words or not 8 <= sum(map(len, words)) <= 300:
         return None

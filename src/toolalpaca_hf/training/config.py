@@ -24,19 +24,11 @@ def _field(default: Any, text: str, choices: Sequence[str] = ()) -> Any:
 class SegmentScriptArguments(ScriptArguments):
     """TRL's `ScriptArguments` with the data of a training run; `augment_*` fields are those of [`Augmentation`]."""
 
-    dataset_name: str | None = _field(
-        "sample", "`sample` (the embedded corpus), a folder written by `dataset_scripts/`, or a Hub id."
-    )
-    dataset_config: str | None = _field(
-        "sft", "`sft` (segments) or `chat` (messages and tools, which TRL prepares itself)."
-    )
-    eval_fraction: float = _field(
-        0.0, "Share of the APIs held out for the evaluation loss, where there is no split `dataset_test_split`."
-    )
+    dataset_name: str | None = _field("sample", "`sample`, a folder written by `dataset_scripts/`, or a Hub id.")
+    dataset_config: str | None = _field("sft", "`sft` (segments) or `chat` (messages and tools, prepared by TRL).")
+    eval_fraction: float = _field(0.0, "Share of the APIs held out, where there is no split `dataset_test_split`.")
     augment_copies: int = _field(0, "With a positive number: so many augmented copies of each row, in its place.")
-    augment_descriptions: int = _field(
-        0, "With the copies: examples whose instruction is a function's description, so many of each documentation."
-    )
+    augment_descriptions: int = _field(0, "Of each documentation, also so many descriptions as instructions.")
     augment_min_functions: int = _field(Augmentation.min_functions, "Fewest functions that a copy shows.")
     augment_max_functions: int = _field(Augmentation.max_functions, "Most functions that a copy shows.")
     augment_max_documentation: int = _field(Augmentation.max_documentation, "Longest documentation, in characters.")
@@ -60,37 +52,17 @@ class SegmentSFTConfig(SFTConfig):
         [`OptionError`]: `prefix_packing` is combined with TRL's own packing, or `trust_remote_code` is set.
     """
 
-    overlong: str = _field(
-        "cut",
-        "Rows longer than `max_length`: `cut` whole steps from the end (a text without a prompt: tokens), or `drop`.",
-        ("cut", "drop"),
-    )
+    overlong: str = _field("cut", "Rows beyond `max_length`: `cut` whole steps, or `drop`.", ("cut", "drop"))
     # TRL's default trains on observations and on the user's words.
     assistant_only_loss: bool | None = _field(  # pyright: ignore[reportIncompatibleVariableOverride]
         None, "Train only what the assistant wrote of a conversation; by default for the config `chat`."
     )
     parse_special_tokens: bool = _field(False, "Read text such as `</s>` as the token.")
-    tool_hints: int = _field(
-        0,
-        "With augmented copies: name so many functions behind the instruction, the nearest by BM25. Recorded with the "
-        "tokenizer, so that `run` and `evaluate` render what training rendered.",
-    )
-    prompt_dir: str | None = _field(
-        None, "Folder with upstream's agent/ files: rows in the published prompt are saved with its chat template."
-    )
-    prove_template: bool = _field(
-        True, "Do not train if the template that is saved would not give the model the ids that it is trained on."
-    )
-    freeze_layers: int = _field(
-        0,
-        "Leave the embeddings and the first so many layers as they are: no gradient is computed through them, and "
-        "long prompts cost a forward pass there.",
-    )
-    prefix_packing: bool = _field(
-        False,
-        "Compute what rows have in common at their beginning once; a row of the batch is then a sequence of trees. "
-        "Augmented copies of rows with the same documentation keep it the same.",
-    )
+    tool_hints: int = _field(0, "With copies: name so many functions nearest to the instruction; kept for `run`.")
+    prompt_dir: str | None = _field(None, "Folder with upstream's agent/ files, for rows in the published prompt.")
+    prove_template: bool = _field(True, "Train only if the saved template gives a model the ids it is trained on.")
+    freeze_layers: int = _field(0, "Freeze the embeddings and the first so many layers: only a forward pass there.")
+    prefix_packing: bool = _field(False, "Compute once what rows, and copies of one documentation, begin with.")
     prefix_packing_tokens: int = _field(2048, "Longest such sequence; more tokens share more.")
     prefix_packing_attention: str = _field(
         "auto",
@@ -100,9 +72,7 @@ class SegmentSFTConfig(SFTConfig):
         ("auto", "nodes", "mask", "flex"),
     )
     hub_base_model: str | None = _field(None, "With `push_to_hub`: Hub id of a base that was a folder.")
-    hub_licence: str | None = _field(
-        None, "With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known."
-    )
+    hub_licence: str | None = _field(None, "With `push_to_hub`: the weights' licence, where it is not known.")
 
     @classmethod
     def of(cls, args: TrainingArguments | None) -> "SegmentSFTConfig":
@@ -182,10 +152,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
 
 
 def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
-    """Use float32 if the recipe says bfloat16, the device is slower at it, and the command line does not insist.
-
-    Sets `bf16` (mixed precision) and `dtype` (of the weights). Returns what changed, in the first process only.
-    """
+    """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once."""
     given = {argument.partition("=")[0] for argument in argv}
     mixed = training_args.bf16 and "--bf16" not in given
     weights = model_args.dtype == "bfloat16" and "--dtype" not in given

@@ -63,15 +63,12 @@ def random_conversation(rng: random.Random, features: Collection[str], turn_text
         calls = [call() for _ in range(rng.randint(1, 3) if "parallel" in features else 1)]
         return {"reasoning": maybe("reasoning"), "content": maybe("content"), "calls": calls}
 
-    turns = [
-        {
-            "user": words(),
-            "steps": [step() for _ in range(rng.randint(1, 2) if "calls" in features else 0)],
-            "reasoning": maybe("reasoning"),
-            "answer": words(),
-        }
-        for _ in range(rng.randint(1, 2) if "turns" in features else 1)
-    ]
+    def turn() -> dict[str, Any]:
+        asked = words()
+        steps = [step() for _ in range(rng.randint(1, 2) if "calls" in features else 0)]
+        return {"user": asked, "steps": steps, "reasoning": maybe("reasoning"), "answer": words()}
+
+    turns = [turn() for _ in range(rng.randint(1, 2) if "turns" in features else 1)]
     return {"system": maybe("system"), "turns": turns}
 
 

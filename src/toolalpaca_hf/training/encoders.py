@@ -1,8 +1,4 @@
-"""Encodes text as the start of a sequence or as the continuation of one.
-
-Tokenizers are made for whole texts: they may prepend a token or a space, and they read `</s>` in a text as the token.
-Text appended to ids must get no such prefix, and text from an API must never turn into a control token.
-"""
+"""Encodes text as the start of a sequence or as the continuation of one, without making control tokens of it."""
 
 import json
 from typing import Any, cast

@@ -155,8 +155,7 @@ def completion_loss(
 ) -> CompletionLoss:
     """Project only the positions that predict a trained token onto the vocabulary, and sum their losses.
 
-    `batch` is from [`PrefixCollator`] (trees, for a model with this `attention`) or from any collator that pads on the
-    right. `head_of` is the same model without wrappers.
+    `batch` is from [`PrefixCollator`] or any collator that pads on the right; `head_of` is the model without wrappers.
     """
     inputs = dict(batch)
     labels = inputs.pop("labels").as_subclass(torch.Tensor)

@@ -1,8 +1,6 @@
 """Packs rows with common prefixes into trees: shared tokens are computed once, then each row's continuation.
 
-A tree is one sequence of nodes, each a span of tokens that follows its parent; positions continue from the parent's,
-and a token sees only its ancestors and its own node, so loss and gradients equal those of the single rows. Several
-trees share a sequence until it is full.
+A tree is a sequence of nodes, each a span of tokens that follows its parent, in positions as in what it sees.
 """
 
 from bisect import bisect_left, insort
@@ -215,11 +213,7 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
 def _pieces(
     lengths: Sequence[int], common: Sequence[int], members: range, max_tokens: int, min_node_tokens: int
 ) -> list[tuple[int, list[int]]]:
-    """Rows that stay together, and how many tokens they have.
-
-    Deepest prefixes are joined first: below each node the pieces of its children fill the room it leaves, and pieces
-    that are not full are offered to the parent.
-    """
+    """Rows that stay together, and how many tokens they have: deepest prefixes first, then what fits to the parent."""
     # Nodes from the top: their rows, how deep they start and end, how many rows end there, and the nodes below.
     nodes: list[tuple[range, int, int, int, list[int]]] = []
     top: list[int] = []

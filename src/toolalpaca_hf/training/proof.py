@@ -1,8 +1,4 @@
-"""Proves over random conversations that what is trained is what is generated, or finds the smallest counterexample.
-
-A template is a program that others wrote, and so is a tokenizer: neither says whether the ids of a turn in training
-are those that a model has to produce after the ids that it is given. So it is tried, turn by turn.
-"""
+"""Proves over random conversations that what is trained is what is generated, or finds the smallest counterexample."""
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from ..errors import ToolAlpacaError
 from ..formats import Prompt
 from ..report import token_texts
 from .conversations import FEATURES, MARKED, Conversation, as_messages, json_text, random_conversation, smaller, tools
-from .saved_templates import as_segments, prompt_beginning, render, set_stops, set_templates
+from .loading import as_segments, prompt_beginning, render, set_stops, set_templates
 from .tokenize import IGNORE, SegmentTokenizer
 
 _MAX_TRIES = 400

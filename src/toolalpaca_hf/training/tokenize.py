@@ -1,9 +1,6 @@
 """Tokenizes segments to `input_ids` and `labels`, exact at every boundary, by the row, the batch or the dataset.
 
-Neighbouring segments of one kind form a run, and every run is tokenized by itself: an untrained run is what the prompt
-is when generation starts, a trained run is what is generated. An agent appends ids in the same way
-([`SegmentTokenizer.prompt_ids`], [`SegmentTokenizer.continuation_ids`]), so at each boundary a model sees exactly the
-ids it was trained on.
+Neighbouring segments of one kind form a run, tokenized by itself: what is given or generated at inference.
 """
 
 import hashlib
@@ -338,12 +335,8 @@ def _encode(
         place = error.row if isinstance(error.row, int) else 0
         row = batch["id"][place] if "id" in batch else indices[place]
         raise InputError(error.problem, row=row, fix=error.fix) from None
-    return {
-        "input_ids": [row["input_ids"] for row in rows],
-        "labels": [row["labels"] for row in rows],
-        "outcome": [row["outcome"] for row in rows],
-        "trained": [sum(label != IGNORE for label in row["labels"]) for row in rows],
-    }
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("input_ids", "labels", "outcome")}
+    return columns | {"trained": [sum(label != IGNORE for label in row["labels"]) for row in rows]}
 
 
 class CompletionOnlyCollator:

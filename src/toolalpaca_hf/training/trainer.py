@@ -19,12 +19,20 @@ from ..errors import InputError, OptionError, ToolAlpacaError, UnsupportedModelE
 from ..formats import Prompt, react_prompt
 from .admission import InexactModelError, check_tokens, require_exact, virtual_tokens, whole_row_adapter
 from .config import SegmentSFTConfig
-from .loading import check_template, freeze, load_tokenizer, renderable, without_absent
+from .loading import (
+    check_template,
+    freeze,
+    load_tokenizer,
+    prompt_of_row,
+    renderable,
+    set_stops,
+    set_templates,
+    without_absent,
+)
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, plain_rows, share_prefixes
 from .proof import features_of, prove_run
 from .results import data_fingerprint, start_or_resume, write_results
-from .saved_templates import prompt_of_row, set_stops, set_templates
 from .tokenize import CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
 
 logger = logging.getLogger(__name__)
