@@ -1,9 +1,5 @@
 """
-The main job on embedded defaults: SmolLM2 before, training on the sample corpus, SmolLM2 after.
-
-```bash
-make quickstart
-```
+The main job on embedded defaults, `make quickstart`: SmolLM2 before, training on the sample corpus, SmolLM2 after.
 
 Measures the base model on four held-out APIs, runs `recipes/sft.py` with `recipes/quickstart/sft.yaml`, measures
 again, prints one table and leaves a complete checkpoint with metrics.json, card and report in outputs/quickstart.
@@ -129,19 +125,13 @@ def main() -> None:
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
             write_json(state / "phases.json", seconds)
 
-    before, after = read_json(state / "before.json"), read_json(state / "after.json")
-    metrics = {
-        "before": {name: before[name] for name in KEYS},
-        "after": {name: after[name] for name in KEYS},
-        "baselines": {name: after[name] for name in BASELINES},
-        "rollout": {"before": before["rollout"], "after": after["rollout"]},
-        "n": after["n"],
-        "weights": weights_of(base),
-        "dtype": after["dtype"],
-        "phases": seconds,
-        "training": read_json(state / "training.json"),
-        "wall_s": round(sum(seconds.values()), 1),
-    }
+    sides, weights = {name: read_json(state / f"{name}.json") for name in ("before", "after")}, weights_of(base)
+    before, after = sides.values()
+    metrics: dict[str, Any] = {name: {key: side[key] for key in KEYS} for name, side in sides.items()}
+    metrics |= {"baselines": {name: after[name] for name in BASELINES}}
+    metrics |= {"rollout": {name: side["rollout"] for name, side in sides.items()}}
+    metrics |= {"n": after["n"], "weights": weights, "dtype": after["dtype"], "phases": seconds}
+    metrics |= {"training": read_json(state / "training.json"), "wall_s": round(sum(seconds.values()), 1)}
     write_json(out / "metrics.json", metrics, indent=2)
     columns = {words: {"first_function": after[name]} for name, words in BASELINES.items()}
     table = evaluation.as_table({**columns, "before": before, "after": after})
@@ -151,7 +141,7 @@ def main() -> None:
         cells = [f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})" for rate in rates]
         table += f"\n{words:<28}{cells[0]:>24}{cells[1]:>26}"
     card = (out / "README.md").read_text(encoding="utf-8").partition(CARD[:20])[0]
-    section = CARD.format(n=after["n"], weights=weights_of(base), table=table)
+    section = CARD.format(n=after["n"], weights=weights, table=table)
     (out / "README.md").write_text(card + section, encoding="utf-8")
     for checkpoint in out.glob("checkpoint-*"):  # the folder itself is the checkpoint now
         shutil.rmtree(checkpoint)

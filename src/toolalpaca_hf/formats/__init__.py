@@ -14,14 +14,12 @@ from .hints import select_functions as select_functions
 from .hints import used_components as used_components
 from .parse import NO_CALL as NO_CALL
 from .parse import Example as Example
-from .parse import ParsedPrompt as ParsedPrompt
 from .parse import Turn as Turn
 from .parse import hopeless as hopeless
 from .parse import parse_arguments as parse_arguments
 from .parse import parse_example as parse_example
 from .parse import parse_prompt as parse_prompt
 from .parse import parse_turn as parse_turn
-from .parse import relabel as relabel
 from .parse import split_log as split_log
 from .parse import step_log as step_log
 from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT

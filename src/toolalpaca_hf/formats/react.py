@@ -35,20 +35,14 @@ class Prompt(Protocol):
     tool_hints: int
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
-        """Everything before the first thought's first character; `nearest` replaces the hints that BM25 finds."""
+        """Everything before the first thought; `nearest` replaces the hints that BM25 finds."""
         ...
 
-    def action(self, step: Step) -> str:
-        """What the model writes to act, including [`stop`]."""
-        ...
+    def action(self, step: Step) -> str: ...  # what the model writes to act, including `stop`
 
-    def observation(self, observation: str) -> str:
-        """What is appended after [`stop`] before the model continues."""
-        ...
+    def observation(self, observation: str) -> str: ...  # what follows `stop` before the model continues
 
-    def answer(self, final_thought: str, response: str) -> str:
-        """What the model writes last."""
-        ...
+    def answer(self, final_thought: str, response: str) -> str: ...  # what the model writes last
 
 
 def _prompt_file(name: str) -> str:

@@ -185,14 +185,10 @@ class Branch:
 
 
 class Pack:
-    """Branches computed together, as one sequence.
+    """Branches computed together, as one sequence; exact if [`exact_ways`] includes `"pack"`.
 
     Unlike [`Slots`] it needs no attention function of its own, and branches may fork; its cost grows with all columns.
-
-    Args:
-        model (`PreTrainedModel`): A model for which [`exact_ways`] includes `"pack"`.
-        parts (`Sequence[Layers]`): Consecutive KV caches whose columns branches see.
-        branches (`Sequence[Branch]`): What is continued; some may be spare, for [`fork`].
+    `parts` are consecutive KV caches whose columns branches see; some branches may be spare, for [`fork`].
     """
 
     def __init__(self, model: PreTrainedModel, parts: Sequence[Layers], branches: Sequence[Branch]) -> None:

@@ -121,8 +121,6 @@ class ModelSettings:
 class RequestCache:
     """Answers by the hash of their question, in an SQLite file that threads and processes share; see [`SqliteCache`].
 
-    Set `shared_disk` if several machines write to it.
-
     Example:
 
     ```python

@@ -128,8 +128,7 @@ def augment(
 ) -> tuple[Example, list[str] | None]:
     """An augmented copy of an example, and the names to hint at instead of the nearest ones, if any.
 
-    Steps without a call are dropped: trained on, they are learnt. Functions in `called` are shown besides those that
-    the example calls: several examples of an API get the same documentation from the same state of `rng`.
+    Steps without a call are dropped: trained on, they are learnt. Functions in `called` are always shown.
     """
     trajectory = example.trajectory
     kept = [(step, own) for step, own in zip(trajectory.steps, example.trained, strict=False) if _names(step)]

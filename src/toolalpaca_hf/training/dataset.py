@@ -29,9 +29,6 @@ _BUILD = "build a folder with dataset_scripts/toolalpaca.py or, for texts with c
 def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig) -> dict[str, Rows]:
     """Load a recipe's rows by split, held out and augmented as configured, in the first process first.
 
-    Returns:
-        `dict[str, Dataset | IterableDataset]`: `dataset_train_split` and, if rows are held out, `dataset_test_split`.
-
     Raises:
         [`NotFoundError`], [`InputError`]: The dataset, config or split does not exist, or has another layout.
         [`OptionError`]: Two options contradict each other.
@@ -164,19 +161,14 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
 def masked_row(
     dataset: str, row: int, tokenizer: PreTrainedTokenizerBase, config: str = "sft", split: str = "train"
 ) -> tuple[str, list[tuple[str, bool]]]:
-    """The tokens of a row, and which are trained.
-
-    Args:
-        dataset (`str`): `sample`, a folder or a Hub id; of its `config`, `sft` or `chat`, the `split`.
-        row (`int`): Its number.
-        tokenizer (`PreTrainedTokenizerBase`): For `chat`, with a template that TRL can train.
+    """The tokens of a row of a dataset (`sample`, a folder or a Hub id), and which are trained.
 
     Returns:
         `tuple[str, list[tuple[str, bool]]]`: The row's id, and the text of each token with its flag.
 
     Raises:
         [`NotFoundError`], [`OptionError`]: There is no such dataset or config, or no such row.
-        [`UnsupportedModelError`]: The chat template cannot be masked.
+        [`UnsupportedModelError`]: The chat template of the tokenizer cannot be masked.
     """
     rows: Any = load_split(SegmentScriptArguments(dataset_name=dataset, dataset_config=config), config, split)
     if rows is None:

@@ -69,9 +69,7 @@ class SlowEncoder:
 
 
 def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool) -> FastEncoder | SlowEncoder:
-    """The encoder for a tokenizer, fast or slow, checked on the spot; the tokenizer is not changed.
-
-    `parse_special_tokens` says whether `</s>` in a text is the token or four characters.
+    """The encoder for a tokenizer, fast or slow; `parse_special_tokens` says whether `</s>` is a token or characters.
 
     Raises:
         [`UnsupportedModelError`]: It inserts something between two texts that cannot be turned off, or makes special

@@ -28,8 +28,7 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a resolved model, with the tokens that training needs; it pads on the right.
 
     A missing padding token becomes the unknown token (as Vicuna was trained), else the end-of-sequence token; labels
-    are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win;
-    its `model_init_kwargs` may name a revision.
+    are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win.
 
     Raises:
         [`NotFoundError`], [`OptionError`]: There is no tokenizer at `path`; a token is not in the vocabulary.

@@ -108,10 +108,10 @@ def tree_attention(
     trees: Sequence[Sequence[Node]] | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention function of `transformers.AttentionInterface` for batches of [`PrefixCollator`].
+    """Attention function of `transformers.AttentionInterface`, given `trees` from [`nodes_of`] by the model's forward.
 
-    `query` is (sequences, heads, tokens, head size), `key` and `value` have key heads; the model's forward is given
-    `trees` from [`nodes_of`]. Returns (sequences, tokens, heads, head size), zeros for padding.
+    `query` is (sequences, heads, tokens, size), `key` and `value` have key heads; returns (sequences, tokens, heads,
+    size), zeros for padding.
     """
     fix = "set prefix_packing_attention: mask"
     if unknown := [name for name in _UNKNOWN if kwargs.get(name) is not None]:
