@@ -168,7 +168,7 @@ def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Se
         model_args.dtype = "float32"
     if training_args.process_index:
         return None
-    insist = ["--bf16 true"] * mixed + ["--dtype bfloat16"] * weights
+    insist = [option for option, changed in (("--bf16 true", mixed), ("--dtype bfloat16", weights)) if changed]
     return (
         f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
         f"training in float32 ({' '.join(insist)} insists)."
