@@ -78,12 +78,9 @@ def serve_mcp(config: SimulateConfig, http: bool = False, announce: Callable[[st
     """Serve the functions of a file's APIs as MCP tools until the client leaves, or until interrupted.
 
     Args:
-        config ([`SimulateConfig`]): What to serve; `host` and `port` count with `http`.
-        http (`bool`, *optional*, defaults to `False`): Streamable HTTP at `/mcp`, instead of stdin and stdout.
+        config ([`SimulateConfig`]): What to serve; `host` and `port` count with `http`, the responder is `schema`.
+        http (`bool`, *optional*): Streamable HTTP at `/mcp`, instead of stdin and stdout.
         announce (`Callable`, *optional*): Receives a text with the address; nothing over stdio.
-
-    Raises:
-        [`OptionError`]: The responder is not `schema`, or the port cannot be used.
     """
     if config.responder != "schema" or config.store:
         raise OptionError("answers by the schema only", option="--mcp", fix="leave out --responder and --store")

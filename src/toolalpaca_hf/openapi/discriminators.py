@@ -11,11 +11,11 @@ def parts_of_schema(document: dict[str, Any], schema: Any, seen: set[str]) -> It
     if not isinstance(schema, dict):
         return
     yield schema
-    ref = schema.get("$ref")
+    members, ref = listed(schema.get("allOf")), schema.get("$ref")
     if isinstance(ref, str) and ref not in seen:
         seen.add(ref)
-        yield from parts_of_schema(document, lookup(document, ref), seen)
-    for member in listed(schema.get("allOf")):
+        members = [lookup(document, ref), *members]
+    for member in members:
         yield from parts_of_schema(document, member, seen)
 
 

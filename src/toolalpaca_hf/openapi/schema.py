@@ -10,8 +10,8 @@ import jsonschema_rs
 from .discriminators import inherited_tag, parts_of_schema, tagged
 from .document import MAX_DEPTH, listed, lookup, mapping
 
-MAX_NODES = 20_000
-"""How many values one resolved node may hold: references that fan out grow a small document exponentially."""
+MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
+MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
 # Common mistakes of published documents, and what their authors meant.
 MEANT = {
@@ -29,8 +29,8 @@ SAME = ("allOf", "anyOf", "oneOf")
 MANY = (*SAME, "prefixItems")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
 
+# Keywords beside a `$ref` that count in OpenAPI 3.1.
 BESIDE = ("type", "enum", "const", "required", "pattern", "minimum", "maximum", *SIZES, *ONE, *MANY, *NAMED)
-"""Keywords beside a `$ref` that count in OpenAPI 3.1."""
 
 # Not enforced on requests: callers write times without a zone and addresses with spaces.
 CHECKED_IN_REQUESTS = ("date", "email", "ipv4", "ipv6", "uuid")
@@ -42,11 +42,8 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     Invalid parts are fixed if their meaning is plain (`"type": "int"`, `nullable`) and dropped otherwise. A dangling
     reference allows anything.
 
-    Args:
-        document (`dict`): The document to look up references in.
-        request (`bool`, *optional*, defaults to `False`):
-            Convert for requests: drop `readOnly` rather than `writeOnly` properties, do not enforce formats that
-            callers often violate (`x-format`), and let alternatives overlap (`anyOf` for `oneOf`).
+    For a `request`, `readOnly` rather than `writeOnly` properties are dropped, formats that callers often violate are
+    not enforced (`x-format`), and alternatives may overlap (`anyOf` for `oneOf`).
 
     Example:
 
@@ -56,22 +53,11 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     ```
     """
     kept: dict[bool, Definitions] = getattr(document, "converted", {})
-    definitions = kept.get(request)
-    if definitions is None:
-        definitions = kept[request] = Definitions(document, request)
-    root = definitions.convert(schema, 0)
+    if request not in kept:
+        kept[request] = Definitions(document, request)
+    root = kept[request].convert(schema, 0)
     root = {"not": {}} if root is False else {} if root is True else root
-    return root | {"$defs": definitions} if references(root) else root
-
-
-def subschemas(node: dict[str, Any]) -> Iterator[Any]:
-    for key, value in node.items():
-        if key in ONE:
-            yield value
-        elif key in MANY and isinstance(value, list):
-            yield from value
-        elif key in NAMED and isinstance(value, dict):
-            yield from value.values()
+    return root | {"$defs": kept[request]} if references(root) else root
 
 
 def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -87,16 +73,32 @@ def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[s
     return {key: changed(key, value) for key, value in node.items()}
 
 
-def references(node: Any) -> set[str]:
-    found: set[str] = set()
-    left = [node]
+def subschemas(node: dict[str, Any]) -> Iterator[Any]:
+    for key, value in node.items():
+        if key in ONE:
+            yield value
+        elif key in MANY and isinstance(value, list):
+            yield from value
+        elif key in NAMED and isinstance(value, dict):
+            yield from value.values()
+
+
+def walk(node: Any, follow: Callable[[str], Any] | None = None) -> Iterator[dict[str, Any]]:
+    """A schema and all in it, depth first; with `follow`, which looks a reference up, what it refers to as well."""
+    left, seen = [node], set[str]()
     while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            if isinstance(ref := part.get("$ref"), str):
-                found.add(ref.rsplit("/", 1)[-1])
-            left.extend(subschemas(part))
-    return found
+        if isinstance(part := left.pop(), dict):
+            yield part
+            ref = part.get("$ref")
+            if follow is not None and isinstance(ref, str) and ref not in seen and len(seen) < MAX_DEFINITIONS:
+                seen.add(ref)
+                left.append(follow(ref))
+            left += reversed(list(subschemas(part)))
+
+
+def references(node: Any) -> set[str]:
+    refs = [part.get("$ref") for part in walk(node)]
+    return {ref.rsplit("/", 1)[-1] for ref in refs if isinstance(ref, str)}
 
 
 class Definitions(dict[str, Any]):

@@ -1,4 +1,7 @@
+from .app import FALLBACK_HEADER as FALLBACK_HEADER
 from .app import MAX_BODY as MAX_BODY
+from .app import RESPONDER_HEADER as RESPONDER_HEADER
+from .app import UNRECORDED_HEADER as UNRECORDED_HEADER
 from .app import Simulator as Simulator
 from .app import create_app as create_app
 from .entities import Entities as Entities
@@ -11,8 +14,6 @@ from .faults import FaultPlan as FaultPlan
 from .faults import read_faults as read_faults
 from .generate import Generator as Generator
 from .generate import Given as Given
-from .in_process import IN_PROCESS as IN_PROCESS
-from .in_process import in_process as in_process
 from .names import is_id as is_id
 from .names import plain as plain
 from .names import singular as singular
@@ -26,15 +27,14 @@ from .responder_llm import find_json as find_json
 from .responders import AnswerStore as AnswerStore
 from .responders import ReplayResponder as ReplayResponder
 from .responders import SchemaResponder as SchemaResponder
-from .responses import FALLBACK_HEADER as FALLBACK_HEADER
-from .responses import RESPONDER_HEADER as RESPONDER_HEADER
-from .responses import UNRECORDED_HEADER as UNRECORDED_HEADER
 from .responses import Responder as Responder
 from .responses import SimulatedCall as SimulatedCall
 from .responses import SimulatedResponse as SimulatedResponse
 from .rng import Rng as Rng
+from .server import IN_PROCESS as IN_PROCESS
 from .server import SimulateConfig as SimulateConfig
 from .server import curl_example as curl_example
+from .server import in_process as in_process
 from .server import listening_socket as listening_socket
 from .server import read_apis as read_apis
 from .server import running as running

@@ -101,7 +101,6 @@ def _text_maker(make: str | list[str]) -> TextMaker:
 for _name, _make in _TABLES["texts"].items():
     _PARTS[_name] = _text_maker(_make)
 FORMATS: dict[str, TextMaker] = {name: _text_maker(make) for name, make in _TABLES["formats"].items()}
-"""Values of the formats that schemas name."""
 
 
 def _ends(listed: str) -> list[str]:
@@ -227,8 +226,7 @@ def _number_end(name: str) -> str | None:
 
 def kind_of(name: str, numeric: bool = False) -> str | None:
     """The kind of value that a field's name suggests, or `None`: `created_at` is a `date and time`."""
-    end = _text_end(name)
-    if not numeric and end:
+    if not numeric and (end := _text_end(name)):
         return TEXTS[end][0]
     end = _number_end(name)
     return NUMBERS[end][0] if end else None
@@ -236,11 +234,9 @@ def kind_of(name: str, numeric: bool = False) -> str | None:
 
 def fake_text(name: str, rng: Rng, description: str = "", most: int = 10_000) -> str:
     """A plausible text for a field by its name or description, at most `most` characters long."""
-    example = _EXAMPLE.search(description)
-    if example and len(example[1]) <= most:
+    if (example := _EXAMPLE.search(description)) and len(example[1]) <= most:
         return example[1]
-    template = _TEMPLATE.search(description)
-    if template and len(template[1]) <= most // 2:
+    if (template := _TEMPLATE.search(description)) and len(template[1]) <= most // 2:
         return re.sub(r"\{\w+\}", lambda _: _PARTS["slug"](rng), template[1])
     number_end = _number_end(name)
     end = next((end for pattern, end in _DESCRIBED if pattern.search(description)), None) or _text_end(name)
@@ -269,8 +265,8 @@ def number_range(name: str) -> tuple[float, float, int]:
     return NUMBERS[end][1:] if end else (1, 100, 0)
 
 
-LOW = ("min", "minimum", "from", "start", "begin", "low", "since")
-HIGH = ("max", "maximum", "to", "end", "end", "high", "until")
+HIGH = {"min": "max", "minimum": "maximum", "from": "to", "low": "high", "since": "until"}
+HIGH |= {"start": "end", "begin": "end"}
 _COUNTRY_OF = {name: country for name, _, country in WORDS["cities"]}
 _REGION_OF = {name: region for name, region, _ in WORDS["cities"]}
 _NAME_OF = {code: name for name, code in WORDS["countries"]}
@@ -290,9 +286,7 @@ def make_consistent(made: dict[str, Any], own: Sequence[str], properties: Mappin
     by_words = {words_of(key): key for key in own}
     for words, key in by_words.items():
         for place, word in enumerate(words):
-            if word not in LOW:
-                continue
-            greatest = by_words.get((*words[:place], HIGH[LOW.index(word)], *words[place + 1 :]))
+            greatest = by_words.get((*words[:place], HIGH[word], *words[place + 1 :])) if word in HIGH else None
             if greatest and _rules(properties.get(key)) == _rules(properties.get(greatest)):
                 made[key], made[greatest] = _ordered(made[key], made[greatest])
 
@@ -306,8 +300,8 @@ def _ordered(low: Any, high: Any) -> tuple[Any, Any]:
     for names in (WORDS["month"], WORDS["weekday"]):
         if low in names and high in names:
             return (low, high) if names.index(low) <= names.index(high) else (high, low)
-    numbers = all(isinstance(value, int | float) for value in (low, high))
-    texts = all(isinstance(value, str) for value in (low, high)) and len(low) == len(high)
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    texts = isinstance(low, str) and isinstance(high, str) and len(low) == len(high)
     dates = texts and low[:1].isdigit() and high[:1].isdigit()
     return (high, low) if (numbers or dates) and high < low else (low, high)
 
@@ -379,8 +373,7 @@ def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bo
         low = max(below, low) if inside else below if below > -math.inf else above - span
         high = min(above, high) if low <= min(above, high) else min(above, low + span)
     high = max(high, low)
-    step = node.get("multipleOf")
-    if step:
+    if step := node.get("multipleOf"):
         first, last = math.ceil(low / step), math.floor(high / step)
         if first > last:
             first = last = round(low / step)

@@ -29,7 +29,7 @@ DEFAULT_COUNT, MAX_COUNT, MAX_INVENTED = 3, 100, 50
 
 def make_reply(entities: Entities, call: SimulatedCall, arguments: Arguments) -> SimulatedResponse:
     """Answer a call, and remember what it made, changed or removed."""
-    reply = ListReply if entities.kinds[call.operation].action == "list" else Reply
+    reply = ListReply if entities.kinds(call.operation).action == "list" else Reply
     declared = call.operation.success
     return encode_response(declared.status, declared.media, reply(entities, call, arguments).value(declared.make))
 
@@ -39,7 +39,7 @@ class Reply:
 
     def __init__(self, entities: Entities, call: SimulatedCall, arguments: Arguments) -> None:
         self.entities, self.call, self.session, self.arguments = entities, call, call.session, arguments
-        self.kind = entities.kinds[call.operation]
+        self.kind = entities.kinds(call.operation)
         self.collection = entities.concrete(self.kind.collection, arguments)
         last = self.kind.collection[-1] if self.kind.collection else ""
         self.noun = "" if "{" in last else last
@@ -63,8 +63,7 @@ class Reply:
         message = self._message()
         if make is None:
             return {"message": message} | {name: value for name, value in record.items() if name == "id"}
-        example = self._example(make, record)
-        if example is not None:
+        if (example := self._example(make, record)) is not None:
             return example
         known = dict.fromkeys(CONFIRMATIONS[:3], message) | self.arguments.flat | record
         given = Given(arguments=self.deep, record=known, about=self.kind.about, free=self._free(rng, record))
@@ -98,12 +97,10 @@ class Reply:
 
     def _message(self) -> str:
         done = {"create": "created", "update": "updated", "delete": "deleted"}.get(self.kind.action)
-        if done == "created":
-            # `POST /generateAvatar` makes something, too, but not a generateavatar.
-            segment = self.call.operation.segments[-1] if self.call.operation.segments else ""
-            if not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment:
-                done = None
-        if done is None or not self.noun:
+        segment = next(reversed(self.call.operation.segments), "")
+        # `POST /generateAvatar` makes something, too, but not a generateavatar.
+        other = done == "created" and not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment
+        if done is None or other or not self.noun:
             return "The request was completed successfully."
         return f"The {self.noun} was {done} successfully."
 
@@ -134,17 +131,17 @@ class Reply:
 
     def learn(self, value: Any) -> None:
         """Remember what an LLM's answer to this call made, changed or removed."""
-        item = self._item_id()
-        if self.kind.action == "create":
+        item, action = self._item_id(), self.kind.action
+        if action == "create":
             self._keep_new(value, self.kind.id_field or "id", dict(self.arguments.flat))
-        elif self.kind.action == "delete" and item is not None:
+        elif item is not None and action == "delete":
             self.session.remember(self.collection, str(item), None)
-        elif self.kind.action == "update" and item is not None:
+        elif item is not None and action == "update":
             self._change(item)
 
     def _known(self, item: Any) -> tuple[str, dict[str, Any]]:
-        kept = self.entities.record(self.session, self.collection, item, self.kind.item or "id")
-        return (str(item), {}) if kept is None else (kept[0], dict(kept[1] or {}))
+        key, record = self.entities.record(self.session, self.collection, item, self.kind.item or "id") or (item, {})
+        return str(key), dict(record or {})
 
     def _change(self, item: Any) -> tuple[str, dict[str, Any]]:
         """Remember a change of an item; returns its key and all that is known of it."""
@@ -157,18 +154,12 @@ class Reply:
         """The field that holds a new item's id, and its schema; else those of the path that reads it."""
         field = self.kind.id_field
         if make is None or field is None:
-            return field or "id", self.entities.closed[self.kind.collection] or {}
-        node = make.merger.node(make.root)
-        for name in (*self.kind.about, field):
-            node = make.merger.node(node.get("properties", {}).get(name, {}))
-        return field, node
+            return field or "id", self.entities.closed(self.kind.collection) or {}
+        return field, make.merger.node(make.root, *self.kind.about, field)
 
     def _item(self, make: Generator | None, item: Any) -> Any:
         name, action, id_field = self.kind.item or "id", self.kind.action, self.kind.id_field
-        if action == "update":
-            key, record = self._change(item)
-        else:
-            key, record = self._known(item)
+        key, record = self._change(item) if action == "update" else self._known(item)
         if action == "delete":
             self.session.remember(self.collection, key, None)
         identity = {plain(name): item}
@@ -179,10 +170,8 @@ class Reply:
 
     def _item_id(self) -> Any:
         name = self.kind.item
-        if name is None:
-            return None
-        if name in self.arguments.named:
-            return self.arguments.named[name]
+        if name is None or name in self.arguments.named:
+            return self.arguments.named.get(name or "")
         value = self._body.get(name)
         return None if isinstance(value, dict | list | bool) else value
 
@@ -198,16 +187,12 @@ class ListReply(Reply):
         if not kept and not flat and (example := self._example(make, {})) is not None:
             return example
         place = self.kind.list_place or ()
-        node = make.merger.node(make.root)
-        for name in place:
-            node = make.merger.node(node.get("properties", {}).get(name, {}))
-        schema = node.get("items", {})
-        fields = make.merger.node(schema).get("properties", {})
-        most = self._limit(node)
+        node = make.merger.node(make.root, *place)
+        schema, most = node.get("items", {}), self._limit(node)
         start = self._start(most)
-        items = self._items(make, schema, fields, start)
+        items = self._items(make, schema, make.merger.node(schema).get("properties", {}), start)
         # Invented items are the requested page itself.
-        items = items[start : start + most] if self.entities.closed[self.kind.collection] is not None else items[:most]
+        items = items[start : start + most] if self.entities.closed(self.kind.collection) is not None else items[:most]
         facts = dict.fromkeys(("total", "count", "totalresults", "totalcount", "totalitems", "size"), len(items))
         page = flat.get("page", 1)
         facts |= {"totalpages": 1, "pages": 1, "currentpage": page, "page": page, "success": True}
@@ -239,7 +224,7 @@ class ListReply(Reply):
             if collection == self.collection and record is not None and _matches(record, filters)
         ]
         seen = {key for collection, key in records if collection == self.collection}
-        if self.entities.closed[self.kind.collection] is None:
+        if self.entities.closed(self.kind.collection) is None:
             return (found if start == 0 else []) + self._invented(make, schema, fields, filters, seen)
         for item in self.entities.seeded_ids(self.kind.collection, self.collection):
             if str(item) not in seen:
@@ -272,7 +257,7 @@ class ListReply(Reply):
         names = {plain(field) for field in fields}
         title = next((name for name in TITLES if name in names), None)
         field = self.kind.id_field
-        found = []
+        found: list[Any] = []
         for place in range(min(count, MAX_INVENTED)):
             record = filters | {name: values[place % len(values)] for name, values in several.items()}
             if place == 0 and isinstance(wanted, str) and wanted and title is not None and title not in record:

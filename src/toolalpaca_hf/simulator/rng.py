@@ -9,26 +9,21 @@ class Rng:
     """A tree of random numbers: a node's numbers depend on its path from the root and on how many were drawn there.
 
     Not `random.Random`: its draws have changed between versions of Python, and creating one per field is slower.
-
-    Args:
-        *parts (`str` or `int`): What the numbers depend on, such as a seed and an API's name.
-        topic (`Sequence[str]`, *optional*): Nouns for made-up sentences, such as the words of an API's title.
+    The root's are those of its `parts`; `topic` has nouns for made-up sentences, such as the words of an API's title.
     """
 
     __slots__ = ("_drawn", "_key", "topic")
 
     def __init__(self, *parts: str | int, topic: Sequence[str] = ()) -> None:
-        self.topic = topic
         words = "\x1f".join(str(part) for part in parts)
         self._key = blake2b(words.encode("utf-8", "replace"), digest_size=16).digest()
-        self._drawn = 0
+        self._drawn, self.topic = 0, topic
 
     def child(self, name: str | int) -> "Rng":
         """The node of a field or an item; this does not advance the parent."""
         rng = Rng.__new__(Rng)
         rng._key = blake2b(str(name).encode("utf-8", "replace"), digest_size=16, key=self._key).digest()
-        rng._drawn = 0
-        rng.topic = self.topic
+        rng._drawn, rng.topic = 0, self.topic
         return rng
 
     def integer(self, low: int, high: int) -> int:
