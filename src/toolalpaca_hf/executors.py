@@ -66,10 +66,8 @@ def run_pipeline(
 
     Raises:
         [`TaskError`]: A task failed.
-        [`SettingsMismatchError`]: The folder belongs to other settings.
-        [`QueuedError`]: The folder belongs to a Slurm job that is not through.
+        [`SettingsMismatchError`], [`QueuedError`]: The folder belongs to other settings, or to a Slurm job that runs.
         [`MissingDependencyError`]: The executor is not there. Without Slurm the script has been written all the same.
-
     """
     if tasks < 1 or workers < 1:
         raise OptionError(f"{tasks} tasks and {workers} workers can do nothing", fix="pass at least 1 of each")

@@ -103,9 +103,8 @@ def _hint_and_said(schema: dict[str, Any]) -> tuple[Any, set[str]]:
     plain = isinstance(values, list) and all(type(value) in _KINDS for value in values)
     if plain and values and len({(type(value), value) for value in values}) == len(values):
         kinds = list(dict.fromkeys(_KINDS[type(value)] for value in values))
-        return Literal[tuple(values)], {"enum", "type"} if kind == (kinds[0] if len(kinds) == 1 else kinds) else {
-            "enum"
-        }
+        said = {"enum", "type"} if kind == (kinds[0] if len(kinds) == 1 else kinds) else {"enum"}
+        return Literal[tuple(values)], said
     if isinstance(kind, str) and kind in _PLAIN:
         return _PLAIN[kind], {"type"}
     if isinstance(kind, list) and kind == sorted(kind) and all(each in _PLAIN for each in kind):

@@ -41,8 +41,7 @@ def openapi_environments(
         source (`str` or `Path`): `sample`, a file in the raw layout, an OpenAPI document (file or URL), or a folder or
             Hub id of a dataset that `dataset_scripts/toolalpaca.py` wrote. A document has no instructions: pass them
             to [`OpenApiEnvironment.reset`].
-        split (`str`, *optional*): Of `sample` or a dataset.
-        seed (`int`, *optional*): Of the simulator.
+        split, seed (*optional*): Of `sample` or a dataset, and of the simulator.
         partial_credit (`bool`, *optional*): Reward the parts of the verdict, too.
         documentation (`bool`, *optional*): Describe the tools by the APIs' natural-language documentation, as the
             package's own prompts do, instead of by a summary.
@@ -70,21 +69,17 @@ def openapi_environments(
     found = {}
     for api, served, calls in zip(apis, simulator.directory.apis, calls_in_process(simulator), strict=True):
         tools, actions = tools_of(api), [GET_DETAILS, *(function.name for function in api.functions)]
-        if documentation:
-            for tool, function in zip(tools[1:], api.functions, strict=True):
-                tool["function"]["description"] = function.description or tool["function"]["description"]
+        for tool, function in zip(tools[1:], api.functions, strict=True) if documentation else ():
+            tool["function"]["description"] = function.description or tool["function"]["description"]
+        tasks = {task.id: task for task in instructions if task.api == api.id}
         members: dict[str, Any] = {
             "api": api,
             "tools": tools,
-            "tasks": {task.id: task for task in instructions if task.api == api.id},
+            "tasks": tasks,
             "__doc__": f"{api.name} as an environment.",
-            "_actions": {},
-            "_calls": calls,
-            "_simulator": simulator,
-            "_slug": served.slug,
-            "_limits": limits or RolloutLimits(),
-            "_weights": WEIGHTS if partial_credit else VERDICT_ONLY,
         }
+        members |= {"_actions": {}, "_calls": calls, "_simulator": simulator, "_slug": served.slug}
+        members |= {"_limits": limits or RolloutLimits(), "_weights": WEIGHTS if partial_credit else VERDICT_ONLY}
         for place, (tool, action) in enumerate(zip(tools, actions, strict=True)):
             aliases = python_names(tool["function"]["parameters"].get("properties", {}))
             names = {alias: name for name, alias in aliases.items()}
@@ -170,19 +165,14 @@ def _built(name: str, split: str) -> tuple[list[Api], list[Instruction]]:
 
     check_dataset(name, "build one with dataset_scripts/toolalpaca.py")
     try:
-        rows = {
-            config: load_dataset(name, config, split=split).to_list()
-            for config in ("apis", "trajectories" if split == "train" else "instructions")
-            if config in get_dataset_config_names(name)
-        }
+        have, wanted = get_dataset_config_names(name), ("apis", "trajectories" if split == "train" else "instructions")
+        rows = {each: load_dataset(name, each, split=split).to_list() for each in wanted if each in have}
         apis = [Api(**row | {"functions": [Function(**each) for each in row["functions"]]}) for row in rows["apis"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"is no dataset of APIs with a split {split!r} ({str(error).splitlines()[0]})"
         raise InputError(problem, file=name, fix="build one with dataset_scripts/toolalpaca.py") from None
-    asked = [
-        row | {"golden_calls": [Call(**call) for call in row["golden_calls"]]} for row in rows.get("instructions", ())
-    ]
-    done = [row | {"steps": [Step(**step) for step in row["steps"]]} for row in rows.get("trajectories", ())]
+    asked = [row | {"golden_calls": [Call(**c) for c in row["golden_calls"]]} for row in rows.get("instructions", [])]
+    done = [row | {"steps": [Step(**step) for step in row["steps"]]} for row in rows.get("trajectories", [])]
     return apis, [Instruction(**row) for row in asked] + _referenced([Trajectory(**row) for row in done])
 
 

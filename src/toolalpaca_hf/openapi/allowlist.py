@@ -25,21 +25,10 @@ class AddressError(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class Allowlist:
-    """The hosts that calls may go to, as `host` or `host:port` in lower case.
+    """The hosts that calls may go to, as `host` or `host:port` in lower case."""
 
-    Args:
-        names (`frozenset[str]`): Hosts on the public internet.
-        private (`frozenset[str]`, *optional*): Hosts whose address may be private: `127.0.0.1:5678`.
-
-    Example:
-
-    ```python
-    >>> Allowlist(frozenset({"cats.example"})).check("https://cats.example/cats")
-    ```
-    """
-
-    names: frozenset[str]
-    private: frozenset[str] = frozenset()
+    names: frozenset[str]  # on the public internet
+    private: frozenset[str] = frozenset()  # whose address may be private: `127.0.0.1:5678`
 
     def check(self, url: str) -> None:
         """Raise an [`AddressError`] for a URL with another host or scheme."""

@@ -68,11 +68,10 @@ def _text(body: bytes, content_type: str) -> str | None:
 _short_text = lru_cache(maxsize=1024)(_text)
 
 
-_TAG = re.compile(r"""<(?=[a-z/!?])(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?""", re.IGNORECASE)
+_TAG = re.compile(r"""(?i)<(?=[a-z/!?])(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?""")
 # What nobody sees of a page, whatever looks like a tag in it; up to its end if it is left open.
 _HIDDEN = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)\b(?:[^<>]*/>|.*?(?:</\1[^<>]*>?|\Z))",
-    re.IGNORECASE | re.DOTALL,
+    r"(?is)<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)\b(?:[^<>]*/>|.*?(?:</\1[^<>]*>?|\Z))"
 )
 
 
@@ -111,7 +110,6 @@ class CallResult:
 
     status: int | None  # None if there was no response
     observation: str  # what the model reads, without credentials
-    saved: Path | None  # file that a binary response was saved to
     ended: str  # answered, refused (host or redirect), timeout, too_large, dropped (connection) or failed
     fault: str = ""  # that a simulator says it made, see `simulator.FaultPlan`
 
@@ -130,7 +128,6 @@ class ApiClient:
         credentials ([`Credentials`], *optional*): Inserted into requests, and removed from everything that comes back.
         folder (`str` or `Path`, *optional*): Where to save binary responses; without it they are only mentioned.
         limits ([`CallLimits`], *optional*): Limits on each call.
-        transport (`httpx.BaseTransport`, *optional*): Answers in place of the network, with no address checks.
         exchange ([`Exchange`], *optional*): Answers in place of HTTP; see [`simulator.in_process`].
 
     Example:
@@ -148,20 +145,15 @@ class ApiClient:
         credentials: Credentials | None = None,
         folder: str | Path | None = None,
         limits: CallLimits | None = None,
-        transport: httpx.BaseTransport | None = None,
         exchange: Exchange | None = None,
     ) -> None:
         self._hosts, self._exchange, self._limits = hosts, exchange, limits or CallLimits()
         self._credentials = credentials or Credentials()
         self._folder = Path(folder) if folder is not None else None
-        self._client = httpx.Client(
-            transport=transport or (httpx.BaseTransport() if exchange else guarded_transport(hosts)),
-            # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(self._limits.read, connect=self._limits.connect),
-            headers=HEADERS,
-        )
+        transport = httpx.BaseTransport() if exchange else guarded_transport(hosts)
+        wait = httpx.Timeout(self._limits.read, connect=self._limits.connect)
+        # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
+        self._client = httpx.Client(transport=transport, trust_env=False, timeout=wait, headers=HEADERS)
         # Calls share no state (cookies) except what the model passes on.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -176,18 +168,17 @@ class ApiClient:
 
     def send(self, request: ApiRequest) -> CallResult:
         """Send a request from [`build_request`], retrying if that is safe. Never raises for a failed call."""
-        saved, fault = None, ""
+        fault = ""
         with limited(self._limits.total, self._credentials):
             try:
                 status, headers, body = self._repeated(request)
-                response, saved = self._rendered(body, headers.get("content-type", ""))
-                ended, words = "answered", observation_of(status, response)
-                fault = headers.get("x-toolalpaca-fault", "")
+                words = observation_of(status, self._rendered(body, headers.get("content-type", "")))
+                ended, fault = "answered", headers.get("x-toolalpaca-fault", "")
             except _End as end:
                 ended, status = end.ended, end.status
                 words = end.sentence if status is None else observation_of(status, end.sentence)
         # A server may echo secrets cut or escaped in unknown ways; verbatim values never get through.
-        return CallResult(status, self._credentials.redact(words), saved, ended, fault)
+        return CallResult(status, self._credentials.redact(words), ended, fault)
 
     def fetch(self, url: str) -> bytes:
         """Get a URL's content, decompressed; an [`InputError`] if the call fails or the status is not 200."""
@@ -294,21 +285,20 @@ class ApiClient:
             raise httpx.ReadError("the answer is cut off")
         return bytes(body)
 
-    def _rendered(self, body: bytes, content_type: str) -> tuple[str, Path | None]:
-        words = body_text(body, content_type)
-        if words is not None:
-            return words, None
+    def _rendered(self, body: bytes, content_type: str) -> str:
+        if (words := body_text(body, content_type)) is not None:
+            return words
         kind = content_type.partition(";")[0].strip().lower()
         named, body = f"a file of type {kind or 'unknown'}, {len(body)} bytes", self._credentials.redact_bytes(body)
         if self._folder is None:
-            return f"{named}, not shown.", None
+            return f"{named}, not shown."
         path = self._folder / f"{hashlib.sha256(body).hexdigest()[:16]}{mimetypes.guess_extension(kind) or '.bin'}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
         except OSError as error:
-            return f"{named}, which could not be saved ({error.strerror}).", None
-        return f"{named}, saved as {path.name}.", path
+            return f"{named}, which could not be saved ({error.strerror})."
+        return f"{named}, saved as {path.name}."
 
 
 def _asked_to_wait(retry_after: str, otherwise: float) -> float:

@@ -170,11 +170,8 @@ def part_of(root: dict[str, Any], schema: Any) -> dict[str, Any]:
 def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     """Coerce a value to a schema if no meaning is lost; what does not fit stays unchanged, for validation to report.
 
-    Args:
-        schema (`dict`): A schema from [`to_json_schema`].
-        wire (`bool`, *optional*, defaults to `False`):
-            Leaves are untyped texts, as in a query, header, form, XML or CSV: `"1"` may be True, `""` null, `"a,b"` a
-            list; where one value is wanted, the last of a list counts.
+    On the `wire` (a query, header, form, XML or CSV) leaves are untyped texts: `"1"` may be True, `""` null, `"a,b"` a
+    list; where one value is wanted, the last of a list counts.
 
     Example:
 

@@ -131,8 +131,7 @@ def load_credentials(
     Args:
         names (`Iterable[str]`): Names of credentials, from `Api.authentication` or [`credential_names`].
         file (`str` or `Path`, *optional*): Lines `NAME=VALUE`, values optionally quoted; `#` starts a comment line.
-        environ (`Mapping[str, str]`, *optional*, defaults to `os.environ`):
-            The environment; the file takes precedence.
+        environ (`Mapping[str, str]`, *optional*): By default `os.environ`; the file takes precedence.
 
     Raises:
         [`InputError`]: The file cannot be read, or a line is not `NAME=VALUE`. No message shows a value.

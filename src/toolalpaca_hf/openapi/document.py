@@ -162,10 +162,9 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1, left) for item in value]
     # Integers beyond 64 bits, infinity and NaN do not survive Parquet's and other languages' JSON.
-    small = (isinstance(value, int) and -(2**63) <= value < 2**63) or (
-        isinstance(value, float) and math.isfinite(value)
-    )
-    return value if value is None or small else _text(value)
+    small = isinstance(value, int) and -(2**63) <= value < 2**63
+    finite = isinstance(value, float) and math.isfinite(value)
+    return value if value is None or small or finite else _text(value)
 
 
 def _text(value: Any) -> str:
@@ -231,13 +230,6 @@ def violations(document: dict[str, Any]) -> list[str]:
     """What keeps a document from being valid OpenAPI, a sentence per violation.
 
     References out of it are not followed. A large document, see [`is_large`], is only checked against the schema.
-
-    Example:
-
-    ```python
-    >>> violations({"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}})
-    []
-    ```
     """
     made = f"violations-{version('openapi-spec-validator')}"
     return kept(getattr(document, "digest", ""), made, list, lambda: _violations(document))

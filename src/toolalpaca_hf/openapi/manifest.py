@@ -161,16 +161,14 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
     # Made of what was loaded: it need not be copied again.
     document = Document(map_holders(document, absolute) if base else document, digest)
     info = mapping(document.get("info"))
-    name = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
-    name = name or _redacted(source)
+    title = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
+    title = title or _redacted(source)
     made = describe(document) if described else Documentation("", {COMPONENTS: ""}, {})
-    functions = [
-        Function(function, path, method, made.function_description[function])
-        for function, (path, method) in made.function_projection.items()
-    ]
+    places = made.function_projection.items()
+    functions = [Function(name, path, method, made.function_description[name]) for name, (path, method) in places]
     return Api(
-        id=f"loaded/{'-'.join(re.findall(r'[a-z0-9]+', name.lower())) or 'api'}",
-        name=name,
+        id=f"loaded/{'-'.join(re.findall(r'[a-z0-9]+', title.lower())) or 'api'}",
+        name=title,
         description=text(info.get("description")) or text(manifest.get("description_for_human")),
         link=source,
         documentation=document,

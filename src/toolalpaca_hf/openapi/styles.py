@@ -9,12 +9,8 @@ from urllib.parse import quote, unquote, unquote_plus
 from .coercion import to_text
 from .document import mapping, text
 
-STYLES = {
-    "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
-    "header": ("simple",),
-    "cookie": ("form",),
-}
+STYLES = {"path": ("simple", "label", "matrix"), "header": ("simple",), "cookie": ("form",)}
+STYLES |= {"query": ("form", "spaceDelimited", "pipeDelimited", "deepObject")}
 JOINTS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 

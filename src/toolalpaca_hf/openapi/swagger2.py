@@ -33,10 +33,8 @@ class _Conversion:
         made: dict[str, Any] = {"openapi": "3.0.3"} | _without(old, MOVED)
         if servers := self._servers(old.get("schemes")):
             made.setdefault("servers", servers)
-        made["paths"] = {
-            path: self._item(path, item) if isinstance(item, dict) else item
-            for path, item in _mapping(old.get("paths")).items()
-        }
+        paths = _mapping(old.get("paths")).items()
+        made["paths"] = {path: self._item(path, item) if isinstance(item, dict) else item for path, item in paths}
         parameters = {n: p for n, p in _named(old.get("parameters")).items() if p.get("in") not in IN_BODY}
         parts = {
             "schemas": _mapping(old.get("definitions")),
@@ -72,13 +70,13 @@ class _Conversion:
         return made
 
     def _parameters(self, holder: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [parameter for parameter in holder.get("parameters") or [] if isinstance(parameter, dict)]
         shared = _mapping(self.document.get("parameters"))
-        refs = [str(parameter.get("$ref", "")) for parameter in found]
-        return [
-            _mapping(shared.get(ref.rsplit("/", 1)[-1])) if ref.startswith("#/parameters/") else parameter
-            for ref, parameter in zip(refs, found, strict=True)
-        ]
+
+        def followed(parameter: dict[str, Any]) -> dict[str, Any]:
+            ref = str(parameter.get("$ref", ""))
+            return _mapping(shared.get(ref.rsplit("/", 1)[-1])) if ref.startswith("#/parameters/") else parameter
+
+        return [followed(each) for each in holder.get("parameters") or [] if isinstance(each, dict)]
 
     def _plain_parameters(self, place: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
         plain = [self._parameter(place, p) for p in parameters if p.get("in") not in IN_BODY]

@@ -61,14 +61,13 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     parameters |= {"required": list(dict.fromkeys(required))} if required else {}
     # Some templates reject a tool without a description.
     description = operation.description or f"{operation.method.upper()} {operation.path}"
-    return {
-        "type": "function",
-        "function": {
-            "name": operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name],
-            "description": _cut(description),
-            "parameters": _bounded(names.renamed(parameters), size),
-        },
+    name = operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name]
+    function = {
+        "name": name,
+        "description": _cut(description),
+        "parameters": _bounded(names.renamed(parameters), size),
     }
+    return {"type": "function", "function": function}
 
 
 def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:

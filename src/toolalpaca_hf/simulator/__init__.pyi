@@ -14,11 +14,6 @@ from .faults import FaultPlan as FaultPlan
 from .faults import read_faults as read_faults
 from .generate import Generator as Generator
 from .generate import Given as Given
-from .names import is_id as is_id
-from .names import plain as plain
-from .names import singular as singular
-from .names import topic_words as topic_words
-from .names import words_of as words_of
 from .operations import Directory as Directory
 from .operations import SimulatedApi as SimulatedApi
 from .responder_llm import LLMResponder as LLMResponder
@@ -31,6 +26,11 @@ from .responses import Responder as Responder
 from .responses import SimulatedCall as SimulatedCall
 from .responses import SimulatedResponse as SimulatedResponse
 from .rng import Rng as Rng
+from .rng import is_id as is_id
+from .rng import plain as plain
+from .rng import singular as singular
+from .rng import topic_words as topic_words
+from .rng import words_of as words_of
 from .server import IN_PROCESS as IN_PROCESS
 from .server import SimulateConfig as SimulateConfig
 from .server import curl_example as curl_example

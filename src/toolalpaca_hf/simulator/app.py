@@ -100,10 +100,8 @@ class Simulator:
 
     async def _route(self, http: HttpRequest) -> tuple[SimulatedResponse, dict[str, str]]:
         scope = http.scope
-        raw, raw_query = (
-            scope.get("raw_path") or quote(scope["path"]).encode(),
-            scope["query_string"].decode("latin-1"),
-        )
+        raw_query = scope["query_string"].decode("latin-1")
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
         if len(raw) + len(raw_query) > MAX_TARGET:
             raise RequestRefused("The URL is too long.", 414)
         # Split before decoding, so that an encoded slash stays inside its segment.

@@ -11,11 +11,10 @@ from typing import Any
 
 from ..openapi import mapping, merged_schema, types_of
 from .fake_values import HEX, make_number, make_text
-from .names import is_id, plain, topic_words, words_of
 from .operation_kinds import OperationKind, is_parameter, operation_kind, parts_of
 from .operations import SimulatedApi, SimulatedOperation, shown_values
 from .requests import Arguments
-from .rng import Rng
+from .rng import Rng, is_id, plain, topic_words, words_of
 from .state import Session
 
 SEEDED = 8
@@ -25,9 +24,8 @@ MADE_FROM, MADE_TO = 1_700_000_000, 1_799_999_999
 MADE_MARK = "5e55"
 MADE = re.compile(rf"(^|[^0-9a-f]){MADE_MARK}[0-9a-f]{{8}}$|^{MADE_MARK}[0-9a-f]{{4}}-[0-9a-f-]+$")
 PLACEHOLDER = re.compile(
-    r"[<>{}$]|^\s*$|^(unknown|invalid|missing|null|none|undefined|nan|string|test[-_ ]?id|your[-_ ]?.*)$"
-    r"|(non|not)[-_ ]?exist|not[-_ ]?found|no[-_ ]?such|does[-_ ]?not",
-    re.IGNORECASE,
+    r"(?i)[<>{}$]|^\s*$|^(unknown|invalid|missing|null|none|undefined|nan|string|test[-_ ]?id|your[-_ ]?.*)$"
+    r"|(non|not)[-_ ]?exist|not[-_ ]?found|no[-_ ]?such|does[-_ ]?not"
 )
 
 
@@ -50,17 +48,10 @@ class Entities:
             read = kind.action == "read" and kind.collection == collection
             if not read or operation.segments[-1] != f"{{{kind.item}}}":
                 continue
-            beside = [self.kinds(near) for near in self._by_path.get(operation.segments[:-1], ())]
+            beside = [self.kinds(near) for near in self.api.by_path.get(operation.segments[:-1], ())]
             if any(near.action == "create" or (near.action == "list" and _same_ids(near, kind)) for near in beside):
                 ids = (each for each in operation.parameters if each.name == kind.item and each.place == "path")
                 found = next(ids).schema
-        return found
-
-    @cached_property
-    def _by_path(self) -> dict[tuple[str, ...], list[SimulatedOperation]]:
-        found: dict[tuple[str, ...], list[SimulatedOperation]] = {}
-        for operation in self.api.operations:
-            found.setdefault(operation.segments, []).append(operation)
         return found
 
     @cached_property
@@ -78,9 +69,8 @@ class Entities:
 
     def concrete(self, collection: tuple[str, ...], arguments: Arguments) -> str:
         """A collection's name with its path parameters filled in."""
-        return "/".join(
-            str(arguments.named.get(part[1:-1], part)) if part.startswith("{") else part for part in collection
-        )
+        named = {f"{{{name}}}": str(value) for name, value in arguments.named.items()}
+        return "/".join(named.get(part, part) for part in collection)
 
     def entity(self, collection: str, item: Any) -> Rng:
         """Seed for an item's fields, the same whichever operation returns them."""

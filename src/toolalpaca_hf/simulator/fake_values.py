@@ -13,8 +13,7 @@ from typing import Any
 import jsonschema_rs
 import rstr
 
-from .names import is_id, singular, words_of
-from .rng import Rng
+from .rng import Rng, is_id, singular, words_of
 
 TextMaker = Callable[[Rng], str]
 
@@ -22,9 +21,7 @@ HEX, DIGITS, CAPITALS = "0123456789abcdef", "0123456789", "ABCDEFGHIJKLMNOPQRSTU
 ALPHABETS = {"hex": HEX, "digit": DIGITS, "nonzero": DIGITS[1:], "capital": CAPITALS, "password": CAPITALS + HEX}
 MASK = {"#": DIGITS, "?": CAPITALS, "x": HEX}
 _PART = re.compile(r"\{([A-Za-z]\w*(?: [^{}]+)?)\}")
-_TABLES: dict[str, Any] = tomllib.loads(
-    (files("toolalpaca_hf.simulator") / "fake_values.toml").read_text(encoding="utf-8")
-)
+_TABLES: dict[str, Any] = tomllib.loads((files("toolalpaca_hf.simulator") / "fake_values.toml").read_text("utf-8"))
 WORDS: dict[str, list[Any]] = _TABLES["words"]
 
 
@@ -147,20 +144,15 @@ _DESCRIBED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _EXAMPLE = re.compile(
-    r"(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
-    r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]",
-    re.IGNORECASE,
+    r"(?i)(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
+    r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]"
 )
 # A path with placeholders: `projects/{project}/locations/{location}`.
 _TEMPLATE = re.compile(r"(?<![\w/])((?:[\w.*-]+/)*[\w.-]+/\{\w+\}(?:/[\w.{}-]+)*)")
-_PREAMBLE = re.compile(
-    r"^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+", re.IGNORECASE
-)
+_PREAMBLE = re.compile(r"(?i)^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+")
 _HEAD_END = re.compile(r"[.,;:()]|\b(?:of|for|to|that|which|in|used|from|where|when|with|if|is|as|on|by|associated)\b")
 # First nouns of a description that say too little about the value.
-_VAGUE = frozenset(
-    ("name", "type", "value", "identifier", "description", "text", "data", "field", "resource", "number", "code")
-)
+_VAGUE = frozenset("name type value identifier description text data field resource number code".split())
 
 
 def _ending(words: Sequence[str], table: Mapping[str, object]) -> str | None:

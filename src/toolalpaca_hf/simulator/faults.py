@@ -33,23 +33,12 @@ class FaultPlan:
     Whether a request fails depends on the seed, the API, the request and how many the session made before it: the same
     rollout meets the same faults, and a request that is repeated is drawn anew.
 
-    Args:
-        rate (`float`): Probability that a request fails; an [`OptionError`] if it is none.
-        kinds (`tuple[str, ...]`, *optional*): Some of [`FAULTS`]; all by default. One that does not fit the answer, as
-            half a list without a list, gives way to another.
-        apis (`dict[str, float]`, *optional*): Rates of single APIs, by slug.
-
-    Example:
-
-    ```python
-    >>> FaultPlan(0.2, ("rate_limit",)).rate
-    0.2
-    ```
+    A kind of fault that does not fit the answer, as half a list without a list, gives way to another.
     """
 
-    rate: float
+    rate: float  # the probability that a request fails
     kinds: tuple[str, ...] = FAULTS
-    apis: dict[str, float] | None = None
+    apis: dict[str, float] | None = None  # rates of single APIs, by slug
     seed: int = 0
 
     def __post_init__(self) -> None:

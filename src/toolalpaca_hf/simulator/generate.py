@@ -10,8 +10,7 @@ import jsonschema_rs
 
 from ..openapi import SchemaMerger, is_valid, part_of, repeats, types_of, validator
 from .fake_values import make_consistent, make_number, make_text
-from .names import is_id, plain, singular, words_of
-from .rng import Rng
+from .rng import Rng, is_id, plain, singular, words_of
 
 MISSING: Any = object()
 Place = tuple[str, ...]

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..openapi import merged_schema
 from .generate import Place
-from .names import is_id, plain, singular, words_of
 from .operations import SimulatedOperation
+from .rng import is_id, plain, singular, words_of
 
 CREATE = {"create", "add", "new", "post", "insert", "register", "save", "submit", "report", "upload"}
 UPDATE = {"update", "edit", "set", "put", "patch", "change", "modify", "replace", "assign", "configure"}

@@ -62,12 +62,8 @@ class SimulatedOperation:
         ]
 
     @property
-    def bodies(self) -> dict[str, RequestBody]:
-        return self.declared.bodies
-
-    @property
     def body(self) -> RequestBody | None:
-        return next(iter(self.bodies.values()), None)
+        return next(iter(self.declared.bodies.values()), None)
 
     @cached_property
     def success(self) -> DeclaredResponse:
@@ -85,19 +81,16 @@ class SimulatedOperation:
 
     def failure(self, status: int) -> DeclaredResponse:
         """The declared response to an invalid request; 422 if the document has no 400."""
+        codes = self.declared.responses
+        if status == 400 and "400" not in codes and "422" in codes:
+            status = 422
         if status not in self._failures:
-            codes = self.declared.responses
-            if status == 400 and "400" not in codes and "422" in codes:
-                status = 422
             code = next((key for key in (str(status), "4XX", "4xx", "default") if key in codes), "")
             found = self._response(status, codes.get(code, {}))
             # An error message fits a text, not a picture.
-            readable = not found.media or "json" in found.media or found.media.startswith("text/")
-            if not readable and not is_xml(found.media):
-                found = DeclaredResponse(status, "application/json", None)
-            self._failures[status] = found
-            if status == 422:
-                self._failures.setdefault(400, found)
+            readable = "json" in found.media or found.media.startswith("text/") or is_xml(found.media)
+            unreadable = DeclaredResponse(status, "application/json", None)
+            self._failures[status] = found if readable or not found.media else unreadable
         return self._failures[status]
 
     def _response(self, status: int, declared: dict[str, Any]) -> DeclaredResponse:
@@ -111,8 +104,7 @@ class SimulatedOperation:
             return DeclaredResponse(status, "application/json", None)
         kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
         chosen = mapping(content[media[0]])
-        examples = [chosen["example"]] if "example" in chosen else []
-        examples += self._example_values(chosen)
+        examples = [chosen[key] for key in ("example",) if key in chosen] + self._example_values(chosen)
         if not isinstance(chosen.get("schema"), dict | bool) and not examples:
             return DeclaredResponse(status, kind, None)
         make = Generator(to_json_schema(self.declared.document, chosen.get("schema")))
@@ -138,10 +130,9 @@ class SimulatedOperation:
             for name, schema in body.get("properties", {}).items():
                 whole = [mapping(value).get(name) for value in shown_values(body)]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
-        return {
-            name: [value for value in values if isinstance(value, str | int) and value != ""]
-            for name, values in found.items()
-        }
+        for name, values in found.items():
+            found[name] = [value for value in values if isinstance(value, str | int) and value != ""]
+        return found
 
 
 def shown_values(holder: dict[str, Any]) -> list[Any]:
@@ -162,14 +153,13 @@ class SimulatedApi:
             for name, path, method, item, declared in each_operation(self.document)
         ]
         self._templates: dict[int, list[tuple[_Template, list[SimulatedOperation]]]] = {}
-        by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
+        self.by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         for operation in self.operations:
-            by_path.setdefault(operation.segments, []).append(operation)
-        templates = [(_Template(path), path) for path in by_path if any("{" in part for part in path)]
-        for template, path in sorted(templates, key=lambda entry: entry[0].open_parts):
-            # As OpenAPI has it, the more is fixed the earlier it is tried.
-            self._templates.setdefault(len(path), []).append((template, by_path.pop(path)))
-        self._fixed = by_path
+            self.by_path.setdefault(operation.segments, []).append(operation)
+        templates = [(_Template(path), found) for path, found in self.by_path.items() if "{" in "".join(path)]
+        # As OpenAPI has it, the more is fixed the earlier it is tried.
+        for template, found in sorted(templates, key=lambda entry: entry[0].open_parts):
+            self._templates.setdefault(len(template.open_parts), []).append((template, found))
 
     @cached_property
     def digest(self) -> str:
@@ -182,7 +172,8 @@ class SimulatedApi:
 
         `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`.
         """
-        matching = [(found, {}) for found in [self._fixed.get(segments)] if found]
+        fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
+        matching = [(fixed, {})] if fixed else []
         tried = [(found, template.match(segments)) for template, found in self._templates.get(len(segments), ())]
         matching += [(found, values) for found, values in tried if values is not None]
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))

@@ -7,11 +7,10 @@ from typing import Any
 from .entities import Entities
 from .fake_values import FORMATS, fake_text
 from .generate import Generator, Given
-from .names import is_id, plain, singular, words_of
 from .operation_kinds import CREATE
 from .requests import Arguments
 from .responses import SimulatedCall, SimulatedResponse, encode_response
-from .rng import Rng
+from .rng import Rng, is_id, plain, singular, words_of
 
 SECRET = re.compile(r"key$|token|password|secret|^auth|credential", re.IGNORECASE)
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
@@ -30,8 +30,8 @@ from ..openapi import (
     sendable_json,
     style_of,
 )
-from .names import plain
 from .operations import SimulatedOperation
+from .rng import plain
 
 MAX_SHOWN = 200
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
@@ -65,7 +65,7 @@ class Arguments:
     named: dict[str, Any]  # parameters by name; where two share it, that of the path, else the first
     body: Any
     flat: dict[str, Any]  # parameters and the fields of the body by their `plain` names
-    placed: dict[tuple[str, str], Any] = field(default_factory=dict)  # parameters by place and name
+    placed: dict[tuple[str, str], Any]  # parameters by place and name
 
 
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
@@ -79,8 +79,8 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
             raise RequestRefused("The body has more than 1000 fields.") from None
         return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
     spec = _body_of(operation, kind)
-    if spec is None and operation.bodies:
-        raise RequestRefused(f"The body can be {', '.join(operation.bodies)}, not {kind[:MAX_SHOWN]}.", 415)
+    if spec is None and operation.declared.bodies:
+        raise RequestRefused(f"The body can be {', '.join(operation.declared.bodies)}, not {kind[:MAX_SHOWN]}.", 415)
     schema = spec.schema if spec is not None else {}
     wanted = kinds_of(schema)
     if is_xml(kind) and wanted != ["string"]:
@@ -116,7 +116,7 @@ def _from_texts(texts: Any, schema: dict[str, Any]) -> Any:
 
 def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
     """The declared body of a media type or its range (`text/*`), else the preferred one for JSON, forms or no type."""
-    bodies = operation.bodies
+    bodies = operation.declared.bodies
     found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
     if found is None and (media in ("", FORM, MULTIPART) or "json" in media):
         return operation.body
@@ -154,7 +154,7 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
 
 
 def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:
-    if not operation.bodies:
+    if not operation.declared.bodies:
         return None
     spec, body = _body_of(operation, request.media), request.body
     if not request.has_body:
@@ -237,9 +237,7 @@ def _texts(
             return decoded
         found = read_joined(texts[0], parameter.declared, kind)
         if kind == "array" and len(found) > 1:  # or an encoded comma that is no separator
-            read = (
-                texts for texts in (found, decoded) if parameter.check.is_valid(_from_texts(texts, parameter.schema))
-            )
+            read = (each for each in (found, decoded) if parameter.check.is_valid(_from_texts(each, parameter.schema)))
             return next(read, found)
         return found
     deep = read_deep(name, [(key, unquote_plus(text)) for key, texts in query.items() for text in texts])

@@ -144,11 +144,8 @@ def chat_responder(
         api_key (`str`, *optional*): By default `OPENAI_API_KEY`.
         store ([`AnswerStore`], *optional*): Recorded answers, used before the model is asked.
         seed (`int`, *optional*): Seed of the `schema` responder, the fallback.
-        max_tokens (`int`, *optional*): Maximum tokens of an answer; `None` leaves it to the server.
+        max_tokens (`int`, *optional*): Of an answer; `None` leaves it to the server.
         timeout (`float`, *optional*): Seconds to wait for an answer.
-
-    Raises:
-        [`OptionError`]: No model is named, or neither a server nor a key.
     """
     model = model or os.environ.get(MODEL_VARIABLE, "")
     if not model:

@@ -16,17 +16,9 @@ MAX_KEPT = 32 * 2**20  # bytes of answers that the schema responder keeps; a rol
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
-    api TEXT NOT NULL,
-    document TEXT NOT NULL,
-    request TEXT NOT NULL,
-    history TEXT NOT NULL,
-    responder TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    media TEXT NOT NULL,
-    body BLOB NOT NULL,
-    fallback TEXT NOT NULL,
-    history_after TEXT NOT NULL
+    key TEXT PRIMARY KEY, api TEXT NOT NULL, document TEXT NOT NULL, request TEXT NOT NULL, history TEXT NOT NULL,
+    responder TEXT NOT NULL, status INTEGER NOT NULL, media TEXT NOT NULL, body BLOB NOT NULL,
+    fallback TEXT NOT NULL, history_after TEXT NOT NULL
 )
 """
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from ..openapi import is_xml, to_csv, to_xml
 from .generate import Given
-from .names import plain
 from .operations import SimulatedApi, SimulatedOperation
 from .requests import IncomingRequest
-from .rng import Rng
+from .rng import Rng, plain
 from .state import Session
 
 MESSAGES = ("message", "error", "detail", "details", "reason", "description", "title", "msg", "errormessage")
@@ -29,11 +28,8 @@ class SimulatedCall:
     def key(self) -> str:
         """The request as JSON: method, path, sorted query, declared header fields and cookies, body."""
         headers = self.request.headers
-        declared = {
-            parameter.name: headers.get(parameter.name.lower() if parameter.place == "header" else "cookie")
-            for parameter in self.operation.parameters
-            if parameter.place in ("header", "cookie")
-        }
+        own = [parameter for parameter in self.operation.parameters if parameter.place in ("header", "cookie")]
+        declared = {each.name: headers.get(each.name.lower() if each.place == "header" else "cookie") for each in own}
         body = self.request.body if self.request.has_body else "\x00absent"
         parts = [self.request.method, self.request.path, sorted(self.request.query), declared, body]
         return json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -74,11 +70,8 @@ def _encoded(media: str, value: Any) -> bytes:
         return to_xml(value, "response")
     if media.partition(";")[0] == "text/csv" and isinstance(value, list):
         return to_csv(value).encode("utf-8", "replace")
-    return (
-        json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        if media.startswith("text/")
-        else dump_json(value)
-    )
+    words = json.dumps(value, ensure_ascii=False)
+    return words.encode("utf-8", "replace") if media.startswith("text/") else dump_json(value)
 
 
 def refuse(operation: SimulatedOperation, status: int, reason: str) -> SimulatedResponse:

@@ -38,23 +38,15 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class SimulateConfig:
-    """Arguments of `toolalpaca simulate`.
+    """Arguments of `toolalpaca simulate`; see [`Simulator`]. An LLM and its server come from the environment."""
 
-    Args:
-        apis (`str`): A file in the raw layout, such as `eval_simulated.json`, an OpenAPI document, or `sample`.
-        host (`str`, *optional*, defaults to `"127.0.0.1"`): Address to listen on.
-        port (`int`, *optional*, defaults to 5678): Port to listen on.
-        responder, store, seed: See [`Simulator`]; an LLM and its server come from the environment.
-        faults (`str`, *optional*): A rate or a file; see [`read_faults`].
-    """
-
-    apis: str
+    apis: str  # a file in the raw layout, such as `eval_simulated.json`, an OpenAPI document, or `sample`
     host: str = "127.0.0.1"
     port: int = 5678
     responder: str = "schema"
     store: str | None = None
     seed: int = 0
-    faults: str | None = None
+    faults: str | None = None  # a rate or a file; see `read_faults`
 
 
 def read_apis(path: str | Path) -> list[Api]:
@@ -151,14 +143,9 @@ def _uvicorn_config(app: Any, level: str = "info") -> uvicorn.Config:
 
 @contextmanager
 def running(apis: Sequence[Api], *args: Any, port: int = 0, **kwargs: Any) -> Iterator[str]:
-    """Run the simulator in a thread for the duration of a `with` block.
+    """Run the simulator in a thread for the duration of a `with` block; the other arguments are [`Simulator`]'s.
 
-    Args:
-        args, kwargs: Of [`Simulator`].
-        port (`int`, *optional*): Where to listen; by default a free port.
-
-    Yields:
-        `str`: The base URL, `http://127.0.0.1:PORT`; an API is at `/SLUG`.
+    It listens on `port`, or on a free one. Yields the base URL, `http://127.0.0.1:PORT`; an API is at `/SLUG`.
 
     Example:
 
@@ -187,8 +174,7 @@ def running(apis: Sequence[Api], *args: Any, port: int = 0, **kwargs: Any) -> It
 def in_process(simulator: Simulator) -> Exchange:
     """Answer an [`ApiClient`]'s requests in this process: no sockets, the same requests and the same answers.
 
-    Args:
-        simulator ([`Simulator`]): With a responder that does not wait for others, such as `"schema"`.
+    The simulator's responder may not wait for others, as `"schema"` does not.
 
     Example:
 
@@ -209,17 +195,9 @@ def in_process(simulator: Simulator) -> Exchange:
         path, _, query = (rest.encode() if _PLAIN.fullmatch(rest) else httpx.URL(url).raw_path).partition(b"?")
         sent = _CLIENT | {name.lower(): value for name, value in headers.items()}
         sent |= {"content-length": str(len(content))} if content else {}
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path.decode("latin-1"),
-            "raw_path": path,
-            "query_string": query,
-            "headers": [(name.encode("latin-1"), value.encode()) for name, value in sent.items()],
-            "server": ("simulator", 80),
-            "scheme": "http",
-            BODY_KEY: content,
-        }
+        scope = {"type": "http", "scheme": "http", "server": ("simulator", 80), "method": method, BODY_KEY: content}
+        scope |= {"path": path.decode("latin-1"), "raw_path": path, "query_string": query}
+        scope["headers"] = [(name.encode("latin-1"), value.encode()) for name, value in sent.items()]
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": content, "more_body": False}
