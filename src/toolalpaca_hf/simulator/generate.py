@@ -145,11 +145,9 @@ class _Attempt:
     def _object(
         self, node: dict[str, Any], rng: Rng, name: str, place: Place | None, depth: int, open_refs: tuple[str, ...]
     ) -> dict[str, Any]:
-        properties = node.get("properties", {})
-        required = node.get("required", [])
-        made: dict[str, Any] = {}
-        own: list[str] = []
+        properties, required = node.get("properties", {}), node.get("required", [])
         most = node.get("maxProperties", 10**6)
+        made, own = dict[str, Any](), list[str]()
         # Required fields first, in case not all of them fit.
         names = list(properties) if most >= len(properties) else [*required]
         names += [key for key in required if key not in properties and key not in names]
@@ -166,9 +164,9 @@ class _Attempt:
                     own.append(key)
             made[key] = value
         make_consistent(made, own, properties)
-        if not properties and not made and not self.bare and place is not None and place == self.given.about:
-            if node.get("additionalProperties", True) is True and node.get("maxProperties", 100) >= 100:
-                made |= self.given.free
+        bare = self.bare or properties or made or place is None or place != self.given.about
+        if not bare and node.get("additionalProperties", True) is True and most >= 100:
+            made |= self.given.free
         extra = 0
         while len(made) < min(node.get("minProperties", 0), 200) and extra < 400:
             key = f"field{len(made) + extra + 1}"

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from ..openapi import mapping
 from .entities import Entities
 from .fake_values import FORMATS, fake_text
 from .generate import Generator, Given
@@ -38,17 +39,13 @@ class Reply:
 
     def __init__(self, entities: Entities, call: SimulatedCall, arguments: Arguments) -> None:
         self.entities, self.call, self.session, self.arguments = entities, call, call.session, arguments
-        self.kind = entities.kinds(call.operation)
+        self.kind, self.body = entities.kinds(call.operation), mapping(arguments.body)
         self.collection = entities.concrete(self.kind.collection, arguments)
-        last = self.kind.collection[-1] if self.kind.collection else ""
-        self.noun = "" if "{" in last else last
+        self.noun = "".join(part for part in self.kind.collection[-1:] if "{" not in part)
         self.deep = {name: value for name, value in arguments.flat.items() if name not in GENERIC}
         self.public = {name: value for name, value in arguments.flat.items() if not SECRET.search(name)}
         self.fingerprint = json.dumps([call.operation.name, self.public], sort_keys=True, ensure_ascii=False)
-
-    @property
-    def _call_rng(self) -> Rng:
-        return self.entities.rng.child("call").child(self.fingerprint)
+        self.call_rng = entities.rng.child("call").child(self.fingerprint)
 
     def value(self, make: Generator | None) -> Any:
         """Make the value, and remember what the call made, changed or removed."""
@@ -56,7 +53,7 @@ class Reply:
             return self._create(make)
         if self.kind.action in ("read", "update", "delete") and (item := self._item_id()) is not None:
             return self._item(make, item)
-        return self._make(make, self._call_rng, {})
+        return self._make(make, self.call_rng, {})
 
     def _make(self, make: Generator | None, rng: Rng, record: dict[str, Any]) -> Any:
         message = self._message()
@@ -75,7 +72,7 @@ class Reply:
             return None
         value = json.loads(json.dumps(declared.examples[0]))
         known = self.deep | record
-        for key in value if isinstance(value, dict) else ():
+        for key in mapping(value):
             if plain(key) in known and type(known[plain(key)]) is type(value[key]):
                 changed = value | {key: known[plain(key)]}
                 value = changed if make.is_valid(changed) else value
@@ -105,7 +102,7 @@ class Reply:
 
     def _create(self, make: Generator | None) -> Any:
         field, node = self._id_schema(make)
-        own = {plain(name): value for name, value in self._body.items()}
+        own = {plain(name): value for name, value in self.body.items()}
         item = own.get(plain(field), own.get("id"))
         if item is None or isinstance(item, dict | list | bool):
             item = self.entities.made_id(node, self.session, self.fingerprint)
@@ -114,15 +111,11 @@ class Reply:
         self._keep_new(value, field, record)
         return value
 
-    @property
-    def _body(self) -> dict[str, Any]:
-        return self.arguments.body if isinstance(self.arguments.body, dict) else {}
-
     def _keep_new(self, value: Any, field: str, record: dict[str, Any]) -> None:
         """Remember a new item with its id as the response has it, since a schema may restrict the values."""
         for name in self.kind.about:
-            value = value.get(name) if isinstance(value, dict) else None
-        fields = value if isinstance(value, dict) else {}
+            value = mapping(value).get(name)
+        fields = mapping(value)
         record = record | {plain(name): part for name, part in fields.items() if plain(name) not in CONFIRMATIONS}
         item = fields.get(field, record.get("id"))
         if item is not None:
@@ -145,7 +138,7 @@ class Reply:
     def _change(self, item: Any) -> tuple[str, dict[str, Any]]:
         """Remember a change of an item; returns its key and all that is known of it."""
         key, record = self._known(item)
-        record |= {plain(field): value for field, value in self._body.items()} or self.public
+        record |= {plain(field): value for field, value in self.body.items()} or self.public
         self.session.remember(self.collection, key, record)
         return key, record
 
@@ -171,7 +164,7 @@ class Reply:
         name = self.kind.item
         if name is None or name in self.arguments.named:
             return self.arguments.named.get(name or "")
-        value = self._body.get(name)
+        value = self.body.get(name)
         return None if isinstance(value, dict | list | bool) else value
 
 
@@ -181,7 +174,7 @@ class ListReply(Reply):
     def value(self, make: Generator | None) -> Any:
         flat = self.arguments.flat
         if make is None:
-            return self._make(make, self._call_rng, {})
+            return self._make(make, self.call_rng, {})
         kept = any(collection == self.collection for collection, _ in self.session.records)
         if not kept and not flat and (example := self._example(make, {})) is not None:
             return example
@@ -197,7 +190,7 @@ class ListReply(Reply):
         facts |= {"totalpages": 1, "pages": 1, "currentpage": page, "page": page, "success": True}
         deep = self.deep | {name: facts[name] for name in facts if name.startswith(("total", "current"))}
         preset = {place: items} if len(items) >= node.get("minItems", 0) else {}
-        return make(self._call_rng, Given(arguments=deep, record=facts | flat, about=self.kind.about, preset=preset))
+        return make(self.call_rng, Given(arguments=deep, record=facts | flat, about=self.kind.about, preset=preset))
 
     def _limit(self, node: dict[str, Any]) -> int:
         asked = [self.arguments.flat[name] for name in LIMITS if name in self.arguments.flat]
@@ -228,9 +221,8 @@ class ListReply(Reply):
         for item in self.entities.seeded_ids(self.kind.collection, self.collection):
             if str(item) not in seen:
                 value = self._list_item(make, schema, item, {})
-                fields = {plain(key): part for key, part in value.items()} if isinstance(value, dict) else {}
-                if _matches(fields, filters):
-                    found.append(value)
+                matching = _matches({plain(key): part for key, part in mapping(value).items()}, filters)
+                found += [value] if matching else []
         return found
 
     def _list_item(self, make: Generator, schema: Any, key: Any, record: dict[str, Any]) -> Any:
@@ -261,7 +253,7 @@ class ListReply(Reply):
             record = filters | {name: values[place % len(values)] for name, values in several.items()}
             if place == 0 and isinstance(wanted, str) and wanted and title is not None and title not in record:
                 record[title] = wanted
-            rng = self._call_rng.child(place)
+            rng = self.call_rng.child(place)
             key: Any = None
             if field is not None and fields.get(field) is not None:
                 key = filters.get(plain(field)) or make(rng.child("id"), schema=fields[field], name=field)

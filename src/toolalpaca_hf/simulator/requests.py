@@ -149,8 +149,8 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     named: dict[str, Any] = {}
     for place, name in sorted(placed, key=lambda key: key[0] != "path"):
         named.setdefault(name, placed[place, name])
-    flat = {plain(name): value for name, value in body.items()} if isinstance(body, dict) else {}
-    return Arguments(named, body, flat | {plain(name): value for name, value in named.items()}, placed)
+    flat = {plain(name): value for holder in (mapping(body), named) for name, value in holder.items()}
+    return Arguments(named, body, flat, placed)
 
 
 def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:

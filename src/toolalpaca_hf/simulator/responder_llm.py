@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..llm import LLMError
-from ..openapi import resolve, types_of
+from ..openapi import coerce, part_of, resolve, types_of
 from .generate import Generator
 from .replies import Reply
 from .requests import Arguments, RequestRefused, read_arguments
@@ -224,14 +224,9 @@ def _repaired(value: Any, schema: Any, make: Generator, rng: Rng, depth: int) ->
     if "array" in kinds and isinstance(value, dict):  # {"results": [...]} where the list was asked for
         lists = [part for part in value.values() if isinstance(part, list)]
         return _repaired(lists[0] if len(lists) == 1 else [value], schema, make, rng, depth + 1)
-    if isinstance(value, str) and {"integer", "number", "boolean"} & set(kinds):
-        try:
-            number = json.loads(value.replace(",", "").strip().lower(), parse_constant=lambda name: None)
-        except (ValueError, RecursionError):
-            return value
-        return int(number) if "integer" in kinds and isinstance(number, float) and number.is_integer() else number
-    if isinstance(value, float) and "integer" in kinds and value.is_integer():
-        return int(value)
+    if isinstance(value, str | float) and {"integer", "number", "boolean"} & set(kinds):
+        text = value.replace(",", "") if isinstance(value, str) and "string" not in kinds else value
+        return coerce(text, part_of(make.root, schema), wire=isinstance(text, str))
     if "string" in kinds and isinstance(value, str):
         same = [option for option in node.get("enum", []) if str(option).casefold() == value.casefold()]
         return same[0] if same else value

@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-import shlex
 import socket
 import threading
 import time
@@ -105,7 +104,8 @@ def curl_example(apis: Sequence[Api], url: str, seed: int = 0) -> str:
             exchange = in_process(Simulator([api], seed=seed))
             for path in _get_paths(api, seed, made_up):
                 if exchange("GET", IN_PROCESS + path, {}, b"")[0] == 200:
-                    return f"curl {shlex.quote(url + path)}" if "'" in path else f"curl '{url}{path}'"
+                    path = path.replace("'", "%27")
+                    return f"curl '{url}{path}'"
     return f"curl '{url}/health'"
 
 
