@@ -43,9 +43,7 @@ def _both(first: Any, second: Any) -> Any:
         return second
     if second is True:
         return first
-    if first is False or second is False:
-        return False
-    return {"allOf": [first, second]}
+    return False if first is False or second is False else {"allOf": [first, second]}
 
 
 def _common_types(first: Any, second: Any) -> Any:

@@ -15,10 +15,7 @@ from .rng import Rng, is_id, plain, singular, words_of
 MISSING: Any = object()
 Place = tuple[str, ...]
 
-ATTEMPTS = 8
-MAX_NODES = 3000
-MAX_DEPTH = 7
-MAX_ITEMS = 1000
+ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS = 8, 3000, 7, 1000
 # Keywords that say more about a value than its name.
 FIXED = {"const", "enum", "example", "examples", "default", "pattern", "$ref", "allOf", "anyOf", "oneOf"}
 # Fields that only people have.

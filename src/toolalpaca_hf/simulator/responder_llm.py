@@ -21,8 +21,7 @@ from .rng import Rng
 PROMPTS = files("toolalpaca_hf.simulator") / "prompts"
 MODEL_VARIABLE = "TOOLALPACA_SIMULATOR_MODEL"
 OPENAI = "https://api.openai.com/v1"
-MAX_TURNS = 10
-MAX_CHARACTERS = 6000
+MAX_TURNS, MAX_CHARACTERS = 10, 6000
 
 Complete = Callable[[list[dict[str, str]], SimulatedCall, int], Awaitable[str]]
 """What a model writes after messages, for a call, in the n-th attempt; raises [`LLMError`] or `ValueError`."""

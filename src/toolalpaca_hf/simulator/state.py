@@ -8,8 +8,7 @@ from typing import Any
 
 SESSION_HEADER = "X-Toolalpaca-Session"  # of a request: names a session; requests without it share one
 
-MAX_SESSIONS = 4096
-MAX_RECORDS = 256
+MAX_SESSIONS, MAX_RECORDS = 4096, 256
 MAX_BYTES = 64 * 2**20
 
 Key = tuple[str, str]
