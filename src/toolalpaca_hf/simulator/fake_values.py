@@ -292,8 +292,8 @@ def _ordered(low: Any, high: Any) -> tuple[Any, Any]:
     for names in (WORDS["month"], WORDS["weekday"]):
         if low in names and high in names:
             return (low, high) if names.index(low) <= names.index(high) else (high, low)
-    numbers = isinstance(low, int | float) and isinstance(high, int | float)
-    texts = isinstance(low, str) and isinstance(high, str) and len(low) == len(high)
+    numbers = all(isinstance(value, int | float) for value in (low, high))
+    texts = all(isinstance(value, str) for value in (low, high)) and len(low) == len(high)
     dates = texts and low[:1].isdigit() and high[:1].isdigit()
     return (high, low) if (numbers or dates) and high < low else (low, high)
 

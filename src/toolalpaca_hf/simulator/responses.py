@@ -13,7 +13,18 @@ from .requests import IncomingRequest
 from .rng import Rng, plain
 from .state import Session
 
-MESSAGES = ("message", "error", "detail", "details", "reason", "description", "title", "msg", "errormessage")
+MESSAGES = (
+    "message",
+    "error",
+    "detail",
+    "details",
+    "reason",
+    "description",
+    "title",
+    "msg",
+    "errormessage",
+    "statustext",
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,8 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     node = make.merger.node(make.root)
     if node.get("type") == "string":
         return encode_response(status, declared.media, reason if make.is_valid(reason) else make(rng))
-    record: dict[str, Any] = dict.fromkeys((*MESSAGES, "statustext"), reason) | dict.fromkeys(("success", "ok"), False)
-    record |= dict.fromkeys(("status", "code", "statuscode"), status)
+    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason) | dict.fromkeys(("status", "code", "statuscode"), status)
+    record |= {"success": False, "ok": False}
     fields = {plain(name): name for name in reversed(node.get("properties", {}))}
     error = fields.get("error", "") if "message" not in fields else ""
     about = (error,) if error and make.merger.node(node, error).get("type") == "object" else ()
