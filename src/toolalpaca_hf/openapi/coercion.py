@@ -17,6 +17,7 @@ from .schema import validator
 MAX_ALTERNATIVES = 12
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
+PYTHON_TYPES: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
 
 
@@ -139,8 +140,10 @@ def merged_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 def alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """The schema once for each alternative at its top level, references followed."""
+    if not any(key in schema for key in COMPOSED):
+        return [schema]
     found, merger = list[dict[str, Any]](), SchemaMerger(schema)
-    for attempt in range(MAX_ALTERNATIVES if any(key in schema for key in COMPOSED) else 1):
+    for attempt in range(MAX_ALTERNATIVES):
         node, _ = merger.merged(schema, (), attempt)
         if node in found:
             break
@@ -263,8 +266,7 @@ def _is(value: Any, kind: str) -> bool:
         return kind == "boolean"
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()
-    kinds = {"number": int | float, "integer": int, "string": str, "array": list, "object": dict}
-    return isinstance(value, kinds.get(kind, ()))
+    return isinstance(value, PYTHON_TYPES.get(kind, ()))
 
 
 def _converted(value: Any, kind: str, wire: bool) -> list[Any]:
