@@ -20,9 +20,8 @@ from .calls import ApiCalls, ask_user, real_calls, simulated_calls
 from .config import RolloutConfig
 from .rollout import roll_out
 from .run_folder import RunFolder
-from .task import own_tasks, read_tasks
+from .task import ModelUser, ScriptedUser, User, own_tasks, read_tasks
 from .toolbox import shown_api
-from .user import ModelUser, ScriptedUser, User
 
 if TYPE_CHECKING:
     from .mcp import McpTools

@@ -84,10 +84,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     step = {"reasoning": None, "content": _THOUGHT, "calls": [call]}
     turn = {"user": "hi", "steps": [step], "reasoning": None, "answer": _RESPONSE}
     messages, name = as_messages({"system": None, "turns": [turn]}), tokenizer.name_or_path or None
+    documented: list[Any] = [tools(), None]
     try:
         text, without_tools = (
             str(tokenizer.apply_chat_template(messages, tools=given, chat_template=template, tokenize=False))
-            for given in (tools(), None)
+            for given in documented
         )
     except (TemplateError, TypeError, KeyError, ValueError) as error:
         problem = "the chat template cannot render a user's turn, a call, an observation and a response"
@@ -231,8 +232,8 @@ def render(
 ) -> tuple[str, list[tuple[int, int]]]:
     """The text of messages, and the characters in it that stand between generation marks."""
     options: dict[str, Any] = {**tokenizer.special_tokens_map, "return_assistant_tokens_mask": True}
-    texts, spans = render_jinja_template([present(messages)], tools, chat_template=template, **options)
-    return texts[0], spans[0]
+    found: Any = render_jinja_template([present(messages)], tools, chat_template=template, **options)
+    return found[0][0], found[1][0]
 
 
 def prompt_of_row(

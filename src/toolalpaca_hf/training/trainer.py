@@ -391,4 +391,5 @@ def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> Collator
     if isinstance(rows, IterableDataset) and args.max_steps <= 0:
         raise OptionError("the length of a stream is not known", option="max_steps", fix="set it")
     segment_tokenizer = SegmentTokenizer(tokenizer, args.max_length, args.overlong, args.parse_special_tokens)
-    return CompletionOnlyCollator(segment_tokenizer, args.pad_to_multiple_of or None)
+    multiple = args.pad_to_multiple_of
+    return CompletionOnlyCollator(segment_tokenizer, int(multiple) if multiple else None)
