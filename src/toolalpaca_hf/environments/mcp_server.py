@@ -27,7 +27,8 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
 
     A function's tool has its name; where two APIs have one of the same name, the API's slug and `_` stand before it.
     What an API answers with a status other than 2xx is a result with `isError`. Over stdio a process is a session of
-    the simulator, over HTTP the header `X-Toolalpaca-Session` or MCP's own session id names it.
+    the simulator, over HTTP the header `X-Toolalpaca-Session` or MCP's own session id names it; clients that send
+    neither, as the newest protocol has it, share one.
 
     Args:
         simulator ([`Simulator`]): With a responder that does not wait for others.
