@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError, NotFoundError
 from ..formats import split_log, step_log
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
-from .credentials import authentication_names
+from .credentials import authentication_names, without_example_keys
 from .report import Report
 
 RAW_LAYOUT = (
@@ -255,7 +255,7 @@ def raw_api(
     instructions: Sequence[Instruction] | None = None,
 ) -> dict[str, Any]:
     """Convert an API to the raw layout, so that tools for the published files can read it. Credentials are `***`."""
-    document = api.documentation
+    document = without_example_keys(api).documentation
     raw: dict[str, Any] = {
         "Name": api.name,
         "Description": api.description,
