@@ -34,7 +34,7 @@ class ToolsetSettings:
         continuations (`int`, *optional*, defaults to 4): How often a truncated answer is continued.
         introduction_tokens, functions_tokens, document_tokens (`int`, *optional*): Limit of one answer.
         structured (`bool`, *optional*, defaults to `True`): Send the JSON schemas of functions and document.
-        copied (`float`, *optional*, defaults to 0.5): See [`DocumentDeduplicator`].
+        copied (`float`, *optional*, defaults to 0.5): Similarity from which a document is a copy of the example.
     """
 
     attempts: Positive = 4
@@ -55,8 +55,7 @@ class InstructionSettings:
         batch (`int`, *optional*, defaults to 10): Instructions per request.
         rounds (`int`, *optional*, defaults to 3): How often missing ones are requested, the first time included.
         documentation (`int`, *optional*, defaults to 12,000): Characters of documentation shown.
-        details (`float`, *optional*, defaults to 0.2): Share of instructions that withhold a needed value, for
-            `getDetails`.
+        details (`float`, *optional*, defaults to 0.2): Share that withholds a needed value, for `getDetails`.
         structured (`bool`, *optional*, defaults to `True`): Send the JSON schema.
         threshold (`float`, *optional*, defaults to 0.5): See [`Decontaminator`].
     """
@@ -81,8 +80,7 @@ class DecontaminationSettings:
         evaluation (`tuple[str, ...]`, *optional*, defaults to `("simulated", "real")`): Sets whose instructions must
             not leak: names of the published ones, or files in the raw layout.
         threshold, contained (`float`, *optional*): See [`Decontaminator`].
-        documents (`float`, *optional*, defaults to 0.5): Similarity from which an API is dropped as a copy, see
-            [`DocumentDeduplicator`].
+        documents (`float`, *optional*, defaults to 0.5): Similarity from which an API is dropped as a copy of another.
     """
 
     evaluation: tuple[str, ...] = PUBLISHED
@@ -223,22 +221,15 @@ class CorpusConfig:
         config = _validated(sections, where)
         run = config.run
         if local and not (run.executor == "local" and run.tasks == run.workers == 1):
-            raise OptionError(
-                "a model on this machine answers in this process, one question at a time",
-                option="--local",
-                fix="leave out --executor, --tasks and --workers, or put the model behind an --endpoint",
-            )
-        for role, settings in config.roles.items():
-            price = settings.price
-            if config.budget.money is not None and settings.local is None and not (price.prompt or price.completion):
-                raise OptionError(
-                    f"a budget in money needs a price for the {role}",
-                    option=f"roles.{role}.price",
-                    fix="set it or models.price in the --config; for a server of your own, a tiny one will do",
-                )
-        count_tokens(
-            "", config.simulation.gates
-        )  # a tokenizer that cannot be loaded is found before anything is asked
+            problem = "a model on this machine answers in this process, one question at a time"
+            fix = "leave out --executor, --tasks and --workers, or put the model behind an --endpoint"
+            raise OptionError(problem, option="--local", fix=fix)
+        for role, settings in config.roles.items() if config.budget.money is not None else ():
+            if settings.local is None and not (settings.price.prompt or settings.price.completion):
+                problem = f"a budget in money needs a price for the {role}"
+                fix = "set it or models.price in the --config; for a server of your own, a tiny one will do"
+                raise OptionError(problem, option=f"roles.{role}.price", fix=fix)
+        count_tokens("", config.simulation.gates)  # finds a bad tokenizer before anything is asked
         return config
 
     def output_settings(self) -> dict[str, Any]:
@@ -262,11 +253,10 @@ def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dic
     """A role's settings: its own over those that all roles share."""
     own = _mapping(own, f"roles.{role}")
     # Its own endpoint takes the place of a local model that all share, and the other way round.
-    replaced = (
-        ("endpoint", "model") if own.get("local") else ("local", "constrained", "dtype") if own.get("endpoint") else ()
-    )
+    remote, here = ("endpoint", "model"), ("local", "constrained", "dtype")
+    replaced = remote if own.get("local") else here if own.get("endpoint") else ()
     settings = {name: value for name, value in shared.items() if name not in replaced} | own
-    for name in ("endpoint", "model"):
+    for name in remote:
         if settings.get("local") and settings.get(name):
             problem = f"the {role} has the {name} {settings[name]!r} and the local model {settings['local']!r}"
             raise OptionError(problem, file=where, option=f"roles.{role}", fix="leave one out")
@@ -280,8 +270,7 @@ def _validated(sections: dict[str, Any], where: str | None) -> CorpusConfig:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     # As JSON, whose strict mode takes lists for tuples and whole numbers for floats, and nothing else for what it is
-    # not. The tuple around the config hands the settings on to the dataclasses, which could not be given any
-    # themselves.
+    # not. The tuple around the config hands the settings on to the dataclasses.
     adapter = TypeAdapter(tuple[CorpusConfig], config=ConfigDict(extra="forbid", strict=True))
     try:
         (config,) = adapter.validate_json(json.dumps([sections], default=str))

@@ -186,7 +186,6 @@ def published_instructions(name: str) -> list[Fingerprint]:
 
 
 def instructions_of(path: str | Path) -> list[str]:
-    """The instructions of a file in the raw layout."""
     listed = [api.get("Instructions") for api in read_raw(Path(path)) if isinstance(api, dict)]
     return [instruction for given in listed for instruction in given or () if isinstance(instruction, str)]
 

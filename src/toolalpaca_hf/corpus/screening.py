@@ -10,14 +10,10 @@ from ..data import SAMPLE
 from ..errors import NotFoundError, OptionError
 from .decontamination import PUBLISHED, Decontaminator, Fingerprint, instructions_of, published_instructions, words
 
-BENCHMARKS = ("bfcl", "tau2")
-"""Fingerprints besides ToolAlpaca's: BFCL's single-turn rows with calls as answers, and τ²-bench's tasks."""
-
-SHORTEST = 4
-"""Fewer words than these are in many texts, and no leak."""
-
+BENCHMARKS = ("bfcl", "tau2")  # BFCL's single-turn rows with calls as answers, and τ²-bench's tasks
+SHORTEST = 4  # fewer words are in many texts, and no leak
+# Words of a part of a line that is compared: in a longer one, pairs of words meet that do not belong together.
 LONGEST = 60
-"""Words of a part of a line that is compared: in a longer one, pairs of words meet that do not belong together."""
 
 FILE = Path(__file__).with_name("benchmarks.json")
 

@@ -28,10 +28,7 @@ class ScreenFilter(BaseFilter):
     name = "Benchmark screen"
 
     def __init__(self, against: str | Sequence[str] = "published", exclusion_writer: DiskWriter | None = None) -> None:
-        if exclusion_writer:
-            super().__init__(exclusion_writer=exclusion_writer)
-        else:
-            super().__init__()
+        super().__init__(exclusion_writer)  # type: ignore[arg-type]  # declared without `None`, its default
         self.screen = Screen(against)
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:

@@ -1,4 +1,3 @@
-from .annotation.annotator import Annotated as Annotated
 from .annotation.annotator import Annotator as Annotator
 from .annotation.annotator import Document as Document
 from .annotation.config import AnnotationConfig as AnnotationConfig
@@ -12,7 +11,7 @@ from .dataset import open_source as open_source
 from .decoding import Event as Event
 from .decoding import Generated as Generated
 from .decoding import generate as generate
-from .evaluation.answering import ToolformerEvaluationConfig as ToolformerEvaluationConfig
+from .evaluation.evaluate import ToolformerEvaluationConfig as ToolformerEvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
 from .markers import Markers as Markers
 from .markers import ToolCall as ToolCall

@@ -15,7 +15,7 @@ from ...formats import GET_DETAILS, NO_CALL, api_for_row, react_prompt, trajecto
 from ...metrics import BUILT_IN
 from ...schema import Api, Step, Trajectory
 from ..config import FilterSettings
-from ..engine.collect import api_from_dict
+from ..engine.collect import api_from_dict, trajectory_from_dict
 from ..simulation.filters import FILTERS, apply_filters, status_of
 
 # What recorded runs say in place of an answer that was written to a file.
@@ -44,7 +44,7 @@ def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[InstanceRow]]]:
             continue
         api, rows = api_from_dict(line["api"]), []
         if key == api.id:
-            rows = [_row(row) for row in group]
+            rows = list(map(_row, group))
             key, group = next(groups, (None, iter(())))
         yield api, rows
     if key is not None:
@@ -59,11 +59,10 @@ def rows_of_file(path: Path, settings: FilterSettings) -> Iterator[tuple[Api, li
     for trajectory in corpus.trajectories.get(split, []):
         by_api[trajectory.api].append(trajectory)
     for api in corpus.apis[split]:
-        gated = (
-            (trajectory, apply_filters(api, trajectory.instruction, trajectory, settings))
-            for trajectory in by_api[api.id]
+        yield (
+            api,
+            [InstanceRow(one, apply_filters(api, one.instruction, one, settings), True) for one in by_api[api.id]],
         )
-        yield api, [InstanceRow(trajectory, gates, True) for trajectory, gates in gated]
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -84,7 +83,7 @@ def _row(line: dict[str, Any]) -> InstanceRow:
     if recorded is None:
         recorded = {"id": line["id"], "api": line["api"], "instruction": line.get("instruction", ""), "hint": ""}
         recorded |= {"steps": [], "final_thought": None, "response": ""}
-    trajectory = Trajectory(**{**recorded, "steps": [Step(**step) for step in recorded["steps"]]})
+    trajectory = trajectory_from_dict(recorded)
     provenance = line.get("provenance") or {}
     gates = line.get("gates") or {"finished": provenance.get("failure") or "it was not played"}
     return InstanceRow(trajectory, gates, bool(line.get("kept")), provenance)
@@ -186,6 +185,4 @@ def _is_error(step: Step) -> bool:
 
 
 def _spread(values: list[int]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {"mean": mean(values), "median": median(values), "min": min(values), "max": max(values)}
+    return {of.__name__: of(values) for of in (mean, median, min, max)} if values else None

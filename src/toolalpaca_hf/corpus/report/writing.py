@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -19,14 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PACKAGE = "toolalpaca_hf.corpus.report"
-SHOWN = 8
-"""How many instances that were kept, and how many that were not, the page shows."""
-
-LONGEST = 1500
-"""Characters of a text that the page shows."""
-
+SHOWN = 8  # instances that were kept, and as many that were not
+LONGEST = 1500  # characters of a text
 MOST_CATEGORIES = 20
 
+# The counts of `corpus.json`, in words and in the order in which they come about.
 STAGES = {
     "entries": "APIs of the list",
     "copies": "- set aside as a copy of another",
@@ -38,7 +36,6 @@ STAGES = {
     "instances": "Instances played",
     "kept": "- that passed every gate",
 }
-"""The counts of `corpus.json`, in words and in the order in which they come about."""
 
 MEANING = {
     "finished": "ended with a response",
@@ -56,11 +53,9 @@ def write_report(
     """Write `corpus_report.html`, `corpus_report.md` and `corpus_report.json`; returns the figures.
 
     Args:
-        source (`str` or `Path`): The folder of a corpus, or a file in the raw layout, such as the published
-            `train_data.json` or `sample`, whose instances are filtered here.
+        source (`str` or `Path`): The folder of a corpus, or a file in the raw layout, whose instances are filtered.
         out (`str` or `Path`, *optional*): The output folder; defaults to that of the corpus or file.
-        settings ([`FilterSettings`], *optional*): How tokens are counted, the limit to draw, and how strict the
-            filters are if their results are not recorded.
+        settings ([`FilterSettings`], *optional*): How tokens are counted, the limit to draw, and how strict to be.
 
     Raises:
         [`NotFoundError`], [`InputError`]: The source is missing, or cannot be read.
@@ -150,26 +145,24 @@ def table(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _usage(figures: dict[str, Any]) -> Iterable[tuple[str, dict[str, int]]]:
-    """Requests per role, over all stages where recorded, else for the instances only."""
     if figures["asked"]:
         return figures["asked"].items()
     names = {"prompt": "prompt_tokens", "completion": "completion_tokens", "retries": "retries"}
-    by_role = figures["tokens_by_role"].items()
+    by_role = figures["tokens_by_role"].items()  # of the instances only
     return [(role, {name: count.get(key, 0) for key, name in names.items()}) for role, count in by_role]
 
 
 def _role(role: str, usage: dict[str, int]) -> tuple[Any, ...]:
-    tokens = (f"{usage.get(name, 0):,}" for name in ("retries", "prompt_tokens", "completion_tokens"))
-    retries, asked, answered = tokens
+    names = ("retries", "prompt_tokens", "completion_tokens")
+    retries, asked, answered = (f"{usage.get(name, 0):,}" for name in names)
     return role, usage.get("calls", "–"), retries, usage.get("enforced", "–"), asked, answered
 
 
 def _note(source: Path) -> dict[str, Any]:
-    try:
-        note = json.loads((source / "corpus.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
+    with suppress(OSError, ValueError):
+        if isinstance(note := json.loads((source / "corpus.json").read_bytes()), dict):
+            return note
+    return {}
 
 
 def _set_aside(folder: Path) -> list[tuple[str, str]]:

@@ -26,9 +26,7 @@ from ...schema import REDACTED, Api
 from ..config import ToolsetSettings, prompt, prompt_values, schema
 from ..decontamination import BigramIndex, bigrams
 
-MAX_VIOLATIONS = 10
-"""How many violations a model is shown at once; one mistake often makes twenty."""
-
+MAX_VIOLATIONS = 10  # shown to a model at once; one mistake often makes twenty
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _BINARY = ("binary", "byte", "base64")
 
@@ -102,10 +100,7 @@ def _is_binary(node: Any) -> bool:
 
 
 class DocumentDeduplicator:
-    """Detects documents that copy the example shown to their author, or another API's document.
-
-    Only the document's own words (paths, names, descriptions) are compared, not OpenAPI's vocabulary.
-    """
+    """Detects documents that copy the example shown to their author, or another API's document, by their own words."""
 
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
@@ -167,19 +162,14 @@ def read_functions(text: str) -> list[dict[str, Any]]:
 
 def _read_parameters(found: Any) -> list[dict[str, Any]]:
     if isinstance(found, dict):  # by name, as tool schemas have them
-        found = [
-            {"name": name} | (value if isinstance(value, dict) else {"description": value})
-            for name, value in found.items()
-        ]
+        parts = {name: value if isinstance(value, dict) else {"description": value} for name, value in found.items()}
+        found = [{"name": name} | part for name, part in parts.items()]
     parameters = []
     for item in found if isinstance(found, list) else []:
         if isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"].strip():
             kind = item.get("type") if item.get("type") in _TYPES else "string"
-            description = str(item.get("description") or "")
-            required = item.get("required") is True
-            parameters.append(
-                {"name": item["name"].strip(), "type": kind, "required": required, "description": description}
-            )
+            given = {"name": item["name"].strip(), "type": kind, "required": item.get("required") is True}
+            parameters.append({**given, "description": str(item.get("description") or "")})
     return parameters
 
 
@@ -199,20 +189,14 @@ def function_list(functions: list[dict[str, Any]]) -> str:
         for parameter in function["parameters"]:
             needed = "Required" if parameter["required"] else "Optional"
             given[parameter["name"]] = f"{needed}. {parameter['type'].capitalize()}. {parameter['description']}"
-        texts.append(
-            f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
-            f"Input: {json.dumps(given, ensure_ascii=False)}\nOutput: {function['output']}"
-        )
+        about = f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
+        texts.append(f"{about}Input: {_compact(given)}\nOutput: {function['output']}")
     return "\n\n".join(texts)
 
 
-_REFUSAL = re.compile(
-    r"(i['’]m|i am|we['’]re) (sorry|unable)|sorry,|i (can ?not|can['’]t|won['’]t) |as an ai", re.IGNORECASE
-)
-
+_REFUSAL = re.compile(r"(?i)(i['’]m|i am|we['’]re) (sorry|unable)|sorry,|i (can ?not|can['’]t|won['’]t) |as an ai")
 
 PROMPTS = ("introduction.txt", "functions.txt", "document.txt", "repair.txt", "continue.txt", "example.json")
-"""Files of what the author is asked with."""
 
 
 @dataclass(frozen=True)
@@ -225,36 +209,28 @@ class BuiltApi:
     violations: list[str] = field(default_factory=list)
 
 
+Messages = list[dict[str, str]]
+
+
 class _GivenUp(Exception):
     """A step has used up its attempts."""
 
 
 def build_api(entry: ListedApi, ask: Ask, settings: ToolsetSettings | None = None) -> BuiltApi:
-    """Build introduction, functions, OpenAPI document and documentation of an API from an entry of a list.
+    """Build introduction, functions, OpenAPI document and documentation of an API; nothing a model writes raises.
 
     Each answer is parsed and checked; errors go back to the model, with its answer, until the attempts are used up. A
     truncated answer is continued from where it stops.
-
-    Args:
-        entry ([`ListedApi`]): Name, description, category and link.
-        ask ([`Ask`]): Asks the role `author`.
-        settings ([`ToolsetSettings`], *optional*): Attempts and limits.
-
-    Returns:
-        [`BuiltApi`]: The API, or why it was set aside; nothing a model writes raises.
-
-    Raises:
-        [`LLMError`], [`BudgetExceeded`]: The endpoint cannot answer, or may not be asked any more.
     """
     author = _Author(entry, ask, settings or ToolsetSettings())
+    api, aside = None, None
     try:
         introduction = author.introduction()
         functions = author.functions(introduction)
-        document = author.document(introduction, functions)
-        api = _api(entry, introduction, functions, document)
+        api = _api(entry, introduction, functions, author.document(introduction, functions))
     except (_GivenUp, Unusable) as reason:
-        return BuiltApi(None, str(reason), dict(author.asked), author.violations)
-    return BuiltApi(api, None, dict(author.asked), author.violations)
+        aside = str(reason)
+    return BuiltApi(api, aside, dict(author.asked), author.violations)
 
 
 class _Author:
@@ -266,7 +242,7 @@ class _Author:
     def introduction(self) -> str:
         facts = _facts(self.entry)
         messages = [{"role": "user", "content": prompt("introduction").format(**facts)}]
-        return self._step("introduction", messages, _read_introduction, self.settings.introduction_tokens)
+        return self._step("introduction", messages, _read_introduction)
 
     def functions(self, introduction: str) -> list[dict[str, Any]]:
         facts, example = _facts(self.entry), prompt_values("example")
@@ -285,7 +261,7 @@ class _Author:
                 raise ValueError(f"These are functions of {example['entry']['name']}, which was only an example.")
             return functions
 
-        return self._step("functions", messages, read, self.settings.functions_tokens, schema("functions"))
+        return self._step("functions", messages, read, schema("functions"))
 
     def document(self, introduction: str, functions: list[dict[str, Any]]) -> dict[str, Any]:
         example, server = prompt_values("example"), server_for(self.entry.name, self.entry.link)
@@ -302,37 +278,27 @@ class _Author:
                 raise ValueError(f"This is the document of {example['entry']['name']}, which was only an example.")
             return document
 
-        asked = prompt("document")
-
-        def question(name: str, introduction: str, functions: list[dict[str, Any]], server: str) -> dict[str, str]:
-            listed = function_list(functions)
-            content = asked.format(name=name, introduction=introduction, functions=listed, server=server)
-            return {"role": "user", "content": content}
-
-        shown = example["entry"]
+        asked, shown = prompt("document"), example["entry"]
+        about = {"name": shown["name"], "introduction": example["introduction"], "server": shown["link"]}
+        given = {"name": self.entry.name, "introduction": introduction, "server": server}
         messages = [
-            question(shown["name"], example["introduction"], example["functions"], shown["link"]),
+            {"role": "user", "content": asked.format(functions=function_list(example["functions"]), **about)},
             {"role": "assistant", "content": _compact(example["document"])},
-            question(self.entry.name, introduction, functions, server),
+            {"role": "user", "content": asked.format(functions=function_list(functions), **given)},
         ]
         names = {"operation_id": {"type": "string", "enum": [function["name"] for function in functions]}}
         form = schema("document")
         form = form | {"$defs": form["$defs"] | names}
-        return self._step("document", messages, read, self.settings.document_tokens, form)
+        return self._step("document", messages, read, form)
 
     def _step(
-        self,
-        step: str,
-        messages: list[dict[str, str]],
-        read: Callable[[str], Any],
-        max_tokens: int,
-        form: dict[str, Any] | None = None,
+        self, step: str, messages: Messages, read: Callable[[str], Any], form: dict[str, Any] | None = None
     ) -> Any:
         """Ask until the answer parses; each failure goes back to the model with its reason."""
         conversation, reason = messages, ""
         for attempt in range(self.settings.attempts):
             self.asked[step] += 1
-            text = self._whole(step, conversation, attempt, max_tokens, form)
+            text = self._whole(step, conversation, attempt, form)
             if text is None:
                 self.violations.append(f"{step}: the model refused")
                 reason, conversation = "the model refused", messages
@@ -352,13 +318,11 @@ class _Author:
             ]
         raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
 
-    def _whole(
-        self, step: str, messages: list[dict[str, str]], attempt: int, max_tokens: int, form: dict[str, Any] | None
-    ) -> str | None:
+    def _whole(self, step: str, messages: Messages, attempt: int, form: dict[str, Any] | None) -> str | None:
         """One answer with its continuations; `None` if the model refuses."""
-        structured = form if self.settings.structured else None
-        key = f"{slug(self.entry.name)}/{step}"
-        answer = self.ask("author", messages, attempt=attempt, key=key, max_tokens=max_tokens, schema=structured)
+        options: dict[str, Any] = {"attempt": attempt, "key": f"{slug(self.entry.name)}/{step}"}
+        options["max_tokens"] = getattr(self.settings, f"{step}_tokens")
+        answer = self.ask("author", messages, schema=form if self.settings.structured else None, **options)
         # Some begin with an apology and do it then.
         declines = _REFUSAL.match(answer.text.strip()) and "{" not in answer.text
         if answer.finish_reason in ("refusal", "content_filter") or declines:
@@ -370,13 +334,9 @@ class _Author:
             if answer.finish_reason != "length" or not text.strip() or _is_complete(text):
                 break
             self.asked["continuations"] += 1
-            going_on = [
-                *messages,
-                {"role": "assistant", "content": text},
-                {"role": "user", "content": prompt("continue")},
-            ]
+            so_far, go_on = {"role": "assistant", "content": text}, {"role": "user", "content": prompt("continue")}
             # A schema would have the model begin a new document.
-            answer = self.ask("author", going_on, attempt=attempt, key=key, max_tokens=max_tokens)
+            answer = self.ask("author", [*messages, so_far, go_on], **options)
             text = join_continuation(text, answer.text)
         return text
 

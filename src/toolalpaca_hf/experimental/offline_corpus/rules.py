@@ -1,12 +1,11 @@
-"""User and assistant without a model: the user puts a task into words, the assistant takes every value from what it
-was told."""
+"""User and assistant without a model: the assistant takes every value from what the user or an answer says."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import Any, Literal
 
-from ...agent import ChatContext, Completion, Context
+from ...agent import Backend, ChatContext, Completion, Context
 from ...corpus import leaves, observed, said_in, status_of
 from ...errors import ToolAlpacaError
 from ...formats import GET_DETAILS, Turn, parse_arguments
@@ -19,6 +18,9 @@ TRANSIENT = (401, 429, 500, 504)
 """What a simulator that fails on purpose answers, and its documents do not: the same call may succeed."""
 
 TRIES = 3
+
+Parameters = Mapping[str, dict[str, Any]]
+"""The JSON schema of each function's parameters."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,11 @@ class RuleInstruction:
 
     @property
     def details_text(self) -> str:
-        """The details, a line each."""
         return "\n".join(f"{name}: {value}" for name, value in self.details.items())
 
 
 def put_into_words(
-    task: SampledTask, operations: Mapping[str, Operation], parameters: Mapping[str, dict[str, Any]], draws: Rng
+    task: SampledTask, operations: Mapping[str, Operation], parameters: Parameters, draws: Rng
 ) -> RuleInstruction:
     """Word a task as an instruction that names every value the user knows, except those to be asked for."""
     sentences: list[str] = []
@@ -68,13 +69,8 @@ def put_into_words(
 
 def _named_at_once(planned: PlannedCall) -> dict[str, Any]:
     """What of a call the user names at once, with the mistake in place of what is right."""
-    said = dict(planned.arguments)
-    if planned.hidden is not None:
-        if planned.wrong is None:
-            said.pop(planned.hidden)
-        else:
-            said[planned.hidden] = planned.wrong
-    return said
+    said = {name: planned.wrong if name == planned.hidden else value for name, value in planned.arguments.items()}
+    return said if planned.wrong is not None else {name: said[name] for name in said if name != planned.hidden}
 
 
 class RuleUser:
@@ -109,7 +105,7 @@ class _Seen:
         return self.action == other.action and {**other.arguments, **self.arguments} == other.arguments
 
 
-class RuleAssistant:
+class RuleAssistant(Backend):
     """A rule-based [`Backend`] for one rollout.
 
     It is given the task's functions and their order, which a trained model would know. It uses a value only if the
@@ -121,26 +117,12 @@ class RuleAssistant:
     """
 
     name, continuous, width = "rule", False, 1
-    style: Literal["react", "chat"] = "chat"
+    style: Literal["react", "chat"] = "chat"  # type: ignore[assignment]  # a property there
 
     def __init__(
-        self,
-        task: SampledTask,
-        said: RuleInstruction,
-        parameters: Mapping[str, dict[str, Any]],
-        draws: Rng,
-        reads: Set[str] = frozenset(),
+        self, task: SampledTask, said: RuleInstruction, parameters: Parameters, draws: Rng, reads: Set[str]
     ) -> None:
         self._task, self._said, self._parameters, self._draws, self._reads = task, said, parameters, draws, reads
-
-    def check(self) -> None:
-        """Do nothing."""
-
-    def forget(self, context: Context) -> None:
-        """Do nothing."""
-
-    def reseed(self, seed: int) -> None:
-        """Do nothing."""
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         return {"backend": "rule", "style": self.style}

@@ -16,12 +16,14 @@ from ...storage import JsonlLog, SettingsClaim
 from ..markers import ToolCall
 from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
 from .annotator import Annotator, Execute
-from .config import AnnotationConfig, AnnotationSettings
+from .config import AnnotationConfig
 from .readers import count_texts, files_of, read_texts
 from .report import write_report
 
 ROUND = 4
 """Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
+
+NO_MODEL = "pass another --model"
 
 
 class AnnotateStep:
@@ -36,11 +38,9 @@ class AnnotateStep:
         config, out = self._config, Path(self._config.out)
         with ExitStack() as stack:
             log = stack.enter_context(JsonlLog(out / f"annotated-{rank:05d}.jsonl", key=None))
-            candidates = None
-            if config.candidates:
-                # A text's candidates are written before its row, so there may be extra ones.
-                path = out / f"candidates-{rank:05d}.jsonl"
-                candidates = stack.enter_context(JsonlLog(path, key=None, limit=log.count))
+            # A text's candidates are written before its row, so there may be extra ones.
+            every = JsonlLog(out / f"candidates-{rank:05d}.jsonl", key=None, limit=log.count)
+            candidates = stack.enter_context(every) if config.candidates else None
             left = None if config.limit is None else max(0, config.limit - log.count)
             documents = read_texts(config.source, rank, world_size, config.split, config.text_field, log.count)
             documents, annotator = islice(documents, left), None
@@ -68,9 +68,7 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
             prompt_for(tool)
         config = config.with_thresholds(list(tools))
     if local:
-        load_tokenizer(
-            config.model, "pass another --model"
-        )  # a wrong model is reported before the folder is claimed for it
+        load_tokenizer(config.model, NO_MODEL)  # a wrong one is reported before the folder is claimed for it
     if config.endpoint:
         from ...llm import ModelClient
 
@@ -80,15 +78,9 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
     if config.threads is None and local and (processes := min(workers, tasks)) > 1:  # another machine has other cores
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         config = replace(config, threads=max(1, cores // processes))
+    how: dict[str, Any] = {"executor": config.executor, "tasks": tasks, "workers": workers, "slurm": config.slurm}
     with _progress_bar(config) if config.progress else nullcontext():
-        run_pipeline(
-            [AnnotateStep(config)],
-            executor=config.executor,
-            tasks=tasks,
-            workers=workers,
-            logging_dir=out / "logs",
-            slurm=config.slurm,
-        )
+        run_pipeline([AnnotateStep(config)], logging_dir=out / "logs", **how)
     # On Slurm the tasks are still pending; running the same command after them writes the report.
     return {} if unfinished_tasks(out / "logs", tasks) else write_report(out)
 
@@ -101,26 +93,28 @@ def config_tools(config: AnnotationConfig) -> AbstractContextManager[dict[str, T
 
 def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: int = 0) -> Annotator:
     """Create an [`Annotator`] from a config and open tools; tasks share the available GPUs."""
+    from .sample import Proposer
+
     prompts = {tool.name: prompt_for(tool, config.markers) for tool in tools.values()}
     settings, markers = config.settings, config.markers
     for tool in tools.values():
         tool.check()
     execute_all = executor_of(tools, ResultCache(Path(config.out) / "results.sqlite"), config)
     if config.endpoint:
-        from .endpoint import EndpointProposer, EndpointScorer
+        from .endpoint import EndpointSampler, EndpointScorer
 
-        name, tokenizer = config.served_model or config.model, load_tokenizer(config.model, "pass another --model")
-        scorer = EndpointScorer(config.endpoint, name, tokenizer, markers=markers)
+        tokenizer = load_tokenizer(config.model, NO_MODEL)
+        scorer = EndpointScorer(config.endpoint, config.served_model or config.model, tokenizer, markers)
         scorer.check()
-        proposer = EndpointProposer(scorer, prompts, markers, settings.temperature, settings.call_tokens)
-        proposer.check()
+        sampler = EndpointSampler(scorer, markers, settings.temperature, settings.call_tokens)
+        sampler.check()
         context = scorer.server.context_length() or _context_length(config.model)
     else:
         import torch
 
         from ...inference import load_model
         from ...precision import default_device
-        from .sample import LocalProposer, LocalScorer, Sampler
+        from .sample import LocalScorer, Sampler
 
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -129,9 +123,12 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
             device = torch.device(device.type, rank % torch.accelerator.device_count())
         model, tokenizer = load_model(resolve_model(config.model), str(device), config.dtype)
         scorer = LocalScorer(model, tokenizer, markers=markers)
-        proposer = LocalProposer(Sampler(scorer, markers, settings.temperature, settings.call_tokens), prompts)
+        sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
         context = getattr(model.config, "max_position_embeddings", None)
-    room = _room(context, proposer.prompts, settings)
+    proposer, room = Proposer(sampler, prompts), None
+    if context:  # a text has to fit twice after the longest prompt, plus a call
+        longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
+        room = max(0, (context - longest - settings.call_tokens) // 2)
     return Annotator(scorer, proposer, execute_all, list(prompts), markers, settings, room)
 
 
@@ -161,14 +158,6 @@ def _context_length(name: str) -> int | None:
         return getattr(AutoConfig.from_pretrained(resolve_model(name)), "max_position_embeddings", None)
     except (OSError, ValueError):
         return None
-
-
-def _room(context: int | None, prompts: Mapping[str, Any], settings: AnnotationSettings) -> int | None:
-    """The maximum length of a text that fits twice after the longest prompt, plus a call."""
-    if not context:
-        return None
-    longest = max(len(prompt.head) + len(prompt.tail) for prompt in prompts.values())
-    return max(0, (context - longest - settings.call_tokens) // 2)
 
 
 @contextmanager

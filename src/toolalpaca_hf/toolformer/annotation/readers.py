@@ -45,7 +45,9 @@ def read_texts(
     for number, (shard, path) in enumerate(shards):
         if by_file and number % tasks != rank:
             continue
-        for index, row in enumerate(_hub(source, split) if path is None else read_rows(path, tolerant=True)):
+        name, _, config = source.partition(":")
+        hub = hub_rows(name, config or None, split, "check --input", streaming=True)
+        for index, row in enumerate(hub if path is None else read_rows(path, tolerant=True)):
             if by_file or index % tasks == rank:
                 count += 1
                 if count >= skip:
@@ -58,14 +60,11 @@ def files_of(source: str) -> list[tuple[str, Path]] | None:
     if path.is_file():
         return [(path.name, path)]
     if path.is_dir():
-        found = [
-            (str(file.relative_to(path)), file) for file in sorted(path.rglob("*")) if file.name.endswith(SUFFIXES)
-        ]
+        found = [file for file in sorted(path.rglob("*")) if file.name.endswith(SUFFIXES)]
         if not found:
-            raise InputError(
-                f"holds no file that ends in {', '.join(SUFFIXES)}", file=source, fix="pass another --input"
-            )
-        return found
+            problem = f"holds no file that ends in {', '.join(SUFFIXES)}"
+            raise InputError(problem, file=source, fix="pass another --input")
+        return [(str(file.relative_to(path)), file) for file in found]
     if source.endswith(SUFFIXES) or source.startswith((".", "/", "~")) or source.count("/") > 1:
         fix = "pass a file, a folder or the name of a Hub dataset as --input"
         raise NotFoundError("no such file", file=source, fix=fix)
@@ -98,24 +97,15 @@ def _stem(name: str) -> str:
     return name.removesuffix(max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default=""))
 
 
-def _hub(source: str, split: str) -> Iterator[Any]:
-    name, _, config = source.partition(":")
-    return hub_rows(name, config or None, split, "check --input", streaming=True)
-
-
 def _document(id: str, row: Any, text_field: str | None) -> Document:
     if isinstance(row, str):
         row = {"text": row}
     if not isinstance(row, dict):
         return Document(id, "", problem=row.reason if isinstance(row, BadRow) else "no JSON object")
     fields = (text_field,) if text_field else TEXT_FIELDS
-    meta: dict[str, Any] = {}
-    if isinstance(row.get("url"), str):
-        meta["url"] = row["url"]
-    if date := next((row[name] for name in DATE_FIELDS if row.get(name)), None):
-        meta["date"] = str(date)
-    if row.get("id") is not None:
-        meta["source_id"] = str(row["id"])
+    date, own = next((row[name] for name in DATE_FIELDS if row.get(name)), None), row.get("id")
+    meta: dict[str, Any] = {"url": row["url"]} if isinstance(row.get("url"), str) else {}
+    meta |= ({"date": str(date)} if date else {}) | ({"source_id": str(own)} if own is not None else {})
     text = next((row[name] for name in fields if isinstance(row.get(name), str)), None)
     if text is None:
         named = " or ".join(filter(None, [", ".join(fields[:-1]), fields[-1]]))

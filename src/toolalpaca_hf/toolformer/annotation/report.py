@@ -1,34 +1,32 @@
 """Counts annotated texts per tool and filtering threshold, like the paper's table."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...report import Table, markdown_table, sections_page, write_texts
+from ...storage import write_json
 from .annotator import ANNOTATED, most_frequent
 from .config import THRESHOLDS, settings_for
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
     """Write the report as JSON, Markdown and HTML; lower thresholds than the run's τ_f need its candidates."""
-    folder = Path(folder)
-    outcomes: Counter[str] = Counter()
-    calls: dict[str, Counter[str]] = {}
-    errors: dict[str, Counter[str]] = {}
+    folder, outcomes = Path(folder), Counter[str]()
+    calls, errors = defaultdict[str, Counter[str]](Counter), defaultdict[str, Counter[str]](Counter)
     kept: dict[str, dict[str, Counter[str]]] = {}
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         for row in _lines(folder, "annotated"):
             outcomes[row["outcome"]] += 1
             for call in row["calls"]:
-                calls.setdefault(call["tool"], Counter())["calls"] += 1
+                calls[call["tool"]]["calls"] += 1
             for tool, sampled in row.get("sampled", {}).items():
-                counts = {name: count for name, count in sampled.items() if name != "errors"}
-                calls.setdefault(tool, Counter()).update(counts)
-                errors.setdefault(tool, Counter()).update(sampled.get("errors", {}))
+                errors[tool].update(sampled.pop("errors", {}))
+                calls[tool].update(sampled)
             if not config["candidates"]:
                 _count(kept, row["calls"])
         for row in _lines(folder, "candidates") if config["candidates"] else ():
@@ -37,14 +35,14 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"cannot be read as an annotation ({error})", file=folder, fix="annotate again") from None
     tools = {
         tool: {
-            **calls.get(tool, {}),
-            "errors": most_frequent(errors.get(tool, Counter())),
+            **calls[tool],
+            "errors": most_frequent(errors[tool]),
             "kept": {threshold: dict(counts) for threshold, counts in kept.get(tool, {}).items()},
         }
         for tool in sorted(set(calls) | set(kept))
     }
     report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
-    (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "report.json", report, indent=2)
     parts = _parts(report)
     texts = [part if isinstance(part, str) else _table(part) for part in ("# Annotation", *parts)]
     write_texts(folder, {"report.md": "\n\n".join(texts) + "\n", "report.html": sections_page("Annotation", parts)})
@@ -94,10 +92,10 @@ def _parts(report: Mapping[str, Any]) -> list[str | Table]:
         Table(heads, rows),
     ]
     if not report["config"]["candidates"]:
-        parts.append(
-            "The calls counted are those written into the texts: nothing below a tool's own τ_f, one at a position. "
-            "`--candidates` has every candidate counted."
+        counted = (
+            "The calls counted are those written into the texts: nothing below a tool's own τ_f, one at a position."
         )
+        parts.append(f"{counted} `--candidates` has every candidate counted.")
     if failed:
         parts += ["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)]
     return [*parts, f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}."]

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -17,15 +17,7 @@ from ...metrics import answer_given, lama_correct, math_correct
 from ..rows import hub_rows, read_rows
 from .layouts import Layout, Question, cloze, dated, passage, question, simple, word_problem
 
-__all__ = ["MEASURES", "TASKS", "EvalTask", "HubDataset", "prompt_of", "task_named"]
-
 _NUMBER = re.compile(r"-?(?:[$€£]\s?)?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
-
-
-class HubDataset(NamedTuple):
-    repo: str
-    config: str | None
-    split: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class EvalTask:
         layout (`Layout`): Parses a row of the published files; the simple layout always works as well.
         prompt (`str`): File of `prompts`, without suffix.
         measure (`str`): A key of [`MEASURES`].
-        hub ([`HubDataset`], *optional*): `None` if the Hub has no files that `load_dataset` can open.
+        hub (`list`, *optional*): Repo, config and split; `None` if the Hub has no files that `load_dataset` can open.
         published (`list[float]`, *optional*): Percent right of GPT-J 6B, and of Toolformer made of it.
     """
 
@@ -47,7 +39,7 @@ class EvalTask:
     layout: Layout
     prompt: str
     measure: str
-    hub: HubDataset | None = None
+    hub: list[Any] | None = None
     max_new_tokens: int = 64
     max_calls: int = 1
     published: list[float] | None = None
@@ -58,10 +50,9 @@ _LISTED: dict[str, Any] = yaml.safe_load((_FOLDER / "tasks.yaml").read_text(enco
 _LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dated, passage, question, word_problem)}
 
 
-def _task(name: str, kind: str = "", hub: Sequence[Any] | None = None, **fields: Any) -> EvalTask:
+def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
     fields = _LISTED["kinds"].get(kind, {}) | fields
-    layout = _LAYOUTS[fields.pop("layout")]
-    return EvalTask(name, layout=layout, hub=HubDataset(*hub) if hub else None, **fields)
+    return EvalTask(name, layout=_LAYOUTS[fields.pop("layout")], **fields)
 
 
 TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
@@ -71,11 +62,8 @@ TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _L
 def task_named(name: str, solutions: bool = False) -> EvalTask:
     """A task by its name; with `solutions`, maths tasks ask for a worked solution and take its last number."""
     if name not in TASKS:
-        raise OptionError(
-            f"no task {name!r}",
-            option="--task",
-            fix=f"{nearest(name, TASKS)}choose among {', '.join([*TASKS, 'perplexity'])}",
-        )
+        fix = f"{nearest(name, TASKS)}choose among {', '.join([*TASKS, 'perplexity'])}"
+        raise OptionError(f"no task {name!r}", option="--task", fix=fix)
     task = TASKS[name]
     if not solutions or task.prompt == "solution":
         return task
@@ -90,12 +78,9 @@ def prompt_of(name: str) -> str:
 
 
 def _final_number(text: str) -> str:
-    """The part of a solution with its answer: after the last `####`, else from the last number on."""
+    """The part of a solution with its answer: after the last `####`, else the last number."""
     _, mark, after = text.rpartition("####")
-    if mark:
-        return after
-    found = list(_NUMBER.finditer(text))
-    return text[found[-1].start() :] if found else ""
+    return after if mark else next(reversed(_NUMBER.findall(text)), "")
 
 
 def _any_number(text: str, answers: Sequence[str]) -> bool:
@@ -147,7 +132,7 @@ def read_items(
     elif task.hub is None:
         raise NotFoundError("is not on the Hub in files that can be read", file=task.title, fix=_FIX)
     else:
-        rows, origin = hub_rows(*task.hub, fix=_FIX), f"{task.hub.repo}, {task.hub.split}"
+        rows, origin = hub_rows(*task.hub, fix=_FIX), f"{task.hub[0]}, {task.hub[2]}"
     template = prompt_of(task.prompt)
     items, left_out = [], 0
     for index, row in islice(enumerate(rows), limit):
