@@ -5,6 +5,7 @@ from .config import prompt_hash as prompt_hash
 from .config import prompt_text as prompt_text
 from .decontamination import PUBLISHED as PUBLISHED
 from .decontamination import Decontaminator as Decontaminator
+from .decontamination import Screen as Screen
 from .decontamination import published_instructions as published_instructions
 from .engine.collect import CorpusFolder as CorpusFolder
 from .engine.collect import collect as collect
@@ -13,7 +14,6 @@ from .engine.pipeline import StageSubmitted as StageSubmitted
 from .engine.pipeline import build_corpus as build_corpus
 from .engine.pipeline import estimate as estimate
 from .report.writing import write_report as write_report
-from .screening import Screen as Screen
 from .screening_step import ScreenFilter as ScreenFilter
 from .simulation.filters import apply_filters as apply_filters
 from .simulation.filters import leaves as leaves

@@ -13,12 +13,13 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from ..agent import RolloutLimits
 from ..errors import InputError, OptionError
+from ..executors import Executor
 from ..llm import Budget, ModelSettings
 from .decontamination import PUBLISHED, Fingerprint, instructions_of, published_instructions
 
+# `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
+# `assistant` acts, `executor` plays the API.
 ROLES = ("author", "user", "assistant", "executor")
-"""Who is asked: `author` writes introductions, functions and documents, `user` writes instructions and answers
-`getDetails`, `assistant` acts, `executor` plays the API."""
 
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Gt(0), Le(1)]
@@ -27,66 +28,41 @@ Style = Literal["short", "story"]
 
 @dataclass(frozen=True)
 class ToolsetSettings:
-    """How APIs are built.
+    """How APIs are built."""
 
-    Args:
-        attempts (`int`, *optional*, defaults to 4): How often each step is requested, the first time included.
-        continuations (`int`, *optional*, defaults to 4): How often a truncated answer is continued.
-        introduction_tokens, functions_tokens, document_tokens (`int`, *optional*): Limit of one answer.
-        structured (`bool`, *optional*, defaults to `True`): Send the JSON schemas of functions and document.
-        copied (`float`, *optional*, defaults to 0.5): Similarity from which a document is a copy of the example.
-    """
-
-    attempts: Positive = 4
-    continuations: Annotated[int, Ge(0)] = 4
-    introduction_tokens: Positive = 320
+    attempts: Positive = 4  # of each step, the first included
+    continuations: Annotated[int, Ge(0)] = 4  # of a truncated answer
+    introduction_tokens: Positive = 320  # of one answer
     functions_tokens: Positive = 1536
     document_tokens: Positive = 3072
-    structured: bool = True
-    copied: Share = 0.5
+    structured: bool = True  # send the JSON schemas of functions and document
+    copied: Share = 0.5  # similarity from which a document is a copy of the example
 
 
 @dataclass(frozen=True)
 class InstructionSettings:
-    """How instructions are written.
-
-    Args:
-        per_style (`int`, *optional*, defaults to 5): Instructions of each style.
-        batch (`int`, *optional*, defaults to 10): Instructions per request.
-        rounds (`int`, *optional*, defaults to 3): How often missing ones are requested, the first time included.
-        documentation (`int`, *optional*, defaults to 12,000): Characters of documentation shown.
-        details (`float`, *optional*, defaults to 0.2): Share that withholds a needed value, for `getDetails`.
-        structured (`bool`, *optional*, defaults to `True`): Send the JSON schema.
-        threshold (`float`, *optional*, defaults to 0.5): See [`Decontaminator`].
-    """
+    """How instructions are written."""
 
     per_style: Positive = 5
     styles: Annotated[tuple[Style, ...], MinLen(1)] = ("short", "story")
-    batch: Positive = 10
-    rounds: Positive = 3
+    batch: Positive = 10  # instructions per request
+    rounds: Positive = 3  # how often missing ones are requested, the first time included
     max_tokens: Positive = 2048
-    documentation: Positive = 12_000
-    details: Annotated[float, Ge(0), Le(1)] = 0.2
-    structured: bool = True
-    threshold: Share = 0.5
+    documentation: Positive = 12_000  # characters shown
+    details: Annotated[float, Ge(0), Le(1)] = 0.2  # share that withholds a needed value, for `getDetails`
+    structured: bool = True  # send the JSON schema
+    threshold: Share = 0.5  # see `Decontaminator`
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class DecontaminationSettings:
-    """What instructions and documents may not repeat.
+    """What instructions and documents may not repeat."""
 
-    Args:
-        evaluation (`tuple[str, ...]`, *optional*, defaults to `("simulated", "real")`): Sets whose instructions must
-            not leak: names of the published ones, or files in the raw layout.
-        threshold, contained (`float`, *optional*): See [`Decontaminator`].
-        documents (`float`, *optional*, defaults to 0.5): Similarity from which an API is dropped as a copy of another.
-    """
-
-    evaluation: tuple[str, ...] = PUBLISHED
-    threshold: Share = 0.5
+    evaluation: tuple[str, ...] = PUBLISHED  # also files in the raw layout
+    threshold: Share = 0.5  # see `Decontaminator`
     contained: Share = 0.75
-    documents: Share = 0.5
+    documents: Share = 0.5  # similarity from which an API is dropped as a copy of another
 
 
 @dataclass(frozen=True)
@@ -113,22 +89,13 @@ class FilterSettings:
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """How instances are simulated.
+    """How instances are simulated."""
 
-    Args:
-        style (`str`, *optional*, defaults to `"chat"`): How the assistant writes; see [`AssistantBackend`].
-        executor (`str`, *optional*, defaults to `"llm"`): Who plays the API: `llm`, the model of the role `executor`,
-            or `schema`, which needs no model.
-        seed (`int`, *optional*, defaults to 0): Seed of the schema responder.
-        attempts (`int`, *optional*, defaults to 2): How often an unreadable turn or answer is requested.
-        answer_tokens (`int`, *optional*, defaults to 1024): Limit of an executor's answer.
-    """
-
-    style: Literal["chat", "react"] = "chat"
-    executor: Literal["llm", "schema"] = "llm"
-    seed: int = 0
-    attempts: Positive = 2
-    answer_tokens: Positive = 1024
+    style: Literal["chat", "react"] = "chat"  # how the assistant writes; see `AssistantBackend`
+    executor: Literal["llm", "schema"] = "llm"  # who plays the API: a model, or the schema responder without one
+    seed: int = 0  # of the schema responder
+    attempts: Positive = 2  # how often an unreadable turn or answer is requested
+    answer_tokens: Positive = 1024  # of an executor
     limits: RolloutLimits = field(
         default_factory=lambda: RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
     )
@@ -146,22 +113,13 @@ class BudgetSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How the work is carried out; none of it changes the corpus.
+    """How the work is carried out; none of it changes the corpus."""
 
-    Args:
-        executor (`str`, *optional*, defaults to `"local"`): `"local"`, `"ray"` or `"slurm"`, see [`run_pipeline`].
-        tasks (`int`, *optional*, defaults to 1): Shards of the list of APIs.
-        workers (`int`, *optional*, defaults to 1): Tasks run at once.
-        concurrency (`int`, *optional*, defaults to 64): Concurrent requests of each task.
-        set_aside_failed (`bool`, *optional*, defaults to `False`): Finish without what an endpoint does not answer,
-            instead of leaving it to the next run.
-    """
-
-    executor: Literal["local", "ray", "slurm"] = "local"
-    tasks: Positive = 1
-    workers: Positive = 1
-    concurrency: Positive = 64
-    set_aside_failed: bool = False
+    executor: Executor = "local"
+    tasks: Positive = 1  # shards of the list of APIs
+    workers: Positive = 1  # tasks run at once
+    concurrency: Positive = 64  # requests of each task at once
+    set_aside_failed: bool = False  # finish without what an endpoint does not answer; else the next run asks again
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers.disk_base import DiskWriter
 
-from .screening import Screen
+from .decontamination import Screen
 
 
 class ScreenFilter(BaseFilter):

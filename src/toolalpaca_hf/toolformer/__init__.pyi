@@ -1,3 +1,4 @@
+from .annotation.annotator import Annotated as Annotated
 from .annotation.annotator import Annotator as Annotator
 from .annotation.annotator import Document as Document
 from .annotation.config import AnnotationConfig as AnnotationConfig

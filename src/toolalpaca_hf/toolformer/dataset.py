@@ -20,9 +20,11 @@ from .markers import Markers, ToolCall
 from .rows import hub_rows, read_rows
 from .tools import Calculator
 
+Row = Mapping[str, Any]
+
 
 def annotated_row(
-    row_id: str, text: str, calls: Sequence[Mapping[str, Any]], markers: Markers, meta: Mapping[str, Any] | None = None
+    row_id: str, text: str, calls: Sequence[Row], markers: Markers, meta: Row | None = None
 ) -> dict[str, Any]:
     """Make a row of the `annotated` config; markers already in the text are escaped, `position` counts characters."""
     rows, written = [], []
@@ -57,16 +59,14 @@ def text_segments(annotated: str, markers: Markers, mask_results: bool = False) 
     return [*segments, Segment(markers.restore(annotated[at:]), True)]
 
 
-def sft_row(row: Mapping[str, Any], markers: Markers | None = None, mask_results: bool = False) -> dict[str, Any]:
+def sft_row(row: Row, markers: Markers | None = None, mask_results: bool = False) -> Row:
     """A row of the `sft` config (`id`, `api`, which is `None`, and `segments`); without markers, one without calls."""
     plain = markers is None or row["annotated"] is None
     segments = [Segment(row["text"], True)] if plain else text_segments(row["annotated"], markers, mask_results)
     return {"id": row["id"], "api": None, "segments": [asdict(segment) for segment in segments]}
 
 
-def mix(
-    rows: Iterable[Mapping[str, Any]], plain: Iterable[Mapping[str, Any]], fraction: float
-) -> Iterator[Mapping[str, Any]]:
+def mix(rows: Iterable[Row], plain: Iterable[Row], fraction: float) -> Iterator[Row]:
     """Spread a fraction of plain text evenly among training rows, to preserve language modelling (section 4.3)."""
     rest = iter(plain)
     added = 0
@@ -146,9 +146,8 @@ def _decimals(number: Decimal) -> int:
 def read_gsm8k(file: str | Path | None = None) -> tuple[str, list[Any]]:
     """The prefix of ids, and the rows of GSM8K's training set, from its published file or the Hub."""
     if file is None:
-        return "gsm8k_train", list(
-            hub_rows("openai/gsm8k", "main", "train", "pass --source gsm8k=FILE with its train.jsonl")
-        )
+        fix = "pass --source gsm8k=FILE with its train.jsonl"
+        return "gsm8k_train", list(hub_rows("openai/gsm8k", "main", "train", fix))
     return Path(file).stem, list(read_rows(file))
 
 
@@ -225,12 +224,11 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     if not files or not path.exists():
         fix = "pass a folder that `toolalpaca toolformer annotate` wrote, gsm8k, or gsm8k=FILE"
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
-    return AnnotatedSource(
-        f"{path.name}{first}",
-        lambda report: islice(_annotated_rows(files, report or Report()), limit),
-        _markers_of(path / "config.json"),
-        _digest(files),
-    )
+
+    def read(report: Report | None) -> Iterator[dict[str, Any]]:
+        return islice(_annotated_rows(files, report or Report()), limit)
+
+    return AnnotatedSource(f"{path.name}{first}", read, _markers_of(path / "config.json"), _digest(files))
 
 
 def _digest(files: Iterable[Path]) -> str:

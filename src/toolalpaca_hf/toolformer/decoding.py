@@ -139,15 +139,13 @@ class CallState:
         self.ids, self.start = list(self.row.ids), len(self.row.ids)
         self._open_in_prompt()
 
-    @property
-    def may_call(self) -> bool:
-        return self.open is None and self.used < self.limits.calls
-
     def choose(self, ranked: Sequence[int], k: int, unmarked: int) -> int:
         """The next id from the most likely ones, best first; `unmarked` is the best without a start marker."""
         if self.open:
             # Whatever a token has after the arrow would take the place of the result.
-            return next((token for token in ranked if not self._behind_arrow(token).strip()), ranked[0])
+            arrow = self.vocabulary.markers.arrow
+            free = (token for token in ranked if not self._content([token]).partition(arrow)[2].strip())
+            return next(free, ranked[0])
         if self.used >= self.limits.calls:
             return unmarked
         return next((token for token in ranked[:k] if token in self.vocabulary.starts), ranked[0])
@@ -162,7 +160,7 @@ class CallState:
             return self._end()
         elif self.open:
             self._read()
-        elif self.may_call and token in self.vocabulary.openings:
+        elif self.used < self.limits.calls and token in self.vocabulary.openings:
             self.open = _Begun(len(self.ids) - 1, token != likeliest)
             self._read()
         else:
@@ -180,9 +178,8 @@ class CallState:
     def calls(self) -> list[MadeCall]:
         made = []
         for begun in self.begun:
-            start, end = (
-                len(self.vocabulary.text(self.ids[: max(at, self.start)], self.start)) for at in (begun.at, begun.end)
-            )
+            before = [self.ids[: max(at, self.start)] for at in (begun.at, begun.end)]
+            start, end = (len(self.vocabulary.text(ids, self.start)) for ids in before)
             assert begun.call
             made.append(MadeCall(begun.call.tool, begun.call.input, begun.result, begun.error, start, end))
         return made
@@ -206,9 +203,6 @@ class CallState:
     def _so_far(self) -> ToolCall:
         name, _, text = self._content().strip().partition("(")
         return ToolCall(name, text)
-
-    def _behind_arrow(self, token: int) -> str:
-        return self._content([token]).partition(self.vocabulary.markers.arrow)[2]
 
     def _read(self) -> None:
         assert self.open

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,9 @@ class CorpusFolder:
 
     def finished(self, stage: str) -> int:
         """How many APIs a stage has finished."""
-        try:
-            with os.scandir(self.path / "parts" / stage) as found:
-                return sum(entry.name.endswith(".json") for entry in found)
-        except FileNotFoundError:
-            return 0
+        with suppress(FileNotFoundError):
+            return sum(name.endswith(".json") for name in os.listdir(self.path / "parts" / stage))
+        return 0
 
     def entries(self) -> list[ListedApi]:
         """The listed APIs; an API's index is its position here."""

@@ -53,8 +53,8 @@ def build_corpus(
     Example:
 
     ```python
-    >>> entries = load_entries("apis.json")  # doctest: +SKIP
-    >>> build_corpus(entries, "corpus", CorpusConfig.load("recipes/corpus/default.yaml"))["kept"]  # doctest: +SKIP
+    >>> config = CorpusConfig.load("recipes/corpus/default.yaml")  # doctest: +SKIP
+    >>> build_corpus(load_entries("apis.json"), "corpus", config)["kept"]  # doctest: +SKIP
     1042
     ```
     """
@@ -157,15 +157,11 @@ def _totals(spent: Mapping[str, Usage]) -> tuple[int, int]:
     return sum(role.calls for role in spent.values()), tokens
 
 
-TURNS = 3.0
-"""Turns of the assistant in one instance: the paper's instances have 1.9 calls, and each ends with a response."""
-
-RETRIED = 1.15
-"""Calls for each that would do if every answer were in order."""
-
+TURNS = 3.0  # of the assistant in an instance: the paper's have 1.9 calls, and each ends with a response
+RETRIED = 1.15  # calls for each that would do if every answer were in order
+# Tokens of a question and of its answer, by role, where no limit of the settings is below; the averages of a folder's
+# own calls take precedence.
 EXPECTED = {"author": (2600, 700), "user": (1900, 350), "assistant": (1500, 90), "executor": (900, 120)}
-"""Tokens of a question and of its answer, by role, where no limit of the settings is below. The averages of a folder's
-own calls take precedence."""
 
 
 @dataclass(frozen=True)

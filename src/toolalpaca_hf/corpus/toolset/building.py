@@ -4,24 +4,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ... import openapi
 from ...data import ListedApi, Unusable, read_api, slug
 from ...errors import ToolAlpacaError
 from ...llm import Ask, join_continuation, parse_items, parse_json, unfence
-from ...openapi import (
-    credential_names,
-    describe_raw,
-    each_operation,
-    load_document,
-    mapping,
-    parameters_of,
-    resolve,
-    servers_of,
-    text,
-    violations,
-)
+from ...openapi import mapping, resolve, servers_of
 from ...schema import REDACTED, Api
 from ..config import ToolsetSettings, prompt, prompt_values, schema
 from ..decontamination import BigramIndex, bigrams
@@ -37,7 +28,7 @@ def read_document(answer: str) -> dict[str, Any]:
     brace = inside.find("{")
     is_json = brace >= 0 and not re.search(r"^\s*(openapi|swagger|paths)\s*:", inside[:brace], re.MULTILINE)
     try:
-        document = load_document(parse_json(inside) if is_json else inside)
+        document = openapi.load_document(parse_json(inside) if is_json else inside)
     except ToolAlpacaError as error:
         raise ValueError(f"{str(error)[:300]}.") from None
     if not isinstance(document.get("paths"), dict):
@@ -58,10 +49,10 @@ def server_for(name: str, link: str) -> str:
 
 def shortcomings(document: dict[str, Any], planned: int = 0) -> list[str]:
     """What makes a document unusable: violations of OpenAPI first, then of what a corpus needs."""
-    found = list(dict.fromkeys(violations(document)))[:MAX_VIOLATIONS]
+    found = list(dict.fromkeys(openapi.violations(document)))[:MAX_VIOLATIONS]
     if not str(document.get("openapi", "")).startswith("3."):
         found.append("The document is not OpenAPI 3; say 3.0.0 under `openapi`.")
-    operations = each_operation(document)
+    operations = openapi.each_operation(document)
     if not operations:
         found.append("The document has no operation.")
     elif 2 * len(operations) < planned:
@@ -69,19 +60,19 @@ def shortcomings(document: dict[str, Any], planned: int = 0) -> list[str]:
     names: set[str] = set()
     for name, path, method, item, operation in operations:
         place = f"{method.upper()} {path}"
-        own = text(operation.get("operationId"))
+        own = openapi.text(operation.get("operationId"))
         if not _NAME.fullmatch(own):
             found.append(f"{place} needs an operationId made of letters, digits and underscores; it has {own!r}.")
         elif own in names:
             found.append(f"{place} has the operationId {own}, which another operation has already.")
         names.add(own)
-        if not text(operation.get("summary")) and not text(operation.get("description")):
+        if not openapi.text(operation.get("summary")) and not openapi.text(operation.get("description")):
             found.append(f"{place} ({name}) needs a summary.")
         held = [mapping(resolve(document, operation.get("requestBody")))]
         held += map(mapping, mapping(resolve(document, operation.get("responses"))).values())
         kinds = dict.fromkeys(kind for holder in held for kind in mapping(holder.get("content")) if not _is_text(kind))
         found += [f"{place} takes or gives {kind}; only text goes in and out." for kind in kinds]
-        if _is_binary([held, resolve(document, parameters_of(document, item, operation))]):
+        if _is_binary([held, resolve(document, openapi.parameters_of(document, item, operation))]):
             found.append(f"{place} takes or gives binary data; only text goes in and out.")
     return list(dict.fromkeys(found))[:MAX_VIOLATIONS]
 
@@ -240,8 +231,7 @@ class _Author:
         self.violations: list[str] = []
 
     def introduction(self) -> str:
-        facts = _facts(self.entry)
-        messages = [{"role": "user", "content": prompt("introduction").format(**facts)}]
+        messages = [{"role": "user", "content": prompt("introduction").format(**_facts(self.entry))}]
         return self._step("introduction", messages, _read_introduction)
 
     def functions(self, introduction: str) -> list[dict[str, Any]]:
@@ -307,15 +297,11 @@ class _Author:
                 return read(text)
             except ValueError as error:
                 reason = str(error)
-            sentences = reason.splitlines()
-            self.violations += [f"{step}: {sentence}" for sentence in sentences]
-            listed = "\n".join(f"- {sentence}" for sentence in sentences)
-            conversation = [
-                *messages,
-                # Servers refuse messages without content.
-                {"role": "assistant", "content": text if text.strip() else "(nothing)"},
-                {"role": "user", "content": prompt("repair").format(violations=listed)},
-            ]
+            self.violations += [f"{step}: {sentence}" for sentence in reason.splitlines()]
+            repair = prompt("repair").format(violations="\n".join(f"- {line}" for line in reason.splitlines()))
+            # Servers refuse messages without content.
+            said = {"role": "assistant", "content": text if text.strip() else "(nothing)"}
+            conversation = [*messages, said, {"role": "user", "content": repair}]
         raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
 
     def _whole(self, step: str, messages: Messages, attempt: int, form: dict[str, Any] | None) -> str | None:
@@ -342,11 +328,10 @@ class _Author:
 
 
 def _is_complete(text: str) -> bool:
-    try:
+    with suppress(ValueError):
         parse_json(text)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _to_last_sentence(text: str) -> str:
@@ -371,9 +356,9 @@ def _api(entry: ListedApi, introduction: str, functions: list[dict[str, Any]], d
         "Introduction": introduction,
         "Functions": function_list(functions),
         "Documentation": document,
-        "Authentication": dict.fromkeys(credential_names(document), REDACTED),
+        "Authentication": dict.fromkeys(openapi.credential_names(document), REDACTED),
     }
-    return read_api(describe_raw(raw), f"train/{slug(entry.name)}")
+    return read_api(openapi.describe_raw(raw), f"train/{slug(entry.name)}")
 
 
 def _facts(entry: ListedApi) -> dict[str, str]:

@@ -178,11 +178,10 @@ def write_entries(chosen: Selection, out: Path) -> None:
     if not chosen.kept:
         counts = ", ".join(f"{reason}: {len(names)}" for reason, names in chosen.left_out.items())
         raise OptionError(f"no API is left of the list ({counts})", fix="loosen the filters")
-    rows = [
-        {"API": api.name, "Description": api.description, "Auth": api.auth, "HTTPS": api.https}
-        | {"Link": api.link, "Category": api.category}
-        for api in chosen.kept
-    ]
+    # The list's own names, by ours.
+    names = {"API": "name", "Description": "description", "Auth": "auth", "HTTPS": "https"}
+    names |= {"Link": "link", "Category": "category"}
+    rows = [{theirs: getattr(api, ours) for theirs, ours in names.items()} for api in chosen.kept]
     write_json(out, {"count": len(rows), "entries": rows, "left_out": chosen.left_out}, indent=2)
 
 

@@ -150,8 +150,7 @@ class RuleAssistant(Backend):
             return wider
         if len(done) == len(self._task.calls):
             return self._respond(done, draws, answered)
-        planned = self._task.calls[len(done)]
-        wish = self._said.wishes[len(done)]
+        planned, wish = self._task.calls[len(done)], self._said.wishes[len(done)]
         texts = [instruction, *(step.observation for step in seen)]
         arguments = dict(planned.arguments)
         if planned.hidden is not None and planned.wrong is not None and last is None:
@@ -165,10 +164,9 @@ class RuleAssistant(Backend):
             if not all(said_in(part, inner, texts) for inner, part in leaves(value, name)):
                 words = self._words(planned, name)
                 thought = phrase("missing", draws, function=planned.function, words=words, wish=wish)
-                return _ask_user(thought, phrase("question", draws, words=words))
+                return _act(thought, GET_DETAILS, {"Question": phrase("question", draws, words=words)})
         ordered = {name: arguments[name] for name in self._properties(planned) if name in arguments}
-        thought = self._thought(planned, wish, ordered, last, bool(done), draws)
-        return Turn(thought, planned.function, to_json(ordered), ordered)
+        return _act(self._thought(planned, wish, ordered, last, bool(done), draws), planned.function, ordered)
 
     def _properties(self, planned: PlannedCall) -> dict[str, Any]:
         return self._parameters[planned.function].get("properties", {})
@@ -179,10 +177,10 @@ class RuleAssistant(Backend):
     def _thought(
         self, planned: PlannedCall, wish: str, arguments: dict[str, Any], last: _Seen | None, more: bool, draws: Rng
     ) -> str:
-        if last is not None and last.action == GET_DETAILS and planned.hidden is not None:
+        asked = last is not None and last.action == GET_DETAILS
+        if asked and planned.hidden is not None and planned.wrong is not None:
             words, value = self._words(planned, planned.hidden), written(arguments[planned.hidden])
-            if planned.wrong is not None:
-                return phrase("retry", draws, function=planned.function, words=words, value=value)
+            return phrase("retry", draws, function=planned.function, words=words, value=value)
         for name, link in planned.links.items():
             parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": link.which}
             return phrase("link", draws, function=planned.function, wish=wish, **parts)
@@ -196,15 +194,15 @@ class RuleAssistant(Backend):
             return self._give_up(reason, planned, draws)
         words = self._words(planned, hidden)
         thought = phrase("refused", draws, function=planned.function, reason=reason, words=words)
-        wrong = written(planned.wrong)
-        return _ask_user(thought, phrase("requestion", draws, words=words, reason=reason, value=wrong))
+        question = phrase("requestion", draws, words=words, reason=reason, value=written(planned.wrong))
+        return _act(thought, GET_DETAILS, {"Question": question})
 
     def _repeat(self, last: _Seen, seen: list[_Seen], planned: PlannedCall, draws: Rng) -> Turn:
         reason = error_reason(last.observation)
         if sum(step.action == last.action and step.arguments == last.arguments for step in seen) >= TRIES:
             return self._give_up(reason, planned, draws)
         thought = phrase("transient", draws, function=last.action, reason=reason)
-        return Turn(thought, last.action, to_json(last.arguments), last.arguments)
+        return _act(thought, last.action, last.arguments)
 
     def _wider(self, answered: list[_Seen], done: int, draws: Rng) -> Turn | None:
         """The last call once more, if its answer is of no use and it changes nothing."""
@@ -217,11 +215,9 @@ class RuleAssistant(Backend):
         wider = {name: value for name, value in last.arguments.items() if name in needed}
         if not (lacks or (is_empty(last.observation) and wider != last.arguments)):
             return None
-        if wider != last.arguments:
-            thought = phrase("wider", draws, function=last.action, words=self._dropped(last, wider))
-        else:
-            thought = phrase("lacking", draws, function=last.action)
-        return Turn(thought, last.action, to_json(wider), wider)
+        kind = "wider" if wider != last.arguments else "lacking"
+        thought = phrase(kind, draws, function=last.action, words=self._dropped(last, wider))
+        return _act(thought, last.action, wider)
 
     def _dropped(self, call: _Seen, kept: Mapping[str, Any]) -> str:
         properties = self._parameters[call.action].get("properties", {})
@@ -232,8 +228,7 @@ class RuleAssistant(Backend):
         return Turn(thought, response=phrase("sorry", draws, reason=reason))
 
     def _respond(self, done: list[_Seen], draws: Rng, answered: Sequence[_Seen]) -> Turn:
-        known = tuple(str(value) for step in done for _, value in leaves(step.arguments))
-        final = done[-1]
+        known, final = tuple(str(value) for step in done for _, value in leaves(step.arguments)), done[-1]
         thought = phrase("done", draws, function=final.action, gist=main_fact(final.observation, known))
         parts = [summarize(step.observation, known, 2 if len(done) > 1 else 4) for step in done]
         told = " ".join(dict.fromkeys(parts))
@@ -243,9 +238,8 @@ class RuleAssistant(Backend):
         return Turn(thought, response=phrase("say", draws, told=told))
 
 
-def _ask_user(thought: str, question: str) -> Turn:
-    arguments = {"Question": question}
-    return Turn(thought, GET_DETAILS, to_json(arguments), arguments)
+def _act(thought: str, function: str, arguments: dict[str, Any]) -> Turn:
+    return Turn(thought, function, to_json(arguments), arguments)
 
 
 def _steps(context: ChatContext) -> list[_Seen]:

@@ -122,14 +122,10 @@ class Annotator:
                     continue
             results[n] = self._row(document, problem or f"longer than {most} tokens")
         for tool in self.tools:
-            some = {
-                n: work
-                for n, work in works.items()
-                if not self.settings.preselect or worth_asking(tool, work.document)
-            }
-            preselected |= set(some)
+            some = [n for n in works if not self.settings.preselect or worth_asking(tool, works[n].document)]
+            preselected.update(some)
             if some:
-                self._propose(tool, list(some.values()))
+                self._propose(tool, [works[n] for n in some])
         found = [(candidate, work) for work in works.values() for candidate in work.candidates]
         self._execute(found)
         self._score(found)
@@ -141,9 +137,9 @@ class Annotator:
         floor = self.settings.floor(tool)
 
         def keep(places: list[tuple[int, list[int]]]) -> list[dict[int, float]]:
+            first = 0 if self.scorer.begin else 1
             allowed = [
-                (n, [i for i in indices if self._position(works[n], i) is not None and (i or self.scorer.begin)])
-                for n, indices in places
+                (n, [i for i in at if i >= first and self._position(works[n], i) is not None]) for n, at in places
             ]
             found = losses(self.scorer, [((), works[n].ids, indices) for n, indices in allowed])
             # L⁺ is at least 0, so no call can reach the threshold if the loss is below it.
@@ -158,9 +154,8 @@ class Annotator:
                 parsed = [call for text in texts if (call := self.markers.parse(text)) and call.tool == tool]
                 # A model copies what it reads, including escapes.
                 inputs = dict.fromkeys(self.markers.without(self.markers.restore(call.input)) for call in parsed)
-                work.candidates += [
-                    Candidate(tool, input, index, position, probability, l_empty=l_empty) for input in inputs
-                ]
+                for input in inputs:
+                    work.candidates.append(Candidate(tool, input, index, position, probability, l_empty=l_empty))
 
     def _position(self, work: _Work, index: int) -> int | None:
         """The character of the escaped text where a token starts; `None` if that is inside of a character."""

@@ -13,8 +13,7 @@ from ..markers import Markers
 from ..tools import ApiSource, Tool
 from ..tools.search import EMBEDDED
 
-THRESHOLDS = (0.5, 1.0, 2.0)
-"""The filtering thresholds that the paper's table of counts has a column for."""
+THRESHOLDS = (0.5, 1.0, 2.0)  # those that the paper's table of counts has a column for
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,11 @@ class AnnotationConfig:
     """Arguments of [`annotate`] and `toolalpaca toolformer annotate`.
 
     Args:
-        source (`str`): The texts, see [`read_texts`].
+        source (`str`): A file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
+            `allenai/c4:en`.
         model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, only its tokenizer is loaded.
         tools (`tuple[str, ...]`): Names of tools, see [`tools_named`].
-        split, text_field (`str`, *optional*): See [`read_texts`].
+        split, text_field (`str`, *optional*): Of a Hub dataset, and the text's column.
         limit (`int`, *optional*): Maximum number of texts per shard.
         candidates (`bool`, *optional*, defaults to `False`): Save every candidate with its losses.
         dtype (`str`, *optional*, defaults to `"float32"`): Precision; the filter compares small differences.

@@ -14,9 +14,7 @@ from ..markers import Markers
 from .filter import Asked
 from .sample import MarkedTokenizer, Opened, Place, ToolPrompt, Wanted, start_ids
 
-TOP = 20
-"""How many of the likeliest tokens a server is asked for at each place: vLLM's limit."""
-
+TOP = 20  # of the likeliest tokens a server is asked for at each place: vLLM's limit
 CONCURRENCY = 8
 
 TokenLogprobs = list[tuple[float, dict[str, float]] | None]

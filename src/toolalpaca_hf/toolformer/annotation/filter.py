@@ -6,11 +6,9 @@ from typing import Protocol
 
 from ..markers import ToolCall
 
-REACH = 5
-"""How many tokens the weights reach: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on."""
-
+REACH = 5  # of the weights: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on
+# Normalised: they sum to 1. Where a text ends before them the rest adds nothing.
 WEIGHTS = tuple((1 - 0.2 * t) / 3 for t in range(REACH))
-"""The weights, normalised: they sum to 1. Where a text ends before them the rest adds nothing."""
 
 Asked = tuple[Sequence[int], Sequence[int]]
 """A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first."""

@@ -20,9 +20,7 @@ from .config import AnnotationConfig
 from .readers import count_texts, files_of, read_texts
 from .report import write_report
 
-ROUND = 4
-"""Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
-
+ROUND = 4  # texts annotated together, hundreds of sampled calls at once; a killed task loses at most so many
 NO_MODEL = "pass another --model"
 
 
@@ -142,8 +140,8 @@ def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: Annotatio
             dates.setdefault((str(meta.get("date")), str(meta.get("url"))), []).append(n)
         for places in dates.values():
             dated = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
-            some, timeout = [calls[n][0] for n in places], config.settings.timeout
-            results = execute(some, dated, timeout=timeout, cache=cache, markers=config.markers)
+            some = [calls[n][0] for n in places]
+            results = execute(some, dated, config.settings.timeout, cache=cache, markers=config.markers)
             found |= dict(zip(places, results, strict=True))
         return [found[n] for n in range(len(calls))]
 

@@ -9,12 +9,8 @@ from ...errors import InputError, NotFoundError
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from .annotator import Document
 
-TEXT_FIELDS = ("text", "raw_content", "content")
-"""Where a row's text is: everywhere, in CCNet, in RefinedWeb's layout."""
-
-DATE_FIELDS = ("date", "date_published", "date_download", "timestamp")
-"""Where a row's date is: in CCNet it is `date_download`, in C4 `timestamp`."""
-
+TEXT_FIELDS = ("text", "raw_content", "content")  # everywhere, in CCNet, in RefinedWeb's layout
+DATE_FIELDS = ("date", "date_published", "date_download", "timestamp")  # the last two of CCNet and C4
 _LARGE = 200_000_000  # bytes of a file whose lines are not counted for a progress bar
 
 
@@ -25,12 +21,8 @@ def read_texts(
 
     Ids are made of file and row (`toolformer/FILE/ROW`), independent of the number of tasks.
 
-    Args:
-        source (`str`):
-            A file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as `allenai/c4:en`.
-        rank, tasks (`int`, *optional*): Index and number of shards.
-        text_field (`str`, *optional*): The text's column; defaults to the first of [`TEXT_FIELDS`] that exists.
-        skip (`int`, *optional*, defaults to 0): Number of texts to skip at the start of the shard.
+    `source` is a file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
+    `allenai/c4:en`. `text_field` is by default the first of [`TEXT_FIELDS`] that exists.
     """
     files = files_of(source)
     if files is None:

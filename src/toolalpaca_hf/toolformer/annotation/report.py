@@ -92,9 +92,7 @@ def _parts(report: Mapping[str, Any]) -> list[str | Table]:
         Table(heads, rows),
     ]
     if not report["config"]["candidates"]:
-        counted = (
-            "The calls counted are those written into the texts: nothing below a tool's own τ_f, one at a position."
-        )
+        counted = "The calls counted are those written into the texts: none below a tool's own τ_f, one at a position."
         parts.append(f"{counted} `--candidates` has every candidate counted.")
     if failed:
         parts += ["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)]

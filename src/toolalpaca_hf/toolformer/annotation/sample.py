@@ -101,6 +101,17 @@ class Place:
 
 
 @dataclass(eq=False)
+class _Sample:
+    generator: random.Random
+    ids: list[int] = field(default_factory=list)
+    text: str | None = None
+
+
+Samples = list[list[_Sample]]
+"""By row, those that have been alike so far."""
+
+
+@dataclass(eq=False)
 class Opened:
     """A text after a tool's prompt, with its positions and KV cache; `before` ids separate prompt and text."""
 
@@ -200,18 +211,15 @@ class Sampler:
         every = [(seed, opened, place) for seed, opened, places in wanted for place in places]
         count = max(1, ROWS_AT_ONCE // m)
         for start in range(0, len(every), count):
-            samples = [
-                [_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)]
-                for seed, _, place in every[start : start + count]
-            ]
-            some = [(opened, place) for _, opened, place in every[start : start + count]]
+            some, samples = [], []
+            for seed, opened, place in every[start : start + count]:
+                some.append((opened, place))
+                samples.append([_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)])
             (self._packed if self.packs else self._plainly)(prompt, tool, some, samples)
             for (_, place), drawn in zip(some, samples, strict=True):
                 place.drawn = [sample.text for sample in drawn if sample.text is not None]
 
-    def _packed(
-        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
-    ) -> None:
+    def _packed(self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: Samples) -> None:
         m, head = len(samples[0]), self._head(prompt)
         texts = list(dict.fromkeys(opened for opened, _ in some))
         parts = [head.layers, *(text.layers or [] for text in texts)]
@@ -237,14 +245,10 @@ class Sampler:
                     fed.append((row, token))
             going = now
 
-    def _plainly(
-        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
-    ) -> None:
+    def _plainly(self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: Samples) -> None:
         """For models whose cache cannot be shared: every step reads everything again."""
-        going = [
-            ([*opened.ids[: opened.before + place.index], place.start], drawn)
-            for (opened, place), drawn in zip(some, samples, strict=True)
-        ]
+        contexts = [[*opened.ids[: opened.before + place.index], place.start] for opened, place in some]
+        going = list(zip(contexts, samples, strict=True))
         while going:
             now = []
             for batch in by_length([len(ids) for ids, _ in going], self.scorer.batch_tokens):
@@ -254,9 +258,7 @@ class Sampler:
                     now += [([*row, token], drawn) for token, drawn in groups.items()]
             going = now
 
-    def _take(
-        self, tool: str, logits: torch.Tensor, rows: Sequence[list["_Sample"]]
-    ) -> list[dict[int, list["_Sample"]]]:
+    def _take(self, tool: str, logits: torch.Tensor, rows: Samples) -> list[dict[int, list[_Sample]]]:
         """Draw the next token of each row's samples; returns the unfinished ones by token."""
         owners = [row for row, drawn in enumerate(rows) for _ in drawn]
         points = [sample.generator.random() for drawn in rows for sample in drawn]
@@ -269,7 +271,7 @@ class Sampler:
             taken.append({token: same for token, same in groups.items() if self._goes_on(tool, token, same)})
         return taken
 
-    def _goes_on(self, tool: str, token: int, same: list["_Sample"]) -> bool:
+    def _goes_on(self, tool: str, token: int, same: list[_Sample]) -> bool:
         ids = [*same[0].ids, token]
         text = self.scorer.decode(ids)
         end = text.find(self.markers.end)
@@ -306,21 +308,12 @@ class Proposer:
         for batch in self.sampler.open(prompt, [ids for _, ids in texts]):
             selected = {n: select(opened.places, settings) for n, opened in batch.items()}
             kept = keep([(n, [place.index for place in places]) for n, places in selected.items()])
-            wanted = [
-                (texts[n][0], batch[n], [place for place in places if place.index in losses])
-                for (n, places), losses in zip(selected.items(), kept, strict=True)
-            ]
+            useful = [[p for p in selected[n] if p.index in of] for n, of in zip(selected, kept, strict=True)]
+            wanted = [(texts[n][0], batch[n], places) for n, places in zip(selected, useful, strict=True)]
             self.sampler.draw(prompt, tool, wanted, settings.m)
-            for n, (_, _, places), losses in zip(selected, wanted, kept, strict=True):
+            for n, places, losses in zip(selected, useful, kept, strict=True):
                 found[n] = [(p.index, p.probability, losses[p.index], p.drawn) for p in places]
         return found
-
-
-@dataclass(eq=False)
-class _Sample:
-    generator: random.Random
-    ids: list[int] = field(default_factory=list)
-    text: str | None = None
 
 
 def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]:

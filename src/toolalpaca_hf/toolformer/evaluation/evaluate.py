@@ -195,7 +195,6 @@ def _text_of(row: Any) -> Any:
 
 def measure_texts(lazy: LazyModel, texts: Sequence[tuple[str, str]], answers: JsonlLog, max_length: int) -> None:
     """Compute `nll` (a sum) and `tokens` of each text, unless its record has the digest of this very text."""
-    # Other data may have the same file name, and so the same ids.
     rest = [(row_id, text) for row_id, text in texts if answers.rows.get(row_id, {}).get("digest") != _digest(text)]
     with tqdm(total=len(texts), initial=len(texts) - len(rest), unit="text", desc=answers.path.stem) as bar:
         if not rest:
@@ -216,11 +215,7 @@ def _digest(text: str) -> str:
 
 
 def log_likelihoods(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    texts: Sequence[str],
-    max_length: int,
-    batch_tokens: int = 2048,
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_length: int
 ) -> list[tuple[float, int]]:
     """The negative log-likelihood of each text (a sum), and its number of tokens.
 
@@ -233,7 +228,7 @@ def log_likelihoods(
         ids = tokenizer(text, verbose=False)["input_ids"]
         windows += [(index, ids[start : start + max_length]) for start in range(0, len(ids) - 1, max_length - 1)]
     sums, counts = [0.0] * len(texts), [0] * len(texts)
-    found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows], batch_tokens)
+    found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows])
     for (index, _), logprobs in zip(windows, found, strict=True):
         sums[index] -= math.fsum(logprobs)
         counts[index] += len(logprobs)
@@ -277,16 +272,12 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
     for model_name in config.models:
         model = LazyModel(model_name, config.device, config.dtype)
         for name, (items, origin) in data.items():
-            deciding, folder = (
-                {"model": model.name, "weights": model.weights(), "data": origin},
-                out / name / slugs[model_name],
-            )
+            folder = out / name / slugs[model_name]
+            deciding = {"model": model.name, "weights": model.weights(), "data": origin}
             if name == PERPLEXITY:
                 figures = _measure_texts(model, items, folder, deciding, config)
             else:
-                figures = _measure_task(
-                    model, task_named(name, config.solutions), items, folder, deciding, tools, config
-                )
+                figures = _measure_task(model, name, items, folder, deciding, tools, config)
             if model_name not in sizes:
                 sizes[model_name] = sum(parameter.numel() for parameter in model.loaded[0].parameters())
                 write_json(sizes_file, sizes)
@@ -309,13 +300,14 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
 
 def _measure_task(
     model: LazyModel,
-    task: EvalTask,
+    name: str,
     items: Sequence[Any],
     folder: Path,
     deciding: Record,
     tools: Mapping[str, Tool],
     config: ToolformerEvaluationConfig,
 ) -> dict[str, Any]:
+    task = task_named(name, config.solutions)
     asked = {"prompt": prompt_of(task.prompt), "measure": task.measure, "max_new_tokens": task.max_new_tokens}
     deciding = {**deciding, **asked, "markers": list(config.markers.all)}
     records: dict[str, list[dict[str, Any]]] = {}
@@ -343,10 +335,7 @@ def _measure_texts(
 
 
 def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) -> dict[str, Any]:
-    """The figures of a model on a task, from records of the same items with tools (or `None`) and without.
-
-    `useful` items are right only with calls, `harmful` ones only without. `difference` is paired.
-    """
+    """The figures of a model on a task: `useful` items are right only with calls, `harmful` ones only without."""
     figures: dict[str, Any] = {"n": len(without), "without_calls": rate(record["right"] for record in without)}
     figures["errors"] = sum(record["error"] is not None for record in [*without, *(with_calls or ())])
     if with_calls is None:
@@ -357,13 +346,13 @@ def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) ->
     # A bootstrap of tens of thousands of items does not need 2,000 resamples and their memory.
     resamples = max(200, min(RESAMPLES, 10_000_000 // len(right)))
     tested = paired(right, plain, [str(i) for i in range(len(right))], resamples=resamples)
+    difference = {name: tested[name] for name in ("difference", "low", "high", "wins", "losses")}
     return figures | {
         "with_calls": rate(right),
         "call_rate": rate(called),
         "useful": rate(a and not b for a, b in pairs),
         "harmful": rate(b and not a for a, b in pairs),
-        "difference": {name: tested[name] for name in ("difference", "low", "high", "wins", "losses")}
-        | {"p_value": tested["p_sign_test"]},
+        "difference": {**difference, "p_value": tested["p_sign_test"]},
     }
 
 
