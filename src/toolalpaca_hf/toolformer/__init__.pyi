@@ -6,7 +6,7 @@ from .annotation.config import AnnotationSettings as AnnotationSettings
 from .annotation.config import ToolSettings as ToolSettings
 from .annotation.config import settings_for as settings_for
 from .annotation.pipeline import annotate as annotate
-from .annotation.report import read_candidates as read_candidates
+from .annotation.pipeline import read_candidates as read_candidates
 from .dataset import build_repo as build_repo
 from .dataset import open_source as open_source
 from .decoding import Event as Event

@@ -61,8 +61,9 @@ def text_segments(annotated: str, markers: Markers, mask_results: bool = False) 
 
 def sft_row(row: Row, markers: Markers | None = None, mask_results: bool = False) -> Row:
     """A row of the `sft` config (`id`, `api`, which is `None`, and `segments`); without markers, one without calls."""
-    plain = markers is None or row["annotated"] is None
-    segments = [Segment(row["text"], True)] if plain else text_segments(row["annotated"], markers, mask_results)
+    segments = [Segment(row["text"], True)]
+    if markers is not None and row["annotated"] is not None:
+        segments = text_segments(row["annotated"], markers, mask_results)
     return {"id": row["id"], "api": None, "segments": [asdict(segment) for segment in segments]}
 
 

@@ -35,9 +35,13 @@ from toolalpaca_hf.toolformer import (
     tools_named,
 )
 from toolalpaca_hf.toolformer.annotation import pipeline
-from toolalpaca_hf.toolformer.annotation.pipeline import AnnotateStep, executor_of
-from toolalpaca_hf.toolformer.annotation.readers import count_texts, read_texts
-from toolalpaca_hf.toolformer.annotation.report import write_report
+from toolalpaca_hf.toolformer.annotation.pipeline import (
+    AnnotateStep,
+    count_texts,
+    executor_of,
+    read_texts,
+    write_report,
+)
 from toolalpaca_hf.toolformer.rows import hub_rows
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)

@@ -26,7 +26,7 @@ class EntryFilter:
         https (`bool`, *optional*, defaults to `False`): Whether HTTPS is required, and stated.
         auths (`tuple[str, ...]`, *optional*): Of `none`, `apiKey` and `OAuth`; all if empty.
         reserved (`tuple[tuple[str, str], ...]`, *optional*): Name and link of APIs reserved for evaluation.
-        limit (`int`, *optional*): Keep only so many of the remaining entries.
+        limit (`int`, *optional*): Of the remaining entries.
     """
 
     categories: tuple[str, ...] = ()

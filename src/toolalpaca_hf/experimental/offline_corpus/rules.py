@@ -69,8 +69,10 @@ def put_into_words(
 
 def _named_at_once(planned: PlannedCall) -> dict[str, Any]:
     """What of a call the user names at once, with the mistake in place of what is right."""
-    said = {name: planned.wrong if name == planned.hidden else value for name, value in planned.arguments.items()}
-    return said if planned.wrong is not None else {name: said[name] for name in said if name != planned.hidden}
+    said = dict(planned.arguments)
+    if planned.hidden is not None:
+        said[planned.hidden] = planned.wrong
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class RuleUser:

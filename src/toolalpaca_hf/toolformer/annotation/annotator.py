@@ -172,8 +172,8 @@ class Annotator:
 
     def _score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
         found = [(c, c.call, c.result, work.ids) for c, work in proposed if c.result is not None]
-        write = self.markers
-        scored = [(ids, c, write.with_result(call, result), write.call(call)) for c, call, result, ids in found]
+        markers = self.markers
+        scored = [(ids, c, markers.with_result(call, result), markers.call(call)) for c, call, result, ids in found]
         score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.tools})
 
     def _write(self, work: _Work) -> Annotated:

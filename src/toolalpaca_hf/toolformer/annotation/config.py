@@ -54,7 +54,6 @@ class AnnotationSettings:
 
     Args:
         tools (`dict[str, ToolSettings]`, *optional*): Settings by tool that differ from the paper's.
-        temperature (`float`, *optional*, defaults to 1.0): Sampling temperature of calls.
         call_tokens (`int`, *optional*, defaults to 64): Maximum length of a call in tokens; longer ones are dropped.
         max_tokens (`int`, *optional*, defaults to 1024): Maximum length of a text in tokens; longer ones are skipped.
         all_losses (`bool`, *optional*, defaults to `False`): Compute losses even if no threshold can be met.
@@ -86,8 +85,8 @@ class AnnotationConfig:
         source (`str`): A file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
             `allenai/c4:en`.
         model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, only its tokenizer is loaded.
-        tools (`tuple[str, ...]`): Names of tools, see [`tools_named`].
-        split, text_field (`str`, *optional*): Of a Hub dataset, and the text's column.
+        tools (`tuple[str, ...]`): See [`tools_named`], which also receives `context`.
+        text_field (`str`, *optional*): The text's column; defaults to the first of `text`, `raw_content`, `content`.
         limit (`int`, *optional*): Maximum number of texts per shard.
         candidates (`bool`, *optional*, defaults to `False`): Save every candidate with its losses.
         dtype (`str`, *optional*, defaults to `"float32"`): Precision; the filter compares small differences.

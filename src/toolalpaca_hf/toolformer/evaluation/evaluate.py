@@ -46,7 +46,6 @@ class ToolformerEvaluationConfig:
         tasks (`Mapping[str, str | Path | None]`): Data by task (also `perplexity`), `None` for the Hub's.
         k (`int`, *optional*, defaults to 10): Start a call if its marker is among the k likeliest (section 4.2).
         solutions (`bool`, *optional*, defaults to `False`): Ask for worked solutions in maths; see [`task_named`].
-        batch_size (`int`, *optional*, defaults to 16): Number of questions answered together.
         max_length (`int`, *optional*, defaults to 1024): Window for perplexity, in tokens.
         dtype (`str`, *optional*, defaults to `"auto"`): Precision of the models; see [`load_model`].
         cache (`str` or `Path`, *optional*): SQLite file that caches tool results.
