@@ -4,6 +4,7 @@ from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
 from .files import disk_errors as disk_errors
 from .files import file_lock as file_lock
+from .files import hold_folder as hold_folder
 from .files import read_json as read_json
 from .files import strict_json as strict_json
 from .files import write_json as write_json

@@ -1,10 +1,12 @@
 """Files that are whole or what they were before, locks between runs, and errors of a disk."""
 
+import atexit
 import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def disk_errors(
 
 
 @contextmanager
-def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None]:
+def file_lock(lock: str | Path, path: str | Path | None = None, option: str = "--out") -> Iterator[None]:
     """Keep other runs out while the `with` block lasts, by a `lock` file that stands for `path`.
 
     Raises:
@@ -46,12 +48,20 @@ def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None
             held.acquire(timeout=0)
         except Timeout:  # an OSError, too
             raise FileInUseError(
-                "another run writes to it", file=path or lock, fix="wait, or pass another --out"
+                "another run writes to it", file=path or lock, fix=f"wait, or pass another {option}"
             ) from None
     try:
         yield
     finally:
         held.release()
+
+
+@cache
+def hold_folder(folder: Path, option: str) -> None:
+    """Keep other runs out of a folder until this process ends, which may ask for it again; raises as [`file_lock`]."""
+    held = file_lock(folder / ".lock", folder, option)
+    held.__enter__()
+    atexit.register(held.__exit__, None, None, None)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ __all__ = ["instruction_page", "model_index", "report_html", "report_markdown", 
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
 
-BUDGET = 3_900_000
+BUDGET = 2_500_000
 """Characters of observations in the page at most; with more of them, less of each is shown."""
 
 FOLDED = 400
@@ -89,9 +90,14 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
     )
 
 
-def instruction_page(record: dict[str, Any], trajectory: Trajectory | None) -> str:
-    """One instruction as `report.html` shows it, unfolded, as a page of its own; arguments as in [`write_report`]."""
-    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN))
+def instruction_page(record: dict[str, Any], trajectory: Trajectory | None, states: Sequence[str] = ()) -> str:
+    """One instruction as `report.html` shows it, unfolded, as a page of its own.
+
+    Args:
+        record, trajectory: As in [`write_report`].
+        states (`Sequence[str]`, *optional*): What exists in the simulator after each step, as far as it is known.
+    """
+    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN, states))
 
 
 def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -134,7 +140,9 @@ class _Text:
         return self.length > FOLDED or self.shown.count("\n") > 12
 
 
-def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: int) -> dict[str, Any]:
+def _instruction(
+    record: dict[str, Any], trajectory: Trajectory | None, limit: int, states: Sequence[str] = ()
+) -> dict[str, Any]:
     """The template's data for one instruction."""
 
     def text(value: Any) -> _Text:
@@ -142,7 +150,8 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
         return _Text(clip(value, limit), len(value))
 
     ended = str(record.get("ended") or "")
-    scores = [(label(key), *_score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
+    scores = [(label(key), _score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
+    counts = [*scores, *((label(key), _score(value)) for key, value in (record.get("validity") or {}).items())]
     judge = record.get("judge")
     return {
         "index": str(record.get("index")),
@@ -163,14 +172,17 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
                 "input": text(step.action_input),
                 "observation": text(step.observation),
                 "log": text(step.log) if step.action == NO_CALL and step.log else None,
+                "state": text(state),
             }
-            for step in (trajectory.steps if trajectory else ())
+            for step, state in zip(trajectory.steps if trajectory else (), chain(states, repeat("")), strict=False)
         ],
         "has_trajectory": trajectory is not None,
         "final_thought": text(trajectory.final_thought if trajectory else None),
         "response": text(trajectory.response if trajectory else None),
-        "scores": scores,
-        "validity": [(label(key), _score(value)[0]) for key, value in (record.get("validity") or {}).items()],
+        "scores": [
+            (good, found) for good in ("yes", "no") if (found := [key for key, value in scores if value == good])
+        ],
+        "counts": [f"{key}: {value}" for key, value in counts if value not in ("yes", "no")],
         "judge": judge
         and {
             "verdicts": [(key, str(judge.get(key) or "none")) for key in ("process", "response")],
@@ -180,13 +192,8 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
     }
 
 
-def _score(value: Any) -> tuple[str, str]:
-    """A value in words, and `yes`, `no` or empty for good, bad or neither."""
-    if isinstance(value, bool):
-        return ("yes", "yes") if value else ("no", "no")
+def _score(value: Any) -> str:
     if isinstance(value, int):
-        return str(value), ""
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     share = finite(value)
-    if share is None:
-        return (value if isinstance(value, str) else NONE), ""
-    return f"{share:.2f}", ""
+    return f"{share:.2f}" if share is not None else value if isinstance(value, str) else NONE
