@@ -214,7 +214,11 @@ def _digest(text: str) -> str:
 
 
 def log_likelihoods(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_length: int
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    max_length: int,
+    batch_tokens: int = 2048,
 ) -> list[tuple[float, int]]:
     """The negative log-likelihood of each text (a sum), and its number of tokens.
 
@@ -227,7 +231,7 @@ def log_likelihoods(
         ids = tokenizer(text, verbose=False)["input_ids"]
         windows += [(index, ids[start : start + max_length]) for start in range(0, len(ids) - 1, max_length - 1)]
     sums, counts = [0.0] * len(texts), [0] * len(texts)
-    found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows])
+    found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows], batch_tokens)
     for (index, _), logprobs in zip(windows, found, strict=True):
         sums[index] -= math.fsum(logprobs)
         counts[index] += len(logprobs)
