@@ -11,8 +11,15 @@ from report_runs import golden_attempt, metrics_of, mixed_run, record_of, sample
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.evaluation import Attempt
-from toolalpaca_hf.evaluation.report import model_index, report_html, write_report
-from toolalpaca_hf.evaluation.report.figures import INSTRUCTIONS, PUBLISHED, breakdowns, groups, headline
+from toolalpaca_hf.evaluation.report import report_html, write_report
+from toolalpaca_hf.evaluation.report.figures import (
+    INSTRUCTIONS,
+    PUBLISHED,
+    breakdowns,
+    groups,
+    headline,
+    model_index,
+)
 from toolalpaca_hf.report import rate_text
 from toolalpaca_hf.schema import Api, Instruction, Step, Trajectory
 

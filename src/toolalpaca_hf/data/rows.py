@@ -15,8 +15,8 @@ MAX_STEPS = 5
 """Upstream trains on instances of at most this many steps."""
 
 
-def _left_out(trajectory: Trajectory) -> str:
-    """Why upstream's selection drops a trajectory; `""` if it does not."""
+def _not_selected(trajectory: Trajectory) -> str:
+    """Why upstream does not train on a trajectory; `""` if it does."""
     if not trajectory.steps:
         return "upstream's selection: has no steps"
     if len(trajectory.steps) > MAX_STEPS:
@@ -24,11 +24,6 @@ def _left_out(trajectory: Trajectory) -> str:
     if {step.action for step in trajectory.steps} == {GET_DETAILS}:
         return f"upstream's selection: calls only {GET_DETAILS}"
     return ""
-
-
-def upstream_selection(trajectory: Trajectory) -> bool:
-    """Whether upstream trains on a trajectory: one to five steps, not all of them questions to the user."""
-    return not _left_out(trajectory)
 
 
 def config_splits(corpus: Corpus, config: str) -> list[str]:
@@ -50,7 +45,6 @@ def config_rows(
     """Yield the rows of a split as laid out in [`FEATURES`]; JSON columns are JSON text.
 
     Args:
-        config (`str`): `"apis"`, `"trajectories"`, `"instructions"`, `"sft"` or `"chat"`.
         prompt ([`Prompt`]): Layout of the `sft` rows.
         selection (`bool`, *optional*, defaults to `False`): Apply upstream's selection to `sft` and `chat`.
         report ([`Report`], *optional*): Receives the counts of `sft` and `chat`.
@@ -70,7 +64,7 @@ def _examples(
 ) -> Iterator[dict[str, Any]]:
     apis = {api.id: api for api in corpus.apis.get("train", ())}
     for trajectory in corpus.trajectories.get("train", ()):
-        reason = _left_out(trajectory) if selection else ""
+        reason = _not_selected(trajectory) if selection else ""
         if not trajectory.response:
             reason = reason or "has no response to train on"
         row: dict[str, Any] = {"id": trajectory.id, "api": trajectory.api}

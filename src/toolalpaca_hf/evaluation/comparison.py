@@ -75,8 +75,6 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
         raise OptionError("one evaluation cannot be compared", fix="name at least two folders of toolalpaca evaluate")
     paths, notes = [Path(folder) for folder in folders], []
     runs = [_read(path, name, notes) for path, name in zip(paths, _names(paths), strict=True)]
-    first = runs[0]
-    differences = [_difference(run, first, notes) for run in runs[1:]]
     by_api: dict[str, dict[str, Any]] = {}
     for run in runs:
         groups = _dict(_dict(run.metrics, "by"), "api")
@@ -91,7 +89,7 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
             | {"rates": run.rates()}
             for run in runs
         ],
-        "differences": differences,
+        "differences": [_difference(run, runs[0], notes) for run in runs[1:]],
         "by_api": dict(sorted(by_api.items())),
         "notes": notes,
     }
@@ -120,9 +118,8 @@ def _read(folder: Path, name: str, notes: list[str]) -> _Run:
         if not problem and (row["api"], row["index"]) in records:
             problem = f"is {row['api']} {row['index']} a second time"
         if problem:
-            notes.append(
-                f"{folder / 'instructions.json'}, record {number} {problem}; it is left out of the differences"
-            )
+            place = f"{folder / 'instructions.json'}, record {number}"
+            notes.append(f"{place} {problem}; it is left out of the differences")
         else:
             records[row["api"], row["index"]] = row
     return _Run(name, folder, metrics, records)
@@ -142,52 +139,49 @@ def _problem(row: Any) -> str:
 
 
 def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
+    sides = (run, first)
     if run.metrics["suite"] != first.metrics["suite"]:
         notes.append(f"{run.name} is of the suite {run.metrics['suite']}, {first.name} of {first.metrics['suite']}")
-    settings = [_dict(side.metrics, "judge_settings") for side in (run, first)]
-    if settings[0] != settings[1]:
+    if _dict(run.metrics, "judge_settings") != _dict(first.metrics, "judge_settings"):
         notes.append(
             f"{run.name} and {first.name} have different judge settings: the judges' verdicts may differ by them"
         )
     common = sorted(run.records.keys() & first.records.keys())
-    both = [
-        place for place in common if run.records[place].get("golden_calls") == first.records[place].get("golden_calls")
-    ]
-    if not both:
+    pairs = [[side.records[place] for side in sides] for place in common]
+    pairs = [(this, that) for this, that in pairs if this.get("golden_calls") == that.get("golden_calls")]
+    if not pairs:
         why = f"the golden calls of all {len(common)} differ" if common else "they share no API and index"
-        raise OptionError(
-            f"{run.folder} and {first.folder} have no instruction in common ({why})", fix="compare runs of one suite"
-        )
-    only_this, only_first = len(run.records) - len(common), len(first.records) - len(common)
+        problem = f"{run.folder} and {first.folder} have no instruction in common ({why})"
+        raise OptionError(problem, fix="compare runs of one suite")
+    only_this, only_first = (len(side.records) - len(common) for side in sides)
     if only_this or only_first:
         notes.append(
             f"{len(common)} instructions are in both {run.name} and {first.name}; {only_first} are missing in "
             f"{run.name}, {only_this} in {first.name}"
         )
-    if len(both) < len(common):
+    if other_golden := len(common) - len(pairs):
         notes.append(
-            f"{len(common) - len(both)} instructions have different golden calls in {run.name} than in {first.name}; "
+            f"{other_golden} instructions have different golden calls in {run.name} than in {first.name}; "
             "they are left out of the differences"
         )
-    this, that = ([side.records[place] for place in both] for side in (run, first))
-    apis = [api for api, _ in both]
     compared = (*HEADLINE, *_dict(run.metrics, "scores"))
-    shared = [name for name in compared if _has(run, name) and _has(first, name)]
+    apis = [this["api"] for this, _ in pairs]
     rates = {
-        name: paired([_value(row, name) for row in this], [_value(row, name) for row in that], apis) for name in shared
+        name: paired([_value(this, name) for this, _ in pairs], [_value(that, name) for _, that in pairs], apis)
+        for name in compared
+        if _has(run, name) and _has(first, name)
     }
-    trials = [_dict(side.metrics, "trials") for side in (run, first)]
+    trials = [_dict(side.metrics, "trials") for side in sides]
     made = [(each.get("within"), each.get("n", 1)) for each in trials]
-    detectable = next((detectable_between(found, made) for found in rates.values()), {})
     return {
         "name": run.name,
         "to": first.name,
-        "n": len(both),
+        "n": len(pairs),
         "only_this": only_this,
         "only_first": only_first,
-        "other_golden": len(common) - len(both),
+        "other_golden": other_golden,
         "rates": rates,
-        "detectable": detectable,
+        "detectable": next((detectable_between(found, made) for found in rates.values()), {}),
     }
 
 
@@ -203,14 +197,10 @@ def _value(row: Mapping[str, Any], name: str) -> float:
     if not name.startswith("judge_"):
         return row.get(name, 0)
     judge = row.get("judge") or {}
-    process, response = judge.get("process"), judge.get("response")
-    if process is None or response is None:  # an error, even where half of a verdict was read
-        return False
-    return {
-        "judge_process": process == "Yes",
-        "judge_response": response == "Yes",
-        "judge_both": process == response == "Yes",
-    }[name]
+    said = {part: judge.get(part) for part in ("process", "response")}
+    # Half a verdict is an error.
+    wanted = [said[part] for part in said if name in (f"judge_{part}", "judge_both")]
+    return None not in said.values() and all(word == "Yes" for word in wanted)
 
 
 def _dict(value: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -224,13 +214,6 @@ def _is_rate(rate: Any) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-
 def comparison_table(comparison: Mapping[str, Any]) -> "Group":
     """Render [`compare`]'s result for the terminal: tables of rates, differences and APIs, and the notes."""
     from rich.console import Group
@@ -238,12 +221,12 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
     from rich.text import Text
 
     parts: list[Any] = []
-    for table in _tables(comparison):
+    for title, columns, rows in _tables(comparison):
         # `Text`: a name with square brackets is a name, not markup.
-        shown = Table(title=Text(table.title), title_justify="left")
-        for i, column in enumerate(table.columns):
+        shown = Table(title=Text(title), title_justify="left")
+        for i, column in enumerate(columns):
             shown.add_column(Text(column), justify="right" if i else "left", overflow="fold")
-        for row in table.rows:
+        for row in rows:
             shown.add_row(*map(Text, row))
         parts.append(shown)
     return Group(*parts, *(Text(f"Note: {note}.") for note in comparison["notes"]))
@@ -251,9 +234,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Render [`compare`]'s result as Markdown."""
-    parts = [
-        f"### {table.title}\n\n{markdown_table(table.columns, table.rows, 1, _cell)}" for table in _tables(comparison)
-    ]
+    parts = [f"### {title}\n\n{markdown_table(*table, 1, _cell)}" for title, *table in _tables(comparison)]
     parts += [f"Note: {_cell(note)}." for note in comparison["notes"]]
     return "\n\n".join(parts) + "\n"
 
@@ -263,26 +244,19 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;").split())
 
 
-def _tables(comparison: Mapping[str, Any]) -> list[_Table]:
-    runs = comparison["runs"]
+def _tables(comparison: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, heading and rows of each table."""
+    runs, differences, groups = comparison["runs"], comparison["differences"], comparison["by_api"]
     names = [run["name"] for run in runs]
     there = {key: 0 for run in runs for key in run["rates"]}
     shown = [key for key in dict.fromkeys((*HEADLINE, *there)) if key in there]
+    about = {"Model": "model", "Suite": "suite", "Instructions": "n", "Failed": "failed", "Missing": "missing"}
     rows = [
-        [heading, *(str(NONE if run.get(key) is None else run[key]) for run in runs)]
-        for heading, key in (
-            ("Model", "model"),
-            ("Suite", "suite"),
-            ("Instructions", "n"),
-            ("Failed", "failed"),
-            ("Missing", "missing"),
-        )
+        [heading, *(str(NONE if run.get(key) is None else run[key]) for run in runs)] for heading, key in about.items()
     ]
     rows += [[HEADLINE.get(key, key), *(rate_text(run["rates"].get(key)) for run in runs)] for key in shown]
-    tables = [_Table("Rates, in percent, with 95% intervals", ["", *names], rows)]
-    differences = comparison["differences"]
+    tables = [("Rates, in percent, with 95% intervals", ["", *names], rows)]
     if differences:
-        headings = [f"{found['name']} (n = {found['n']})" for found in differences]
         rows = [
             [HEADLINE.get(key, key), *(_points(found["rates"].get(key)) for found in differences)]
             for key in shown
@@ -294,15 +268,12 @@ def _tables(comparison: Mapping[str, Any]) -> list[_Table]:
             if any(key in found["detectable"] for found in differences)
         ]
         title = f"Difference to {names[0]}, in points, on the instructions that both have"
-        tables.append(_Table(title, ["", *headings], rows))
+        tables.append((title, ["", *(f"{found['name']} (n = {found['n']})" for found in differences)], rows))
     # One rate an API: the first that some run has.
-    groups = comparison["by_api"]
-    of_api = next(
-        (k for k in HEADLINE if any(k in group for runs_ in groups.values() for group in runs_.values())), ""
-    )
-    if of_api:
+    had = {key for by_run in groups.values() for group in by_run.values() for key in group}
+    if of_api := next((key for key in HEADLINE if key in had), ""):
         rows = [[api, *(_of_api(by_run.get(name), of_api) for name in names)] for api, by_run in groups.items()]
-        tables.append(_Table(f"{HEADLINE[of_api]}, by API, in percent", ["", *names], rows))
+        tables.append((f"{HEADLINE[of_api]}, by API, in percent", ["", *names], rows))
     return tables
 
 

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, RolloutConfig
 from ..data import left_out
-from ..metrics import parse_verdict
+from ..errors import OptionError
+from ..metrics import own_prompt, parse_verdict, published_prompt
+from ..sources import fetch
 from ..storage import disk_errors, write_json
-from .config import EvaluationConfig
 from .judge import Judge, unjudged
 from .labels import agreement_of, read_labels, verdicts_of
 from .linting import flagged, lint
@@ -28,6 +30,59 @@ EVALUATION_FILES = (
 """What an evaluation writes into its folder."""
 
 
+@dataclass
+class EvaluationConfig(RolloutConfig):
+    """The settings that `toolalpaca evaluate`, `recipes/evaluate.py` and Python share; a field's help is its metadata.
+
+    Raises:
+        [`OptionError`]: A judge's server and model name are not given together.
+
+    Example:
+
+    ```python
+    >>> EvaluationConfig("outputs/quickstart").suites
+    ['simulated']
+    ```
+    """
+
+    suites: list[str] = field(
+        default_factory=lambda: ["simulated"],
+        metadata={"help": "simulated, real, sample, bfcl:CATEGORIES, or files in the raw layout with golden answers."},
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "Folder searched before a download."})
+    batch_size: int = field(default=16, metadata={"help": "Rollouts at once on one device."})
+    judge_endpoint: str | None = field(default=None, metadata={"help": "OpenAI-compatible server of a judge."})
+    judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
+    judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file; else ours."})
+    judge_concurrency: int = field(default=8, metadata={"help": "Requests to the judge at once."})
+    judge_repeats: int = field(default=1, metadata={"help": "Verdicts an attempt, to measure the judge's variance."})
+    trials: int = field(default=1, metadata={"help": "Rollouts of each instruction; see --temperature."})
+    vary_user: bool = field(default=False, metadata={"help": "A scripted user takes half of the trials."})
+    exclude_flagged: bool = field(
+        default=False, metadata={"help": "Give the rates without instructions that `toolalpaca lint` flags, too."}
+    )
+    labels: str | None = field(default=None, metadata={"help": "CSV or JSONL of people's verdicts."})
+    output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
+    overwrite: bool = field(default=False, metadata={"help": "Begin anew: remove what an earlier call wrote."})
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "That repo, where it is another."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("trials", "judge_repeats"):
+            self._at_least(name, 1)
+        if bool(self.judge_endpoint) != bool(self.judge_model):
+            raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
+
+    def load_judge(self) -> Judge | None:
+        """The configured judge, if any."""
+        if not self.judge_endpoint or not self.judge_model:
+            return None
+        file = fetch("evaluation_prompt").path if self.judge_prompt == "published" else self.judge_prompt
+        prompt = published_prompt(file) if file else own_prompt()
+        return Judge(self.judge_endpoint, self.judge_model, prompt, self.judge_concurrency)
+
+
 def evaluate_model(
     suite: Suite,
     backend: Backend | Callable[[], Backend],
@@ -41,7 +96,7 @@ def evaluate_model(
 
     Args:
         suite ([`Suite`]): From [`read_suite`].
-        backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it, see [`agent.run`].
+        backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
         out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
             `trials`.
         judge, labels (*optional*): See [`evaluate_trajectories`].
@@ -156,10 +211,8 @@ def evaluate_trajectories(
         metrics["detectable"] = detectable(first, within, len(records), max(1, len(plan)))
         if labels:
             by_rule = {(r["api"], r["index"]): {"process": r["process_verdict"]} for r in records}
-            metrics["agreement_with_labels"] = {
-                "process_verdict": agreement_of(by_rule, labelled),
-                "judge": agreement_of(verdicts_of(records), labelled),
-            }
+            judges = {"process_verdict": by_rule, "judge": verdicts_of(records)}
+            metrics["agreement_with_labels"] = {who: agreement_of(said, labelled) for who, said in judges.items()}
         notes = [*suite.notes, *notes, *problems]
         metrics["notes"] = [*filter(None, [left_out(notes)]), *notes]
         write_json(folder / "instructions.json", records)
@@ -169,14 +222,12 @@ def evaluate_trajectories(
 
 
 def _run_settings(trajectories: Path) -> dict[str, Any]:
-    """The settings of the run that produced the trajectories; empty if unknown."""
+    """The settings of the run that produced the trajectories; empty if unknown: these may come without their run."""
     folder = trajectories if trajectories.is_dir() else trajectories.parent
     if folder == trajectories or trajectories.name in NAMES:
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             return dict(note["settings"]) | {name: note[name] for name in ("seconds", "tokens") if name in note}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # trajectories may come without their run
     return {}
 
 

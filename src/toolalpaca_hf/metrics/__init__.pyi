@@ -26,11 +26,11 @@ from .judging import own_prompt as own_prompt
 from .judging import parse_verdict as parse_verdict
 from .judging import published_prompt as published_prompt
 from .judging import reminder as reminder
-from .matching import FLAGS as FLAGS
-from .matching import SHARES as SHARES
+from .matching import CALL_SCORES as CALL_SCORES
 from .matching import match_calls as match_calls
 from .modules import load as load
 from .process import DETERMINED as DETERMINED
+from .process import FED as FED
 from .process import ProcessVerdict as ProcessVerdict
 from .process import flat as flat
 from .process import judge_process as judge_process

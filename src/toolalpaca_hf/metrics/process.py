@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..formats import NO_CALL, parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
@@ -15,11 +15,11 @@ from .matching import assign
 DETERMINED = 0.6
 """Of the words of a golden value, the share in the instruction from which the instruction determines it."""
 
-_NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
+FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
+"""An argument whose value is another function's answer, and that function: `"petId": ${id from findPets}`."""
 
+_NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
 _ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
-# `"petId": ${id from findPets}`: the value of one argument is another function's answer.
-_FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,14 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
     'getTide was called with port "Brest" where the golden call has "Nantes"'
     ```
     """
-    asked = instruction.instruction
     golden = [_read(call, instruction.golden_calls) for call in instruction.golden_calls]
     needed = [call for call in golden if not call.optional]
-    made = [
-        _Made(place, seen, step, parse_arguments(step.action_input))
-        for place, (seen, step) in enumerate(zip(turn_starts(steps), steps, strict=True))
-    ]
+    seen = [[instruction.instruction, *(step.observation for step in steps[:start])] for start in turn_starts(steps)]
+    made = [_Made(*pair, parse_arguments(pair[0].action_input)) for pair in zip(steps, seen, strict=True)]
     try:
+        # By golden call, what is wrong with each call of its function; `None` is nothing.
         faults = [
-            {call.place: _fault(wanted, call, made, asked) for call in made if wanted.is_called_by(call)}
+            {place: _fault(wanted, call) for place, call in enumerate(made) if wanted.is_called_by(call)}
             for wanted in needed
         ]
     except RecursionError:
@@ -71,15 +69,15 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
         if not found:
             return ProcessVerdict("No", f"{wanted.action} was never called")
         if None not in found.values():
-            return ProcessVerdict("No", min(fault for fault in found.values() if fault is not None).reason)
+            return ProcessVerdict("No", min(filter(None, found.values()))[1])
     # Weights fall from golden call to golden call, so that of too many the last ones are left over.
     weights = [
-        [(len(needed) - place) * (call.place in found and found[call.place] is None) for call in made]
-        for place, found in enumerate(faults)
+        [(len(needed) - row) * (place in found and found[place] is None) for place in range(len(made))]
+        for row, found in enumerate(faults)
     ]
-    matched = {golden_place for golden_place, made_place in assign(weights) if weights[golden_place][made_place]}
-    for place, wanted in enumerate(needed):
-        if place not in matched:
+    matched = {row for row, place in assign(weights) if weights[row][place]}
+    for row, wanted in enumerate(needed):
+        if row not in matched:
             return ProcessVerdict("No", f"{wanted.action} was called fewer times than the golden calls have it")
     for call in made:
         if call.step.action not in _NEVER_UNRELATED and not any(wanted.is_called_by(call) for wanted in golden):
@@ -91,16 +89,11 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
 
 @dataclass(frozen=True)
 class _Made:
-    """A made call: its step with index, how many observations were seen before, its arguments (`None`: unreadable)."""
+    """A made call: its step, the texts that the model had seen before, its arguments (`None`: unreadable)."""
 
-    place: int
-    seen: int
     step: Step
+    seen: list[str]
     arguments: dict[str, Any] | None
-
-    @property
-    def answered(self) -> bool:
-        return _ANSWERED.match(self.step.observation) is not None
 
 
 @dataclass(frozen=True)
@@ -121,26 +114,19 @@ class _Golden:
         return same_function(self.action, call.step.action)
 
 
-class _Fault(NamedTuple):
-    """What is wrong with a made call in place of a golden one; the fault with the least weight is reported."""
-
-    weight: int
-    reason: str
-
-
 def _read(call: Call, calls: Sequence[Call]) -> _Golden:
     arguments = _arguments(call)
-    others = [_arguments(other) for other in calls if same_function(other.action, call.action)]
+    others = [_arguments(other) or {} for other in calls if same_function(other.action, call.action)]
+    before = [other.action for other in calls[: calls.index(call)]]
     fed = {
         name: source
-        for name, source in _FED.findall(call.action_input)
-        if any(same_function(source, other.action) for other in calls[: calls.index(call)])
+        for name, source in FED.findall(call.action_input)
+        if any(same_function(source, earlier) for earlier in before)
     }
     telling = frozenset(
         name
         for name, value in (arguments or {}).items()
-        if value != REDACTED
-        and any(not values_equal(value, (other or {}).get(name, value), reworded=True) for other in others)
+        if value != REDACTED and any(not values_equal(value, o.get(name, value), reworded=True) for o in others)
     )
     optional = call.action.startswith(OPTIONAL)
     return _Golden(call.action.removeprefix(OPTIONAL), optional, arguments, fed, telling)
@@ -151,45 +137,33 @@ def _arguments(call: Call) -> dict[str, Any] | None:
     return None if arguments is None else flat(arguments)
 
 
-def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str) -> _Fault | None:
-    """What is wrong with the call in place of the golden one, if anything."""
-    if call.step.action in _NEVER_UNRELATED:  # what is asked of the user is free text
+def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:
+    """What is wrong with the call in place of the golden one, if anything; the fault of the least weight is told."""
+    action, asked = call.step.action, call.seen[0]
+    if action in _NEVER_UNRELATED:  # what is asked of the user is free text
         return None
+    answered = _ANSWERED.match(call.step.observation) is not None
+    unanswered = 1, f"{action} was never answered with a status 2xx"
     if wanted.arguments is None:
-        return None if call.answered else _unanswered(call)
+        return None if answered else unanswered
     ours, theirs = wanted.arguments, flat(call.arguments or {})
     wrong, bent = [], call.arguments is None or theirs.keys() != ours.keys()
     for name, value in ours.items():
         given = theirs[name] if name in theirs else _renamed(name, value, theirs, ours)
-        if given is None:
-            bent = True
-            if name in wanted.telling or determined(value, instruction, share=DETERMINED):
-                wrong.append(
-                    f"{call.step.action} was called without {name}, which is {_quoted(value)} in the golden call"
-                )
-        elif not values_equal(value, given, reworded=True):
-            bent = True
-            if name in wanted.telling or determined(value, instruction, share=DETERMINED):
-                wrong.append(
-                    f"{call.step.action} was called with {name} {_quoted(given)} where the golden call has "
-                    f"{_quoted(value)}"
-                )
+        if given is not None and values_equal(value, given, reworded=True):
+            continue
+        bent = True
+        if name in wanted.telling or determined(value, asked, share=DETERMINED):
+            without = f"without {name}, which is {_quoted(value)} in the golden call"
+            other = f"with {name} {_quoted(given)} where the golden call has {_quoted(value)}"
+            wrong.append(f"{action} was called {without if given is None else other}")
     if wrong:
-        return _Fault(1 + len(wrong), wrong[0])
+        return 1 + len(wrong), wrong[0]
     for name, source in wanted.fed.items():
         given = theirs.get(name)
-        seen = [instruction, *(earlier.step.observation for earlier in made[: call.seen])]
-        if isinstance(given, str | int) and not any(says(text, given) for text in seen):
-            return _Fault(
-                1, f"{call.step.action} was called with {name} {_quoted(given)}, which {source} had not answered"
-            )
-    if not call.answered and bent:
-        return _unanswered(call)
-    return None
-
-
-def _unanswered(call: _Made) -> _Fault:
-    return _Fault(1, f"{call.step.action} was never answered with a status 2xx")
+        if isinstance(given, str | int) and not any(says(text, given) for text in call.seen):
+            return 1, f"{action} was called with {name} {_quoted(given)}, which {source} had not answered"
+    return unanswered if bent and not answered else None
 
 
 def _renamed(name: str, value: Any, theirs: dict[str, Any], ours: dict[str, Any]) -> Any:

@@ -22,12 +22,7 @@ _FAILED = re.compile(r"Status Code: (401|429|500|504)\b")
 
 @dataclass(frozen=True)
 class Reward:
-    """A reward and its parts, each from 0 to 1.
-
-    Args:
-        value (`float`): The weighted sum of the parts.
-        parts (`dict[str, float]`): `process`, `calls`, `arguments`, `validity`, `answer`; see [`process_reward`].
-    """
+    """A weighted sum, and its parts by name (see [`process_reward`]), each from 0 to 1."""
 
     value: float
     parts: dict[str, float]
@@ -49,14 +44,11 @@ def process_reward(
     - `calls`: F1 of the called functions against the golden ones, each as often as it was called;
     - `arguments`: F1 of the arguments' names with their values (`argument_f1` of [`match_calls`]);
     - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
-    - `answer`: 1 if there is a response and the API was asked for it: one of the golden functions was called, or none
-      is golden.
+    - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
 
     Args:
-        api ([`Api`]): The API.
-        instruction ([`Instruction`]): What was asked, with its golden calls.
-        steps (`Sequence[Step]`): What the model did.
-        response (`str`, *optional*, defaults to `""`): Its answer to the user.
+        api, instruction, steps: As in [`judge_process`].
+        response (`str`, *optional*, defaults to `""`): The answer to the user.
         weights (`Mapping[str, float]`, *optional*, defaults to [`WEIGHTS`]): [`VERDICT_ONLY`] gives no partial credit.
         faults (`Sequence[str]`, *optional*): The faults that a simulator made. If there are any, `process` leaves out
             the calls that were refused so: they have to be made again, though they were right.
@@ -73,7 +65,9 @@ def process_reward(
     functions = functions_in(api)
     made = [step.action for step in steps if is_call(step.action, functions)]
     golden = [call.action for call in instruction.golden_calls if not call.action.startswith(OPTIONAL)]
-    calls = _f1(golden, made)
+    named = Counter(next((own for own in golden if same_function(own, name)), name) for name in made)
+    both = (Counter(golden) & named).total()
+    calls = 2 * both / (len(golden) + len(made)) if both else float(not golden and not made)
     validity = call_validity(api, steps)
     fitting = validity["valid_arguments"] - validity["repeated_identical"]
     counted = [step for step in steps if not (faults and _FAILED.match(step.observation))]
@@ -85,11 +79,3 @@ def process_reward(
         "answer": float(bool(response.strip()) and (calls > 0 or not golden)),
     }
     return Reward(sum(weight * parts[name] for name, weight in weights.items()), parts)
-
-
-def _f1(golden: Sequence[str], made: Sequence[str]) -> float:
-    """F1 of two lists of functions."""
-    names = [next((own for own in golden if same_function(own, name)), name) for name in made]
-    wanted, called = Counter(golden), Counter(names)
-    both = (wanted & called).total()
-    return 2 * both / (wanted.total() + called.total()) if both else float(not golden and not made)

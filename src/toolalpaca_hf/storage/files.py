@@ -33,11 +33,8 @@ def disk_errors(
 
 @contextmanager
 def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None]:
-    """Keep other runs out while the `with` block lasts, by a `lock` file that stands for `path`.
-
-    Raises:
-        [`FileInUseError`]: Another run has it.
-    """
+    """Keep other runs out while the `with` block lasts, by a `lock` file that stands for `path`; where another run has
+    it, raise [`FileInUseError`]."""
     from filelock import FileLock, Timeout  # 0.1 s to import
 
     held = FileLock(lock)
@@ -45,9 +42,8 @@ def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None
         try:
             held.acquire(timeout=0)
         except Timeout:  # an OSError, too
-            raise FileInUseError(
-                "another run writes to it", file=path or lock, fix="wait, or pass another --out"
-            ) from None
+            fix = "wait, or pass another --out"
+            raise FileInUseError("another run writes to it", file=path or lock, fix=fix) from None
     try:
         yield
     finally:
@@ -83,10 +79,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_write(path: str | Path, content: str | bytes) -> None:
     """Write a file so that it is whole or what it was before, also after a crash of the machine.
 
-    The folder is made where there is none. Text is written as UTF-8; half a surrogate pair is replaced.
-
-    Raises:
-        [`StorageError`]: It cannot be written.
+    The folder is made where there is none. Text is written as UTF-8; half a surrogate pair is replaced. Where that
+    fails, a [`StorageError`] says so.
     """
     with disk_errors(path), atomic_path(path) as part, part.open("wb") as file:
         file.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
@@ -109,12 +103,7 @@ def strict_json(text: str | bytes) -> Any:
 
 
 def read_json(path: str | Path, fix: str = "remove it, and it is made again") -> Any:
-    """Read a file of JSON.
-
-    Raises:
-        [`NotFoundError`]: There is no such file.
-        [`InputError`]: It cannot be read, or is not JSON.
-    """
+    """Read a file of JSON: a [`NotFoundError`] without it, an [`InputError`] if it cannot be read or is not JSON."""
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:

@@ -28,8 +28,8 @@ class JsonlLog:
         count (`int`): Lines that were there on entering.
 
     Raises:
-        [`FileInUseError`]: On entering: another run writes to it.
-        [`InputError`]: On entering: a whole line is not JSON with the key; `row` is its number.
+        [`FileInUseError`], [`InputError`]: On entering: another run writes to it, or a whole line is not JSON with the
+            key; `row` is its number.
         [`StorageError`]: It cannot be written.
 
     Example:
@@ -67,13 +67,9 @@ class JsonlLog:
         self._held.close()
 
     def append(self, *rows: Mapping[str, Any]) -> None:
-        """Add rows, on disk before this returns. May be called by several threads.
+        """Add rows, on disk before this returns; where they cannot be written, none of them is kept.
 
-        Args:
-            *rows (`Mapping`): What has no UTF-8 in them (half a surrogate pair) is replaced.
-
-        Raises:
-            [`StorageError`]: They cannot be written; none of them is kept.
+        May be called by several threads. What has no UTF-8 (half a surrogate pair) is replaced.
         """
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         rest = memoryview(text.encode("utf-8", "replace"))
@@ -105,22 +101,18 @@ class JsonlLog:
                         self.rows[row[self.key]] = row
                 except (ValueError, KeyError, TypeError, RecursionError):
                     if not self.skip_damaged:
-                        raise InputError(
+                        problem, fix = (
                             f"is not JSON with the field {self.key!r}",
-                            file=self.path,
-                            row=self.count,
-                            fix="remove the line, and it is made again",
-                        ) from None
+                            "remove the line, and it is made again",
+                        )
+                        raise InputError(problem, file=self.path, row=self.count, fix=fix) from None
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
 
 
 def intact_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Rows of a file of JSON lines that another run may be writing: what is no whole object is passed over.
-
-    Args:
-        path (`str` or `Path`): The file; without it there are no rows.
-    """
+    """Rows of a file of JSON lines that another run may be writing: what is no whole object is passed over, as is a
+    file that is not there."""
     with suppress(FileNotFoundError), Path(path).open("rb") as file:
         for line in file:
             with suppress(ValueError, RecursionError):

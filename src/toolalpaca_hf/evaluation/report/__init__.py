@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,7 @@ from ...formats import NO_CALL
 from ...report import NONE, clip, finite, render, write_texts
 from ...schema import Trajectory
 from ..suite import Attempt
-from .figures import (
-    ADDRESS,
-    LABELS,
-    SOURCE,
-    breakdowns,
-    error_kinds,
-    figures,
-    headline,
-    judge_counts,
-    label,
-    model_index,
-    trial_lines,
-)
-from .plots import plots
-
-__all__ = ["instruction_page", "model_index", "report_html", "report_markdown", "trial_lines", "write_report"]
+from .figures import LABELS, label, model_index, plots, template_values
 
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
@@ -74,19 +58,13 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
     for record in records:
         attempt = by_id.get(str(record.get("id")))
         grouped[str(record.get("api"))].append(_instruction(record, attempt.trajectory if attempt else None, limit))
-    settings = (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
-    return render(
-        __name__,
-        "report.html.jinja",
-        plots=plots(metrics),
-        settings=[
-            (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
-            for title, key in settings
-            if metrics.get(key)
-        ],
-        apis=list(grouped.items()),
-        **_figures(metrics),
-    )
+    settings = [
+        (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
+        for title, key in (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
+        if metrics.get(key)
+    ]
+    values = template_values(metrics) | {"plots": plots(metrics), "settings": settings, "apis": list(grouped.items())}
+    return render(__name__, "report.html.jinja", **values)
 
 
 def instruction_page(record: dict[str, Any], trajectory: Trajectory | None) -> str:
@@ -106,44 +84,20 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
         )
         for record in failed[:FAILURES]
     ]
-    return render(__name__, "report.md.jinja", failures=failures, failed_verdicts=len(failed), **_figures(metrics))
-
-
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "metrics": metrics,
-        "headline": headline(metrics),
-        "figures": figures(metrics),
-        "judge": judge_counts(metrics),
-        "breakdowns": breakdowns(metrics),
-        "errors": error_kinds(metrics),
-        "source": SOURCE,
-        "address": ADDRESS,
-    }
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text of `length` characters, and the part of it that is shown."""
-
-    shown: str
-    length: int
-
-    @property
-    def folded(self) -> bool:
-        return self.length > FOLDED or self.shown.count("\n") > 12
+    values = template_values(metrics) | {"failures": failures, "failed_verdicts": len(failed)}
+    return render(__name__, "report.md.jinja", **values)
 
 
 def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: int) -> dict[str, Any]:
     """The template's data for one instruction."""
 
-    def text(value: Any) -> _Text:
+    def text(value: Any) -> dict[str, Any]:
+        """What is shown of a text, and of how many characters."""
         value = "" if value is None else str(value)
-        return _Text(clip(value, limit), len(value))
+        shown = clip(value, limit)
+        return {"shown": shown, "length": len(value), "folded": len(value) > FOLDED or shown.count("\n") > 12}
 
-    ended = str(record.get("ended") or "")
-    scores = [(label(key), *_score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
-    judge = record.get("judge")
+    ended, judge = str(record.get("ended") or ""), record.get("judge")
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
@@ -169,7 +123,7 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
         "has_trajectory": trajectory is not None,
         "final_thought": text(trajectory.final_thought if trajectory else None),
         "response": text(trajectory.response if trajectory else None),
-        "scores": scores,
+        "scores": [(label(k), *_score(record[k])) for k in LABELS if k in record and k != "process_verdict"],
         "validity": [(label(key), _score(value)[0]) for key, value in (record.get("validity") or {}).items()],
         "judge": judge
         and {
@@ -184,9 +138,7 @@ def _score(value: Any) -> tuple[str, str]:
     """A value in words, and `yes`, `no` or empty for good, bad or neither."""
     if isinstance(value, bool):
         return ("yes", "yes") if value else ("no", "no")
-    if isinstance(value, int):
+    if isinstance(value, int | str):
         return str(value), ""
     share = finite(value)
-    if share is None:
-        return (value if isinstance(value, str) else NONE), ""
-    return f"{share:.2f}", ""
+    return (NONE if share is None else f"{share:.2f}"), ""
