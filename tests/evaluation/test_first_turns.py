@@ -11,7 +11,7 @@ from tiny_models import SIZES, save_tiny_llama, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.evaluation import first_turns, measure_checkpoint
+from toolalpaca_hf.evaluation.measurement import first_turns, measure_checkpoint
 from toolalpaca_hf.training import SegmentTokenizer
 
 NEW_TOKENS = 24

@@ -51,12 +51,7 @@ def write_bfcl(categories: Sequence[str] = (), data_dir: str | Path | None = Non
 
 
 def bfcl_rows(category: str, data_dir: str | Path | None = None) -> list[tuple[dict[str, Any], list[Any]]]:
-    """The rows of a category with their acceptable answers.
-
-    Raises:
-        [`MissingDependencyError`]: They are not at hand.
-        [`InputError`]: One cannot be read.
-    """
+    """The rows of a category with their acceptable answers."""
     folder, name = _folder(data_dir), _FILE.format(category)
     answers = {row["id"]: row["ground_truth"] for row in _lines(folder / "possible_answer" / name)}
     return [(row, answers[row["id"]]) for row in _lines(folder / name)]

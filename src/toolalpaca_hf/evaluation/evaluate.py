@@ -95,7 +95,6 @@ def evaluate_model(
     """Roll out a suite's instructions and score the results. Called again after a kill, it resumes.
 
     Args:
-        suite ([`Suite`]): From [`read_suite`].
         backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
         out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
             `trials`.
@@ -153,15 +152,15 @@ def evaluate_trajectories(
     """Score existing trajectories.
 
     Args:
-        suite ([`Suite`]): Their instructions.
+        suite ([`Suite`]): Their instructions, from [`read_suite`].
         trajectories (`str` or `Path`): See [`read_trajectories`]. Recorded verdicts are parsed again and reported.
         out (`str` or `Path`): The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`,
             `model_index.json`.
         judge ([`Judge`], *optional*): A model that also judges each attempt.
         labels (`str` or `Path`, *optional*): Human verdicts, see [`read_labels`]; `agreement_with_labels` reports how
             far the judge and the rules agree with them.
-        model (`str`, *optional*): Its name in the report; defaults to that in `run.json`, else the file's name.
-        settings (`Mapping`, *optional*): What is known about how they were made.
+        model, settings (*optional*): Its name in the report (that in `run.json`, else the file's), and what is known
+            about how they were made.
         read (`Callable`, *optional*, defaults to [`read_trajectories`]): Reads the file.
         plan (`Sequence[Trial]`, *optional*): Of several trials, the first of which are the trajectories; see
             [`plan_trials`]. Figures are then means over trials; verdicts, validity and errors are the first trial's.

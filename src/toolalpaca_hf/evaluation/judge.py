@@ -98,7 +98,6 @@ class Judge:
         ten consecutive failures of the server, the rest is left for a later call.
 
         Args:
-            attempts (`Sequence[Attempt]`): What to judge.
             folder (`str` or `Path`): Where `verdicts.jsonl` keeps every answer.
 
         Returns:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,27 +109,10 @@ def verdicts_of(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], d
 
 
 def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str | None]], list[str]]:
-    r"""Read human labels, CSV with a header or JSONL: `api`, `index`, `process` and optionally `response`.
+    """Read human labels, CSV with a header or JSONL: `api`, `index`, `process` and optionally `response`.
 
+    Returns `{"process": ..., "response": ...}` by API and index, and a sentence, with its line, for each rejected row.
     Empty cells and `null` mean no verdict; case and surrounding blanks do not matter.
-
-    Args:
-        path (`str` or `Path`): A `.csv` or `.jsonl` file in UTF-8.
-
-    Returns:
-        `tuple[dict, list[str]]`: `{"process": ..., "response": ...}` by API and index, and a sentence, with its line,
-            for each rejected row.
-
-    Raises:
-        [`InputError`]: The file cannot be read, is neither CSV nor JSONL, lacks a column, or has no valid row.
-
-    Example:
-
-    ```python
-    >>> _ = Path("labels.csv").write_text("api,index,process\nTides,0,yes\n")
-    >>> read_labels("labels.csv")[0]
-    {('Tides', 0): {'process': 'Yes', 'response': None}}
-    ```
     """
     path, kind = Path(path), Path(path).suffix.lower()
     try:
@@ -153,26 +136,25 @@ def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str |
     return labels, problems
 
 
-def _csv_rows(path: Path, text: str) -> list[tuple[int, Any]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
         if missing := [name for name in ("api", "index", "process") if name not in (reader.fieldnames or [])]:
             fix = "name api, index and process in the first line"
             raise InputError(f"no column {missing[0]}", file=path, fix=fix)
-        return [(reader.line_num, row) for row in reader]
+        yield from ((reader.line_num, row) for row in reader)
     except csv.Error as error:
         raise InputError(f"not CSV ({error})", file=path, row=reader.line_num) from None
 
 
-def _json_rows(text: str) -> list[tuple[int, Any]]:
-    rows: list[tuple[int, Any]] = []
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
     # Not splitlines: it also breaks at characters that JSON allows inside a string.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            rows.append((line, None))
+            row = None
             with suppress(ValueError, RecursionError):
-                rows[-1] = line, json.loads(content)
-    return rows
+                row = json.loads(content)
+            yield line, row
 
 
 def _label(row: Any) -> tuple[tuple[str, int], dict[str, str | None]]:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from .. import metrics
 from ..agent import SIMULATED_CREDENTIAL, ApiCalls
 from ..data import read_file
-from ..openapi import BODY_KEYS, Allowlist, ApiClient, CallError, CallLimits, Credentials, build_request, mapping
+from ..openapi import BODY_KEYS, Allowlist, ApiClient, CallLimits, Credentials, mapping
 from ..report import markdown_table, markdown_text, write_texts
 from ..schema import REDACTED, Api, Call, Instruction
 from .bfcl import first_values
@@ -95,14 +95,8 @@ class _Row:
 def lint(suite: Suite, progress: bool = False) -> list[Finding]:
     """Lint the instructions of a suite: every golden call by its document, the simulator and the instruction.
 
-    Whether an instruction determines a value is decided as in scoring, see [`metrics.determined`].
-
-    Args:
-        suite ([`Suite`]): From [`read_suite`].
-        progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
-
-    Returns:
-        `list[Finding]`: In the suite's order. Nothing is changed; corrections are proposals.
+    Whether an instruction determines a value is decided as in scoring, see [`metrics.determined`]. Findings are in the
+    suite's order. Nothing is changed; corrections are proposals.
 
     Example:
 
@@ -239,12 +233,8 @@ def _filled(row: _Row, name: str, arguments: dict[str, Any]) -> tuple[dict[str, 
 
 
 def _problem(functions: metrics.Functions, name: str, arguments: Mapping[str, Any]) -> str:
-    operation, text = functions.operations[name], json.dumps(arguments, ensure_ascii=False)
-    try:
-        build_request(functions.document, operation, text, "http://api.invalid", functions.credentials)
-    except CallError as error:
-        return str(error).removesuffix(" Change the Action Input and try again.")
-    return ""
+    problem = metrics.refusal(functions, name, json.dumps(arguments, ensure_ascii=False))
+    return problem.removesuffix(" Change the Action Input and try again.")
 
 
 def _values(row: _Row, place: int, name: str, arguments: dict[str, Any]) -> None:

@@ -39,8 +39,7 @@ def measure(
 
     Args:
         model, tokenizer: From [`inference.load_model`].
-        apis (`Sequence[Api]`): The APIs of the instructions.
-        instructions (`Sequence[Instruction]`): Those without a golden call are left out.
+        apis, instructions: Instructions without a golden call are left out.
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
         prompt (`Prompt`, *optional*): The layout the model was trained with; by default [`react_prompt`] with the
             checkpoint's `tool_hints`.
@@ -79,12 +78,7 @@ def measure(
 
 
 def measure_checkpoint(model: str, corpus: Corpus, dtype: str = "auto") -> tuple[dict[str, Any], list[str]]:
-    """[`measure`] a checkpoint on every split of a corpus that has instructions.
-
-    Args:
-        model (`str`): A folder, a Hub id, or `smollm2`.
-        corpus ([`Corpus`]): From [`data.read_corpus`].
-        dtype (`str`, *optional*, defaults to `"auto"`): Of the model.
+    """[`measure`] a checkpoint (a folder, a Hub id, or `smollm2`) on every split of a corpus that has instructions.
 
     Returns:
         `tuple[dict, list[str]]`: `model`, `weights` (in words), `dtype`, the metrics of each split and, if several,
@@ -116,16 +110,10 @@ def first_turns(
     batch_size: int = 32,
     progress: bool = True,
 ) -> list[str]:
-    r"""Generate the first turn for each prompt, greedily; common prefixes of neighbouring prompts are run once.
+    """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn.
 
-    Args:
-        model, tokenizer: A causal language model, put into evaluation mode.
-        prompts (`Sequence[str]`): Everything before the first thought; prompts of one API next to each other.
-        stop (`str`): The text that ends a turn, such as `"\nObservation:"`.
-        max_new_tokens, batch_size (`int`, *optional*): Token limit of a turn, and most turns at once.
-
-    Raises:
-        Exception: The model's own error, if a turn could not be written even by itself.
+    Common prefixes of neighbouring prompts, as those of one API, are run once. Raises the model's own error, if a turn
+    could not be written even by itself.
     """
     segment_tokenizer = SegmentTokenizer(tokenizer)
     generator = BatchGenerator(model, tokenizer, (stop,), batch_size)
@@ -149,13 +137,8 @@ def perplexity(
 ) -> float:
     """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood.
 
-    Args:
-        model, tokenizer: A causal language model, put into evaluation mode.
-        examples (`Iterable[Sequence[Segment]]`): As in training; untrained segments only condition the model. Common
-            prefixes of neighbours, such as the documentation of one API, are run once.
-
-    Raises:
-        ValueError: There is no trained token.
+    Untrained segments only condition the model. Common prefixes of neighbours, such as the documentation of one API,
+    are run once. Without a trained token there is a `ValueError`.
     """
     rows = SegmentTokenizer(tokenizer).encode_batch(list(examples))
     trained = [[n for n, label in enumerate(row["labels"]) if n and label != IGNORE] for row in rows]
@@ -195,27 +178,10 @@ def _words(text: str) -> set[str]:
 
 
 def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict[str, float]:
-    """Scores without learning: a random tool, the tool with the largest word overlap, and BM25.
+    """Expected shares of right first functions without learning, for instructions with golden calls.
 
-    The overlap counts words of the function's name and the first line of its description, divided by the square root
-    of their number; tied functions share the point.
-
-    Args:
-        apis (`dict[str, Api]`): APIs by id.
-        instructions (`Sequence[Instruction]`): With at least one golden call each.
-
-    Returns:
-        `dict[str, float]`: `chance`, `word_overlap` and `bm25` ([`formats.bm25_scores`]), each the expected share of
-            right first functions.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.schema import Function
-    >>> api = Api("a/b", "B", functions=[Function("getTide", "/tide", "get", "Tide at a port.")])
-    >>> baselines({"a/b": api}, [Instruction("a/b/0", "a/b", "Which tide?", [Call("getTide", "{}")])])
-    {'chance': 0.5, 'word_overlap': 1.0, 'bm25': 1.0}
-    ```
+    `chance` is a random tool; `word_overlap` counts words of a function's name and its description's first line,
+    divided by the square root of their number; `bm25` is [`formats.bm25_scores`]. Tied functions share the point.
     """
     found = dict.fromkeys(("chance", "word_overlap", "bm25"), 0.0)
     for instruction in instructions:

@@ -94,8 +94,7 @@ def aggregate(records: _Records, suite: str, model: str, settings: Mapping[str, 
 
     Args:
         records (`Sequence[Mapping]`): One per instruction, as in `instructions.json`.
-        suite, model (`str`): Their names.
-        settings (`Mapping`, *optional*): What is known about how the records were made.
+        suite, model, settings: Names, and what is known about how the records were made.
 
     Returns:
         `dict`: The contents of `metrics.json`. Each rate is `{"value", "low", "high", "n"}`, see [`statistics.rate`]:

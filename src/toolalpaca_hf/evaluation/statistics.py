@@ -23,27 +23,10 @@ FEWEST_CLUSTERS = 6
 def rate(
     values: Sequence[float | bool], clusters: Sequence[str], resamples: int = RESAMPLES
 ) -> dict[str, float | int | None]:
-    """A mean of values between 0 and 1 with its 95% interval: a bootstrap of APIs, expanded and united with Wilson's.
+    """A mean of values between 0 and 1, one per instruction, with its 95% interval and `n`: a bootstrap of APIs (the
+    `clusters`), expanded and united with Wilson's; the first three are `None` if there are no values.
 
     If all instructions are of one API, they are resampled themselves: the interval then covers that API only.
-
-    Args:
-        values (`Sequence[float | bool]`): One value per instruction, failed and missing ones included.
-        clusters (`Sequence[str]`): The API of each.
-        resamples (`int`, *optional*, defaults to 2000): Of the bootstrap, whose seed is 0.
-
-    Returns:
-        `dict`: `value`, `low`, `high` and `n`; the first three are `None` if there are no values.
-
-    Raises:
-        [`InputError`]: A value is not between 0 and 1, or the lengths differ.
-
-    Example:
-
-    ```python
-    >>> rate([1, 1, 1, 1], ["tides", "tides", "ports", "ports"])  # never without a width
-    {'value': 1.0, 'low': 0.510..., 'high': 1.0, 'n': 4}
-    ```
     """
     return rates({"rate": values}, clusters, resamples=resamples)["rate"]
 
@@ -54,19 +37,10 @@ def rates(
     totals: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, float | int | None]]:
-    """Several rates of the same instructions, from the same resamples; arguments as in [`rate`].
+    """Several [`rate`]s of the same instructions by name, from the same resamples.
 
-    Args:
-        totals (`Sequence[float]`, *optional*): Denominators, for shares of things that an instruction has several of,
-            such as steps: a rate is then the sum of the values over that of the totals, and `n` the latter. The
-            interval's unit is still the instruction.
-
-    Example:
-
-    ```python
-    >>> rates({"well_formed": [3, 0, 1]}, ["tides", "tides", "ports"], totals=[4, 0, 1])["well_formed"]["value"]
-    0.8
-    ```
+    With `totals` they are shares of things that an instruction has several of, such as steps: a rate is then the sum
+    of the values over that of the totals, and `n` the latter. The interval's unit is still the instruction.
     """
     whole = np.ones(len(clusters)) if totals is None else np.asarray(totals, dtype=float)
     for name, values in {**columns, "totals": whole}.items():

@@ -57,8 +57,7 @@ class Suite:
 
     Args:
         name (`str`): `simulated`, `real`, `sample`, or the name of a file.
-        file (`str`): The file it was read from; `sample` for the embedded corpus.
-        digest (`str`): Git blob id of the file.
+        file, digest (`str`): The file it was read from (`sample` for the embedded corpus), and its git blob id.
         apis, instructions (`list`): In the file's order.
         notes (`list[str]`): A sentence for each row of the file that was set aside.
         answers (`dict[str, dict]`, *optional*): Of BFCL's rows by instruction id: `answers` and `functions`, see
@@ -87,8 +86,7 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
         data_dir (`str` or `Path`, *optional*): Folder to search before downloading; of `bfcl`, where its rows are.
 
     Raises:
-        [`ToolAlpacaError`]: The file is missing or cannot be downloaded.
-        [`InputError`]: It holds no golden answers.
+        [`ToolAlpacaError`]: The file is missing, cannot be downloaded, or holds no golden answers.
 
     Example:
 

@@ -31,7 +31,6 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
         path (`str` or `Path`): A run's folder, its `rollouts.jsonl` or `trajectories.parquet`, or a file in the raw
             layout with `Instances` (upstream's `api_data_*.json`); for upstream's evaluation outputs see
             `experimental.recorded_runs`.
-        suite ([`Suite`]): The instructions.
 
     Returns:
         `tuple[list[Attempt], list[str]]`: One attempt per instruction, in the suite's order, `missing` if the file has

@@ -1,5 +1,4 @@
 from .answers import answer_given as answer_given
-from .answers import first_number as first_number
 from .answers import lama_correct as lama_correct
 from .answers import math_correct as math_correct
 from .answers import perplexity as perplexity
@@ -10,12 +9,12 @@ from .calls import call_validity as call_validity
 from .calls import functions_in as functions_in
 from .calls import golden_arguments as golden_arguments
 from .calls import is_call as is_call
+from .calls import refusal as refusal
 from .calls import same_function as same_function
 from .equality import arguments_equal as arguments_equal
 from .equality import determined as determined
 from .equality import numbers_in as numbers_in
 from .equality import says as says
-from .equality import values_equal as values_equal
 from .equality import words as words
 from .judging import VERDICTS as VERDICTS
 from .judging import JudgePrompt as JudgePrompt
@@ -31,10 +30,10 @@ from .matching import match_calls as match_calls
 from .modules import load as load
 from .process import DETERMINED as DETERMINED
 from .process import FED as FED
+from .process import VERDICT_ONLY as VERDICT_ONLY
+from .process import WEIGHTS as WEIGHTS
 from .process import ProcessVerdict as ProcessVerdict
+from .process import Reward as Reward
 from .process import flat as flat
 from .process import judge_process as judge_process
-from .reward import VERDICT_ONLY as VERDICT_ONLY
-from .reward import WEIGHTS as WEIGHTS
-from .reward import Reward as Reward
-from .reward import process_reward as process_reward
+from .process import process_reward as process_reward

@@ -51,15 +51,7 @@ def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) ->
 
 
 def first_number(text: str) -> Decimal | None:
-    """The first number in a text, exactly, without thousands separators and currency signs.
-
-    Example:
-
-    ```python
-    >>> first_number("She pays $1,234.50 for 3."), first_number("-$5"), first_number("none")
-    (Decimal('1234.50'), Decimal('-5'), None)
-    ```
-    """
+    """The first number in a text, exactly, without thousands separators and currency signs."""
     if (found := _NUMBER.search(text)) is None:
         return None
     number = Decimal(found["digits"].replace(",", ""))

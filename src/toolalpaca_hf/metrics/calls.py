@@ -213,19 +213,24 @@ def _problem(functions: Functions, step: Step, named: bool, known: bool, is_json
     operation = functions.operations.get(step.action)
     if operation is None:  # a built-in tool
         return ""
-    return _refused(functions, step.action, step.action_input) if operation.found else "arguments: not in the document"
+    if not operation.found:
+        return "arguments: not in the document"
+    reason = refusal(functions, step.action, step.action_input)
+    # Without names and values: similar reasons are counted together.
+    plain = re.sub(r"`[^`]*`|\([^)]*\)|\"[^\"]*\"", " ", reason)
+    words = re.split(r"[.,;:]", plain.strip(), maxsplit=1)[0].split()[:6]
+    return f"arguments: {' '.join(words).lower()}" if reason else ""
 
 
 @lru_cache(maxsize=4096)
-def _refused(functions: Functions, action: str, action_input: str) -> str:
-    """Why the document does not take the arguments, without names and values: similar reasons are counted together."""
+def refusal(functions: Functions, action: str, action_input: str) -> str:
+    """Why the document does not take the arguments of a function; empty if it does."""
     try:
         # The call is only checked, so any server will do: a document may name none.
         operation, server = functions.operations[action], "http://api.invalid"
         build_request(functions.document, operation, action_input, server, functions.credentials)
     except CallError as error:
-        plain = re.sub(r"`[^`]*`|\([^)]*\)|\"[^\"]*\"", " ", str(error))
-        return f"arguments: {' '.join(re.split(r'[.,;:]', plain.strip(), maxsplit=1)[0].split()[:6]).lower()}"
+        return str(error)
     return ""
 
 

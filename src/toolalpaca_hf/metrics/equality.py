@@ -125,26 +125,16 @@ def _scalar(value: float | str) -> Decimal | str:
 def values_equal(golden: Any, made: Any, schema: dict[str, Any] | None = None, reworded: bool = False) -> bool:
     """Whether two values of an argument are equal, by the rules of [`arguments_equal`] or more lenient ones.
 
-    With a schema, types are coerced: an array may be JSON text, comma-separated text or its only member; a string may
-    be comma-separated text; an object may be JSON text; a `format` date may be written `2023-1-5` or `January 5,
-    2023`. The order of a list matters.
+    With a schema, as [`openapi.tool_schema`] writes it, types are coerced: an array may be JSON text, comma-separated
+    text or its only member; a string may be comma-separated text; an object may be JSON text; a `format` date may be
+    written `2023-1-5` or `January 5, 2023`. The order of a list matters.
 
     With `reworded`, they may also differ in punctuation, word order and the form of a list, and a golden text may be
-    worded slightly differently; numbers and codes such as `EUR` must be equal.
-
-    Args:
-        golden (`Any`): The golden value; `***` matches anything.
-        made (`Any`): The value that a model made; with `reworded`, `***` matches here too.
-        schema (`dict`, *optional*): The parameter's schema, as [`openapi.tool_schema`] writes it.
-        reworded (`bool`, *optional*, defaults to `False`): Whether other words may mean the same.
-
-    Example:
+    worded slightly differently; numbers and codes such as `EUR` must be equal. A made `***` then matches anything.
 
     ```python
     >>> values_equal(["EUR", "GBP"], "eur, gbp", {"type": "array", "items": {"type": "string"}})
     True
-    >>> values_equal("USD,EUR", ["EUR", "USD"], reworded=True), values_equal("USD", "USD,EUR", reworded=True)
-    (True, False)
     ```
     """
     if arguments_equal({"": golden}, {"": made}):
@@ -247,29 +237,25 @@ _TRUE = {"yes", "true", "with", "include", "including", "only", "enable", "want"
 _FALSE = {"no", "not", "false", "without", "exclude", "excluding", "disable", "don", "never"}
 
 
-def _stems(text: str) -> list[str]:
-    return [word.removesuffix("s") if len(word) > 3 else word for word in _TOKEN.findall(text.casefold())]
+@lru_cache(maxsize=256)  # an instruction is asked for each value
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(word.removesuffix("s") if len(word) > 3 else word for word in _TOKEN.findall(text.casefold()))
 
 
 def numbers_in(text: str) -> set[Decimal]:
     """The numbers in a text, in figures or English words."""
     found = {Decimal(figures.replace(",", "")) for figures in _FIGURES.findall(text)}
-    total: Decimal | None = None
-    tens = False
+    total, tens = None, False
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", text.casefold())
     for word in [*re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)?|[,;.]", plain), ""]:
-        if word in _LARGE and total is not None:
-            total, tens = total * _LARGE[word], False
-            continue
-        if word == "and" and total is not None and total >= 100:
-            continue
         number = Decimal(word) if word[:1].isdecimal() else _SMALL.get(word)
-        if number is not None and total is not None and (total >= 100 or (tens and number < 10)):
+        if total is not None and word in _LARGE:
+            total, tens = total * _LARGE[word], False
+        elif total is not None and number is not None and (total >= 100 or (tens and number < 10)):
             total, tens = total + number, word in _TENS
-            continue
-        if total is not None:
-            found.add(total)
-        total, tens = (None if number is None else Decimal(number)), word in _TENS
+        elif not (word == "and" and total is not None and total >= 100):
+            found |= set() if total is None else {total}
+            total, tens = (None if number is None else Decimal(number)), word in _TENS
     return found
 
 

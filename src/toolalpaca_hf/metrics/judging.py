@@ -171,11 +171,8 @@ def reminder() -> str:
 def published_prompt(path: str | Path) -> JudgePrompt:
     """The prompt of the published evaluation, from upstream's file; like upstream, it shows every return whole.
 
-    Args:
-        path (`str` or `Path`): `prompts/Evaluation.txt`, such as that of `sources.fetch("evaluation_prompt")`.
-
-    Raises:
-        [`InputError`]: The file cannot be read, or lacks one of the four fields.
+    The file is that of `sources.fetch("evaluation_prompt")`; one that cannot be read, or lacks one of the four fields,
+    is an [`InputError`].
     """
     try:
         template = Path(path).read_text(encoding="utf-8")

@@ -138,7 +138,11 @@ def _read(
             return _Call(bare_name(name), given, properties, optional)
         needed, text = frozenset(schema.get("required", [])), instruction
         free = {key for key, value in (given or {}).items() if key not in needed and not determined(value, text, key)}
-        return _Call(bare_name(name), given, properties, optional, frozenset(free), _additions(text, needed))
+
+        def may_add(name: str, value: Any) -> bool:  # an unasked-for code (`en`, `m`) is free too
+            return name not in needed and not determined(value, text, name, codes=False)
+
+        return _Call(bare_name(name), given, properties, optional, frozenset(free), may_add)
 
     wanted = []
     for call in golden:
@@ -158,19 +162,6 @@ def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
     if not isinstance(value, dict | list):
         return False
     return left == 0 or any(_deep(item, left - 1) for item in (value.values() if isinstance(value, dict) else value))
-
-
-def _additions(instruction: str, required: frozenset[str]) -> Callable[[str, Any], bool]:
-    """Which arguments may be added to the golden ones. An unasked-for code (`en`, `m`) is free too."""
-    known: dict[tuple[str, str], bool] = {}
-
-    def may_add(name: str, value: Any) -> bool:
-        key = (name, repr(value))
-        if key not in known:
-            known[key] = name not in required and not determined(value, instruction, name, codes=False)
-        return known[key]
-
-    return may_add
 
 
 def _given(

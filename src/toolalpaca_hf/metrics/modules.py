@@ -49,8 +49,7 @@ def load(name: str, **settings: Any) -> "EvaluationModule":
             processes share one evaluation.
 
     Raises:
-        [`OptionError`]: There is no metric of that name.
-        [`MissingDependencyError`]: `evaluate` is not installed.
+        [`OptionError`], [`MissingDependencyError`]: There is no such metric, or `evaluate` is not installed.
 
     Example:
 

@@ -1,22 +1,35 @@
-"""The rules of the process verdict, after the guideline for ToolAlpaca's judges (arXiv 2306.05301)."""
+"""The rules of the process verdict, after the guideline for ToolAlpaca's judges (arXiv 2306.05301), and a reward.
+
+The reward is what reinforcement learning is given: one number for a trajectory, from the verdict and its parts.
+"""
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..formats import NO_CALL, parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import BUILT_IN, OPTIONAL, golden_arguments, same_function
+from .calls import BUILT_IN, OPTIONAL, call_validity, functions_in, golden_arguments, is_call, same_function
 from .equality import determined, says, values_equal
-from .matching import assign
+from .matching import assign, match_calls
 
 DETERMINED = 0.6
 """Of the words of a golden value, the share in the instruction from which the instruction determines it."""
 
 FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 """An argument whose value is another function's answer, and that function: `"petId": ${id from findPets}`."""
+
+WEIGHTS: dict[str, float] = {"process": 0.6, "calls": 0.15, "arguments": 0.15, "validity": 0.05, "answer": 0.05}
+"""What each part of a reward counts; they add up to 1."""
+
+VERDICT_ONLY: dict[str, float] = {"process": 1.0}
+"""Weights without partial credit."""
+
+# What a simulator that fails on purpose answers in place of the API; a 404 of its own is an answer.
+_FAILED = re.compile(r"Status Code: (401|429|500|504)\b")
 
 _NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
 _ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
@@ -41,8 +54,7 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
 
     Args:
         api ([`Api`]): Its functions tell an unrelated call from an invented one.
-        instruction ([`Instruction`]): What was asked, with its golden calls.
-        steps (`Sequence[Step]`): What the model did.
+        instruction ([`Instruction`]), steps (`Sequence[Step]`): What was asked, with its golden calls, and was done.
 
     Example:
 
@@ -85,6 +97,67 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
             what = "which no golden call asks for" if known or not api.functions else "which is no function of the API"
             return ProcessVerdict("No", f"{call.step.action} was called, {what}")
     return ProcessVerdict("Yes", "")
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A weighted sum, and its parts by name (see [`process_reward`]), each from 0 to 1."""
+
+    value: float
+    parts: dict[str, float]
+
+
+def process_reward(
+    api: Api,
+    instruction: Instruction,
+    steps: Sequence[Step],
+    response: str = "",
+    weights: Mapping[str, float] = WEIGHTS,
+    faults: Sequence[str] = (),
+) -> Reward:
+    """Reward a trajectory.
+
+    Each part is a share that further calls lower, so that neither calling everything nor calling nothing pays:
+
+    - `process`: 1 if [`judge_process`] says Yes;
+    - `calls`: F1 of the called functions against the golden ones, each as often as it was called;
+    - `arguments`: F1 of the arguments' names with their values (`argument_f1` of [`match_calls`]);
+    - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
+    - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
+
+    Args:
+        api, instruction, steps: As in [`judge_process`].
+        response (`str`, *optional*, defaults to `""`): The answer to the user.
+        weights (`Mapping[str, float]`, *optional*, defaults to [`WEIGHTS`]): [`VERDICT_ONLY`] gives no partial credit.
+        faults (`Sequence[str]`, *optional*): The faults that a simulator made. If there are any, `process` leaves out
+            the calls that were refused so: they have to be made again, though they were right.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.schema import Call
+    >>> instruction = Instruction("t/0", "t", "High tide in Nantes?", [Call("getTide", '{"port": "Nantes"}')])
+    >>> process_reward(Api("t", "Tides"), instruction, [], "I am sorry, I cannot help with that.").value
+    0.0
+    ```
+    """
+    functions = functions_in(api)
+    made = [step.action for step in steps if is_call(step.action, functions)]
+    golden = [call.action for call in instruction.golden_calls if not call.action.startswith(OPTIONAL)]
+    named = Counter(next((own for own in golden if same_function(own, name)), name) for name in made)
+    both = (Counter(golden) & named).total()
+    calls = 2 * both / (len(golden) + len(made)) if both else float(not golden and not made)
+    validity = call_validity(api, steps)
+    fitting = validity["valid_arguments"] - validity["repeated_identical"]
+    counted = [step for step in steps if not (faults and _FAILED.match(step.observation))]
+    parts = {
+        "process": float(judge_process(api, instruction, counted).verdict == "Yes"),
+        "calls": calls,
+        "arguments": match_calls(instruction.golden_calls, steps, api, instruction.instruction)["argument_f1"],
+        "validity": max(0, fitting) / len(steps) if steps else 0.0,
+        "answer": float(bool(response.strip()) and (calls > 0 or not golden)),
+    }
+    return Reward(sum(weight * parts[name] for name, weight in weights.items()), parts)
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,13 @@ FAILURES = 10
 def write_report(
     folder: Path, metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt]
 ) -> None:
-    """Write `report.html`, `report.md` and `model_index.json`.
+    """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
+    `instructions.json`.
 
-    Args:
-        folder (`Path`): Created if missing.
-        metrics (`dict`): The contents of `metrics.json`.
-        records (`Sequence[dict]`): The contents of `instructions.json`, one per instruction.
-        attempts (`Sequence[Attempt]`): A record whose attempt is not among these is shown without trajectory.
+    A record whose attempt is not among `attempts` is shown without trajectory.
 
     Raises:
-        [`MissingDependencyError`]: jinja2 is not installed.
-        [`OptionError`]: The folder cannot be written.
+        [`MissingDependencyError`], [`OptionError`]: jinja2 is not installed, or the folder cannot be written.
     """
     texts = {
         "report.html": report_html(metrics, records, attempts),

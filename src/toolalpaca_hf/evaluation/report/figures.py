@@ -17,23 +17,14 @@ JUDGE = "GPT-4"
 INSTRUCTIONS = {"simulated": 100, "real": 114}
 """How many instructions each published suite has."""
 
-PUBLISHED: dict[str, tuple[tuple[str, float, float, float], ...]] = {
-    "simulated": (
-        ("GPT-3.5", 77.0, 85.0, 75.0),
-        ("Vicuna-7B", 19.0, 21.0, 17.0),
-        ("ToolAlpaca-7B", 63.0, 69.0, 60.0),
-        ("Vicuna-13B", 17.0, 31.0, 16.0),
-        ("ToolAlpaca-13B", 70.0, 73.0, 70.0),
-    ),
-    "real": (
-        ("GPT-3.5", 75.4, 80.7, 72.8),
-        ("Vicuna-7B", 7.9, 11.4, 7.9),
-        ("ToolAlpaca-7B", 63.2, 57.9, 55.3),
-        ("Vicuna-13B", 13.2, 16.7, 12.3),
-        ("ToolAlpaca-13B", 66.7, 67.5, 61.4),
-    ),
+PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
+    "GPT-3.5": {"simulated": (77.0, 85.0, 75.0), "real": (75.4, 80.7, 72.8)},
+    "Vicuna-7B": {"simulated": (19.0, 21.0, 17.0), "real": (7.9, 11.4, 7.9)},
+    "ToolAlpaca-7B": {"simulated": (63.0, 69.0, 60.0), "real": (63.2, 57.9, 55.3)},
+    "Vicuna-13B": {"simulated": (17.0, 31.0, 16.0), "real": (13.2, 16.7, 12.3)},
+    "ToolAlpaca-13B": {"simulated": (70.0, 73.0, 70.0), "real": (66.7, 67.5, 61.4)},
 }
-"""By suite: a model, and in percent of the instructions process, response and overall (both at once)."""
+"""By model and suite, in percent of the instructions: process, response and overall (both at once)."""
 
 SPLITS = {"simulated": "eval_simulated", "real": "eval_real", "sample": "eval_simulated"}
 """The split of the dataset repo that holds a suite's instructions."""
@@ -108,8 +99,8 @@ def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
         n = str((rates.get("process") or {}).get("n", NONE))
         process, response, both = (rate_text(rates.get(key)) for key in ("process", "response", "both"))
         rows.append(HeadlineRow(model, judge, n, process, response, both, False))
-    for name, *published in PUBLISHED.get(suite, ()):
-        process, response, both = (f"{share:.1f}" for share in published)
+    for name, published in PUBLISHED.items() if suite in INSTRUCTIONS else ():
+        process, response, both = (f"{share:.1f}" for share in published[suite])
         rows.append(HeadlineRow(name, JUDGE, str(INSTRUCTIONS[suite]), process, response, both, True))
     return rows
 
