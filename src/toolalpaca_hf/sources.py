@@ -61,8 +61,7 @@ class Source:
     """A file that is read, and what is known about it.
 
     Args:
-        path (`Path`): Where it is.
-        blob_id (`str`): Git blob id of its bytes.
+        path (`Path`), blob_id (`str`): Where it is, and the git blob id of its bytes.
         origin (`str`): `"upstream"` (downloaded and verified), `"local"` or `"sample"`.
         note (`str`, *optional*, defaults to `""`): What a reader should know, such as a deviation.
     """

@@ -78,7 +78,7 @@ def cut(tokenizer: PreTrainedTokenizerFast, ids: list[int], stop: str) -> str:
 def turns(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], stop: str, batch_size: int
 ) -> list[str]:
-    return first_turns(model, tokenizer, prompts, stop, NEW_TOKENS, batch_size, progress=False)
+    return first_turns(model, tokenizer, prompts, stop, NEW_TOKENS, batch_size)
 
 
 def test_the_model_is_no_parrot(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -17,7 +17,7 @@ def lint(
     from ..evaluation import lint as run_lint
 
     read = read_suite(f"{suite}:{categories}" if categories else suite, data_dir)
-    findings = run_lint(read, progress=True)
+    findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
     for kind, (count, instructions) in lint_counts(findings).items():
         severity, meaning = KINDS[kind]

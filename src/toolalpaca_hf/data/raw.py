@@ -116,10 +116,9 @@ def _step(raw: Any, place: int) -> Step:
     head = raw[0] if isinstance(raw, list) and len(raw) == 2 else None
     if not isinstance(head, list) or not 2 <= len(head) <= 3 or not isinstance(head[0], str):
         raise Unusable(f"step {place} is not [[action, action input, text], observation]")
-    action, action_input, text = head[0], _text(head[1]), _text(head[2]) if len(head) == 3 else ""
-    if len(head) == 2:  # no text of the model: its thought is lost, its action is not
-        return Step("", action, action_input, _text(raw[1]))
-    thought, log = split_log(action, action_input, text)
+    action, action_input = head[0], _text(head[1])
+    # Without a text of the model its thought is lost, its action is not.
+    thought, log = split_log(action, action_input, _text(head[2])) if len(head) == 3 else ("", None)
     return Step(thought, action, action_input, _text(raw[1]), log)
 
 
@@ -180,7 +179,7 @@ def read_instruction(text: Any, golden: Any, api_id: str, index: int) -> Instruc
         raise Unusable("has no golden answer")
     calls = []
     for place, call in enumerate(golden):
-        if not isinstance(call, dict) or not isinstance(call.get("Action"), str):
+        if not isinstance(mapping(call).get("Action"), str):
             raise Unusable(f"golden call {place} has no Action")
         calls.append(Call(call["Action"], _text(call.get("Action_Input"))))
     instruction, mark, _ = text.rpartition(HINT_MARK)

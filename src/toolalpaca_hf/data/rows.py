@@ -65,8 +65,7 @@ def _examples(
     apis = {api.id: api for api in corpus.apis.get("train", ())}
     for trajectory in corpus.trajectories.get("train", ()):
         reason = _not_selected(trajectory) if selection else ""
-        if not trajectory.response:
-            reason = reason or "has no response to train on"
+        reason = reason or ("" if trajectory.response else "has no response to train on")
         row: dict[str, Any] = {"id": trajectory.id, "api": trajectory.api}
         api = api_for_row(apis[trajectory.api], trajectory)
         if not reason and config == "sft":
@@ -91,8 +90,8 @@ def _chat_columns(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -
     absent = dict.fromkeys(FEATURES["chat"]["messages"].feature)
     for message in messages:
         if "tool_calls" in message:
-            message["tool_calls"] = [_json(call) for call in message["tool_calls"]]
-    return {"messages": [absent | message for message in messages], "tools": [_json(tool) for tool in tools]}
+            message["tool_calls"] = [*map(_json, message["tool_calls"])]
+    return {"messages": [absent | message for message in messages], "tools": [*map(_json, tools)]}
 
 
 def _json(value: Any) -> str:

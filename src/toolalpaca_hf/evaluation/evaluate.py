@@ -184,7 +184,7 @@ def evaluate_trajectories(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if judge is not None:
-            verdicts = judge.judge(attempts, folder, progress=True)
+            verdicts = judge.judge(attempts, folder)
             notes += filter(None, [unjudged(verdicts)])
         elif any(attempt.text is not None for attempt in attempts):
             verdicts = _recorded_verdicts(attempts)
@@ -200,7 +200,7 @@ def evaluate_trajectories(
             judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, judge_repeats) if judge else []
             metrics["trials"] = measure_trials(records, plan, not settings.get("temperature"), judged)
         if exclude_flagged:
-            flags = flagged(lint(suite, progress=True))
+            flags = flagged(lint(suite))
             left = [record for record in records if record["id"] not in flags]
             found = aggregate(left, suite.name, model) if left else {"n": 0}
             kept = {key: found[key] for key in ("n", "calls", "process_verdict") if key in found}

@@ -89,9 +89,7 @@ class Judge:
             "prompt_hash": self.prompt.hash,
         }
 
-    def judge(
-        self, attempts: Sequence[Attempt], folder: str | Path, progress: bool = False
-    ) -> dict[str, dict[str, Any]]:
+    def judge(self, attempts: Sequence[Attempt], folder: str | Path) -> dict[str, dict[str, Any]]:
         """Judge attempts. Called again after a kill, it resumes and asks nothing twice.
 
         An attempt that failed or made no call is not sent and has no verdict, as in the published evaluation. After
@@ -110,10 +108,10 @@ class Judge:
         """
         self._client.failures = 0
         with JsonlLog(Path(folder) / "verdicts.jsonl", "key", skip_damaged=True) as answers:
-            pool, quiet = ThreadPoolExecutor(self.concurrency), None if progress else True
+            pool = ThreadPoolExecutor(self.concurrency)
             try:
                 results = pool.map(lambda attempt: self._one(attempt, answers), attempts)
-                bar = tqdm(results, total=len(attempts), desc="judging", unit="attempt", disable=quiet)
+                bar = tqdm(results, total=len(attempts), desc="judging", unit="attempt", disable=None)
                 return {attempt.instruction.id: result for attempt, result in zip(attempts, bar, strict=True)}
             finally:
                 # Something is left only where this was interrupted: what is under way ends, the rest is not begun.

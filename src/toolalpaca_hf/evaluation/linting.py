@@ -92,7 +92,7 @@ class _Row:
         self.found.append(Finding(kind, self.asked.id, self.api.name, index_of(self.asked), evidence, *more))
 
 
-def lint(suite: Suite, progress: bool = False) -> list[Finding]:
+def lint(suite: Suite) -> list[Finding]:
     """Lint the instructions of a suite: every golden call by its document, the simulator and the instruction.
 
     Whether an instruction determines a value is decided as in scoring, see [`metrics.determined`]. Findings are in the
@@ -114,8 +114,8 @@ def lint(suite: Suite, progress: bool = False) -> list[Finding]:
         by_api[instruction.api].append(instruction)
     used = [api for api in suite.apis if api.id in by_api]
     simulator, hosts = Simulator(used), Allowlist(frozenset({"simulator"}))
-    exchange, found, quiet = in_process(simulator), {}, None if progress else True
-    with tqdm(total=len(suite.instructions), desc="linting", unit="instruction", disable=quiet) as bar:
+    exchange, found = in_process(simulator), {}
+    with tqdm(total=len(suite.instructions), desc="linting", unit="instruction", disable=None) as bar:
         for api, served in zip(used, simulator.directory.apis, strict=True):
             functions = metrics.functions_in(api)
             credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))

@@ -32,7 +32,6 @@ def measure(
     instructions: Sequence[Instruction],
     references: Sequence[Trajectory] = (),
     prompt: Prompt | None = None,
-    progress: bool = True,
     turns: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Measure a model on unseen instructions.
@@ -61,7 +60,7 @@ def measure(
         raise InputError("no instruction has a golden call to compare with", fix="name an evaluation file")
     if turns is None:
         heads = [prompt.head(by_id[instruction.api], instruction.instruction) for instruction in asked]
-        texts = first_turns(model, tokenizer, heads, prompt.stop, progress=progress)
+        texts = first_turns(model, tokenizer, heads, prompt.stop)
     else:
         texts = [turns.get(instruction.id, "") for instruction in asked]
     records = []
@@ -108,7 +107,6 @@ def first_turns(
     stop: str,
     max_new_tokens: int = 128,
     batch_size: int = 32,
-    progress: bool = True,
 ) -> list[str]:
     """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn.
 
@@ -118,7 +116,7 @@ def first_turns(
     segment_tokenizer = SegmentTokenizer(tokenizer)
     generator = BatchGenerator(model, tokenizer, (stop,), batch_size)
     rows = [generator.start(None, segment_tokenizer.prompt_ids(prompt), max_new_tokens) for prompt in prompts]
-    with tqdm(total=len(rows), desc="first turns", unit="turn", disable=None if progress else True) as bar:
+    with tqdm(total=len(rows), desc="first turns", unit="turn", disable=None) as bar:
         done = 0  # a bar that is not shown does not count
         while done < len(rows):
             generator.step()

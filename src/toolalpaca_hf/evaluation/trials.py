@@ -238,6 +238,6 @@ def repeat_verdicts(
     for number in range(1, times):
         again = copy(judge)
         again.reseed(number)
-        verdicts.append(again.judge(attempts, folder, progress=True))
+        verdicts.append(again.judge(attempts, folder))
     found = [[verdict[attempt.instruction.id]["process"] for verdict in verdicts] for attempt in attempts]
     return [[said == "Yes" for said in row] for row in found if None not in row]

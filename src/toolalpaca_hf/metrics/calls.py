@@ -68,28 +68,13 @@ def is_call(action: str, functions: Functions | None = None) -> bool:
     """Whether an action calls an API function, even one that does not exist, and not a built-in tool.
 
     `functions`, if given, are the API's, which may be named like a built-in tool.
-
-    Example:
-
-    ```python
-    >>> is_call("findTide"), is_call("getDetails"), is_call("")
-    (True, False, False)
-    ```
     """
     own = functions is not None and action in functions.operations
     return own or (bool(action.strip()) and action not in (*BUILT_IN, NO_CALL))
 
 
 def same_function(golden: str, made: str) -> bool:
-    """Whether two names mean the same function: published golden names differ from the documents' in punctuation.
-
-    Example:
-
-    ```python
-    >>> same_function("preferred-routes_search_get", "preferredroutes_search_get")
-    True
-    ```
-    """
+    """Whether two names mean the same function: published golden names differ from the documents' in punctuation."""
     return bare_name(golden) == bare_name(made)
 
 

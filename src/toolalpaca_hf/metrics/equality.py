@@ -271,9 +271,7 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
     there is no instruction.
 
     Args:
-        value (`Any`): The value of an argument.
-        instruction (`str`): What the user asked.
-        name (`str`, *optional*, defaults to `""`): The parameter's name.
+        value, instruction, name: The argument's value, what the user asked, and the parameter's name.
         codes (`bool`, *optional*, defaults to `True`): Whether words of up to three letters count as determined.
         share (`float`, *optional*, defaults to 1.0): Share of the value's words that has to be said.
 
@@ -316,12 +314,8 @@ def _mostly_said(value: Any, instruction: str, share: float) -> bool:
     wanted, said = set(words(text)), words(instruction)
     wanted = wanted - EMPTY_WORDS or wanted
     # In full, or abbreviated.
-    found = [
-        word
-        for word in wanted
-        if word in said or (len(word) > 2 and word.isalpha() and any(other.startswith(word) for other in said))
-    ]
-    return bool(wanted) and len(found) >= share * len(wanted)
+    begun = {w for w in wanted if len(w) > 2 and w.isalpha() and any(word.startswith(w) for word in said)}
+    return bool(wanted) and len(begun | (wanted & {*said})) >= share * len(wanted)
 
 
 def says(text: str, value: str | int) -> bool:

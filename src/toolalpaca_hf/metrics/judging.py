@@ -50,13 +50,9 @@ class JudgeVerdict(NamedTuple):
 
 def _lines(text: str) -> list[str]:
     """Lines without Markdown (bold, headings, bullets, numbers, quotes), full-width characters normalized."""
-    lines = []
-    for line in unicodedata.normalize("NFKC", text).splitlines():
-        line = re.sub(r"[*`_\"]+", "", line)
-        line = re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line).strip().rstrip("|").strip()
-        if line:
-            lines.append(line)
-    return lines
+    plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
+    lines = (re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line) for line in plain.splitlines())
+    return [line for whole in lines if (line := whole.strip().rstrip("|").strip())]
 
 
 def _word(value: str) -> str | None:
@@ -185,13 +181,10 @@ def published_prompt(path: str | Path) -> JudgePrompt:
 def judge_prompt(
     api: Api, instruction: Instruction, steps: Sequence[Step], response: str, prompt: JudgePrompt | None = None
 ) -> str:
-    """Fill a judge's prompt for one instruction.
+    """Fill a judge's prompt ([`own_prompt`] by default) for one instruction.
 
-    Args:
-        api, instruction: The documentation (in words, or an entry a function and the schemas they share) and the
-            golden calls are shown.
-        steps (`Sequence[Step]`), response (`str`): The calls with their returns, and the answer to the user.
-        prompt ([`JudgePrompt`], *optional*, defaults to [`own_prompt`]): The prompt to fill.
+    Shown are the documentation (in words, or an entry a function and the schemas they share), the golden calls, the
+    calls made with their returns, and the answer to the user.
 
     Example:
 

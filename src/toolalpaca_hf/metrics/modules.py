@@ -151,10 +151,8 @@ def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
         return None
     steps = []
     for step in row:
-        action, action_input = step["action"], step["action_input"]
-        if action is None or action_input is None:
-            action, action_input = NO_CALL, ""
-        steps.append(Step("", action, action_input, step.get("observation") or ""))
+        call = step["action"], step["action_input"]
+        steps.append(Step("", *((NO_CALL, "") if None in call else call), step.get("observation") or ""))
     return steps
 
 

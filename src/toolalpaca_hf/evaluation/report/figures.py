@@ -219,9 +219,7 @@ def template_values(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Keyword arguments of `huggingface_hub.EvalResult`, in percent, for `ModelCardData(eval_results=...)`.
-
-    Figures without a value are left out.
+    """Keyword arguments of `huggingface_hub.EvalResult` for each figure that has a value, in percent.
 
     Example:
 
