@@ -88,7 +88,6 @@ def evaluate_model(
     backend: Backend | Callable[[], Backend],
     out: str | Path,
     judge: Judge | None = None,
-    labels: str | Path | None = None,
     config: RolloutConfig | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
@@ -98,8 +97,8 @@ def evaluate_model(
         backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
         out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
             `trials`.
-        judge, labels (*optional*): See [`evaluate_trajectories`].
-        config ([`RolloutConfig`], *optional*): Tools, prompt and limits; an [`EvaluationConfig`] has `trials` as well.
+        judge (*optional*): See [`evaluate_trajectories`].
+        config ([`RolloutConfig`], *optional*): Tools, prompt and limits; in an [`EvaluationConfig`] trials and labels.
         fields (*optional*): Further arguments of [`agent.run`].
 
     Returns:
@@ -117,20 +116,18 @@ def evaluate_model(
     40
     ```
     """
-    if labels:
-        read_labels(labels)  # a file that cannot be read is found out before a model works for hours
     known = config if isinstance(config, EvaluationConfig) else EvaluationConfig(**vars(config or RolloutConfig()))
     # `prompt` is a name in a config and a Prompt as an argument of run.
     known = replace(known, **{name: fields.pop(name) for name in vars(known) if name in fields and name != "prompt"})
     if suite.answers and all(len(row["answers"]) == 1 for row in suite.answers.values()):
         known = replace(known, max_steps=1)  # BFCL scores the first call
+    if known.labels:
+        read_labels(known.labels)  # a file that cannot be read is found out before a model works for hours
     plan = plan_trials(known, known.trials, known.vary_user)
     note, failure = run_trials(suite.file, backend, Path(out), known, plan, **fields)
     settings = note["settings"] | {"seconds": note["seconds"], "tokens": note["tokens"]}
-    model, folder = str(note["settings"]["model"]), plan[0].folder(Path(out))
-    suite = suite.first(known.limit)
-    more = {"plan": plan, "judge_repeats": known.judge_repeats, "exclude_flagged": known.exclude_flagged}
-    metrics = evaluate_trajectories(suite, folder, out, judge, labels, model, settings, **more)
+    suite, folder = suite.first(known.limit), plan[0].folder(Path(out))
+    metrics = evaluate_trajectories(suite, folder, out, judge, known, settings=settings, plan=plan)
     if failure:
         raise failure
     return metrics
@@ -141,13 +138,10 @@ def evaluate_trajectories(
     trajectories: str | Path,
     out: str | Path,
     judge: Judge | None = None,
-    labels: str | Path | None = None,
-    model: str = "",
-    settings: Mapping[str, Any] | None = None,
+    config: EvaluationConfig | None = None,
     read: Callable[[Path, Suite], tuple[list[Attempt], list[str]]] = read_trajectories,
+    settings: Mapping[str, Any] | None = None,
     plan: Sequence[Trial] = (),
-    judge_repeats: int = 1,
-    exclude_flagged: bool = False,
 ) -> dict[str, Any]:
     """Score existing trajectories.
 
@@ -156,29 +150,24 @@ def evaluate_trajectories(
         trajectories (`str` or `Path`): See [`read_trajectories`]. Recorded verdicts are parsed again and reported.
         out (`str` or `Path`): The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`,
             `model_index.json`.
-        judge ([`Judge`], *optional*): A model that also judges each attempt.
-        labels (`str` or `Path`, *optional*): Human verdicts, see [`read_labels`]; `agreement_with_labels` reports how
-            far the judge and the rules agree with them.
-        model, settings (*optional*): Its name in the report (that in `run.json`, else the file's), and what is known
-            about how they were made.
+        judge ([`Judge`], *optional*): A model that also judges each attempt, of the first trial `judge_repeats` times.
+        config ([`EvaluationConfig`], *optional*): `labels` adds `agreement_with_labels`, how far the judge and the
+            rules agree with people; `exclude_flagged` adds `without_flagged`, rates without what [`lint`] flags.
         read (`Callable`, *optional*, defaults to [`read_trajectories`]): Reads the file.
+        settings (`Mapping`, *optional*): How they were made, beside what `run.json` says; `model` names the report.
         plan (`Sequence[Trial]`, *optional*): Of several trials, the first of which are the trajectories; see
             [`plan_trials`]. Figures are then means over trials; verdicts, validity and errors are the first trial's.
-        judge_repeats (`int`, *optional*, defaults to 1): Verdicts on each attempt of the first trial.
-        exclude_flagged (`bool`, *optional*, defaults to `False`): Whether to give the rates without instructions that
-            [`lint`] flags, too, as `without_flagged`.
 
     Returns:
         `dict`: The contents of `metrics.json`, see [`aggregate`].
 
     Raises:
-        [`InputError`]: Nothing can be read.
-        [`StorageError`]: The folder cannot be written.
+        [`InputError`], [`StorageError`]: Nothing can be read, or the folder cannot be written.
     """
-    path, folder = Path(trajectories), Path(out)
-    noted = _run_settings(path)
-    model, settings = model or str(noted.get("model") or ""), {**noted, **(settings or {})}
-    labelled, problems = read_labels(labels) if labels else ({}, [])
+    config, path, folder = config or EvaluationConfig(), Path(trajectories), Path(out)
+    settings = {**_run_settings(path), **(settings or {})}
+    model = str(settings.get("model") or path.stem)
+    labelled, problems = read_labels(config.labels) if config.labels else ({}, [])
     attempts, notes = read(path, suite)
     verdicts = None
     with disk_errors(folder):
@@ -193,13 +182,13 @@ def evaluate_trajectories(
             others = [score(read(trial.folder(folder), suite)[0], answers=suite.answers) for trial in plan[1:]]
             records = merge_trials([records, *others], (*CALL_METRICS, "reward"))
         known = {"instructions": Path(suite.file).name, "instructions_hash": suite.digest, "trajectories": path.name}
-        metrics = aggregate(records, suite.name, model or path.stem, known | settings)
+        metrics = aggregate(records, suite.name, model, known | settings)
         if judge is not None:
             metrics["judge_settings"] = judge.judge_settings()
         if len(plan) > 1:
-            judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, judge_repeats) if judge else []
+            judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, config.judge_repeats) if judge else []
             metrics["trials"] = measure_trials(records, plan, not settings.get("temperature"), judged)
-        if exclude_flagged:
+        if config.exclude_flagged:
             flags = flagged(lint(suite))
             left = [record for record in records if record["id"] not in flags]
             found = aggregate(left, suite.name, model) if left else {"n": 0}
@@ -208,7 +197,7 @@ def evaluate_trajectories(
         within = metrics.get("trials", {}).get("within")
         first = metrics["calls"].get("ast", metrics["process_verdict"])
         metrics["detectable"] = detectable(first, within, len(records), max(1, len(plan)))
-        if labels:
+        if config.labels:
             by_rule = {(r["api"], r["index"]): {"process": r["process_verdict"]} for r in records}
             judges = {"process_verdict": by_rule, "judge": verdicts_of(records)}
             metrics["agreement_with_labels"] = {who: agreement_of(said, labelled) for who, said in judges.items()}
