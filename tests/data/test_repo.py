@@ -13,7 +13,7 @@ from datasets import get_dataset_config_names, load_dataset, load_dataset_builde
 from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, write_repo
-from toolalpaca_hf.data.rows import _not_selected
+from toolalpaca_hf.data.corpus import _not_selected
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
 from toolalpaca_hf.schema import FEATURES, SPLITS, Step, Trajectory

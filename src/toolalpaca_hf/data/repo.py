@@ -21,9 +21,8 @@ from ..report import markdown_table
 from ..schema import FEATURES
 from ..storage import differences
 from .card import dataset_card, filled_card
-from .corpus import Sources, read_corpus
+from .corpus import Sources, config_rows, config_splits, read_corpus
 from .report import Report, left_out
-from .rows import config_rows, config_splits
 
 REPORT_FILE = "report.json"
 WRITTEN_BY = "toolalpaca-hf"

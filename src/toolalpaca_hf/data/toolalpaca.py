@@ -14,8 +14,7 @@ from ..errors import InputError, OptionError
 from ..formats import Prompt, UpstreamPrompt, react_prompt, upstream_prompt
 from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
-from .corpus import Corpus, Sources, read_corpus, resolve_sources
-from .rows import config_rows, config_splits
+from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
 
 ROOMS = ("data", "formats", "openapi")
 """Whose code decides what a row is."""
