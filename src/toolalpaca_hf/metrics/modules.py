@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from evaluate import EvaluationModule, MetricInfo
 
 T = TypeVar("T")
+Rows = Sequence[Sequence[Mapping[str, Any]]]
 
 FOLDER = Path(__file__).parent
 """Where the metrics are: one folder each, with a script of the folder's name."""
@@ -129,10 +130,7 @@ class MissingAttempts:
 
 
 def attempts_of(
-    predictions: Sequence[Sequence[Mapping[str, Any]]],
-    references: Sequence[Sequence[Mapping[str, Any]]] | None,
-    apis: Sequence[Api] | None,
-    instructions: Sequence[str] | None = None,
+    predictions: Rows, references: Rows | None, apis: Sequence[Api] | None, instructions: Sequence[str] | None = None
 ) -> Iterator[tuple[list[Step] | None, list[Call], Api | None, str]]:
     """Of each row the attempt, `None` if it is missing, the golden calls, the API and the instruction."""
     for name, values in (("apis", apis), ("instructions", instructions)):

@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from toolalpaca_hf.metrics.modules import attempts_of, metric_class
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
 from toolalpaca_hf.metrics.process import ProcessVerdict, judge_process
 from toolalpaca_hf.schema import Api, Instruction
 
@@ -40,10 +40,7 @@ Example:
 
 
 def compute(
-    predictions: Sequence[Sequence[dict[str, str]]],
-    references: Sequence[Sequence[dict[str, str]]],
-    instructions: Sequence[str] | None = None,
-    apis: Sequence[Api] | None = None,
+    predictions: Rows, references: Rows, instructions: Sequence[str] | None = None, apis: Sequence[Api] | None = None
 ) -> dict[str, Any]:
     verdicts = [
         ProcessVerdict("No", "there is no attempt")

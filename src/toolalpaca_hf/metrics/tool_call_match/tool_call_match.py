@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 
 from toolalpaca_hf.metrics.matching import CALL_SCORES, match_calls
-from toolalpaca_hf.metrics.modules import attempts_of, means, metric_class
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, means, metric_class
 from toolalpaca_hf.schema import Api
 
 _DESCRIPTION = """
@@ -38,8 +38,8 @@ Example:
 
 
 def compute(
-    predictions: Sequence[Sequence[dict[str, str]]],
-    references: Sequence[Sequence[dict[str, str]]],
+    predictions: Rows,
+    references: Rows,
     apis: Sequence[Api] | None = None,
     instructions: Sequence[str] | None = None,
     exempt_undetermined: bool = False,

@@ -8,7 +8,7 @@ import datasets
 
 from toolalpaca_hf.errors import OptionError
 from toolalpaca_hf.metrics.calls import OF_STEPS, call_validity, shares_of
-from toolalpaca_hf.metrics.modules import attempts_of, metric_class
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
 from toolalpaca_hf.schema import Api
 
 _DESCRIPTION = """
@@ -38,7 +38,7 @@ Example:
 _COUNTS = (*OF_STEPS, "steps", "calls", "answered_2xx", "errors", "recovered_errors", "repeated_identical")
 
 
-def compute(predictions: Sequence[Sequence[dict[str, str]]], apis: Sequence[Api] | None = None) -> dict[str, Any]:
+def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, Any]:
     if apis is None:
         raise OptionError("the documents are needed", option="apis", fix="pass one API for each prediction")
     rows = attempts_of(predictions, None, apis)
