@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import datasets
 from datasets import Dataset, DatasetInfo, Features, Json, List, SplitDict, SplitInfo, Value
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from .. import __version__
 from ..errors import InputError, OptionError, SettingsMismatchError
@@ -180,13 +180,13 @@ def _write_shards(table: Dataset, folder: Path, split: str) -> int:
 
 def _write_parquet(table: Dataset, path: Path) -> int:
     """Write a file without a progress bar; returns its size."""
-    shown = not datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
     try:
         table.to_parquet(path)
     finally:
         if shown:
-            datasets.enable_progress_bars()
+            enable_progress_bars()
     return path.stat().st_size
 
 

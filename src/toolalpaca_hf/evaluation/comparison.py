@@ -314,7 +314,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Render [`compare`]'s result as Markdown."""
-    parts = [f"### {title}\n\n{markdown_table(*table, 1, _cell)}" for title, *table in _tables(comparison)]
+    parts = [f"### {title}\n\n{markdown_table(head, rows, 1, _cell)}" for title, head, rows in _tables(comparison)]
     parts += [f"Note: {_cell(note)}." for note in comparison["notes"]]
     return "\n\n".join(parts) + "\n"
 

@@ -71,8 +71,11 @@ class Judge:
 
         if self.concurrency < 1 or self.retries < 0:
             raise OptionError("a judge needs a concurrency of 1 or more, and retries of 0 or more")
-        more = {"key_variables": (KEY_VARIABLE, *KEY_VARIABLES), "concurrency": self.concurrency, "give_up": GIVE_UP}
-        self._client = ModelClient(self.base_url, self.model, api_key, self.timeout, self.retries, **more)
+        server, names = (
+            (self.base_url, self.model, api_key, self.timeout, self.retries),
+            (KEY_VARIABLE, *KEY_VARIABLES),
+        )
+        self._client = ModelClient(*server, key_variables=names, concurrency=self.concurrency, give_up=GIVE_UP)
 
     def reseed(self, offset: int) -> None:
         """Ask from now on for other answers to the same questions."""
@@ -154,8 +157,10 @@ class Judge:
         return nothing | {"text": text, "error": MALFORMED, "tries": tries}
 
     def _ask(self, messages: list[dict[str, Any]], seed: int | None) -> str:
-        options = {"max_tokens": self.max_tokens, "temperature": self.temperature, "seed": seed, "attempts": 1}
-        return self._client.answer(messages, **options).text.strip()
+        answer = self._client.answer(
+            messages, max_tokens=self.max_tokens, temperature=self.temperature, seed=seed, attempts=1
+        )
+        return answer.text.strip()
 
 
 def unjudged(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
