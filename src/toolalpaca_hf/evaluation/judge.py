@@ -71,10 +71,8 @@ class Judge:
 
         if self.concurrency < 1 or self.retries < 0:
             raise OptionError("a judge needs a concurrency of 1 or more, and retries of 0 or more")
-        server, names = (
-            (self.base_url, self.model, api_key, self.timeout, self.retries),
-            (KEY_VARIABLE, *KEY_VARIABLES),
-        )
+        names = (KEY_VARIABLE, *KEY_VARIABLES)
+        server = (self.base_url, self.model, api_key, self.timeout, self.retries)
         self._client = ModelClient(*server, key_variables=names, concurrency=self.concurrency, give_up=GIVE_UP)
 
     def reseed(self, offset: int) -> None:
