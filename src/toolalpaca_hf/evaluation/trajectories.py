@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..data import LeftOut, Redactor, Unusable, left_out, read_instance
+from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json
 from ..errors import InputError, NotFoundError
 from ..schema import FEATURES, Api, Instruction, Step, Trajectory
 from .suite import Attempt, Suite, index_of
@@ -165,21 +165,17 @@ def _lines(path: Path, notes: list[str]) -> Iterator[tuple[str, Any]]:
 def _json(path: Path, notes: list[str]) -> Any:
     """The file's value; of a truncated list, the complete items."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path, fix="pass a file of trajectories") from None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        broken = error
-    rows, decoder, comma = [], json.JSONDecoder(), re.compile(r"\s*,\s*")
-    mark = re.match(r"\s*\[\s*", text)
-    with suppress(ValueError, RecursionError):
-        while mark:
-            row, place = decoder.raw_decode(text, mark.end())
-            rows.append(row)
-            mark = comma.match(text, place)
-    if not rows:
-        raise InputError(f"not JSON ({broken})", file=path, fix="pass a file of trajectories")
+        return read_json(path)
+    except InputError:
+        rows, decoder, comma = [], json.JSONDecoder(), re.compile(r"\s*,\s*")
+        with suppress(OSError, ValueError, RecursionError):
+            text = path.read_bytes().decode("utf-8-sig")
+            mark = re.match(r"\s*\[\s*", text)
+            while mark:
+                row, place = decoder.raw_decode(text, mark.end())
+                rows.append(row)
+                mark = comma.match(text, place)
+        if not rows:
+            raise
     notes.append(f"{path.name} breaks off: {len(rows)} APIs of it are whole and are scored, the rest is missing")
     return rows
