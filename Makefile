@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A thread a worker: two workers with two threads each wait for one another most of the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
 
-.PHONY: help quickstart test test-all coverage quality style docs bench fuzz clean
+.PHONY: help quickstart test test-all coverage quality style docs bench fuzz chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,10 @@ bench: $(VENV)/ready  ## every benchmark in a short form, and benchmarks/RESULTS
 CASES ?= 10000
 fuzz: $(VENV)/ready  ## mutated files and random values against each parser; CASES=500 for fewer
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run_fuzz.py --cases $(CASES)
+
+KILLS ?= 20
+chaos: $(VENV)/ready  ## kill -9 every long job at random moments, start it again, compare; KILLS=3 for fewer
+	$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)
 
 clean:  ## remove what the targets made, the environment too
 	rm -rf $(VENV) outputs build dist

@@ -28,7 +28,7 @@ from toolalpaca_hf.evaluation import (
     read_suite,
     run_trials,
 )
-from toolalpaca_hf.hub import push_results
+from toolalpaca_hf.hub import push, read_run, results_manifest
 from toolalpaca_hf.storage import check_output_folder, interruptible
 from toolalpaca_hf.training import parse_fields
 
@@ -58,7 +58,9 @@ def main(config: EvaluationConfig) -> None:
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
     if config.push_to_hub and state.is_main_process:
-        print(f"Pushed to {push_results(folders, config.hub_model_id or config.model_name_or_path)}.")
+        repo_id = config.hub_model_id or config.model_name_or_path
+        runs = [read_run(folder, suite) for suite, folder in folders.items()]
+        print(f"Pushed to {push(results_manifest(runs, repo_id), repo_id).url}.")
     state.wait_for_everyone()
     state.destroy_process_group()
 

@@ -33,7 +33,7 @@ import sys
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.hub import check_publishable, publish_model
+from toolalpaca_hf.hub import check_publishable, model_manifest, push
 from toolalpaca_hf.training import (
     SegmentScriptArguments,
     SegmentSFTConfig,
@@ -80,7 +80,9 @@ def main(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig, m
     # Push to the Hub; the other processes are not kept waiting for it
     if training_args.push_to_hub and trainer.is_world_process_zero():
         public, branch = training_args.hub_private_repo is False, training_args.hub_revision
-        pushed = publish_model(training_args.output_dir, repo_id, public=public, revision=branch, **about)
+        pushed = push(
+            model_manifest(training_args.output_dir, repo_id, **about), repo_id, public=public, revision=branch
+        )
         print(f"Pushed to {repo_id}: {pushed.url}")
 
 

@@ -96,7 +96,7 @@ def teach(folder: Path, lessons: Sequence[tuple[str, str]], steps: int = 150) ->
             worst = max(worst, loss.item())
         optimizer.step()
         optimizer.zero_grad()
-        if worst < 0.01:
+        if worst < 0.03:
             break
     torch.set_num_threads(threads)
     assert worst < 0.1, worst

@@ -14,9 +14,11 @@ from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, write_repo
 from toolalpaca_hf.data.corpus import _not_selected
+from toolalpaca_hf.data.repo import folder_in_place
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
 from toolalpaca_hf.schema import FEATURES, SPLITS, Step, Trajectory
+from toolalpaca_hf.storage import FileInUseError
 
 Write = Callable[[str, Any], Path]
 
@@ -230,6 +232,28 @@ def test_a_failure_leaves_out_as_it_was(
         write_repo(sources, out, make_prompt("react"))
     assert digests(out) == before if earlier else not out.exists()
     assert {path.name for path in out.parent.iterdir()} == ({"out"} if earlier else set())
+
+
+def test_what_a_killed_build_left_is_no_loss(sources: Sources, tmp_path: Path) -> None:
+    out, left = tmp_path / "out", tmp_path / ".out.part"
+    write_repo(sources, out, make_prompt("react"))
+    before = digests(out)
+    (left / "new" / "sft").mkdir(parents=True)
+    (left / "new" / "sft" / "half.parquet").write_bytes(b"PAR1")
+    os.replace(out, left / "old")  # killed between the two renames
+    with pytest.raises(KeyboardInterrupt), folder_in_place(out) as new:
+        assert digests(out) == before and not any(new.iterdir())
+        raise KeyboardInterrupt
+    assert digests(out) == before and [path.name for path in tmp_path.iterdir() if path.name.endswith("part")] == []
+
+
+def test_one_build_at_a_time(sources: Sources, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with folder_in_place(out) as new:
+        (new / "a").write_text("whole")
+        with pytest.raises(FileInUseError) as refused:
+            write_repo(sources, out, make_prompt("react"))
+    assert refused.value.file == out and (out / "a").read_text() == "whole"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,6 +1,7 @@
 """recipes/evaluate.py as a command: one process and two."""
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from hub.hub_server import OWNER, HubServer
 
-from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.errors import ToolAlpacaError, run_main
 from toolalpaca_hf.evaluation import EvaluationConfig
 from toolalpaca_hf.training import parse_fields
 
@@ -75,14 +76,17 @@ def test_two_processes_share_the_instructions(
 
 
 def test_a_folder_of_others_is_refused_before_the_model_is_looked_for(
-    tmp_path: Path, environment: dict[str, str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out" / "sample").mkdir(parents=True)
     (tmp_path / "out" / "sample" / "mine.txt").write_text("mine", encoding="utf-8")
-    command = [sys.executable, str(RECIPES / "evaluate.py"), "--model_name_or_path", str(tmp_path / "no-model")]
-    command += ["--suites", "sample", "--output_dir", str(tmp_path / "out")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and "mine.txt" in done.stderr and "--overwrite" in done.stderr
+    module = runpy.run_path(str(RECIPES / "evaluate.py"))
+    fields = ["--model_name_or_path", str(tmp_path / "no-model"), "--suites", "sample"]
+    fields += ["--output_dir", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as left:
+        run_main(lambda: module["main"](*parse_fields(fields, EvaluationConfig)))
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and "mine.txt" in said and "--overwrite" in said
     assert (tmp_path / "out" / "sample" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 

@@ -60,6 +60,7 @@ def test_two_steps_with_a_tiny_model(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "run" / "chat_template.jinja").is_file() and "Environment/mean" in done.stdout
+    assert not list((tmp_path / "run").rglob("training_args.bin"))  # a pickle, which nobody should have to open
     rewards = json.loads((tmp_path / "run" / "rewards.json").read_text(encoding="utf-8"))
     assert len(rewards) == 2 and (tmp_path / "run" / "rewards.png").is_file()
     if kind == "llama":

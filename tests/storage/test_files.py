@@ -19,6 +19,7 @@ from toolalpaca_hf.storage import (
     atomic_path,
     atomic_write,
     file_lock,
+    hold_folder,
     intact_rows,
     read_json,
     write_json,
@@ -179,3 +180,31 @@ def test_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
         held.execute("BEGIN EXCLUSIVE")
         opened(tmp_path / "held.sqlite")
     assert len(fixes) == 3
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        with file_lock(folder / ".lock", folder):
+            return False
+    except FileInUseError:
+        return True
+
+
+def test_a_folder_is_held_until_the_process_ends(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    asking, telling = context.Pipe()
+
+    def hold() -> None:
+        for _ in range(2):  # the same process may ask again
+            hold_folder(tmp_path, "--output_dir")
+        telling.send("held")
+        telling.recv()
+
+    other = context.Process(target=hold)
+    other.start()
+    assert asking.recv() == "held" and _is_held(tmp_path)
+    with pytest.raises(FileInUseError, match="--output_dir"):
+        hold_folder(tmp_path, "--output_dir")
+    asking.send("end")
+    other.join(30)
+    assert not _is_held(tmp_path)

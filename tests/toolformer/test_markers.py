@@ -1,5 +1,8 @@
 """Calls in a text: written, read back, escaped, taken out."""
 
+import time
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +112,16 @@ def test_markers_that_cannot_work_are_refused(bad: tuple[str, str, str]) -> None
 def test_a_long_text_of_openings_takes_no_time() -> None:
     for text in ("[a(" * 50_000, "[a(" + "(" * 100_000, "[a(1) ->" * 20_000, "[a(1)" + " " * 20_000):
         assert Markers().strip(text) == text
+
+
+def test_a_text_of_ten_megabytes_takes_no_gigabyte() -> None:
+    kind = KINDS[1]
+    long = "a" * 10_000_000
+    written = kind.with_result(ToolCall("Calculator", long), long)
+    tracemalloc.start()
+    start = time.process_time()
+    [found] = kind.find(written)
+    assert len(found.call.input) == len(found.result or "") == len(long) and kind.parse(written) == found.call
+    assert kind.strip(f"{written} x") == "x" and kind.parse(f"Calculator({long}") is None
+    assert time.process_time() - start < 5 and tracemalloc.get_traced_memory()[1] < 300_000_000
+    tracemalloc.stop()

@@ -24,20 +24,15 @@ class EndpointBackend:
     sampling, outputs of concurrent rollouts depend on the server, whatever the seed.
 
     Args:
-        base_url, model (`str`): The server, such as `http://127.0.0.1:8000/v1`, and the model's name there.
+        base_url, model, api_key, timeout, retries: See [`ModelClient`]; `timeout` is in seconds, for one turn.
         style (`str`, *optional*, defaults to `"react"`): `"react"` for models that write `Thought`, `Action` and
             `Action Input` as text, which needs raw completions; `"chat"` for native tool calls.
         concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
-        api_key (`str`, *optional*): Defaults to the environment's `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
-        temperature (`float`, *optional*, defaults to 0.0): `None` leaves it to the server.
-        seed (`int`, *optional*, defaults to 0): Sampling seed; `None` for servers without one.
-        timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for one turn.
+        temperature, seed (*optional*, default to 0): Of sampling; `None` leaves it to the server.
         name (`str`, *optional*): The model's name in reports; defaults to `model`.
-        retries (`int`, *optional*, defaults to 2): Retries on 429, 5xx, timeouts and broken connections, with
-            back-off.
 
     Raises:
-        [`ToolAlpacaError`]: The URL or the style is invalid, or the key cannot be sent.
+        [`OptionError`]: The URL or the style is invalid, or the key cannot be sent.
 
     Example:
 
@@ -79,10 +74,8 @@ class EndpointBackend:
         written: list[Completion | ToolAlpacaError] = []
         for context in contexts:
             try:
-                if isinstance(context, ReactContext):
-                    written.append(self._react(context, max_new_tokens))
-                else:
-                    written.append(self._chat(context, max_new_tokens))
+                react = isinstance(context, ReactContext)
+                written.append(self._react(context, max_new_tokens) if react else self._chat(context, max_new_tokens))
             except ToolAlpacaError as error:
                 written.append(error)
         return written
@@ -95,7 +88,6 @@ class EndpointBackend:
             self._options["seed"] = seed
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
-        """See [`Backend`]; the key is not included."""
         server = {"backend": "endpoint", "endpoint": self._client.base_url, "model": self._client.model}
         return {**server, "style": self.style, **self._options}
 
@@ -134,17 +126,14 @@ def openai_messages(messages: Sequence[dict[str, Any]], reasoning: str | None = 
     """Convert messages from the form of chat templates to that of servers; `reasoning` is their field for it."""
     converted: list[dict[str, Any]] = []
     for message in messages:
-        one = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
+        shown = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
         if reasoning and message.get("reasoning_content"):
-            one[reasoning] = message["reasoning_content"]
-        if message.get("tool_calls"):
-            one["tool_calls"] = [call | {"function": _in_text(call["function"])} for call in message["tool_calls"]]
-        converted.append(one)
+            shown[reasoning] = message["reasoning_content"]
+        for call in message.get("tool_calls") or ():
+            text = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+            shown.setdefault("tool_calls", []).append(call | {"function": call["function"] | {"arguments": text}})
+        converted.append(shown)
     return converted
-
-
-def _in_text(function: dict[str, Any]) -> dict[str, Any]:
-    return function | {"arguments": json.dumps(function["arguments"], ensure_ascii=False)}
 
 
 def read_message(message: dict[str, Any]) -> tuple[str, Turn]:

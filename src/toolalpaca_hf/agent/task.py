@@ -14,13 +14,9 @@ from ..schema import Api, Instruction, Trajectory
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction to roll out.
+    """One instruction to roll out; its id is `SPLIT/API-SLUG/INDEX`.
 
-    Args:
-        id (`str`): `SPLIT/API-SLUG/INDEX`.
-        api ([`Api`]): The API to solve it with.
-        instruction (`str`): What the user asks.
-        hint (`str`, *optional*, defaults to `""`): What the user also knows; never shown to the model.
+    The `hint` is what the user also knows; it is never shown to the model.
     """
 
     id: str
@@ -31,40 +27,17 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskFile:
-    """APIs and instructions of a file, in its order.
-
-    Args:
-        instructions (`list[Instruction]`): With golden calls; empty for a file of training APIs.
-        digest (`str`): The file's git blob id; for own instructions, a hash of document and instructions.
-        left_out (`tuple[LeftOut, ...]`): APIs and instructions that could not be read, and why.
-    """
+    """APIs and instructions of a file, in its order."""
 
     apis: list[Api]
     tasks: list[Task]
-    instructions: list[Instruction]
-    digest: str
+    instructions: list[Instruction]  # with golden calls; none of training APIs
+    digest: str  # git blob id; for own instructions, a hash of document and instructions
     left_out: tuple[LeftOut, ...] = ()
 
 
 def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
-    """Tasks from your own instructions for any documented API.
-
-    Args:
-        source (`str` or [`Api`]): URL or file of an OpenAPI document or plugin manifest, see [`load_api`]; or what was
-            loaded.
-        instructions (`Sequence[str]`): What to ask.
-        private (`Sequence[str]`, *optional*): Hosts that may have a private address.
-
-    Raises:
-        [`ToolAlpacaError`]: The document cannot be loaded, or documents no function.
-
-    Example:
-
-    ```python
-    >>> own_tasks("openapi.json", ["When is high tide in Brest?"]).tasks[0].id  # doctest: +SKIP
-    'loaded/tides/0'
-    ```
-    """
+    """Tasks from your own instructions for an API, or the URL or file of its document, see [`load_api`]."""
     api = source if isinstance(source, Api) else load_api(source, private=private)
     if not api.functions:
         raise InputError("documents no operation", file=api.link, fix="pass another document")
@@ -74,11 +47,7 @@ def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[
 
 
 def read_tasks(path: str | Path) -> TaskFile:
-    """Read the instructions of a file in the raw layout, for evaluation or training.
-
-    Args:
-        path (`str` or `Path`): The file, such as `eval_simulated.json`; `sample` for the embedded corpus's held-out
-            APIs.
+    """Read the instructions of a file in the raw layout, or of `sample`, the embedded corpus's held-out APIs.
 
     Raises:
         [`ToolAlpacaError`]: The file is missing, is not in the raw layout, or holds no instruction.
@@ -92,14 +61,13 @@ def read_tasks(path: str | Path) -> TaskFile:
     """
     split, corpus = read_file(path)
     apis = corpus.apis[split]
-    asked: Sequence[Instruction | Trajectory]
-    asked = corpus.trajectories[split] if split == "train" else corpus.instructions[split]
-    by_id = {api.id: api for api in apis}
+    train, by_id = split == "train", {api.id: api for api in apis}
+    asked: Sequence[Instruction | Trajectory] = (corpus.trajectories if train else corpus.instructions)[split]
     tasks = [Task(row.id, by_id[row.api], row.instruction, getattr(row, "hint", "")) for row in asked]
     if not tasks:
         why = left_out(corpus.report.notes()) or "pass a file with Instructions"
         raise InputError(f"holds no instruction that can be read: {why}", file=path)
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
-    instructions = [] if split == "train" else list(corpus.instructions[split])
-    kinds = ("apis", "trajectories" if split == "train" else "instructions")
-    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(corpus.report.notes(*kinds)))
+    instructions = [] if train else list(corpus.instructions[split])
+    notes = corpus.report.notes("apis", "trajectories" if train else "instructions")
+    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(notes))

@@ -21,13 +21,7 @@ class User(Protocol):
     """Answers `getDetails`, from several threads at once; see [`ScriptedUser`] and [`ModelUser`]."""
 
     def answer(self, instruction: str, question: str, details: str = "") -> str:
-        """Answer a question of the model; must not raise.
-
-        Args:
-            instruction (`str`): What the user asked for.
-            question (`str`): The model's question.
-            details (`str`, *optional*, defaults to `""`): What the user also knows, such as an instruction's hint.
-        """
+        """Answer a question of the model about an instruction, knowing also its `details`; must not raise."""
         ...
 
     def describe(self) -> str:
@@ -39,8 +33,8 @@ class ScriptedUser:
     """A user with scripted answers.
 
     Args:
-        answers (`str` or `Mapping[str, str]`, *optional*): The answer to every question, or to each; other questions
-            get [`NOTHING_TO_ADD`].
+        answers (`str` or `Mapping[str, str]`, *optional*): To every question, or to each; others get
+            [`NOTHING_TO_ADD`].
 
     Example:
 
@@ -72,8 +66,7 @@ class ModelUser:
         described (`str`): Its identity, for the record of a run.
 
     Attributes:
-        failures (`int`): Number of unanswered questions.
-        problem (`str`, *optional*): Why the last of them was not answered.
+        failures, problem (`int`, `str`): Number of unanswered questions, and why the last of them was not answered.
 
     Example:
 
@@ -96,23 +89,18 @@ class ModelUser:
         cls,
         base_url: str,
         model: str,
-        api_key: str | None = None,
         temperature: float | None = 0.0,
         seed: int | None = 0,
         max_tokens: int = 128,
         timeout: float = 60.0,
-        retries: int = 2,
+        **client: Any,
     ) -> "ModelUser":
-        """A user on any OpenAI-compatible server; see [`ModelClient`].
-
-        Raises:
-            [`OptionError`]: The URL is invalid, or the key cannot be sent.
-        """
+        """A user on any OpenAI-compatible server; arguments, also in `client`, and errors as in [`ModelClient`]."""
         from ..llm import ModelClient  # the client's library is heavy, and a scripted user needs none
 
-        client = ModelClient(base_url, model, api_key, timeout, retries)
+        ask = ModelClient(base_url, model, timeout=timeout, **client).answer
         options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "attempts": 1}
-        return cls(partial(client.answer, **options), f"model {model}")
+        return cls(partial(ask, **options), f"model {model}")
 
     def answer(self, instruction: str, question: str, details: str = "") -> str:
         prompt = self.prompt.format(

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..errors import InputError, OptionError, SettingsMismatchError
 from ..formats import Prompt
 from ..report import markdown_table
 from ..schema import FEATURES
-from ..storage import differences
+from ..storage import differences, file_lock
 from .card import dataset_card, filled_card
 from .corpus import Sources, config_rows, config_splits, read_corpus
 from .report import Report, left_out
@@ -247,26 +246,30 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
 
 @contextmanager
 def folder_in_place(out: Path) -> Iterator[Path]:
-    """A temporary folder that replaces `out` at the end, or is deleted on an error."""
+    """A temporary folder that replaces `out` at the end, or is deleted on an error; for one process at a time."""
     target = out.resolve()  # a link stays, and what it points to is replaced
-    work: Path | None = None
+    work = target.with_name(f".{target.name}.part")
+    new, old = work / "new", work / "old"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        new, old = work / "new", work / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(new, target)
-        except OSError:
-            if old.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        with file_lock(work / "lock", out):
+            if old.exists() and not target.exists():  # a build was killed between the two renames
                 os.replace(old, target)
-            raise
+            try:
+                for left in (new, old):
+                    shutil.rmtree(left, ignore_errors=True)
+                new.mkdir()
+                yield new
+                if target.exists():
+                    os.replace(target, old)
+                try:
+                    os.replace(new, target)
+                except OSError:
+                    if old.exists():
+                        os.replace(old, target)
+                    raise
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         problem = f"{out} cannot be written ({error.strerror or error})"
         raise OptionError(problem, option="--out", fix="free some space or choose another") from None
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)

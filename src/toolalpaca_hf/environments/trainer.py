@@ -3,12 +3,14 @@
 import time
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import PeftModel
 from torch.nn.functional import pad
 from transformers import AutoTokenizer, PreTrainedModel
+from transformers.trainer import TRAINING_ARGS_NAME
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import supports_tool_calling
 
@@ -77,6 +79,11 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
         self._generator_step = -1
         self._turns: list[tuple[object, list[int], int]] = []
         self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Omit `training_args.bin`: reading settings should not need unpickling; config.yaml has them."""
+        super()._save(output_dir, state_dict)
+        (Path(output_dir or str(self.args.output_dir)) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], Any]:
         start = time.perf_counter()

@@ -5,6 +5,7 @@ from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
 from .files import disk_errors as disk_errors
 from .files import file_lock as file_lock
+from .files import hold_folder as hold_folder
 from .files import intact_rows as intact_rows
 from .files import read_json as read_json
 from .files import strict_json as strict_json

@@ -1,10 +1,12 @@
 """Files that are whole or what they were before, logs that grow a row at a time, locks, and errors of a disk."""
 
+import atexit
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def disk_errors(
 
 
 @contextmanager
-def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None]:
+def file_lock(lock: str | Path, path: str | Path | None = None, option: str = "--out") -> Iterator[None]:
     """Keep other runs out while the `with` block lasts, by a `lock` file that stands for `path`; where another run has
     it, raise [`FileInUseError`]."""
     from filelock import FileLock, Timeout  # 0.1 s to import
@@ -42,12 +44,20 @@ def file_lock(lock: str | Path, path: str | Path | None = None) -> Iterator[None
         try:
             held.acquire(timeout=0)
         except Timeout:  # an OSError, too
-            fix = "wait, or pass another --out"
+            fix = f"wait, or pass another {option}"
             raise FileInUseError("another run writes to it", file=path or lock, fix=fix) from None
     try:
         yield
     finally:
         held.release()
+
+
+@cache
+def hold_folder(folder: Path, option: str) -> None:
+    """Keep other runs out of a folder until this process ends, which may ask for it again; raises as [`file_lock`]."""
+    held = file_lock(folder / ".lock", folder, option)
+    held.__enter__()
+    atexit.register(held.__exit__, None, None, None)
 
 
 @contextmanager

@@ -155,8 +155,12 @@ class Markers:
 
     @cached_property
     def _body(self) -> str:
-        plain = f"(?:(?!{self._any.pattern}).)*"
-        return rf"(?P<tool>{_NAME})\((?P<input>{plain})\)\s*(?:{re.escape(self.arrow)}(?P<result>{plain}))?"
+        # Possessive: to go back through ten megabytes, `re` would keep a gigabyte. An input ends at the parenthesis
+        # before the next marker.
+        first, arrow, end = map(re.escape, ("".join({marker[0] for marker in self.all}), self.arrow, self.end))
+        result = rf"(?:[^{first}]++|(?!{self._any.pattern}).)*+"
+        input = rf"(?:[^){first}]++|(?!{self._any.pattern}|\)\s*(?:{arrow}|{end}|\Z)).)*+"
+        return rf"(?P<tool>{_NAME})\((?P<input>{input})\)\s*(?:{arrow}(?P<result>{result}))?"
 
     @cached_property
     def _loose(self) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from importlib.resources import files
 from itertools import islice, pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import Trainer
 
 from ..checkpoints import SMOLLM2
 from ..errors import InputError
-from ..storage import atomic_write, write_json
+from ..storage import atomic_write, hold_folder, write_json
 from .lengths import arrow_batches
 
 # Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
@@ -90,12 +91,15 @@ def checkpoints(folder: str | Path) -> list[Path]:
 def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = "") -> tuple[Path | None, str]:
     """Write a run's settings; return the checkpoint to resume from, if any, and a message for the user.
 
-    Checkpoints of other settings or data are moved to `_superseded/`, never reused and never deleted.
+    Checkpoints of other settings or data are moved to `_superseded/`, never reused and never deleted. Other runs are
+    kept out of the folder until this process ends.
     """
     folder = Path(folder)
     path = folder / CONFIG
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if os.environ.get("RANK", "0") == "0":  # of several processes of one run, the first
+            hold_folder(folder.resolve(), "--output_dir")
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
         found = checkpoints(folder)
         before = before if isinstance(before, dict) else {}

@@ -7,7 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 import toolalpaca_hf
+from toolalpaca_hf.cli import app
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -40,5 +43,6 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
 
     subprocess.run(command(out), check=True, capture_output=True, env=environment, timeout=600)
     assert {name: (parts / name).stat().st_mtime_ns for name in kept} == kept
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment, timeout=600)
+    whole = CliRunner().invoke(app, command(tmp_path / "whole")[3:])
+    assert whole.exit_code == 0, whole.output
     assert (out / "train_data.json").read_bytes() == (tmp_path / "whole" / "train_data.json").read_bytes()

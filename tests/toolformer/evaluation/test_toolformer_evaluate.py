@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from tiny_models import save_tiny_llama
+from typer.testing import CliRunner
 
+from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import OptionError, SettingsMismatchError, ToolAlpacaError
 from toolalpaca_hf.toolformer import Tool, ToolformerEvaluationConfig, tools_named
 from toolalpaca_hf.toolformer import evaluate as run
@@ -221,24 +223,21 @@ def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:
         evaluate([str(tmp_path / "no-model")], {"svamp": data}, tmp_path / "out")
 
 
-def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "toolalpaca_hf.cli", "toolformer", "evaluate", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=200)
-
-
-def test_the_command(llama: str, tmp_path: Path) -> None:
+def test_the_command(llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     written(tmp_path / "svamp.jsonl", ROWS[:2])
     written(tmp_path / "texts.jsonl", [{"text": "The tide is high."}])
-    done = command(
-        tmp_path,
-        *("--model", llama, "--task", "svamp", "--task", "perplexity", "--tools", "calculator"),
-        *("--data", "svamp=svamp.jsonl", "--data", "perplexity=texts.jsonl"),
-    )
-    assert done.returncode == 0, done.stderr
+    command = ["toolformer", "evaluate", "--model", llama, "--task", "svamp"]
+    more = ["--task", "perplexity", "--tools", "calculator"]
+    data = ["--data", "svamp=svamp.jsonl", "--data", "perplexity=texts.jsonl"]
+    done = CliRunner().invoke(app, [*command, *more, *data])
+    assert done.exit_code == 0, done.output
     folder = tmp_path / "outputs" / "toolformer-svamp-perplexity-tiny-llama"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert [one["task"] for one in metrics["results"]] == ["svamp", "perplexity"]
     assert f"perplexity              {metrics['results'][1]['perplexity']['value']:>8.2f}" in done.stdout
     assert "with calls" in done.stdout and str(folder.relative_to(tmp_path) / "report.md") in done.stdout
-    done = command(tmp_path, "--model", llama, "--task", "svamp", "--task", "nq", "--data", "svamp.jsonl")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and done.stderr.startswith("--data")
+    # In a process of its own what is wrong is one line.
+    line = [sys.executable, "-m", "toolalpaca_hf.cli", *command, "--task", "nq", "--data", "svamp.jsonl"]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=200)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1) and ended.stderr.startswith("--data")
