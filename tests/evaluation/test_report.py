@@ -1,6 +1,8 @@
 """The page of an evaluation: what it says, whatever a model or an API wrote; read back by Python's own HTML parser."""
 
 import json
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,24 @@ def test_a_page_of_214_long_rollouts_stays_small(steps: int) -> None:
     assert len(text.encode()) < 10_000_000
     assert text.count("characters left out …") == text.count(f"observation, {len(observation):,} characters")
     assert text.count('<details class="long') == 214 * steps
+
+
+def test_a_page_of_1000_rollouts_is_light_enough_to_open_at_once() -> None:
+    """Elements and bytes are a browser's work: 1,000 rollouts with 3 calls each have to open in two seconds."""
+    metrics, records, attempts = mixed_run()
+    items = [{"id": number, "name": f"thing {number}", "text": "lorem ipsum dolor " * 4} for number in range(12)]
+    observation = f"Status Code: 200. Response: {json.dumps(items)}"
+    many, tried = [], []
+    for number in range(1000):
+        record, attempt = records[number % 40], attempts[number % 40]
+        instruction = replace(attempt.instruction, id=f"{record['id']}-{number}")
+        made = [Step("I look.", "findThings", '{"q": "x"}', observation)] * 3
+        trajectory = Trajectory(instruction.id, attempt.api.id, "", "", made, "So.", "There are twelve.")
+        many.append(record | {"id": instruction.id})
+        tried.append(replace(attempt, instruction=instruction, trajectory=trajectory))
+    text = report_html(metrics, many, tried)
+    assert text.count('<details class="item') == 1000 and text.count("lorem") > 3000
+    assert len(re.findall("<[a-z]", text)) < 90 * 1000 and len(text.encode()) < 6_000_000
 
 
 def test_nothing_hostile_becomes_markup() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import OptionError, ToolAlpacaError
@@ -70,12 +70,17 @@ class EndpointBackend:
         """Request one token, to fail before a run if the server, model or route is missing."""
         self._client.check([GET_DETAILS_TOOL] if self.style == "chat" else None)
 
-    def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
+    def generate(
+        self, contexts: Sequence[Context], max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> list[Completion | ToolAlpacaError]:
+        """As [`Backend.generate`]; `tell` gets what a turn holds so far, while the server writes it."""
         written: list[Completion | ToolAlpacaError] = []
         for context in contexts:
             try:
-                react = isinstance(context, ReactContext)
-                written.append(self._react(context, max_new_tokens) if react else self._chat(context, max_new_tokens))
+                if isinstance(context, ReactContext):
+                    written.append(self._react(context, max_new_tokens, tell))
+                else:
+                    written.append(self._chat(context, max_new_tokens, tell))
             except ToolAlpacaError as error:
                 written.append(error)
         return written
@@ -91,23 +96,28 @@ class EndpointBackend:
         server = {"backend": "endpoint", "endpoint": self._client.base_url, "model": self._client.model}
         return {**server, "style": self.style, **self._options}
 
-    def _react(self, context: ReactContext, max_new_tokens: int) -> Completion:
-        choice = self._client.complete(context.text, max_new_tokens, stop=list(STOPS), **self._options)
+    def _react(
+        self, context: ReactContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> Completion:
+        choice = self._client.complete(context.text, max_new_tokens, stop=list(STOPS), tell=tell, **self._options)
         text: str = choice.fields["text"]
         # Servers leave the stop text out or in, or know none (`transformers serve --continuous-batching`).
         end = min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=None)
         return Completion(text[:end], parse_turn(text[:end]), _tokens(choice, text), choice.cut and end is None)
 
-    def _chat(self, context: ChatContext, max_new_tokens: int) -> Completion:
+    def _chat(
+        self, context: ChatContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> Completion:
         messages = openai_messages(context.messages, self._reasoning)
         try:
-            choice = self._client.chat(messages, max_new_tokens, tools=context.tools or None, **self._options)
+            tools = context.tools or None
+            choice = self._client.chat(messages, max_new_tokens, tools=tools, tell=tell, **self._options)
         except RequestRejected as error:
             # Models want their reasoning back between calls; not every server that returns it takes it.
             if not self._reasoning or "reasoning" not in error.said:
                 raise
             self._reasoning = None
-            return self._chat(context, max_new_tokens)
+            return self._chat(context, max_new_tokens, tell)
         message = choice.fields["message"]
         if self._reasoning == "":
             self._reasoning = next((name for name in _REASONING if message.get(name)), "")

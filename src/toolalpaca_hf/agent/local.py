@@ -123,6 +123,10 @@ class LocalBackend:
             self._constraints[names] = NameConstraint(self.segment_tokenizer.continuation_ids, self._decode, names)
         return self._constraints[names]
 
+    def partial(self) -> list[str]:
+        """What each turn that is being written holds so far."""
+        return [self._decode(row.written) for row in self._writing.values()]
+
     def step(self) -> list[tuple[Context, Completion | ToolAlpacaError]]:
         if self._failed:
             failed, self._failed = self._failed, []

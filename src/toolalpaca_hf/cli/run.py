@@ -138,18 +138,28 @@ def simulate(
 
 
 def explore(
-    targets: Annotated[list[str], typer.Argument(help="Folders of datasets, runs, evaluations, models or create.")],
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Folders of datasets, runs, evaluations, models or create.")
+    ] = None,
     port: Annotated[int, option("Where it is served.", min=1, max=65535)] = 7860,
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     apis: Annotated[str, option("What the playground's models call: a document, or sample.")] = "sample",
+    endpoint: Annotated[str | None, option("OpenAI-compatible server: its model is in the playground, too.")] = None,
+    model: Annotated[str | None, option("The model's name there.")] = None,
+    style: Annotated[Literal["react", "chat"], option("Of that model: actions as text, or native calls.")] = "react",
 ) -> None:
     """Look at training rows, trajectories and verdicts in a browser, and ask a model yourself."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if bool(endpoint) != bool(model):
+        raise OptionError("a served model needs both", option="--endpoint and --model")
+    if not targets and not endpoint:
+        raise OptionError("nothing to look at", fix="name a folder, or a model with --endpoint and --model")
     with needing("exploring", "explore"):
         from ..create import check_documents
         from ..explore import build_app, find_targets, launch
-    found = find_targets(targets)
-    models = any(target.kind == "model" for target in found)
-    app = build_app(found, check_documents([apis]).apis if models else ())
+    found = find_targets(targets or ())
+    served = RolloutConfig(model, endpoint, style) if model else None
+    models = served is not None or any(target.kind == "model" for target in found)
+    app = build_app(found, check_documents([apis]).apis if models else (), served)
     typer.echo(f"http://{host}:{port} shows {len(found)} folders; Ctrl-C ends it", err=True)
     launch(app, port, host)

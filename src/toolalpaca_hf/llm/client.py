@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..errors import MissingDependencyError, OptionError
 from ..openapi import Credentials
 from .errors import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
+from .streaming import StreamedAnswer
 from .structured import response_format
 
 try:
@@ -132,7 +133,8 @@ class ModelClient:
         Args:
             prompt (`str` or `list[int]`): The text, or its ids in the model's own vocabulary.
             max_tokens (`int`): Limit of the continuation.
-            **options: Other fields of the request; `None` is left out.
+            **options: Other fields of the request; `None` is left out. `tell`, a function, streams the answer, and
+                gets its text so far.
 
         Raises:
             [`RequestRejected`], [`ContextFull`], [`Unanswered`]: There is no answer.
@@ -231,16 +233,20 @@ class ModelClient:
             return None
         return found if type(found) is int and found > 0 else None
 
-    def _request(self, chat: bool, **fields: Any) -> Choice:
+    def _request(self, chat: bool, tell: Callable[[str], None] | None = None, **fields: Any) -> Choice:
         fields = {name: value for name, value in fields.items() if value is not None}
         # Half a surrogate pair, which an API's answer may hold, has no UTF-8.
         fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
+        streamed = None
+        if tell is not None:
+            streamed = StreamedAnswer(lambda text: tell(self._secret_in_answers.redact(text)))
+            fields["stream"] = True
         with self._lock:
             client = next(self._clients)
         route = client.chat.completions if chat else client.completions
         try:
             with route.with_streaming_response.create(model=self.model, **fields) as response:
-                body = self._read(response.iter_bytes())
+                body = self._read(response.iter_bytes(), streamed)
         except OpenAIError as error:
             raise self._failure(error, chat) from None
         try:
@@ -257,12 +263,14 @@ class ModelClient:
         tokens, prompt_tokens = (n if type(n) is int and n >= 0 else None for n in counts)
         return Choice(choices[0], tokens, choices[0].get("finish_reason") == "length", prompt_tokens)
 
-    def _read(self, pieces: Iterable[bytes]) -> bytes:
+    def _read(self, pieces: Iterable[bytes], streamed: StreamedAnswer | None = None) -> bytes:
         """The body, read only up to a size and time limit."""
         body, deadline = bytearray(), time.monotonic() + self.timeout
         try:
             for piece in pieces:
                 body += piece
+                if streamed:
+                    streamed.feed(piece)
                 if len(body) > MAX_BYTES:
                     raise self._malformed(f"more than {MAX_BYTES:,} bytes")
                 if time.monotonic() > deadline:
@@ -273,7 +281,7 @@ class ModelClient:
         except Exception as error:
             words = f"broke its answer off ({type(error).__name__})"
             raise self._unanswered(words, "see whether it still runs") from None
-        return bytes(body)
+        return (streamed and streamed.whole()) or bytes(body)
 
     def _failure(self, error: OpenAIError, chat: bool) -> LLMError:
         if isinstance(error, APITimeoutError):

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from .figures import LABELS, label, model_index, plots, template_values
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
 
-BUDGET = 3_900_000
+BUDGET = 2_500_000
 """Characters of observations in the page at most; with more of them, less of each is shown."""
 
 FOLDED = 400
@@ -63,9 +64,12 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
     return render(__name__, "report.html.jinja", **values)
 
 
-def instruction_page(record: dict[str, Any], trajectory: Trajectory | None) -> str:
-    """One instruction as `report.html` shows it, unfolded, as a page of its own; arguments as in [`write_report`]."""
-    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN))
+def instruction_page(record: dict[str, Any], trajectory: Trajectory | None, states: Sequence[str] = ()) -> str:
+    """One instruction as `report.html` shows it, unfolded, as a page of its own.
+
+    `states` are what exists in the simulator after each step, as far as it is known.
+    """
+    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN, states))
 
 
 def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -84,7 +88,9 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
     return render(__name__, "report.md.jinja", **values)
 
 
-def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: int) -> dict[str, Any]:
+def _instruction(
+    record: dict[str, Any], trajectory: Trajectory | None, limit: int, states: Sequence[str] = ()
+) -> dict[str, Any]:
     """The template's data for one instruction."""
 
     def text(value: Any) -> dict[str, Any]:
@@ -94,6 +100,8 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
         return {"shown": shown, "length": len(value), "folded": len(value) > FOLDED or shown.count("\n") > 12}
 
     ended, judge = str(record.get("ended") or ""), record.get("judge")
+    scores = [(label(key), _score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
+    counts = [*scores, *((label(key), _score(value)) for key, value in (record.get("validity") or {}).items())]
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
@@ -113,14 +121,17 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
                 "input": text(step.action_input),
                 "observation": text(step.observation),
                 "log": text(step.log) if step.action == NO_CALL and step.log else None,
+                "state": text(state),
             }
-            for step in (trajectory.steps if trajectory else ())
+            for step, state in zip(trajectory.steps if trajectory else (), chain(states, repeat("")), strict=False)
         ],
         "has_trajectory": trajectory is not None,
         "final_thought": text(trajectory.final_thought if trajectory else None),
         "response": text(trajectory.response if trajectory else None),
-        "scores": [(label(k), *_score(record[k])) for k in LABELS if k in record and k != "process_verdict"],
-        "validity": [(label(key), _score(value)[0]) for key, value in (record.get("validity") or {}).items()],
+        "scores": [
+            (good, found) for good in ("yes", "no") if (found := [key for key, value in scores if value == good])
+        ],
+        "counts": [f"{key}: {value}" for key, value in counts if value not in ("yes", "no")],
         "judge": judge
         and {
             "verdicts": [(key, str(judge.get(key) or "none")) for key in ("process", "response")],
@@ -130,11 +141,8 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
     }
 
 
-def _score(value: Any) -> tuple[str, str]:
-    """A value in words, and `yes`, `no` or empty for good, bad or neither."""
-    if isinstance(value, bool):
-        return ("yes", "yes") if value else ("no", "no")
+def _score(value: Any) -> str:
     if isinstance(value, int | str):
-        return str(value), ""
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     share = finite(value)
-    return (NONE if share is None else f"{share:.2f}"), ""
+    return NONE if share is None else f"{share:.2f}"
