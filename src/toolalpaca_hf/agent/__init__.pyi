@@ -26,13 +26,13 @@ from .run_folder import write_traces as write_traces
 from .runs import RolloutsFailedError as RolloutsFailedError
 from .runs import make_backend as make_backend
 from .runs import run as run
+from .task import AWAY as AWAY
+from .task import ModelUser as ModelUser
+from .task import ScriptedUser as ScriptedUser
 from .task import Task as Task
+from .task import User as User
 from .task import read_tasks as read_tasks
 from .toolbox import BUILT_IN as BUILT_IN
 from .toolbox import Toolbox as Toolbox
 from .toolbox import retrieve as retrieve
 from .toolbox import shown_api as shown_api
-from .user import AWAY as AWAY
-from .user import ModelUser as ModelUser
-from .user import ScriptedUser as ScriptedUser
-from .user import User as User

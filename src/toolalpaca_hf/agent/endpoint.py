@@ -29,7 +29,6 @@ class EndpointBackend:
             `Action Input` as text, which needs raw completions; `"chat"` for native tool calls.
         concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
         temperature, seed (*optional*, default to 0): Of sampling; `None` leaves it to the server.
-        name (`str`, *optional*): The model's name in reports; defaults to `model`.
 
     Raises:
         [`OptionError`]: The URL or the style is invalid, or the key cannot be sent.
@@ -55,7 +54,6 @@ class EndpointBackend:
         temperature: float | None = 0.0,
         seed: int | None = 0,
         timeout: float = 120.0,
-        name: str | None = None,
         retries: int = 2,
     ) -> None:
         if style not in ("react", "chat"):
@@ -63,7 +61,7 @@ class EndpointBackend:
         self._client = ModelClient(base_url, model, api_key, timeout, retries, concurrency=concurrency)
         self._options = {"temperature": temperature, "seed": seed}
         self._reasoning: str | None = ""
-        self.name, self.width = name or model, concurrency
+        self.name, self.width = model, concurrency
         self.style: Literal["react", "chat"] = style
 
     def check(self) -> None:

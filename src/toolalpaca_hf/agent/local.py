@@ -30,8 +30,7 @@ class LocalBackend:
     Args:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
-        style (`str`, *optional*, defaults to `"react"`): `"react"` or `"chat"`.
-        batch_size, reuse, temperature, seed, kept_bytes: See [`BatchGenerator`].
+        batch_size, reuse, temperature, seed: See [`BatchGenerator`].
         name (`str`, *optional*): The model's name in reports; defaults to where it was loaded from.
         constrained (`bool`, *optional*, defaults to `False`): Whether a ReAct action has to be one of the functions
             shown; see [`NameConstraint`].
@@ -62,7 +61,6 @@ class LocalBackend:
         temperature: float = 0.0,
         seed: int = 0,
         name: str | None = None,
-        kept_bytes: int = 4 << 30,
         constrained: bool = False,
     ) -> None:
         self.name = name or model.name_or_path or type(model).__name__
@@ -86,7 +84,7 @@ class LocalBackend:
         stops = STOPS if style == "react" else ()
         self._writing: dict[Context, RowState] = {}
         self._failed: list[tuple[Context, ToolAlpacaError]] = []
-        self.generator = BatchGenerator(model, tokenizer, stops, batch_size, reuse, temperature, seed, kept_bytes)
+        self.generator = BatchGenerator(model, tokenizer, stops, batch_size, reuse, temperature, seed)
         # Models without positions to run out of do not say a length.
         self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
 

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
 from typing import cast
 from uuid import uuid4
@@ -15,9 +15,8 @@ from ..schema import Call, Step, Trajectory
 from .backend import Backend, ChatContext, Completion, Context, ContinuousBackend, ReactContext
 from .calls import ApiCalls
 from .config import Ended, RolloutLimits
-from .task import Task
+from .task import ScriptedUser, Task, User
 from .toolbox import Toolbox, shown_api
-from .user import ScriptedUser, User
 
 
 @dataclass(frozen=True)
@@ -266,16 +265,10 @@ def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task
         backend.forget(rollout.context)
         return rollout.result()
 
-    waiting = deque(tasks)
-    running: set[Future[Result]] = set()
     pool = ThreadPoolExecutor(backend.width)
     try:
-        while waiting or running:
-            while waiting and len(running) < backend.width:
-                running.add(pool.submit(whole, waiting.popleft()))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+        for future in as_completed([pool.submit(whole, task) for task in tasks]):
+            yield future.result()
     finally:
         # Who stops listening does not wait for rollouts that are under way.
         pool.shutdown(wait=False, cancel_futures=True)

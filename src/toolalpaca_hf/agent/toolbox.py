@@ -13,8 +13,7 @@ from ..formats import GET_DETAILS, parse_arguments, select_functions
 from ..schema import Api, Function
 from .calls import ApiCalls, unknown_tool
 from .config import RolloutLimits
-from .task import Task
-from .user import User
+from .task import Task, User
 
 BUILT_IN = DATETIME, RETRIEVAL = ("datetime", "retrieval")
 """Built-in tools beside `getDetails`, by the names that `external_tools` of the published APIs uses."""

@@ -99,16 +99,7 @@ def build(
         with interruptible(lambda: _kept(out)):
             made = build_offline_corpus(apis, out, settings, limit, progress=True)
         return _report(out, made)
-    from ..corpus import (
-        CorpusConfig,
-        EntryFilter,
-        StageSubmitted,
-        build_corpus,
-        estimate,
-        load_entries,
-        reserved_names,
-        select_entries,
-    )
+    from .. import corpus
     from ..llm import BudgetExceeded
 
     if local and (endpoint or model):
@@ -118,23 +109,24 @@ def build(
     run = {"executor": executor, "tasks": tasks, "workers": workers or tasks, "concurrency": concurrency}
     run |= {"set_aside_failed": set_aside_failed or None}
     budget = {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money}
-    config = CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
+    config = corpus.CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
     for name in {role.local for role in config.roles.values() if role.local}:
         from ..checkpoints import check_model
 
         check_model(name)
-    chosen = select_entries(load_entries(apis), EntryFilter(reserved=reserved_names(), limit=limit))
+    wanted = corpus.EntryFilter(reserved=corpus.reserved_names(), limit=limit)
+    chosen = corpus.select_entries(corpus.load_entries(apis), wanted)
     for reason, names in chosen.left_out.items():
         typer.echo(f"{len(names)} left out, each {reason}")
     if dry_run:
-        return typer.echo(str(estimate(len(chosen.kept), config, out)))
+        return typer.echo(str(corpus.estimate(len(chosen.kept), config, out)))
     try:
         with interruptible(lambda: _kept(out)):
-            made = build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
+            made = corpus.build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
     except BudgetExceeded as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(OUT_OF_BUDGET) from None
-    except StageSubmitted as error:
+    except corpus.StageSubmitted as error:
         return typer.echo(str(error))
     _report(out, made)
 

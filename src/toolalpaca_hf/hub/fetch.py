@@ -60,7 +60,6 @@ def fetch(
     cache is used.
 
     Args:
-        repo_id (`str`): Such as `TangQiaoYu/ToolAlpaca-7B`.
         revision (`str`, *optional*, defaults to `"main"`): Branch, tag or commit.
         allow_bin (`bool`, *optional*, defaults to `False`):
             If a repo has only pickled weights, load them with `weights_only=True` and convert them to safetensors.
@@ -158,11 +157,7 @@ def indexed(name: str, index: bytes, fix: str) -> set[str]:
 
 
 def convert(snapshot: Path, out: Path) -> Path:
-    """Copy a snapshot to a folder with its pickled weights converted to safetensors.
-
-    Files are converted one by one, so an interrupted conversion resumes. Tensors that share memory are each written
-    out.
-    """
+    """Copy a snapshot with its pickled weights converted to safetensors, file by file: an interrupted one resumes."""
     with needing("converting", "train"), disk_errors(out, "free some space"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(out.with_name(f".{out.name}.lock")):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .errors import check_push, check_repo_id, connect
 from .fetch import INDEX, indexed
 from .model_card import CardFacts, licence_of, model_card, template_for
 from .push import Content, Manifest, as_bytes, select_files
-from .results import EvaluationRun, evaluation_files, read_run, with_source
+from .results import evaluation_files, read_run, with_source
 
 SHARD_BYTES = 5_000_000_000
 """The largest file of weights: one that fails on its way costs minutes, not hours."""
@@ -66,8 +67,7 @@ def model_manifest(
     Checkpoints, optimizer states, pickles, logs, hidden files and local paths are left out.
 
     Args:
-        run (`str` or `Path`):
-            Output folder of `recipes/sft.py`: full weights, or an adapter, pushed as such unless `merge`.
+        run (`str` or `Path`): Written by `recipes/sft.py`: full weights, or an adapter, pushed as such unless `merge`.
         results (`Sequence[str | Path]`, *optional*): Output folders of `toolalpaca evaluate`, one per suite.
         merge (`bool`, *optional*, defaults to `False`): Merge the adapter into its base, under `RUN/_publish/merged`.
         card (`str`, *optional*): A template of `model_cards/`; chosen by the run's settings by default.
@@ -113,7 +113,11 @@ def model_manifest(
         react = settings.get("dataset_config") != "chat" and card != "toolformer"
         stops = [prompt.stop.rstrip() for prompt in (ReactPrompt, UpstreamPrompt)] if react else []
         files["generation_config.json"] = _generation_config(run, files, stops)
-    evaluations = [_evaluation(folder, {run.name, str(run), repo_id, evaluated_as}) for folder in results]
+    evaluations = [read_run(folder) for folder in results]
+    for folder, scored in zip(results, (evaluation.model for evaluation in evaluations), strict=True):
+        if scored and not {scored, Path(scored).name} & {run.name, str(run), repo_id, evaluated_as}:
+            fix = f"pass its own results, or --evaluated-as {scored} if it is"
+            raise OptionError(f"{folder} scores {scored}, which is not this model", option="--results", fix=fix)
     if len({evaluation.suite for evaluation in evaluations}) < len(evaluations):
         raise OptionError("two folders score the same suite", option="--results", fix="pass one of them")
     files |= evaluation_files(evaluations)
@@ -184,14 +188,6 @@ def _generation_config(run: Path, files: Mapping[str, Content], stops: list[str]
     return _dump(config, sort_keys=True)
 
 
-def _evaluation(folder: str | Path, names: set[str | None]) -> EvaluationRun:
-    run = read_run(folder)
-    if run.model and not {run.model, Path(run.model).name} & names:
-        fix = f"pass its own results, or --evaluated-as {run.model} if it is"
-        raise OptionError(f"{folder} scores {run.model}, which is not this model", option="--results", fix=fix)
-    return run
-
-
 def merge_adapter(run: Path) -> dict[str, Content]:
     """Merge the run's adapter into its base, once, under `RUN/_publish/merged`; returns files by name."""
     folder = run / MADE / "merged"
@@ -223,11 +219,8 @@ def _merge(run: Path, folder: Path) -> None:
 
 def shard_weights(run: Path, files: Mapping[str, Content], shard_bytes: int) -> dict[str, Content]:
     """Split oversized weight files into shards below `RUN/_publish`; returns the files unchanged if there are none."""
-    weights = {
-        name: path
-        for name, path in files.items()
-        if isinstance(path, Path) and name.startswith("model") and name.endswith(".safetensors")
-    }
+    models = {name: path for name, path in files.items() if fnmatchcase(name, "model*.safetensors")}
+    weights = {name: path for name, path in models.items() if isinstance(path, Path)}
     for name, path in weights.items():
         _check_safetensors(name, path)
     if INDEX in files and (absent := indexed(INDEX, as_bytes(files[INDEX]), SAVE) - set(weights)):

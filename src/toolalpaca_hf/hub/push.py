@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,25 +51,15 @@ _SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?$")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What to push to a repo.
+    """What to push to a repo."""
 
-    Args:
-        repo_type (`str`): `model`, `dataset` or `space`, which is Gradio's.
-        files (`dict[str, Path | bytes]`): Files by path in the repo, including `README.md`.
-        message (`str`): Commit message.
-        left_out (`dict[str, str]`): Reason by path of what is not pushed.
-        owned (`tuple[str, ...]`): Patterns of repo files to delete unless pushed again, such as old shards.
-        merge_card (`Callable[[str], str]`, *optional*): Makes the card from the repo's current one (`""` if none).
-        must_exist (`bool`): Whether the repo must exist already.
-    """
-
-    repo_type: str
-    files: dict[str, Content]
-    message: str = "Upload with toolalpaca-hf"
-    left_out: dict[str, str] = field(default_factory=dict)
-    owned: tuple[str, ...] = ()
-    merge_card: Callable[[str], str] | None = None
-    must_exist: bool = False
+    repo_type: str  # `model`, `dataset` or `space`, which is Gradio's
+    files: dict[str, Content]  # by path in the repo, including `README.md`
+    message: str  # of the commit
+    left_out: dict[str, str]  # reason by path of what is not pushed
+    owned: tuple[str, ...]  # patterns of repo files to delete unless pushed again, such as old shards
+    merge_card: Callable[[str], str] | None = None  # makes the card from the repo's current one, "" if there is none
+    must_exist: bool = False  # whether the repo must exist already
 
     @property
     def card(self) -> str:
@@ -124,11 +114,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
-    """Check that no file holds a token. The error names the file, never the token.
-
-    Searches text files and Parquet rows for secrets in the environment (`HF_TOKEN`, `OPENAI_API_KEY` and such), the
-    logged-in user's token, and anything that looks like a private key or a token of the Hub, OpenAI, GitHub or AWS.
-    """
+    """Raise an [`InputError`] that names a file, text or Parquet, which holds a token: a secret of the environment
+    (`HF_TOKEN` and such), the logged-in user's, or what looks like a private key or a token of a known service."""
     known = {token, get_token(), *(value for name, value in os.environ.items() if _SECRET_NAMES.search(name))}
     # Anything shorter may be an ordinary word.
     secrets = {value.strip().encode() for value in known if value and len(value.strip()) >= 12}

@@ -164,8 +164,9 @@ def _toolformer(path: Path, metrics: Mapping[str, Any]) -> tuple[str, dict[str, 
                 rates[f"{row['title']}, {words} (n = {rate['n']})"] = rate
                 about = ("text-generation", row["task"], row["title"], row["measure"], _percent(rate["value"]))
                 interval = f"95% interval {_percent(rate['low'])} to {_percent(rate['high'])}, n = {rate['n']}"
-                metric = {"metric_name": f"{words} (%; {interval})", "metric_config": f"{row['task']}, {way}"}
-                results.append(EvalResult(*about, task_name="Toolformer's tasks", **metric))
+                name, config = f"{words} (%; {interval})", f"{row['task']}, {way}"
+                task = "Toolformer's tasks"
+                results.append(EvalResult(*about, task_name=task, metric_name=name, metric_config=config))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"holds figures in an unknown layout ({error})", file=path, fix="evaluate again") from None
     if len(models) != 1:

@@ -240,8 +240,8 @@ class TaskSampler:
         operation = self.operations[function]
         endpoint = self._endpoints.get((operation.path.strip("/"), operation.method))
         if endpoint is not None:
-            role = self._entities.kinds[endpoint]
-            if role.item == name and role.in_path and self._entities.closed[role.collection] is not None:
+            role = self._entities.kinds(endpoint)
+            if role.item == name and role.in_path and self._entities.closed(role.collection) is not None:
                 collection = "/".join(role.collection)
                 ids = self._entities.seeded_ids(role.collection, collection) if "{" not in collection else []
                 return draws.pick(ids) if ids else None
