@@ -105,6 +105,7 @@ def _instruction(
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
+        "scored": "process_verdict" in record,
         "verdict": str(record.get("process_verdict") or "none"),
         "reason": text(record.get("reason")),
         "failed": bool(record.get("failed")),
