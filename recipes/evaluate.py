@@ -53,7 +53,7 @@ def main(config: EvaluationConfig) -> None:
             run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=state.is_main_process)
             state.wait_for_everyone()
         if state.is_main_process:
-            metrics = evaluate_model(suite, backend, folder, judge, config.labels, rollouts)
+            metrics = evaluate_model(suite, backend, folder, judge, rollouts)
             right = "{value:.1%} ({low:.1%} to {high:.1%})".format(**metrics["process_verdict"])
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
