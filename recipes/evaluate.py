@@ -47,7 +47,7 @@ def main(config: evaluation.EvaluationConfig) -> None:
             evaluation.run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=first)
             state.wait_for_everyone()
         if first:
-            metrics = evaluation.evaluate_model(suite, backend, folder, judge, config.labels, rollouts)
+            metrics = evaluation.evaluate_model(suite, backend, folder, judge, rollouts)
             right = "{value:.1%} ({low:.1%} to {high:.1%})".format(**metrics["process_verdict"])
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")

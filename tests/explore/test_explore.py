@@ -81,7 +81,8 @@ def test_a_trajectory_stands_beside_its_golden_calls_and_runs_nothing(run: Path)
     assert "Golden calls" in page and "findTide" in page and "At noon." in page and "<script>" not in page
     assert " open>" in page and "no such row" in trajectory_page(RunView(run), "other")
     assert "<script" not in framed(page, "x") and framed(page, "x").startswith("<iframe sandbox ")
-    assert len(RunView(run / "rollouts").records) == 2  # without verdicts
+    unscored = RunView(run / "rollouts")
+    assert len(unscored.records) == 2 and "Golden" not in trajectory_page(unscored, "e/tides/0")
 
 
 def test_of_many_rollouts_only_the_one_that_is_looked_at_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

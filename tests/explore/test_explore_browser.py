@@ -104,6 +104,14 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+def close(page: Any) -> None:
+    """Close a page; with `PICTURES=FOLDER` a picture of it is kept there, for people to look at."""
+    if folder := os.environ.get("PICTURES"):
+        test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0]
+        page.screenshot(path=f"{folder}/{test}.png")
+    page.close()
+
+
 def ink(png: bytes) -> int:
     """How many shades a picture has; a blank one has a single one."""
     import io
@@ -130,7 +138,7 @@ def test_a_trajectory_can_be_read(browser: Any, url: str, width: int, scheme: st
     assert ink(response.screenshot()) > 8  # letters are drawn, not only in the tree
     paper = response.evaluate("e => getComputedStyle(e.ownerDocument.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) < 200) == (scheme == "dark")
-    page.close()
+    close(page)
 
 
 def test_a_filter_and_another_run_change_what_is_shown(browser: Any, url: str) -> None:
@@ -148,7 +156,7 @@ def test_a_filter_and_another_run_change_what_is_shown(browser: Any, url: str) -
     for place, answer in enumerate(("I do not know.", "High water is at noon.")):
         text = page.frame_locator("iframe[title=trajectory]:visible >> nth=" + str(place)).get_by_text(answer)
         sync_api.expect(text).to_be_visible(timeout=20_000)
-    page.close()
+    close(page)
 
 
 def test_the_keyboard_is_enough(browser: Any, url: str) -> None:
@@ -163,7 +171,7 @@ def test_the_keyboard_is_enough(browser: Any, url: str) -> None:
         if page.evaluate("document.activeElement.tagName") == "IFRAME":
             break
     assert page.evaluate("document.activeElement.tagName") == "IFRAME"
-    page.close()
+    close(page)
 
 
 @pytest.mark.parametrize("width", [390, 1440])
@@ -176,11 +184,11 @@ def test_the_state_stands_under_its_call(browser: Any, url: str, width: int) -> 
     state = page.frame_locator("iframe[title=trajectory]:visible").get_by_text("new visit ")
     sync_api.expect(state).to_be_visible(timeout=20_000)
     assert "2026-05-12" in state.inner_text() and ink(state.screenshot()) > 8
-    page.close()
+    close(page)
 
 
 def test_thoughts_appear_while_the_model_writes(browser: Any, url: str, model: SlowModel) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(url)
     page.get_by_role("tab", name="Playground").click()
     page.get_by_label("Instruction").locator("visible=true").fill("Add a dog.")
@@ -193,4 +201,4 @@ def test_thoughts_appear_while_the_model_writes(browser: Any, url: str, model: S
     for text in ("I add the dog to the list.", "new pet ", "Biscuit is in the shop."):
         sync_api.expect(frame.get_by_text(text)).to_be_visible(timeout=60_000)
     sync_api.expect(writing).to_have_count(0)
-    page.close()
+    close(page)

@@ -144,11 +144,9 @@ def unknown_tool(action: str, names: Iterable[str]) -> str:
 def simulated_calls(
     apis: Iterable[Api], url: str, session_header: str, seconds: float = 60.0, retries: int = CallLimits.retries
 ) -> dict[str, ApiCalls]:
-    """Calls to a simulator, by API id.
+    """Calls to the simulator at `url`, by API id; with [`simulator.SESSION_HEADER`].
 
     Args:
-        apis (`Iterable[Api]`): APIs, all of which the simulator at `url` must serve.
-        session_header (`str`): See [`simulator.SESSION_HEADER`].
         seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
         retries (`int`, *optional*, defaults to 3): How often a call is repeated; 0 leaves it to the model.
 

@@ -30,7 +30,6 @@ class LocalBackend:
     Args:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
-        style (`str`, *optional*, defaults to `"react"`): `"react"` or `"chat"`.
         batch_size, reuse, temperature, seed: See [`BatchGenerator`].
         name (`str`, *optional*): The model's name in reports; defaults to where it was loaded from.
         constrained (`bool`, *optional*, defaults to `False`): Whether a ReAct action has to be one of the functions

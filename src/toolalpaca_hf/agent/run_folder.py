@@ -222,11 +222,7 @@ def write_traces(run: str | Path, out: str | Path, model: str = "") -> int:
 
 
 def log_traces(run: str | Path, project: str, model: str = "") -> int:
-    """Log each rollout of a run as a `trackio.Trace` of a run named like the model; arguments as in [`write_traces`].
-
-    Args:
-        project (`str`): Trackio's project, in `$TRACKIO_DIR`, or on `$TRACKIO_SPACE_ID` where that is set.
-    """
+    """Log each rollout of a run as a `trackio.Trace` of Trackio's project; otherwise as [`write_traces`]."""
     import trackio
 
     rows = _rollouts(run)

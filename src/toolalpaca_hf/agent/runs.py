@@ -36,10 +36,7 @@ class RolloutsFailedError(ToolAlpacaError):
 def make_backend(config: RolloutConfig, device: str | None = None) -> Backend | Callable[[], Backend]:
     """The model of a config: an [`EndpointBackend`], or a function that loads the local model, onto `device` if given.
 
-    Raises:
-        [`OptionError`]: No model is named.
-        [`NotFoundError`]: The model is neither on this machine nor on the Hub.
-        [`MissingDependencyError`]: What runs it is not installed.
+    Raises [`OptionError`], [`NotFoundError`], [`MissingDependencyError`]: there is no model, or nothing that runs it.
     """
     name = config.model_name_or_path
     if not name:

@@ -27,15 +27,12 @@ LONGEST_ANSWER = 1000
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction to roll out; its id is `SPLIT/API-SLUG/INDEX`.
+    """One instruction to roll out."""
 
-    The `hint` is what the user also knows; it is never shown to the model.
-    """
-
-    id: str
+    id: str  # `SPLIT/API-SLUG/INDEX`
     api: Api
     instruction: str
-    hint: str = ""
+    hint: str = ""  # what the user also knows; never shown to the model
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,7 @@ class User(Protocol):
 
 
 class ScriptedUser:
-    """A user with scripted answers.
-
-    Args:
-        answers (`str` or `Mapping[str, str]`, *optional*): To every question, or to each; others get
-            [`NOTHING_TO_ADD`].
+    """A user with scripted answers to every question, or to each; others get [`NOTHING_TO_ADD`].
 
     Example:
 
@@ -128,14 +121,12 @@ class ScriptedUser:
 class ModelUser:
     """A chat model plays the user, with the prompt `agent/prompts/user.txt`.
 
-    If the model fails, the rollout continues: the answer says that the user is away.
+    If the model fails, the rollout continues: the answer says that the user is away. `failures` counts these, and
+    `problem` says why the last question was not answered.
 
     Args:
         ask (`Callable`): Gives the [`Answer`] to chat messages, such as [`ModelClient.answer`].
         described (`str`): Its identity, for the record of a run.
-
-    Attributes:
-        failures, problem (`int`, `str`): Number of unanswered questions, and why the last of them was not answered.
 
     Example:
 

@@ -31,7 +31,18 @@ PACKAGE, PATIENCE = "toolalpaca-hf", 4.0
 
 def doctor(json: Json = False) -> None:
     """Say what this machine has: precision, devices, extras, Hub, cache; and what is missing for which command."""
-    found = examine()
+    torch_version = _version("torch")
+    found: dict[str, Any] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "torch": torch_version or "not installed",
+        "devices": _devices() if torch_version else [],
+        "hub": _hub(),
+        "cache": _cache(),
+        "smollm2": _smollm2(),
+        "commands": {command: _missing(extras) for command, extras in COMMANDS.items()},
+    }
     if json:
         return say_json(found)
     typer.echo(f"toolalpaca-hf {found['version']}, Python {found['python']}, {found['cores']} cores")
@@ -43,22 +54,6 @@ def doctor(json: Json = False) -> None:
     for command, missing in found["commands"].items():
         words = f"pip install '{PACKAGE}[{','.join(missing['extras'])}]' (for {', '.join(missing['packages'])})"
         typer.echo(f"{command:<26}{words if missing['packages'] else 'ready'}")
-
-
-def examine() -> dict[str, Any]:
-    """What `toolalpaca doctor --json` prints."""
-    torch_version = _version("torch")
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "torch": torch_version or "not installed",
-        "devices": _devices() if torch_version else [],
-        "hub": _hub(),
-        "cache": _cache(),
-        "smollm2": _smollm2(),
-        "commands": {command: _missing(extras) for command, extras in COMMANDS.items()},
-    }
 
 
 def _version(package: str) -> str | None:

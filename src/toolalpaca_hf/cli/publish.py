@@ -162,6 +162,8 @@ def fetch(
 
 
 def _show(manifest: "Manifest") -> None:
+    from rich.filesize import decimal
+
     from ..hub import check_no_secrets
 
     check_no_secrets(manifest)
@@ -169,15 +171,7 @@ def _show(manifest: "Manifest") -> None:
     sizes = manifest.sizes()
     width = max(map(len, sizes))
     for path, size in sizes.items():
-        typer.echo(f"{path:<{width}}  {_in_words(size):>9}")
+        typer.echo(f"{path:<{width}}  {decimal(size):>9}")
     for path, why in manifest.left_out.items():
         typer.echo(f"left out: {path} ({why})")
-    typer.echo(f"{len(sizes)} files, {_in_words(sum(sizes.values()))}; nothing was pushed")
-
-
-def _in_words(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    typer.echo(f"{len(sizes)} files, {decimal(sum(sizes.values()))}; nothing was pushed")

@@ -116,8 +116,9 @@ def _data_tab(gr: Any, paths: list[str]) -> None:
     source = gr.Dropdown(paths, value=paths[0], label="Dataset")
     row = gr.Dropdown(view(paths[0]).ids, value=first(paths[0]), label="Row")
     page = gr.HTML(other_row(paths[0], first(paths[0])))
-    source.change(other_source, source, row, api_visibility="private")
-    row.change(other_row, [source, row], page, api_visibility="private")
+    changed = source.change(other_source, source, row, api_visibility="private")
+    for event in (changed.then, row.change):
+        event(other_row, [source, row], page, api_visibility="private")
 
 
 def _trajectories_tab(
@@ -128,19 +129,18 @@ def _trajectories_tab(
         return gr.Dropdown(left, value=left[0][1] if left else None, label=f"Instruction ({len(left)})")
 
     def other_source(path: str) -> list[Any]:
-        return [gr.Dropdown(view(path).values(key), value=ANY) for key in FILTERS]
+        return [*(gr.Dropdown(view(path).values(key), value=ANY) for key in FILTERS), chosen(path)]
 
     source = gr.Dropdown(paths, value=paths[0], label="Run")
     with gr.Row():
         filters = [gr.Dropdown(view(paths[0]).values(key), value=ANY, label=label) for key, label in FILTERS.items()]
     row = chosen(paths[0])
     page = gr.HTML(show(paths[0], row.value))
-    source.change(other_source, source, filters, api_visibility="private").then(
-        chosen, [source, *filters], row, api_visibility="private"
-    )
-    for one_filter in filters:
-        one_filter.input(chosen, [source, *filters], row, api_visibility="private")
-    gr.on([row.change, source.change], show, [source, row], page, api_visibility="private")
+    gr.on([one.input for one in filters], chosen, [source, *filters], row, api_visibility="private")
+    # Behind it, since the row of another run is none of this one's choices.
+    changed = source.change(other_source, source, [*filters, row], api_visibility="private")
+    for event in (changed.then, row.change):
+        event(show, [source, row], page, api_visibility="private")
 
 
 def _pair_tab(

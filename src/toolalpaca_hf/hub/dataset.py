@@ -74,11 +74,8 @@ def _check(card: Path, text: str, parquet: dict[str, Path]) -> None:
         infos = metadata["dataset_info"]
         infos = infos if isinstance(infos, list) else [infos]
         rows = {(info["config_name"], part["name"]): part["num_examples"] for info in infos for part in info["splits"]}
-        patterns = {
-            (config["config_name"], found["split"]): found["path"]
-            for config in metadata["configs"]
-            for found in config["data_files"]
-        }
+        data = [(made["config_name"], part) for made in metadata["configs"] for part in made["data_files"]]
+        patterns = {(config, part["split"]): part["path"] for config, part in data}
     except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise wrong(f"has metadata that cannot be read ({' '.join(str(error).split())})") from None
     if not REGEX_YAML_BLOCK.search(text) or not patterns:

@@ -157,11 +157,7 @@ def indexed(name: str, index: bytes, fix: str) -> set[str]:
 
 
 def convert(snapshot: Path, out: Path) -> Path:
-    """Copy a snapshot to a folder with its pickled weights converted to safetensors.
-
-    Files are converted one by one, so an interrupted conversion resumes. Tensors that share memory are each written
-    out.
-    """
+    """Copy a snapshot with its pickled weights converted to safetensors, file by file: an interrupted one resumes."""
     with needing("converting", "train"), disk_errors(out, "free some space"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(out.with_name(f".{out.name}.lock")):
