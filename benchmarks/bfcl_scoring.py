@@ -101,10 +101,12 @@ def main() -> None:
     for name, times in seconds.items():
         ratio = median(t / o for t, o in zip(times, seconds["ours"], strict=True))
         each = 1e6 * median(times) / len(kept)
-        differ = sum(a != b for a, b in zip(verdicts[name], verdicts["ours"], strict=True))
-        print(
-            f"{name:<10}{each:>9.1f} us an answer {ratio:>7.2f} times ours {differ:>4} other verdicts of {len(kept)}"
-        )
+        differ = [one for one, a, b in zip(kept, verdicts[name], verdicts["ours"], strict=True) if a != b]
+        print(f"{name:<10}{each:>9.1f} us an answer {ratio:>7.2f} times ours {len(differ):>4} other verdicts", end=" ")
+        print(f"of {len(kept)}")
+        for one in differ:
+            print(f"  {one.id}: {[(call.action, call.action_input) for call in steps[one.id]]}")
+            print(f"    acceptable: {json.dumps(one.metadata['raw_ground_truth'], ensure_ascii=False)}")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,16 @@ from toolalpaca_hf.openapi.document import lookup
 from toolalpaca_hf.openapi.request import FRAMING
 from toolalpaca_hf.openapi.tools import tool_names
 from toolalpaca_hf.schema import Api
-from toolalpaca_hf.simulator import SchemaResponder, SimulatedCall, SimulatedResponse, create_app, running
+from toolalpaca_hf.simulator import (
+    RESPONDER_HEADER,
+    SchemaResponder,
+    SimulatedCall,
+    SimulatedResponse,
+    create_app,
+    running,
+)
 from toolalpaca_hf.simulator.operations import IGNORED_HEADERS
 from toolalpaca_hf.simulator.requests import Arguments, RequestRefused, read_arguments
-from toolalpaca_hf.simulator.responses import RESPONDER_HEADER
 
 FAILURES = {
     "tool": "the tool is not valid JSON schema",

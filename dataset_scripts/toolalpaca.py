@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolalpaca_hf.data import check_replaceable, make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.hub import check_push, publish_dataset
+from toolalpaca_hf.hub import check_push, dataset_manifest, push
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def main() -> None:
     prompt = make_prompt(args.prompt, args.prompt_dir, args.data_dir)
     print(write_repo(sources, args.out, prompt, args.upstream_selection, args.overwrite).summary())
     if args.push_to_hub:
-        print(publish_dataset(args.out, args.push_to_hub, public=args.public))
+        print(push(dataset_manifest(args.out, args.push_to_hub), args.push_to_hub, public=args.public))
 
 
 if __name__ == "__main__":

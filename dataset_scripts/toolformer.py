@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolalpaca_hf.data import check_replaceable
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.hub import check_push, publish_dataset
+from toolalpaca_hf.hub import check_push, dataset_manifest, push
 from toolalpaca_hf.toolformer import build_repo, open_source
 
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         build = build_repo(source, args.out, args.plain, args.plain_fraction, args.mask_results, args.overwrite)
         print(build.summary())
         if args.push_to_hub:
-            print(publish_dataset(args.out, args.push_to_hub, public=args.public))
+            print(push(dataset_manifest(args.out, args.push_to_hub), args.push_to_hub, public=args.public))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

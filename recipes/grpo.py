@@ -1,20 +1,12 @@
 """
 GRPO on the tools of documented APIs: each row's environment is an API of the simulator, the reward is by rule.
 
-# One process on a CPU, after `make quickstart`
-```bash
-accelerate launch --config_file recipes/accelerate_configs/cpu.yaml recipes/grpo.py \
-    --config recipes/quickstart/grpo.yaml --max_steps 2
-```
+    accelerate launch --config_file recipes/accelerate_configs/cpu.yaml recipes/grpo.py \\
+        --config recipes/quickstart/grpo.yaml --max_steps 2
 
-# A chat model on one 80 GB card, with vLLM by TRL's own switch
-```bash
-accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/grpo.py \
-    --config recipes/qwen3-chat/grpo.yaml --use_vllm true --vllm_mode colocate
-```
-
-Every field of `EnvironmentArguments`, TRL's `GRPOConfig` and `ModelConfig` can stand in the YAML and on the command
-line, which wins. A run that was killed goes on from its newest whole checkpoint when the same command is given again.
+Every field of `EnvironmentArguments`, TRL's `GRPOConfig` (such as `--use_vllm true --vllm_mode colocate`) and
+`ModelConfig` can stand in the YAML and on the command line, which wins. A run that was killed goes on from its newest
+whole checkpoint when the same command is given again.
 """
 
 import shutil
@@ -24,42 +16,36 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from pandas import DataFrame
 from rich.console import Console
 from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from toolalpaca_hf.agent import make_backend
-from toolalpaca_hf.environments import (
-    EnvironmentGRPOTrainer,
-    environment_dataset,
-    openapi_environments,
-    reward_parts,
-)
+from toolalpaca_hf.environments import EnvironmentGRPOTrainer, environment_dataset, openapi_environments, reward_parts
 from toolalpaca_hf.errors import run_main
 from toolalpaca_hf.evaluation import EvaluationConfig, compare, comparison_table, evaluate_model, read_suite
 from toolalpaca_hf.storage import read_json, write_json
 from toolalpaca_hf.training import parse_fields, resolved, start_or_resume
+
+COLOURS = ["#0072B2", "#D55E00"]
+
+
+def _field(default: Any, words: str) -> Any:
+    return field(default=default, metadata={"help": words})
 
 
 @dataclass
 class EnvironmentArguments:
     """What is trained on, see [`openapi_environments`], and what it is measured with."""
 
-    source: str = field(default="sample", metadata={"help": "sample, a raw file, or a built dataset."})
-    split: str = field(default="train", metadata={"help": "Of sample or a dataset."})
-    documentation: bool = field(default=True, metadata={"help": "Describe tools as the package's own prompts do."})
-    partial_credit: bool = field(default=True, metadata={"help": "Reward the parts of the verdict, too."})
-    faults: str | None = field(default=None, metadata={"help": "Let the simulator fail: a rate, or a file."})
-    freeze_layers: int = field(default=0, metadata={"help": "Train only the layers above the first so many."})
-    suite: str | None = field(
-        default=None, metadata={"help": "Roll out this suite before and after, and compare: sample, simulated, real."}
-    )
-    suite_faults: str | None = field(default=None, metadata={"help": "Let the simulator fail there, too."})
-
-    @property
-    def environments(self) -> dict[str, Any]:
-        """The arguments of [`openapi_environments`]."""
-        names = ("source", "split", "documentation", "partial_credit", "faults")
-        return {name: getattr(self, name) for name in names}
+    source: str = _field("sample", "sample, a raw file, or a built dataset.")
+    split: str = _field("train", "Of sample or a dataset.")
+    documentation: bool = _field(True, "Describe tools as the package's own prompts do.")
+    partial_credit: bool = _field(True, "Reward the parts of the verdict, too.")
+    faults: str | None = _field(None, "Let the simulator fail: a rate, or a file.")
+    freeze_layers: int = _field(0, "Train only the layers above the first so many.")
+    suite: str | None = _field(None, "Roll out this suite before and after, and compare: sample, simulated, real.")
+    suite_faults: str | None = _field(None, "Let the simulator fail there, too.")
 
 
 def measure(model: str, folder: Path, script_args: EnvironmentArguments) -> None:
@@ -76,27 +62,21 @@ def measure(model: str, folder: Path, script_args: EnvironmentArguments) -> None
 
 def draw_rewards(history: list[dict[str, Any]], folder: Path, window: int = 8) -> None:
     """The reward curve of a run as a picture, and its figures."""
-    from matplotlib.figure import Figure
-
     rows = [row for row in history if "reward" in row]
     write_json(folder / "rewards.json", rows)
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    steps = [row["step"] for row in rows]
-    for key, label, colour in (("reward", "reward", "#0072B2"), ("rewards/process/mean", "process right", "#D55E00")):
-        values = [row[key] for row in rows]
-        means = [sum(values[max(0, n - window + 1) : n + 1]) / min(n + 1, window) for n in range(len(values))]
-        axes.plot(steps, values, ".", color=colour, alpha=0.4)
-        axes.plot(steps, means, color=colour, label=f"{label}, mean of {window} steps")
-    axes.set(xlabel="step", ylabel="mean of a step's rollouts", ylim=(0, 1))
-    axes.legend(loc="lower right")
-    figure.savefig(folder / "rewards.png", dpi=130)
+    names = {"reward": "reward", "rewards/process/mean": "process right"}
+    curves = DataFrame(rows).set_index("step")[list(names)].rename(columns=names)
+    axes = curves.plot(style=".", alpha=0.4, legend=False, color=COLOURS, figsize=(8, 3.6), ylim=(0, 1))
+    means = curves.rolling(window, min_periods=1).mean().add_suffix(f", mean of {window} steps")
+    means.plot(ax=axes, color=COLOURS, ylabel="mean of a step's rollouts")
+    axes.figure.savefig(folder / "rewards.png", dpi=130, bbox_inches="tight")
 
 
 def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_args: ModelConfig) -> None:
     """Load, measure, train, save, measure again."""
     state, out = PartialState(), Path(training_args.output_dir)
-    environments = openapi_environments(**script_args.environments)
+    names = ("source", "split", "documentation", "partial_credit", "faults")
+    environments = openapi_environments(**{name: getattr(script_args, name) for name in names})
     parts, model = reward_parts(), str(model_args.model_name_or_path)
     # Weights that were trained anew under the same name are others.
     weights = [file.stat().st_mtime_ns for file in sorted(Path(model).glob("*.safetensors"))]

@@ -1,8 +1,7 @@
 """
 First calls of a checkpoint against the golden ones, for any evaluation file in the raw layout.
 
-    python recipes/measure.py --model smollm2 --eval-simulated eval_simulated.json --eval-real eval_real.json --out
-    runs/real
+    python recipes/measure.py --model smollm2 --eval-real eval_real.json --out runs/real
 
 Writes metrics.json (all splits together and each by itself) and records.jsonl (what the model wrote, to read).
 """

@@ -1,9 +1,5 @@
 """
-The main job on embedded defaults: SmolLM2 before, training on the sample corpus, SmolLM2 after.
-
-```bash
-make quickstart
-```
+The main job on embedded defaults, `make quickstart`: SmolLM2 before, training on the sample corpus, SmolLM2 after.
 
 Measures the base model on four held-out APIs, runs `recipes/sft.py` with `recipes/quickstart/sft.yaml`, measures
 again, prints one table and leaves a complete checkpoint with metrics.json, card and report in outputs/quickstart.
@@ -17,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +32,8 @@ RECIPES = Path(__file__).resolve().parent
 SPLIT = "eval_simulated"
 BASELINES = {"chance": "chance", "word_overlap": "overlap", "bm25": "BM25"}
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
-RATES = {
-    "all_functions": "all golden functions called",
-    "arguments": "all golden calls made",
-    "process_verdict": "process right, by rule",
-}
+RATES = {"all_functions": "all golden functions called", "arguments": "all golden calls made"}
+RATES["process_verdict"] = "process right, by rule"
 # A turn of a trained model takes some 60 tokens, and three are enough here; an untrained one goes on until stopped.
 ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=200, max_unread=1, unreadable_after=48)
 # Seconds of the whole run by seconds of one forward pass over 256 tokens, in the run that docs/results.md reports.
@@ -64,31 +58,19 @@ def measured(path: str, name: str, state: Path, prompt: ReactPrompt) -> dict[str
     model, tokenizer = load_model(path, device="cpu")
     dtype = str(model.dtype).removeprefix("torch.")
     if name == "before":
-        seconds, ids = [], torch.arange(256)[None]
-        for _ in range(3):
-            start = time.perf_counter()
-            with torch.inference_mode():
-                model(ids)
-            seconds.append(time.perf_counter() - start)
-        speed, minutes = 256 / min(seconds), min(seconds) * RUN_BY_PASS / 60
-        print(
-            f"This machine computes in {dtype}, {speed:,.0f} tokens/s: about {minutes:.0f} minutes in all.", flush=True
-        )
+        with torch.inference_mode():
+            seconds = min(timeit.repeat(lambda: model(torch.arange(256)[None]), number=1, repeat=3))
+        speed = f"{256 / seconds:,.0f} tokens/s: about {seconds * RUN_BY_PASS / 60:.0f} minutes in all"
+        print(f"This machine computes in {dtype}, {speed}.", flush=True)
     corpus, suite = data.read_corpus(data.resolve_sources("sample")), evaluation.read_suite("sample")
     # All at once: on two AVX2 cores a step of 40 rows takes twice as long as one of 10.
     backend = LocalBackend(model, tokenizer, batch_size=40, name=name, constrained=True)
     rollout = evaluation.evaluate_model(suite, backend, state / name, config=ROLLOUTS, prompt=prompt)
     attempts, _ = evaluation.read_trajectories(state / name / "rollouts", suite)
     turns = {a.instruction.id: evaluation.first_turn_text(a.trajectory) for a in attempts if a.trajectory}
-    metrics, records = evaluation.measure(
-        model,
-        tokenizer,
-        corpus.apis[SPLIT],
-        corpus.instructions[SPLIT],
-        corpus.trajectories[SPLIT][::5],  # only for perplexity: every fifth saves time
-        prompt,
-        turns=turns,
-    )
+    apis, instructions = corpus.apis[SPLIT], corpus.instructions[SPLIT]
+    trajectories = corpus.trajectories[SPLIT][::5]  # only for perplexity: every fifth saves time
+    metrics, records = evaluation.measure(model, tokenizer, apis, instructions, trajectories, prompt, turns=turns)
     evaluation.write_records(records, state / f"{name}.jsonl")
     kept = {key: rollout[key] for key in ("n", "failed", "calls", "process_verdict")}
     write_json(state / f"{name}.json", metrics | {"rollout": kept, "dtype": dtype})
@@ -100,14 +82,11 @@ def train(config: Path, out: Path, state: Path, overrides: list[str]) -> None:
     if (state / "trained").exists():
         return
     (out / "metrics.json").unlink(missing_ok=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--config_file", str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py")]
-    if subprocess.run(
-        [*launch, "--config", str(config), "--output_dir", str(out), *overrides], check=False
-    ).returncode:
-        raise ToolAlpacaError(
-            "training failed, see above", file=out, fix="start again to go on from its last checkpoint"
-        )
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    command += [str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py"), "--config", str(config)]
+    if subprocess.run([*command, "--output_dir", str(out), *overrides], check=False).returncode:
+        fix = "start again to go on from its last checkpoint"
+        raise ToolAlpacaError("training failed, see above", file=out, fix=fix)
     shutil.copy(out / "metrics.json", state / "training.json")
     (state / "trained").touch()
 
@@ -139,26 +118,20 @@ def main() -> None:
     seconds = read_json(state / "phases.json") if (state / "phases.json").exists() else {}
     for number, (name, (words, run)) in enumerate(phases.items(), 1):
         print(f"\n{number} of 3: {words}", flush=True)
-        start, earlier = time.monotonic(), seconds.get(name, 0.0)
+        start = time.monotonic()
         try:
             run()
         finally:  # the time of a run that failed counts too
-            write_json(state / "phases.json", seconds | {name: round(earlier + time.monotonic() - start, 1)})
-            seconds = read_json(state / "phases.json")
+            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
+            write_json(state / "phases.json", seconds)
 
-    before, after = read_json(state / "before.json"), read_json(state / "after.json")
-    metrics = {
-        "before": {name: before[name] for name in KEYS},
-        "after": {name: after[name] for name in KEYS},
-        "baselines": {name: after[name] for name in BASELINES},
-        "rollout": {"before": before["rollout"], "after": after["rollout"]},
-        "n": after["n"],
-        "weights": weights_of(base),
-        "dtype": after["dtype"],
-        "phases": seconds,
-        "training": read_json(state / "training.json"),
-        "wall_s": round(sum(seconds.values()), 1),
-    }
+    sides, weights = {name: read_json(state / f"{name}.json") for name in ("before", "after")}, weights_of(base)
+    before, after = sides.values()
+    metrics: dict[str, Any] = {name: {key: side[key] for key in KEYS} for name, side in sides.items()}
+    metrics |= {"baselines": {name: after[name] for name in BASELINES}}
+    metrics |= {"rollout": {name: side["rollout"] for name, side in sides.items()}}
+    metrics |= {"n": after["n"], "weights": weights, "dtype": after["dtype"], "phases": seconds}
+    metrics |= {"training": read_json(state / "training.json"), "wall_s": round(sum(seconds.values()), 1)}
     write_json(out / "metrics.json", metrics, indent=2)
     columns = {words: {"first_function": after[name]} for name, words in BASELINES.items()}
     table = evaluation.as_table({**columns, "before": before, "after": after})
@@ -168,7 +141,7 @@ def main() -> None:
         cells = [f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})" for rate in rates]
         table += f"\n{words:<28}{cells[0]:>24}{cells[1]:>26}"
     card = (out / "README.md").read_text(encoding="utf-8").partition(CARD[:20])[0]
-    section = CARD.format(n=after["n"], weights=weights_of(base), table=table)
+    section = CARD.format(n=after["n"], weights=weights, table=table)
     (out / "README.md").write_text(card + section, encoding="utf-8")
     for checkpoint in out.glob("checkpoint-*"):  # the folder itself is the checkpoint now
         shutil.rmtree(checkpoint)

@@ -1,31 +1,14 @@
 """
 Supervised fine-tuning on thoughts and actions: full weights, LoRA or 4-bit QLoRA; one process or many.
 
-# One process on a CPU
-```bash
-accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml --max_steps 2
-```
+    accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml --max_steps 2
 
-# ToolAlpaca-7B as published
-```bash
-accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py \
-    --config recipes/toolalpaca-7b/sft.yaml
-```
-
-# ToolAlpaca-7B, QLoRA on one 24 GB card
-```bash
-accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/sft.py \
-    --config recipes/toolalpaca-7b/qlora.yaml
-```
-
-# And push it, private until `--hub_private_repo false`
-```bash
-accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml --push_to_hub --hub_model_id me/my-model
-```
+    accelerate launch --config_file recipes/accelerate_configs/fsdp2.yaml recipes/sft.py \\
+        --config recipes/toolalpaca-7b/sft.yaml [--push_to_hub --hub_model_id me/my-model]
 
 Every field of `SegmentScriptArguments`, `SegmentSFTConfig` and TRL's `ModelConfig` can stand in the YAML and on the
 command line, which wins. A run that was killed goes on from its newest whole checkpoint when the same command is given
-again.
+again. What is pushed is private until `--hub_private_repo false`.
 """
 
 import sys
@@ -33,7 +16,7 @@ import sys
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.hub import check_publishable, publish_model
+from toolalpaca_hf.hub import check_publishable, model_manifest, push
 from toolalpaca_hf.training import (
     SegmentScriptArguments,
     SegmentSFTConfig,
@@ -80,7 +63,9 @@ def main(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig, m
     # Push to the Hub; the other processes are not kept waiting for it
     if training_args.push_to_hub and trainer.is_world_process_zero():
         public, branch = training_args.hub_private_repo is False, training_args.hub_revision
-        pushed = publish_model(training_args.output_dir, repo_id, public=public, revision=branch, **about)
+        pushed = push(
+            model_manifest(training_args.output_dir, repo_id, **about), repo_id, public=public, revision=branch
+        )
         print(f"Pushed to {repo_id}: {pushed.url}")
 
 

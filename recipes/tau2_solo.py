@@ -11,7 +11,7 @@ import json
 from typing import Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, execute_tools, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import Tool, tool
@@ -62,15 +62,14 @@ def solo(steps: int) -> Solver:
 @task
 def tau2_telecom_solo(tasks: Literal["base", "small"] = "base", steps: int = 30) -> Task:
     """The 114 tasks of the split `base`, or the 20 of `tasks_small.json`."""
-    samples = list(read_dataset(INSTANCE)) if tasks == "base" else small()
+    if tasks == "base":
+        samples = list(read_dataset(INSTANCE))
+    else:
+        records = json.loads((FOLDER / "tasks_small.json").read_text("utf-8"))
+        samples = [*map(get_record_to_sample(INSTANCE), records)]
     files = [FOLDER / f"{name}_solo.txt" for name in ("main_policy", "tech_support_workflow")]
     policy = "\n\n".join(file.read_text("utf-8") for file in files)
     for sample in samples:
         ticket = sample.metadata["task"]["ticket"]
         sample.input = [ChatMessageSystem(content=f"{ASKED}\n\n{policy}"), ChatMessageUser(content=ticket)]
     return Task(dataset=MemoryDataset(samples), solver=[telecom_initializer(), solo(steps)], scorer=telecom_scorer())
-
-
-def small() -> list[Sample]:
-    record_to_sample = get_record_to_sample(INSTANCE)
-    return [record_to_sample(record) for record in json.loads((FOLDER / "tasks_small.json").read_text("utf-8"))]

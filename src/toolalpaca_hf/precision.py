@@ -7,14 +7,13 @@ AVX2 and at twice it on its successor. `python -m toolalpaca_hf.precision` print
 import functools
 import math
 import time
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from .errors import ToolAlpacaError
+from .errors import OptionError
 
 if TYPE_CHECKING:
     import torch
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 # Rows of a batch of decoding by a small model's width: a slow dtype shows itself in 30 ms, a fast one takes half of
@@ -25,17 +24,7 @@ _MARGIN = 1.2
 
 
 def default_device() -> "torch.device":
-    """The device accelerate would use: `cuda`, `xpu`, `mps`, another accelerator, or `cpu`.
-
-    Under `accelerate launch` it is this process's own.
-
-    Example:
-
-    ```python
-    >>> default_device().type  # doctest: +SKIP
-    'cpu'
-    ```
-    """
+    """The device accelerate would use, an accelerator or the CPU; under `accelerate launch` this process's own."""
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
@@ -49,15 +38,14 @@ def default_device() -> "torch.device":
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-@functools.cache
-def measured_gflops(device_type: str) -> dict[str, float]:
+def gflops(device: "torch.device | str | None" = None) -> dict[str, float]:
     """Speed of a matrix product of 32x512 by 512x256 in each dtype, the best of three, in GFLOP/s.
 
     Takes some tens of milliseconds and is measured once a process. A CPU is measured by the processor time of one
     thread, which neither other work on the machine nor threads that wait for one another can distort.
 
     Args:
-        device_type (`str`): Such as `"cpu"` or `"cuda"`.
+        device (`torch.device` or `str`, *optional*): Defaults to [`default_device`].
 
     Returns:
         `dict[str, float]`: By name of the dtype; 0.0 where the device does not have it.
@@ -65,20 +53,26 @@ def measured_gflops(device_type: str) -> dict[str, float]:
     Example:
 
     ```python
-    >>> sorted(measured_gflops("cpu"))
+    >>> sorted(gflops("cpu"))
     ['bfloat16', 'float16', 'float32']
     ```
     """
     import torch
 
-    m, k, n = _SHAPE
-    cpu = device_type == "cpu"
+    return _measured((torch.device(device) if device is not None else default_device()).type)
+
+
+@functools.cache
+def _measured(device_type: str) -> dict[str, float]:
+    import torch
+
+    (m, k, n), cpu = _SHAPE, device_type == "cpu"
     clock = time.thread_time if cpu else time.perf_counter
     threads = torch.get_num_threads()
     speeds = {}
     if cpu:
         torch.set_num_threads(1)
-    for name in ("float32", "bfloat16", "float16"):
+    for name in DTYPES[1:]:
         try:
             a = torch.ones(m, k, device=device_type, dtype=getattr(torch, name))
             b = torch.ones(k, n, device=device_type, dtype=getattr(torch, name))
@@ -98,61 +92,30 @@ def measured_gflops(device_type: str) -> dict[str, float]:
     return speeds
 
 
-def gflops(device: "torch.device | str | None" = None) -> dict[str, float]:
-    """Measured speed of each dtype on a device, by default on [`default_device`]; see [`measured_gflops`].
-
-    Example:
-
-    ```python
-    >>> gflops("cpu")["float32"] > 0
-    True
-    ```
-    """
-    import torch
-
-    device = torch.device(device) if device is not None else default_device()
-    return measured_gflops(device.type)
-
-
 def fastest(speeds: dict[str, float], device_type: str) -> str:
-    """The dtype to compute with, given what was measured.
+    """The dtype to compute with, by the speeds of [`gflops`].
 
     bfloat16 where it is faster than float32; float16 in its place on accelerators that have no fast bfloat16, never on
     a CPU, where its range of 65,504 is a risk without a gain.
-
-    Args:
-        speeds (`dict[str, float]`): From [`gflops`].
-        device_type (`str`): Such as `"cpu"`.
-
-    Returns:
-        `str`: `"float32"`, `"bfloat16"` or `"float16"`.
 
     Example:
 
     ```python
     >>> fastest({"float32": 122.6, "bfloat16": 1.1, "float16": 1.2}, "cpu")
     'float32'
-    >>> fastest({"float32": 250.0, "bfloat16": 900.0, "float16": 0.9}, "cpu")
-    'bfloat16'
     ```
     """
-    if speeds["bfloat16"] >= _MARGIN * speeds["float32"]:
-        return "bfloat16"
-    if device_type != "cpu" and speeds["float16"] >= _MARGIN * speeds["float32"]:
-        return "float16"
+    for name in ("bfloat16",) if device_type == "cpu" else ("bfloat16", "float16"):
+        if speeds[name] >= _MARGIN * speeds["float32"]:
+            return name
     return "float32"
 
 
 def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = None) -> "torch.dtype":
-    """The dtype that a name stands for on a device.
-
-    Args:
-        dtype (`str`, *optional*, defaults to `"auto"`): `"auto"` for the fastest of those measured, or a dtype's name,
-            which is taken as it is.
-        device (`torch.device` or `str`, *optional*): Defaults to [`default_device`].
+    """The dtype that a name stands for: `"auto"` for the fastest on a device, by default [`default_device`].
 
     Raises:
-        ToolAlpacaError: There is no such dtype.
+        [`OptionError`]: There is no such dtype.
 
     Example:
 
@@ -164,7 +127,7 @@ def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = Non
     import torch
 
     if dtype not in DTYPES:
-        raise ToolAlpacaError(f"dtype is {dtype!r}; pass one of {', '.join(DTYPES)}")
+        raise OptionError(f"{dtype!r} is no dtype; pass one of {', '.join(DTYPES)}", option="dtype")
     if dtype == "auto":
         device = torch.device(device) if device is not None else default_device()
         dtype = fastest(gflops(device), device.type)

@@ -8,20 +8,13 @@ if TYPE_CHECKING:
     from .features import FEATURES as FEATURES
     from .features import ROLLOUT_FEATURES as ROLLOUT_FEATURES
 
-HINT_MARK = "\nHint: "
-"""What separates an instruction from the hint its author left for the simulating models."""
-
-REDACTED = "***"
-"""Stands for a credential: no row carries the value itself, and it matches any value when calls are compared."""
+HINT_MARK = "\nHint: "  # between an instruction and the hint its author left for the simulating models
+REDACTED = "***"  # stands for a credential: no row carries the value, and it matches any when calls are compared
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of text and whether the model is trained on it.
-
-    Args:
-        text (`str`): The text.
-        trainable (`bool`): Whether the loss covers it.
+    """A piece of text and whether the model is trained on it: whether the loss covers it.
 
     Example:
 
@@ -37,50 +30,31 @@ class Segment:
 
 @dataclass(frozen=True)
 class Function:
-    """One callable operation of an API.
+    """One callable operation of an API."""
 
-    Args:
-        name (`str`): What a model writes after `Action:`.
-        path (`str`): Path template of the operation, `/facts/{id}`.
-        method (`str`): HTTP method, lower case.
-        description (`str`): Natural-language documentation, as shown to the model after `name: `.
-    """
-
-    name: str
-    path: str
-    method: str
-    description: str
+    name: str  # what a model writes after `Action:`
+    path: str  # template, `/facts/{id}`
+    method: str  # of HTTP, lower case
+    description: str  # in words, as shown to the model after `name: `
 
 
 @dataclass(frozen=True)
 class Api:
-    """An API as the corpora describe it: one row of the `apis` config.
+    """An API as the corpora describe it: one row of the `apis` config. Texts are as published; empty where absent."""
 
-    Args:
-        id (`str`): `SPLIT/API-SLUG`; a second API of the same name in a split has the slug `API-SLUG-2`.
-        name, description, link, category, introduction (`str`): As published; empty where absent.
-        function_list (`str`): The published `Functions` text, an intermediate product of corpus building.
-        documentation (`dict`): The OpenAPI document, parsed. A document that is not JSON is kept as `{"text": ...}`.
-        nl_documentation (`str`): Natural-language documentation of the whole API.
-        functions (`list[Function]`): In the order of `Function_Projection`.
-        components (`str`): Natural-language description of the shared output schemas.
-        authentication (`list[str]`): Names of the parameters that carry credentials; never their values.
-        external_tools (`list[str]`): Names of built-in tools its instructions may need (`retrieval`, `datetime`).
-    """
-
-    id: str
+    id: str  # `SPLIT/API-SLUG`; a second API of the same name in a split has the slug `API-SLUG-2`
     name: str
     description: str = ""
     link: str = ""
     category: str = ""
     introduction: str = ""
-    function_list: str = ""
-    documentation: dict[str, Any] = field(default_factory=dict)
-    nl_documentation: str = ""
-    functions: list[Function] = field(default_factory=list)
-    components: str = ""
-    authentication: list[str] = field(default_factory=list)
-    external_tools: list[str] = field(default_factory=list)
+    function_list: str = ""  # the published `Functions` text, an intermediate product of corpus building
+    documentation: dict[str, Any] = field(default_factory=dict)  # the OpenAPI document; `{"text": ...}` if not JSON
+    nl_documentation: str = ""  # of the whole API, in words
+    functions: list[Function] = field(default_factory=list)  # in the order of `Function_Projection`
+    components: str = ""  # the shared output schemas in words
+    authentication: list[str] = field(default_factory=list)  # names of the credentials; never their values
+    external_tools: list[str] = field(default_factory=list)  # its instructions may need: `retrieval`, `datetime`
 
 
 @dataclass(frozen=True)
@@ -97,15 +71,13 @@ class Step:
 
     Args:
         thought (`str`): What the model writes before it acts; empty for a call beside another.
-        action (`str`): Name of the function.
-        action_input (`str`): Its input, JSON text; may be empty or not valid JSON, as models write it.
+        action, action_input (`str`): The function and its input as written: JSON text, empty or not valid at times.
         observation (`str`): What came back.
-        log (`str`, *optional*): The model's text as recorded, where it can not be rebuilt from thought, action and
-            action input (see [`formats.step_log`]); `None` otherwise.
+        log (`str`, *optional*): The model's text as recorded, where [`formats.step_log`] cannot rebuild it.
         parallel (`bool`, *optional*, defaults to `False`): Whether the call belongs to the turn of the step before,
             and was made before the model saw that step's observation.
-        reasoning (`str`, *optional*, defaults to `""`): What the model reasoned apart from its message
-            (`reasoning_content`); at the first step of a turn. It is the thought too where the message says nothing.
+        reasoning (`str`, *optional*): What the model reasoned apart from its message (`reasoning_content`); at the
+            first step of a turn. It is the thought too where the message says nothing.
     """
 
     thought: str
@@ -135,44 +107,28 @@ def turn_starts(steps: Sequence[Step]) -> list[int]:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One instance: one row of the `trajectories` config.
+    """One instance: one row of the `trajectories` config."""
 
-    Args:
-        id (`str`): `SPLIT/API-SLUG/INDEX`, the index being the instance's place under its API in the source file.
-        api (`str`): Id of the API (`SPLIT/API-SLUG`).
-        instruction (`str`): What the user asks, without the hint.
-        hint (`str`): The hint that followed the instruction; empty where absent.
-        steps (`list[Step]`): The actions, oldest first; may be empty.
-        final_thought (`str`, *optional*): The thought before the response; `None` where the source has none.
-        response (`str`): The answer to the user.
-    """
-
-    id: str
-    api: str
-    instruction: str
-    hint: str
-    steps: list[Step]
-    final_thought: str | None
-    response: str
+    id: str  # `SPLIT/API-SLUG/INDEX`, the index being the instance's place under its API in the source file
+    api: str  # id of the API (`SPLIT/API-SLUG`)
+    instruction: str  # what the user asks, without the hint
+    hint: str  # that followed the instruction; empty where absent
+    steps: list[Step]  # oldest first; may be empty
+    final_thought: str | None  # before the response; None where the source has none
+    response: str  # the answer to the user
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One evaluation instruction: one row of the `instructions` config.
+    """One evaluation instruction: one row of the `instructions` config."""
 
-    Args:
-        id (`str`): `SPLIT/API-SLUG/INDEX`, the index being its place in the API's `Instructions`.
-        api (`str`): Id of the API.
-        instruction (`str`): What the user asks.
-        golden_calls (`list[Call]`): The calls that solve it, in order; credentials are `***`.
-    """
-
-    id: str
-    api: str
-    instruction: str
-    golden_calls: list[Call]
+    id: str  # `SPLIT/API-SLUG/INDEX`, the index being its place in the API's `Instructions`
+    api: str  # id of the API
+    instruction: str  # what the user asks
+    golden_calls: list[Call]  # that solve it, in order; credentials are `***`
 
 
+# The splits of each config of the `toolalpaca` dataset repo.
 SPLITS: dict[str, tuple[str, ...]] = {
     "apis": ("train", "eval_simulated", "eval_real"),
     "trajectories": ("train",),
@@ -180,7 +136,6 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "sft": ("train",),
     "chat": ("train",),
 }
-"""The splits of each config of the `toolalpaca` dataset repo."""
 
 
 def __getattr__(name: str) -> Any:

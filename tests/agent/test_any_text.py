@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolalpaca_hf.agent import ApiCalls, RolloutLimits, Task, read_tasks, retrieve, roll_out, simulated_calls
-from toolalpaca_hf.agent.retrieval import GAP, passages_of
+from toolalpaca_hf.agent.toolbox import GAP, passages_of
 from toolalpaca_hf.formats import parse_turn, react_prompt, trajectory_segments
 from toolalpaca_hf.simulator import SESSION_HEADER, running
 

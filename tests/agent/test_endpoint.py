@@ -544,8 +544,8 @@ def test_a_placeholder_is_no_secret() -> None:
 
 
 def test_the_record_of_a_run() -> None:
-    model = EndpointBackend("http://127.0.0.1:8000/v1/", "org/model", "chat", temperature=0.7, seed=4, name="mine")
-    assert model.name == "mine" and model.describe() == {
+    model = EndpointBackend("http://127.0.0.1:8000/v1/", "org/model", "chat", temperature=0.7, seed=4)
+    assert model.name == "org/model" and model.describe() == {
         "backend": "endpoint",
         "endpoint": "http://127.0.0.1:8000/v1",
         "model": "org/model",
@@ -594,7 +594,7 @@ def test_what_is_wrong_from_the_start() -> None:
 
 
 def test_a_scripted_user_needs_no_client() -> None:
-    code = f"import sys; sys.path[:0] = {sys.path!r}; import toolalpaca_hf.agent.user; "
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import toolalpaca_hf.agent.task; "
     code += "print([name for name in ('torch', 'transformers', 'openai') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -8,7 +8,7 @@ import pytest
 from openai_double import KEY, Answer, error, message, openai_double
 from openapi.loopback import Site
 
-from toolalpaca_hf.agent.user import AWAY, NOTHING_TO_ADD, ModelUser, ScriptedUser, User
+from toolalpaca_hf.agent.task import AWAY, NOTHING_TO_ADD, ModelUser, ScriptedUser, User
 from toolalpaca_hf.errors import ToolAlpacaError
 
 

@@ -11,9 +11,9 @@ from tiny_models import save_tiny_llama
 
 from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, write_repo
 from toolalpaca_hf.errors import InputError, NotFoundError
-from toolalpaca_hf.explore import Playground, find_targets, read_rows, read_run_view, row_page, trajectory_page
-from toolalpaca_hf.explore.pages import framed
-from toolalpaca_hf.schema import ROLLOUT_FEATURES
+from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
+from toolalpaca_hf.explore.app import framed
+from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step
 
 HOSTILE = "</pre><script>alert(1)</script>"
 
@@ -61,29 +61,39 @@ def test_folders_are_known_by_what_they_hold(built: Path, run: Path, tmp_path: P
 
 
 def test_what_is_trained_on_is_marked(built: Path) -> None:
-    name, segments = next(iter(read_rows(built).items()))
-    page = row_page(name, segments)
+    view = DatasetView(built)
+    segments = view.segments(view.ids[0])
+    page = row_page(view.ids[0], segments)
     assert page.count("<mark>") == 1 + sum(segment["trainable"] for segment in segments)
     assert "<script>" not in row_page("x", [{"text": HOSTILE, "trainable": True}])
 
 
 def test_filters_leave_what_they_say(run: Path) -> None:
-    view = read_run_view(run)
+    view = RunView(run)
     assert view.values("process_verdict") == ["all", "No", "Yes"] and len(view.choose()) == 2
-    assert (
-        [name for _, name in view.choose(verdict="No")]
-        == ["e/tides/1"]
-        == [name for _, name in view.choose("Tides", ended="steps")]
-    )
+    for wanted in (("all", "No"), ("Tides", "all", "steps")):
+        assert [name for _, name in view.choose(*wanted)] == ["e/tides/1"]
     assert view.choose("Other") == []
 
 
 def test_a_trajectory_stands_beside_its_golden_calls_and_runs_nothing(run: Path) -> None:
-    page = trajectory_page(read_run_view(run), "e/tides/0")
+    page = trajectory_page(RunView(run), "e/tides/0")
     assert "Golden calls" in page and "findTide" in page and "At noon." in page and "<script>" not in page
-    assert " open>" in page and "no such row" in trajectory_page(read_run_view(run), "other")
+    assert " open>" in page and "no such row" in trajectory_page(RunView(run), "other")
     assert "<script" not in framed(page, "x") and framed(page, "x").startswith("<iframe sandbox ")
-    assert len(read_run_view(run / "rollouts").records) == 2  # without verdicts
+    unscored = RunView(run / "rollouts")
+    assert len(unscored.records) == 2 and "Golden" not in trajectory_page(unscored, "e/tides/0")
+
+
+def test_of_many_rollouts_only_the_one_that_is_looked_at_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = run / "rollouts" / "trajectories.parquet"
+    rows = Dataset.from_parquet(str(file)).to_list() * 500
+    Dataset.from_list([row | {"id": f"e/tides/{n}"} for n, row in enumerate(rows)], ROLLOUT_FEATURES).to_parquet(file)
+    made: list[Step] = []
+    monkeypatch.setattr(targets, "Step", lambda **fields: made.append(Step(**fields)) or made[-1])
+    view = RunView(run / "rollouts")
+    assert len(view.choose()) == 1000 and not made
+    assert "At noon." in trajectory_page(view, "e/tides/999") and len(made) == 1
 
 
 @pytest.mark.slow
@@ -95,8 +105,7 @@ def test_the_app_serves_and_the_playground_answers(built: Path, run: Path, tmp_p
 
     model = save_tiny_llama(tmp_path / "model")
     apis = read_corpus(resolve_sources("sample")).apis["eval_simulated"]
-    targets = find_targets([str(built), str(run), str(run / "rollouts"), str(model)])
-    app = build_app(targets, apis)
+    app = build_app(find_targets([str(built), str(run), str(run / "rollouts"), str(model)]), apis)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     try:
@@ -106,4 +115,5 @@ def test_the_app_serves_and_the_playground_answers(built: Path, run: Path, tmp_p
     finally:
         app.close()
     pages = list(Playground(lambda: load_backend(str(model)), apis).ask(apis[0].name, "Which fruit is in season?"))
-    assert len(pages) >= 2 and "Which fruit is in season?" in pages[-1]
+    assert len(pages) >= 2 and "Which fruit is in season?" in str(pages[-1][0])
+    assert pages[0][1].startswith("<pre") and len({writing for _, writing in pages}) > 3  # while it is written

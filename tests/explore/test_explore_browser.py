@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from test_states import DOCUMENT, TURNS, Scripted
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -15,13 +18,56 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")]
 
 
+class SlowModel(ThreadingHTTPServer):
+    """Streams a call of `addPet`, its second half when `go_on` is set; then an answer."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.go_on, self.asked = threading.Event(), 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            server: Any = self.server
+            self.rfile.read(int(self.headers["Content-Length"]))
+            server.asked += 1
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            if server.asked > 1:
+                return self.event({"content": "Biscuit is in the shop."})
+            self.event({"content": "I add the dog "})
+            server.go_on.wait(60)
+            pet = json.dumps({"name": "Biscuit", "species": "dog", "price": 40})
+            call = {"index": 0, "id": "c", "type": "function", "function": {"name": "addPet", "arguments": pet}}
+            self.event({"content": "to the list.", "tool_calls": [call]})
+
+        def event(self, delta: dict[str, Any]) -> None:
+            self.wfile.write(f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta}]})}\n\n".encode())
+            self.wfile.flush()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app over a dataset and two runs."""
+def model() -> Iterator[SlowModel]:
+    with SlowModel() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, model: SlowModel) -> Iterator[str]:
+    """The app over a dataset and three runs, and a model behind an endpoint."""
     from datasets import Dataset
 
+    from toolalpaca_hf.agent import RolloutConfig, run
     from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
     from toolalpaca_hf.explore import build_app, find_targets, launch
+    from toolalpaca_hf.openapi import load_api
     from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -39,10 +85,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / name / "rollouts").mkdir(parents=True)
         file = folder / name / "rollouts" / "trajectories.parquet"
         Dataset.from_list(rows, features=ROLLOUT_FEATURES).to_parquet(file)
-    targets = find_targets([str(folder / part) for part in ("sample", "before", "after")])
+    backend: Any = Scripted(TURNS[2:])
+    run(DOCUMENT, backend, folder / "petshop", instructions=["Book a visit."], progress=False)
+    targets = find_targets([str(folder / part) for part in ("sample", "before", "after", "petshop")])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    app = build_app(targets)
+    served = RolloutConfig("slow", endpoint=f"http://127.0.0.1:{model.server_port}/v1", style="chat")
+    app = build_app(targets, [load_api(str(DOCUMENT))], served)
     yield launch(app, port, block=False)
     app.close()
 
@@ -53,6 +102,14 @@ def browser() -> Iterator[Any]:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+def close(page: Any) -> None:
+    """Close a page; with `PICTURES=FOLDER` a picture of it is kept there, for people to look at."""
+    if folder := os.environ.get("PICTURES"):
+        test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0]
+        page.screenshot(path=f"{folder}/{test}.png")
+    page.close()
 
 
 def ink(png: bytes) -> int:
@@ -81,7 +138,7 @@ def test_a_trajectory_can_be_read(browser: Any, url: str, width: int, scheme: st
     assert ink(response.screenshot()) > 8  # letters are drawn, not only in the tree
     paper = response.evaluate("e => getComputedStyle(e.ownerDocument.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) < 200) == (scheme == "dark")
-    page.close()
+    close(page)
 
 
 def test_a_filter_and_another_run_change_what_is_shown(browser: Any, url: str) -> None:
@@ -99,7 +156,7 @@ def test_a_filter_and_another_run_change_what_is_shown(browser: Any, url: str) -
     for place, answer in enumerate(("I do not know.", "High water is at noon.")):
         text = page.frame_locator("iframe[title=trajectory]:visible >> nth=" + str(place)).get_by_text(answer)
         sync_api.expect(text).to_be_visible(timeout=20_000)
-    page.close()
+    close(page)
 
 
 def test_the_keyboard_is_enough(browser: Any, url: str) -> None:
@@ -114,4 +171,34 @@ def test_the_keyboard_is_enough(browser: Any, url: str) -> None:
         if page.evaluate("document.activeElement.tagName") == "IFRAME":
             break
     assert page.evaluate("document.activeElement.tagName") == "IFRAME"
-    page.close()
+    close(page)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_state_stands_under_its_call(browser: Any, url: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(url)
+    page.get_by_role("tab", name="Trajectories").click()
+    page.get_by_role("combobox", name="Run").locator("visible=true").click()
+    page.get_by_role("option", name="petshop").click()
+    state = page.frame_locator("iframe[title=trajectory]:visible").get_by_text("new visit ")
+    sync_api.expect(state).to_be_visible(timeout=20_000)
+    assert "2026-05-12" in state.inner_text() and ink(state.screenshot()) > 8
+    close(page)
+
+
+def test_thoughts_appear_while_the_model_writes(browser: Any, url: str, model: SlowModel) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(url)
+    page.get_by_role("tab", name="Playground").click()
+    page.get_by_label("Instruction").locator("visible=true").fill("Add a dog.")
+    page.get_by_role("button", name="Ask").click()
+    writing = page.locator("pre.writing")
+    sync_api.expect(writing).to_have_text("I add the dog", timeout=60_000)
+    assert model.asked == 1 and not model.go_on.is_set()
+    model.go_on.set()
+    frame = page.frame_locator("iframe[title=rollout]")
+    for text in ("I add the dog to the list.", "new pet ", "Biscuit is in the shop."):
+        sync_api.expect(frame.get_by_text(text)).to_be_visible(timeout=60_000)
+    sync_api.expect(writing).to_have_count(0)
+    close(page)

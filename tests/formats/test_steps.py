@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolalpaca_hf.formats import parse_turn, relabel, split_log, step_log
+from toolalpaca_hf.formats import parse_turn, split_log, step_log
+from toolalpaca_hf.formats.parse import relabel
 from toolalpaca_hf.schema import Step
 
 labelled = st.lists(

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from hub.hub_server import GUEST, OWNER, HubServer, Refusal
+from hub.pushing import publish_dataset
 from huggingface_hub import DatasetCard, HfApi
 
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
-from toolalpaca_hf.hub import HubError, dataset_manifest, publish_dataset
+from toolalpaca_hf.hub import HubError, dataset_manifest
 
 REPO = "me/toolalpaca"
 KEY = f"datasets/{REPO}"

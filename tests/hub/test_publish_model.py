@@ -11,6 +11,7 @@ import torch
 import yaml
 from hub.evaluated import write_run
 from hub.hub_server import OWNER, HubServer
+from hub.pushing import publish_model, push_results
 from hub.trained import METRICS, write_training
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from tiny_models import save_tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.hub import fetch, model_manifest, publish_model, push, push_results
+from toolalpaca_hf.hub import fetch, model_manifest, push
 
 REPO = "me/tiny"
 

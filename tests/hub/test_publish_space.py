@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InputError
-from toolalpaca_hf.explore import find_targets, read_rows, read_run_view, space_manifest
+from toolalpaca_hf.explore import DatasetView, RunView, find_targets, space_manifest
 from toolalpaca_hf.hub import push
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
@@ -45,8 +45,10 @@ def test_a_space_holds_what_its_page_reads(empty_hub: HubServer, sample_repo: Pa
 
     down = Path(snapshot_download(REPO, repo_type="space", endpoint=empty_hub.url, token=OWNER))
     data, rollouts = find_targets(sorted(str(path) for path in (down / "shown").iterdir()))
-    assert read_rows(data.path) == read_rows(sample_repo) and data.kind == "dataset"
-    assert list(read_run_view(rollouts.path).records) == ["e/tides/0"]
+    there, here = DatasetView(data.path), DatasetView(sample_repo)
+    assert data.kind == "dataset" and there.ids == here.ids
+    assert all(there.segments(name) == here.segments(name) for name in here.ids[:9])
+    assert list(RunView(rollouts.path).records) == ["e/tides/0"]
     assert not any("rollouts.jsonl" in path for path in repo.files)
     assert not push(manifest, REPO, OWNER, empty_hub.url).changed
 

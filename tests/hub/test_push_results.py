@@ -9,10 +9,11 @@ import pytest
 import yaml
 from hub.evaluated import write_run
 from hub.hub_server import GUEST, OWNER, HubServer, Refusal
+from hub.pushing import push_results
 from huggingface_hub import EvalResult, HfApi, ModelCard, constants, parse_eval_result_entries
 
 from toolalpaca_hf.errors import InputError, OptionError
-from toolalpaca_hf.hub import HubError, connect, push_results
+from toolalpaca_hf.hub import HubError, connect
 from toolalpaca_hf.hub.card_results import SOURCE
 from toolalpaca_hf.hub.errors import hub_errors
 

@@ -31,7 +31,7 @@ def test_an_answer_has_the_form_of_the_corpus() -> None:
     with Site([OK]) as site, sender(site) as send:
         answer = send.send(ApiRequest("GET", f"{site.url}/facts?x=a%20b", {"X-Id": "é"}))
     assert answer.observation == 'Status Code: 200. Response: {"fact":"Cats purr ♥"}'
-    assert (answer.status, answer.ended, answer.saved) == (200, "answered", None)
+    assert (answer.status, answer.ended) == (200, "answered")
     [seen] = site.seen
     assert (seen.method, seen.target, seen.body) == ("GET", "/facts?x=a%20b", b"")
     assert seen.headers["Host"] == site.host and seen.headers["X-Id"].encode("latin-1").decode() == "é"
@@ -245,10 +245,11 @@ def test_a_binary_answer_is_saved_and_not_inlined(tmp_path: Path) -> None:
             answer = send.send(ApiRequest("GET", f"{site.url}/cat"))
         with sender(site) as send:
             unsaved = send.send(ApiRequest("GET", f"{site.url}/cat"))
-    assert answer.saved is not None and answer.saved.read_bytes() == image and answer.saved.suffix == ".png"
-    named = f"a file of type image/png, 264 bytes, saved as {answer.saved.name}."
+    (saved,) = (tmp_path / "files").iterdir()
+    assert saved.read_bytes() == image and saved.suffix == ".png"
+    named = f"a file of type image/png, 264 bytes, saved as {saved.name}."
     assert answer.observation == f"Status Code: 200. Response: {named}" and str(tmp_path) not in answer.observation
-    assert unsaved.saved is None and unsaved.observation.endswith("264 bytes, not shown.")
+    assert unsaved.observation.endswith("264 bytes, not shown.")
 
 
 def test_a_folder_that_can_not_be_written_is_no_failure(tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_a_folder_that_can_not_be_written_is_no_failure(tmp_path: Path) -> None:
     with Site([(200, {"Content-Type": "image/png"}, b"\x89PNG")]) as site:
         with sender(site, folder=tmp_path / "taken") as send:
             answer = send.send(ApiRequest("GET", site.url))
-    assert answer.saved is None and "could not be saved" in answer.observation
+    assert "could not be saved" in answer.observation
 
 
 def to(location: str, status: int = 302) -> tuple[int, dict[str, str], bytes]:
@@ -364,7 +365,7 @@ def test_no_byte_written_shows_a_credential(tmp_path: Path, caplog: pytest.LogCa
     for content in written:
         for form in forms():
             assert form.lower() not in content.lower()
-    assert all("***" in answer.observation for answer in answers if answer.saved is None)
+    assert all("***" in answer.observation for answer in answers if "saved as" not in answer.observation)
 
 
 def test_credentials_stay_behind_when_a_redirect_leaves_the_host() -> None:

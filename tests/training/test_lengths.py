@@ -9,7 +9,7 @@ from tokenizer_families import Family, byte_level_family
 
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.schema import FEATURES, Segment
-from toolalpaca_hf.training import IGNORE, LengthReport, SegmentTokenizer, lengths, tokenize_dataset
+from toolalpaca_hf.training import IGNORE, LengthReport, SegmentTokenizer, tokenize, tokenize_dataset
 
 
 def sft(rows: list[list[Segment]]) -> Dataset:
@@ -82,13 +82,13 @@ def test_the_cache_is_used_again_and_only_for_the_same_question(
 ) -> None:
     sft([WHOLE, CUT]).save_to_disk(tmp_path)
     calls = []
-    encode = lengths._encode
+    encode = tokenize._encode
 
     def counted(*args: object, **kwargs: object) -> object:
         calls.append(time.monotonic())
         return encode(*args, **kwargs)
 
-    monkeypatch.setattr(lengths, "_encode", counted)
+    monkeypatch.setattr(tokenize, "_encode", counted)
     first = tokenize_dataset(load_from_disk(tmp_path), byte_level.tokenizer)
     assert len(calls) == 1
     # Padding leaves its traces in a fast tokenizer, and must not make another question of the same one.

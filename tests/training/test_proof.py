@@ -15,10 +15,10 @@ from trl.chat_template_utils import add_response_schema, qwen3_instruct_2507_cha
 from toolalpaca_hf.errors import UnsupportedModelError
 from toolalpaca_hf.formats import prompt_messages, react_prompt, trajectory_segments
 from toolalpaca_hf.schema import Api, Function, Step, Trajectory
-from toolalpaca_hf.training import Proof, SegmentTokenizer, Way, prove_template, template_segments, ways_of
+from toolalpaca_hf.training import Proof, SegmentTokenizer, Way, prove_template, ways_of
 from toolalpaca_hf.training.conversations import FEATURES, as_messages, random_conversation, smaller
-from toolalpaca_hf.training.masks import features_of
-from toolalpaca_hf.training.proof import require_proof
+from toolalpaca_hf.training.loading import as_segments, prompt_beginning, render
+from toolalpaca_hf.training.proof import features_of, require_proof
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 HOLDS = (TEMPLATES / "qwen3_instruct_2507_training.jinja").read_text(encoding="utf-8")
@@ -129,12 +129,9 @@ def test_token_ids_are_those_of_segments(chatml: PreTrainedTokenizerBase) -> Non
     )
     assert found["input_ids"] == encoded["input_ids"]
     assert [label != -100 for label in encoded["labels"]] == [bool(flag) for flag in found["assistant_masks"]]
-    assert (
-        SegmentTokenizer(way.tokenizer).encode(template_segments(way.tokenizer, row["messages"], row["tools"]))[
-            "labels"
-        ]
-        == encoded["labels"]
-    )
+    rendered = render(way.tokenizer, row["messages"], row["tools"], way.training_template)
+    segments = as_segments(*rendered, prompt_beginning(way.tokenizer), way.tokenizer.eos_token)
+    assert SegmentTokenizer(way.tokenizer).encode(segments)["labels"] == encoded["labels"]
 
 
 def test_a_conversation_has_only_the_features_it_may_have() -> None:

@@ -16,8 +16,8 @@ from toolalpaca_hf.data import ToolAlpaca
 from toolalpaca_hf.errors import NotFoundError
 from toolalpaca_hf.formats import build_chat_template, documented_tools, react_prompt
 from toolalpaca_hf.schema import Api, Function, Step
-from toolalpaca_hf.training import IGNORE, SegmentTokenizer, add_templates, template_segments
-from toolalpaca_hf.training.saved_templates import prompt_of_row
+from toolalpaca_hf.training import IGNORE, SegmentTokenizer, add_templates
+from toolalpaca_hf.training.loading import as_segments, prompt_beginning, prompt_of_row, render
 
 PARAMETERS = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
 TOOL = {"type": "function", "function": {"name": "tide", "description": "High tide.", "parameters": PARAMETERS}}
@@ -88,7 +88,8 @@ def test_trl_trains_the_tokens_that_our_tokenizer_trains(checkpoint: Path, tmp_p
     ours = SegmentTokenizer(tokenizer)
     assert len(trainer.train_dataset) == len(rows) == 8
     for prepared, row in zip(trainer.train_dataset, rows, strict=True):
-        encoded = ours.encode(template_segments(tokenizer, row["messages"], row["tools"]))
+        rendered = render(tokenizer, row["messages"], row["tools"], tokenizer.chat_template)
+        encoded = ours.encode(as_segments(*rendered, prompt_beginning(tokenizer), tokenizer.eos_token))
         assert prepared["input_ids"] == encoded["input_ids"]
         masks = prepared.get("assistant_masks") or [label != IGNORE for label in prepared["labels"]]
         assert list(map(bool, masks)) == [label != IGNORE for label in encoded["labels"]]

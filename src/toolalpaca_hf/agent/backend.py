@@ -1,8 +1,4 @@
-"""What a model is shown in a rollout, and the interface of what writes its turns.
-
-Contexts grow by whole steps, made by the code that makes training rows, so a rollout shows a model what it was trained
-on.
-"""
+"""What a model is shown in a rollout, made by the code that makes training rows, and what writes its turns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +16,7 @@ STOPS = ("\nObservation:", "\nASSISTANT Observation:")
 class ReactContext:
     r"""The conversation of a model that writes `Thought`, `Action` and `Action Input` as text.
 
-    Args:
-        prompt ([`Prompt`]): The layout.
-        segments (`list[Segment]`): The head, then an action and an observation for each step.
-        functions (`tuple[str, ...]`, *optional*): Possible action names.
+    Its segments are the head, then an action and an observation for each step; `functions`, the possible action names.
 
     Example:
 
@@ -42,7 +35,6 @@ class ReactContext:
 
     @classmethod
     def begin(cls, prompt: Prompt, api: Api, instruction: str) -> "ReactContext":
-        """The conversation before the first thought."""
         names = (GET_DETAILS, *(function.name for function in api.functions))
         return cls(prompt, [Segment(prompt.head(api, instruction), False)], names)
 
@@ -58,11 +50,7 @@ class ReactContext:
 
 @dataclass(eq=False)
 class ChatContext:
-    """The conversation of a model with native tool calls.
-
-    Args:
-        messages (`list[dict]`): In the layout of chat templates and of OpenAI-compatible servers.
-        tools (`list[dict]`): JSON schemas of the functions.
+    """The conversation of a model with native tool calls: messages in the layout of chat templates, and JSON schemas.
 
     Example:
 
@@ -79,12 +67,10 @@ class ChatContext:
 
     @classmethod
     def begin(cls, api: Api, instruction: str) -> "ChatContext":
-        """The conversation before the model's first message."""
         return cls([{"role": "user", "content": instruction}], tools_of(api))
 
     def add(self, step: Step) -> None:
-        """Append a call, as `to_messages` writes it, and its result; an unreadable message is answered as the user."""
-        if step.action == NO_CALL:
+        if step.action == NO_CALL:  # a message that cannot be read is answered as the user
             self.messages.append({"role": "assistant", "content": step.log or step.thought})
             self.messages.append({"role": "user", "content": step.observation})
         else:
@@ -96,14 +82,8 @@ Context = ReactContext | ChatContext
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote in one turn.
-
-    Args:
-        text (`str`): The text, without the observation's label and the end-of-sequence token.
-        turn ([`Turn`]): The parsed text.
-        tokens (`int`): Tokens generated.
-        cut (`bool`, *optional*, defaults to `False`): Whether the token limit ended it.
-    """
+    """What a model wrote in one turn: the text without the observation's label and the end-of-sequence token, the
+    [`Turn`] it is parsed to, the number of tokens generated, and whether the token limit ended it."""
 
     text: str
     turn: Turn
@@ -114,35 +94,26 @@ class Completion:
 class Backend(Protocol):
     """A model that writes turns, such as [`LocalBackend`] and [`EndpointBackend`].
 
-    Attributes:
-        name (`str`): The model's name in reports.
-        style (`str`): `"react"` for [`ReactContext`]s, `"chat"` for [`ChatContext`]s.
-        continuous (`bool`): Whether it is a [`ContinuousBackend`]. If not, each rollout has a thread, and [`generate`]
-            is called from many threads at once, with one context each.
-        width (`int`): Most contexts at once.
-        tool_hints (`int`, *optional*): Functions hinted at in its training prompt.
+    If it is not `continuous`, each rollout has a thread, and [`generate`] is called from many at once, each with one
+    context. It may have `tool_hints`, the number of functions hinted at in its training prompt.
     """
 
-    name: str
-    continuous: bool
-    width: int
+    name: str  # in reports
+    continuous: bool  # whether it is a `ContinuousBackend`
+    width: int  # most contexts at once
 
     @property
-    def style(self) -> Literal["react", "chat"]: ...
+    def style(self) -> Literal["react", "chat"]:
+        """Which context it takes, [`ReactContext`] or [`ChatContext`]."""
+        ...
 
     def check(self) -> None:
         """Check before a run that the model can be asked; raises [`ToolAlpacaError`] if not."""
 
     def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
-        """Write the next turn of each context.
+        """Write the next turn of each of at most [`width`] distinct contexts.
 
-        Args:
-            contexts (`Sequence[Context]`): At most [`width`] distinct contexts.
-            max_new_tokens (`int`): Token limit of a turn.
-
-        Returns:
-            `list[Completion | ToolAlpacaError]`: In the order of the contexts. An error ends only that rollout;
-                [`ContextFull`] means that there is no room for the turn.
+        An error in place of a completion ends only that rollout; [`ContextFull`]: there is no room for the turn.
         """
         ...
 

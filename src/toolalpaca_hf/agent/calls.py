@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
 """What the simulator gets where an API asks for a credential."""
 
+MAX_REQUESTS, MAX_INPUT = 1024, 2048
+"""How many requests of an API are kept, and the longest input of one that is, in characters."""
+
 _asking = threading.Lock()
 
 
@@ -45,21 +48,15 @@ def ask_user(question: str) -> bool:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-MAX_REQUESTS, MAX_INPUT = 1024, 2048
-"""How many requests of an API are kept, and the longest input of one that is, in characters."""
-
-
 class ApiCalls:
     """The callable functions of an API; many rollouts may share it.
 
     Args:
-        api ([`Api`]): The API.
         server (`str`): Base URL of every call. If empty, every call reports that there is none.
         sender ([`ApiClient`]): Sends the requests and adds the credentials.
         credentials (`frozenset[str]`, *optional*): Names of the sender's credentials.
-        session_header (`str`, *optional*, defaults to `""`): Header that carries a rollout's session, if any.
-        own_servers (`bool`, *optional*, defaults to `False`): Whether the servers of an operation or path take
-            precedence over `server`.
+        session_header (`str`, *optional*): Header that carries a rollout's session, if any.
+        own_servers (`bool`, *optional*, defaults to `False`): Whether an operation's or path's servers come first.
         functions ([`Functions`], *optional*): The API's parsed functions, if already available.
 
     Attributes:
@@ -77,10 +74,8 @@ class ApiCalls:
         own_servers: bool = False,
         functions: "Functions | None" = None,
     ) -> None:
-        self.api = api
-        self._server, self._sender = server, sender
-        self._credentials, self._session_header = credentials, session_header
-        self._own_servers = own_servers
+        self.api, self._server, self._sender = api, server, sender
+        self._credentials, self._session_header, self._own_servers = credentials, session_header, own_servers
         self.faults: dict[str, list[str]] = {}
         self.confirm: Callable[[str], bool] | None = None
         self._requests: dict[tuple[str, str, str], ApiRequest] = {}
@@ -96,12 +91,9 @@ class ApiCalls:
         return list(self._operations)
 
     def call(self, action: str, action_input: str, session: str = "") -> str:
-        """Make a call and return the observation: the answer, or what to change about the call. Never raises.
+        """Make a call as the model wrote it, in a rollout's session.
 
-        Args:
-            action (`str`): Name of a function.
-            action_input (`str`): Its input as the model wrote it.
-            session (`str`, *optional*, defaults to `""`): The rollout's name.
+        Returns the observation, the answer or what to change about the call; never raises.
         """
         operation = self._operations.get(action) or self._operations.get(self._operations.tool_names.get(action, ""))
         if operation is None:
@@ -152,12 +144,9 @@ def unknown_tool(action: str, names: Iterable[str]) -> str:
 def simulated_calls(
     apis: Iterable[Api], url: str, session_header: str, seconds: float = 60.0, retries: int = CallLimits.retries
 ) -> dict[str, ApiCalls]:
-    """Calls to a simulator, by API id.
+    """Calls to the simulator at `url`, by API id; with [`simulator.SESSION_HEADER`].
 
     Args:
-        apis (`Iterable[Api]`): APIs, all of which the simulator must serve.
-        url (`str`): The simulator's base URL.
-        session_header (`str`): See [`simulator.SESSION_HEADER`].
         seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
         retries (`int`, *optional*, defaults to 3): How often a call is repeated; 0 leaves it to the model.
 
@@ -167,7 +156,7 @@ def simulated_calls(
     Example:
 
     ```python
-    >>> calls = simulated_calls(apis, "http://127.0.0.1:5678", "X-Toolalpaca-Session")  # doctest: +SKIP
+    >>> calls = simulated_calls(apis, "http://127.0.0.1:5678", SESSION_HEADER)  # doctest: +SKIP
     >>> calls["train/tides"].call("findTide", '{"port": "Brest"}')  # doctest: +SKIP
     'Status Code: 200. Response: {"tide":"at noon"}'
     ```
@@ -180,9 +169,8 @@ def simulated_calls(
     calls = {}
     for api in apis:
         if not paths.get(api.name):
-            raise ToolAlpacaError(
-                f"the simulator at {redact_url(url)} does not serve {api.name}; start it with the same --apis"
-            )
+            problem = f"the simulator at {redact_url(url)} does not serve {api.name}"
+            raise ToolAlpacaError(problem, fix="start it with the same --apis")
         names = {*api.authentication, *credential_names(document_of(api))}
         credentials = Credentials(dict.fromkeys(names, SIMULATED_CREDENTIAL))
         sender = ApiClient(hosts, credentials, limits=CallLimits(total=seconds, retries=retries))
@@ -195,17 +183,15 @@ def simulated_calls(
 def _served(url: str, hosts: Allowlist) -> dict[str, list[str]]:
     with ApiClient(hosts, limits=CallLimits(retries=0, total=10.0)) as sender:
         try:
-            listed = json.loads(sender.fetch(f"{url}/health"))["apis"]
             paths: dict[str, list[str]] = {}
-            for api in listed:
+            for api in json.loads(sender.fetch(f"{url}/health"))["apis"]:
                 paths.setdefault(api["name"], []).append(api["path"])
+            return paths
         except ToolAlpacaError as error:
-            raise ToolAlpacaError(
-                f"no simulator at {redact_url(url)} ({error}); start one with `toolalpaca simulate`"
-            ) from None
+            problem = f"no simulator at {redact_url(url)} ({error})"
         except (ValueError, KeyError, TypeError):
-            raise ToolAlpacaError(f"{redact_url(url)} is no simulator; start one with `toolalpaca simulate`") from None
-    return paths
+            problem = f"{redact_url(url)} is no simulator"
+    raise ToolAlpacaError(problem, fix="start one with `toolalpaca simulate`")
 
 
 def real_calls(
@@ -219,18 +205,15 @@ def real_calls(
     """Calls to the servers in the APIs' own documents, and to no others, by API id.
 
     Args:
-        apis (`Iterable[Api]`): The APIs.
         credentials_file (`str` or `Path`, *optional*): See [`load_credentials`]; the environment is read too.
         folder (`str` or `Path`, *optional*): Where binary answers are saved.
         private (`Iterable[str]`, *optional*): Hosts that may have a private address.
-        environ (`Mapping[str, str]`, *optional*): Replaces the process environment.
         seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
 
     Raises:
         [`ToolAlpacaError`]: The credentials cannot be read.
     """
-    calls = {}
-    private = list(private)
+    calls, private = {}, list(private)
     for api in apis:
         document = document_of(api)
         names = [*api.authentication, *credential_names(document)]

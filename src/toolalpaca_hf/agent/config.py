@@ -1,23 +1,15 @@
 """Settings of a run of rollouts: the same fields in a recipe, on the command line and in Python."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from ..errors import OptionError
 
 Ended = Literal["answered", "steps", "tokens", "time", "unread", "failed"]
 """Why a rollout ended: with a response, at the limit on steps, tokens, time or unparsed turns, or on a failure."""
 
-_ENDED = {
-    "answered": "answered",
-    "steps": "out of steps",
-    "tokens": "out of tokens",
-    "time": "out of time",
-    "unread": "gave up: turns without action or response",
-    "failed": "failed",
-    "missing": "missing",
-    "not run": "not run yet",
-}
+_ENDED = {name: f"out of {name}" for name in ("steps", "tokens", "time")}
+_ENDED |= {"unread": "gave up: turns without action or response", "not run": "not run yet"}
 
 
 def ended_words(ended: str) -> str:
@@ -41,13 +33,6 @@ class RolloutLimits:
             or a response: one without `Action:` or `Response:` after this many tokens, one that writes an observation
             of its own, or one that repeats itself over twice as many tokens. What was written until then counts. It
             saves an untrained model's time but may cut off a late action, so published settings leave it off.
-
-    Example:
-
-    ```python
-    >>> RolloutLimits(steps=3).turn_tokens
-    256
-    ```
     """
 
     steps: int = 10
@@ -59,12 +44,15 @@ class RolloutLimits:
     unreadable_after: int | None = None
 
 
+def _field(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
 @dataclass
 class RolloutConfig:
     """Model, tools and limits of a run; each field's help is in its metadata.
 
-    `toolalpaca run` and `toolalpaca evaluate` have an option for each field, `recipes/evaluate.py` a field, and
-    [`run`] takes the whole.
+    `toolalpaca run` and `evaluate` have an option for each, `recipes/evaluate.py` a field; [`run`] takes the whole.
 
     Raises:
         [`OptionError`]: A number is too small, or fields contradict each other.
@@ -77,77 +65,53 @@ class RolloutConfig:
     ```
     """
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Folder, Hub id or smollm2; with an endpoint, the model's name there."}
+    model_name_or_path: str | None = _field(
+        None, "Folder, Hub id or smollm2; with an endpoint, the model's name there."
     )
-    endpoint: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible server, http://127.0.0.1:8000/v1."}
+    endpoint: str | None = _field(None, "OpenAI-compatible server, http://127.0.0.1:8000/v1.")
+    style: Literal["react", "chat"] = _field("react", "Actions as text, or native tool calls.")
+    prompt: Literal["react", "upstream"] = _field("react", "upstream for ToolAlpaca-7B and -13B.")
+    prompt_dir: str | None = _field(None, "Folder with upstream's agent/ files; downloaded otherwise.")
+    tool_hints: int | None = _field(
+        None, "Functions named behind an instruction, nearest by BM25; as in training by default."
     )
-    style: Literal["react", "chat"] = field(
-        default="react", metadata={"help": "Actions as text, or native tool calls."}
+    constrained: bool = _field(False, "Local ReAct models: action names only of functions that exist.")
+    batch_size: int = _field(32, "Rollouts at once, local model.")
+    concurrency: int = _field(8, "Rollouts at once, endpoint.")
+    temperature: float = _field(0.0, "0 is greedy.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field(
+        "auto", "Of a local model; auto is what computes fastest here."
     )
-    prompt: Literal["react", "upstream"] = field(
-        default="react", metadata={"help": "upstream for ToolAlpaca-7B and -13B."}
-    )
-    prompt_dir: str | None = field(
-        default=None, metadata={"help": "Folder with upstream's agent/ files; downloaded otherwise."}
-    )
-    tool_hints: int | None = field(
-        default=None,
-        metadata={"help": "Functions named behind an instruction, nearest by BM25; as in training by default."},
-    )
-    constrained: bool = field(
-        default=False, metadata={"help": "Local ReAct models: action names only of functions that exist."}
-    )
-    batch_size: int = field(default=32, metadata={"help": "Rollouts at once, local model."})
-    concurrency: int = field(default=8, metadata={"help": "Rollouts at once, endpoint."})
-    temperature: float = field(default=0.0, metadata={"help": "0 is greedy."})
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto", metadata={"help": "Of a local model; auto is what computes fastest here."}
-    )
-    seed: int = field(default=0, metadata={"help": "Of sampling, and of the embedded simulator."})
-    simulator: str = field(default="embedded", metadata={"help": "embedded, or the URL of a simulator."})
-    responder: Literal["schema", "llm", "replay"] = field(
-        default="schema", metadata={"help": "Of the embedded simulator."}
-    )
-    store: str | None = field(default=None, metadata={"help": "SQLite file of the embedded simulator's answers."})
-    faults: str | None = field(
-        default=None, metadata={"help": "Let the embedded simulator fail: a rate such as 0.2, or a file."}
-    )
-    real: bool = field(default=False, metadata={"help": "Call the documents' own servers."})
-    confirm_unsafe: bool = field(
-        default=False, metadata={"help": "Ask before each real call that is not GET, HEAD or OPTIONS; MCP's all are."}
-    )
-    credentials: str | None = field(default=None, metadata={"help": "For real calls: file of NAME=VALUE lines."})
+    seed: int = _field(0, "Of sampling, and of the embedded simulator.")
+    simulator: str = _field("embedded", "embedded, or the URL of a simulator.")
+    responder: Literal["schema", "llm", "replay"] = _field("schema", "Of the embedded simulator.")
+    store: str | None = _field(None, "SQLite file of the embedded simulator's answers.")
+    faults: str | None = _field(None, "Let the embedded simulator fail: a rate such as 0.2, or a file.")
+    real: bool = _field(False, "Call the documents' own servers.")
+    confirm_unsafe: bool = _field(False, "Ask before each real call that is not GET, HEAD or OPTIONS; MCP's all are.")
+    credentials: str | None = _field(None, "For real calls: file of NAME=VALUE lines.")
     allow_private: list[str] = field(
         default_factory=list, metadata={"help": "HOST:PORT that may have a private address."}
     )
     tools: list[str] = field(default_factory=list, metadata={"help": "Show a built-in tool: datetime, retrieval."})
-    max_tools: int | None = field(
-        default=20, metadata={"help": "Functions of an API shown: the nearest to the instruction."}
-    )
-    user_endpoint: str | None = field(default=None, metadata={"help": "Server of a model that answers getDetails."})
-    user_model: str | None = field(default=None, metadata={"help": "Its name there."})
-    limit: int | None = field(
-        default=None,
-        metadata={"help": "Only the first so many instructions; a higher limit later goes on from there."},
-    )
-    max_steps: int = field(default=RolloutLimits.steps, metadata={"help": "Actions of one rollout."})
-    max_new_tokens: int = field(default=RolloutLimits.turn_tokens, metadata={"help": "Tokens of one turn."})
-    max_tokens: int = field(default=RolloutLimits.tokens, metadata={"help": "Tokens of one rollout."})
-    max_seconds: float = field(default=RolloutLimits.seconds, metadata={"help": "Wall time of one rollout."})
-    max_unread: int | None = field(default=None, metadata={"help": "Turns in a row without action or response."})
-    unreadable_after: int | None = field(
-        default=None,
-        metadata={"help": "Tokens after which a local ReAct turn without a label, or in a loop, is given up."},
+    max_tools: int | None = _field(20, "Functions of an API shown: the nearest to the instruction.")
+    user_endpoint: str | None = _field(None, "Server of a model that answers getDetails.")
+    user_model: str | None = _field(None, "Its name there.")
+    limit: int | None = _field(None, "Only the first so many instructions; a higher limit later goes on from there.")
+    max_steps: int = _field(RolloutLimits.steps, "Actions of one rollout.")
+    max_new_tokens: int = _field(RolloutLimits.turn_tokens, "Tokens of one turn.")
+    max_tokens: int = _field(RolloutLimits.tokens, "Tokens of one rollout.")
+    max_seconds: float = _field(RolloutLimits.seconds, "Wall time of one rollout.")
+    max_unread: int | None = _field(None, "Turns in a row without action or response.")
+    unreadable_after: int | None = _field(
+        None, "Tokens after which a local ReAct turn without a label, or in a loop, is given up."
     )
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "concurrency", "max_tools", "limit", "max_steps", "max_new_tokens", "max_tokens"):
+        counts = ("batch_size", "concurrency", "max_tools", "limit", "max_steps", "max_new_tokens", "max_tokens")
+        for name in (*counts, "max_unread", "unreadable_after"):
             self._at_least(name, 1)
-        for name, least in (("max_unread", 1), ("unreadable_after", 1), ("tool_hints", 0)):
-            self._at_least(name, least)
-        for name in ("temperature", "max_seconds"):
+        for name in ("tool_hints", "temperature", "max_seconds"):
             self._at_least(name, 0)
         if bool(self.user_endpoint) != bool(self.user_model):
             raise OptionError("a model that plays the user needs both", option="--user-endpoint and --user-model")
@@ -161,11 +125,5 @@ class RolloutConfig:
 
     @property
     def limits(self) -> RolloutLimits:
-        return RolloutLimits(
-            self.max_steps,
-            self.max_new_tokens,
-            self.max_tokens,
-            self.max_seconds,
-            unread=self.max_unread,
-            unreadable_after=self.unreadable_after,
-        )
+        limits = RolloutLimits(self.max_steps, self.max_new_tokens, self.max_tokens, self.max_seconds)
+        return replace(limits, unread=self.max_unread, unreadable_after=self.unreadable_after)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import OptionError, ToolAlpacaError
@@ -24,20 +24,14 @@ class EndpointBackend:
     sampling, outputs of concurrent rollouts depend on the server, whatever the seed.
 
     Args:
-        base_url, model (`str`): The server, such as `http://127.0.0.1:8000/v1`, and the model's name there.
+        base_url, model, api_key, timeout, retries: See [`ModelClient`]; `timeout` is in seconds, for one turn.
         style (`str`, *optional*, defaults to `"react"`): `"react"` for models that write `Thought`, `Action` and
             `Action Input` as text, which needs raw completions; `"chat"` for native tool calls.
         concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
-        api_key (`str`, *optional*): Defaults to the environment's `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
-        temperature (`float`, *optional*, defaults to 0.0): `None` leaves it to the server.
-        seed (`int`, *optional*, defaults to 0): Sampling seed; `None` for servers without one.
-        timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for one turn.
-        name (`str`, *optional*): The model's name in reports; defaults to `model`.
-        retries (`int`, *optional*, defaults to 2): Retries on 429, 5xx, timeouts and broken connections, with
-            back-off.
+        temperature, seed (*optional*, default to 0): Of sampling; `None` leaves it to the server.
 
     Raises:
-        [`ToolAlpacaError`]: The URL or the style is invalid, or the key cannot be sent.
+        [`OptionError`]: The URL or the style is invalid, or the key cannot be sent.
 
     Example:
 
@@ -60,7 +54,6 @@ class EndpointBackend:
         temperature: float | None = 0.0,
         seed: int | None = 0,
         timeout: float = 120.0,
-        name: str | None = None,
         retries: int = 2,
     ) -> None:
         if style not in ("react", "chat"):
@@ -68,21 +61,24 @@ class EndpointBackend:
         self._client = ModelClient(base_url, model, api_key, timeout, retries, concurrency=concurrency)
         self._options = {"temperature": temperature, "seed": seed}
         self._reasoning: str | None = ""
-        self.name, self.width = name or model, concurrency
+        self.name, self.width = model, concurrency
         self.style: Literal["react", "chat"] = style
 
     def check(self) -> None:
         """Request one token, to fail before a run if the server, model or route is missing."""
         self._client.check([GET_DETAILS_TOOL] if self.style == "chat" else None)
 
-    def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
+    def generate(
+        self, contexts: Sequence[Context], max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> list[Completion | ToolAlpacaError]:
+        """As [`Backend.generate`]; `tell` gets what a turn holds so far, while the server writes it."""
         written: list[Completion | ToolAlpacaError] = []
         for context in contexts:
             try:
                 if isinstance(context, ReactContext):
-                    written.append(self._react(context, max_new_tokens))
+                    written.append(self._react(context, max_new_tokens, tell))
                 else:
-                    written.append(self._chat(context, max_new_tokens))
+                    written.append(self._chat(context, max_new_tokens, tell))
             except ToolAlpacaError as error:
                 written.append(error)
         return written
@@ -95,27 +91,31 @@ class EndpointBackend:
             self._options["seed"] = seed
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
-        """See [`Backend`]; the key is not included."""
         server = {"backend": "endpoint", "endpoint": self._client.base_url, "model": self._client.model}
         return {**server, "style": self.style, **self._options}
 
-    def _react(self, context: ReactContext, max_new_tokens: int) -> Completion:
-        choice = self._client.complete(context.text, max_new_tokens, stop=list(STOPS), **self._options)
+    def _react(
+        self, context: ReactContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> Completion:
+        choice = self._client.complete(context.text, max_new_tokens, stop=list(STOPS), tell=tell, **self._options)
         text: str = choice.fields["text"]
         # Servers leave the stop text out or in, or know none (`transformers serve --continuous-batching`).
         end = min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=None)
         return Completion(text[:end], parse_turn(text[:end]), _tokens(choice, text), choice.cut and end is None)
 
-    def _chat(self, context: ChatContext, max_new_tokens: int) -> Completion:
+    def _chat(
+        self, context: ChatContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
+    ) -> Completion:
         messages = openai_messages(context.messages, self._reasoning)
         try:
-            choice = self._client.chat(messages, max_new_tokens, tools=context.tools or None, **self._options)
+            tools = context.tools or None
+            choice = self._client.chat(messages, max_new_tokens, tools=tools, tell=tell, **self._options)
         except RequestRejected as error:
             # Models want their reasoning back between calls; not every server that returns it takes it.
             if not self._reasoning or "reasoning" not in error.said:
                 raise
             self._reasoning = None
-            return self._chat(context, max_new_tokens)
+            return self._chat(context, max_new_tokens, tell)
         message = choice.fields["message"]
         if self._reasoning == "":
             self._reasoning = next((name for name in _REASONING if message.get(name)), "")
@@ -134,17 +134,14 @@ def openai_messages(messages: Sequence[dict[str, Any]], reasoning: str | None = 
     """Convert messages from the form of chat templates to that of servers; `reasoning` is their field for it."""
     converted: list[dict[str, Any]] = []
     for message in messages:
-        one = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
+        shown = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
         if reasoning and message.get("reasoning_content"):
-            one[reasoning] = message["reasoning_content"]
-        if message.get("tool_calls"):
-            one["tool_calls"] = [call | {"function": _in_text(call["function"])} for call in message["tool_calls"]]
-        converted.append(one)
+            shown[reasoning] = message["reasoning_content"]
+        for call in message.get("tool_calls") or ():
+            text = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+            shown.setdefault("tool_calls", []).append(call | {"function": call["function"] | {"arguments": text}})
+        converted.append(shown)
     return converted
-
-
-def _in_text(function: dict[str, Any]) -> dict[str, Any]:
-    return function | {"arguments": json.dumps(function["arguments"], ensure_ascii=False)}
 
 
 def read_message(message: dict[str, Any]) -> tuple[str, Turn]:

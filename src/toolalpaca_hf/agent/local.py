@@ -30,8 +30,7 @@ class LocalBackend:
     Args:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
-        style (`str`, *optional*, defaults to `"react"`): `"react"` or `"chat"`.
-        batch_size, reuse, temperature, seed, kept_bytes (*optional*): See [`BatchGenerator`].
+        batch_size, reuse, temperature, seed: See [`BatchGenerator`].
         name (`str`, *optional*): The model's name in reports; defaults to where it was loaded from.
         constrained (`bool`, *optional*, defaults to `False`): Whether a ReAct action has to be one of the functions
             shown; see [`NameConstraint`].
@@ -43,8 +42,6 @@ class LocalBackend:
     Example:
 
     ```python
-    >>> from toolalpaca_hf.agent import ReactContext
-    >>> from toolalpaca_hf.formats import react_prompt
     >>> backend = load_backend("outputs/quickstart")  # doctest: +SKIP
     >>> context = ReactContext.begin(react_prompt(), api, "High tide?")  # doctest: +SKIP
     >>> backend.generate([context], max_new_tokens=128)[0].turn.action  # doctest: +SKIP
@@ -64,7 +61,6 @@ class LocalBackend:
         temperature: float = 0.0,
         seed: int = 0,
         name: str | None = None,
-        kept_bytes: int = 4 << 30,
         constrained: bool = False,
     ) -> None:
         self.name = name or model.name_or_path or type(model).__name__
@@ -81,20 +77,19 @@ class LocalBackend:
         self.tool_hints = int(tokenizer.init_kwargs.get("tool_hints", 0))
         if style == "chat":
             self._call_opens = _call_opening(tokenizer, self.name)
-            self._tokens_of_their_own = [
-                token.content for token in tokenizer.added_tokens_decoder.values() if len(token.content.strip()) > 1
-            ]
+            added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+            self._tokens_of_their_own = [token for token in added if len(token.strip()) > 1]
         self.segment_tokenizer, self.constrained = SegmentTokenizer(tokenizer), constrained
         self._constraints: dict[tuple[str, ...], NameConstraint] = {}
         stops = STOPS if style == "react" else ()
         self._writing: dict[Context, RowState] = {}
         self._failed: list[tuple[Context, ToolAlpacaError]] = []
-        self.generator = BatchGenerator(model, tokenizer, stops, batch_size, reuse, temperature, seed, kept_bytes)
+        self.generator = BatchGenerator(model, tokenizer, stops, batch_size, reuse, temperature, seed)
         # Models without positions to run out of do not say a length.
         self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
 
     def check(self) -> None:
-        """Do nothing: the model is already loaded."""
+        """Do nothing: the model is loaded."""
 
     def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
         for context in contexts:
@@ -107,16 +102,11 @@ class LocalBackend:
     def start(self, context: Context, max_new_tokens: int, unreadable_after: int | None = None) -> None:
         try:
             ids = self.ids(context)
+            if (room := self.max_length - len(ids)) < 1:
+                problem = f"the conversation has {len(ids)} tokens and {self.name} reads {self.max_length}"
+                raise ContextFull(problem, fix="shorten the observations or use a model with a longer context")
         except ToolAlpacaError as error:
-            self._failed.append((context, error))
-            return
-        if (room := self.max_length - len(ids)) < 1:
-            error = ContextFull(
-                f"the conversation has {len(ids)} tokens and {self.name} reads {self.max_length}",
-                fix="shorten the observations or use a model with a longer context",
-            )
-            self._failed.append((context, error))
-            return
+            return self._failed.append((context, error))
 
         def watch(written: list[int]) -> bool:
             return hopeless(self._decode(written), len(written), unreadable_after)
@@ -131,6 +121,10 @@ class LocalBackend:
             self._constraints[names] = NameConstraint(self.segment_tokenizer.continuation_ids, self._decode, names)
         return self._constraints[names]
 
+    def partial(self) -> list[str]:
+        """What each turn that is being written holds so far."""
+        return [self._decode(row.written) for row in self._writing.values()]
+
     def step(self) -> list[tuple[Context, Completion | ToolAlpacaError]]:
         if self._failed:
             failed, self._failed = self._failed, []
@@ -143,22 +137,19 @@ class LocalBackend:
         outcome = self.generator.outcome(row)
         if isinstance(outcome, Exception):
             reason = f"{type(outcome).__name__}: {str(outcome).partition(chr(10))[0]}"
-            return ToolAlpacaError(
-                f"{self.name} could not write a turn after {len(row.ids)} tokens ({reason})",
-                fix="use a smaller model, a shorter conversation or a machine with more memory",
-            )
+            problem = f"{self.name} could not write a turn after {len(row.ids)} tokens ({reason})"
+            fix = "use a smaller model, a shorter conversation or a machine with more memory"
+            return ToolAlpacaError(problem, fix=fix)
         chat = isinstance(context, ChatContext)
         turn = self._reply(context, row.ids, outcome) if chat else parse_turn(outcome.text)
         return Completion(outcome.text, turn, len(outcome.ids), outcome.end == "limit")
 
     def forget(self, context: Context) -> None:
-        """Drop a context's unfinished turn and the KV cache kept for its next one."""
         self._writing.pop(context, None)
-        self._failed = [(one, error) for one, error in self._failed if one is not context]
+        self._failed = [failed for failed in self._failed if failed[0] is not context]
         self.generator.drop(context)
 
     def reseed(self, seed: int) -> None:
-        """Sample from now on with another seed; the KV caches of documentation stay."""
         self.seed = seed
         self.generator.reseed(seed)
 
@@ -175,7 +166,6 @@ class LocalBackend:
         }
 
     def ids(self, context: Context) -> list[int]:
-        """The ids of a context."""
         if isinstance(context, ReactContext):
             head, *rest = merge(context.segments)
             ids = self.segment_tokenizer.prompt_ids(head.text)
@@ -184,17 +174,13 @@ class LocalBackend:
             message | {"content": self._spelt(message["content"])} if message["role"] in ("tool", "user") else message
             for message in context.messages
         ]
+        how: dict[str, Any] = {"tools": context.tools or None, "add_generation_prompt": True, "return_dict": False}
         try:
-            tools: Any = context.tools or None
-            ids: Any = self.tokenizer.apply_chat_template(
-                messages, tools=tools, add_generation_prompt=True, return_dict=False
-            )
+            ids: Any = self.tokenizer.apply_chat_template(messages, **how)
             return ids
-        # A template is a program of the model's author and raises what it likes.
-        except Exception as error:
-            raise UnsupportedModelError(
-                f"the chat template of {self.name} does not take the conversation ({error})", fix=_USE_REACT
-            ) from None
+        except Exception as error:  # a template is a program of the model's author and raises what it likes
+            problem = f"the chat template of {self.name} does not take the conversation ({error})"
+            raise UnsupportedModelError(problem, fix=_USE_REACT) from None
 
     def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids))
@@ -208,8 +194,8 @@ class LocalBackend:
     def _reply(self, context: ChatContext, ids: list[int], continuation: Generation) -> Turn:
         opening = self._call_opens.search(continuation.text)
         unread = Turn(continuation.text[: opening.start()].strip() if opening else "")
+        tools: Any = context.tools or None
         try:
-            tools: Any = context.tools or None
             reply = parse_response(self.tokenizer, continuation.ids, prefix=ids, tools=tools)
         # TRL falls back to plain text for what it foresaw; JSON nested a thousand deep, for one, it did not.
         except Exception:
@@ -218,32 +204,13 @@ class LocalBackend:
         if not reply.get("tool_calls"):
             return unread if opening else Turn("", response=reply["content"].strip(), reasoning=reasoning)
         functions: list[dict[str, Any]] = [call.get("function", call) for call in reply["tool_calls"]]
-        calls = [Call(one["name"], json.dumps(one["arguments"], ensure_ascii=False)) for one in functions]
+        calls = [Call(call["name"], json.dumps(call["arguments"], ensure_ascii=False)) for call in functions]
         return Turn.of_calls(reply["content"].strip(), calls, reasoning)
 
 
-def load_backend(
-    model: str,
-    style: Literal["react", "chat"] = "react",
-    batch_size: int = 32,
-    reuse: bool = True,
-    temperature: float = 0.0,
-    seed: int = 0,
-    device: str | None = None,
-    dtype: str = "auto",
-    constrained: bool = False,
-) -> LocalBackend:
-    """Load a model as a [`LocalBackend`].
-
-    Args:
-        model (`str`): A folder, a Hub id, or `smollm2`; see [`checkpoints.resolve_model`].
-        style, batch_size, reuse, temperature, seed, constrained: See [`LocalBackend`].
-        device, dtype (`str`, *optional*): See [`load_model`].
-    """
-    loaded, tokenizer = load_model(resolve_model(model), device, dtype)
-    return LocalBackend(
-        loaded, tokenizer, style, batch_size, reuse, temperature, seed, name=model, constrained=constrained
-    )
+def load_backend(model: str, *, device: str | None = None, dtype: str = "auto", **options: Any) -> LocalBackend:
+    """Load a folder, a Hub id, or `smollm2` as a [`LocalBackend`], with its `options`; the others: [`load_model`]."""
+    return LocalBackend(*load_model(resolve_model(model), device, dtype), name=model, **options)
 
 
 def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[str]:
@@ -254,10 +221,9 @@ def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[s
         try:
             add_response_schema(tokenizer)
         except ValueError:
-            raise UnsupportedModelError(
-                f"TRL does not know the chat template of {name}, whose tokenizer has no response_template",
-                fix="set one, serve the model behind an endpoint, or use style='react'",
-            ) from None
+            problem = f"TRL does not know the chat template of {name}, whose tokenizer has no response_template"
+            fix = "set one, serve the model behind an endpoint, or use style='react'"
+            raise UnsupportedModelError(problem, fix=fix) from None
     call = tokenizer.response_template["fields"].get("tool_calls")
     if call is None:
         raise UnsupportedModelError(f"the chat template of {name} has no tool calls", fix=_USE_REACT)

@@ -24,14 +24,13 @@ class McpTools:
     """A connection to an MCP server, for the duration of a `with` block.
 
     Args:
-        server (`str`): A command, which is started without a shell and speaks MCP on stdio, or the URL of a server
-            that speaks streamable HTTP. A command sees only the environment that MCP's SDK passes on (`PATH`, `HOME`,
-            ...); `env NAME=VALUE COMMAND` adds to it.
+        server (`str`): The URL of a server that speaks streamable HTTP, or a command that speaks MCP on stdio; it is
+            started without a shell and sees the environment that MCP's SDK passes on (`PATH`, `HOME`, ...);
+            `env NAME=VALUE COMMAND` adds to it.
         seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
 
     Attributes:
-        api ([`Api`]): Its tools as functions.
-        calls ([`ApiCalls`]): Calls of these.
+        api, calls ([`Api`], [`ApiCalls`]): Its tools as functions, and calls of these.
 
     Raises:
         [`ToolAlpacaError`]: The server cannot be started or reached, or has no tools.
@@ -54,8 +53,7 @@ class McpTools:
             self._portal = self._stack.enter_context(start_blocking_portal())
             client = Client(self._target, read_timeout_seconds=self._seconds)
             self._client = self._stack.enter_context(self._portal.wrap_async_context_manager(client))
-            tools = self._portal.call(self._list)
-            if not tools:
+            if not (tools := self._portal.call(self._list)):
                 raise InputError("the MCP server has no tools", option="--mcp")
             info = self._client.server_info
             self.api = _api(info.name if info else "MCP server", tools)
@@ -82,8 +80,7 @@ class McpTools:
         for _ in range(MAX_PAGES):
             page = await self._client.list_tools(cursor=cursor)
             found += page.tools
-            cursor = page.next_cursor
-            if not cursor:
+            if not (cursor := page.next_cursor):
                 break
         return found
 
@@ -126,16 +123,13 @@ def _api(name: str, tools: list[Any]) -> Api:
             text = text.replace(f'"#/{key}/', f'"#/components/schemas/tool{number}.')
         schema = json.loads(text)
         for key in ("$defs", "definitions"):
-            for own, part in mapping(schema.pop(key, None)).items():
-                shared[f"tool{number}.{own}"] = part
+            shared |= {f"tool{number}.{own}": part for own, part in mapping(schema.pop(key, None)).items()}
+        body = {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
         paths[f"/{quote(tool.name, safe='')}"] = {
             "post": {
                 "operationId": tool.name,
                 "summary": tool.description or tool.title or tool.name,
-                "requestBody": {
-                    "required": bool(schema.get("required")),
-                    "content": {"application/json": {"schema": schema}},
-                },
+                "requestBody": body,
                 "responses": {"200": {"description": "The tool's answer."}},
             }
         }

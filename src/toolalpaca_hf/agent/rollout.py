@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
 from typing import cast
 from uuid import uuid4
@@ -15,51 +15,26 @@ from ..schema import Call, Step, Trajectory
 from .backend import Backend, ChatContext, Completion, Context, ContinuousBackend, ReactContext
 from .calls import ApiCalls
 from .config import Ended, RolloutLimits
-from .task import Task
+from .task import ScriptedUser, Task, User
 from .toolbox import Toolbox, shown_api
-from .user import ScriptedUser, User
 
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a rollout.
+    """The result of a rollout."""
 
-    Args:
-        trajectory ([`Trajectory`]): Steps, final thought and response, the last empty if there is no answer.
-        ended (`str`): `answered`, `steps`, `tokens`, `time`, `unread` or `failed`.
-        error (`str`): Why it failed; empty otherwise.
-        tokens (`int`): Tokens that the model wrote.
-        seconds (`float`): Wall time from the start of the first turn to the end of the last.
-        ran_on (`bool`, *optional*, defaults to `False`): Whether the model continued after its response, which was
-            cut.
-        shown (`tuple[str, ...]`, *optional*): The tools that were shown, if the API has more.
-        faults (`tuple[str, ...]`, *optional*): The faults that a simulator made, in order.
-    """
-
-    trajectory: Trajectory
+    trajectory: Trajectory  # its response is empty if there is no answer
     ended: Ended
-    error: str
-    tokens: int
-    seconds: float
-    ran_on: bool = False
-    shown: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
+    error: str  # why it failed; empty otherwise
+    tokens: int  # that the model wrote
+    seconds: float  # wall time from the start of the first turn to the end of the last
+    ran_on: bool = False  # whether the model continued after its response, which was cut
+    shown: tuple[str, ...] = ()  # the tools that were shown, if the API has more
+    faults: tuple[str, ...] = ()  # that a simulator made, in order
 
 
 class Rollout:
-    """The state of one rollout; its driver calls [`take`] with what the model wrote, then [`act`].
-
-    Args:
-        task ([`Task`]): The instruction.
-        context ([`Context`]): What the model is shown.
-        toolbox ([`Toolbox`]): Executes actions.
-        limits ([`RolloutLimits`]): Its limits.
-        clock (`Callable[[], float]`, *optional*, defaults to `time.monotonic`): Seconds.
-        shown (`tuple[str, ...]`, *optional*): The tools that are shown, if the API has more.
-
-    Attributes:
-        ended (`str`, *optional*): Why it ended; `None` while it is running.
-    """
+    """The state of one rollout; its driver calls [`take`] with what the model wrote, then [`act`], till it `ended`."""
 
     def __init__(
         self,
@@ -88,8 +63,7 @@ class Rollout:
     def take(self, written: Completion | ToolAlpacaError) -> None:
         """Take what the model wrote; a response or a failed model ends the rollout."""
         if isinstance(written, ToolAlpacaError):
-            self._end("tokens" if isinstance(written, ContextFull) else "failed", str(written))
-            return
+            return self._end("tokens" if isinstance(written, ContextFull) else "failed", str(written))
         written = _storable(written)
         self._tokens += written.tokens
         if written.turn.response is None:
@@ -101,10 +75,7 @@ class Rollout:
         self._end("tokens" if written.cut and not self._ran_on else "answered")
 
     def act(self) -> None:
-        """Execute the calls of the turn that was taken, in order, and show the model the observations.
-
-        Calls beyond the limit on steps are not made; the rollout ends there.
-        """
+        """Execute the calls of the turn that was taken, in order, up to the limit on steps, and show the results."""
         written, self._written = self._written, None
         if written is None:
             return
@@ -144,25 +115,10 @@ class Rollout:
     def result(self) -> Result:
         """The result, once the rollout has ended."""
         assert self.ended is not None, "the rollout goes on"
-        trajectory = Trajectory(
-            self.task.id,
-            self.task.api.id,
-            self.task.instruction,
-            self.task.hint,
-            self._steps,
-            self._final_thought,
-            self._response,
-        )
-        return Result(
-            trajectory,
-            self.ended,
-            self._error,
-            self._tokens,
-            self._seconds,
-            self._ran_on,
-            self.shown,
-            self._toolbox.faults(),
-        )
+        task, made = self.task, (self._steps, self._final_thought, self._response)
+        trajectory = Trajectory(task.id, task.api.id, task.instruction, task.hint, *made)
+        cost = (self._tokens, self._seconds)
+        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.shown, self._toolbox.faults())
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error
@@ -170,9 +126,7 @@ class Rollout:
 
 
 def _storable(written: Completion) -> Completion:
-    """Drop lone surrogates, which JSON can escape but no file can store."""
-
-    def plain(text: str) -> str:
+    def plain(text: str) -> str:  # lone surrogates can be escaped in JSON, but no file can store them
         return text.encode("utf-8", "replace").decode("utf-8")
 
     turn = written.turn
@@ -185,9 +139,8 @@ def _storable(written: Completion) -> Completion:
 def _no_action(written: Completion) -> str:
     """The observation after a turn with neither an action nor a response."""
     if written.cut:
-        return (
-            "The turn was cut off at its limit of tokens; think in one sentence, then write an Action or a Response."
-        )
+        advice = "think in one sentence, then write an Action or a Response."
+        return f"The turn was cut off at its limit of tokens; {advice}"
     if not written.text.strip():
         return "Nothing was written; write a Thought, then an Action or a Response."
     return "There is neither an Action nor a Response; write an Action with an Action Input, or a Response."
@@ -210,11 +163,8 @@ def roll_out(
         backend ([`Backend`]): The model.
         calls (`Mapping[str, ApiCalls]`): By API id; see [`simulated_calls`] and [`real_calls`].
         user ([`User`], *optional*): Answers `getDetails`; by default one with nothing to add.
-        limits ([`RolloutLimits`], *optional*): Limits of one rollout.
         prompt ([`Prompt`], *optional*, defaults to [`react_prompt`]): The layout for style `"react"`.
-        tools (`Sequence[str]`, *optional*): Built-in tools to show besides `getDetails`, see [`shown_api`].
-        max_tools (`int`, *optional*, defaults to 20): Functions of an API to show, nearest to the instruction first;
-            `None` for all.
+        tools, max_tools: What is shown of an API, see [`shown_api`]; 20 functions by default, `None` for all.
 
     Example:
 
@@ -233,10 +183,8 @@ def roll_out(
             api = shown_api(task.api, tools, task.instruction, max_tools)
             if max_tools is not None and len(task.api.functions) > max_tools:
                 shown = tuple(function.name for function in api.functions)
-            if backend.style == "chat":
-                context = ChatContext.begin(api, task.instruction)
-            else:
-                context = ReactContext.begin(prompt, api, task.instruction)
+            chat, asked = backend.style == "chat", task.instruction
+            context = ChatContext.begin(api, asked) if chat else ReactContext.begin(prompt, api, asked)
         except ToolAlpacaError as error:  # a document that cannot be shown costs its own rollouts only
             problem = error
         # A new session each time: what an interrupted rollout left in the simulator must not be met again.
@@ -317,16 +265,10 @@ def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task
         backend.forget(rollout.context)
         return rollout.result()
 
-    waiting = deque(tasks)
-    running: set[Future[Result]] = set()
     pool = ThreadPoolExecutor(backend.width)
     try:
-        while waiting or running:
-            while waiting and len(running) < backend.width:
-                running.add(pool.submit(whole, waiting.popleft()))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+        for future in as_completed([pool.submit(whole, task) for task in tasks]):
+            yield future.result()
     finally:
         # Who stops listening does not wait for rollouts that are under way.
         pool.shutdown(wait=False, cancel_futures=True)

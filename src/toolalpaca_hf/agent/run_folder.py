@@ -1,7 +1,8 @@
-"""The folder of a run: results as they come, and at the end the files that others read."""
+"""The folder of a run: results as they come, then the files that others read; session traces of its rollouts."""
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,36 +14,31 @@ import pyarrow.parquet as pq
 
 from .. import __version__
 from ..data import left_out, raw_api, raw_instance
-from ..errors import InputError
+from ..errors import InputError, NotFoundError
+from ..formats import NO_CALL
 from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
-from ..storage import JsonlLog, atomic_path, check_settings, disk_errors, intact_rows, read_json, write_json
+from ..storage import (
+    JsonlLog,
+    atomic_path,
+    atomic_write,
+    check_settings,
+    disk_errors,
+    intact_rows,
+    read_json,
+    write_json,
+)
 from .rollout import Result
 from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
-MADE = ("trajectories.parquet", "trajectories.json")
-"""What is made of the lines at the end."""
+MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
 
 
 class RunFolder:
-    """The folder of a run.
+    """The folder of a run: it goes on only with the same settings, and one process at a time.
 
     `rollouts.jsonl` gets a line for every rollout that ends, so a killed run loses only unfinished ones.
     `trajectories.parquet`, `trajectories.json` (the raw layout) and `run.json` are made from it.
-
-    Args:
-        path (`str` or `Path`): The folder, created if missing.
-        settings (`Mapping`): What determines the results: a run resumes only with the same ones.
-
-    Raises:
-        [`ToolAlpacaError`]: The folder holds a run with other settings, is in use, or cannot be written.
-
-    Example:
-
-    ```python
-    >>> with RunFolder("runs/x", {"model": "outputs/quickstart"}).opened() as folder:  # doctest: +SKIP
-    ...     folder.add(result)
-    ```
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
@@ -64,7 +60,6 @@ class RunFolder:
 
     @property
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Results by id."""
         return self._log.rows
 
     @property
@@ -74,15 +69,10 @@ class RunFolder:
 
     def add(self, result: Result) -> None:
         """Store a result, on disk before this returns."""
-        row = asdict(result.trajectory) | {
-            "ended": result.ended,
-            "error": result.error,
-            "tokens": result.tokens,
-            "seconds": round(result.seconds, 3),
-        }
-        row |= {"ran_on": True} if result.ran_on else {}
-        row |= {"faults": list(result.faults)} if result.faults else {}
-        self._append(row | ({"shown": list(result.shown)} if result.shown else {}))
+        row = asdict(result.trajectory) | {"ended": result.ended, "error": result.error, "tokens": result.tokens}
+        row["seconds"] = round(result.seconds, 3)
+        more = {"ran_on": result.ran_on, "faults": list(result.faults), "shown": list(result.shown)}
+        self._append(row | {name: value for name, value in more.items() if value})
 
     def _append(self, row: dict[str, Any]) -> None:
         self._log.append(row)
@@ -106,11 +96,8 @@ class RunFolder:
 
     def finished_anywhere(self) -> set[str]:
         """Ids finished here or in a `part-*`, even one that is being written."""
-        found = set()
-        for path in (self.path, *self.path.glob("part-*")):
-            for row in intact_rows(path / LINES):
-                found |= {row["id"]} if "id" in row and row.get("ended", "failed") != "failed" else set()
-        return found
+        rows = (row for path in (self.path, *self.path.glob("part-*")) for row in intact_rows(path / LINES))
+        return {row["id"] for row in rows if "id" in row and row.get("ended", "failed") != "failed"}
 
     def write(self, tasks: Sequence[Task], source: TaskFile) -> dict[str, Any]:
         """Write the output files from the results so far; returns the contents of `run.json`."""
@@ -124,13 +111,10 @@ class RunFolder:
         instructions: dict[str, list[Instruction]] = {}
         for instruction in source.instructions:
             instructions.setdefault(instruction.api, []).append(instruction)
-        raw = []
-        for api in source.apis:
-            asked = [task for task in source.tasks if task.api.id == api.id]
-            # As many instances as there are instructions: they are matched by their place.
-            instances = [self._instance(task) for task in asked]
-            raw.append(raw_api(api, instances, instructions.get(api.id)))
-        return raw
+        instances: dict[str, list[dict[str, Any]]] = {}
+        for task in source.tasks:  # as many as there are instructions: they are matched by their place
+            instances.setdefault(task.api.id, []).append(self._instance(task))
+        return [raw_api(api, instances.get(api.id, []), instructions.get(api.id)) for api in source.apis]
 
     def _instance(self, task: Task) -> dict[str, Any]:
         row = self.rows.get(task.id)
@@ -143,21 +127,17 @@ class RunFolder:
 
     def _note(self, tasks: Sequence[Task] = (), aside: str = "") -> dict[str, Any]:
         self._noted = time.monotonic()
-        ended: dict[str, int] = {}
-        for row in self.rows.values():
-            ended[row["ended"]] = ended.get(row["ended"], 0) + 1
-        # Stop the clock at the last result.
-        seconds = self._seconds + self._last - self._began
+        rows = self.rows.values()
         note = {
             "settings": self.settings,
             "instructions": len(tasks) or None,
             "left_out": aside,
-            "rollouts": len(self.rows),
-            "ended": dict(sorted(ended.items())),
-            "steps": sum(len(row["steps"]) for row in self.rows.values()),
-            "tokens": sum(row["tokens"] for row in self.rows.values()),
-            "responses_cut": sum(bool(row.get("ran_on")) for row in self.rows.values()),
-            "seconds": round(seconds, 3),
+            "rollouts": len(rows),
+            "ended": dict(sorted(Counter(row["ended"] for row in rows).items())),
+            "steps": sum(len(row["steps"]) for row in rows),
+            "tokens": sum(row["tokens"] for row in rows),
+            "responses_cut": sum(bool(row.get("ran_on")) for row in rows),
+            "seconds": round(self._seconds + self._last - self._began, 3),  # the clock stops at the last result
             "toolalpaca_hf": __version__,
         }
         write_json(self.path / "run.json", note, indent=2)
@@ -184,3 +164,80 @@ def kept_rollouts(folder: Path) -> str:
     """What an interrupted run has finished, and how to resume it."""
     count = len(RunFolder(folder, {}).finished_anywhere()) if folder.is_dir() else 0
     return f"{count} rollouts are finished and kept in {folder}; the same command goes on"
+
+
+def trace_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A rollout's messages in OpenAI's layout, from a row of `rollouts.jsonl` or of the `trajectories` config.
+
+    Example:
+
+    ```python
+    >>> step = {"thought": "I look.", "action": "findTide", "action_input": "{}", "observation": "At noon."}
+    >>> row = {"instruction": "High tide?", "steps": [step], "final_thought": None, "response": "At noon."}
+    >>> [message["role"] for message in trace_messages(row)]
+    ['user', 'assistant', 'tool', 'assistant']
+    ```
+    """
+    messages: list[dict[str, Any]] = [{"role": "user", "content": row["instruction"]}]
+    for number, step in enumerate(row["steps"]):
+        if step["action"] == NO_CALL:
+            messages.append({"role": "assistant", "content": step.get("log") or step["thought"]})
+            messages.append({"role": "user", "content": step["observation"]})
+            continue
+        function = {"name": step["action"], "arguments": step["action_input"]}
+        call = {"id": f"call{number}", "type": "function", "function": function}
+        if step.get("parallel") and (turn := next((m for m in messages[::-1] if "tool_calls" in m), None)):
+            turn["tool_calls"].append(call)
+        else:
+            thought = "\n".join(dict.fromkeys(filter(None, [step.get("reasoning"), step["thought"].strip()])))
+            messages.append({"role": "assistant", "content": thought, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": call["id"], "content": step["observation"]})
+    if row.get("response"):
+        messages.append({"role": "assistant", "content": row["response"], "thought": row.get("final_thought") or ""})
+    return messages
+
+
+def write_traces(run: str | Path, out: str | Path, model: str = "") -> int:
+    """Write each rollout of a run's folder as a file in the Session Trace Simple Format, for a dataset repo.
+
+    Returns the number of files. [`NotFoundError`]: the folder holds no rollouts. `model` is its name in the traces.
+    """
+    rows = _rollouts(run)
+    for name, row in rows.items():
+        head = {"type": "session", "harness": "toolalpaca-hf", "id": name, "name": row["instruction"][:80]}
+        lines = [head | {"ended": row.get("ended", "answered")}]
+        for message in trace_messages(row):
+            made = {"role": message["role"], "content": message["content"]}
+            if message.get("tool_calls"):
+                calls = [{"id": call["id"], "function": call["function"]} for call in message["tool_calls"]]
+                made |= {"content": "", "reasoningContent": message["content"], "toolCalls": calls}
+            if message.get("thought"):
+                made["reasoningContent"] = message["thought"]
+            made |= {"toolCallId": message["tool_call_id"]} if message["role"] == "tool" else {}
+            made |= {"model": model} if model and message["role"] == "assistant" else {}
+            lines.append({"type": "message", "message": made})
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        atomic_write(Path(out) / f"{name.replace('/', '-')}.jsonl", text)
+    return len(rows)
+
+
+def log_traces(run: str | Path, project: str, model: str = "") -> int:
+    """Log each rollout of a run as a `trackio.Trace` of Trackio's project; otherwise as [`write_traces`]."""
+    import trackio
+
+    rows = _rollouts(run)
+    trackio.init(project=project, name=model or None, embed=False, auto_log_cpu=False, auto_log_gpu=False)
+    try:
+        for step, (name, row) in enumerate(rows.items()):
+            about = {"session_id": name, "ended": row.get("ended", "answered"), "model": model}
+            trackio.log({"rollout": trackio.Trace(trace_messages(row), about)}, step=step)
+    finally:
+        trackio.finish()
+    return len(rows)
+
+
+def _rollouts(run: str | Path) -> dict[str, dict[str, Any]]:
+    rows = {row["id"]: row for row in intact_rows(Path(run) / LINES)} if (Path(run) / LINES).is_file() else {}
+    if not rows:
+        raise NotFoundError("no rollouts", file=run, fix="pass the folder `rollouts` of an evaluation, or a run's")
+    return rows

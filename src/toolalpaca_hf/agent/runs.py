@@ -1,7 +1,7 @@
 """A run: a file of instructions, a model, and a folder that fills with trajectories."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +20,8 @@ from .calls import ApiCalls, ask_user, real_calls, simulated_calls
 from .config import RolloutConfig
 from .rollout import roll_out
 from .run_folder import RunFolder
-from .task import own_tasks, read_tasks
+from .task import ModelUser, ScriptedUser, User, own_tasks, read_tasks
 from .toolbox import shown_api
-from .user import ModelUser, ScriptedUser, User
 
 if TYPE_CHECKING:
     from .mcp import McpTools
@@ -35,26 +34,18 @@ class RolloutsFailedError(ToolAlpacaError):
 
 
 def make_backend(config: RolloutConfig, device: str | None = None) -> Backend | Callable[[], Backend]:
-    """The model of a config: an [`EndpointBackend`], or a function that loads the local model.
+    """The model of a config: an [`EndpointBackend`], or a function that loads the local model, onto `device` if given.
 
-    Args:
-        config ([`RolloutConfig`]): With `model_name_or_path`, and `endpoint` if a server has the model.
-        device (`str`, *optional*): Of a local model.
-
-    Raises:
-        [`OptionError`]: No model is named.
-        [`NotFoundError`]: The model is neither on this machine nor on the Hub.
-        [`MissingDependencyError`]: What runs it is not installed.
+    Raises [`OptionError`], [`NotFoundError`], [`MissingDependencyError`]: there is no model, or nothing that runs it.
     """
     name = config.model_name_or_path
     if not name:
         raise OptionError("is missing", option="--model", fix="pass a folder, a Hub id or smollm2")
+    sampling: dict[str, Any] = {"style": config.style, "temperature": config.temperature, "seed": config.seed}
     if config.endpoint:
         with needing("running", "agent"):
             from .endpoint import EndpointBackend
-        return EndpointBackend(
-            config.endpoint, name, config.style, config.concurrency, temperature=config.temperature, seed=config.seed
-        )
+        return EndpointBackend(config.endpoint, name, concurrency=config.concurrency, **sampling)
     check_model(name)  # before torch is loaded, which takes longer than the answer
     with needing("running", "train,agent"):
         for package in ("torch", "transformers"):
@@ -64,16 +55,8 @@ def make_backend(config: RolloutConfig, device: str | None = None) -> Backend | 
     def load() -> Backend:
         with needing("running", "train,agent"):
             from .local import load_backend
-        return load_backend(
-            name,
-            config.style,
-            config.batch_size,
-            temperature=config.temperature,
-            seed=config.seed,
-            device=device,
-            dtype=config.dtype,
-            constrained=config.constrained,
-        )
+        held = {"batch_size": config.batch_size, "constrained": config.constrained}
+        return load_backend(name, device=device, dtype=config.dtype, **held, **sampling)
 
     return load
 
@@ -95,16 +78,13 @@ def run(
     """Roll out the instructions of a file. Called again after a kill, it resumes with what is missing.
 
     Args:
-        apis (`str` or `Path`): A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions`, a
-            document, see [`own_tasks`].
+        apis (`str` or `Path`): A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions` of your
+            own, the file or URL of an OpenAPI document or plugin manifest.
         backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it, see [`make_backend`];
             it is called once file, folder and credentials are checked.
-        out (`str` or `Path`): The folder to write; see [`RunFolder`].
-        config ([`RolloutConfig`], *optional*): Tools, prompt and limits.
-        instructions (`Sequence[str]`, *optional*): Your own instructions for the API whose OpenAPI document or plugin
-            manifest is `apis`.
-        user ([`User`], *optional*): Answers `getDetails`; by default the one that `config` names.
-        prompt ([`Prompt`], *optional*): The layout for style `"react"`; by default the one that `config` names.
+        out (`str` or `Path`): The folder to write: `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (the
+            raw layout) and `run.json`.
+        user, prompt ([`User`], [`Prompt`], *optional*): In place of those that `config` names.
         mcp ([`McpTools`], *optional*): Call the tools of this MCP server, with `instructions`; `apis` is not read.
         share (`tuple[int, int]`, *optional*, defaults to `(0, 1)`): Index of this process and number of processes. One
             of several writes its share to `part-N` of the folder; a later call without `share` merges the parts and
@@ -121,7 +101,6 @@ def run(
     Example:
 
     ```python
-    >>> from toolalpaca_hf.agent import load_backend
     >>> run("sample", load_backend("outputs/quickstart"), "runs/sample", max_steps=4)["ended"]  # doctest: +SKIP
     {'answered': 36, 'steps': 4}
     ```
@@ -150,25 +129,23 @@ def run(
     if not (mcp or config.real) and config.simulator == "embedded":
         settings |= {"responder": config.responder, "seed": config.seed}
         if config.faults:
-            settings["faults"] = _faults(config)
+            from ..simulator import read_faults
+
+            plan = read_faults(config.faults, config.seed)
+            settings["faults"] = plan and asdict(plan)
     elif config.faults:
         raise OptionError("needs the embedded simulator", option="--faults", fix="start yours with --faults")
     if config.confirm_unsafe and not (mcp or config.real):
         raise OptionError("asks about real calls only", option="--confirm-unsafe", fix="add --real, or leave it out")
     RunFolder(out, settings).check()
     if config.real and config.credentials:
-        load_credentials(
-            "", (), config.credentials
-        )  # a file that cannot be read is found out before a model is loaded
+        load_credentials("", (), config.credentials)  # to fail before a model is loaded
     if callable(backend):
         backend = backend()
     if prompt is None:
         prompt = react_prompt(getattr(backend, "tool_hints", 0) if config.tool_hints is None else config.tool_hints)
-    react = backend.style == "react"
-    settings |= backend.describe() | {
-        "prompt": prompt.name if react else "chat",
-        "tool_hints": prompt.tool_hints if react else 0,
-    }
+    shown = (prompt.name, prompt.tool_hints) if backend.style == "react" else ("chat", 0)
+    settings |= backend.describe() | dict(zip(("prompt", "tool_hints"), shown, strict=True))
     folder = RunFolder(out, settings)
     rank, processes = share
     if processes > 1:
@@ -177,7 +154,6 @@ def run(
         tasks = tasks[len(tasks) * rank // processes : len(tasks) * (rank + 1) // processes]
         tasks = [task for task in tasks if task.id not in done]
         folder = RunFolder(Path(out) / f"part-{rank}", settings)
-    seconds = min(60.0, limits.seconds)  # for one call
     with ExitStack() as stack:
         stack.enter_context(folder.opened())
         folder.absorb_parts()
@@ -189,22 +165,14 @@ def run(
             needed = [api for api in source.apis if api.id in used]
             if mcp:
                 calls = {mcp.api.id: mcp.calls}
-            elif config.real:
-                files = folder.path / "files"
-                calls = real_calls(needed, config.credentials, files, config.allow_private, seconds=seconds)
-                for call in calls.values():
-                    stack.callback(call.close)
             else:
-                calls = stack.enter_context(_simulated(source.apis, needed, config, seconds))
+                calls = _calls(source.apis, needed, config, folder.path / "files", stack)
             for call in calls.values() if config.confirm_unsafe else ():
                 call.confirm = ask_user
-            bar = tqdm(
-                total=len(tasks), initial=len(tasks) - len(waiting), unit="rollout", disable=None if progress else True
-            )
-            stack.callback(bar.close)
-            for result in roll_out(waiting, backend, calls, user, limits, prompt, config.tools, config.max_tools):
+            results = roll_out(waiting, backend, calls, user, limits, prompt, config.tools, config.max_tools)
+            before, hidden = len(tasks) - len(waiting), None if progress else True
+            for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):
                 folder.add(result)
-                bar.update()
         note = folder.write(tasks, source)
     ids = {task.id for task in tasks}
     failed = [row for row in folder.rows.values() if row["id"] in ids and row["ended"] == "failed"]
@@ -213,33 +181,22 @@ def run(
     return note
 
 
-def kept_rollouts(folder: Path) -> str:
-    """What an interrupted run has finished, and how to resume it."""
-    count = len(RunFolder(folder, {}).finished_anywhere()) if folder.is_dir() else 0
-    return f"{count} rollouts are finished and kept in {folder}; the same command goes on"
-
-
-def _faults(config: RolloutConfig) -> dict[str, Any] | None:
-    from ..simulator import read_faults
-
-    plan = read_faults(config.faults, config.seed)
-    return None if plan is None else asdict(plan)
-
-
-@contextmanager
-def _simulated(
-    apis: Sequence[Api], needed: Sequence[Api], config: RolloutConfig, seconds: float
-) -> Iterator[dict[str, ApiCalls]]:
-    with needing("simulating", "simulator"):
-        from ..simulator import SESSION_HEADER, read_faults, running
-    faults = read_faults(config.faults, config.seed)
-    with ExitStack() as stack:
-        url = config.simulator
+def _calls(
+    apis: Sequence[Api], needed: Sequence[Api], config: RolloutConfig, files: Path, stack: ExitStack
+) -> dict[str, ApiCalls]:
+    """Calls of the APIs that are needed, closed with the stack."""
+    seconds = min(60.0, config.max_seconds)  # for one call
+    if config.real:
+        calls = real_calls(needed, config.credentials, files, config.allow_private, seconds=seconds)
+    else:
+        with needing("simulating", "simulator"):
+            from ..simulator import SESSION_HEADER, read_faults, running
+        faults, url = read_faults(config.faults, config.seed), config.simulator
         if url == "embedded":
             # All of them: names that occur twice are told apart by their place in the file.
             url = stack.enter_context(running(apis, config.responder, config.store, config.seed, faults))
         # Whether a call is repeated is the model's decision where faults are part of the task.
         calls = simulated_calls(apis, url, SESSION_HEADER, seconds, **({"retries": 0} if faults else {}))
-        for call in calls.values():
-            stack.callback(call.close)
-        yield {api.id: calls[api.id] for api in needed}
+    for call in calls.values():
+        stack.callback(call.close)
+    return calls

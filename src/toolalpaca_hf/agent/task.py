@@ -1,70 +1,53 @@
-"""The instructions of a run."""
+"""The instructions of a run, and the user whom a model may ask for details: a script, or another model."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
+from typing import Any, Protocol
 
 from ..data import LeftOut, left_out, read_file
 from ..errors import InputError
+from ..llm import Answer, LLMError
 from ..openapi import load_api
 from ..schema import Api, Instruction, Trajectory
+
+NOTHING_TO_ADD = "I have nothing to add to what I told you; please go on with that."
+"""What a scripted user says who was given no answer."""
+
+AWAY = "The user does not answer; go on with what you know."
+"""The observation where a model that plays the user fails."""
+
+LONGEST_ANSWER = 1000
 
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction to roll out.
+    """One instruction to roll out."""
 
-    Args:
-        id (`str`): `SPLIT/API-SLUG/INDEX`.
-        api ([`Api`]): The API to solve it with.
-        instruction (`str`): What the user asks.
-        hint (`str`, *optional*, defaults to `""`): What the user also knows; never shown to the model.
-    """
-
-    id: str
+    id: str  # `SPLIT/API-SLUG/INDEX`
     api: Api
     instruction: str
-    hint: str = ""
+    hint: str = ""  # what the user also knows; never shown to the model
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """APIs and instructions of a file, in its order.
-
-    Args:
-        instructions (`list[Instruction]`): With golden calls; empty for a file of training APIs.
-        digest (`str`): The file's git blob id; for own instructions, a hash of document and instructions.
-        left_out (`tuple[LeftOut, ...]`): APIs and instructions that could not be read, and why.
-    """
+    """APIs and instructions of a file, in its order."""
 
     apis: list[Api]
     tasks: list[Task]
-    instructions: list[Instruction]
-    digest: str
+    instructions: list[Instruction]  # with golden calls; none of training APIs
+    digest: str  # git blob id; for own instructions, a hash of document and instructions
     left_out: tuple[LeftOut, ...] = ()
 
 
 def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
-    """Tasks from your own instructions for any documented API.
-
-    Args:
-        source (`str` or [`Api`]): URL or file of an OpenAPI document or plugin manifest, see [`load_api`]; or what was
-            loaded.
-        instructions (`Sequence[str]`): What to ask.
-        private (`Sequence[str]`, *optional*): Hosts that may have a private address.
-
-    Raises:
-        [`ToolAlpacaError`]: The document cannot be loaded, or documents no function.
-
-    Example:
-
-    ```python
-    >>> own_tasks("openapi.json", ["When is high tide in Brest?"]).tasks[0].id  # doctest: +SKIP
-    'loaded/tides/0'
-    ```
-    """
+    """Tasks from your own instructions for an API, or the URL or file of its document, see [`load_api`]."""
     api = source if isinstance(source, Api) else load_api(source, private=private)
     if not api.functions:
         raise InputError("documents no operation", file=api.link, fix="pass another document")
@@ -74,11 +57,7 @@ def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[
 
 
 def read_tasks(path: str | Path) -> TaskFile:
-    """Read the instructions of a file in the raw layout, for evaluation or training.
-
-    Args:
-        path (`str` or `Path`): The file, such as `eval_simulated.json`; `sample` for the embedded corpus's held-out
-            APIs.
+    """Read the instructions of a file in the raw layout, or of `sample`, the embedded corpus's held-out APIs.
 
     Raises:
         [`ToolAlpacaError`]: The file is missing, is not in the raw layout, or holds no instruction.
@@ -92,14 +71,113 @@ def read_tasks(path: str | Path) -> TaskFile:
     """
     split, corpus = read_file(path)
     apis = corpus.apis[split]
-    asked: Sequence[Instruction | Trajectory]
-    asked = corpus.trajectories[split] if split == "train" else corpus.instructions[split]
-    by_id = {api.id: api for api in apis}
+    train, by_id = split == "train", {api.id: api for api in apis}
+    asked: Sequence[Instruction | Trajectory] = (corpus.trajectories if train else corpus.instructions)[split]
     tasks = [Task(row.id, by_id[row.api], row.instruction, getattr(row, "hint", "")) for row in asked]
     if not tasks:
         why = left_out(corpus.report.notes()) or "pass a file with Instructions"
         raise InputError(f"holds no instruction that can be read: {why}", file=path)
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
-    instructions = [] if split == "train" else list(corpus.instructions[split])
-    kinds = ("apis", "trajectories" if split == "train" else "instructions")
-    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(corpus.report.notes(*kinds)))
+    instructions = [] if train else list(corpus.instructions[split])
+    notes = corpus.report.notes("apis", "trajectories" if train else "instructions")
+    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(notes))
+
+
+class User(Protocol):
+    """Answers `getDetails`, from several threads at once; see [`ScriptedUser`] and [`ModelUser`]."""
+
+    def answer(self, instruction: str, question: str, details: str = "") -> str:
+        """Answer a question of the model about an instruction, knowing also its `details`; must not raise."""
+        ...
+
+    def describe(self) -> str:
+        """Its identity, for the record of a run."""
+        ...
+
+
+class ScriptedUser:
+    """A user with scripted answers to every question, or to each; others get [`NOTHING_TO_ADD`].
+
+    Example:
+
+    ```python
+    >>> ScriptedUser({"Which port?": "Brest."}).answer("When is high tide?", "Which port?")
+    'Brest.'
+    ```
+    """
+
+    def __init__(self, answers: str | Mapping[str, str] = NOTHING_TO_ADD) -> None:
+        self._answers = answers
+
+    def answer(self, instruction: str, question: str, details: str = "") -> str:
+        if isinstance(self._answers, str):
+            return self._answers
+        return self._answers.get(question.strip(), NOTHING_TO_ADD)
+
+    def describe(self) -> str:
+        return "scripted"
+
+
+class ModelUser:
+    """A chat model plays the user, with the prompt `agent/prompts/user.txt`.
+
+    If the model fails, the rollout continues: the answer says that the user is away. `failures` counts these, and
+    `problem` says why the last question was not answered.
+
+    Args:
+        ask (`Callable`): Gives the [`Answer`] to chat messages, such as [`ModelClient.answer`].
+        described (`str`): Its identity, for the record of a run.
+
+    Example:
+
+    ```python
+    >>> user = ModelUser.at_endpoint("http://127.0.0.1:8000/v1", "SmolLM2")
+    >>> user.answer("When is high tide?", "Which port?", "The port is Brest.")  # doctest: +SKIP
+    'Brest, please.'
+    ```
+    """
+
+    def __init__(self, ask: Callable[[list[dict[str, Any]]], Answer], described: str) -> None:
+        self._ask, self._described = ask, described
+        self.prompt = files("toolalpaca_hf.agent").joinpath("prompts", "user.txt").read_text(encoding="utf-8")
+        self._lock = threading.Lock()
+        self.failures = 0
+        self.problem: str | None = None
+
+    @classmethod
+    def at_endpoint(
+        cls,
+        base_url: str,
+        model: str,
+        temperature: float | None = 0.0,
+        seed: int | None = 0,
+        max_tokens: int = 128,
+        timeout: float = 60.0,
+        **client: Any,
+    ) -> "ModelUser":
+        """A user on any OpenAI-compatible server; arguments, also in `client`, and errors as in [`ModelClient`]."""
+        from ..llm import ModelClient  # the client's library is heavy, and a scripted user needs none
+
+        ask = ModelClient(base_url, model, timeout=timeout, **client).answer
+        options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "attempts": 1}
+        return cls(partial(ask, **options), f"model {model}")
+
+    def answer(self, instruction: str, question: str, details: str = "") -> str:
+        prompt = self.prompt.format(
+            instruction=instruction, details=details.strip() or "Nothing.", question=question.strip() or "(none)"
+        )
+        try:
+            # One message: some chat templates refuse the role `system`.
+            answer = self._ask([{"role": "user", "content": prompt}])
+            if words := " ".join(answer.text.split())[:LONGEST_ANSWER]:
+                return words
+            problem = f"{answer.model} wrote no answer"
+        except LLMError as error:
+            problem = str(error)
+        with self._lock:
+            self.failures += 1
+            self.problem = problem
+        return AWAY
+
+    def describe(self) -> str:
+        return self._described

@@ -1,5 +1,8 @@
-"""Executes an action: a function of the API, or a built-in tool."""
+"""Executes an action: a function of the API, or a built-in tool; shortens what is too long for a prompt."""
 
+import math
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,24 +13,22 @@ from ..formats import GET_DETAILS, parse_arguments, select_functions
 from ..schema import Api, Function
 from .calls import ApiCalls, unknown_tool
 from .config import RolloutLimits
-from .retrieval import retrieve
-from .task import Task
-from .user import User
+from .task import Task, User
 
-DATETIME = "datetime"
-RETRIEVAL = "retrieval"
-BUILT_IN = (DATETIME, RETRIEVAL)
+BUILT_IN = DATETIME, RETRIEVAL = ("datetime", "retrieval")
 """Built-in tools beside `getDetails`, by the names that `external_tools` of the published APIs uses."""
+
+PASSAGE = 300
+GAP = " [...] "
+
+_WORD = re.compile(r"[^\W_]+")
+_BREAK = re.compile(r"\n|[.!?] |[}\]],|, ?\"|,")
 
 
 def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_tools: int | None = None) -> Api:
     """The API as shown to a model: its functions nearest to the instruction, and built-in tools.
 
-    Args:
-        api ([`Api`]): The API.
-        tools (`Sequence[str]`, *optional*): Some of [`BUILT_IN`]. They work whether or not they are shown.
-        instruction (`str`, *optional*): What the user asks.
-        max_tools (`int`, *optional*): Functions to show; all by default.
+    The `tools`, some of [`BUILT_IN`], work whether or not they are shown; `max_tools=None` shows all functions.
 
     Raises:
         [`OptionError`]: There is no such built-in tool.
@@ -41,9 +42,8 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
     """
     for name in tools:
         if name not in BUILT_IN:
-            raise OptionError(
-                f"there is no built-in tool {name!r}", option="tools", fix=f"use {' or '.join(BUILT_IN)}"
-            )
+            fix = f"use {' or '.join(BUILT_IN)}"
+            raise OptionError(f"there is no built-in tool {name!r}", option="tools", fix=fix)
     taken = {function.name for function in api.functions}
     wording = files(__name__.rpartition(".")[0]) / "prompts"
     added = [
@@ -58,15 +58,7 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
 class Toolbox:
     """The tools of one rollout.
 
-    Args:
-        task ([`Task`]): For the user who answers `getDetails`.
-        calls ([`ApiCalls`]): The API's functions.
-        user ([`User`]): Answers `getDetails`.
-        limits ([`RolloutLimits`]): Longest observation.
-        session (`str`, *optional*, defaults to `""`): The rollout's name, for a simulator that keeps state for each.
-        now (`Callable[[], datetime]`, *optional*): The clock.
-        shown (`Sequence[str]`, *optional*): The tools that the model is shown, if not all: the others work, but are
-            not listed to it.
+    A simulator keeps state for each `session`. `shown` are the tools that the model is shown, if not all; others work.
     """
 
     def __init__(
@@ -85,7 +77,6 @@ class Toolbox:
 
     @property
     def names(self) -> list[str]:
-        """Every tool that can be called."""
         own = self._calls.names
         return [GET_DETAILS, *own, *(name for name in BUILT_IN if name not in own)]
 
@@ -119,10 +110,8 @@ class Toolbox:
             return observation
         self._long = observation
         kept = retrieve(observation, f"{self._task.instruction} {asked}", self._limits.observation)
-        return (
-            f"{kept}\n(Shown in part, {len(observation)} characters in all. To look for more: "
-            f'Action: {RETRIEVAL}, Action Input: {{"query": "..."}})'
-        )
+        more = f'To look for more: Action: {RETRIEVAL}, Action Input: {{"query": "..."}}'
+        return f"{kept}\n(Shown in part, {len(observation)} characters in all. {more})"
 
 
 def _words(arguments: dict | None, name: str, action_input: str) -> str:
@@ -131,3 +120,56 @@ def _words(arguments: dict | None, name: str, action_input: str) -> str:
         return action_input.strip()
     value = arguments.get(name) or next((value for value in arguments.values() if isinstance(value, str)), "")
     return value.strip() if isinstance(value, str) else ""
+
+
+def _words_in(text: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    return [word.lower() for word in _WORD.findall(spaced)]
+
+
+def passages_of(text: str, size: int = PASSAGE) -> list[str]:
+    """Split a text into passages, at the end of a line, sentence or JSON item where possible."""
+    found, start = [], 0
+    while start < len(text):
+        end = start + size
+        if end < len(text):
+            # Not in the first half: a passage of few words says little.
+            breaks = [match.end() for match in _BREAK.finditer(text, start + size // 2, end)]
+            end = breaks[-1] if breaks else end
+        found.append(text[start:end])
+        start = end
+    return found
+
+
+def retrieve(text: str, query: str, size: int) -> str:
+    """The passages of a text that best match a query, in their order, gaps marked; a short text is returned whole.
+
+    Words are weighted by inverse document frequency over the passages. The first passage is always included, because
+    it says what the text is; leftover room goes to the passages that follow it. `size` is in characters, without gaps.
+
+    Example:
+
+    ```python
+    >>> filler = "nothing here. " * 60
+    >>> retrieve(f"Towns: {filler}Oslo has rain. {filler}", "Oslo", 600).count("Oslo")
+    1
+    ```
+    """
+    if len(text) <= size:
+        return text
+    passages = passages_of(text, max(min(PASSAGE, size // 2), 1))
+    words = [set(_words_in(passage)) for passage in passages]
+    spread = Counter(word for found in words for word in found)
+    asked = {word for word in _words_in(query) if word in spread}
+    scores = [sum(math.log(1 + len(passages) / spread[word]) for word in asked & found) for found in words]
+    ranked = sorted(range(1, len(passages)), key=lambda i: (-scores[i], i))
+    chosen, left = {0}, size - len(passages[0])
+    for i in ranked:
+        if len(passages[i]) <= left:
+            chosen.add(i)
+            left -= len(passages[i])
+    kept, last = "", -1
+    for i in sorted(chosen):
+        kept += (GAP if i != last + 1 else "") + passages[i]
+        last = i
+    return kept + (GAP.rstrip() if last != len(passages) - 1 else "")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
-from . import options
+from .options import Json, option, say_json
 
 LAID_OUT = 200
 """How many functions are laid out as a table; more are a line each, which takes a hundredth of the time."""
@@ -15,10 +15,10 @@ LAID_OUT = 200
 app = typer.Typer(help="Look at APIs in the raw layout or at OpenAPI documents.", no_args_is_help=True)
 
 
-@app.command("docs")
+@app.command()
 def docs(
     file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON; or an OpenAPI document.")],
-    out: Annotated[Path, typer.Option(help="Where to write them.")],
+    out: Annotated[Path, option("Where to write them.")],
 ) -> None:
     """Make the three documentation fields of each API anew from its `Documentation`."""
     from ..openapi import describe_raw
@@ -29,15 +29,18 @@ def docs(
         described = [describe_raw(api) for api in raw]
     except InputError as error:
         raise InputError(error.problem, file=file, fix=error.fix) from None
-    write_json(out, [_served(api) for api in described], indent=4)
+    for api in described:
+        if isinstance(document := api.get("Documentation"), dict):  # as text, as every reader takes it
+            api["Documentation"] = json.dumps(document, ensure_ascii=False)
+    write_json(out, described, indent=4)
     functions = sum(len(api["Function_Projection"]) for api in described)
     typer.echo(f"{out}: {len(described)} APIs, {functions} functions")
 
 
-@app.command("show")
+@app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="APIs in the raw layout, JSON; or an OpenAPI document.")],
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
     from ..openapi import gc_paused
@@ -54,22 +57,18 @@ def _show(file: Path, as_json: bool) -> None:
     from ..openapi import Document, Operations, arguments_of, is_large, load_document, original, violations
 
     console, listed = Console(), list[dict[str, Any]]()
+
+    def say(text: str) -> None:
+        console.print(escape(text), highlight=False)
+
     for api in _read_apis(file):
-        name = str(api.get("Name") or "an API without a name")
+        name, source = str(api.get("Name") or "an API without a name"), api.get("Documentation") or ""
         try:
-            document = load_document(api.get("Documentation") or "")
+            document = load_document(source)
         except InputError as error:
             raise InputError(f"the Documentation of {name}: {error.problem}", file=file, fix=error.fix) from None
         projection = api.get("Function_Projection")
-        # A name that is cut short is no name: narrow terminals get more lines.
-        columns = [
-            Column("Function", overflow="fold", min_width=12, max_width=max(12, console.width // 2)),
-            Column("Method and path", overflow="fold", min_width=12),
-            Column("Parameters (* required)", overflow="fold", min_width=16),
-        ]
-        table = Table(*columns, title=escape(name), title_justify="left")
         operations = Operations(document, projection if projection and isinstance(projection, dict) else None)
-        source = api.get("Documentation") or ""
         found = violations(source if isinstance(source, Document) else original(source))
         if as_json:
             functions = [
@@ -78,41 +77,38 @@ def _show(file: Path, as_json: bool) -> None:
             ]
             listed.append({"name": name, "functions": functions, "violations": found})
             continue
-        plain = len(operations) > LAID_OUT
-        if plain:
-            console.print(escape(name), highlight=False)
-        for operation in operations.values():
-            parameters = [
-                f"{name}{'*' if required else ''}: {kind}" for name, required, kind in arguments_of(operation)
-            ]
-            place = f"{operation.method} {operation.path}{'' if operation.found else ' (not in the document)'}"
-            if plain:
-                typer.echo(f"{operation.name}: {place} ({', '.join(parameters)})")
-            else:
-                table.add_row(escape(operation.name), escape(place), escape(", ".join(parameters)))
-        if not plain:
+        rows = [
+            (
+                op.name,
+                f"{op.method} {op.path}{'' if op.found else ' (not in the document)'}",
+                ", ".join(f"{name}{'*' if required else ''}: {kind}" for name, required, kind in arguments_of(op)),
+            )
+            for op in operations.values()
+        ]
+        if len(rows) > LAID_OUT:
+            say(name)
+            for function, place, parameters in rows:
+                typer.echo(f"{function}: {place} ({parameters})")
+        else:
+            # A name that is cut short is no name: narrow terminals get more lines.
+            table = Table(
+                Column("Function", overflow="fold", min_width=12, max_width=max(12, console.width // 2)),
+                Column("Method and path", overflow="fold", min_width=12),
+                Column("Parameters (* required)", overflow="fold", min_width=16),
+                title=escape(name),
+                title_justify="left",
+            )
+            for row in rows:
+                table.add_row(*map(escape, row))
             console.print(table)
-        for key in ("x-not-converted", "x-not-followed"):
-            for sentence in document.get(key) or []:
-                console.print(escape(f"- {sentence}"), highlight=False)
-        for sentence in found:
-            console.print(escape(f"- {sentence}"), highlight=False)
-        count = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI"
-        verdict = count if found else "valid OpenAPI"
-        console.print(
-            f"{verdict}, by its schema only: the document is large" if is_large(document) else verdict, highlight=False
-        )
+        notes = [*(document.get("x-not-converted") or []), *(document.get("x-not-followed") or []), *found]
+        for sentence in notes:
+            say(f"- {sentence}")
+        verdict = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI" if found else "valid OpenAPI"
+        say(f"{verdict}, by its schema only: the document is large" if is_large(document) else verdict)
         console.print()
     if as_json:
-        options.say_json(listed)
-
-
-def _served(api: dict[str, Any]) -> dict[str, Any]:
-    """An API with its document as JSON text, as the raw layout has it and every reader takes it."""
-    document = api.get("Documentation")
-    if not isinstance(document, dict):
-        return api
-    return api | {"Documentation": json.dumps(document, ensure_ascii=False)}
+        say_json(listed)
 
 
 def _read_apis(file: Path) -> list[dict[str, Any]]:

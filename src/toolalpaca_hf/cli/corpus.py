@@ -9,31 +9,27 @@ import typer
 
 from ..errors import OptionError, ToolAlpacaError, needing
 from ..storage import check_output_folder, interruptible
-from . import options
+from .options import AllowPrivate, Overwrite, Precision, option
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
 OWN = ["settings.json", "entries.json", "corpus.json", "train_data.json", "apis.jsonl", "instances.jsonl"]
 OWN += ["parts", "logs", "requests.sqlite*", "corpus_report.*"]
 OFFLINE = {"apis", "out", "offline", "per_api", "max_tools", "faults", "seed", "limit", "overwrite"}
-"""Options of `build --offline`."""
-OUT_OF_BUDGET = 3
-"""Exit status where the budget was spent: nothing is wrong, and a larger one goes on."""
+OUT_OF_BUDGET = 3  # exit status: nothing is wrong, and a larger budget goes on
 
 app = typer.Typer(help="Make a corpus: from a list of public APIs to a dataset.", no_args_is_help=True)
 
 
-@app.command("apis")
+@app.command()
 def apis(
     source: Annotated[str, typer.Argument(help="List of public APIs, JSON or public-apis' README: a file or a URL.")],
-    out: Annotated[Path, typer.Option(help="Where to write what is kept.")],
-    category: Annotated[list[str] | None, typer.Option(help="Only of this category; may be repeated.")] = None,
-    https: Annotated[bool, typer.Option("--https", help="Only those with HTTPS.")] = False,
-    auth: Annotated[list[str] | None, typer.Option(help="Only none, apiKey or OAuth; may be repeated.")] = None,
-    exclude: Annotated[
-        list[Path] | None, typer.Option(help="More names kept for evaluation: lines, or APIs in JSON.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many of what is left.")] = None,
-    allow_private: options.AllowPrivate = None,
+    out: Annotated[Path, option("Where to write what is kept.")],
+    category: Annotated[list[str] | None, option("Only of this category; may be repeated.")] = None,
+    https: Annotated[bool, option("Only those with HTTPS.", None, "--https")] = False,
+    auth: Annotated[list[str] | None, option("Only none, apiKey or OAuth; may be repeated.")] = None,
+    exclude: Annotated[list[Path] | None, option("More names kept for evaluation: lines, or APIs in JSON.")] = None,
+    limit: Annotated[int | None, option("Only the first so many of what is left.", min=1)] = None,
+    allow_private: AllowPrivate = None,
 ) -> None:
     """Choose APIs of a list; those of the published evaluation sets are never kept."""
     from ..corpus import EntryFilter, load_entries, reserved_names, select_entries, write_entries
@@ -51,73 +47,44 @@ def apis(
     typer.echo(f"{out}: {len(chosen.kept)} of {len(entries)} APIs kept")
 
 
-@app.command("build")
+@app.command()
 def build(
     context: typer.Context,
-    apis: Annotated[
-        str, typer.Option(help="List of public APIs, JSON; with --offline, a raw file or OpenAPI documents.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write; one that is there goes on.")],
-    recipe: Annotated[Path | None, typer.Option("--config", help="YAML, such as recipes/corpus/default.yaml.")] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible server of every role.", rich_help_panel=MODELS)
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The model's name there.", rich_help_panel=MODELS)] = None,
+    apis: Annotated[str, option("List of public APIs, JSON; with --offline, a raw file or OpenAPI documents.")],
+    out: Annotated[Path, option("Folder to write; one that is there goes on.")],
+    recipe: Annotated[Path | None, option("YAML, such as recipes/corpus/default.yaml.", None, "--config")] = None,
+    endpoint: Annotated[str | None, option("OpenAI-compatible server of every role.", MODELS)] = None,
+    model: Annotated[str | None, option("The model's name there.", MODELS)] = None,
     local: Annotated[
-        str | None,
-        typer.Option(
-            help="In place of both, a model on this machine: folder, Hub id or smollm2.", rich_help_panel=MODELS
-        ),
+        str | None, option("In place of both, a model on this machine: folder, Hub id or smollm2.", MODELS)
     ] = None,
     constrained: Annotated[
-        bool | None,
-        typer.Option(
-            "--constrained/--unconstrained", help="With --local: hold it to JSON schemas.", rich_help_panel=MODELS
-        ),
+        bool | None, option("With --local: hold it to JSON schemas.", MODELS, "--constrained/--unconstrained")
     ] = None,
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"] | None,
-        typer.Option(help="With --local: auto, the default, is what computes fastest here.", rich_help_panel=MODELS),
+        Precision | None, option("With --local: auto, the default, is what computes fastest here.", MODELS)
     ] = None,
-    key_variable: Annotated[
-        str | None, typer.Option(help="Environment variable that holds the key.", rich_help_panel=MODELS)
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="No endpoint: rule-based agents.", rich_help_panel=MODELS)
-    ] = False,
-    per_api: Annotated[int, typer.Option(min=1, help="With --offline: instances of an API.")] = 8,
-    max_tools: Annotated[
-        int, typer.Option(min=1, help="With --offline: functions shown, the nearest to the instruction.")
-    ] = 9,
+    key_variable: Annotated[str | None, option("Environment variable that holds the key.", MODELS)] = None,
+    offline: Annotated[bool, option("No endpoint: rule-based agents.", MODELS, "--offline")] = False,
+    per_api: Annotated[int, option("With --offline: instances of an API.", min=1)] = 8,
+    max_tools: Annotated[int, option("With --offline: functions shown, the nearest to the instruction.", min=1)] = 9,
     faults: Annotated[
-        str | None, typer.Option(help="With --offline: let the simulator fail, a rate such as 0.2, or a file.")
+        str | None, option("With --offline: let the simulator fail, a rate such as 0.2, or a file.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every role; with --offline, of the rules.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many APIs.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would cost, and end.", rich_help_panel=SPENDING)
-    ] = False,
-    budget_calls: Annotated[
-        int | None, typer.Option(min=1, help="Stop at so many calls.", rich_help_panel=SPENDING)
-    ] = None,
-    budget_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Stop at so many tokens.", rich_help_panel=SPENDING)
-    ] = None,
-    budget_money: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop at so much money, by the prices.", rich_help_panel=SPENDING)
-    ] = None,
-    executor: Annotated[
-        Literal["local", "ray", "slurm"] | None, typer.Option(help="Where tasks run.", rich_help_panel=WORK)
-    ] = None,
-    tasks: Annotated[int | None, typer.Option(min=1, help="Shares of the work.", rich_help_panel=WORK)] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Tasks at once.", rich_help_panel=WORK)] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Calls at once, in each task.", rich_help_panel=WORK)
-    ] = None,
+    seed: Annotated[int | None, option("Of every role; with --offline, of the rules.")] = None,
+    limit: Annotated[int | None, option("Only the first so many APIs.", min=1)] = None,
+    dry_run: Annotated[bool, option("Say what it would cost, and end.", SPENDING, "--dry-run")] = False,
+    budget_calls: Annotated[int | None, option("Stop at so many calls.", SPENDING, min=1)] = None,
+    budget_tokens: Annotated[int | None, option("Stop at so many tokens.", SPENDING, min=1)] = None,
+    budget_money: Annotated[float | None, option("Stop at so much money, by the prices.", SPENDING, min=0.0)] = None,
+    executor: Annotated[Literal["local", "ray", "slurm"] | None, option("Where tasks run.", WORK)] = None,
+    tasks: Annotated[int | None, option("Shares of the work.", WORK, min=1)] = None,
+    workers: Annotated[int | None, option("Tasks at once.", WORK, min=1)] = None,
+    concurrency: Annotated[int | None, option("Calls at once, in each task.", WORK, min=1)] = None,
     set_aside_failed: Annotated[
-        bool, typer.Option("--set-aside-failed", help="Go on without what is not answered.", rich_help_panel=WORK)
+        bool, option("Go on without what is not answered.", WORK, "--set-aside-failed")
     ] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     check_output_folder(out, "a corpus", OWN, overwrite)
@@ -132,47 +99,34 @@ def build(
         with interruptible(lambda: _kept(out)):
             made = build_offline_corpus(apis, out, settings, limit, progress=True)
         return _report(out, made)
-    from ..corpus import (
-        CorpusConfig,
-        EntryFilter,
-        StageSubmitted,
-        build_corpus,
-        estimate,
-        load_entries,
-        reserved_names,
-        select_entries,
-    )
+    from .. import corpus
     from ..llm import BudgetExceeded
 
     if local and (endpoint or model):
         raise OptionError("is a model on this machine", option="--local", fix="leave out --endpoint and --model")
     models = {"endpoint": endpoint, "model": model, "local": local, "constrained": constrained, "dtype": dtype}
+    models |= {"key_variable": key_variable, "seed": seed}
     run = {"executor": executor, "tasks": tasks, "workers": workers or tasks, "concurrency": concurrency}
+    run |= {"set_aside_failed": set_aside_failed or None}
     budget = {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money}
-    config = CorpusConfig.load(
-        recipe,
-        {
-            "models": {**models, "key_variable": key_variable, "seed": seed},
-            "run": {**run, "set_aside_failed": set_aside_failed or None},
-            "budget": budget,
-        },
-    )
+    config = corpus.CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
     for name in {role.local for role in config.roles.values() if role.local}:
         from ..checkpoints import check_model
 
         check_model(name)
-    chosen = select_entries(load_entries(apis), EntryFilter(reserved=reserved_names(), limit=limit))
+    wanted = corpus.EntryFilter(reserved=corpus.reserved_names(), limit=limit)
+    chosen = corpus.select_entries(corpus.load_entries(apis), wanted)
     for reason, names in chosen.left_out.items():
         typer.echo(f"{len(names)} left out, each {reason}")
     if dry_run:
-        return typer.echo(str(estimate(len(chosen.kept), config, out)))
+        return typer.echo(str(corpus.estimate(len(chosen.kept), config, out)))
     try:
         with interruptible(lambda: _kept(out)):
-            made = build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
+            made = corpus.build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
     except BudgetExceeded as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(OUT_OF_BUDGET) from None
-    except StageSubmitted as error:
+    except corpus.StageSubmitted as error:
         return typer.echo(str(error))
     _report(out, made)
 
@@ -188,7 +142,7 @@ def _as_typed(context: typer.Context, parameter: Any) -> str:
     return (off or parameter.opts)[0]
 
 
-@app.command("report")
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")]) -> None:
     """Write corpus_report.md and corpus_report.html anew from the folder's files."""
     with needing("the report", "evaluate"):
@@ -206,11 +160,8 @@ def _kept(out: Path) -> str:
 
 
 def _report(out: Path, made: dict[str, Any]) -> None:
-    shown = {name: made.get(name, 0) for name in ("apis", "set_aside", "instances", "kept")}
-    typer.echo(
-        f"{out}: {shown['kept']} of {shown['instances']} instances kept, {shown['apis']} APIs, "
-        f"{shown['set_aside']} set aside"
-    )
+    apis, aside, instances, kept = (made.get(name, 0) for name in ("apis", "set_aside", "instances", "kept"))
+    typer.echo(f"{out}: {kept} of {instances} instances kept, {apis} APIs, {aside} set aside")
     for gate, count in sorted(made["gates"].items(), key=lambda pair: -pair[1]):
         typer.echo(f"{count:>6} not kept for the gate {gate}")
     try:

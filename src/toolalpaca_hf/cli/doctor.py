@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from .. import __version__
-from . import options
+from .options import Json, say_json
 
 COMMANDS = {
     "apis": (),
@@ -29,26 +29,10 @@ COMMANDS = {
 PACKAGE, PATIENCE = "toolalpaca-hf", 4.0
 
 
-def doctor(json: options.Json = False) -> None:
+def doctor(json: Json = False) -> None:
     """Say what this machine has: precision, devices, extras, Hub, cache; and what is missing for which command."""
-    found = examine()
-    if json:
-        return options.say_json(found)
-    typer.echo(f"toolalpaca-hf {found['version']}, Python {found['python']}, {found['cores']} cores")
-    for name in ("torch", "hub", "cache", "smollm2"):
-        typer.echo(f"{name:<10}{found[name]}")
-    for device in found["devices"]:
-        speeds = ", ".join(f"{dtype} {speed:,.0f}" for dtype, speed in device["gflops"].items() if speed)
-        typer.echo(f"{'device':<10}{device['name']}: {device['choice']} is chosen ({speeds} GFLOP/s)")
-    for command, missing in found["commands"].items():
-        words = f"pip install '{PACKAGE}[{','.join(missing['extras'])}]' (for {', '.join(missing['packages'])})"
-        typer.echo(f"{command:<26}{words if missing['packages'] else 'ready'}")
-
-
-def examine() -> dict[str, Any]:
-    """What `toolalpaca doctor --json` prints."""
     torch_version = _version("torch")
-    return {
+    found: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
@@ -59,6 +43,17 @@ def examine() -> dict[str, Any]:
         "smollm2": _smollm2(),
         "commands": {command: _missing(extras) for command, extras in COMMANDS.items()},
     }
+    if json:
+        return say_json(found)
+    typer.echo(f"toolalpaca-hf {found['version']}, Python {found['python']}, {found['cores']} cores")
+    for name in ("torch", "hub", "cache", "smollm2"):
+        typer.echo(f"{name:<10}{found[name]}")
+    for device in found["devices"]:
+        speeds = ", ".join(f"{dtype} {speed:,.0f}" for dtype, speed in device["gflops"].items() if speed)
+        typer.echo(f"{'device':<10}{device['name']}: {device['choice']} is chosen ({speeds} GFLOP/s)")
+    for command, missing in found["commands"].items():
+        words = f"pip install '{PACKAGE}[{','.join(missing['extras'])}]' (for {', '.join(missing['packages'])})"
+        typer.echo(f"{command:<26}{words if missing['packages'] else 'ready'}")
 
 
 def _version(package: str) -> str | None:
@@ -74,11 +69,8 @@ def _requirements(extra: str, seen: frozenset[str] = frozenset()) -> Iterator[An
 
     for line in requires(PACKAGE) or ():
         wanted = Requirement(line)
-        if (
-            wanted.marker is None
-            or not wanted.marker.evaluate({"extra": extra})
-            or wanted.marker.evaluate({"extra": ""})
-        ):
+        marker = wanted.marker
+        if marker is None or not marker.evaluate({"extra": extra}) or marker.evaluate({"extra": ""}):
             continue
         if wanted.name == PACKAGE:
             for inner in wanted.extras - seen:
@@ -129,9 +121,8 @@ def _hub() -> str:
             status = httpx.head(constants.ENDPOINT, timeout=PATIENCE - 1, follow_redirects=False).status_code
             answer.append(f"reachable ({constants.ENDPOINT} answers {status})")
         except Exception as error:  # a proxy or a resolver may raise anything
-            answer.append(
-                f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); local files and smollm2 work"
-            )
+            why = type(error).__name__
+            answer.append(f"{constants.ENDPOINT} cannot be reached ({why}); local files and smollm2 work")
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()

@@ -1,14 +1,16 @@
-"""`toolalpaca evaluate` and `toolalpaca compare`: figures, and figures side by side."""
+"""`toolalpaca evaluate`, `compare`, `lint` and `screen`: figures side by side, and what the benchmarks are worth."""
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..agent import RolloutConfig
-from ..errors import OptionError, needing
+from ..errors import InputError, OptionError, needing
 from ..storage import check_output_folder, interruptible
-from . import options
+from .options import Json, Overwrite, option, say_json, with_rollout_options
 
 if TYPE_CHECKING:
     from ..evaluation import EvaluationConfig
@@ -16,56 +18,31 @@ if TYPE_CHECKING:
 JUDGE, WHAT = "Judge", "What is scored"
 
 
-@options.with_rollout_options
+@with_rollout_options
 def evaluate(
     config: RolloutConfig,
-    out: Annotated[Path, typer.Option(help="Folder to write; what is there already is not made again.")],
-    suite: Annotated[str, typer.Option(help="simulated, real, sample or bfcl.", rich_help_panel=WHAT)] = "",
-    categories: Annotated[
-        str | None, typer.Option(help="Of bfcl: simple_python,multiple; all by default.", rich_help_panel=WHAT)
-    ] = None,
+    out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
+    suite: Annotated[str, option("simulated, real, sample or bfcl.", WHAT)] = "",
+    categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.", WHAT)] = None,
     trajectories: Annotated[
-        Path | None,
-        typer.Option(
-            help="In place of --model: a run's folder, Parquet, or either upstream layout.", rich_help_panel=WHAT
-        ),
+        Path | None, option("In place of --model: a run's folder, Parquet, or either upstream layout.", WHAT)
     ] = None,
-    apis: Annotated[
-        Path | None,
-        typer.Option(help="In place of --suite: instructions and golden answers, JSON.", rich_help_panel=WHAT),
-    ] = None,
-    judged: Annotated[
-        Path | None, typer.Option(help="Alone: recorded verdict texts, parsed again.", rich_help_panel=WHAT)
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder searched first for a suite's file.", rich_help_panel=WHAT)
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="CSV or JSONL of people's verdicts: api,index,process.", rich_help_panel=WHAT)
-    ] = None,
-    judge_endpoint: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible server of a judge.", rich_help_panel=JUDGE)
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option(help="Its model's name.", rich_help_panel=JUDGE)] = None,
-    judge_prompt: Annotated[
-        str | None, typer.Option(help="published, or upstream's file; ours otherwise.", rich_help_panel=JUDGE)
-    ] = None,
-    judge_concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.", rich_help_panel=JUDGE)] = 8,
-    as_json: options.Json = False,
-    judge_repeats: Annotated[
-        int, typer.Option(min=1, help="Verdicts an attempt, to measure the judge's variance.", rich_help_panel=JUDGE)
-    ] = 1,
-    trials: Annotated[int, typer.Option(min=1, help="Rollouts of each instruction.", rich_help_panel=WHAT)] = 1,
-    vary_user: Annotated[
-        bool, typer.Option("--vary-user", help="A scripted user takes half of the trials.", rich_help_panel=WHAT)
-    ] = False,
+    apis: Annotated[Path | None, option("In place of --suite: instructions and golden answers, JSON.", WHAT)] = None,
+    judged: Annotated[Path | None, option("Alone: recorded verdict texts, parsed again.", WHAT)] = None,
+    data_dir: Annotated[Path | None, option("Folder searched first for a suite's file.", WHAT)] = None,
+    labels: Annotated[Path | None, option("CSV or JSONL of people's verdicts: api,index,process.", WHAT)] = None,
+    judge_endpoint: Annotated[str | None, option("OpenAI-compatible server of a judge.", JUDGE)] = None,
+    judge_model: Annotated[str | None, option("Its model's name.", JUDGE)] = None,
+    judge_prompt: Annotated[str | None, option("published, or upstream's file; ours otherwise.", JUDGE)] = None,
+    judge_concurrency: Annotated[int, option("Requests at once.", JUDGE, min=1)] = 8,
+    as_json: Json = False,
+    judge_repeats: Annotated[int, option("Verdicts an attempt, to measure the judge's variance.", JUDGE, min=1)] = 1,
+    trials: Annotated[int, option("Rollouts of each instruction.", WHAT, min=1)] = 1,
+    vary_user: Annotated[bool, option("A scripted user takes half of the trials.", WHAT, "--vary-user")] = False,
     exclude_flagged: Annotated[
-        bool,
-        typer.Option(
-            "--exclude-flagged", help="Give figures without rows that lint flags, too.", rich_help_panel=WHAT
-        ),
+        bool, option("Give figures without rows that lint flags, too.", WHAT, "--exclude-flagged")
     ] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a model, trajectories that exist, or recorded verdicts."""
     if sum(value is not None for value in (config.model_name_or_path, trajectories, judged)) != 1:
@@ -76,19 +53,17 @@ def evaluate(
         raise OptionError("are BFCL's", option="--categories", fix="pass --suite bfcl, or leave them out")
     if suite and apis:
         raise OptionError("pass --suite or --apis, not both")
+    judge: dict[str, Any] = {"judge_endpoint": judge_endpoint, "judge_model": judge_model}
+    judge |= {"judge_prompt": judge_prompt, "judge_concurrency": judge_concurrency, "judge_repeats": judge_repeats}
     with needing("evaluating", "evaluate"):
         from ..evaluation import EvaluationConfig
 
         evaluation = EvaluationConfig(
             **vars(config),
+            **judge,
             # A file in the raw layout may hold golden answers and instances both.
             suites=[f"{suite}:{categories}" if categories else str(apis or suite or trajectories or "simulated")],
             data_dir=data_dir and str(data_dir),
-            judge_endpoint=judge_endpoint,
-            judge_model=judge_model,
-            judge_prompt=judge_prompt,
-            judge_concurrency=judge_concurrency,
-            judge_repeats=judge_repeats,
             trials=trials,
             vary_user=vary_user,
             exclude_flagged=exclude_flagged,
@@ -98,29 +73,7 @@ def evaluate(
         )
         with interruptible(lambda: _kept(out)):
             metrics = _evaluated(evaluation, trajectories, judged)
-        options.say_json(metrics) if as_json else _print(metrics, out)
-
-
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that evaluate wrote, or logs of Inspect.")],
-    out: Annotated[Path | None, typer.Option(help="Write the comparison as Markdown, too.")] = None,
-    as_json: options.Json = False,
-) -> None:
-    """Put evaluations side by side; differences are paired, on the instructions both have."""
-    from rich.console import Console
-
-    from ..storage import atomic_write
-
-    with needing("comparing", "evaluate"):
-        from ..evaluation import compare as side_by_side
-        from ..evaluation import comparison_markdown, comparison_table
-
-        found = side_by_side(runs)
-    if out:
-        atomic_write(out, comparison_markdown(found))
-    if as_json:
-        return options.say_json(found)
-    Console().print(comparison_table(found))
+        say_json(metrics) if as_json else _print(metrics, out)
 
 
 def _kept(out: Path) -> str:
@@ -142,34 +95,30 @@ def _evaluated(config: "EvaluationConfig", trajectories: Path | None, judged: Pa
         return evaluate_judged(judged, out)
     if trajectories is not None:
         judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir).first(config.limit)
-        more = {"read": read_run, "exclude_flagged": config.exclude_flagged}
-        return evaluate_trajectories(suite, trajectories, out, judge, config.labels, **more)
+        return evaluate_trajectories(suite, trajectories, out, judge, config, read_run)
     backend = make_backend(config)  # finds out whether there is such a model before anything is read
     judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir)
-    return evaluate_model(suite, backend, out, judge, config.labels, config)
+    return evaluate_model(suite, backend, out, judge, config)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:
-    rows = [(name, rate) for name, rate in metrics.get("calls", {}).items()]
-    rows += [("process verdict", metrics["process_verdict"])] if "process_verdict" in metrics else []
-    rows += [("reward", metrics["reward"])] if "reward" in metrics else []
+    rows = list(metrics.get("calls", {}).items())
+    rows += [(name.replace("_", " "), metrics[name]) for name in ("process_verdict", "reward") if name in metrics]
     rows += [(f"after a fault: {name} ({rate['n']})", rate) for name, rate in metrics.get("recovery", {}).items()]
     rows += [(f"judge: {name}", rate) for name, rate in metrics.get("judge_rates", {}).items()]
     absent = f"{metrics['failed']} failed, {metrics['missing']} missing"
     typer.echo(f"{metrics['n']} instructions, {absent} (these count as wrong)")
     for name, rate in rows:
-        typer.echo(f"{name.replace('_', ' '):<28}{rate['value']:>7.1%}  ({rate['low']:.1%} to {rate['high']:.1%})")
+        typer.echo(f"{name.replace('_', ' '):<28}{_interval(**rate)}")
     if left := metrics.get("without_flagged"):
         rate = left.get("process_verdict", {"value": 0.0, "low": 0.0, "high": 1.0})
-        words = "{value:>7.1%}  ({low:.1%} to {high:.1%})".format(**rate)
-        typer.echo(f"{'without flagged, n = ' + str(left['n']):<28}{words}  process verdict")
+        typer.echo(f"{'without flagged, n = ' + str(left['n']):<28}{_interval(**rate)}  process verdict")
     if "trials" in metrics:
         from ..evaluation import trial_lines
 
         for line in trial_lines(metrics):
             typer.echo(line)
-    if "judge" in metrics:
-        judge = metrics["judge"]
+    if judge := metrics.get("judge"):
         for name in ("process", "response"):
             counts = ", ".join(f"{count} {verdict}" for verdict, count in judge[name].items())
             typer.echo(f"judge's verdicts on the {name}: {counts}")
@@ -186,3 +135,106 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
         typer.echo(f"- and {len(metrics['notes']) - 20} more in {out / 'metrics.json'}")
     typer.echo(f"{out / 'report.html' if (out / 'report.html').is_file() else out / 'metrics.json'} has the rest")
     typer.echo(f"Next: toolalpaca compare {out} OTHER puts two evaluations side by side")
+
+
+def _interval(value: float, low: float, high: float, **_: Any) -> str:
+    return f"{value:>7.1%}  ({low:.1%} to {high:.1%})"
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders that evaluate wrote, or logs of Inspect.")],
+    out: Annotated[Path | None, option("Write the comparison as Markdown, too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put evaluations side by side; differences are paired, on the instructions both have."""
+    from rich.console import Console
+
+    from ..storage import atomic_write
+
+    with needing("comparing", "evaluate"):
+        from ..evaluation import compare as side_by_side
+        from ..evaluation import comparison_markdown, comparison_table
+
+        found = side_by_side(runs)
+    if out:
+        atomic_write(out, comparison_markdown(found))
+    if as_json:
+        return say_json(found)
+    Console().print(comparison_table(found))
+
+
+def lint(
+    suite: Annotated[str, typer.Argument(help="sample, simulated, real, bfcl, or a file with golden answers.")],
+    out: Annotated[Path | None, option("Write lint.md and lint.json there.")] = None,
+    data_dir: Annotated[Path | None, option("Folder searched for a suite's file first.")] = None,
+    categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.")] = None,
+) -> None:
+    """Check golden calls by their documents, the simulator and their instructions; nothing is changed."""
+    from ..evaluation import KINDS, lint_counts, lint_summary, read_suite, write_lint
+    from ..evaluation import lint as run_lint
+
+    read = read_suite(f"{suite}:{categories}" if categories else suite, data_dir)
+    findings = run_lint(read)
+    typer.echo(lint_summary(read, findings))
+    for kind, (count, instructions) in lint_counts(findings).items():
+        severity, meaning = KINDS[kind]
+        typer.echo(f"{severity:<6} {kind:<32}{count:>5} in {instructions} instructions: {meaning}")
+    for finding in [finding for finding in findings if finding.flags][:20]:
+        typer.echo(f"- {finding.id}: {finding.kind}: {finding.evidence}")
+    if out:
+        write_lint(out, read, findings)
+        typer.echo(f"{out / 'lint.md'} has the rest")
+
+
+def screen(
+    dataset: Annotated[str, typer.Argument(help="Folder of a dataset repo, Parquet or JSON lines, or a Hub id.")],
+    against: Annotated[
+        list[str], option("published, simulated, real, bfcl, tau2, sample, or a file; may be repeated.")
+    ] = ["published"],  # noqa: B006  # typer reads it, and nothing changes it
+    columns: Annotated[str | None, option("Columns to compare, with commas; all by default.")] = None,
+    out: Annotated[Path | None, option("Write the rows found, JSON lines, there.")] = None,
+) -> None:
+    """Find rows that hold an instruction of a benchmark, verbatim or nearly."""
+    from tqdm.auto import tqdm
+
+    from ..corpus import Screen
+    from ..storage import atomic_write
+
+    chosen = Screen(against, columns.split(",") if columns else ())
+    found: list[dict[str, Any]] = []
+    rows = 0
+    for config, split, content in _tables(dataset):
+        if chosen.columns and not {*chosen.columns} & {*content.column_names}:
+            continue  # another config of the repo
+        for number, row in enumerate(tqdm(content, desc=f"{config}/{split}", unit="row")):
+            rows += 1
+            if leak := chosen.leak(row):
+                place = {"config": config, "split": split, "row": number, "id": row.get("id")}
+                found.append(place | dict(zip(("set", "reason", "text"), leak, strict=True)))
+    if not rows:
+        raise InputError("has no row with these columns", file=dataset, fix="name others with --columns")
+    typer.echo(f"{len(found)} of {rows} rows hold an instruction of {', '.join(chosen.sets)}")
+    for (config, split, name), count in Counter((row["config"], row["split"], row["set"]) for row in found).items():
+        typer.echo(f"{count:>6} of {name} in {config}/{split}")
+    for row in found[:10]:
+        place = f"{row['config']}/{row['split']}, row {row['row']}"
+        typer.echo(f"- {place}, {row['reason']} ({row['set']}): {row['text'][:100]}")
+    if out:
+        atomic_write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found))
+
+
+def _tables(dataset: str) -> Any:
+    """Each config and split with its rows."""
+    from datasets import get_dataset_config_names, load_dataset
+
+    path = Path(dataset)
+    try:
+        if path.is_file():
+            kind = "parquet" if path.suffix == ".parquet" else "json"
+            yield path.name, "train", load_dataset(kind, data_files=str(path), split="train")
+            return
+        for config in get_dataset_config_names(dataset):
+            for split, content in load_dataset(dataset, config).items():
+                yield config, split, content
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be loaded ({error})", file=dataset, fix="pass a dataset's folder or file") from None

@@ -1,4 +1,4 @@
-"""Options that more than one command has."""
+"""Options that more than one command has, and the config objects that are made of them."""
 
 import inspect
 import json
@@ -16,6 +16,7 @@ from ..agent import RolloutConfig
 if TYPE_CHECKING:
     from ..toolformer import ApiSource, Tool
 
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 MODEL, CALLS, LIMITS, TOOLS = "Model", "What calls lead to", "Limits", "Tools"
 # Options of a rollout whose names are not their field's, and where the help lists those that are not about the model.
 _NAMES = {"model_name_or_path": "--model", "tools": "--tool"}
@@ -27,17 +28,17 @@ _PANELS = {
     LIMITS: "max_steps max_new_tokens max_tokens max_seconds max_unread unreadable_after".split(),
 }
 
-AllowPrivate = Annotated[
-    list[str] | None, typer.Option(help="HOST:PORT that may have a private address.", rich_help_panel=CALLS)
-]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Of a local model; auto is what computes fastest here.", rich_help_panel=MODEL),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Begin anew: remove what an earlier call wrote to --out.")
-]
+
+def option(help: str, panel: str | None = None, *names: str, **more: Any) -> Any:
+    """A `typer.Option`: its help, where the help lists it, and its names if not the parameter's."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+AllowPrivate = Annotated[list[str] | None, option("HOST:PORT that may have a private address.", CALLS)]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Annotated[Precision, option("Of a local model; auto is what computes fastest here.", MODEL)]
+Json = Annotated[bool, option("Print JSON on standard output, and nothing else there.", None, "--json")]
+Overwrite = Annotated[bool, option("Begin anew: remove what an earlier call wrote to --out.", None, "--overwrite")]
 
 
 def say_json(value: Any) -> None:
@@ -54,8 +55,8 @@ def with_rollout_options(command: Callable[..., None]) -> Callable[..., None]:
         kind, default = types[field.name], field.default
         if default is MISSING:  # a list
             kind, default = kind | None, None
-        option = Annotated[kind, typer.Option(name, help=field.metadata["help"], rich_help_panel=panel)]
-        added.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option))
+        annotation = Annotated[kind, option(field.metadata["help"], panel, name)]
+        added.append(inspect.Parameter(field.name, _KEYWORD, default=default, annotation=annotation))
 
     def make(**values: Any) -> RolloutConfig:
         return RolloutConfig(**{name: value for name, value in values.items() if value is not None})
@@ -67,15 +68,15 @@ def _with_options(
     command: Callable[..., None], name: str, added: Sequence[inspect.Parameter], make: Callable[..., Any]
 ) -> Callable[..., None]:
     """Put options in the place of a command's parameter, which gets what is made of their values."""
-    own = [option for option in inspect.signature(command).parameters.values() if option.name != name]
+    own = [parameter for parameter in inspect.signature(command).parameters.values() if parameter.name != name]
 
     @wraps(command)
     def wrapper(**given: Any) -> None:
-        values = {option.name: given.pop(option.name) for option in added}
+        values = {parameter.name: given.pop(parameter.name) for parameter in added}
         command(**{name: make(**values)}, **given)
 
     wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what typer reads
-    wrapper.__annotations__ = {option.name: option.annotation for option in [*own, *added]}
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
     return wrapper
 
 
@@ -83,43 +84,21 @@ def _with_options(
 class ToolOptions:
     """The tools that a command of `toolalpaca toolformer` is to open."""
 
-    tools: Annotated[
-        str, typer.Option(help="Some of calculator, calendar, qa, wikisearch, mt, by commas.", rich_help_panel=TOOLS)
-    ] = ""
-    date: Annotated[
-        str | None, typer.Option(help="The calendar's, 2023-01-30; else today's.", rich_help_panel=TOOLS)
-    ] = None
+    tools: Annotated[str, option("Some of calculator, calendar, qa, wikisearch, mt, by commas.", TOOLS)] = ""
+    date: Annotated[str | None, option("The calendar's, 2023-01-30; else today's.", TOOLS)] = None
     corpus: Annotated[
-        str | None,
-        typer.Option(
-            help="What wikisearch searches: JSONL, Parquet, text or a folder; embedded.", rich_help_panel=TOOLS
-        ),
+        str | None, option("What wikisearch searches: JSONL, Parquet, text or a folder; embedded.", TOOLS)
     ] = None
-    qa_model: Annotated[
-        str | None, typer.Option(help="Answers questions; with --qa-endpoint, its name there.", rich_help_panel=TOOLS)
-    ] = None
-    qa_endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible server.", rich_help_panel=TOOLS)] = None
-    qa_chat: Annotated[
-        bool, typer.Option("--qa-chat", help="Chat completions instead of raw ones.", rich_help_panel=TOOLS)
-    ] = False
-    translation_model: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of an NLLB model.", rich_help_panel=TOOLS)
-    ] = None
-    api: Annotated[
-        str | None,
-        typer.Option(help="File or URL of an OpenAPI document, whose functions are tools.", rich_help_panel=TOOLS),
-    ] = None
-    simulator: Annotated[str, typer.Option(help="embedded, or the URL of a simulator.", rich_help_panel=CALLS)] = (
-        "embedded"
-    )
-    real: Annotated[bool, typer.Option("--real", help="Call the documents' own servers.", rich_help_panel=CALLS)] = (
-        False
-    )
-    credentials: Annotated[
-        Path | None, typer.Option(help="With --real: file of NAME=VALUE lines.", rich_help_panel=CALLS)
-    ] = None
+    qa_model: Annotated[str | None, option("Answers questions; with --qa-endpoint, its name there.", TOOLS)] = None
+    qa_endpoint: Annotated[str | None, option("OpenAI-compatible server.", TOOLS)] = None
+    qa_chat: Annotated[bool, option("Chat completions instead of raw ones.", TOOLS, "--qa-chat")] = False
+    translation_model: Annotated[str | None, option("Folder or Hub id of an NLLB model.", TOOLS)] = None
+    api: Annotated[str | None, option("File or URL of an OpenAPI document, whose functions are tools.", TOOLS)] = None
+    simulator: Annotated[str, option("embedded, or the URL of a simulator.", CALLS)] = "embedded"
+    real: Annotated[bool, option("Call the documents' own servers.", CALLS, "--real")] = False
+    credentials: Annotated[Path | None, option("With --real: file of NAME=VALUE lines.", CALLS)] = None
     allow_private: AllowPrivate = None
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one call.", rich_help_panel=TOOLS)] = 30.0
+    timeout: Annotated[float, option("Seconds for one call.", TOOLS, min=0.001)] = 30.0
 
     @property
     def source(self) -> "ApiSource | None":
@@ -148,10 +127,10 @@ class ToolOptions:
             yield found
 
 
-def with_tool_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes `tools` the options of [`ToolOptions`], with defaults of its own."""
+def with_options(name: str, kind: type, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes an object of a dataclass an option for each field, with defaults of its own."""
     added = [
-        option.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=defaults.get(option.name, option.default))
-        for option in inspect.signature(ToolOptions).parameters.values()
+        parameter.replace(kind=_KEYWORD, default=defaults.get(parameter.name, parameter.default))
+        for parameter in inspect.signature(kind).parameters.values()
     ]
-    return lambda command: _with_options(command, "tools", added, ToolOptions)
+    return lambda command: _with_options(command, name, added, kind)

@@ -1,5 +1,6 @@
 """`toolalpaca publish` and `toolalpaca fetch`: to the Hub and from it."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,121 +8,119 @@ import typer
 
 from ..errors import OptionError, needing
 from ..storage import interruptible
+from .options import option, with_options
 
 if TYPE_CHECKING:
     from ..hub import Manifest
 
 app = typer.Typer(name="publish", help="Publish datasets, models and results on the Hub.", no_args_is_help=True)
 
-KEPT = "the repo is as it was; files that were sent are not sent again by the same command"
 HUB = "Hub"
-RepoId = Annotated[str, typer.Option(help="me/name; created where there is none, but for results.")]
-Public = Annotated[bool, typer.Option("--public", help="Everybody may see it; private otherwise.")]
-Revision = Annotated[str | None, typer.Option(help="Branch; main otherwise.", rich_help_panel=HUB)]
-PullRequest = Annotated[bool, typer.Option("--pr", help="Open a pull request instead.", rich_help_panel=HUB)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show files, sizes and card; ask the Hub nothing.")]
+RepoId = Annotated[str, option("me/name; created where there is none, but for results.")]
+Revision = Annotated[str | None, option("Branch; main otherwise.", HUB)]
+DryRun = Annotated[bool, option("Show files, sizes and card; ask the Hub nothing.", None, "--dry-run")]
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """Where a manifest is pushed, and how."""
+
+    repo_id: RepoId
+    public: Annotated[bool, option("Everybody may see it; private otherwise.", None, "--public")] = False
+    dry_run: DryRun = False
+    revision: Revision = None
+    pr: Annotated[bool, option("Open a pull request instead.", HUB, "--pr")] = False
+
+    def push(self, manifest: "Manifest") -> None:
+        """Push it, or show what would be pushed."""
+        from ..hub import push
+
+        if self.dry_run:
+            return _show(manifest)
+        kept = "the repo is as it was; files that were sent are not sent again by the same command"
+        with interruptible(lambda: kept):
+            pushed = push(manifest, self.repo_id, public=self.public, revision=self.revision, create_pr=self.pr)
+        what = "pushed" if pushed.changed else "nothing has changed, so no commit was made"
+        typer.echo(f"{self.repo_id} ({'private' if pushed.private else 'public'}): {what}\n{pushed.url}")
 
 
 @app.command()
+@with_options("to", PushOptions)
 def dataset(
-    folder: Annotated[Path, typer.Argument(help="As a script of dataset_scripts/ wrote it.")],
-    repo_id: RepoId,
-    public: Public = False,
-    dry_run: DryRun = False,
-    revision: Revision = None,
-    pr: PullRequest = False,
+    folder: Annotated[Path, typer.Argument(help="As a script of dataset_scripts/ wrote it.")], to: PushOptions
 ) -> None:
     """Publish a dataset repo: Parquet, card, report."""
-    from ..hub import check_repo_id, dataset_manifest
+    from ..hub import dataset_manifest
 
-    check_repo_id(repo_id)
-    _publish(dataset_manifest(folder, repo_id), repo_id, dry_run, public, revision, pr)
+    to.push(dataset_manifest(folder, to.repo_id))
 
 
 @app.command()
+@with_options("to", PushOptions)
 def model(
     run: Annotated[Path, typer.Argument(help="As recipes/sft.py wrote it: full weights, or an adapter.")],
-    repo_id: RepoId,
-    results: Annotated[
-        list[Path] | None, typer.Option(help="Folder that toolalpaca evaluate wrote; may be given again.")
-    ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Put the adapter into its base's weights.")] = False,
-    public: Public = False,
-    dry_run: DryRun = False,
-    card: Annotated[str | None, typer.Option(help="Template of model_cards/; the one that fits otherwise.")] = None,
-    base_model: Annotated[str | None, typer.Option(help="The base's Hub id, where it was a folder.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", "--license", help="Such as apache-2.0.")] = None,
-    evaluated_as: Annotated[str | None, typer.Option(help="The model's name in the results.")] = None,
-    revision: Revision = None,
-    pr: PullRequest = False,
+    to: PushOptions,
+    results: Annotated[list[Path] | None, option("Folder that toolalpaca evaluate wrote; may be given again.")] = None,
+    merge: Annotated[bool, option("Put the adapter into its base's weights.", None, "--merge")] = False,
+    card: Annotated[str | None, option("Template of model_cards/; the one that fits otherwise.")] = None,
+    base_model: Annotated[str | None, option("The base's Hub id, where it was a folder.")] = None,
+    licence: Annotated[str | None, option("Such as apache-2.0.", None, "--licence", "--license")] = None,
+    evaluated_as: Annotated[str | None, option("The model's name in the results.")] = None,
 ) -> None:
     """Publish a trained model: safetensors, tokenizer, settings, results, card."""
     from ..hub import model_manifest
 
-    manifest = model_manifest(run, repo_id, results or (), merge, card, base_model, licence, evaluated_as)
-    _publish(manifest, repo_id, dry_run, public, revision, pr)
+    to.push(model_manifest(run, to.repo_id, results or (), merge, card, base_model, licence, evaluated_as))
 
 
 @app.command()
 def results(
     folders: Annotated[list[Path], typer.Argument(help="Folders that toolalpaca evaluate wrote, one a suite.")],
     repo_id: RepoId,
-    pr: Annotated[bool, typer.Option("--pr/--no-pr", help="A pull request, or a commit.", rich_help_panel=HUB)] = True,
-    benchmark: Annotated[
-        str | None, typer.Option(help="Dataset repo with an eval.yaml; writes .eval_results/.", rich_help_panel=HUB)
-    ] = None,
+    pr: Annotated[bool, option("A pull request, or a commit.", HUB, "--pr/--no-pr")] = True,
+    benchmark: Annotated[str | None, option("Dataset repo with an eval.yaml; writes .eval_results/.", HUB)] = None,
     dry_run: DryRun = False,
     revision: Revision = None,
 ) -> None:
     """Put evaluation results into a model repo that exists; as a pull request, where nothing else is said."""
-    from ..hub import check_repo_id, connect, read_run, results_manifest
+    from ..hub import read_run, results_manifest
 
-    check_repo_id(repo_id)
     runs = [read_run(folder) for folder in folders]
-    if len({run.suite for run in runs}) < len(runs):
-        raise OptionError("two folders score the same suite", fix="pass one of them")
-    manifest = results_manifest(runs, repo_id, connect().endpoint, revision, benchmark)
-    _publish(manifest, repo_id, dry_run, False, revision, pr)
+    manifest = results_manifest(runs, repo_id, revision=revision, benchmark=benchmark)
+    PushOptions(repo_id, False, dry_run, revision, pr).push(manifest)
 
 
 @app.command()
+@with_options("to", PushOptions)
 def space(
     folders: Annotated[list[str], typer.Argument(help="Datasets, runs, evaluations, or what create wrote.")],
-    repo_id: RepoId,
-    dataset_id: Annotated[
-        str | None, typer.Option(help="Publish the dataset among them as this repo, too, and link it.")
-    ] = None,
+    to: PushOptions,
+    dataset_id: Annotated[str | None, option("Publish the dataset among them as this repo, too, and link it.")] = None,
     package: Annotated[
-        str | None, typer.Option(help="What the Space installs, such as toolalpaca-hf[explore] @ git+URL.")
+        str | None, option("What the Space installs, such as toolalpaca-hf[explore] @ git+URL.")
     ] = None,
-    public: Public = False,
-    dry_run: DryRun = False,
-    revision: Revision = None,
-    pr: PullRequest = False,
 ) -> None:
     """Publish a Gradio Space that shows rows and rollouts as `toolalpaca explore` does."""
     with needing("a Space", "explore"):
         from ..explore import find_targets, space_manifest
-        from ..hub import check_repo_id, dataset_manifest
+        from ..hub import dataset_manifest
 
-        manifest = space_manifest(folders, repo_id, dataset_id, package)
+        manifest = space_manifest(folders, to.repo_id, dataset_id, package)
     if dataset_id:
-        check_repo_id(dataset_id)
         datasets = [target.path for target in find_targets(folders) if target.kind == "dataset"]
         if len(datasets) != 1:
-            raise OptionError(
-                f"{len(datasets)} folders hold a dataset", option="--dataset-id", fix="pass one that does"
-            )
-        _publish(dataset_manifest(datasets[0], dataset_id), dataset_id, dry_run, public, revision, pr)
-    _publish(manifest, repo_id, dry_run, public, revision, pr)
+            problem = f"{len(datasets)} folders hold a dataset"
+            raise OptionError(problem, option="--dataset-id", fix="pass one that does")
+        replace(to, repo_id=dataset_id).push(dataset_manifest(datasets[0], dataset_id))
+    to.push(manifest)
 
 
 @app.command()
 def traces(
     run: Annotated[Path, typer.Argument(help="A run's folder, or `rollouts` of an evaluation.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write, a file a rollout.")] = None,
-    model: Annotated[str, typer.Option(help="The model's name in the traces.")] = "",
-    trackio: Annotated[str | None, typer.Option(help="Trackio's project to log them to.", rich_help_panel=HUB)] = None,
+    out: Annotated[Path | None, option("Folder to write, a file a rollout.")] = None,
+    model: Annotated[str, option("The model's name in the traces.")] = "",
+    trackio: Annotated[str | None, option("Trackio's project to log them to.", HUB)] = None,
 ) -> None:
     """Write rollouts as session traces, which the Hub renders when they are in a dataset repo; or into Trackio."""
     from ..agent import log_traces, write_traces
@@ -135,17 +134,15 @@ def traces(
 
 def fetch(
     repo_id: Annotated[str, typer.Argument(help="A model's Hub id, such as TangQiaoYu/ToolAlpaca-7B.")],
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit; main otherwise.")] = None,
+    revision: Annotated[str | None, option("Branch, tag or commit; main otherwise.")] = None,
     allow_bin: Annotated[
-        bool, typer.Option("--allow-bin", help="Take pickled weights where there are no others, and convert them.")
+        bool, option("Take pickled weights where there are no others, and convert them.", None, "--allow-bin")
     ] = False,
     prompt: Annotated[
         Literal["react", "upstream"] | None,
-        typer.Option(help="Add this prompt's templates where the repo has none; upstream for TangQiaoYu's."),
+        option("Add this prompt's templates where the repo has none; upstream for TangQiaoYu's."),
     ] = None,
-    prompt_dir: Annotated[
-        str | None, typer.Option(help="Folder with upstream's agent/ files; downloaded otherwise.")
-    ] = None,
+    prompt_dir: Annotated[str | None, option("Folder with upstream's agent/ files; downloaded otherwise.")] = None,
 ) -> None:
     """Fetch a model into the cache, safetensors only; prints the folder for --model and from_pretrained."""
     from ..data import make_prompt
@@ -155,7 +152,6 @@ def fetch(
     if prompt is None and (prompt_dir or repo_id.lower().startswith("tangqiaoyu/toolalpaca")):
         prompt = "upstream"
     carried = make_prompt(prompt, prompt_dir) if prompt else None
-
     if allow_bin:
         typer.echo(f"Careful: {RISK}.", err=True)
     with interruptible(lambda: "what is loaded is kept in the cache; the same command goes on"):
@@ -165,20 +161,9 @@ def fetch(
     typer.echo(str(fetched.folder))
 
 
-def _publish(
-    manifest: "Manifest", repo_id: str, dry_run: bool, public: bool, revision: str | None, create_pr: bool
-) -> None:
-    from ..hub import push
-
-    if dry_run:
-        return _show(manifest)
-    with interruptible(lambda: KEPT):
-        pushed = push(manifest, repo_id, public=public, revision=revision, create_pr=create_pr)
-    what = "pushed" if pushed.changed else "nothing has changed, so no commit was made"
-    typer.echo(f"{repo_id} ({'private' if pushed.private else 'public'}): {what}\n{pushed.url}")
-
-
 def _show(manifest: "Manifest") -> None:
+    from rich.filesize import decimal
+
     from ..hub import check_no_secrets
 
     check_no_secrets(manifest)
@@ -186,15 +171,7 @@ def _show(manifest: "Manifest") -> None:
     sizes = manifest.sizes()
     width = max(map(len, sizes))
     for path, size in sizes.items():
-        typer.echo(f"{path:<{width}}  {_in_words(size):>9}")
+        typer.echo(f"{path:<{width}}  {decimal(size):>9}")
     for path, why in manifest.left_out.items():
         typer.echo(f"left out: {path} ({why})")
-    typer.echo(f"{len(sizes)} files, {_in_words(sum(sizes.values()))}; nothing was pushed")
-
-
-def _in_words(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    typer.echo(f"{len(sizes)} files, {decimal(sum(sizes.values()))}; nothing was pushed")

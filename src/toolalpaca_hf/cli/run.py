@@ -1,39 +1,35 @@
-"""`toolalpaca run`: let a model solve instructions."""
+"""`toolalpaca run`, `create`, `simulate` and `explore`: a model at work, made, with something to call, looked at."""
 
 import json
+import os
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..agent import RolloutConfig
 from ..errors import OptionError, needing
 from ..storage import check_output_folder, interruptible
-from . import options
+from .options import Json, Overwrite, option, say_json, with_rollout_options
 
-if TYPE_CHECKING:
-    from ..agent import McpTools
-
-OWN = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
-"""What a run writes into its folder."""
+RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
 
 
-@options.with_rollout_options
+@with_rollout_options
 def run(
     config: RolloutConfig,
-    out: Annotated[Path, typer.Option(help="Folder to write; a run that is there goes on.")],
-    apis: Annotated[
-        str, typer.Option(help="APIs and instructions, JSON such as eval_simulated.json; or sample.")
-    ] = "",
+    out: Annotated[Path, option("Folder to write; a run that is there goes on.")],
+    apis: Annotated[str, option("APIs and instructions, JSON such as eval_simulated.json; or sample.")] = "",
     mcp: Annotated[
-        str | None, typer.Option(help="In place of --apis: command or URL of an MCP server, whose tools are called.")
+        str | None, option("In place of --apis: command or URL of an MCP server, whose tools are called.")
     ] = None,
     instruction: Annotated[
-        list[str] | None, typer.Option(help="Ask this; --apis is then the URL or file of an OpenAPI document.")
+        list[str] | None, option("Ask this; --apis is then the URL or file of an OpenAPI document.")
     ] = None,
-    as_json: options.Json = False,
-    overwrite: options.Overwrite = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Let a model solve instructions, against the simulator or the real web."""
     from ..agent import ended_words, kept_rollouts, make_backend
@@ -43,11 +39,16 @@ def run(
         raise OptionError("pass one of --apis and --mcp")
     if mcp and not instruction:
         raise OptionError("is missing", option="--instruction", fix="say what to ask with these tools")
-    with interruptible(lambda: kept_rollouts(out)), _tools(mcp, config.max_seconds) as tools:
-        check_output_folder(out, "a run", OWN, overwrite)
+    server: AbstractContextManager[Any] = nullcontext()
+    if mcp:
+        with needing("using an MCP server", "agent,mcp"):
+            from ..agent import McpTools
+        server = McpTools(mcp, min(60.0, config.max_seconds))
+    with interruptible(lambda: kept_rollouts(out)), server as tools:
+        check_output_folder(out, "a run", RUN_FILES, overwrite)
         note = run_rollouts(apis, make_backend(config), out, config, instructions=instruction or (), mcp=tools)
     if as_json:
-        return options.say_json(note)
+        return say_json(note)
     if instruction:
         for made in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:
             words = made["output"] or f"(no answer: {ended_words(made.get('ended', 'not run'))})"
@@ -61,9 +62,104 @@ def run(
         typer.echo(f"Next: toolalpaca evaluate --trajectories {out} {suite} --out {out}-scored")
 
 
-def _tools(server: str | None, seconds: float) -> "AbstractContextManager[McpTools | None]":
-    if server is None:
-        return nullcontext()
-    with needing("using an MCP server", "agent,mcp"):
-        from ..agent import McpTools
-    return McpTools(server, min(60.0, seconds))
+def create(
+    documents: Annotated[
+        list[str], typer.Argument(help="OpenAPI documents or plugin manifests: files, folders, URLs.")
+    ],
+    out: Annotated[Path, option("Folder to write; one that is there goes on.")],
+    base: Annotated[str, option("Model to train: folder, Hub id or smollm2.")] = "smollm2",
+    per_api: Annotated[int, option("Most instances that are made of an API.", min=5)] = 64,
+    held_out: Annotated[float, option("Share of them that is kept for evaluation.")] = 0.2,
+    max_steps: Annotated[int | None, option("Training steps; the recipe's epoch otherwise.", min=1)] = None,
+    seed: Annotated[int, option("Of values, wording and simulated data.")] = 0,
+    endpoint: Annotated[
+        str | None, option("OpenAI-compatible server: its model writes the corpus, not the rules.")
+    ] = None,
+    model: Annotated[str | None, option("The model's name there.")] = None,
+    dry_run: Annotated[bool, option("Say what would happen and how long, and end.", None, "--dry-run")] = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a small model that calls your API: documents, corpus, training, evaluation, report."""
+    with needing("creating", "quickstart,corpus"):
+        from ..create import (
+            CREATE_FILES,
+            CreateConfig,
+            check_documents,
+            first_calls_table,
+            plan,
+            rollout_rows,
+            seconds_a_pass,
+            usage_lines,
+        )
+        from ..create import create as create_model
+    config = CreateConfig(tuple(documents), str(out), base, per_api, held_out, max_steps, seed, endpoint, model)
+    if dry_run:
+        checked = check_documents(config.documents)
+        sentences = [*plan(config, checked, seconds_a_pass(base)), *checked.notes]
+        return say_json(sentences) if as_json else typer.echo("\n".join(sentences))
+    check_output_folder(out, "a model", [*CREATE_FILES, "stages.json"], overwrite)
+    with interruptible(lambda: f"finished stages are kept in {out}; the same command goes on"):
+        metrics = create_model(config, partial(typer.echo, err=True))
+    if as_json:
+        return say_json(metrics)
+    minutes = sum(metrics["seconds"].values()) / 60
+    typer.echo(f"{metrics['n']} held-out instructions\n\n{first_calls_table(metrics)}\n")
+    typer.echo("whole rollouts against the simulator, percent (95% interval)")
+    for words, before, after in rollout_rows(metrics):
+        typer.echo(f"{words:<30}{before:>22}{after:>22}")
+    typer.echo(f"\n{minutes:.1f} minutes. {out}/model is the checkpoint with its card, {out}/report.html the report.")
+    typer.echo("Use it:\n  " + "\n  ".join(usage_lines(config)))
+    typer.echo(f'Next: toolalpaca run --model {out}/model --apis {documents[0]} --instruction "..." --out {out}/asked')
+
+
+def simulate(
+    apis: Annotated[str, option("APIs in the raw layout, JSON; or an OpenAPI document.")],
+    port: Annotated[int, option("Port to serve on.", min=0, max=65535)] = 5678,
+    host: Annotated[str, option("Address to serve on.")] = "127.0.0.1",
+    responder: Annotated[Literal["schema", "llm", "replay"], option("What answers.")] = "schema",
+    store: Annotated[str | None, option("SQLite file that answers are kept in.")] = None,
+    seed: Annotated[int, option("Seed of the schema responder.")] = 0,
+    faults: Annotated[str | None, option("Fail on purpose: a rate such as 0.2, or a file.")] = None,
+    mcp: Annotated[bool, option("Serve tools over MCP, on stdio.", None, "--mcp")] = False,
+    mcp_http: Annotated[bool, option("Serve tools over MCP, as streamable HTTP.", None, "--mcp-http")] = False,
+) -> None:
+    """Serve simulated APIs over HTTP, or their functions as tools over MCP."""
+    with needing("simulating", "simulator"):
+        from ..simulator import SimulateConfig, serve
+
+    config = SimulateConfig(apis, host, port, responder, store, seed, faults)
+    if not (mcp or mcp_http):
+        return serve(config, typer.echo)
+    with needing("serving tools over MCP", "simulator,mcp"):
+        from ..environments import serve_mcp
+
+        serve_mcp(config, http=mcp_http, announce=typer.echo)
+
+
+def explore(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Folders of datasets, runs, evaluations, models or create.")
+    ] = None,
+    port: Annotated[int, option("Where it is served.", min=1, max=65535)] = 7860,
+    host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    apis: Annotated[str, option("What the playground's models call: a document, or sample.")] = "sample",
+    endpoint: Annotated[str | None, option("OpenAI-compatible server: its model is in the playground, too.")] = None,
+    model: Annotated[str | None, option("The model's name there.")] = None,
+    style: Annotated[Literal["react", "chat"], option("Of that model: actions as text, or native calls.")] = "react",
+) -> None:
+    """Look at training rows, trajectories and verdicts in a browser, and ask a model yourself."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if bool(endpoint) != bool(model):
+        raise OptionError("a served model needs both", option="--endpoint and --model")
+    if not targets and not endpoint:
+        raise OptionError("nothing to look at", fix="name a folder, or a model with --endpoint and --model")
+    with needing("exploring", "explore"):
+        from ..create import check_documents
+        from ..explore import build_app, find_targets, launch
+    found = find_targets(targets or ())
+    served = RolloutConfig(model, endpoint, style) if model else None
+    models = served is not None or any(target.kind == "model" for target in found)
+    app = build_app(found, check_documents([apis]).apis if models else (), served)
+    typer.echo(f"http://{host}:{port} shows {len(found)} folders; Ctrl-C ends it", err=True)
+    launch(app, port, host)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import NotFoundError, OptionError
+from .options import option
 
 if TYPE_CHECKING:
     from ..training import Proof
 
-Html = Annotated[Path | None, typer.Option(help="Write the tokens as a page, too.")]
+Html = Annotated[Path | None, option("Write the tokens as a page, too.")]
 
 
 def check_template(
     model: Annotated[str, typer.Argument(help="A checkpoint or tokenizer: a folder, a Hub id, or smollm2.")],
-    config: Annotated[Path | None, typer.Option(help="A recipe: look at what it trains, sft or chat.")] = None,
-    conversations: Annotated[int, typer.Option(help="How many random conversations to try.", min=1)] = 64,
+    config: Annotated[Path | None, option("A recipe: look at what it trains, sft or chat.")] = None,
+    conversations: Annotated[int, option("How many random conversations to try.", min=1)] = 64,
     html: Html = None,
 ) -> None:
     """Prove that what is trained with a template is what is generated, or show where not; status 2 if not."""
@@ -52,18 +53,17 @@ def check_template(
         atomic_write(html, token_page(f"Templates of {model}", sections))
         typer.echo(f"{html}: {len(sections)} counterexamples")
     # Served with a template that was not trained is the user's choice; it is shown, and no failure of the training.
-    if any(proof.conversations and not proof.trainable for proof in proofs if "," not in proof.way):
-        raise typer.Exit(2)
-    if not any(proof.conversations for proof in proofs):
+    failed = any(proof.conversations and not proof.trainable for proof in proofs if "," not in proof.way)
+    if failed or not any(proof.conversations for proof in proofs):
         raise typer.Exit(2)
 
 
 def show(
     dataset: Annotated[str, typer.Argument(help="A folder that a script wrote, a Hub id, or sample.")],
-    row: Annotated[int, typer.Option(help="Its number.")] = 0,
-    tokenizer: Annotated[str, typer.Option(help="A folder, a Hub id, or smollm2.")] = "smollm2",
-    config: Annotated[Literal["sft", "chat"], typer.Option(help="Segments, or messages and tools.")] = "sft",
-    split: Annotated[str, typer.Option(help="The split.")] = "train",
+    row: Annotated[int, option("Its number.")] = 0,
+    tokenizer: Annotated[str, option("A folder, a Hub id, or smollm2.")] = "smollm2",
+    config: Annotated[Literal["sft", "chat"], option("Segments, or messages and tools.")] = "sft",
+    split: Annotated[str, option("The split.")] = "train",
     html: Html = None,
 ) -> None:
     """Show a row's tokens, coloured by whether they are trained."""

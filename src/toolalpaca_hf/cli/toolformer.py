@@ -1,102 +1,190 @@
-"""`toolalpaca toolformer`: text with calls of tools."""
+"""`toolalpaca toolformer`: plain text to text with calls, texts continued with calls, and checkpoints measured."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ..errors import needing
-from ..storage import interruptible
-from . import options
-from .annotate import annotate
+from ..errors import OptionError, needing
+from ..storage import check_output_folder, interruptible
+from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, option, with_options
+
+TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
+ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
+COUNTED = {"candidates": "calls sampled", "executed": "of them with a result", "calls": "kept and written"}
+COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
 
 app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
-app.command()(annotate)
 
-CacheFile = Annotated[
-    Path | None, typer.Option(help="SQLite file that results are kept in.", rich_help_panel=options.TOOLS)
-]
-Start = Annotated[str, typer.Option(help="Marker that begins a call.")]
-End = Annotated[str, typer.Option(help="Marker that ends it.")]
-Arrow = Annotated[str, typer.Option(help="Marker before its result.")]
-
-_COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
-
-
-@app.callback()
-def _toolformer() -> None:
-    """Texts with calls of tools."""
+CacheFile = Annotated[Path | None, option("SQLite file that results are kept in.", TOOLS)]
+Start = Annotated[str, option("Marker that begins a call.")]
+End = Annotated[str, option("Marker that ends it.")]
+Arrow = Annotated[str, option("Marker before its result.")]
 
 
 @app.command()
-@options.with_tool_options(tools="calculator,calendar")
+@with_options("tools", ToolOptions, tools="calculator", timeout=10.0)
+def annotate(
+    input: Annotated[
+        str, option("File or folder (JSON lines, .gz, .zst, Parquet), or a Hub dataset, NAME or NAME:CONFIG.")
+    ],
+    out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
+    tools: ToolOptions,
+    model: Annotated[str, option("Folder, Hub id or smollm2; with --endpoint, of its tokenizer.")] = "smollm2",
+    split: Annotated[str, option("Of a Hub dataset.", TEXTS)] = "train",
+    text_field: Annotated[str | None, option("Where a row's text is.", TEXTS)] = None,
+    limit: Annotated[int | None, option("Only so many texts, the first of each task.", TEXTS, min=1)] = None,
+    preselect: Annotated[bool, option("Only texts that the paper's heuristics pick.", TEXTS, "--preselect")] = False,
+    max_tokens: Annotated[int, option("Longer texts stay unannotated.", TEXTS, min=1)] = 1024,
+    tau_s: Annotated[float | None, option("Of all tools; the paper's where not given.", THRESHOLDS)] = None,
+    k: Annotated[int | None, option("Positions of a text.", THRESHOLDS)] = None,
+    m: Annotated[int | None, option("Calls at a position.", THRESHOLDS)] = None,
+    tau_f: Annotated[float | None, option("By how much a call has to lower the loss.", THRESHOLDS)] = None,
+    temperature: Annotated[float, option("Of sampling.", THRESHOLDS, min=0.01)] = 1.0,
+    seed: Annotated[int, option("Of sampling.", THRESHOLDS)] = 0,
+    candidates: Annotated[
+        bool, option("Keep every candidate, with all its losses (slower).", THRESHOLDS, "--candidates")
+    ] = False,
+    marker: Annotated[tuple[str, str, str], option("Start, end and arrow.", THRESHOLDS)] = ("[", "]", "->"),
+    dtype: Annotated[
+        Precision, option("Of the model; losses are compared closely, so not auto by default.", WHERE)
+    ] = "float32",
+    endpoint: Annotated[
+        str | None, option("Server that returns log-probabilities of a prompt, such as vLLM's.", WHERE)
+    ] = None,
+    served_model: Annotated[str | None, option("The model's name there, if another.", WHERE)] = None,
+    executor: Annotated[Literal["local", "ray", "slurm"], typer.Option(rich_help_panel=WHERE)] = "local",
+    tasks: Annotated[int, option("Shards of the texts.", WHERE, min=1)] = 1,
+    workers: Annotated[int | None, option("Tasks at once, each with its model; all of them.", WHERE, min=1)] = None,
+    slurm: Annotated[
+        list[str] | None,
+        option("NAME=VALUE of datatrove's Slurm executor; Ray takes gpus_per_task and the like.", WHERE),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
+    _check_models(model)
+    check_output_folder(out, "an annotation", ANNOTATION_FILES, overwrite)
+    thresholds = {"tau_s": tau_s, "k": k, "m": m, "tau_f": tau_f}
+    sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+    texts: dict[str, Any] = {"split": split, "text_field": text_field, "limit": limit}
+    where: dict[str, Any] = {"endpoint": endpoint, "served_model": served_model, "dtype": dtype}
+    where |= {"executor": executor, "tasks": tasks, "workers": workers, "slurm": _named_values(slurm or [])}
+    with needing("annotating", "toolformer"):
+        from ..toolformer import AnnotationConfig, AnnotationSettings, Markers
+        from ..toolformer import annotate as run
+
+        config = AnnotationConfig(
+            input,
+            str(out),
+            model,
+            tuple(name.strip() for name in tools.tools.split(",") if name.strip()),
+            AnnotationSettings(**sampling, all_losses=candidates, preselect=preselect, timeout=tools.timeout),
+            Markers(*marker),
+            candidates=candidates,
+            context=tools.context,
+            api=tools.source,
+            thresholds={name: value for name, value in thresholds.items() if value is not None},
+            **texts,
+            **where,
+        )
+        with interruptible(lambda: _kept(out)):
+            report = run(config)
+    if not report:
+        return typer.echo(f"submitted; the texts appear in {out}")
+    for outcome, count in report["outcomes"].items():
+        typer.echo(f"{count:>8,}  {outcome}")
+    for tool, counts in report["tools"].items():
+        typer.echo(f"{tool}: {', '.join(f'{counts.get(name, 0):,} {words}' for name, words in COUNTED.items())}")
+        for error, count in counts["errors"].items():
+            typer.echo(f"{count:>8,}  failed: {error}")
+    typer.echo(f"{out / 'report.html'} has the rest")
+    typer.echo(
+        f"Next: python dataset_scripts/toolformer.py --source {out} --out build/toolformer makes a dataset of it"
+    )
+
+
+def _check_models(*names: str) -> None:
+    """Before torch is loaded, which takes longer than the answer."""
+    from ..checkpoints import check_model
+
+    for name in names:
+        check_model(name)
+
+
+def _kept(out: Path) -> str:
+    count = sum(path.read_bytes().count(b"\n") for path in out.glob("annotated-*.jsonl"))
+    return f"{count} texts are finished and kept in {out}; the same command goes on"
+
+
+def _named_values(pairs: list[str]) -> dict[str, Any] | None:
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise OptionError(f"{bad[0]!r} is not NAME=VALUE", option="--slurm")
+    return {name: _value(value) for name, value in (pair.split("=", 1) for pair in pairs)} or None
+
+
+def _value(text: str) -> Any:
+    """What a setting's text says: a number, a boolean, a dictionary, else itself."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        return text
+
+
+@app.command()
+@with_options("tools", ToolOptions, tools="calculator,calendar")
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to go on from.")],
-    model: Annotated[str, typer.Option(help="Folder, Hub id or smollm2.", rich_help_panel=options.MODEL)],
-    tools: options.ToolOptions,
+    model: Annotated[str, option("Folder, Hub id or smollm2.", MODEL)],
+    tools: ToolOptions,
     cache: CacheFile = None,
-    k: Annotated[int, typer.Option(min=1, help="A call begins where its marker is in the top k; 1 is greedy.")] = 10,
-    max_calls: Annotated[int, typer.Option(min=0, help="Calls of one text.")] = 1,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one text, calls not counted.")] = 128,
-    call_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one call.")] = 64,
-    no_calls: Annotated[bool, typer.Option("--no-calls", help="Never begin a call.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
+    k: Annotated[int, option("A call begins where its marker is in the top k; 1 is greedy.", min=1)] = 10,
+    max_calls: Annotated[int, option("Calls of one text.", min=0)] = 1,
+    max_new_tokens: Annotated[int, option("Tokens of one text, calls not counted.", min=1)] = 128,
+    call_tokens: Annotated[int, option("Tokens of one call.", min=1)] = 64,
+    no_calls: Annotated[bool, option("Never begin a call.", None, "--no-calls")] = False,
+    as_json: Annotated[bool, option("One JSON object a text.", None, "--json")] = False,
     start: Start = "[",
     end: End = "]",
     arrow: Arrow = "->",
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.", rich_help_panel=options.MODEL)] = 8,
-    dtype: options.Dtype = "auto",
+    batch_size: Annotated[int, option("Texts at once.", MODEL, min=1)] = 8,
+    dtype: Dtype = "auto",
 ) -> None:
     """Let a model continue texts; calls are made as it writes them, and shown in colour."""
-    from ..checkpoints import check_model, resolve_model
-
-    check_model(model)  # before torch is loaded, which takes longer than the answer
+    _check_models(model)
     with needing("generating", "toolformer"):
+        from ..checkpoints import resolve_model
         from ..inference import load_model
         from ..toolformer import Event, Markers, ResultCache
         from ..toolformer import generate as write
 
         def show(event: Event) -> None:
-            typer.secho(event.text, fg=_COLOURS.get(event.kind), nl=False)
+            typer.secho(event.text, fg=COLOURS.get(event.kind), nl=False)
 
         # Texts that are written together would be shown in pieces of each other.
         live = len(prompts) == 1 and not as_json
-        with (
-            interruptible(lambda: "what was written is above; texts that were not finished begin anew"),
-            tools.opened() as at_hand,
-        ):
+        kept = "what was written is above; texts that were not finished begin anew"
+        with interruptible(lambda: kept), tools.opened() as at_hand:
             loaded = load_model(resolve_model(model), dtype=dtype)
             if live:
                 typer.echo(prompts[0], nl=False)
-            written = write(
-                *loaded,
-                prompts,
-                at_hand,
-                markers=Markers(start, end, arrow),
-                k=k,
-                max_calls=max_calls,
-                max_new_tokens=max_new_tokens,
-                call_tokens=call_tokens,
-                batch_size=batch_size,
-                calls_enabled=not no_calls,
-                timeout=tools.timeout,
-                cache=ResultCache(cache) if cache else None,
-                on_event=show if live else None,
-            )
+            limits = {"max_calls": max_calls, "max_new_tokens": max_new_tokens, "call_tokens": call_tokens}
+            how: dict[str, Any] = {"k": k, "calls_enabled": not no_calls, "batch_size": batch_size, **limits}
+            how |= {"cache": ResultCache(cache) if cache else None, "on_event": show if live else None}
+            markers = Markers(start, end, arrow)
+            written = write(*loaded, prompts, at_hand, markers=markers, timeout=tools.timeout, **how)
     for prompt, text in zip(prompts, written, strict=True):
         if as_json:
             typer.echo(json.dumps({"prompt": prompt, **asdict(text)}, ensure_ascii=False))
-        elif not live:
-            _show(prompt, text)
-        else:
+        elif live:
             typer.echo()
-        for call in text.calls:
-            if call.error:
-                typer.echo(f"{call.tool or 'a call'}: {call.error}", err=True)
-        if text.error:
-            typer.echo(text.error, err=True)
+        else:
+            _show(prompt, text)
+        for error in (*(f"{call.tool or 'a call'}: {call.error}" for call in text.calls if call.error), text.error):
+            if error:
+                typer.echo(error, err=True)
 
 
 def _show(prompt: str, written: Any) -> None:
@@ -104,6 +192,95 @@ def _show(prompt: str, written: Any) -> None:
     at = 0
     for call in written.calls:
         typer.echo(written.text[at : call.start], nl=False)
-        typer.secho(written.text[call.start : call.end], fg=_COLOURS["call"], nl=False)
+        typer.secho(written.text[call.start : call.end], fg=COLOURS["call"], nl=False)
         at = call.end
     typer.echo(written.text[at:])
+
+
+@app.command()
+@with_options("tools", ToolOptions)
+def evaluate(
+    model: Annotated[list[str], option("Folder, Hub id or smollm2; several give a curve over model size.")],
+    task: Annotated[
+        list[str],
+        option(
+            "svamp, asdiv, mawps, gsm8k, lama-squad, lama-google-re, lama-trex, webqs, nq, triviaqa, mlqa-es "
+            "(de, hi, vi, zh, ar), templama, dateset, perplexity."
+        ),
+    ],
+    tools: ToolOptions,
+    data: Annotated[
+        list[str] | None, option("File of the task's questions, TASK=FILE where there are several; the Hub otherwise.")
+    ] = None,
+    out: Annotated[Path | None, option("Folder to write; outputs/toolformer-TASK-MODEL by default.")] = None,
+    cache: CacheFile = None,
+    k: Annotated[int, option("A call begins where its marker is in the top k.", ASKED, min=1)] = 10,
+    start: Start = "[",
+    end: End = "]",
+    arrow: Arrow = "->",
+    solutions: Annotated[bool, option("Maths: a worked solution, and its last number.", ASKED, "--solutions")] = False,
+    limit: Annotated[int | None, option("Only the first so many.", ASKED, min=1)] = None,
+    batch_size: Annotated[int, option("Questions at once.", ASKED, min=1)] = 16,
+    max_length: Annotated[int, option("Tokens of a window.", ASKED, min=2)] = 1024,
+    device: Annotated[str | None, option("cuda, xpu, mps, cpu; the best there is.", ASKED)] = None,
+    dtype: Dtype = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
+    _check_models(*model)
+    folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(name).name for name in model)])
+    own = ("metrics.json", "models.json", "report.md", "curve.svg", *task)
+    check_output_folder(folder, "an evaluation", own, overwrite)
+    with needing("evaluating", "toolformer,evaluate"):
+        from ..toolformer import Markers, ToolformerEvaluationConfig
+        from ..toolformer import evaluate as run
+
+        config = ToolformerEvaluationConfig(
+            models=model,
+            tasks=_data(task, data or []),
+            out=folder,
+            markers=Markers(start, end, arrow),
+            k=k,
+            solutions=solutions,
+            limit=limit,
+            batch_size=batch_size,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+            cache=cache,
+            timeout=tools.timeout,
+        )
+        kept = f"every answer so far is kept in {folder}; the same command goes on"
+        with interruptible(lambda: kept), tools.opened() as at_hand:
+            metrics = run(config, at_hand)
+    for result in metrics["results"]:
+        typer.echo(f"{result['title']}, {result['model']}")
+        if "perplexity" in result:
+            found = result["perplexity"]
+            typer.echo(f"  {'perplexity':<24}{found['value']:>8.2f}  ({found['low']:.2f} to {found['high']:.2f})")
+            continue
+        for name in ("without_calls", "with_calls", "call_rate", "useful", "harmful"):
+            rate = result.get(name)
+            if rate and rate["value"] is not None:
+                interval = f"({rate['low']:.1%} to {rate['high']:.1%}, n = {rate['n']})"
+                typer.echo(f"  {name.replace('_', ' '):<24}{rate['value']:>8.1%}  {interval}")
+        if result["errors"]:
+            typer.echo(f"  {result['errors']} answers failed and count as wrong")
+    for note in metrics["notes"]:
+        typer.echo(f"- {note}")
+    typer.echo(f"{folder / 'report.md'} has the rest")
+    more = f"toolalpaca toolformer generate --model {model[0]} --tools calculator TEXT shows calls as they are made"
+    typer.echo(f"Next: {more}")
+
+
+def _data(tasks: list[str], data: list[str]) -> dict[str, str | Path | None]:
+    files: dict[str, str | Path | None] = dict.fromkeys(tasks)
+    if len(tasks) == 1 and len(data) == 1 and not data[0].startswith(f"{tasks[0]}="):
+        return {tasks[0]: data[0]}
+    for pair in data:
+        name, _, file = pair.partition("=")
+        if not file or name not in files:
+            fix = "with several tasks, pass TASK=FILE with a task that --task names"
+            raise OptionError(f"{pair} names no task", option="--data", fix=fix)
+        files[name] = file
+    return files

@@ -1,10 +1,14 @@
-"""The settings of `toolalpaca create`."""
+"""The settings of `toolalpaca create`, and what its documents say before anything is made of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..experimental.offline_corpus import offline_apis
+from ..openapi import is_large, violations
+from ..schema import Api
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,41 @@ class CreateConfig:
     def claimed(self) -> dict[str, Any]:
         """What the folder's contents depend on; where it is, and where a model is served, may change."""
         return asdict(self) | {"out": Path(self.out).name, "endpoint": self.endpoint is not None}
+
+
+@dataclass(frozen=True)
+class CheckedDocuments:
+    """The APIs of documents, and a sentence for each that documents no function or violates OpenAPI."""
+
+    apis: list[Api]
+    notes: list[str]
+
+    @property
+    def functions(self) -> int:
+        """Of all APIs."""
+        return sum(len(api.functions) for api in self.apis)
+
+
+def check_documents(documents: Sequence[str]) -> CheckedDocuments:
+    """Read documents and say what is wrong with them; a violation is a note, since published documents have many.
+
+    Args:
+        documents (`Sequence[str]`): Files, folders or URLs.
+
+    Raises:
+        [`NotFoundError`], [`InputError`]: One cannot be read, or none documents a function.
+
+    Example:
+
+    ```python
+    >>> check_documents(["sample"]).functions
+    28
+    ```
+    """
+    apis, notes = offline_apis(list(documents)), []
+    for api in apis:
+        if not api.functions:
+            notes.append(f"{api.name} documents no function and is left out")
+        elif not is_large(api.documentation) and (found := violations(api.documentation)):
+            notes.append(f"{api.name}: {len(found)} violations of OpenAPI, the first: {found[0]}")
+    return CheckedDocuments(apis, notes)

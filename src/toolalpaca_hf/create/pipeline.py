@@ -20,8 +20,7 @@ from ..formats import react_prompt
 from ..inference import load_model
 from ..precision import default_device
 from ..storage import SettingsClaim, file_lock, read_json, write_json
-from .config import CreateConfig
-from .documents import CheckedDocuments, check_documents
+from .config import CheckedDocuments, CreateConfig, check_documents
 from .report import write_create_report
 from .split import hold_out, unseen_apis, write_split
 
@@ -87,7 +86,7 @@ def plan(config: CreateConfig, checked: CheckedDocuments, seconds_a_pass: float 
         calls = sum(expected[role].calls for role in ("user", "assistant"))
         by = f"{config.model} and the simulator, about {calls:,} calls"
     return [
-        f"documents: {len(checked.apis)} APIs, {checked.functions} functions",
+        f"documents: {len(checked.apis)} API{'s' * (len(checked.apis) > 1)}, {checked.functions} functions",
         f"corpus: at most {rows} instructions and trajectories, by {by}",
         f"split: about {kept} of them held out, with the calls that solve them",
         f"before: {config.base} rolls out the held-out instructions{minutes['before']}",
@@ -138,8 +137,7 @@ def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[st
     checked, out = check_documents(config.documents), Path(config.out)
     for note in checked.notes:
         tell(note)
-    claim = SettingsClaim(out / "create.json", config.claimed(), "a model", out)
-    claim.claim()
+    SettingsClaim(out / "create.json", config.claimed(), "a model", out).claim()
     state = out / "stages.json"
     seconds: dict[str, float] = read_json(state) if state.exists() else {}
     if "training" not in seconds:
@@ -225,12 +223,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def _train(config: CreateConfig, out: Path, epochs: int = 1) -> None:
     """recipes/sft.py in a process of its own, which goes on from its newest checkpoint."""
     recipes, environment = recipes_folder(), dict(os.environ)
-    fields = {
-        "model_name_or_path": config.base,
-        "dataset_name": str(out / "dataset"),
-        "output_dir": str(out / "model"),
-        "num_train_epochs": str(epochs),
-    }
+    fields = {"model_name_or_path": config.base, "num_train_epochs": str(epochs)}
+    fields |= {"dataset_name": str(out / "dataset"), "output_dir": str(out / "model")}
     if config.base != "smollm2":
         fields["freeze_layers"] = "0"
     if default_device().type == "cuda":

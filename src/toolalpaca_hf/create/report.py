@@ -5,8 +5,7 @@ from typing import Any
 
 from ..evaluation import as_table
 from ..report import markdown_table, rate_text, render, write_texts
-from .config import CreateConfig
-from .documents import CheckedDocuments
+from .config import CheckedDocuments, CreateConfig
 
 RATES = {
     "all_functions": "all golden functions called",
@@ -43,22 +42,13 @@ def write_create_report(out: Path, config: CreateConfig, checked: CheckedDocumen
     """Write `report.html`, and a section behind the card that training wrote."""
     rows, table = rollout_rows(metrics), first_calls_table(metrics)
     names = [(api.name, [function.name for function in api.functions]) for api in checked.apis]
-    page = render(
-        __name__.rpartition(".")[0],
-        "report.html.jinja",
-        metrics=metrics,
-        table=table,
-        rows=rows,
-        apis=names,
-        notes=checked.notes,
-        usage="\n".join(usage_lines(config)),
-        base=metrics["weights"],
-    )
+    usage = "\n".join(usage_lines(config))
+    shown = {"metrics": metrics, "table": table, "rows": rows, "apis": names, "notes": checked.notes, "usage": usage}
+    page = render(__name__.rpartition(".")[0], "report.html.jinja", **shown, base=metrics["weights"])
     write_texts(out, {"report.html": page})
     card = out / "model" / "README.md"
     text = card.read_text(encoding="utf-8").partition(HEADING)[0]
     counted = markdown_table(("whole rollouts, percent (95% interval)", "before", "after"), rows, 1)
     about = f"{metrics['n']} instructions made as the training ones were, none of them trained on; greedy first calls."
-    usage = "\n".join(usage_lines(config))
     section = f"{HEADING}\n{about}\n\n```text\n{table}\n```\n\n{counted}\n\n```python\n{usage}\n```\n"
     card.write_text(text + section, encoding="utf-8")

@@ -14,6 +14,8 @@ from ..storage import write_json
 ENOUGH_APIS = 4
 """From so many APIs on, whole ones are held out."""
 
+ByApi = dict[str, list[Trajectory]]
+
 
 def unseen_apis(apis: int, share: float) -> int:
     """How many of so many APIs are held out whole."""
@@ -23,19 +25,17 @@ def unseen_apis(apis: int, share: float) -> int:
 def golden_calls(trajectory: Trajectory) -> list[Call]:
     """The calls that the API answered with success."""
     steps = [step for step in trajectory.steps if step.action != GET_DETAILS]
-    done = [step for step in steps if 200 <= (status_of(step.observation) or 0) < 300]
-    return [Call(step.action, step.action_input) for step in done]
+    return [Call(s.action, s.action_input) for s in steps if 200 <= (status_of(s.observation) or 0) < 300]
 
 
 def _scorable(trajectory: Trajectory) -> bool:
-    """Whether its first step is the first golden call: nothing had to be asked for or corrected before."""
-    golden = golden_calls(trajectory)
-    return bool(golden) and trajectory.steps[0].action == golden[0].action and len(golden) == len(trajectory.steps)
+    """Whether each step is a golden call: nothing had to be asked for or corrected."""
+    return 0 < len(golden_calls(trajectory)) == len(trajectory.steps)
 
 
 def hold_out(
     apis: Sequence[Api], trajectories: Sequence[Trajectory], share: float, seed: int = 0
-) -> tuple[dict[str, list[Trajectory]], dict[str, list[Trajectory]]]:
+) -> tuple[ByApi, ByApi]:
     """Split trajectories by API into those to train on and those to evaluate on.
 
     The split depends only on the instructions' text and the seed. Only trajectories whose every step is a successful
@@ -59,8 +59,7 @@ def hold_out(
 
     by_api = {api.id: [row for row in trajectories if row.api == api.id] for api in apis}
     unseen = sorted((api.id for api in apis if by_api[api.id]), key=order)[: unseen_apis(len(apis), share)]
-    trained: dict[str, list[Trajectory]] = {}
-    kept: dict[str, list[Trajectory]] = {}
+    trained, kept = ByApi(), ByApi()
     for api, rows in by_api.items():
         usable = sorted(filter(_scorable, rows), key=lambda row: order(row.instruction))
         count = len(usable) if api in unseen else max(1, round(share * len(rows))) if len(rows) > 4 else 0
@@ -72,12 +71,7 @@ def hold_out(
     return trained, kept
 
 
-def write_split(
-    folder: Path,
-    apis: Sequence[Api],
-    trained: dict[str, list[Trajectory]],
-    kept: dict[str, list[Trajectory]],
-) -> tuple[Path, Path]:
+def write_split(folder: Path, apis: Sequence[Api], trained: ByApi, kept: ByApi) -> tuple[Path, Path]:
     """Write both in the raw layout, which every other command reads: `train.json` and `held_out.json`."""
     train = [raw_api(api, [raw_instance(row) for row in trained[api.id]]) for api in apis if trained[api.id]]
     asked = [

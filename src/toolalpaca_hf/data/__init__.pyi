@@ -6,6 +6,7 @@ from .corpus import SAMPLE as SAMPLE
 from .corpus import Corpus as Corpus
 from .corpus import Slugs as Slugs
 from .corpus import Sources as Sources
+from .corpus import config_rows as config_rows
 from .corpus import read_corpus as read_corpus
 from .corpus import read_file as read_file
 from .corpus import resolve_sources as resolve_sources
@@ -25,14 +26,10 @@ from .raw import read_raw as read_raw
 from .repo import Build as Build
 from .repo import check_replaceable as check_replaceable
 from .repo import write_repo as write_repo
+from .repo import write_toolformer_repo as write_toolformer_repo
 from .report import LeftOut as LeftOut
 from .report import Report as Report
-from .report import SetAside as SetAside
 from .report import left_out as left_out
-from .rows import config_rows as config_rows
-from .rows import config_splits as config_splits
-from .rows import upstream_selection as upstream_selection
 from .toolalpaca import ToolAlpaca as ToolAlpaca
 from .toolalpaca import ToolAlpacaConfig as ToolAlpacaConfig
 from .toolalpaca import make_prompt as make_prompt
-from .toolformer import write_toolformer_repo as write_toolformer_repo

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -19,11 +20,6 @@ class OpenApiEnvironment:
     for each function, as TRL's `GRPOTrainer(environment_factory=...)` wants them. Functions that are not public
     methods of Python objects (`_private`, `reset`) are tools under their own name all the same.
 
-    Attributes:
-        api ([`Api`]): The API.
-        tools (`list[dict]`): Its tools with their exact JSON schemas, in the layout of chat templates.
-        tasks (`dict[str, Instruction]`): Its instructions with their golden calls, by id.
-
     Example:
 
     ```python
@@ -35,8 +31,8 @@ class OpenApiEnvironment:
     """
 
     api: ClassVar[Api]
-    tools: ClassVar[list[dict[str, Any]]]
-    tasks: ClassVar[dict[str, Instruction]]
+    tools: ClassVar[list[dict[str, Any]]]  # with their exact JSON schemas, in the layout of chat templates
+    tasks: ClassVar[dict[str, Instruction]]  # its instructions with their golden calls, by id
     _actions: ClassVar[dict[str, tuple[str, dict[str, str]]]]
     _calls: ClassVar[ApiCalls]
     _simulator: ClassVar[Simulator]
@@ -48,8 +44,7 @@ class OpenApiEnvironment:
         self._session, self._place = uuid4().hex, 0
         self._task: Instruction | None = None
         self._steps: list[Step] = []
-        self._response = ""
-        self._golden = False
+        self._response, self._golden = "", False
         self._scored: tuple[Any, Reward] | None = None
 
     def reset(
@@ -71,9 +66,6 @@ class OpenApiEnvironment:
 
         Returns:
             `str`: The instruction, which TRL appends to the prompt; `None` if there is a prompt.
-
-        Raises:
-            [`InputError`]: There is no such instruction.
         """
         if instruction is not None:
             calls = [Call(call["action"], call["action_input"]) for call in golden_calls or ()]
@@ -90,11 +82,7 @@ class OpenApiEnvironment:
         return None if prompt else task.instruction
 
     def get_reward(self) -> float:
-        """The reward of the episode so far, see [`process_reward`].
-
-        Raises:
-            [`InputError`]: Its golden calls are not known.
-        """
+        """The reward of the episode so far, see [`process_reward`]; an [`InputError`] without golden calls."""
         return self.reward.value
 
     @property
@@ -141,14 +129,10 @@ class OpenApiEnvironment:
             return
         steps: list[Step] = []
         for place, message in enumerate(messages):
-            results = []
-            for later in messages[place + 1 :]:
-                if later.get("role") != "tool":
-                    break
-                results.append(later)
+            results = takewhile(lambda later: later.get("role") == "tool", messages[place + 1 :])
             thought = str(message.get("reasoning_content") or message.get("content") or "").strip()
-            calls: list[Any] = message.get("tool_calls") or []
-            for number, (call, result) in enumerate(zip(calls, results, strict=False)):
+            calls = zip(message.get("tool_calls") or [], results, strict=False)
+            for number, (call, result) in enumerate(calls):
                 function = call.get("function", call)
                 action, names = self._actions.get(function["name"], (function["name"], {}))
                 given = function.get("arguments")
@@ -178,11 +162,9 @@ def reward_parts() -> list[Callable[..., list[float | None]]]:
 
     def make(name: str) -> Callable[..., list[float | None]]:
         def part(completions: Sequence[Any], environments: Sequence[Any], **columns: Any) -> list[float | None]:
-            found: list[float | None] = []
             for completion, environment in zip(completions, environments, strict=True):
                 environment._read(completion)
-                found.append(environment.reward.parts[name])
-            return found
+            return [environment.reward.parts[name] for environment in environments]
 
         part.__name__ = name
         return part

@@ -28,18 +28,7 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
     A function's tool has its name; where two APIs have one of the same name, the API's slug and `_` stand before it.
     What an API answers with a status other than 2xx is a result with `isError`. Over stdio a process is a session of
     the simulator, over HTTP the header `X-Toolalpaca-Session` or MCP's own session id names it; clients that send
-    neither, as the newest protocol has it, share one.
-
-    Args:
-        simulator ([`Simulator`]): With a responder that does not wait for others.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.simulator import Simulator, read_apis
-    >>> mcp_server(Simulator(read_apis("sample"))).name
-    'toolalpaca'
-    ```
+    neither, as the newest protocol has it, share one. Its responder may not wait for others.
     """
     calls = calls_in_process(simulator)
     named = Counter(function.name for served in simulator.directory.apis for function in served.api.functions)
@@ -78,13 +67,7 @@ def _result(text: str, is_error: bool) -> CallToolResult:
 def serve_mcp(config: SimulateConfig, http: bool = False, announce: Callable[[str], None] = lambda text: None) -> None:
     """Serve the functions of a file's APIs as MCP tools until the client leaves, or until interrupted.
 
-    Args:
-        config ([`SimulateConfig`]): What to serve; `host` and `port` count with `http`.
-        http (`bool`, *optional*, defaults to `False`): Streamable HTTP at `/mcp`, instead of stdin and stdout.
-        announce (`Callable`, *optional*): Receives a text with the address; nothing over stdio.
-
-    Raises:
-        [`OptionError`]: The responder is not `schema`, or the port cannot be used.
+    With `http` it is streamable HTTP at `/mcp`, whose address `announce` receives, instead of stdin and stdout.
     """
     if config.responder != "schema" or config.store:
         raise OptionError("answers by the schema only", option="--mcp", fix="leave out --responder and --store")

@@ -9,6 +9,8 @@ from keyword import iskeyword
 from operator import or_
 from typing import Any, Literal
 
+from ..openapi import mapping
+
 _PLAIN: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 # What transformers takes for the beginning of another section, wherever it stands.
@@ -16,15 +18,7 @@ _SECTION = re.compile(r"\b(Args|Returns|Raises):")
 
 
 def python_names(names: Iterable[str]) -> dict[str, str]:
-    """Names that Python takes for parameters, by the document's: `accept-language` is `accept_language`.
-
-    Example:
-
-    ```python
-    >>> python_names(["accept-language", "from", "city"])
-    {'accept-language': 'accept_language', 'from': 'from_', 'city': 'city'}
-    ```
-    """
+    """Names that Python takes for parameters, by the document's: `accept-language` is `accept_language`."""
     names = list(names)
     found: dict[str, str] = {}
     for name in names:
@@ -41,9 +35,9 @@ def python_names(names: Iterable[str]) -> dict[str, str]:
 def tool_method(tool: dict[str, Any], call: Callable[[Any, dict[str, Any]], str]) -> Callable[..., str]:
     """A method that calls a tool, from which `transformers.utils.get_json_schema` reads the tool again.
 
-    A parameter whose name Python does not take has another, see [`python_names`]; `call` gets the document's. What a
-    signature cannot hold of a parameter's schema (nested fields, formats, bounds, defaults) stands in its description,
-    as JSON Schema.
+    A parameter whose name Python does not take has another (`from_`); `call` gets the document's. What a signature
+    cannot hold of a parameter's schema (nested fields, formats, bounds, defaults) stands in its description, as JSON
+    Schema.
 
     Args:
         tool (`dict`): A tool in the layout of chat templates, see [`openapi.tool_schema`].
@@ -71,17 +65,15 @@ def tool_method(tool: dict[str, Any], call: Callable[[Any, dict[str, Any]], str]
         return call(self, {names.get(key, key): value for key, value in arguments.items()})
 
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    lines = [_SECTION.sub(r"\1 :", str(function["description"]).strip()) or function["name"], "", "Args:"]
+    lines = [_SECTION.sub(r"\1 :", str(function["description"]).strip()) or function["name"]]
+    lines += ["", "Args:"] if aliases else []
     annotations: dict[str, Any] = {}
     for name, alias in aliases.items():
-        schema = properties[name] if isinstance(properties[name], dict) else {}
+        schema = mapping(properties[name])
         annotations[alias], left = _hint(schema)
-        default = inspect.Parameter.empty if name in required else None
-        kind = inspect.Parameter.KEYWORD_ONLY
+        default, kind = inspect.Parameter.empty if name in required else None, inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter(alias, kind, default=default, annotation=annotations[alias]))
         lines.append(f"    {alias}: {_described(name, alias, schema, left)}")
-    if not aliases:
-        del lines[1:]
     method.__name__ = method.__qualname__ = function["name"]
     method.__doc__ = "\n".join(lines)
     method.__annotations__ = annotations
@@ -102,31 +94,22 @@ def _described(name: str, alias: str, schema: dict[str, Any], left: dict[str, An
 
 def _hint(schema: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A type hint, and what of the schema it does not say."""
-    left = {key: value for key, value in schema.items() if key != "description"}
-    kind, values = schema.get("type"), schema.get("enum")
-    if isinstance(values, list) and values and all(type(value) in _KINDS for value in values):
+    hint, said = _hint_and_said(schema)
+    return hint, {key: value for key, value in schema.items() if key not in said and key != "description"}
+
+
+def _hint_and_said(schema: dict[str, Any]) -> tuple[Any, set[str]]:
+    kind, values, items = schema.get("type"), schema.get("enum"), schema.get("items")
+    plain = isinstance(values, list) and all(type(value) in _KINDS for value in values)
+    if plain and values and len({(type(value), value) for value in values}) == len(values):
         kinds = list(dict.fromkeys(_KINDS[type(value)] for value in values))
-        if len({(type(value), value) for value in values}) == len(values):
-            del left["enum"]
-            if kind == (kinds[0] if len(kinds) == 1 else kinds):
-                del left["type"]
-            return Literal[tuple(values)], left
+        said = {"enum", "type"} if kind == (kinds[0] if len(kinds) == 1 else kinds) else {"enum"}
+        return Literal[tuple(values)], said
     if isinstance(kind, str) and kind in _PLAIN:
-        del left["type"]
-        return _PLAIN[kind], left
+        return _PLAIN[kind], {"type"}
     if isinstance(kind, list) and kind == sorted(kind) and all(each in _PLAIN for each in kind):
-        del left["type"]
-        return reduce(or_, (_PLAIN[each] for each in kind)), left
-    if kind == "array":
-        del left["type"]
-        items = schema.get("items")
-        if not isinstance(items, dict) or not items or "description" in items:
-            return list, left
-        hint, inner = _hint(items)
-        if not inner:
-            del left["items"]
-        return list[hint], left
-    if kind == "object":
-        del left["type"]
-        return dict, left
-    return Any, left
+        return reduce(or_, (_PLAIN[each] for each in kind)), {"type"}
+    if kind == "array" and isinstance(items, dict) and items and "description" not in items:
+        hint, left = _hint(items)
+        return list[hint], {"type"} if left else {"type", "items"}
+    return {"array": (list, {"type"}), "object": (dict, {"type"})}.get(str(kind), (Any, set()))

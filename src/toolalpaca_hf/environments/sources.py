@@ -41,11 +41,10 @@ def openapi_environments(
         source (`str` or `Path`): `sample`, a file in the raw layout, an OpenAPI document (file or URL), or a folder or
             Hub id of a dataset that `dataset_scripts/toolalpaca.py` wrote. A document has no instructions: pass them
             to [`OpenApiEnvironment.reset`].
-        split (`str`, *optional*, defaults to `"train"`): Of `sample` or a dataset.
-        seed (`int`, *optional*, defaults to 0): Of the simulator.
-        partial_credit (`bool`, *optional*, defaults to `True`): Reward the parts of the verdict, too.
-        documentation (`bool`, *optional*, defaults to `False`): Describe the tools by the APIs' natural-language
-            documentation, as the package's own prompts do, instead of by a summary.
+        split, seed (*optional*): Of `sample` or a dataset, and of the simulator.
+        partial_credit (`bool`, *optional*): Reward the parts of the verdict, too.
+        documentation (`bool`, *optional*): Describe the tools by the APIs' natural-language documentation, as the
+            package's own prompts do, instead of by a summary.
         limits ([`RolloutLimits`], *optional*): Its `observation` is the longest.
         faults (`str`, `float` or [`FaultPlan`], *optional*): Lets the simulator fail; see [`read_faults`].
 
@@ -70,21 +69,17 @@ def openapi_environments(
     found = {}
     for api, served, calls in zip(apis, simulator.directory.apis, calls_in_process(simulator), strict=True):
         tools, actions = tools_of(api), [GET_DETAILS, *(function.name for function in api.functions)]
-        if documentation:
-            for tool, function in zip(tools[1:], api.functions, strict=True):
-                tool["function"]["description"] = function.description or tool["function"]["description"]
+        for tool, function in zip(tools[1:], api.functions, strict=True) if documentation else ():
+            tool["function"]["description"] = function.description or tool["function"]["description"]
+        tasks = {task.id: task for task in instructions if task.api == api.id}
         members: dict[str, Any] = {
             "api": api,
             "tools": tools,
-            "tasks": {task.id: task for task in instructions if task.api == api.id},
+            "tasks": tasks,
             "__doc__": f"{api.name} as an environment.",
-            "_actions": {},
-            "_calls": calls,
-            "_simulator": simulator,
-            "_slug": served.slug,
-            "_limits": limits or RolloutLimits(),
-            "_weights": WEIGHTS if partial_credit else VERDICT_ONLY,
         }
+        members |= {"_actions": {}, "_calls": calls, "_simulator": simulator, "_slug": served.slug}
+        members |= {"_limits": limits or RolloutLimits(), "_weights": WEIGHTS if partial_credit else VERDICT_ONLY}
         for place, (tool, action) in enumerate(zip(tools, actions, strict=True)):
             aliases = python_names(tool["function"]["parameters"].get("properties", {}))
             names = {alias: name for name, alias in aliases.items()}
@@ -102,9 +97,8 @@ def calls_in_process(simulator: Simulator) -> list[ApiCalls]:
     """The calls of each API of a simulator in this process."""
     exchange, found = in_process(simulator), []
     for served in simulator.directory.apis:
-        functions = functions_in(served.api)
+        functions, hosts = functions_in(served.api), Allowlist(frozenset({"simulator"}))
         credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
-        hosts = Allowlist(frozenset({"simulator"}))
         client = ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=exchange)
         base = f"{IN_PROCESS}/{served.slug}"
         found.append(ApiCalls(served.api, base, client, credentials.names, SESSION_HEADER, functions=functions))
@@ -114,14 +108,10 @@ def calls_in_process(simulator: Simulator) -> list[ApiCalls]:
 def environment_dataset(
     environments: Mapping[str, type[OpenApiEnvironment]], prompt: Prompt | None = None
 ) -> "Dataset":
-    """The instructions of environments as rows of TRL: `prompt`, `environment` and `id`.
+    """The instructions of environments as rows of TRL; an [`InputError`] if there are none.
 
     Args:
-        environments (`Mapping`): From [`openapi_environments`].
         prompt ([`Prompt`], *optional*): Adds its hints to the instructions, as [`ReactPrompt`] does.
-
-    Raises:
-        [`InputError`]: The environments have no instructions.
 
     Example:
 
@@ -175,34 +165,22 @@ def _built(name: str, split: str) -> tuple[list[Api], list[Instruction]]:
 
     check_dataset(name, "build one with dataset_scripts/toolalpaca.py")
     try:
-        rows = {
-            config: load_dataset(name, config, split=split).to_list()
-            for config in ("apis", "trajectories" if split == "train" else "instructions")
-            if config in get_dataset_config_names(name)
-        }
-        apis = [Api(**{**row, "functions": [Function(**each) for each in row["functions"]]}) for row in rows["apis"]]
+        have, wanted = get_dataset_config_names(name), ("apis", "trajectories" if split == "train" else "instructions")
+        rows = {each: load_dataset(name, each, split=split).to_list() for each in wanted if each in have}
+        apis = [Api(**row | {"functions": [Function(**each) for each in row["functions"]]}) for row in rows["apis"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"is no dataset of APIs with a split {split!r} ({str(error).splitlines()[0]})"
         raise InputError(problem, file=name, fix="build one with dataset_scripts/toolalpaca.py") from None
-    asked = [
-        Instruction(**{**row, "golden_calls": [Call(**call) for call in row["golden_calls"]]})
-        for row in rows.get("instructions", ())
-    ]
-    trajectories = [
-        Trajectory(**{**row, "steps": [Step(**step) for step in row["steps"]]}) for row in rows.get("trajectories", ())
-    ]
-    return apis, asked + _referenced(trajectories)
+    asked = [row | {"golden_calls": [Call(**c) for c in row["golden_calls"]]} for row in rows.get("instructions", [])]
+    done = [row | {"steps": [Step(**step) for step in row["steps"]]} for row in rows.get("trajectories", [])]
+    return apis, [Instruction(**row) for row in asked] + _referenced([Trajectory(**row) for row in done])
 
 
 def _referenced(trajectories: Any) -> list[Instruction]:
     """Instructions whose golden calls are those of their reference trajectory."""
     found = []
-    for one in trajectories:
-        calls = [
-            Call(step.action, step.action_input)
-            for step in one.steps
-            if step.action not in (*BUILT_IN, NO_CALL) and step.observation.startswith("Status Code: 2")
-        ]
-        if calls:
-            found.append(Instruction(one.id, one.api, one.instruction, calls))
+    for each in trajectories:
+        answered = [step for step in each.steps if step.observation.startswith("Status Code: 2")]
+        calls = [Call(s.action, s.action_input) for s in answered if s.action not in (*BUILT_IN, NO_CALL)]
+        found += [Instruction(each.id, each.api, each.instruction, calls)] if calls else []
     return found

@@ -44,10 +44,8 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
 
     Args:
         model (`str`): Folder or Hub id.
-        args ([`~trl.GRPOConfig`]): Settings.
-        freeze_layers (`int`, *optional*, defaults to 0): Leaves the embeddings and the first so many layers as they
-            are; not for adapters.
-        kwargs (*optional*): As for `GRPOTrainer`.
+        freeze_layers (`int`, *optional*): Leaves the embeddings and the first so many layers as they are; not for
+            adapters.
     """
 
     def __init__(self, model: str, args: GRPOConfig, freeze_layers: int = 0, **kwargs: Any) -> None:
@@ -56,10 +54,8 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
             set_templates(tokenizer, react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0))))
         self._ends_in_text = STOP.strip() in str(tokenizer.chat_template)
         if self._ends_in_text and not args.use_vllm:
-            args.generation_kwargs = {
-                **cast(dict[str, Any], args.generation_kwargs or {}),
-                "stop_strings": [STOP.strip()],
-            }
+            stop = {"stop_strings": [STOP.strip()]}
+            args.generation_kwargs = cast(dict[str, Any], args.generation_kwargs or {}) | stop
         super().__init__(model=model, args=args, processing_class=tokenizer, **kwargs)
         policy: Any = self.accelerator.unwrap_model(self.model)
         self._policy: Any = policy.get_base_model() if isinstance(policy, PeftModel) else policy

@@ -1,11 +1,12 @@
 from .app import build_app as build_app
 from .app import launch as launch
-from .pages import row_page as row_page
-from .pages import trajectory_page as trajectory_page
+from .app import row_page as row_page
+from .app import trajectory_page as trajectory_page
 from .playground import Playground as Playground
 from .space import space_manifest as space_manifest
+from .states import Replay as Replay
+from .states import WatchedCalls as WatchedCalls
+from .targets import DatasetView as DatasetView
 from .targets import RunView as RunView
 from .targets import Target as Target
 from .targets import find_targets as find_targets
-from .targets import read_rows as read_rows
-from .targets import read_run_view as read_run_view

@@ -1,28 +1,35 @@
 """The Gradio app: a tab each for data, trajectories, two runs side by side, and a playground."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..agent import load_backend
+from ..agent import Backend, RolloutConfig, make_backend
 from ..errors import needing
+from ..evaluation import instruction_page
+from ..report import sections_page, token_page
 from ..schema import Api
-from .pages import framed, row_page, trajectory_page
 from .playground import Playground
-from .targets import ANY, RunView, Target, read_rows, read_run_view
+from .targets import ANY, FILTERS, DatasetView, RunView, Target
 
 FONTS = ("system-ui", "sans-serif")
-CSS = "iframe { border-radius: .4rem; } footer { display: none !important; }"
+CSS = """
+iframe { border-radius: .4rem; }
+footer { display: none !important; }
+.writing { margin: 0; max-height: 12rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
+"""
 """Fonts are this machine's: nothing is fetched from elsewhere."""
 
 
-def build_app(targets: Sequence[Target], apis: Sequence[Api] = ()) -> Any:
+def build_app(targets: Sequence[Target], apis: Sequence[Api] = (), served: RolloutConfig | None = None) -> Any:
     """The app over what was found.
 
     Args:
         targets (`Sequence[Target]`): From [`find_targets`].
         apis (`Sequence[Api]`, *optional*): What the playground's models may call.
+        served ([`RolloutConfig`], *optional*): Another model of the playground, behind an endpoint.
 
     Returns:
         `gradio.Blocks`: Not started; `launch` it.
@@ -33,21 +40,27 @@ def build_app(targets: Sequence[Target], apis: Sequence[Api] = ()) -> Any:
     with needing("exploring", "explore"):
         import gradio as gr
     paths = {kind: [str(t.path) for t in targets if t.kind == kind] for kind in ("dataset", "run", "model")}
-    rows: Callable[[str], dict[str, Any]] = cache(lambda path: read_rows(Path(path)))
-    view: Callable[[str], RunView] = cache(lambda path: read_run_view(Path(path)))
+    configs = {path: RolloutConfig(path, constrained=True) for path in paths["model"]}
+    if served is not None:
+        configs[f"{served.model_name_or_path} at {served.endpoint}"] = served
+    view: Callable[[str], RunView] = cache(lambda path: RunView(Path(path)))
+
+    def show(path: str, name: str | None) -> str:
+        return framed(trajectory_page(view(path), name), "trajectory")
+
     with gr.Blocks(title="toolalpaca explore", analytics_enabled=False) as app, gr.Tabs():
         if paths["dataset"]:
             with gr.Tab("Data"):
-                _data_tab(gr, paths["dataset"], rows)
+                _data_tab(gr, paths["dataset"])
         if paths["run"]:
             with gr.Tab("Trajectories"):
-                _trajectories_tab(gr, paths["run"], view)
+                _trajectories_tab(gr, paths["run"], view, show)
         if len(paths["run"]) > 1:
             with gr.Tab("Side by side"):
-                _pair_tab(gr, paths["run"], view)
-        if paths["model"] and apis:
+                _pair_tab(gr, paths["run"], view(paths["run"][0]).choose(), show)
+        if configs and apis:
             with gr.Tab("Playground"):
-                _playground_tab(gr, paths["model"], list(apis))
+                _playground_tab(gr, configs, list(apis))
     return app
 
 
@@ -61,86 +74,104 @@ def launch(app: Any, port: int, host: str = "127.0.0.1", block: bool = True) -> 
     return url
 
 
-def _data_tab(gr: Any, paths: list[str], rows: Callable[[str], dict[str, Any]]) -> None:
-    first = next(iter(rows(paths[0])), None)
-    source = gr.Dropdown(paths, value=paths[0], label="Dataset")
-    row = gr.Dropdown(list(rows(paths[0])), value=first, label="Row")
-    page = gr.HTML(framed(row_page(first, rows(paths[0])[first]), "row") if first else "")
+def framed(page: str, title: str, height: str = "72vh") -> str:
+    """A whole page as an element: the app's style and the page's do not meet, and a hostile text stays text."""
+    attributes = f'title="{escape(title)}" style="width:100%;height:{height};border:0"'
+    return f'<iframe sandbox {attributes} srcdoc="{escape(page)}"></iframe>'
+
+
+def row_page(name: str, segments: Sequence[Mapping[str, Any]]) -> str:
+    """A training row, with what the loss covers marked.
+
+    Args:
+        name (`str`): The row's id.
+        segments (`Sequence[Mapping]`): With `text` and `trainable`.
+    """
+    parts = [(str(segment["text"]), bool(segment["trainable"])) for segment in segments]
+    trained, read = (sum(len(text) for text, own in parts if own is which) for which in (True, False))
+    return token_page(name, [(f"{trained:,} characters trained on, {read:,} only read", parts)], outlined=False)
+
+
+def trajectory_page(view: RunView, name: str | None) -> str:
+    """An attempt beside its golden calls, its verdicts and, where a simulator answered, the state after each call."""
+    record = view.records.get(name or "")
+    if record is None:
+        return sections_page(f"{view.name} has no such row", [])
+    trajectory = view.trajectory(str(name))
+    return instruction_page(record, trajectory, view.replay.states(trajectory) if trajectory and view.replay else ())
+
+
+def _data_tab(gr: Any, paths: list[str]) -> None:
+    view: Callable[[str], DatasetView] = cache(lambda path: DatasetView(Path(path)))
+
+    def first(path: str) -> str | None:
+        return next(iter(view(path).ids), None)
 
     def other_source(path: str) -> Any:
-        names = list(rows(path))
-        return gr.Dropdown(names, value=names[0] if names else None)
+        return gr.Dropdown(view(path).ids, value=first(path))
 
     def other_row(path: str, name: str | None) -> str:
-        return framed(row_page(name, rows(path)[name]), "row") if name in rows(path) else ""
+        return framed(row_page(name, view(path).segments(name)), "row") if name in view(path).ids else ""
 
-    source.change(other_source, source, row, api_visibility="private")
-    row.change(other_row, [source, row], page, api_visibility="private")
+    source = gr.Dropdown(paths, value=paths[0], label="Dataset")
+    row = gr.Dropdown(view(paths[0]).ids, value=first(paths[0]), label="Row")
+    page = gr.HTML(other_row(paths[0], first(paths[0])))
+    changed = source.change(other_source, source, row, api_visibility="private")
+    for event in (changed.then, row.change):
+        event(other_row, [source, row], page, api_visibility="private")
 
 
-def _trajectories_tab(gr: Any, paths: list[str], view: Callable[[str], RunView]) -> None:
-    found = view(paths[0])
-    chosen = found.choose()
-    first = chosen[0][1] if chosen else None
-    source = gr.Dropdown(paths, value=paths[0], label="Run")
-    with gr.Row():
-        filters = [
-            gr.Dropdown(found.values(key), value=ANY, label=label)
-            for key, label in (("api", "API"), ("process_verdict", "Verdict, by rule"), ("ended", "Ended"))
-        ]
-    row = gr.Dropdown(chosen, value=first, label="Instruction")
-    page = gr.HTML(framed(trajectory_page(found, first), "trajectory"))
-
-    def other_source(path: str) -> list[Any]:
-        return [gr.Dropdown(view(path).values(key), value=ANY) for key in ("api", "process_verdict", "ended")]
-
-    def other_filter(path: str, *wanted: str) -> Any:
+def _trajectories_tab(
+    gr: Any, paths: list[str], view: Callable[[str], RunView], show: Callable[[str, str | None], str]
+) -> None:
+    def chosen(path: str, *wanted: str) -> Any:
         left = view(path).choose(*wanted)
         return gr.Dropdown(left, value=left[0][1] if left else None, label=f"Instruction ({len(left)})")
 
-    def other_row(path: str, name: str | None) -> str:
-        return framed(trajectory_page(view(path), name), "trajectory")
+    def other_source(path: str) -> list[Any]:
+        return [*(gr.Dropdown(view(path).values(key), value=ANY) for key in FILTERS), chosen(path)]
 
-    source.change(other_source, source, filters, api_visibility="private").then(
-        other_filter, [source, *filters], row, api_visibility="private"
-    )
-    for one_filter in filters:
-        one_filter.input(other_filter, [source, *filters], row, api_visibility="private")
-    gr.on([row.change, source.change], other_row, [source, row], page, api_visibility="private")
-
-
-def _pair_tab(gr: Any, paths: list[str], view: Callable[[str], RunView]) -> None:
-    chosen = view(paths[0]).choose()
-    first = chosen[0][1] if chosen else None
-    row = gr.Dropdown(chosen, value=first, label="Instruction")
+    source = gr.Dropdown(paths, value=paths[0], label="Run")
     with gr.Row():
-        columns = []
+        filters = [gr.Dropdown(view(paths[0]).values(key), value=ANY, label=label) for key, label in FILTERS.items()]
+    row = chosen(paths[0])
+    page = gr.HTML(show(paths[0], row.value))
+    gr.on([one.input for one in filters], chosen, [source, *filters], row, api_visibility="private")
+    # Behind it, since the row of another run is none of this one's choices.
+    changed = source.change(other_source, source, [*filters, row], api_visibility="private")
+    for event in (changed.then, row.change):
+        event(show, [source, row], page, api_visibility="private")
+
+
+def _pair_tab(
+    gr: Any, paths: list[str], chosen: list[tuple[str, str]], show: Callable[[str, str | None], str]
+) -> None:
+    row = gr.Dropdown(chosen, value=chosen[0][1] if chosen else None, label="Instruction")
+    with gr.Row():
         for path in paths[:2]:
             with gr.Column(min_width=320):
                 source = gr.Dropdown(paths, value=path, label="Run")
-                page = gr.HTML(framed(trajectory_page(view(path), first), "trajectory"))
-                columns.append((source, page))
-    for source, page in columns:
-
-        def show(path: str, name: str | None) -> str:
-            return framed(trajectory_page(view(path), name), "trajectory")
-
-        gr.on([row.change, source.change], show, [source, row], page, api_visibility="private")
+                page = gr.HTML(show(path, row.value))
+            gr.on([row.change, source.change], show, [source, row], page, api_visibility="private")
 
 
-def _playground_tab(gr: Any, paths: list[str], apis: list[Api]) -> None:
-    playgrounds = {path: Playground(partial(load_backend, path, constrained=True), apis) for path in paths}
-    names = list(playgrounds[paths[0]].apis)
+def _playground_tab(gr: Any, configs: Mapping[str, RolloutConfig], apis: list[Api]) -> None:
+    def load(config: RolloutConfig) -> Backend:
+        made = make_backend(config)
+        return made() if callable(made) else made
+
+    playgrounds = {name: Playground(lambda config=config: load(config), apis) for name, config in configs.items()}
+    models, names = list(playgrounds), list(next(iter(playgrounds.values())).apis)
     with gr.Row():
-        model = gr.Dropdown(paths, value=paths[0], label="Model")
+        model = gr.Dropdown(models, value=models[0], label="Model")
         api = gr.Dropdown(names, value=names[0], label="API (simulated)")
     instruction = gr.Textbox(label="Instruction", placeholder="What should be done?")
     ask = gr.Button("Ask", variant="primary")
-    page = gr.HTML()
+    writing, page = gr.HTML(), gr.HTML()
 
-    def play(path: str, name: str, text: str) -> Iterator[str]:
+    def play(path: str, name: str, text: str) -> Iterator[Any]:
         if text.strip():
-            for shown in playgrounds[path].ask(name, text):
-                yield framed(shown, "rollout", "60vh")
+            for shown, written in playgrounds[path].ask(name, text):
+                yield gr.skip() if shown is None else framed(shown, "rollout", "60vh"), written
 
-    gr.on([ask.click, instruction.submit], play, [model, api, instruction], page, api_visibility="private")
+    gr.on([ask.click, instruction.submit], play, [model, api, instruction], [page, writing], api_visibility="private")

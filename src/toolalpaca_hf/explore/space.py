@@ -13,7 +13,7 @@ from .targets import RUN_FILES, find_targets
 
 SHOWN = {
     "dataset": ("sft/*.parquet",),
-    "run": RUN_FILES,
+    "run": (*RUN_FILES, *(f"{place}{name}.json" for place in ("", "rollouts/") for name in ("run", "trajectories"))),
 }
 """By kind of folder, the files that the page reads."""
 

@@ -1,20 +1,24 @@
 """What is explored: dataset repos, runs and models, found in the folders that other commands write."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, NotFoundError
 from ..schema import Step, Trajectory
 from ..storage import read_json
+from .states import Replay
 
 ANY = "all"
 """The filter that leaves everything."""
 
+FILTERS = {"api": "API", "process_verdict": "Verdict, by rule", "ended": "Ended"}
+"""Fields of a record to filter by, and what they are called."""
 
 RUN_FILES = ("instructions.json", "trajectories.parquet", "rollouts/trajectories.parquet")
 """Of a run or an evaluation, finished or not."""
@@ -48,9 +52,8 @@ def find_targets(names: Sequence[str]) -> list[Target]:
         path = Path(name)
         if not path.is_dir():
             raise NotFoundError("no such folder", file=name, fix="pass a dataset, a run or a model on this machine")
-        inside = [path]
-        if (path / "create.json").is_file():
-            inside = [path / part for part in ("dataset", "before", "after", "model")]
+        created = (path / "create.json").is_file()
+        inside = [path / part for part in ("dataset", "before", "after", "model")] if created else [path]
         held = [Target(kind, place) for place in inside if (kind := _kind(place)) is not None]
         if not held:
             fix = "pass what dataset_scripts/, run, evaluate, create or training wrote"
@@ -64,76 +67,87 @@ def _kind(path: Path) -> Literal["dataset", "run", "model"] | None:
         return "dataset"
     if any((path / name).is_file() for name in RUN_FILES):
         return "run"
-    named = ("config.json", "adapter_config.json")
-    return "model" if any((path / name).is_file() for name in named) else None
+    return "model" if any((path / f"{name}config.json").is_file() for name in ("", "adapter_")) else None
 
 
-def read_rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The segments of each row of a dataset's `sft` config, by id.
+class DatasetView:
+    """The rows of a dataset's `sft` config; one becomes Python objects when it is looked at.
+
+    Args:
+        folder (`Path`): The dataset's.
+
+    Attributes:
+        ids (`list[str]`): Of the rows.
 
     Raises:
         [`InputError`]: A file has no such rows.
     """
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted((folder / "sft").glob("*.parquet")):
+
+    def __init__(self, folder: Path) -> None:
+        files = sorted((folder / "sft").glob("*.parquet"))
         try:
-            table = pq.read_table(file, columns=["id", "segments"])
+            table = pa.concat_tables([pq.read_table(file, columns=["id", "segments"]) for file in files])
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read ({error})", file=file) from None
-        rows |= {row["id"]: row["segments"] for row in table.to_pylist()}
-    return rows
+            raise InputError(f"cannot be read ({error})", file=folder / "sft") from None
+        self.ids, self._segments = table["id"].to_pylist(), table["segments"]
+
+    def segments(self, name: str) -> list[dict[str, Any]]:
+        """The segments of a row."""
+        return self._segments[self.ids.index(name)].as_py()
 
 
-@dataclass(frozen=True)
 class RunView:
-    """A run, or an evaluation of one.
+    """A run, or an evaluation of one; a trajectory becomes Python objects when it is looked at.
 
     Args:
-        name (`str`): Its folder.
+        folder (`Path`): Its folder.
+
+    Attributes:
         records (`dict[str, dict]`): By id: what was asked, golden calls, verdicts; of a run that was not scored only
             what was asked and how it ended.
-        trajectories (`dict[str, Trajectory]`): By id.
+
+    Raises:
+        [`InputError`]: Its files cannot be read.
     """
 
-    name: str
-    records: dict[str, dict[str, Any]]
-    trajectories: dict[str, Trajectory]
+    def __init__(self, folder: Path) -> None:
+        self.name, self.records = str(folder), dict[str, dict[str, Any]]()
+        self._places: dict[str, int] = {}
+        places = (place for place in (folder / "rollouts", folder) if (place / "trajectories.parquet").is_file())
+        self._rollouts = next(places, None)
+        if self._rollouts is not None:
+            self._table = pq.read_table(self._rollouts / "trajectories.parquet")
+            about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
+            self._places = {row["id"]: place for place, row in enumerate(about)}
+            self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}
+        if (scored := folder / "instructions.json").is_file():
+            try:
+                self.records = {str(r["id"]): r | {"instruction": str(r["instruction"])} for r in read_json(scored)}
+            except (TypeError, KeyError) as error:
+                raise InputError(f"holds no records ({error})", file=scored) from None
+
+    def trajectory(self, name: str) -> Trajectory | None:
+        """What the model did, where that is known."""
+        if name not in self._places:
+            return None
+        row = self._table.slice(self._places[name], 1).to_pylist()[0]
+        values: dict[str, Any] = {field.name: row[field.name] for field in fields(Trajectory)}
+        return Trajectory(**values | {"steps": [Step(**step) for step in row["steps"]]})
+
+    @cached_property
+    def replay(self) -> Replay | None:
+        """Makes its calls again; `None` of trajectories that no run wrote."""
+        return None if self._rollouts is None else Replay(self._rollouts)
 
     def values(self, key: str) -> list[str]:
         """The values of a field to filter by, `all` first."""
         return [ANY, *sorted({str(record.get(key) or "none") for record in self.records.values()})]
 
-    def choose(self, api: str = ANY, verdict: str = ANY, ended: str = ANY) -> list[tuple[str, str]]:
-        """Label and id of the records that pass three filters."""
-        wanted = {"api": api, "process_verdict": verdict, "ended": ended}
+    def choose(self, *wanted: str) -> list[tuple[str, str]]:
+        """Label and id of the records that pass a value each for [`FILTERS`]; what is left out lets all pass."""
+        pairs = [(key, value) for key, value in zip(FILTERS, wanted, strict=False) if value != ANY]
         return [
             (f"{record.get('process_verdict') or record.get('ended')}: {record['instruction'][:90]}", name)
             for name, record in self.records.items()
-            if all(value in (ANY, str(record.get(key) or "none")) for key, value in wanted.items())
+            if all(value == str(record.get(key) or "none") for key, value in pairs)
         ]
-
-
-def read_run_view(folder: Path) -> RunView:
-    """Read a run's or an evaluation's folder.
-
-    Raises:
-        [`InputError`]: Its files cannot be read.
-    """
-    rollouts = next((p for p in (folder / "rollouts", folder) if (p / "trajectories.parquet").is_file()), None)
-    trajectories: dict[str, Trajectory] = {}
-    records: dict[str, dict[str, Any]] = {}
-    if rollouts is not None:
-        names = [field.name for field in fields(Trajectory)]
-        for row in pq.read_table(rollouts / "trajectories.parquet").to_pylist():
-            steps = [Step(**step) for step in row["steps"]]
-            values: dict[str, Any] = {name: row[name] for name in names} | {"steps": steps}
-            trajectories[row["id"]] = Trajectory(**values)
-            about = {key: row[key] for key in ("id", "api", "instruction", "ended", "error")}
-            records[row["id"]] = about | {"index": "", "failed": row["ended"] == "failed"}
-    if (folder / "instructions.json").is_file():
-        scored = read_json(folder / "instructions.json")
-        try:
-            records = {str(record["id"]): record | {"instruction": str(record["instruction"])} for record in scored}
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
-            raise InputError(f"holds no records ({error})", file=folder / "instructions.json") from None
-    return RunView(str(folder), records, trajectories)

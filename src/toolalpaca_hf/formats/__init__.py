@@ -1,57 +1,37 @@
 """Prompts and layouts: renders trajectories as segments or chat messages, and parses a model's text into an action."""
 
-from .chat import GET_DETAILS_TOOL, NO_CALL, append_call, arguments_of, to_messages, tools_of
-from .hints import MAX_TOOLS, ROW_TOOLS, api_for_row, bm25_scores, nearest_functions, select_functions
-from .parse import Turn, hopeless, parse_arguments, parse_turn
-from .prompt_parser import Example, ParsedPrompt, parse_example, parse_prompt
-from .react import (
-    DEFAULT_FINAL_THOUGHT,
-    GET_DETAILS,
-    Prompt,
-    ReactPrompt,
-    compact_description,
-    react_prompt,
-    trajectory_segments,
-)
-from .steps import relabel, split_log, step_log
-from .templates import build_chat_template, build_response_template, documented_tools, prompt_messages
-from .upstream import UpstreamPrompt, upstream_prompt
-
-__all__ = [
-    "DEFAULT_FINAL_THOUGHT",
-    "GET_DETAILS",
-    "GET_DETAILS_TOOL",
-    "MAX_TOOLS",
-    "NO_CALL",
-    "ROW_TOOLS",
-    "Example",
-    "ParsedPrompt",
-    "Prompt",
-    "ReactPrompt",
-    "Turn",
-    "UpstreamPrompt",
-    "api_for_row",
-    "append_call",
-    "arguments_of",
-    "bm25_scores",
-    "build_chat_template",
-    "build_response_template",
-    "compact_description",
-    "documented_tools",
-    "hopeless",
-    "nearest_functions",
-    "parse_arguments",
-    "parse_example",
-    "parse_prompt",
-    "parse_turn",
-    "prompt_messages",
-    "react_prompt",
-    "relabel",
-    "select_functions",
-    "split_log",
-    "step_log",
-    "to_messages",
-    "tools_of",
-    "trajectory_segments",
-    "upstream_prompt",
-]
+from .chat import GET_DETAILS_TOOL as GET_DETAILS_TOOL
+from .chat import append_call as append_call
+from .chat import arguments_of as arguments_of
+from .chat import to_messages as to_messages
+from .chat import tools_of as tools_of
+from .hints import MAX_TOOLS as MAX_TOOLS
+from .hints import ROW_TOOLS as ROW_TOOLS
+from .hints import api_for_row as api_for_row
+from .hints import bm25_scores as bm25_scores
+from .hints import nearest_functions as nearest_functions
+from .hints import select_functions as select_functions
+from .hints import used_components as used_components
+from .parse import NO_CALL as NO_CALL
+from .parse import Example as Example
+from .parse import Turn as Turn
+from .parse import hopeless as hopeless
+from .parse import parse_arguments as parse_arguments
+from .parse import parse_example as parse_example
+from .parse import parse_prompt as parse_prompt
+from .parse import parse_turn as parse_turn
+from .parse import split_log as split_log
+from .parse import step_log as step_log
+from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT
+from .react import GET_DETAILS as GET_DETAILS
+from .react import Prompt as Prompt
+from .react import ReactPrompt as ReactPrompt
+from .react import compact_description as compact_description
+from .react import react_prompt as react_prompt
+from .react import trajectory_segments as trajectory_segments
+from .templates import build_chat_template as build_chat_template
+from .templates import build_response_template as build_response_template
+from .templates import documented_tools as documented_tools
+from .templates import prompt_messages as prompt_messages
+from .upstream import UpstreamPrompt as UpstreamPrompt
+from .upstream import upstream_prompt as upstream_prompt

@@ -6,48 +6,32 @@ from typing import Any
 
 from ..openapi import functions_of, tool_schema
 from ..schema import Api, Step, Trajectory
+from .parse import NO_CALL
 from .react import GET_DETAILS
 
-NO_CALL = "hallucination"
-"""The action that recorded runs give a step in which the model's text could not be read as a call."""
-
+# How long the tools of one conversation may be, in characters of JSON, before each gets a share of it.
 MAX_TOOLS_SIZE = 100_000
-"""How long the tools of one conversation may be, in characters of JSON, before each gets a share of it: every turn
-sends them."""
 
+_QUESTION = {"type": "string", "description": "The question, as the user will read it."}
 GET_DETAILS_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": GET_DETAILS,
         "description": "Ask the user for something that a call needs and that the conversation has not said yet.",
-        "parameters": {
-            "type": "object",
-            "properties": {"Question": {"type": "string", "description": "The question, as the user will read it."}},
-            "required": ["Question"],
-        },
+        "parameters": {"type": "object", "properties": {"Question": _QUESTION}, "required": ["Question"]},
     },
 }
 """The tool of every API that talks to the user instead of to the API."""
 
 
 def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
-    """Render a trajectory as one row of the `chat` config.
+    """Render a trajectory as one row of the `chat` config, `messages` and `tools` ([`tools_of`]).
 
     A thought is the `content` of the assistant's message, which most chat templates show beside a call; more of them
-    drop thinking fields such as `reasoning_content`. Llama 3.1 and 3.2, gpt-oss and DeepSeek-V3 drop `content`, and
-    training warns about it. Where the model reasoned apart from its messages, these have `reasoning_content`, the last
-    one the final thought, which is left out otherwise. Call ids have nine letters and digits, as Mistral's templates
-    require. Steps without a call (`hallucination`, with a parser's complaint as observation) are left out: this layout
-    has no place for them.
-
-    Args:
-        api ([`Api`]): A function that is not in its OpenAPI document keeps its published description and takes any
-            arguments.
-        trajectory ([`Trajectory`]): The instance.
-
-    Returns:
-        `dict`: `messages` (the instruction; for each turn the assistant's thought with its `tool_calls`, then as many
-            observations in the role `tool`; the response) and `tools` ([`tools_of`]).
+    drop thinking fields such as `reasoning_content`. Where the model reasoned apart from its messages, these have
+    `reasoning_content`, the last one the final thought, which is left out otherwise. Call ids have nine letters and
+    digits, as Mistral's templates require. This layout has no place for steps without a call (`hallucination`). A
+    function that is not in its OpenAPI document keeps its published description and takes any arguments.
 
     Example:
 

@@ -1,7 +1,6 @@
 """Finds the functions nearest to an instruction by BM25, to select what is shown, to give hints, and as a baseline.
 
-Retriever-aware training (Gorilla, arXiv 2305.15334, section 3.2): prompts name what a retriever found, in training and
-in rollouts alike, as often wrong as the retriever is, so the model learns when to trust it.
+Prompts name what a retriever found, in training and rollouts alike (Gorilla, arXiv 2305.15334, section 3.2).
 """
 
 import re
@@ -10,23 +9,20 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from ..errors import MissingDependencyError
+from ..errors import needing
 from ..schema import Api, Function, Trajectory
 
 MAX_TOOLS = 20
 """How many functions of an API a model is shown by default: the nearest to the instruction where there are more."""
-
 ROW_TOOLS = 9
-"""How many functions a row for training shows of an API that has more than `MAX_TOOLS`: the published APIs have up to
-9, and a row has to fit into 2,048 tokens."""
+"""How many a training row shows of a larger API: the published ones have up to 9, and a row has 2,048 tokens."""
 
 _SHARED = re.compile(r"#([^\s,{}\[\]]+)")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Words of every request and of every description say nothing about a function.
 _STOP = frozenset(
     "a an and are as at be by can could do for from get give has have help i if in into is it its like me my need of "
-    "on or please "
-    "so some that the their them this to use want what which with would you your".split()
+    "on or please so some that the their them this to use want what which with would you your".split()
 )
 
 
@@ -38,12 +34,8 @@ def words_of(text: str) -> list[str]:
 
 @lru_cache(maxsize=512)
 def _index(texts: tuple[str, ...]) -> tuple[Any, frozenset[str]]:
-    try:
+    with needing("ranking functions", "agent"):
         import bm25s
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "bm25s, which ranks functions, is not installed", fix="run `pip install 'toolalpaca-hf[agent]'`"
-        ) from None
     corpus = [words_of(text) for text in texts]
     index = bm25s.BM25()
     index.index(corpus, show_progress=False)
@@ -53,16 +45,12 @@ def _index(texts: tuple[str, ...]) -> tuple[Any, frozenset[str]]:
 def bm25_scores(functions: Sequence[Function], instruction: str) -> list[float]:
     """BM25 of an instruction against each function's name and description, 0.0 if no word is shared.
 
-    Raises:
-        [`MissingDependencyError`]: The package `bm25s` is not installed.
-
     Example:
 
     ```python
     >>> functions = [Function("getTide", "", "", "Tide at a port."), Function("getPort", "", "", "Ports of a land.")]
-    >>> scores = bm25_scores(functions, "When is high tide?")
-    >>> scores[0] > scores[1] == 0.0
-    True
+    >>> [score > 0 for score in bm25_scores(functions, "When is high tide?")]
+    [True, False]
     ```
     """
     texts = tuple(searched_text(function) for function in functions)
@@ -74,11 +62,7 @@ def bm25_scores(functions: Sequence[Function], instruction: str) -> list[float]:
 
 
 def searched_text(function: Function) -> str:
-    """Name, first line and whole description, so the first line counts twice.
-
-    Of the variants tried on training instructions (name and first line, all but the output, the name twice), this one
-    ranked the called function first most often.
-    """
+    """Name, first line and whole description: of the variants tried on training instructions, the best."""
     first, _, _ = function.description.partition("\n")
     return f"{function.name} {first} {function.description}"
 
@@ -91,16 +75,11 @@ def nearest_functions(functions: Sequence[Function], instruction: str, count: in
 
 
 def select_functions(api: Api, instruction: str, most: int | None, called: Iterable[str] = ()) -> Api:
-    """Reduce an API that has more functions than a model can read to those nearest to the instruction.
+    """Reduce an API to the `most` functions nearest to the instruction; `None` keeps all.
 
-    They keep the document's order, and schemas used only by other functions are removed. Nothing favours the right
-    functions: a retriever that misses them costs what it costs in use.
-
-    Args:
-        api ([`Api`]): The API.
-        instruction (`str`): What the user asks.
-        most (`int`, *optional*): Functions to keep; `None` keeps all.
-        called (`Iterable[str]`, *optional*): Functions to keep first: a training row must show what it calls.
+    They keep the document's order, and schemas used only by other functions are removed. Functions in `called` come
+    first: a training row must show what it calls. Otherwise nothing favours the right ones: a retriever that misses
+    them costs what it costs in use.
 
     Example:
 
@@ -117,15 +96,20 @@ def select_functions(api: Api, instruction: str, most: int | None, called: Itera
     first = [function.name for function in api.functions if function.name in before]
     near = set([*first, *(name for name in nearest if name not in before)][: max(most, len(first))])
     functions = [function for function in api.functions if function.name in near]
-    heading, *shared = api.components.split("\n#")
+    return replace(api, functions=functions, components=used_components(api.components, functions))
+
+
+def used_components(components: str, functions: Sequence[Function]) -> str:
+    """The shared schemas that functions refer to, directly or through others, with their heading if there are any."""
+    heading, *shared = f"\n{components}".split("\n#")
     named = {schema.partition(": ")[0]: schema for schema in shared}
-    left, used = [function.description for function in functions], set()
+    left, used = [function.description for function in functions], set[str]()
     while left:
         found = {name for name in _SHARED.findall(left.pop()) if name in named} - used
         used |= found
         left += [named[name] for name in found]
     kept = "".join(f"\n#{words}" for name, words in named.items() if name in used)
-    return replace(api, functions=functions, components=heading + kept if kept else "")
+    return f"{heading}{kept}".removeprefix("\n") if kept else ""
 
 
 def api_for_row(api: Api, trajectory: Trajectory) -> Api:

@@ -1,4 +1,4 @@
-"""Parses a model's text into an action or a response; never raises, whatever the text."""
+"""Parses a model's turn, a recorded step, a rendered prompt or row; whatever the text, none of it raises."""
 
 import json
 import re
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import Call
+from ..schema import Api, Call, Function, Segment, Step, Trajectory
+
+NO_CALL = "hallucination"
+"""The action that recorded runs give a step in which the model's text could not be read as a call."""
 
 _LABEL = re.compile(
     r"(?:^|\n)[ \t]*(?:ASSISTANT )?(Action Input|Action|Observation|Response|Thought|Final Answer)[ \t]*:",
@@ -14,6 +17,8 @@ _LABEL = re.compile(
 )
 # As a model writes them where it begins anew; "action:" within a list of a response's own is none.
 _RAN_ON = re.compile(r"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action)[ \t]*:")
+_ACTION_LABEL = re.compile(r"\n(?:ASSISTANT )?Action:")
+_INPUT_LABEL = re.compile(r"\n(?:ASSISTANT )?Action Input:")
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,12 @@ class Turn:
 
     Args:
         thought (`str`): The text before the first label, else that of a leading `Thought:`.
-        action (`str`, *optional*): Name of the function; `None` if the turn has no action.
-        action_input (`str`, *optional*): Its input as written.
+        action, action_input (`str`, *optional*): Name of the function and its input as written, if the turn acts.
         arguments (`dict`, *optional*): The parsed input; `None` if it is not a JSON object. Empty input is `{}`.
         response (`str`, *optional*): The answer to the user; `None` if the turn acts.
-        ran_on (`bool`, *optional*, defaults to `False`): Whether the model continued after its response with another
-            thought or action, which is cut off.
-        more (`tuple[Call, ...]`, *optional*): The calls behind the first one, of models that make several in a turn.
-        reasoning (`str`, *optional*, defaults to `""`): What the model reasoned apart from its message.
+        ran_on (`bool`): Whether the model continued after its response with another thought or action, cut off here.
+        more (`tuple[Call, ...]`): The calls behind the first one, of models that make several in a turn.
+        reasoning (`str`): What the model reasoned apart from its message.
     """
 
     thought: str
@@ -129,9 +132,8 @@ def parse_turn(text: str) -> Turn:
     if "action" not in parts:
         return Turn(thought)
     action_input = parts.get("action input")
-    return Turn(
-        thought, parts["action"], action_input, None if action_input is None else parse_arguments(action_input)
-    )
+    arguments = None if action_input is None else parse_arguments(action_input)
+    return Turn(thought, parts["action"], action_input, arguments)
 
 
 def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
@@ -163,3 +165,161 @@ def _loops(text: str, length: int) -> bool:
     tail = text[-length:]
     # The tail repeats with a period where it equals itself that much later.
     return any(tail[period:] == tail[:-period] for period in range(1, len(tail) // 3 + 1))
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return max(pattern.finditer(text), key=re.Match.start, default=None)
+
+
+def relabel(log: str, prefix: str) -> str:
+    r"""Prefix the last `Action Input:` and `Action:` of a text: `"ASSISTANT "` as in the published prompt, or `""`."""
+    for pattern, label in ((_INPUT_LABEL, "Action Input:"), (_ACTION_LABEL, "Action:")):
+        if match := _last(pattern, log):
+            log = f"{log[: match.start()]}\n{prefix}{label}{log[match.end() :]}"
+    return log
+
+
+def step_log(step: Step, prefix: str = "ASSISTANT ") -> str:
+    r"""The model's text for one step, rebuilt from its fields, or its recorded `log`; labels are prefixed.
+
+    Example:
+
+    ```python
+    >>> step_log(Step("I look it up.", "find", "{}", "ok"), prefix="")
+    'I look it up.\nAction: find\nAction Input: {}'
+    ```
+    """
+    if step.log is not None:
+        return relabel(step.log, prefix)
+    return f"{step.thought}\n{prefix}Action: {step.action}\n{prefix}Action Input: {step.action_input}"
+
+
+def split_log(action: str, action_input: str, text: str) -> tuple[str, str | None]:
+    r"""Split a published step's third text into its thought and, if [`step_log`] cannot rebuild it, the text itself.
+
+    Its first character, a space, belongs to the prompt.
+    """
+    log = text[1:]
+    match = _last(_ACTION_LABEL, log)
+    thought = log[: match.start()] if match else log
+    rebuilt = step_log(Step(thought, action, action_input, ""))
+    return thought, None if rebuilt == relabel(log, "ASSISTANT ") else log
+
+
+_NAMES = re.compile(r"\[getDetails(?:, ([^\]\n]*))?\]")
+# A blank line stands only before the question: the form's own `USER:` lines follow directly on others.
+_INSTRUCTION = re.compile(r"\n\n(?:USER|Question): (.*)\n(?:ASSISTANT )?Thought:[ ]?\Z", re.DOTALL)
+_HINTS = re.compile(r"\nNearest tools:(?:\n- [^\n]*)+\Z")
+_SCHEMA = re.compile(r"^#([\w.$-]+): ", re.MULTILINE)
+_OBSERVATION_LABEL = re.compile(r"\n(?:ASSISTANT )?Observation:[ ]?\Z")
+_THOUGHT_LABEL = re.compile(r"\n(?:ASSISTANT )?Thought:[ ]?\Z")
+
+
+@dataclass(frozen=True)
+class ParsedPrompt:
+    """A prompt's parts: functions (no paths, no `getDetails`), their shared output schemas, what the user asks."""
+
+    functions: list[Function]
+    components: str
+    instruction: str
+
+    @property
+    def api(self) -> Api:
+        """The functions as an unnamed API, to render in another prompt."""
+        return Api("", "", functions=self.functions, components=self.components)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A training example before rendering.
+
+    Args:
+        api ([`Api`]), trajectory ([`Trajectory`]): The functions that its prompt shows, and the instance.
+        trained (`tuple[bool, ...]`): For each step, and last for the answer, whether the loss covers it.
+    """
+
+    api: Api
+    trajectory: Trajectory
+    trained: tuple[bool, ...]
+
+
+def _published(block: str, names: list[str]) -> list[str] | None:
+    """Descriptions of the functions, each starting with `NAME: `."""
+    at = block.find("\ngetDetails: ")
+    if at < 0:
+        return None
+    marks = [at]
+    for name in names:
+        marks.append(block.find(f"\n{name}: ", marks[-1] + 1))
+        if marks[-1] < 0:
+            return None
+    ends = [*marks[2:], len(block)]
+    return [block[at + len(name) + 3 : end] for name, at, end in zip(names, marks[1:], ends, strict=False)]
+
+
+def _own(block: str, names: list[str]) -> list[str] | None:
+    """Descriptions of the functions, each starting with `NAME: ` and a second line `Action: NAME`."""
+    block += "\n"
+    starts, cuts, at = [], [], block.find("\nAction: getDetails\n")
+    for name in names:
+        at = block.find(f"\nAction: {name}\n", at + 1)
+        start = block.rfind("\n", 0, at) + 1
+        if at < 0 or not block.startswith(f"{name}: ", start):
+            return None
+        starts.append(start)
+        cuts.append((start + len(f"{name}: "), at, at + len(f"\nAction: {name}")))
+    ends = [*(start - 2 for start in starts[1:]), len(block) - 1]
+    return [block[first:cut] + block[rest:end] for (first, cut, rest), end in zip(cuts, ends, strict=False)]
+
+
+def parse_prompt(text: str) -> ParsedPrompt | None:
+    """Parse a rendered prompt; `None` if it is not a prompt of this package or of upstream."""
+    names = _NAMES.search(text)
+    asked = _INSTRUCTION.search(text, names.end()) if names else None
+    if not names or not asked:
+        return None
+    wanted = names.group(1).split(", ") if names.group(1) else []
+    block = text[: text.rfind("\n\n", 0, names.start())]
+    described = _own(block, wanted) if "\nAction: getDetails\n" in block else _published(block, wanted)
+    if described is None:
+        return None
+    functions = [Function(name, "", "", words) for name, words in zip(wanted, described, strict=True)]
+    components = ""
+    if functions:
+        # Shared schemas follow the last function: a line of introduction, on its own or glued on, then `#Name: ...`.
+        last = functions[-1].description
+        if schema := _SCHEMA.search(last, 1):  # a description may begin like a schema
+            at = last.rfind("The detailed output format", 0, schema.start())
+            at = schema.start() if at < 0 else at
+            functions[-1] = Function(functions[-1].name, "", "", last[:at].removesuffix("\n"))
+            components = last[at:]
+    # Hints are the prompt's, not the user's.
+    return ParsedPrompt(functions, components, _HINTS.sub("", asked.group(1)))
+
+
+def parse_example(segments: Sequence[Segment], example_id: str = "") -> Example | None:
+    """Parse a rendered row, in whichever prompt; steps keep the model's own words as their `log`, with plain labels.
+
+    `segments` are `[prompt, turn, observation, ..., answer]`. Returns `None` if the prompt cannot be parsed, the last
+    turn is not an answer, or anything but turns is trained.
+    """
+    prompt = parse_prompt(segments[0].text)
+    if prompt is None or len(segments) % 2 or any(segment.trainable for segment in segments[::2]):
+        return None
+    *turns, answer = (_plain(segment.text) for segment in segments[1::2])
+    final_thought, label, response = answer.partition("\nResponse: ")
+    if not label:
+        return None
+    steps = []
+    for text, observation in zip(turns, segments[2::2], strict=True):
+        turn = parse_turn(text)
+        observed = _THOUGHT_LABEL.sub("", observation.text).removeprefix(" ")
+        steps.append(Step(turn.thought, turn.action or NO_CALL, turn.action_input or "", observed, text))
+    trajectory = Trajectory(example_id, "", prompt.instruction, "", steps, final_thought, response)
+    return Example(prompt.api, trajectory, tuple(segment.trainable for segment in segments[1::2]))
+
+
+def _plain(turn: str) -> str:
+    """A model's turn without label prefixes, leading space and observation label."""
+    turn = _OBSERVATION_LABEL.sub("", turn).removeprefix(" ")
+    return relabel(turn, "").replace("\nASSISTANT Response:", "\nResponse:")

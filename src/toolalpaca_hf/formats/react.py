@@ -1,8 +1,4 @@
-"""This package's own ReAct prompt.
-
-Segments never end in a space: the prompt ends in `Thought:` and the model's text starts with the space, which is where
-byte-level and SentencePiece vocabularies split words.
-"""
+"""This package's own ReAct prompt, in which no segment ends in a space, and the rendering of trajectories."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -11,7 +7,7 @@ from typing import Protocol
 
 from ..schema import Api, Segment, Step, Trajectory
 from .hints import nearest_functions
-from .steps import step_log
+from .parse import step_log
 
 GET_DETAILS = "getDetails"
 """The built-in function that asks the user for a missing value; first among the tools of every prompt."""
@@ -42,17 +38,11 @@ class Prompt(Protocol):
         """Everything before the first thought; `nearest` replaces the hints that BM25 finds."""
         ...
 
-    def action(self, step: Step) -> str:
-        """What the model writes to act, including [`stop`]."""
-        ...
+    def action(self, step: Step) -> str: ...  # what the model writes to act, including `stop`
 
-    def observation(self, observation: str) -> str:
-        """What is appended after [`stop`] before the model continues."""
-        ...
+    def observation(self, observation: str) -> str: ...  # what follows `stop` before the model continues
 
-    def answer(self, final_thought: str, response: str) -> str:
-        """What the model writes last."""
-        ...
+    def answer(self, final_thought: str, response: str) -> str: ...  # what the model writes last
 
 
 def _prompt_file(name: str) -> str:
@@ -64,12 +54,8 @@ def compact_description(description: str) -> str:
     return description.replace("\n - Format: application/json\n - Structure:", "")
 
 
-def _tool(name: str, description: str) -> str:
-    """One tool of the head, its name before and after its description.
-
-    A small model copies what followed the same words earlier, and thoughts come in both orders: "use findTide to ...",
-    and what is needed, then `Action: findTide`.
-    """
+def tool_entry(name: str, description: str) -> str:
+    """One tool of the head, its name before and after its description: a small model copies what followed a word."""
     does, *rest = compact_description(description).split("\n", 1)
     return "\n".join([f"{name}: {does}", f"Action: {name}", *rest])
 
@@ -88,10 +74,8 @@ def _hints(api: Api, names: Sequence[str]) -> str:
 class ReactPrompt:
     """The package's own prompt; its wording is in `formats/prompts/react.txt`.
 
-    Args:
-        tool_hints (`int`, *optional*, defaults to 0): Functions to name after the instruction, nearest first by BM25,
-            each with the first line of its description (see [`formats.hints`]). The documentation before it stays the
-            same for all instructions.
+    `tool_hints` functions are named after the instruction, nearest first by BM25, each with the first line of its
+    description; the documentation before them is the same for all instructions.
 
     Example:
 
@@ -114,8 +98,8 @@ class ReactPrompt:
         if self.tool_hints and nearest is None:
             nearest = nearest_functions(api.functions, instruction, self.tool_hints)
         hints = _hints(api, nearest) if self.tool_hints and nearest else ""
-        tools = [_tool(GET_DETAILS, self._get_details), *(_tool(f.name, f.description) for f in api.functions)]
-        names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
+        described = [(GET_DETAILS, self._get_details), *((f.name, f.description) for f in api.functions)]
+        tools, names = [tool_entry(*each) for each in described], ", ".join(name for name, _ in described)
         before, rest = self._template.split("{tools}")
         middle, rest = rest.split("{tool_names}")
         after, end = rest.split("{instruction}")
@@ -143,12 +127,6 @@ def trajectory_segments(
     r"""Render a trajectory: thoughts, actions and the response are trained, documentation and observations are not.
 
     This is ToolAlpaca's training objective (arXiv 2306.05301, section 3.4: loss on the model's own outputs).
-
-    Args:
-        api (`Api`): The API whose functions the model is shown.
-        trajectory (`Trajectory`): The instance.
-        prompt ([`Prompt`]): The layout.
-        nearest (`Sequence[str]`, *optional*): Names that replace the hints that BM25 finds.
 
     Returns:
         `list[Segment]`: `[head, action, observation, ..., answer]`; only actions and answer are trainable.

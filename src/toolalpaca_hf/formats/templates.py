@@ -1,8 +1,4 @@
-"""The ReAct prompts as templates that travel inside a checkpoint: one that renders messages, one that reads turns.
-
-Both are made of a [`Prompt`]: its wording is asked for with marks in place of values and cut at them, so a template
-renders what the prompt renders, whichever it is.
-"""
+"""The ReAct prompts as templates that travel inside a checkpoint: one renders messages, the other reads turns."""
 
 import re
 import string
@@ -13,7 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..schema import Api, Function, Step, Trajectory
 from .hints import _STOP
-from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, HINTS_LABEL, Prompt, compact_description
+from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, HINTS_LABEL, Prompt, compact_description, tool_entry
 from .upstream import UpstreamPrompt
 
 CALL_THOUGHT = ("I need to use ", ".")
@@ -27,25 +23,16 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
     r"""A Jinja chat template that renders messages, tools and their results as a prompt does.
 
     What a model writes stands between `{% generation %}` marks and ends in the prompt's `stop`, or in the tokenizer's
-    `eos_token` after a response. A tool without natural-language documentation (`parameters` beside a `description`
-    without a line `Parameters:`) is described from its JSON schema. Several calls of one message are rendered one
-    after the other, each with its result.
+    `eos_token` after a response. A tool without natural-language documentation (a line `Parameters:`) is described
+    from its JSON schema. Several calls of one message are rendered one after the other, each with its result.
 
     Args:
-        prompt ([`Prompt`]): [`react_prompt`] or [`upstream_prompt`]. With `tool_hints` the template ranks the tools
-            by BM25 itself, unless the question names them already, as those of [`prompt_messages`] do.
+        prompt ([`Prompt`]): With `tool_hints` the template ranks the tools by BM25 itself, unless the question names
+            them already, as those of [`prompt_messages`] do.
         bos (`str`, *optional*): Text of the token that the tokenizer puts before a prompt.
 
     Raises:
         [`InputError`]: The prompt shows an instruction more than once, or none.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.formats import react_prompt
-    >>> "{%- generation -%}" in build_chat_template(react_prompt())
-    True
-    ```
     """
     listed = [_entry(prompt, GET_DETAILS, _details(prompt)), _entry(prompt, _A, _B)]
     separator = "\n" if isinstance(prompt, UpstreamPrompt) else "\n\n"
@@ -85,18 +72,8 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
 def build_response_template(eos_token: str) -> dict[str, Any]:
     r"""A `response_template` that reads a turn into `reasoning_content`, `tool_calls` and `content`.
 
-    The labels are those of our own prompt and of the published one, as in [`parse_turn`]. Input that is no JSON comes
-    back as text.
-
-    Args:
-        eos_token (`str`): What ends a response.
-
-    Example:
-
-    ```python
-    >>> build_response_template("</s>")["start_anchor"]
-    ['Thought: ', 'Thought:']
-    ```
+    The labels are those of our own prompt and of the published one, as in [`parse_turn`]; `eos_token` ends a
+    response. Input that is no JSON comes back as text.
     """
     label = r"(?:^|\n)[ \t]*(?:ASSISTANT )?"
     again = rf"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action|Observation)[ \t]*:|{re.escape(eos_token)}"
@@ -128,16 +105,9 @@ def prompt_messages(
 ) -> dict[str, Any]:
     r"""A trajectory as messages and tools from which [`build_chat_template`] renders its segments, to the character.
 
-    Unlike [`to_messages`], nothing is left out or written anew: action inputs stay text, a recorded turn that its
-    fields do not give back is the `content` of a message without calls, before a result, and the tools carry their
-    natural-language documentation.
-
-    Args:
-        api ([`Api`]), trajectory ([`Trajectory`]), prompt ([`Prompt`]), nearest (`Sequence[str]`, *optional*):
-            As in [`trajectory_segments`].
-
-    Returns:
-        `dict`: `messages` and `tools`.
+    The arguments are those of [`trajectory_segments`]. Unlike [`to_messages`], nothing is left out or written anew:
+    action inputs stay text, a recorded turn that its fields do not give back is the `content` of a message without
+    calls, before a result, and the tools carry their natural-language documentation.
 
     Example:
 
@@ -183,10 +153,7 @@ def _details(prompt: Prompt) -> str:
 
 
 def _entry(prompt: Prompt, name: str, description: str) -> str:
-    if isinstance(prompt, UpstreamPrompt):
-        return f"{name}: {description}"
-    first, *rest = description.split("\n", 1)
-    return "\n".join([f"{name}: {first}", f"Action: {name}", *rest])
+    return f"{name}: {description}" if isinstance(prompt, UpstreamPrompt) else tool_entry(name, description)
 
 
 def _cut(text: str) -> list[str]:

@@ -1,8 +1,4 @@
-"""The prompt the published checkpoints were trained with, read from upstream's own files and never executed.
-
-Upstream keeps the wording in `agent/agent_prompts.py` and the description of `getDetails` in `agent/tools.py`. Both
-are parsed with `ast`; only assignments of constants are understood.
-"""
+"""The prompt the published checkpoints were trained with, read from constants in upstream's files, never executed."""
 
 import ast
 import string
@@ -12,8 +8,8 @@ from typing import Any
 
 from ..errors import InputError, NotFoundError
 from ..schema import Api, Step
+from .parse import step_log
 from .react import GET_DETAILS
-from .steps import step_log
 
 _AGAIN = "fetch upstream's file again"
 PARTS = ("prefix", "format_instructions", "suffix")
@@ -32,7 +28,7 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _prompts(path: Path) -> dict[str, dict[str, str]]:
-    """Follow the module's assignments in order, so that a name assigned twice has the value it had when used."""
+    """The module's prompts; a name assigned twice has the value it had when used."""
     bound: dict[str, Any] = {}
 
     def value(node: ast.expr) -> Any:
@@ -43,9 +39,7 @@ def _prompts(path: Path) -> dict[str, dict[str, str]]:
                 return bound.get(name)
             case ast.Dict(keys=keys, values=values):
                 pairs = zip(keys, values, strict=True)
-                return {
-                    k.value: value(v) for k, v in pairs if isinstance(k, ast.Constant) and isinstance(k.value, str)
-                }
+                return {k.value: value(v) for k, v in pairs if isinstance(k, ast.Constant)}
         return None
 
     for node in _parse(path).body:
@@ -59,11 +53,11 @@ def _prompts(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _get_details(path: Path) -> str:
-    classes = (node for node in ast.walk(_parse(path)) if isinstance(node, ast.ClassDef))
-    for node in (inner for owner in classes if owner.name == "GetDetailsTool" for inner in ast.walk(owner)):
-        match node:
-            case ast.Assign(targets=[ast.Name(id="description"), *_], value=ast.Constant(value=str(description))):
-                return description
+    for owner in ast.walk(_parse(path)):
+        for node in ast.walk(owner) if isinstance(owner, ast.ClassDef) and owner.name == "GetDetailsTool" else ():
+            match node:
+                case ast.Assign(targets=[ast.Name(id="description"), *_], value=ast.Constant(value=str(description))):
+                    return description
     raise InputError("has no class GetDetailsTool with a description", file=path, fix=_AGAIN)
 
 
@@ -87,12 +81,11 @@ class UpstreamPrompt:
 
     Args:
         folder (`str` or `Path`): Folder with `agent_prompts.py` and `tools.py`, or whose subfolder `agent` has them.
-        name (`str`, *optional*, defaults to `"test_v1"`): Key of upstream's `prompt_proj`; the published checkpoints
-            were trained with `test_v1`.
+        name (`str`, *optional*, defaults to `"test_v1"`): Key of upstream's `prompt_proj`, as of the published
+            checkpoints.
 
     Raises:
-        [`NotFoundError`]: A file is missing.
-        [`InputError`]: It is not Python, or lacks the names above.
+        [`NotFoundError`], [`InputError`]: A file is missing, is not Python, or lacks the names above.
     """
 
     stop = "\nASSISTANT Observation: "
@@ -107,7 +100,7 @@ class UpstreamPrompt:
         table = _prompts(path)
         parts = table.get(name)
         if not isinstance(parts, dict) or not all(isinstance(parts.get(part), str) for part in PARTS):
-            raise InputError(f"no complete prompt {name!r}, only {sorted(table)}", file=path)
+            raise InputError(f"no complete prompt {name!r}, only {sorted(map(str, table))}", file=path)
         self._prefix, self._format, self._suffix = (parts[part] for part in PARTS)
         self._get_details = _fill(_get_details(self.folder / "tools.py"), "GetDetailsTool.description")
 

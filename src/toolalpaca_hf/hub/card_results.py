@@ -21,30 +21,10 @@ _SUITE = re.compile(r"/evaluation/([^/]+)/metrics\.json$")
 
 
 def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
-    """Put evaluation results into the metadata of a model card.
+    """Put evaluation results by suite into a card's metadata; everything else stays, including comments in it.
 
     Earlier results of the same suite are replaced, as is an unattributed result for the same metric on the same data.
-    Everything else stays, including comments in the metadata.
-
-    Args:
-        readme (`str`): The card, with or without metadata.
-        name (`str`): The model's name, for a card without results.
-        results (`Mapping[str, Sequence[EvalResult]]`):
-            Results by suite, each with source [`SOURCE`] and a URL that ends in `/evaluation/SUITE/metrics.json`.
-
-    Raises:
-        [`InputError`]: The metadata cannot be read or safely changed, or two results would be indistinguishable.
-
-    Example:
-
-    ```python
-    >>> url = "https://huggingface.co/me/model/blob/main/evaluation/real/metrics.json"
-    >>> source = {"source_name": SOURCE, "source_url": url}
-    >>> result = EvalResult("text-generation", "toolalpaca", "Real", "exact_set", 61.4, **source)
-    >>> card = put_results("---\\nlicense: mit # for now\\n---\\n# Mine\\n", "model", {"real": [result]})
-    >>> card.splitlines()[1], ModelCard(card).data.eval_results == [result]
-    ('license: mit # for now', True)
-    ```
+    `name` is the model's, for a card without results.
     """
     index = _read(readme).get(KEY) or [{"name": name, "results": []}]
     before = [entry for model in index for entry in model["results"]]
@@ -59,15 +39,11 @@ def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResul
 
 
 def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
-    block = REGEX_YAML_BLOCK.search(readme)
-    text = block.group(2) if block else ""
+    head, text, rest = _split(readme)
     line_break = "\r\n" if "\r\n" in readme else "\n"
     changed = _spliced(text, index, line_break)
-    if block:
-        card = readme[: block.start(2)] + changed + readme[block.end(2) :]
-    else:
-        card = f"---{line_break}{changed}{line_break}---{line_break}{readme}"
-    if _metadata(card, changed) != _metadata(readme, text) | {KEY: index}:
+    card = f"{head}{changed}{rest}" if head else f"---{line_break}{changed}{line_break}---{line_break}{rest}"
+    if _read(card) != _read(readme) | {KEY: index}:
         fix = f"write it as plain YAML, without anchors around {KEY}"
         raise InputError("has metadata that cannot be changed without harm", file="README.md", fix=fix)
     return card
@@ -88,7 +64,7 @@ def with_kept_results(ours: str, theirs: str, name: str) -> str:
         ours = _with_index(ours, index)
     mine, there = _read(ours), _read(theirs)
     alike = {**mine, KEY: _sorted(mine)} == {**there, KEY: _sorted(there)}
-    return theirs if alike and _body(ours) == _body(theirs) else ours
+    return theirs if alike and _split(ours)[2] == _split(theirs)[2] else ours
 
 
 def _sorted(metadata: Mapping[str, Any]) -> list[str]:
@@ -96,17 +72,14 @@ def _sorted(metadata: Mapping[str, Any]) -> list[str]:
     return sorted(repr(entry) for model in metadata.get(KEY) or [] for entry in model["results"])
 
 
+def _split(readme: str) -> tuple[str, str, str]:
+    """A card before, in and behind its metadata."""
+    block = REGEX_YAML_BLOCK.search(readme)
+    return (readme[: block.start(2)], block.group(2), readme[block.end(2) :]) if block else ("", "", readme)
+
+
 def _read(readme: str) -> dict[str, Any]:
-    block = REGEX_YAML_BLOCK.search(readme)
-    return _metadata(readme, block.group(2) if block else "")
-
-
-def _body(readme: str) -> str:
-    block = REGEX_YAML_BLOCK.search(readme)
-    return readme[block.end() :] if block else readme
-
-
-def _metadata(readme: str, text: str) -> dict[str, Any]:
+    text = _split(readme)[1]
     try:
         metadata = yaml.safe_load(text) or {}
         if text:
@@ -114,8 +87,7 @@ def _metadata(readme: str, text: str) -> dict[str, Any]:
         if any(not isinstance(model["results"], list) for model in metadata.get(KEY) or []):
             raise ValueError(f"{KEY} holds no list of results")
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        said = " ".join(str(error).split())
-        problem = f"has metadata that cannot be read ({said})"
+        problem = f"has metadata that cannot be read ({' '.join(str(error).split())})"
         raise InputError(problem, file="README.md", fix="fix it and try again") from None
     return metadata
 

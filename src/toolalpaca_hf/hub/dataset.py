@@ -1,8 +1,8 @@
 """Prepares a dataset repo's folder for publication: Parquet, report, and a card checked against the files."""
 
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,8 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from ..data import PLACEHOLDER
 from ..errors import InputError
-from .push import Manifest, PushResult, push, select_files
+from .errors import check_repo_id
+from .push import Manifest, select_files
 
 WANTED = ("README.md", "report.json", "LICENSE*", "NOTICE*", "*.parquet", "*/*.parquet")
 REPO = "path/to/this/repo"
@@ -24,26 +25,24 @@ TASKS = {"simulated": "eval_simulated", "real": "eval_real"}
 BUILD = "build the dataset again with a script of dataset_scripts/"
 
 
-def publish_dataset(folder: str | Path, repo_id: str, *args: Any, **options: Any) -> PushResult:
-    """Publish a dataset repo written by a script of `dataset_scripts/`.
-
-    Args:
-        repo_id (`str`): The repo, such as `me/toolalpaca`; created if needed.
-        token, endpoint, public, revision, create_pr: See [`push`].
-    """
-    return push(dataset_manifest(folder, repo_id), repo_id, *args, **options)
-
-
 def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
-    """Collect what to push from a dataset repo's folder, after checking the card's metadata against the files.
+    """Collect what to push from a folder that a script of `dataset_scripts/` wrote.
 
-    Each pattern in `configs` must match files, each Parquet file must belong to one, and the numbers of rows must
-    agree.
+    Each pattern in the card's `configs` must match files, each Parquet file must belong to one, and the numbers of
+    rows must agree.
 
     Raises:
+        [`OptionError`]: The repo id is none.
         [`InputError`]: There is no card or no Parquet file, or the card says what the files do not.
+
+    Example:
+
+    ```python
+    >>> push(dataset_manifest("build/toolalpaca", "me/toolalpaca"), "me/toolalpaca")  # doctest: +SKIP
+    ```
     """
     folder = Path(folder)
+    check_repo_id(repo_id)
     files, left_out = select_files(folder, WANTED)
     card = folder / "README.md"
     parquet = {path: folder / path for path in files if path.endswith(".parquet")}
@@ -55,40 +54,28 @@ def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
         raise InputError(f"cannot be read ({error})", file=card) from None
     _check(card, text, parquet)
     files["README.md"] = text.replace(REPO, repo_id).encode("utf-8")
-    if tasks := [name for name in TASKS if any(path.startswith(f"instructions/{TASKS[name]}-") for path in parquet)]:
-        files["eval.yaml"] = _benchmark(repo_id, tasks)
-    return Manifest(
-        "dataset", files, "Upload dataset with toolalpaca-hf", left_out, owned=("*.parquet", "*/*.parquet")
-    )
-
-
-def _benchmark(repo_id: str, tasks: list[str]) -> bytes:
-    """What makes a dataset repo a benchmark on the Hub."""
-    listed = [{"id": name, "config": "instructions", "split": TASKS[name]} for name in tasks]
-    described = "Instructions for documented APIs, with the calls that solve them; scored by rule on whole rollouts."
-    content = {"name": repo_id.split("/")[-1], "description": described, "evaluation_framework": "toolalpaca-hf"}
-    return yaml.safe_dump(content | {"tasks": listed}, sort_keys=False).encode("utf-8")
+    if tasks := [
+        {"id": name, "config": "instructions", "split": split}
+        for name, split in TASKS.items()
+        if any(path.startswith(f"instructions/{split}-") for path in parquet)
+    ]:  # what makes a dataset repo a benchmark on the Hub
+        about = "Instructions for documented APIs, with the calls that solve them; scored by rule on whole rollouts."
+        content = {"name": repo_id.split("/")[-1], "description": about, "evaluation_framework": "toolalpaca-hf"}
+        files["eval.yaml"] = yaml.safe_dump(content | {"tasks": tasks}, sort_keys=False).encode("utf-8")
+    return Manifest("dataset", files, "Upload dataset with toolalpaca-hf", left_out, ("*.parquet", "*/*.parquet"))
 
 
 def _check(card: Path, text: str, parquet: dict[str, Path]) -> None:
-    def wrong(problem: str) -> InputError:
-        return InputError(problem, file=card, fix=BUILD)
-
+    wrong = partial(InputError, file=card, fix=BUILD)
     if holes := PLACEHOLDER.findall(text):
         raise wrong(f"has no value for {', '.join(holes)}")
     try:
         metadata = DatasetCard(text).data.to_dict()
         infos = metadata["dataset_info"]
-        rows = {
-            (info["config_name"], split["name"]): split["num_examples"]
-            for info in (infos if isinstance(infos, list) else [infos])
-            for split in info["splits"]
-        }
-        patterns = {
-            (config["config_name"], found["split"]): found["path"]
-            for config in metadata["configs"]
-            for found in config["data_files"]
-        }
+        infos = infos if isinstance(infos, list) else [infos]
+        rows = {(info["config_name"], part["name"]): part["num_examples"] for info in infos for part in info["splits"]}
+        data = [(made["config_name"], part) for made in metadata["configs"] for part in made["data_files"]]
+        patterns = {(config, part["split"]): part["path"] for config, part in data}
     except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise wrong(f"has metadata that cannot be read ({' '.join(str(error).split())})") from None
     if not REGEX_YAML_BLOCK.search(text) or not patterns:

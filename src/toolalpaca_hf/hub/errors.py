@@ -8,20 +8,8 @@ from traceback import walk_tb
 from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, get_token
+from huggingface_hub import errors as hf
 from huggingface_hub.constants import is_offline_mode
-
-# huggingface_hub chooses the HTTP library; HTTPError is its name for the errors of any of them.
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    OIDCError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import OptionError, ToolAlpacaError
@@ -32,13 +20,7 @@ _INVALID_TOKEN = "Invalid credentials in Authorization header"
 
 
 class HubError(ToolAlpacaError):
-    """The Hub rejected a request, or cannot be reached.
-
-    Args:
-        problem (`str`): What is wrong, in one line and without a token.
-        status (`int`, *optional*): HTTP status, if the Hub answered.
-        fix (`str`, *optional*): What to do.
-    """
+    """The Hub rejected a request, or cannot be reached; `status` is HTTP's, if it answered. No token is in it."""
 
     def __init__(self, problem: str, status: int | None = None, fix: str | None = None) -> None:
         super().__init__(problem, fix=fix)
@@ -60,9 +42,8 @@ def check_repo_id(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except ValueError:
-        raise OptionError(
-            f"{repo_id!r} is no repo id", option="--repo-id", fix="pass one such as me/my-model"
-        ) from None
+        fix = "pass one such as me/my-model"
+        raise OptionError(f"{repo_id!r} is no repo id", option="--repo-id", fix=fix) from None
     if "/" not in repo_id:
         raise OptionError(f"{repo_id!r} names no namespace", option="--repo-id", fix=f"pass one such as me/{repo_id}")
 
@@ -73,11 +54,7 @@ def check_token(api: HfApi) -> None:
 
 
 def check_push(repo_id: str) -> None:
-    """Fail before long work, without contacting the Hub, where a push would fail after it.
-
-    Raises:
-        [`OptionError`]: The repo id, the endpoint or the token is missing or malformed.
-    """
+    """Raise an [`OptionError`] before long work, without contacting the Hub, where a push would fail after it."""
     check_repo_id(repo_id)
     check_token(connect())
 
@@ -98,97 +75,96 @@ def hub_errors(
             said = said.replace(secret, "***") if isinstance(secret, str) and secret else said
         return said
 
-    def unreachable(error: Exception) -> HubError:
-        fix = "check the network, or HF_ENDPOINT, and try again"
-        return HubError(f"{endpoint} cannot be reached ({type(error).__name__})", fix=fix)
-
     def full(said: str, status: int | None = None) -> HubError:
         fix = f"free some at {endpoint}/settings/billing, push with --public, or push to another namespace"
         return HubError(f"there is no storage left for {repo_id} ({said})", status, fix)
 
     def refused(said: str, status: int | None = None) -> HubError:
         what = "does not hand over" if fetching else "refuses the push to"
-        with_status = f" with status {status}" if status else ""
-        return HubError(
-            f"{endpoint} {what} {repo_id}{with_status} ({said})", status, "fix what it names and try again"
-        )
+        problem = f"{endpoint} {what} {repo_id}{f' with status {status}' if status else ''} ({said})"
+        return HubError(problem, status, "fix what it names and try again")
 
-    def answered(error: HfHubHTTPError) -> HubError:
+    def answered(error: hf.HfHubHTTPError) -> HubError:
         status, headers = error.response.status_code, error.response.headers
         message = clean(error.server_message or "")
-        said = f" ({message})" if message else ""
-        creating = str(error.response.request.url).endswith("/api/repos/create")
         if status == 401 and headers.get("X-Error-Message") != _INVALID_TOKEN:
             return HubError(absent, status, check_name)  # huggingface_hub knows a missing repo by a 401 only on https
         if status in (402, 403, 413, 507) and _QUOTA.search(message):
             return full(message, status)
+        if str(error.response.request.url).endswith("/api/repos/create"):
+            problem = f"your token may not create a repo under {repo_id.split('/')[0]}"
+            forbidden = problem, "push to a namespace of your own, or use a token with write access to this one"
+        elif fetching:
+            forbidden = f"your token may not read {repo_id}", "ask its owner for access"
+        else:
+            fix = "use a token with write access to it, or propose the change as a pull request"
+            forbidden = f"your token may not write to {repo_id}", fix
         seconds = headers.get("Retry-After", "")
         wait = f"{seconds} seconds" if seconds.isdigit() else "some minutes"
-        if status == 403 and creating:
-            problem = f"your token may not create a repo under {repo_id.split('/')[0]}"
-            fix = "push to a namespace of your own, or use a token with write access to this one"
-        elif status == 403 and fetching:
-            problem, fix = f"your token may not read {repo_id}", "ask its owner for access"
-        elif status == 403:
-            problem = f"your token may not write to {repo_id}"
-            fix = "use a token with write access to it, or propose the change as a pull request"
-        elif status == 401:
-            problem, fix = f"{endpoint} does not accept the token", LOGIN
-        elif status in (409, 412):
-            problem, fix = f"{repo_id} was changed by somebody else at the same time, twice", "try again"
-        elif status == 429:
-            problem, fix = f"{endpoint} has had too many requests from you", f"wait {wait} and try again"
-        elif status >= 500:
-            problem, fix = f"{endpoint} fails with status {status}", "try again later"
-        else:
+        changed = f"{repo_id} was changed by somebody else at the same time, twice", "try again"
+        known = {
+            401: (f"{endpoint} does not accept the token", LOGIN),
+            403: forbidden,
+            409: changed,
+            412: changed,
+            429: (f"{endpoint} has had too many requests from you", f"wait {wait} and try again"),
+        }
+        if status >= 500:
+            known[status] = f"{endpoint} fails with status {status}", "try again later"
+        if status not in known:
             return refused(message, status)
-        return HubError(problem + said, status, fix)
+        problem, fix = known[status]
+        return HubError(problem + (f" ({message})" if message else ""), status, fix)
+
+    def translated(error: BaseException | None) -> HubError | None:
+        match error:
+            case hf.HFValidationError():
+                return HubError(f"{repo_id!r} is no repo id", fix="pass one such as me/my-model")
+            case hf.GatedRepoError():
+                return HubError(f"{repo_id} is gated", 403, f"ask for access at {endpoint}/{repo_id} and try again")
+            case hf.RepositoryNotFoundError():
+                return HubError(absent, 404, check_name)
+            case hf.RevisionNotFoundError():
+                return HubError(f"{repo_id} has no revision {revision or 'main'}", 404, "pass one that it has")
+            case hf.HfHubHTTPError():
+                return answered(error)
+            case hf.LocalEntryNotFoundError():  # before the offline error, its cause where there is no network by wish
+                place = f"{repo_id} at {revision or 'main'}"
+                problem = f"{place} is not whole in the cache and {endpoint} cannot be reached"
+                offline = " and without HF_HUB_OFFLINE" if is_offline_mode() else ""
+                return HubError(problem, fix=f"fetch it once with the network{offline}")
+            case hf.OfflineModeIsEnabled():
+                return HubError(f"nothing is pushed to {repo_id}, as HF_HUB_OFFLINE is set", fix="unset it")
+            case hf.HTTPError():  # huggingface_hub's name for the errors of whichever HTTP library it chose
+                fix = "check the network, or HF_ENDPOINT, and try again"
+                return HubError(f"{endpoint} cannot be reached ({type(error).__name__})", fix=fix)
+            case hf.OIDCError():
+                fix = "unset it and set HF_TOKEN, or fix the CI's permissions"
+                return HubError("HF_OIDC_RESOURCE is set, but no token comes of it", fix=fix)
+            case UnicodeEncodeError():
+                return HubError("the token is none of the Hub's", fix=LOGIN)
+            case RuntimeError() if isinstance(error.__cause__, hf.HTTPError):  # an upload that failed
+                return translated(error.__cause__)
+            case KeyError() | ValueError() if not _is_of_client(error):
+                return None  # a bug of ours must surface as one
+            case KeyError() | json.JSONDecodeError():
+                return HubError(f"{endpoint} does not answer as a Hub does", fix="check HF_ENDPOINT")
+            case ValueError():  # what the client makes of the Hub's own check of the card, and of a full store
+                said = clean(str(error))
+                if said.startswith("LFS batch API"):
+                    return full(said) if _QUOTA.search(said) else refused(said)
+                problem = f"{endpoint} does not accept the metadata in README.md of {repo_id} ({said})"
+                return HubError(problem, fix="fix it and try again")
+        return None
 
     try:
         yield
-    except HFValidationError:
-        raise HubError(f"{repo_id!r} is no repo id", fix="pass one such as me/my-model") from None
-    except GatedRepoError:
-        raise HubError(f"{repo_id} is gated", 403, f"ask for access at {endpoint}/{repo_id} and try again") from None
-    except RepositoryNotFoundError:
-        raise HubError(absent, 404, check_name) from None
-    except RevisionNotFoundError:
-        raise HubError(f"{repo_id} has no revision {revision or 'main'}", 404, "pass one that it has") from None
-    except HfHubHTTPError as error:
-        raise answered(error) from None
-    except LocalEntryNotFoundError:  # before the offline error, which is its cause where there is no network by wish
-        problem = f"{repo_id} at {revision or 'main'} is not whole in the cache and {endpoint} cannot be reached"
-        offline = " and without HF_HUB_OFFLINE" if is_offline_mode() else ""
-        raise HubError(problem, fix=f"fetch it once with the network{offline}") from None
-    except OfflineModeIsEnabled:
-        raise HubError(f"nothing is pushed to {repo_id}, as HF_HUB_OFFLINE is set", fix="unset it") from None
-    except HTTPError as error:
-        raise unreachable(error) from None
-    except (json.JSONDecodeError, KeyError) as error:
-        # Only the client's own: a KeyError of ours is a bug and must surface as one.
-        if not any(_is_client(frame.f_globals) for frame, _ in walk_tb(error.__traceback__)):
-            raise
-        raise HubError(f"{endpoint} does not answer as a Hub does", fix="check HF_ENDPOINT") from None
-    except OIDCError:
-        fix = "unset it and set HF_TOKEN, or fix the CI's permissions"
-        raise HubError("HF_OIDC_RESOURCE is set, but no token comes of it", fix=fix) from None
-    except UnicodeEncodeError:
-        raise HubError("the token is none of the Hub's", fix=LOGIN) from None
-    except RuntimeError as error:  # an upload that failed, with the Hub's or the network's own error behind it
-        if isinstance(error.__cause__, HfHubHTTPError):
-            raise answered(error.__cause__) from None
-        if isinstance(error.__cause__, HTTPError):
-            raise unreachable(error.__cause__) from None
+    except Exception as error:
+        if found := translated(error):
+            raise found from None
         raise
-    except ValueError as error:  # what huggingface_hub makes of the Hub's own check of the card, and of a full store
-        if not any(_is_client(frame.f_globals) for frame, _ in walk_tb(error.__traceback__)):
-            raise
-        said = clean(str(error))
-        if said.startswith("LFS batch API"):
-            raise (full(said) if _QUOTA.search(said) else refused(said)) from None
-        problem = f"{endpoint} does not accept the metadata in README.md of {repo_id} ({said})"
-        raise HubError(problem, fix="fix it and try again") from None
 
 
-def _is_client(module: dict[str, object]) -> bool:
-    return str(module.get("__name__")).partition(".")[0] == "huggingface_hub"
+def _is_of_client(error: Exception) -> bool:
+    names = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    return any(name.partition(".")[0] == "huggingface_hub" for name in names)

@@ -1,18 +1,23 @@
 """Fetches a model from the Hub: complete, as safetensors, at a fixed revision, then usable offline."""
 
 import json
+import re
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from ..errors import InputError, OptionError
+from ..errors import InputError, OptionError, needing
 from ..formats import Prompt
+from ..storage import atomic_path, disk_errors, write_json
 from ..training import add_templates
 from .errors import HubError, check_repo_id, connect, hub_errors
-from .weights import BIN_INDEX, BINS, FETCH, INDEX, convert, indexed
 
 RISK = (
     "pickled weights (.bin) can hold code that runs when they are opened; they are read here with "
@@ -20,26 +25,25 @@ RISK = (
 )
 """What is said whenever pickles are fetched."""
 
+INDEX, BIN_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
+BINS = re.compile(r"(pytorch_model(-\d{5}-of-\d{5})?|adapter_model)\.bin")
+"""Names under which transformers and PEFT publish pickled weights."""
+
+FETCH = "fetch it again, or another revision"
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "*.yaml", "LICENSE*", "NOTICE*")
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
 PICKLED = ("pytorch_model*.bin", "adapter_model.bin")
 # A model's own files are in its repo's root; folders hold reports, other formats, and other checkpoints.
-ELSEWHERE = ("*/*",)
+ELSEWHERE = ["*/*"]
 
 
 @dataclass(frozen=True)
 class FetchedModel:
-    """A model on this machine.
+    """A model on this machine."""
 
-    Args:
-        folder (`Path`): For `from_pretrained`.
-        revision (`str`): Commit; pass it to [`fetch`] to get exactly these files again.
-        converted (`bool`): Whether the weights were converted to safetensors here.
-    """
-
-    folder: Path
-    revision: str
-    converted: bool
+    folder: Path  # for `from_pretrained`
+    revision: str  # commit; pass it to [`fetch`] to get exactly these files again
+    converted: bool  # to safetensors, here
 
 
 def fetch(
@@ -56,7 +60,6 @@ def fetch(
     cache is used.
 
     Args:
-        repo_id (`str`): Such as `TangQiaoYu/ToolAlpaca-7B`.
         revision (`str`, *optional*, defaults to `"main"`): Branch, tag or commit.
         allow_bin (`bool`, *optional*, defaults to `False`):
             If a repo has only pickled weights, load them with `weights_only=True` and convert them to safetensors.
@@ -71,18 +74,29 @@ def fetch(
     """
     check_repo_id(repo_id)
     api = connect(token, endpoint)
+    refused = OptionError(f"{repo_id} has only pickled weights: {RISK}", option="--allow-bin", fix="pass it")
     with hub_errors(api, repo_id, revision, fetching=True):
         pickled = _only_pickled(api, repo_id, revision)
         if pickled and not allow_bin:
-            raise OptionError(f"{repo_id} has only pickled weights: {RISK}", option="--allow-bin", fix="pass it")
+            raise refused
         # Which weights the cache has is known once it is found.
         weights = () if pickled is None else PICKLED if pickled else WEIGHTS
-        folder = _download(api, repo_id, revision, weights, local=pickled is None)
+        folder = Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                token=api.token,
+                endpoint=api.endpoint,
+                allow_patterns=[*FILES, *weights],
+                ignore_patterns=ELSEWHERE,
+                local_files_only=pickled is None,
+                library_name="toolalpaca-hf",
+            )
+        )
     if pickled is None and not _has_weights(folder, WEIGHTS):
         pickled = _has_weights(folder, PICKLED)
         if pickled and not allow_bin:
-            problem = f"{repo_id} is in the cache with only pickled weights: {RISK}"
-            raise OptionError(problem, option="--allow-bin", fix="pass it")
+            raise refused
     _check_whole(repo_id, folder, bool(pickled))
     made, place = Path(constants.HF_HOME) / "toolalpaca_hf", f"{repo_id.replace('/', '--')}/{folder.name}"
     usable = convert(folder, made / "converted" / place) if pickled else folder
@@ -104,36 +118,15 @@ def _only_pickled(api: HfApi, repo_id: str, revision: str | None) -> bool | None
     """Whether a repo has only pickled weights; `None` if only the cache can tell."""
     try:
         names = api.list_repo_files(repo_id, revision=revision)
-    except OfflineModeIsEnabled:
-        return None
-    except RepositoryNotFoundError:
-        raise
-    except HfHubHTTPError as error:
-        if error.response.status_code >= 500:
-            return None
-        raise
-    except HTTPError:
+    except (OfflineModeIsEnabled, HTTPError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+            raise
         return None
     if any(fnmatchcase(name, pattern) for name in names for pattern in WEIGHTS if "/" not in name):
         return False
     if any(BINS.fullmatch(name) for name in names):
         return True
     raise HubError(f"{repo_id} at {revision or 'main'} has no weights", fix="is it a model of transformers?")
-
-
-def _download(api: HfApi, repo_id: str, revision: str | None, weights: tuple[str, ...], local: bool) -> Path:
-    return Path(
-        snapshot_download(
-            repo_id,
-            revision=revision,
-            token=api.token,
-            endpoint=api.endpoint,
-            allow_patterns=[*FILES, *weights],
-            ignore_patterns=list(ELSEWHERE),
-            local_files_only=local,
-            library_name="toolalpaca-hf",
-        )
-    )
 
 
 def _has_weights(folder: Path, patterns: tuple[str, ...]) -> bool:
@@ -154,3 +147,92 @@ def _check_whole(repo_id: str, folder: Path, pickled: bool) -> None:
     if missing:
         problem = f"not whole ({', '.join(sorted(map(str, missing)))} missing)"
         raise InputError(problem, file=repo_id, fix="fetch it again with the network")
+
+
+def indexed(name: str, index: bytes, fix: str) -> set[str]:
+    try:
+        return set(map(str, json.loads(index)["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise InputError("no index of weights", file=name, fix=fix) from None
+
+
+def convert(snapshot: Path, out: Path) -> Path:
+    """Copy a snapshot with its pickled weights converted to safetensors, file by file: an interrupted one resumes."""
+    with needing("converting", "train"), disk_errors(out, "free some space"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(out.with_name(f".{out.name}.lock")):
+            if not (out / "converted.json").is_file():
+                _convert(snapshot, out)
+    return out
+
+
+def _convert(snapshot: Path, out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    bins = sorted(path for path in snapshot.iterdir() if BINS.fullmatch(path.name))
+    index = snapshot / BIN_INDEX
+    if index.is_file():
+        content = index.read_bytes()
+        names = indexed(str(index), content, FETCH)
+        if foreign := [name for name in names if not BINS.fullmatch(name)]:
+            raise InputError(f"names {foreign[0]!r}, which is no file of weights", file=index, fix=FETCH)
+        if absent := names - {path.name for path in bins}:
+            raise InputError(f"names {min(absent)}, which is not there", file=index, fix=FETCH)
+        renamed = json.loads(content)
+        renamed["weight_map"] = {name: _renamed(file) for name, file in renamed["weight_map"].items()}
+        write_json(out / INDEX, renamed, indent=2)
+    for path in bins:
+        if not (out / _renamed(path.name)).is_file():
+            _write(path, out / _renamed(path.name))
+    for path in sorted(snapshot.iterdir()):
+        if path.is_file() and path not in bins and path != index:
+            shutil.copyfile(path, out / path.name)
+    write_json(out / "converted.json", {"revision": snapshot.name, "from": [path.name for path in bins]}, indent=2)
+
+
+def _renamed(name: str) -> str:
+    return name.replace("pytorch_model", "model").removesuffix(".bin") + ".safetensors"
+
+
+def _write(path: Path, target: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state = _load(path)
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise _more_than_tensors(path)
+    with atomic_path(target) as part:
+        save_file(_unshared(state), part, metadata={"format": "pt"})
+
+
+def _load(path: Path) -> Any:
+    import pickle
+
+    import torch
+
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # an older layout than mmap reads
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise _more_than_tensors(path) from None
+    except (RuntimeError, EOFError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"no whole file of weights ({said})", file=path, fix=FETCH) from None
+
+
+def _more_than_tensors(path: Path) -> InputError:
+    problem = "holds more than tensors, which could run code when opened, so it is not"
+    return InputError(problem, file=path, fix="look for a revision with safetensors, or another repo")
+
+
+def _unshared(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors that share no memory and hold none beyond their own: safetensors accepts no others."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in state.items():
+        storage = tensor.untyped_storage()
+        whole = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes
+        found[name] = tensor if whole and storage.data_ptr() not in seen else tensor.clone().contiguous()
+        seen.add(storage.data_ptr())
+    return found

@@ -1,55 +1,40 @@
-"""Prepares a training run's folder for publication: weights, tokenizer, generation config, settings and card."""
+"""Prepares a training run's folder for publication: weights (merged, sharded), tokenizer, settings and card."""
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import split_state_dict_into_shards_factory
 
-from ..checkpoints import SMOLLM2
-from ..errors import InputError, OptionError
+from ..checkpoints import SMOLLM2, resolve_model
+from ..errors import InputError, OptionError, needing
 from ..formats import ReactPrompt, UpstreamPrompt
-from ..storage import read_json
+from ..storage import atomic_path, disk_errors, read_json
 from .card_results import with_kept_results
 from .errors import check_push, check_repo_id, connect
+from .fetch import INDEX, indexed
 from .model_card import CardFacts, licence_of, model_card, template_for
-from .push import Content, Manifest, PushResult, as_bytes, push, select_files
-from .results import EvaluationRun, evaluation_files, read_run, with_source
-from .weights import SHARD_BYTES, merge_adapter, shard_weights
+from .push import Content, Manifest, as_bytes, select_files
+from .results import evaluation_files, read_run, with_source
 
+SHARD_BYTES = 5_000_000_000
+"""The largest file of weights: one that fails on its way costs minutes, not hours."""
+
+MADE, SAVE = "_publish", "save the model again"
 WANTED = (
     "config.json generation_config.json *.safetensors model.safetensors.index.json adapter_config.json "
     "tokenizer.json tokenizer.model tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json "
     "vocab.txt merges.txt chat_template.jinja config.yaml metrics.json LICENSE* NOTICE*"
 ).split()
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 OWNED = (
     "*.safetensors model.safetensors.index.json adapter_config.json pytorch_model*.bin pytorch_model.bin.index.json"
 ).split()
-
-
-def publish_model(
-    run: str | Path,
-    repo_id: str,
-    *,
-    token: str | None = None,
-    endpoint: str | None = None,
-    public: bool = False,
-    revision: str | None = None,
-    create_pr: bool = False,
-    **about: Any,
-) -> PushResult:
-    """Publish a model trained by `recipes/sft.py`.
-
-    Args:
-        run (`str` or `Path`): The run's folder: full weights or an adapter.
-        repo_id (`str`): The repo, such as `me/my-model`; created if needed.
-        token, endpoint, public, revision, create_pr: See [`push`].
-        **about: See [`model_manifest`].
-    """
-    manifest = model_manifest(run, repo_id, endpoint=connect(token, endpoint).endpoint, **about)
-    return push(manifest, repo_id, token, endpoint, public, revision, create_pr)
 
 
 def check_publishable(
@@ -58,8 +43,7 @@ def check_publishable(
     """Fail before training, without contacting the Hub, where publishing the model would fail after it.
 
     Args:
-        settings (`Mapping[str, Any]`): The run's settings, as in its `config.yaml`.
-        repo_id, base_model, licence: See [`model_manifest`].
+        settings (`Mapping[str, Any]`): The run's, as in its `config.yaml`; the others as in [`model_manifest`].
     """
     check_push(repo_id)
     base = _base_of(settings, base_model)
@@ -78,15 +62,12 @@ def model_manifest(
     endpoint: str | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Manifest:
-    """Collect what to push from a training run's folder.
+    """Collect what to push from a training run's folder: safetensors, tokenizer, settings, evaluations and a card.
 
-    This includes the weights as safetensors, the tokenizer and chat template, `generation_config.json` with stop
-    strings, `config.yaml` (without local paths), `metrics.json`, the evaluations and a card. Checkpoints, optimizer
-    states, pickles, logs and hidden files are left out.
+    Checkpoints, optimizer states, pickles, logs, hidden files and local paths are left out.
 
     Args:
-        run (`str` or `Path`):
-            Output folder of `recipes/sft.py`: full weights, or an adapter, pushed as such unless `merge`.
+        run (`str` or `Path`): Written by `recipes/sft.py`: full weights, or an adapter, pushed as such unless `merge`.
         results (`Sequence[str | Path]`, *optional*): Output folders of `toolalpaca evaluate`, one per suite.
         merge (`bool`, *optional*, defaults to `False`): Merge the adapter into its base, under `RUN/_publish/merged`.
         card (`str`, *optional*): A template of `model_cards/`; chosen by the run's settings by default.
@@ -110,37 +91,39 @@ def model_manifest(
     if not isinstance(metrics, dict):
         raise InputError("no object", file=run / "metrics.json", fix="train again")
     base = _base_of(settings, base_model)
-    adapter = "adapter_config.json" in files
-    if merge and not adapter:
-        raise OptionError(f"{run} holds no adapter to merge", option="--merge", fix="publish it without")
+    adapter = "adapter_config.json" in files and not merge
     if merge:
+        if "adapter_config.json" not in files:
+            raise OptionError(f"{run} holds no adapter to merge", option="--merge", fix="publish it without")
         files = {path: content for path, content in files.items() if not path.startswith("adapter_")}
         files |= merge_adapter(run)
     if not any(path.endswith(".safetensors") for path in files):
         raise InputError("no weights as safetensors", file=run, fix="save them so (`save_pretrained` does)")
     files = shard_weights(run, files, shard_bytes)
-    if adapter and not merge:
-        # Nobody else has this machine's folders.
+    card = card or template_for(settings, metrics, base)
+    # Nobody else has this machine's folders.
+    named = {name: Path(str(value)).name for name, value in settings.items() if Path(str(value)).is_absolute()}
+    public = {**settings, **named, "model_name_or_path": base}
+    files["config.yaml"] = yaml.safe_dump(public, sort_keys=True, allow_unicode=True).encode("utf-8")
+    if adapter:
         config = read_json(run / "adapter_config.json", "train again")
         files["adapter_config.json"] = _dump(config | {"base_model_name_or_path": base, "revision": None})
-    files["config.yaml"] = _public_settings(settings, base)
-    card = card or template_for(settings, metrics, base)
-    if not adapter or merge:
-        files["generation_config.json"] = _generation_config(run, files, stop_strings(settings, card))
-    evaluations = [_evaluation(folder, {run.name, str(run), repo_id, evaluated_as}) for folder in results]
+    else:
+        # Native tool calls end with a token, and Toolformer's are inline.
+        react = settings.get("dataset_config") != "chat" and card != "toolformer"
+        stops = [prompt.stop.rstrip() for prompt in (ReactPrompt, UpstreamPrompt)] if react else []
+        files["generation_config.json"] = _generation_config(run, files, stops)
+    evaluations = [read_run(folder) for folder in results]
+    for folder, scored in zip(results, (evaluation.model for evaluation in evaluations), strict=True):
+        if scored and not {scored, Path(scored).name} & {run.name, str(run), repo_id, evaluated_as}:
+            fix = f"pass its own results, or --evaluated-as {scored} if it is"
+            raise OptionError(f"{folder} scores {scored}, which is not this model", option="--results", fix=fix)
     if len({evaluation.suite for evaluation in evaluations}) < len(evaluations):
         raise OptionError("two folders score the same suite", option="--results", fix="pass one of them")
     files |= evaluation_files(evaluations)
-    facts = CardFacts(
-        repo_id=repo_id,
-        settings=settings,
-        metrics=metrics,
-        base_model=base,
-        licence=licence,
-        kind="merged" if merge else "adapter" if adapter else "full",
-        evaluations=evaluations,
-        results=with_source(evaluations, connect(endpoint=endpoint).endpoint, repo_id),
-    )
+    kind = "merged" if merge else "adapter" if adapter else "full"
+    results_by_suite = with_source(evaluations, connect(endpoint=endpoint).endpoint, repo_id)
+    facts = CardFacts(repo_id, settings, metrics, base, kind, licence, evaluations, results_by_suite)
     text = model_card(facts, card)
 
     def merge_card(there: str) -> str:
@@ -176,16 +159,6 @@ def _settings(run: Path) -> dict[str, Any]:
     return settings
 
 
-def _public_settings(settings: Mapping[str, Any], base: str) -> bytes:
-    """The settings without this machine's paths."""
-
-    def short(value: Any) -> Any:
-        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-    public = {name: short(value) for name, value in settings.items()} | {"model_name_or_path": base}
-    return yaml.safe_dump(public, sort_keys=True, allow_unicode=True).encode("utf-8")
-
-
 def _dump(value: Any, sort_keys: bool = False) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=sort_keys) + "\n").encode("utf-8")
 
@@ -200,9 +173,8 @@ def _generation_config(run: Path, files: Mapping[str, Content], stops: list[str]
             raise InputError(f"not whole JSON ({error})", file=run / name, fix="train again") from None
         return found if isinstance(found, dict) else {}
 
-    model = read("config.json")
-    config = {name: model[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in model}
-    config |= read("generation_config.json")
+    own = {name: value for name, value in read("config.json").items() if name in TOKEN_IDS}
+    config = own | read("generation_config.json")
     config.pop("_from_model_config", None)
     end = read("tokenizer_config.json").get("eos_token")
     end = end.get("content") if isinstance(end, dict) else end
@@ -216,19 +188,94 @@ def _generation_config(run: Path, files: Mapping[str, Content], stops: list[str]
     return _dump(config, sort_keys=True)
 
 
-def stop_strings(settings: Mapping[str, Any], template: str) -> list[str]:
-    """The texts that end a turn, for `GenerationConfig.stop_strings`.
+def merge_adapter(run: Path) -> dict[str, Content]:
+    """Merge the run's adapter into its base, once, under `RUN/_publish/merged`; returns files by name."""
+    folder = run / MADE / "merged"
+    mark = folder / "merged.json"
+    try:
+        with (run / "adapter_model.safetensors").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update((run / "adapter_config.json").read_bytes())
+        made = {"adapter": digest.hexdigest()}
+        if not (mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == made):
+            mark.unlink(missing_ok=True)
+            with needing("merging", "train"):
+                _merge(run, folder)
+            mark.write_text(json.dumps(made), encoding="utf-8")
+        return {path.name: path for path in sorted(folder.iterdir()) if path != mark and path.name != "README.md"}
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"its adapter cannot be merged: {' '.join(str(error).split())}", file=run) from None
 
-    None for native tool calls, which end with a token, and for Toolformer, whose calls are inline.
-    """
-    if settings.get("dataset_config") == "chat" or template == "toolformer":
-        return []
-    return [prompt.stop.rstrip() for prompt in (ReactPrompt, UpstreamPrompt)]
+
+def _merge(run: Path, folder: Path) -> None:
+    from peft import AutoPeftModelForCausalLM, PeftConfig
+
+    config = PeftConfig.from_pretrained(str(run))
+    # Use the base's own precision, not the 4 bits it may have been trained in: rounding twice is worse.
+    config.base_model_name_or_path = resolve_model(str(config.base_model_name_or_path))
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(run), config=config, dtype="auto")
+    model.merge_and_unload(safe_merge=True).save_pretrained(folder)
 
 
-def _evaluation(folder: str | Path, names: set[str | None]) -> EvaluationRun:
-    run = read_run(folder)
-    if run.model and not {run.model, Path(run.model).name} & names:
-        fix = f"pass its own results, or --evaluated-as {run.model} if it is"
-        raise OptionError(f"{folder} scores {run.model}, which is not this model", option="--results", fix=fix)
-    return run
+def shard_weights(run: Path, files: Mapping[str, Content], shard_bytes: int) -> dict[str, Content]:
+    """Split oversized weight files into shards below `RUN/_publish`; returns the files unchanged if there are none."""
+    models = {name: path for name, path in files.items() if fnmatchcase(name, "model*.safetensors")}
+    weights = {name: path for name, path in models.items() if isinstance(path, Path)}
+    for name, path in weights.items():
+        _check_safetensors(name, path)
+    if INDEX in files and (absent := indexed(INDEX, as_bytes(files[INDEX]), SAVE) - set(weights)):
+        raise InputError(f"names {min(absent)}, which is not there", file=run / INDEX, fix=SAVE)
+    if not any(path.stat().st_size > shard_bytes for path in weights.values()):
+        return dict(files)
+    with disk_errors(run / MADE, "free some space"):
+        made = _cut(list(weights.values()), run / MADE / f"shards-{shard_bytes}", shard_bytes)
+    return {name: content for name, content in files.items() if name not in weights and name != INDEX} | made
+
+
+def _check_safetensors(name: str, path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            opened.keys()
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"no whole file of weights ({error})", file=name, fix=SAVE) from None
+
+
+def _cut(files: list[Path], folder: Path, shard_bytes: int) -> dict[str, Content]:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    sizes = {name: (path, size) for path in files for name, size in _sizes(path)}
+    split = split_state_dict_into_shards_factory(
+        sizes,
+        get_storage_size=lambda found: found[1],
+        filename_pattern="model{suffix}.safetensors",
+        get_storage_id=lambda _: None,
+        max_shard_size=shard_bytes,
+    )
+    made: dict[str, Content] = {}
+    for name, tensors in split.filename_to_tensors.items():
+        target = folder / name
+        newest = max(sizes[tensor][0].stat().st_mtime for tensor in tensors)
+        if not (target.is_file() and target.stat().st_mtime > newest):
+            state = {}
+            for tensor in tensors:
+                with safe_open(sizes[tensor][0], framework="pt") as opened:
+                    state[tensor] = opened.get_tensor(tensor)
+            with atomic_path(target) as part:
+                save_file(state, part, metadata={"format": "pt"})
+        made[name] = target
+    index = {"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))}
+    made[INDEX] = (json.dumps(index, indent=2) + "\n").encode("utf-8")
+    return made
+
+
+def _sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and bytes of every tensor, read from the file's header."""
+    with path.open("rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    for name, entry in head.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            yield name, end - start

@@ -31,6 +31,18 @@ NOT_EVALUATED = (
 )
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+FINISH = "finish the run"
+FIRST_CALLS = (
+    ("well_formed", "well-formed action", "{:.1%}"),
+    ("first_function", "first function right", "{:.1%}"),
+    ("arguments", "arguments match", "{:.1%}"),
+    ("perplexity", "perplexity of the trained tokens", "{:.2f}"),
+)
+ROLLOUTS = (
+    ("all_functions", "every golden function called"),
+    ("arguments", "every golden call made"),
+    ("process_verdict", "process right, by rule"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,19 +72,10 @@ def template_for(settings: Mapping[str, Any], metrics: Mapping[str, Any], base_m
 
 
 def model_card(facts: CardFacts, template: str | None = None) -> str:
-    """The card of a model: YAML metadata, then Markdown.
-
-    Example:
-
-    ```python
-    >>> losses = {"steps": 2, "epochs": 1.0, "num_tokens": 9, "first_loss": 3.0, "final_loss": 2.0, "mean_loss": 2.5}
-    >>> settings = {"dataset_name": "sample", "learning_rate": 1e-3}
-    >>> ModelCard(model_card(CardFacts("me/mine", settings, losses, "org/base", licence="mit"))).data.base_model
-    'org/base'
-    ```
-    """
+    """The card of a model: YAML metadata, then Markdown."""
     template = template or template_for(facts.settings, facts.metrics, facts.base_model)
-    settings = [(name, facts.settings[name]) for name in MAIN if _is_shown(facts.settings, name)]
+    hidden = () if facts.settings.get("use_peft") else ("lora_r",)
+    settings = [(name, facts.settings[name]) for name in MAIN if name in facts.settings and name not in hidden]
     name = facts.repo_id.split("/")[-1]
     fields = {
         "name": name,
@@ -108,10 +111,6 @@ def licence_of(template: str, base_model: str, named: str | None) -> str:
         problem, fix = f"the licence of {base_model} is not known", "pass it as the Hub writes it, such as apache-2.0"
         raise OptionError(problem, option="--licence", fix=fix)
     return licence
-
-
-def _is_shown(settings: Mapping[str, Any], name: str) -> bool:
-    return name in settings and not (name == "lora_r" and not settings.get("use_peft"))
 
 
 def _on_hub(name: str) -> bool:
@@ -157,9 +156,6 @@ def _figure(values: Any, name: str, form: str = "{:.4g}") -> str:
     return form.format(value)
 
 
-FINISH = "finish the run"
-
-
 def _training_table(metrics: Any) -> str:
     forms = {"steps": "{:,}", "epochs": "{:.4g}", "num_tokens": "{:,.0f}"}
     names = ["steps", "epochs", "num_tokens", "first_loss", "final_loss", "mean_loss"]
@@ -172,30 +168,16 @@ def _before_and_after(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What the quickstart measured before and after training, as template fields."""
     missing = next((key for key in ("before", "after", "baselines") if not isinstance(metrics.get(key), dict)), None)
     if missing:
-        raise InputError(
-            f"has nothing under {missing!r}, so the card cannot be filled", file="metrics.json", fix=FINISH
-        )
-    names = {
-        "well_formed": ("well-formed action", "{:.1%}"),
-        "first_function": ("first function right", "{:.1%}"),
-        "arguments": ("arguments match", "{:.1%}"),
-        "perplexity": ("perplexity of the trained tokens", "{:.2f}"),
-    }
-    rows = [
-        (words, *(_figure(metrics[when], name, form) for when in ("before", "after")))
-        for name, (words, form) in names.items()
-    ]
-    text = markdown_table(("first call, greedy", "before", "after"), rows)
+        problem = f"has nothing under {missing!r}, so the card cannot be filled"
+        raise InputError(problem, file="metrics.json", fix=FINISH)
+    when = ("before", "after")
+    rows = [(words, *(_figure(metrics[time], name, form) for time in when)) for name, words, form in FIRST_CALLS]
+    text = markdown_table(("first call, greedy", *when), rows)
     if isinstance(rollout := metrics.get("rollout"), dict):
-        measures = {
-            "all_functions": "every golden function called",
-            "arguments": "every golden call made",
-            "process_verdict": "process right, by rule",
-        }
-        found = [rollout.get(when) or {} for when in ("before", "after")]
+        found = [rollout.get(time) or {} for time in when]
         rates = [(measured.get("calls") or {}) | measured for measured in found]
-        rows = [(words, *(_rate(measured.get(name)) for measured in rates)) for name, words in measures.items()]
-        text += "\n\n" + markdown_table(("whole rollout, with 95% interval", "before", "after"), rows)
+        rows = [(words, *(_rate(measured.get(name)) for measured in rates)) for name, words in ROLLOUTS]
+        text += "\n\n" + markdown_table(("whole rollout, with 95% interval", *when), rows)
     return {
         "before_and_after": text,
         "n": _figure(metrics, "n", "{}"),
@@ -206,14 +188,13 @@ def _before_and_after(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 def _results_tables(evaluations: Sequence[EvaluationRun]) -> str:
     """Every rate of each evaluation with its interval, a section per suite."""
-    return "\n\n".join(
-        f"### {run.suite}\n\n{run.about} All figures and the report are in `evaluation/{run.suite}/`.\n\n"
-        + markdown_table(
-            ("measure", "rate (95% interval)"),
-            [(name, _rate(rate)) for name, rate in run.rates.items() if rate.get("value") is not None],
-        )
-        for run in evaluations
-    )
+    sections = []
+    for run in evaluations:
+        rows = [(name, _rate(rate)) for name, rate in run.rates.items() if rate.get("value") is not None]
+        where = f"All figures and the report are in `evaluation/{run.suite}/`."
+        table = markdown_table(("measure", "rate (95% interval)"), rows)
+        sections.append(f"### {run.suite}\n\n{run.about} {where}\n\n{table}")
+    return "\n\n".join(sections)
 
 
 def _rate(rate: Any) -> str:

@@ -3,8 +3,8 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,25 +51,15 @@ _SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?$")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What to push to a repo.
+    """What to push to a repo."""
 
-    Args:
-        repo_type (`str`): `model`, `dataset` or `space`, which is Gradio's.
-        files (`dict[str, Path | bytes]`): Files by path in the repo, including `README.md`.
-        message (`str`): Commit message.
-        left_out (`dict[str, str]`): Reason by path of what is not pushed.
-        owned (`tuple[str, ...]`): Patterns of repo files to delete unless pushed again, such as old shards.
-        merge_card (`Callable[[str], str]`, *optional*): Makes the card from the repo's current one (`""` if none).
-        must_exist (`bool`): Whether the repo must exist already.
-    """
-
-    repo_type: str
-    files: dict[str, Content]
-    message: str = "Upload with toolalpaca-hf"
-    left_out: dict[str, str] = field(default_factory=dict)
-    owned: tuple[str, ...] = ()
-    merge_card: Callable[[str], str] | None = None
-    must_exist: bool = False
+    repo_type: str  # `model`, `dataset` or `space`, which is Gradio's
+    files: dict[str, Content]  # by path in the repo, including `README.md`
+    message: str  # of the commit
+    left_out: dict[str, str]  # reason by path of what is not pushed
+    owned: tuple[str, ...]  # patterns of repo files to delete unless pushed again, such as old shards
+    merge_card: Callable[[str], str] | None = None  # makes the card from the repo's current one, "" if there is none
+    must_exist: bool = False  # whether the repo must exist already
 
     @property
     def card(self) -> str:
@@ -87,22 +77,19 @@ def as_bytes(content: Content) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
-def select_files(folder: Path, wanted: Iterable[str]) -> tuple[dict[str, Content], dict[str, str]]:
+def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content], dict[str, str]]:
     """The files of a folder that match, by path in the repo; and what is left out, with the reason."""
     if not folder.is_dir():
         raise NotFoundError("no such folder", file=folder, fix="pass the one to publish")
-    wanted = tuple(wanted)
     files: dict[str, Content] = {}
     left_out: dict[str, str] = {}
     try:
         for path, name in _walk(folder):
             reason = next((why for pattern, why in NEVER.items() if fnmatchcase(path.name, pattern)), None)
-            if reason is None and (path.is_dir() or not any(_matches(name, pattern) for pattern in wanted)):
-                reason = "no part of a published repo"
-            if reason is None:
+            if reason is None and not path.is_dir() and any(_matches(name, pattern) for pattern in wanted):
                 files[name] = path
             else:
-                left_out[name] = reason
+                left_out[name] = reason or "no part of a published repo"
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=folder) from None
     return files, left_out
@@ -127,11 +114,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
-    """Check that no file holds a token. The error names the file, never the token.
-
-    Searches text files and Parquet rows for secrets in the environment (`HF_TOKEN`, `OPENAI_API_KEY` and such), the
-    logged-in user's token, and anything that looks like a private key or a token of the Hub, OpenAI, GitHub or AWS.
-    """
+    """Raise an [`InputError`] that names a file, text or Parquet, which holds a token: a secret of the environment
+    (`HF_TOKEN` and such), the logged-in user's, or what looks like a private key or a token of a known service."""
     known = {token, get_token(), *(value for name, value in os.environ.items() if _SECRET_NAMES.search(name))}
     # Anything shorter may be an ordinary word.
     secrets = {value.strip().encode() for value in known if value and len(value.strip()) >= 12}
@@ -157,15 +141,9 @@ def _texts(path: str, content: Content) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class PushResult:
-    """The outcome of a push.
+    """The outcome of a push."""
 
-    Args:
-        url (`str`): URL of the commit or pull request; of the repo if nothing has changed.
-        changed (`bool`): Whether there is a commit.
-        private (`bool`): Whether the repo is private.
-    """
-
-    url: str
+    url: str  # of the commit or pull request; of the repo if nothing has changed
     changed: bool
     private: bool
 
@@ -251,15 +229,8 @@ def _push(
     deletions = [CommitOperationDelete(path) for path in there if manifest.owns(path)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*commit a data file")  # a Space shows the data that it holds
-        commit = api.create_commit(
-            repo_id,
-            [*additions, *deletions],
-            commit_message=manifest.message,
-            repo_type=kind,
-            revision=revision,
-            create_pr=create_pr,
-            parent_commit=head,
-        )
+        where = {"repo_type": kind, "revision": revision, "create_pr": create_pr, "parent_commit": head}
+        commit = api.create_commit(repo_id, [*additions, *deletions], commit_message=manifest.message, **where)
     if commit.oid == head:
         return PushResult(f"{api.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}", False, private)
     return PushResult(str(commit.pr_url or commit.commit_url), True, private)
@@ -271,12 +242,12 @@ def _merged_card(api: HfApi, manifest: Manifest, repo_id: str, head: str | None,
     if exists:
         with TemporaryDirectory() as folder:
             content = Path(api.hf_hub_download(repo_id, "README.md", revision=head, local_dir=folder)).read_bytes()
+    where = f"README.md of {repo_id}"
     try:
         card = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("not UTF-8", file=f"README.md of {repo_id}", fix="fix it and try again") from None
-    try:
         merged = manifest.merge_card(card)
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8", file=where, fix="fix it and try again") from None
     except InputError as error:
-        raise InputError(error.problem, file=f"README.md of {repo_id}", fix=error.fix) from None
+        raise InputError(error.problem, file=where, fix=error.fix) from None
     return content if exists and merged == card else merged.encode("utf-8")

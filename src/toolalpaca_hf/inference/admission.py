@@ -1,9 +1,7 @@
 """Finds out, by trying, which ways of batching conversations give what a model computes for each by itself.
 
-A row's result may depend on other rows: RoPE that changes with the longest position of a batch, windows that count
-columns, positions derived from a mask. Most of it shows only beyond a length that the config names, so the trial uses
-a small model of the same class and config in which these lengths are a dozen tokens, with rows on both sides of each,
-and then the model itself, with short rows.
+Most differences show only beyond a length that the config names, so a small model in which these lengths are a dozen
+tokens is tried, with rows on both sides of each, and then the model itself, with short rows.
 """
 
 import copy
@@ -13,11 +11,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache, GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
-from .kv_cache import RowState, common_length, prefill
-from .pack import Branch, Pack, packable
+from .kv_cache import Branch, Pack, RowState, common_length, prefill
 from .slots import Slots
 
 _LENGTH = re.compile(r"position_embeddings$|window|chunk_size|n_positions|n_ctx|max_seq_len|context_length")
@@ -67,9 +65,9 @@ def _small(model: PreTrainedModel) -> tuple[PreTrainedModel, list[int]]:
     config = copy.deepcopy(model.config)
     text = config.get_text_config(decoder=True)
     lengths: set[int] = set()
-    _walk(config, lambda _, value: lengths.add(value) or value)
+    _walk(config, lambda value: lengths.add(value) or value)
     small = {length: _SMALL * 2**n for n, length in enumerate(sorted(lengths))}
-    _walk(config, lambda _, value: small[value])
+    _walk(config, small.__getitem__)
     layers, kinds = text.num_hidden_layers, list(dict.fromkeys(getattr(text, "layer_types", None) or ()))
     count = min(layers, max(2, len(kinds)))
     for name, value in list(vars(text).items()):
@@ -78,14 +76,9 @@ def _small(model: PreTrainedModel) -> tuple[PreTrainedModel, list[int]]:
     if "layer_types" in vars(text) and kinds:
         text.layer_types = (kinds * 2)[:count]
     text.num_hidden_layers = count
-    for name, value in {
-        "vocab_size": 128,
-        "intermediate_size": 64,
-        "moe_intermediate_size": 64,
-        "n_inner": 64,
-    }.items():
+    for name in ("vocab_size", "intermediate_size", "moe_intermediate_size", "n_inner"):
         if getattr(text, name, None):
-            setattr(text, name, value)
+            setattr(text, name, 128 if name == "vocab_size" else 64)
     for part in (config, text):
         part.pad_token_id = part.eos_token_id = part.bos_token_id = None
         part.torch_dtype = torch.float32
@@ -107,14 +100,14 @@ def _small(model: PreTrainedModel) -> tuple[PreTrainedModel, list[int]]:
     return twin, lengths_tried
 
 
-def _walk(node: object, visit: Callable[[str, int], int]) -> None:
-    """Visit the lengths in a config and its nested configs, and replace each with what `visit` returns."""
+def _walk(node: object, visit: Callable[[int], int]) -> None:
+    """Replace each length in a config and its nested configs with what `visit` returns."""
     inside = node if isinstance(node, dict) else vars(node)
     for name, value in list(inside.items()):
         if isinstance(value, dict | PretrainedConfig):
             _walk(value, visit)
         elif type(value) is int and value > 0 and _LENGTH.search(str(name)):
-            inside[name] = visit(str(name), value)
+            inside[name] = visit(value)
 
 
 @torch.inference_mode()
@@ -175,14 +168,13 @@ def _in_slots(model: PreTrainedModel, rows: list[list[int]], forced: Sequence[li
 
 
 def _packed(model: PreTrainedModel, rows: list[list[int]], forced: Sequence[list[int]]) -> list[torch.Tensor]:
-    if not packable(model):
+    # Whether the cache can be cut into columns, which sliding windows and state spaces cannot.
+    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers):
         raise NotImplementedError("a cache that cannot be cut into columns")
     base = prefill(model, rows[0][: _BEGINNING + 1])
     starts = [min(common_length(base.ids, ids), len(ids) - 1) for ids in rows]
-    branches = [
-        Branch(start, [range(start)], len(ids) - start + _NEW) for start, ids in zip(starts, rows, strict=True)
-    ]
-    pack = Pack(model, [base.layers], branches)
+    sizes = zip(starts, rows, strict=True)
+    pack = Pack(model, [base.layers], [Branch(n, [range(n)], len(ids) - n + _NEW) for n, ids in sizes])
     made = [pack.feed([(i, token) for i, ids in enumerate(rows) for token in ids[starts[i] :]])]
     for n in range(_NEW - 1):
         made.append(pack.feed([(i, ids[n]) for i, ids in enumerate(forced)]))

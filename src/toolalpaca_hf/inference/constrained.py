@@ -20,11 +20,9 @@ _WINDOW = 24
 
 
 class Constrainer:
-    """Makes logits processors for one tokenizer; keep it, since reading the vocabulary takes a second.
+    """Makes logits processors for one fast tokenizer; keep it, since reading the vocabulary takes a second.
 
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
-        ends (`list[int]`, *optional*): Ids that end a text; defaults to the tokenizer's end-of-sequence token.
+    `ends` are the ids that end a text, by default the tokenizer's end-of-sequence token.
 
     Raises:
         [`UnsupportedModelError`]: The tokenizer is not a fast one.
@@ -49,11 +47,7 @@ class Constrainer:
         self._ends: list[int] = ends or [own]
 
     def to_schema(self, schema: dict[str, Any]) -> "SchemaMask":
-        """A processor for one call of `generate`.
-
-        Raises:
-            [`OptionError`]: The JSON schema uses something that cannot be enforced token by token.
-        """
+        """A processor for one call of `generate`; an [`OptionError`] if it cannot be enforced token by token."""
         # Left free, a small model spends its tokens on white space.
         spacing: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=spacing)
@@ -75,32 +69,28 @@ class SchemaMask(LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         if not self._rows:  # what is there already is the prompt
             self._rows = [self._fresh.deep_copy() for _ in range(len(input_ids))]
-        else:
-            for row, ids in zip(self._rows, input_ids[:, self._read :].tolist(), strict=True):
-                # After its end a row is padded, which is no part of the text.
-                if not row.is_stopped() and not row.consume_tokens(ids):
-                    raise OptionError(f"cannot be followed any further ({row.get_error()})", option="schema")
-        self._read = input_ids.shape[1]
+            self._read = input_ids.shape[1]
         allowed = torch.zeros_like(scores, dtype=torch.bool)
-        for number, row in enumerate(self._rows):
+        width = min(self._size, scores.shape[1])
+        for number, (row, ids) in enumerate(zip(self._rows, input_ids[:, self._read :].tolist(), strict=True)):
+            # After its end a row is padded, which is no part of the text.
+            if not row.is_stopped() and not row.consume_tokens(ids):
+                raise OptionError(f"cannot be followed any further ({row.get_error()})", option="schema")
             if row.is_stopped():
                 allowed[number, self._ends] = True
                 continue
             bits = allocate_token_bitmask(1, self._size)
             fill_next_token_bitmask(row, bits)
-            flags = np.unpackbits(bits.view(np.uint8)[0], bitorder="little")[: self._size]
-            width = min(self._size, scores.shape[1])
-            allowed[number, :width] = torch.from_numpy(flags[:width].astype(bool)).to(scores.device)
+            flags = np.unpackbits(bits.view(np.uint8)[0], bitorder="little")[:width]
+            allowed[number, :width] = torch.from_numpy(flags.astype(bool)).to(scores.device)
+        self._read = input_ids.shape[1]
         return scores.masked_fill(~allowed, -torch.inf)
 
 
 class NameConstraint:
     """Function names as a tree of ids, each up to the end of the line.
 
-    Args:
-        encode (`Callable[[str], list[int]]`): Ids of a text that continues another.
-        decode (`Callable[[list[int]], str]`): Its inverse.
-        names (`Iterable[str]`): The functions.
+    `encode` gives the ids of a text that continues another, `decode` is its inverse.
     """
 
     def __init__(

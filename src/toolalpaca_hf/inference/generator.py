@@ -12,21 +12,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from ..errors import NotFoundError
 from ..precision import default_device, resolve_dtype
 from .admission import exact_ways
-from .kv_cache import PrefixCache, RowState, common_length
+from .kv_cache import FED_AT_ONCE, PrefixCache, RowState, common_length, group_neighbours
 from .padded import write_padded
-from .slots import FED_AT_ONCE, Slots
+from .slots import Slots
 
 
 def load_model(
     path: str, device: str | None = None, dtype: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer; an adapter's folder loads with its base model.
+    """Load a model and its tokenizer from a folder or a Hub id; an adapter's folder loads with its base model.
 
-    Args:
-        path (`str`): A folder or a Hub id; see [`checkpoints.resolve_model`].
-        device (`str`, *optional*): Defaults to [`precision.default_device`].
-        dtype (`str`, *optional*, defaults to `"auto"`): The fastest on that device, or a dtype's name; see
-            [`precision.resolve_dtype`].
+    `device` and `dtype` default to what is fastest here, see [`precision.resolve_dtype`].
 
     Raises:
         [`NotFoundError`]: There is no model at `path`.
@@ -73,30 +69,24 @@ class BatchGenerator:
     """Continues conversations of ids with continuous batching: one that ends makes room for the next.
 
     With `reuse`, common prefixes are computed once and kept (see [`Slots`]). Models for which this is not exact (see
-    [`exact_ways`]) are padded and run with `model.generate`, or one by one if padding is not exact either. Either way
-    a row's next id is sampled or forced ([`RowState.forced`]).
+    [`exact_ways`]) are padded and run with `model.generate`, or one by one if padding is not exact either: `way` is
+    `"slots"`, `"padded"` or `"single"`. A row's next id is sampled or forced ([`RowState.forced`]).
 
     Args:
-        model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with a padding token.
+        model, tokenizer: A causal language model, put into evaluation mode; its tokenizer, with a padding token.
         stops (`Sequence[str]`, *optional*): Texts that end a continuation.
         batch_size (`int`, *optional*, defaults to 32): Most conversations at once.
-        reuse (`bool`, *optional*, defaults to `True`): Whether KV caches are shared and kept.
         temperature (`float`, *optional*, defaults to 0.0): 0 is greedy.
         seed (`int`, *optional*, defaults to 0): Sampling for a conversation depends on the seed and on how often the
             same conversation came before, not on what else is in the batch.
         kept_bytes (`int`, *optional*, defaults to 4 GiB): Limit of the caches kept between calls, and of those of the
             running conversations; a single conversation may exceed it.
 
-    Attributes:
-        way (`str`): `"slots"`, `"padded"`, or `"single"`.
-
     Example:
 
     ```python
     >>> row = generator.start(key, ids, limit=64)  # doctest: +SKIP
-    >>> while not row.ended:  # doctest: +SKIP
-    ...     generator.step()
+    >>> generator.run([row])  # doctest: +SKIP
     >>> generator.outcome(row).text  # doctest: +SKIP
     ' I look it up.'
     ```
@@ -141,10 +131,9 @@ class BatchGenerator:
         Args:
             key (`object`): Identifies the conversation; its cache is kept while this object lives. `None` keeps
                 nothing.
-            ids (`Sequence[int]`): The conversation.
-            limit (`int`): Most ids to write, at least one.
+            ids (`Sequence[int]`), limit (`int`): The conversation, and the most ids to write, at least one.
             watch (`Callable[[list[int]], bool]`, *optional*): Called with what was written, every few ids; `True` ends
-                the row.
+                it.
             allowed (`Callable[[list[int]], list[int] | None]`, *optional*): Called with what was written before each
                 id; returns the ids that may follow, `None` for all.
         """
@@ -197,10 +186,7 @@ class BatchGenerator:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Write one id of every running conversation, or read on in it; start others if there is room.
-
-        With padding, this writes a batch of conversations to their ends.
-        """
+        """Write one id of every running conversation, or read on in it; with padding, write a batch to its end."""
         if self.way != "slots":
             count = min(self.batch_size if self.way == "padded" else 1, len(self._waiting))
             write_padded(self, [self._waiting.popleft() for _ in range(count)])
@@ -360,13 +346,9 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
 def sample_ids(
     logits: torch.Tensor, temperature: float, points: Sequence[float], rows: Sequence[int] | None = None
 ) -> torch.Tensor:
-    """The argmax of each row of logits if the temperature is 0, else the id that a point in [0, 1) falls on.
+    """The likeliest id of each row of logits, `(rows, vocabulary)`, or with a temperature those that points fall on.
 
-    Args:
-        logits (`torch.Tensor`): `(rows, vocabulary)`.
-        temperature (`float`): Divides the logits.
-        points (`Sequence[float]`): One for each id.
-        rows (`Sequence[int]`, *optional*): The row of each point, unless it is one point per row.
+    `points` are in [0, 1), one for each id; `rows` are theirs, unless it is one point per row.
     """
     if not temperature:
         return logits.argmax(-1)
@@ -378,10 +360,5 @@ def sample_ids(
 
 def _families(rows: list[RowState]) -> list[list[RowState]]:
     """Groups of neighbouring rows that share more than half of their ids, as those of one API do."""
-    families: list[list[RowState]] = []
-    for row in sorted(rows, key=lambda row: row.ids):
-        if families and common_length(families[-1][0].ids, row.ids) > len(row.ids) / 2:
-            families[-1].append(row)
-        else:
-            families.append([row])
-    return families
+    ordered = sorted(rows, key=lambda row: row.ids)
+    return group_neighbours(ordered, lambda a, b: common_length(a.ids, b.ids) > len(b.ids) / 2)

@@ -1,31 +1,38 @@
-"""KV caches that outlive a forward pass: shared prefixes, and each conversation's own."""
+"""KV caches that outlive a forward pass: shared prefixes, each conversation's own, and packs of branches."""
 
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
+T = TypeVar("T")
+# How many ids are fed at once: bounds a pack's mask, which has a row for each, and what rows that decode wait for.
+FED_AT_ONCE = 512
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer, `(1, heads, length, width)`."""
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common prefix of two sequences.
-
-    Example:
-
-    ```python
-    >>> common_length([1, 2, 3], [1, 2, 4, 5])
-    2
-    ```
-    """
+    """Length of the common prefix of two sequences."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def group_neighbours(items: Iterable[T], together: Callable[[T, T], bool]) -> list[list[T]]:
+    """Runs of neighbours of which each belongs `together` with the first."""
+    groups: list[list[T]] = []
+    for item in items:
+        if groups and together(groups[-1][0], item):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
 
 
 @dataclass(eq=False)
@@ -53,10 +60,7 @@ def prefill(model: PreTrainedModel, ids: list[int]) -> Prefix:
 
 
 class PrefixCache:
-    """KV caches kept between calls, of shared prefixes and, by key, of conversations.
-
-    Past `limit` bytes the least recently used are dropped.
-    """
+    """KV caches kept between calls, shared or by conversation; past `limit` bytes the longest unused are dropped."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -121,14 +125,11 @@ class RowState:
         expected (`int`, *optional*): Ids to reserve memory for; `limit` by default.
         base (`Prefix`, *optional*): The shared prefix; its first `start` ids are used.
         tail (`Layers`, *optional*): The KV cache of the `held` ids after those.
-        key, ids, limit, watch, allowed: See [`BatchGenerator.start`].
-
-    Attributes:
         written (`list[int]`): What was generated so far.
         forced (`deque[int]`): Ids that come next, whatever the model would choose.
-        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`.
-        error (`Exception`, *optional*): Why it could not be continued.
+        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`; `error`, why it failed.
         slot, seen: Its place in [`Slots`], and how many of its ids have been fed there.
+        key, ids, limit, watch, allowed: See [`BatchGenerator.start`].
     """
 
     key: object
@@ -172,3 +173,100 @@ class RowState:
     def begin_with(self, kept: Prefix) -> None:
         """Use a shared prefix as far as it matches."""
         self.base, self.start = kept, min(common_length(kept.ids, self.ids), len(self.ids) - 1)
+
+
+@dataclass
+class Branch:
+    """Where a branch continues: its next token's position, the columns before it, and the most ids to be fed."""
+
+    position: int
+    seen: Sequence[range]
+    limit: int
+
+
+class Pack:
+    """Branches computed together, as one sequence; exact if [`exact_ways`] includes `"pack"`.
+
+    Unlike [`Slots`] it needs no attention function of its own, and branches may fork; its cost grows with all columns.
+    `parts` are consecutive KV caches whose columns branches see; some branches may be spare, for [`fork`].
+    """
+
+    def __init__(self, model: PreTrainedModel, parts: Sequence[Layers], branches: Sequence[Branch]) -> None:
+        self.model, self.length = model, sum(part[0][0].shape[-2] for part in parts)
+        self._positions = [branch.position for branch in branches]
+        # Not minus infinity: attention over columns none of which a row sees must stay finite.
+        unseen, room = torch.finfo(model.dtype).min, self.length + sum(branch.limit for branch in branches)
+        self._mask = torch.full((len(branches), room), unseen, dtype=model.dtype, device=model.device)
+        for i, branch in enumerate(branches):
+            for columns in branch.seen:
+                self._mask[i, columns.start : columns.stop] = 0
+        self._cache = Cache(
+            layers=[
+                _GrowingLayer(*(torch.cat(tensors, dim=-2) for tensors in zip(*layer, strict=True)))
+                for layer in zip(*parts, strict=True)
+            ]
+        )
+
+    def fork(self, branch: int, spare: int) -> int:
+        """Copy a branch's past to an unused one, and return that."""
+        self._mask[spare] = self._mask[branch]
+        self._positions[spare] = self._positions[branch]
+        return spare
+
+    def feed(self, ids: Sequence[tuple[int, int]]) -> dict[int, torch.Tensor]:
+        """Append ids to branches, those of a branch adjacent; returns the logits after the last id of each."""
+        logits: dict[int, torch.Tensor] = {}
+        for start in range(0, len(ids), FED_AT_ONCE):
+            logits |= self._feed(ids[start : start + FED_AT_ONCE])
+        return logits
+
+    def _feed(self, ids: Sequence[tuple[int, int]]) -> dict[int, torch.Tensor]:
+        device, end, positions = self.model.device, self.length + len(ids), []
+        for i, _ in ids:
+            positions.append(self._positions[i])
+            self._positions[i] += 1
+        lasts = [n for n, (i, _) in enumerate(ids) if n == len(ids) - 1 or ids[n + 1][0] != i]
+        owner = torch.tensor([i for i, _ in ids], device=device)
+        mask = self._mask[owner, :end]
+        mask[:, self.length :].masked_fill_((owner[:, None] == owner).tril(), 0)
+        output = self.model(
+            input_ids=torch.tensor([[token for _, token in ids]], device=device),
+            position_ids=torch.tensor([positions], device=device),
+            attention_mask=mask[None, None],
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=torch.tensor(lasts, device=device),
+        )
+        self._mask[owner, torch.arange(self.length, end, device=device)] = 0
+        self.length = end
+        return {ids[n][0]: logits for n, logits in zip(lasts, output.logits[0], strict=True)}
+
+
+class _GrowingLayer(DynamicLayer):
+    """Keys and values with spare room, so that a step does not copy them all."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.used = 0
+        self.keys = self.values = None
+        self.update(keys, values)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        end = self.used + key_states.shape[-2]
+        self.keys, self.values = self._with(self.keys, key_states, end), self._with(self.values, value_states, end)
+        self.used, self.is_initialized = end, True
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self.used
+
+    def _with(self, held: torch.Tensor | None, new: torch.Tensor, end: int) -> torch.Tensor:
+        if held is None or held.shape[-2] < end:
+            grown = new.new_empty(*new.shape[:-2], end + end // 4 + 64, new.shape[-1])
+            if held is not None:
+                grown[:, :, : self.used] = held[:, :, : self.used]
+            held = grown
+        held[:, :, self.used : end] = new
+        return held

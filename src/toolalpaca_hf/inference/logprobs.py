@@ -4,21 +4,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
 from ..errors import UnsupportedModelError
 from .admission import exact_ways
-from .kv_cache import Prefix, common_length, prefill
+from .kv_cache import Prefix, common_length, group_neighbours, prefill
 
 Places = Sequence[int] | torch.Tensor
+Scored = tuple[Sequence[int], Sequence[int]]
+"""Ids, and the columns to score, from 1 on."""
 
 
 @contextmanager
 def select_logits(model: PreTrainedModel, rows: Places, columns: Places) -> Iterator[None]:
     """Have the model compute logits of selected positions only: `logits[0]` has one row for each.
 
-    For a small model, a vocabulary of 50,000 costs as much as all its layers. Unlike `logits_to_keep`, this can select
-    different columns in each row, and works with every causal model.
+    Unlike `logits_to_keep`, this can select different columns in each row, and works with every causal model.
     """
     head = model.get_output_embeddings()
     if head is None:
@@ -39,39 +41,31 @@ def logits_at(
 ) -> tuple[torch.Tensor, DynamicCache | None]:
     """Logits at some columns of rows that are run together, padded on the right, which causal models ignore.
 
-    Args:
-        model (`PreTrainedModel`): A causal language model; with a prefix, [`exact_ways`] must include `"pack"`.
-        ids (`Sequence[Sequence[int]]`): The rows.
-        columns (`Sequence[Sequence[int]]`): Columns of each row.
-        prefix ([`Prefix`], *optional*): What precedes every row.
-
     Returns:
-        `tuple[torch.Tensor, DynamicCache | None]`: `(columns of all rows, vocabulary)`; with a prefix, the KV cache of
-            prefix and rows, padding included.
+        `tuple[torch.Tensor, DynamicCache | None]`: `(columns of all rows, vocabulary)`; with a `prefix`, which
+            precedes every row and needs a model that packs exactly, the KV cache of both, padding included.
     """
     cache = DynamicCache(config=model.config) if prefix else None
     if prefix and cache:
         for n, (keys, values) in enumerate(prefix.layers):
             cache.update(keys.expand(len(ids), -1, -1, -1), values.expand(len(ids), -1, -1, -1), n)
-    width = max(map(len, ids))
-    padded = torch.tensor([[*row, *[0] * (width - len(row))] for row in ids], device=model.device)
-    rows = [row for row, some in enumerate(columns) for _ in some]
-    with select_logits(model, rows, [column for some in columns for column in some]):
-        output = model(padded, past_key_values=cache, use_cache=cache is not None)
+    rows = [torch.tensor(row, dtype=torch.long, device=model.device) for row in ids]
+    places = [row for row, some in enumerate(columns) for _ in some]
+    with select_logits(model, places, [column for some in columns for column in some]):
+        output = model(pad_sequence(rows, batch_first=True), past_key_values=cache, use_cache=cache is not None)
     return output.logits[0], cache
 
 
 @torch.inference_mode()
 def token_logprobs(
     model: PreTrainedModel,
-    sequences: Sequence[tuple[Sequence[int], Sequence[int]]],
+    sequences: Sequence[Scored],
     batch_tokens: int = 2048,
     share_prefixes: bool = False,
 ) -> list[list[float]]:
     """Natural log-probabilities of selected tokens of sequences, each given all tokens before it.
 
     Args:
-        model (`PreTrainedModel`): A causal language model in evaluation mode.
         sequences (`Sequence[tuple[Sequence[int], Sequence[int]]]`): Ids, and the columns to score, from 1 on.
         batch_tokens (`int`, *optional*, defaults to 2048): Tokens run at once, padding included.
         share_prefixes (`bool`, *optional*, defaults to `False`): Run common prefixes of neighbours once. A model for
@@ -112,39 +106,24 @@ def _logprobs(logits: torch.Tensor, wanted: Sequence[int]) -> list[float]:
     return found
 
 
-def _prefix(model: PreTrainedModel, family: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Prefix | None:
-    ids = family[0][0]
-    length = min(_shared(row, ids) for row in family)
-    return prefill(model, list(ids[:length])) if length and len(family) > 1 else None
+def _prefix(model: PreTrainedModel, family: Sequence[Scored]) -> Prefix | None:
+    length = min(_shared(row, family[0][0]) for row in family)
+    return prefill(model, list(family[0][0][:length])) if length and len(family) > 1 else None
 
 
-def _shared(sequence: tuple[Sequence[int], Sequence[int]], first: Sequence[int]) -> int:
+def _shared(sequence: Scored, first: Sequence[int]) -> int:
     """How much of a sequence a prefix may cover: the token before the first scored one has to be run."""
     ids, columns = sequence
     return min(common_length(ids, first), min(columns) - 1)
 
 
-def _families(sequences: Sequence[tuple[Sequence[int], Sequence[int]]], asked: Sequence[int]) -> list[list[int]]:
+def _families(sequences: Sequence[Scored], asked: Sequence[int]) -> list[list[int]]:
     """Groups of neighbours that share more than half of what can be shared, as the trajectories of one API do."""
-    families: list[list[int]] = []
-    for n in asked:
-        if families and 2 * _shared(sequences[n], sequences[families[-1][0]][0]) > min(sequences[n][1]):
-            families[-1].append(n)
-        else:
-            families.append([n])
-    return families
+    return group_neighbours(asked, lambda a, b: 2 * _shared(sequences[b], sequences[a][0]) > min(sequences[b][1]))
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Batches of sequences of similar length, each of at most `tokens` tokens including padding.
-
-    Example:
-
-    ```python
-    >>> list(by_length([5, 90, 6, 100], tokens=200))
-    [[3, 1], [2, 0]]
-    ```
-    """
+    """Batches of sequences of similar length, each of at most `tokens` tokens including padding."""
     batch: list[int] = []
     for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
         if batch and ((len(batch) + 1) * lengths[batch[0]] > tokens or lengths[n] * 2 < lengths[batch[0]]):

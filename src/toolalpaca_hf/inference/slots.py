@@ -1,25 +1,21 @@
-"""Decodes rows side by side: a slot for each row's own keys and values, and shared prefixes stored once.
+"""Decodes rows side by side, without padding: a slot for each row's own keys and values, and shared prefixes once.
 
-A forward pass takes the new tokens of all rows as one sequence without padding, whether a row decodes one token or
-reads a whole observation. Only the attention function knows about rows: it stores new keys and values in the rows'
-slots and has each row attend to its slot and shared prefix. Its cost grows with the row itself, not with the columns
-of all rows as in [`Pack`].
+A forward pass takes the new tokens of all rows as one sequence; only the attention function knows about rows.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from .kv_cache import Prefix, RowState
+from .kv_cache import FED_AT_ONCE, Prefix, RowState
 
 ATTENTION = "toolalpaca_slots"
-
-# How many ids of long parts are fed at once; every row that decodes adds one.
-FED_AT_ONCE = 512
 
 # What models hand to an attention function and what says nothing that is not known here.
 _KNOWN = {"position_ids", "use_cache", "is_causal", "output_attentions", "output_hidden_states", "return_dict"}
@@ -102,25 +98,18 @@ class Slots:
         # Those of one id first, and among them those that share a beginning: attention takes them together.
         order = sorted(range(len(parts)), key=lambda n: (len(parts[n][1]) > 1, id(parts[n][0].base), parts[n][0].slot))
         fed = [parts[n] for n in order]
-        device, ends, end = self.model.device, [], 0
-        for _, ids in fed:
-            end += len(ids)
-            ends.append(end - 1)
+        tensor = partial(torch.tensor, device=self.model.device)
         with attention_of(self._configs, ATTENTION):
             output = self.model(
-                input_ids=torch.tensor([[token for _, ids in fed for token in ids]], device=device),
-                position_ids=torch.tensor(
-                    [[row.seen + n for row, ids in fed for n in range(len(ids))]], device=device
-                ),
+                input_ids=tensor([[token for _, ids in fed for token in ids]]),
+                position_ids=tensor([[row.seen + n for row, ids in fed for n in range(len(ids))]]),
                 use_cache=False,
-                logits_to_keep=torch.tensor(ends, device=device),
+                logits_to_keep=tensor([end - 1 for end in accumulate(len(ids) for _, ids in fed)]),
                 slots=_Step(self, fed),
             )
         for row, ids in fed:
             row.seen += len(ids)
-        back = torch.empty(len(order), dtype=torch.long, device=device)
-        back[torch.tensor(order, device=device)] = torch.arange(len(order), device=device)
-        return output.logits[0, back]
+        return output.logits[0, tensor(order).argsort()]
 
     def _with_room(
         self, layer: int, keys: torch.Tensor, values: torch.Tensor, room: int
@@ -192,10 +181,7 @@ class _Step:
             first = self.seen + 1 - window if window else torch.zeros_like(self.seen)
             begun: list[torch.Tensor | None] = []
             for base, lo, hi in self.groups:
-                if base is None:
-                    begun.append(None)
-                    continue
-                place = torch.arange(len(base.ids), device=self.device)
+                place = torch.arange(len(base.ids) if base else 0, device=self.device)
                 out = (place >= self.start[lo:hi, None]) | (place < first[lo:hi, None])
                 begun.append(out if out.any() else None)
             place = torch.arange(self.width, device=self.device)
@@ -248,12 +234,7 @@ def _attend(
             own_values = torch.cat([base_values, own_values], dim=2)
         seen = step.in_sight(row, hi - lo, sliding_window)
         made = scaled_dot_product_attention(
-            query[:, :, lo:hi],
-            own_keys,
-            own_values,
-            attn_mask=seen,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
+            query[:, :, lo:hi], own_keys, own_values, seen, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
         )
         out[lo:hi] = made[0].transpose(0, 1)
     return out[None], None

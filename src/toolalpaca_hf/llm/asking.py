@@ -8,38 +8,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
 from ..errors import OptionError
 from ..storage import SqliteCache
-from .errors import Answer
+from .answers import Answer, Budget, Price, Usage
 from .structured import PROBE, PROBE_SCHEMA, is_enforced
-from .usage import Budget, Price, Usage
 
 if TYPE_CHECKING:
     from .client import ModelClient
     from .local import LocalModel
 
+# After so many questions in a row that a server did not answer, no more are sent.
 GIVE_UP = 10
-"""After so many questions in a row that a server did not answer, no more are sent."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS requests (
-    hash TEXT PRIMARY KEY,
-    role TEXT NOT NULL,
-    key TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    model TEXT NOT NULL,
-    text TEXT NOT NULL,
-    finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    enforced INTEGER NOT NULL
+    hash TEXT PRIMARY KEY, role TEXT NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, model TEXT NOT NULL,
+    text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, enforced INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent (
-    role TEXT PRIMARY KEY,
-    calls INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL
+    role TEXT PRIMARY KEY, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL
 );
 CREATE TRIGGER IF NOT EXISTS spending AFTER INSERT ON requests BEGIN
     INSERT INTO spent VALUES (NEW.role, 1, NEW.prompt_tokens, NEW.completion_tokens) ON CONFLICT (role) DO UPDATE SET
@@ -55,17 +45,14 @@ class Ask(Protocol):
 
     Args:
         role (`str`): Who is asked.
-        messages (`list[dict[str, str]]`): Chat messages, `role` and `content`.
         attempt (`int`, *optional*, defaults to 0): Number of the retry; each is cached separately.
         key (`str`, *optional*): Whose question it is (an API, an instance); part of the cache key.
-        max_tokens (`int`, *optional*, defaults to 1024): Limit of the answer.
         temperature (`float`, *optional*): Defaults to the role's.
-        stop (`Sequence[str]`, *optional*): Texts that end the answer, four at most.
         schema (`dict`, *optional*): A JSON schema for the text; see [`Answer.enforced`].
+        messages, max_tokens, stop: See [`ModelClient.answer`].
 
     Raises:
-        [`LLMError`]: The model cannot answer.
-        [`BudgetExceeded`]: The budget is spent.
+        [`LLMError`], [`BudgetExceeded`]: The model cannot answer, or the budget is spent.
     """
 
     def __call__(
@@ -87,16 +74,13 @@ class ModelSettings:
     """The model of a role.
 
     Args:
-        endpoint, model (`str`, *optional*): The server, such as `http://127.0.0.1:8000/v1`, and the model's name
-            there.
+        endpoint, model (`str`, *optional*): The server, such as `http://127.0.0.1:8000/v1`, and its model's name.
         local (`str`, *optional*): Instead of both, a local model: a folder, a Hub id or `smollm2`.
         constrained (`bool`, *optional*, defaults to `True`): Whether JSON schemas are enforced on the local model.
-        key_variable (`str`, *optional*): Environment variable with the key; defaults to `TOOLALPACA_API_KEY`, else
-            `OPENAI_API_KEY`, if set.
-        temperature (`float`, *optional*, defaults to 0.7): `None` leaves it to the server.
-        seed (`int`, *optional*, defaults to 0): Base of each question's seed; `None` for servers without one.
-        timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for an answer.
-        retries (`int`, *optional*, defaults to 4): See [`ModelClient`].
+        key_variable (`str`, *optional*): Environment variable with the key; see [`ModelClient`].
+        temperature, seed (*optional*, default to 0.7 and 0): `None` leaves them to the server; each question's seed is
+            made of this one.
+        timeout, retries: See [`ModelClient`].
         price ([`Price`], *optional*): Per million tokens.
     """
 
@@ -120,12 +104,7 @@ class ModelSettings:
         return {**who, "temperature": self.temperature, "seed": self.seed}
 
     def load(self, concurrency: int = 1) -> "ModelClient | LocalModel":
-        """The model, for `concurrency` threads.
-
-        Raises:
-            [`OptionError`]: The URL is invalid, or the key is not set.
-            [`ToolAlpacaError`]: The local model cannot be used.
-        """
+        """The model, for `concurrency` threads; an [`OptionError`] if its URL is invalid or its key is not set."""
         if self.local is not None:
             from .local import LocalModel
 
@@ -134,21 +113,13 @@ class ModelSettings:
 
         if self.key_variable and not os.environ.get(self.key_variable, "").strip():
             raise OptionError(f"not set; it has to hold the key for {self.endpoint}", option=self.key_variable)
-        return ModelClient(
-            self.endpoint,
-            self.model,
-            timeout=self.timeout,
-            retries=self.retries,
-            key_variables=(self.key_variable,) if self.key_variable else KEY_VARIABLES,
-            concurrency=concurrency,
-            give_up=GIVE_UP,
-        )
+        names = (self.key_variable,) if self.key_variable else KEY_VARIABLES
+        limits: dict[str, Any] = {"timeout": self.timeout, "retries": self.retries, "give_up": GIVE_UP}
+        return ModelClient(self.endpoint, self.model, key_variables=names, concurrency=concurrency, **limits)
 
 
 class RequestCache:
     """Answers by the hash of their question, in an SQLite file that threads and processes share; see [`SqliteCache`].
-
-    Set `shared_disk` if several machines write to it.
 
     Example:
 
@@ -166,7 +137,7 @@ class RequestCache:
         self._file = SqliteCache(path, TABLES, "SELECT hash, enforced FROM requests", shared_disk=shared_disk)
 
     def get(self, question: str) -> Answer | None:
-        """The answer to a question (see [`request_hash`]), or `None`."""
+        """The answer to a question by its [`request_hash`]."""
         columns = "text, finish_reason, prompt_tokens, completion_tokens, model, enforced"
         rows = self._file.fetch(f"SELECT {columns} FROM requests WHERE hash = ?", question)
         return next((Answer(*row[:5], enforced=bool(row[5])) for row in rows), None)
@@ -192,16 +163,11 @@ def request_hash(**question: Any) -> str:
 
 
 class CachedAsk:
-    """An [`Ask`] that sends only questions that are not in the cache.
+    """An [`Ask`] that sends only questions that are not in the cache, within a budget.
 
     Args:
         roles (`Mapping[str, ModelSettings]`): The model of each role; equal settings share one.
-        cache ([`RequestCache`]): Where answers are kept.
-        budget ([`Budget`], *optional*): Spending limits.
         concurrency (`int`, *optional*, defaults to 1): How many threads will ask at once.
-
-    Raises:
-        [`ToolAlpacaError`]: See [`ModelSettings.load`].
 
     Example:
 
@@ -224,15 +190,11 @@ class CachedAsk:
         models = {settings: settings.load(concurrency) for settings in set(roles.values())}
         self._models = {role: models[settings] for role, settings in roles.items()}
         self._lock = threading.Lock()
-        self._under_way: dict[str, threading.Event] = {}
+        self._under_way: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._enforcing: dict[str, bool] = {}
 
     def check(self) -> dict[str, bool]:
-        """Check that every model responds; returns, by role, whether JSON schemas are enforced.
-
-        Some servers accept `response_format` and ignore it, so the question has an answer that no model gives
-        unforced.
-        """
+        """Check that every model responds; returns, by role, whether JSON schemas are enforced on its answers."""
         return {role: self._enforces(role) for role in self.roles}
 
     def __call__(
@@ -267,15 +229,9 @@ class CachedAsk:
 
     def _answer(self, question: dict[str, Any]) -> Answer:
         name, role = request_hash(**question), question["role"]
-        # Who asks the same at the same time waits for the answer of the first.
-        while True:
-            with self._lock:
-                first = self._under_way.get(name)
-                if first is None:
-                    self._under_way[name] = threading.Event()
-                    break
-            first.wait()
-        try:
+        with self._lock:
+            turn = self._under_way.setdefault(name, threading.Lock())
+        with turn:  # who asks the same at the same time waits for the answer of the first
             answer = self.cache.get(name)
             if answer is None:
                 seed = None if self.roles[role].seed is None else int(name[:7], 16)
@@ -283,7 +239,4 @@ class CachedAsk:
                 with self.budget.reserve(self.cache, self.roles):
                     answer = self._models[role].answer(question["messages"], seed=seed, **fields)
                     self.cache.put(name, role, question["key"], question["attempt"], answer)
-            return answer
-        finally:
-            with self._lock:
-                self._under_way.pop(name).set()
+        return answer

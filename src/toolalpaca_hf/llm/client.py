@@ -5,16 +5,17 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingDependencyError, OptionError
 from ..openapi import Credentials
-from .errors import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
-from .structured import response_format
+from .answers import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
+from .streaming import StreamedAnswer
 
 try:
     from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError, Timeout
@@ -24,12 +25,10 @@ except ModuleNotFoundError as error:
     ) from None
 
 KEY_VARIABLES = ("TOOLALPACA_API_KEY", "OPENAI_API_KEY")
+# Of an answer: a turn of 10,000 tokens has some 50,000.
 MAX_BYTES = 5_000_000
-"""Of an answer: a turn of 10,000 tokens has some 50,000."""
-
+# Threads that share one of the library's clients: each request looks at all of its idle connections, under a lock.
 CONNECTIONS = 8
-"""Threads that share one of the library's clients: each request looks at all of its idle connections, under a lock."""
-
 # A shorter key is a word that servers without keys are given, such as EMPTY, and models write such words.
 SHORTEST_SECRET = 12
 
@@ -46,9 +45,8 @@ class Choice:
     """The first of a response's `choices`.
 
     Args:
-        fields (`dict`): As the server sent it.
+        fields (`dict`): As the server sent it; `cut` says whether the token limit ended it.
         tokens, prompt_tokens (`int`, *optional*): Generated and given tokens; `None` if the server does not say.
-        cut (`bool`): Whether the token limit ended it.
     """
 
     fields: dict[str, Any]
@@ -70,12 +68,10 @@ class ModelClient:
 
     Args:
         base_url, model (`str`): The server, such as `http://127.0.0.1:8000/v1`, and the model's name there.
-        api_key (`str`, *optional*): Defaults to the first of `key_variables` that is set.
+        api_key (`str`, *optional*): Defaults to the first of the environment variables `key_variables` that is set.
         timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for one answer.
-        retries (`int`, *optional*, defaults to 2): Retries on 429, 5xx, timeouts and broken connections, with
-            back-off; `Retry-After` is respected.
-        key_variables (`Sequence[str]`, *optional*): Environment variables that may hold the key, by default
-            `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
+        retries (`int`, *optional*, defaults to 2): On 429, 5xx, timeouts and broken connections, with back-off;
+            `Retry-After` is respected.
         concurrency (`int`, *optional*, defaults to 8): How many threads will ask at once.
         give_up (`int`, *optional*): Consecutive unanswered questions after which [`answer`] sends no more.
 
@@ -86,15 +82,12 @@ class ModelClient:
 
     ```python
     >>> client = ModelClient("http://127.0.0.1:8000/v1", "SmolLM2")
-    >>> client.complete("Hello", max_tokens=8).fields["text"]  # doctest: +SKIP
-    ', I am'
     >>> client.answer([{"role": "user", "content": "Hello"}], max_tokens=8).text  # doctest: +SKIP
     'Hello! How can I help'
     ```
     """
 
-    enforces = None
-    """Whether it follows JSON schemas has to be found out."""
+    enforces = None  # whether it follows JSON schemas has to be found out
 
     def __init__(
         self,
@@ -120,22 +113,15 @@ class ModelClient:
         self._secret_in_answers = self._secret if len(key) >= SHORTEST_SECRET else Credentials()
         # Local servers want no key, the library's client does.
         waits = Timeout(timeout, connect=min(timeout, 10.0))
-        clients = [
-            OpenAI(base_url=self.base_url, api_key=key or "none", timeout=waits, max_retries=retries)
-            for _ in range(max(1, -(-concurrency // CONNECTIONS)))
-        ]
-        self._clients, self._lock, self._limit = cycle(clients), threading.Lock(), "max_tokens"
+        make = partial(OpenAI, base_url=self.base_url, api_key=key or "none", timeout=waits, max_retries=retries)
+        self._clients = cycle([make() for _ in range(max(1, -(-concurrency // CONNECTIONS)))])
+        self._lock, self._limit = threading.Lock(), "max_tokens"
 
     def complete(self, prompt: str | list[int], max_tokens: int, **options: Any) -> Choice:
-        """Continue a text; the [`Choice`] has the field `text`.
+        """Continue a text, or its ids in the model's own vocabulary; the [`Choice`] has the field `text`.
 
-        Args:
-            prompt (`str` or `list[int]`): The text, or its ids in the model's own vocabulary.
-            max_tokens (`int`): Limit of the continuation.
-            **options: Other fields of the request; `None` is left out.
-
-        Raises:
-            [`RequestRejected`], [`ContextFull`], [`Unanswered`]: There is no answer.
+        `options` are other fields of the request; `None` is left out. `tell`, a function, streams the answer, and gets
+        its text so far. Raises as [`answer`].
         """
         choice = self._request(False, prompt=prompt, max_tokens=max_tokens, **options)
         if not isinstance(choice.fields.get("text"), str):
@@ -171,9 +157,7 @@ class ModelClient:
         """Answer the last message of a conversation in text.
 
         Args:
-            messages (`list[dict]`): In OpenAI's form.
-            max_tokens (`int`, *optional*, defaults to 1024): Limit of the answer; `None` leaves it to the server.
-            temperature, seed (*optional*): Of sampling; `None` leaves it to the server.
+            max_tokens, temperature, seed (*optional*): `None` leaves them to the server.
             stop (`Sequence[str]`, *optional*): Texts that end the answer, four at most.
             schema (`dict`, *optional*): A JSON schema to follow; left out if the server rejects it.
             attempts (`int`, *optional*, defaults to 2): Attempts to get a usable answer.
@@ -183,16 +167,14 @@ class ModelClient:
             [`NotAsked`]: The last `give_up` questions got none.
         """
         if self.give_up is not None and self.failures >= self.give_up:
-            raise NotAsked(
-                f"not asked: {self.base_url} had failed {self.give_up} questions in a row",
-                endpoint=self.base_url,
-                fix="see whether it still runs",
-            )
+            problem = f"not asked: {self.base_url} had failed {self.give_up} questions in a row"
+            raise NotAsked(problem, endpoint=self.base_url, fix="see whether it still runs")
         options: dict[str, Any] = {"temperature": temperature, "seed": seed, "stop": list(stop) or None}
         while True:
             attempts -= 1
             try:
-                form = None if schema is None else response_format(schema)
+                wanted = {"name": "answer", "schema": schema, "strict": True}
+                form = None if schema is None else {"type": "json_schema", "json_schema": wanted}
                 choice = self.chat(messages, max_tokens, response_format=form, **options)
                 break
             except RequestRejected:
@@ -209,13 +191,7 @@ class ModelClient:
         return _answer(choice, messages, stop, self.model, schema is not None)
 
     def check(self, tools: list[dict[str, Any]] | None = None) -> None:
-        """Request one token, to fail early if the server, model or route is missing.
-
-        With `tools`, chat completions with these are tried, else raw completions.
-
-        Raises:
-            [`LLMError`]: The request failed.
-        """
+        """Request one token, of a chat with `tools` or else of a text, to fail early with an [`LLMError`]."""
         if tools:
             self.chat([{"role": "user", "content": "Hello"}], 16, tools=tools)
         else:
@@ -231,16 +207,20 @@ class ModelClient:
             return None
         return found if type(found) is int and found > 0 else None
 
-    def _request(self, chat: bool, **fields: Any) -> Choice:
+    def _request(self, chat: bool, tell: Callable[[str], None] | None = None, **fields: Any) -> Choice:
         fields = {name: value for name, value in fields.items() if value is not None}
         # Half a surrogate pair, which an API's answer may hold, has no UTF-8.
         fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
+        streamed = None
+        if tell is not None:
+            streamed = StreamedAnswer(lambda text: tell(self._secret_in_answers.redact(text)))
+            fields["stream"] = True
         with self._lock:
             client = next(self._clients)
         route = client.chat.completions if chat else client.completions
         try:
             with route.with_streaming_response.create(model=self.model, **fields) as response:
-                body = self._read(response.iter_bytes())
+                body = self._read(response.iter_bytes(), streamed)
         except OpenAIError as error:
             raise self._failure(error, chat) from None
         try:
@@ -251,18 +231,19 @@ class ModelClient:
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise self._malformed(f"no choice: {self._words(answer, 60)!r}")
         usage = answer.get("usage")
-        counts = [
-            usage.get(f"{name}_tokens") if isinstance(usage, dict) else None for name in ("completion", "prompt")
-        ]
+        usage = usage if isinstance(usage, dict) else {}
+        counts = [usage.get(f"{name}_tokens") for name in ("completion", "prompt")]
         tokens, prompt_tokens = (n if type(n) is int and n >= 0 else None for n in counts)
         return Choice(choices[0], tokens, choices[0].get("finish_reason") == "length", prompt_tokens)
 
-    def _read(self, pieces: Iterable[bytes]) -> bytes:
+    def _read(self, pieces: Iterable[bytes], streamed: StreamedAnswer | None = None) -> bytes:
         """The body, read only up to a size and time limit."""
         body, deadline = bytearray(), time.monotonic() + self.timeout
         try:
             for piece in pieces:
                 body += piece
+                if streamed:
+                    streamed.feed(piece)
                 if len(body) > MAX_BYTES:
                     raise self._malformed(f"more than {MAX_BYTES:,} bytes")
                 if time.monotonic() > deadline:
@@ -273,7 +254,7 @@ class ModelClient:
         except Exception as error:
             words = f"broke its answer off ({type(error).__name__})"
             raise self._unanswered(words, "see whether it still runs") from None
-        return bytes(body)
+        return (streamed and streamed.whole()) or bytes(body)
 
     def _failure(self, error: OpenAIError, chat: bool) -> LLMError:
         if isinstance(error, APITimeoutError):
@@ -308,9 +289,8 @@ class ModelClient:
         return Unanswered(f"{self.base_url} {words}", endpoint=self.base_url, fix=fix)
 
     def _malformed(self, what: str) -> Unanswered:
-        return self._unanswered(
-            f"answers with {what}", f"check that it serves {self.model} by OpenAI's API at this address"
-        )
+        fix = f"check that it serves {self.model} by OpenAI's API at this address"
+        return self._unanswered(f"answers with {what}", fix)
 
     def _words(self, body: Any, longest: int = 300) -> str:
         """A server's message in one line, without the key."""
@@ -337,9 +317,8 @@ def _check_url(url: str, key_variable: str) -> None:
         shown = re.sub(r"//.*@|\?.*", "***", url)  # where people put keys
         raise OptionError(f"{shown!r} is no server's URL", fix="pass one such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:
-        raise OptionError(
-            f"the URL of {host} holds more than an address", fix=f"put the key in {key_variable} instead"
-        )
+        fix = f"put the key in {key_variable} instead"
+        raise OptionError(f"the URL of {host} holds more than an address", fix=fix)
 
 
 def _answer(
@@ -358,24 +337,11 @@ def _answer(
     elif end is not None:
         text, reason = text[:end], "stop"
     asked = "".join(str(one["content"]) for one in messages)
-    return Answer(
-        text,
-        reason if isinstance(reason, str) else "stop",
-        estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens,
-        estimate_tokens(text) if choice.tokens is None else choice.tokens,
-        model,
-        enforced,
-    )
+    given = estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens
+    made = estimate_tokens(text) if choice.tokens is None else choice.tokens
+    return Answer(text, reason if isinstance(reason, str) else "stop", given, made, model, enforced)
 
 
 def without_thinking(content: str) -> str:
-    r"""Strip the thinking that a server left in a message.
-
-    Example:
-
-    ```python
-    >>> without_thinking("<think>A port is missing.</think>\n\nWhich port?")
-    'Which port?'
-    ```
-    """
+    """Strip the thinking that a server left in a message."""
     return content.rpartition("</think>")[2].partition("<think>")[0].strip()

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..checkpoints import resolve_model, weights_of
 from ..errors import MissingDependencyError, ToolAlpacaError, UnsupportedModelError
-from .errors import Answer, ContextFull, RequestRejected
+from .answers import Answer, ContextFull, RequestRejected
 
 try:
     import torch
     from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..inference import Constrainer, load_model
+    from ..inference import Constrainer, end_ids, load_model
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"a model on this machine needs {error.name}", fix="run `pip install 'toolalpaca-hf[corpus,toolformer]'`"
@@ -26,10 +26,8 @@ class LocalModel:
     """A `transformers` model that answers one question at a time.
 
     Args:
-        model (`PreTrainedModel`): A causal language model.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with a chat template.
-        constrained (`bool`, *optional*, defaults to `True`): Whether schemas are enforced, if they can be expressed
-            token by token.
+        model, tokenizer: A causal language model, and its tokenizer with a chat template.
+        constrained (`bool`, *optional*, defaults to `True`): Whether schemas are enforced, where possible.
         name (`str`, *optional*): The model's name in answers; defaults to where it was loaded from.
 
     Raises:
@@ -45,23 +43,16 @@ class LocalModel:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        constrained: bool = True,
-        name: str | None = None,
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, constrained: bool = True, name: str = ""
     ) -> None:
         self.name = name or model.name_or_path or type(model).__name__
         if tokenizer.chat_template is None:
-            raise UnsupportedModelError(
-                f"{self.name} has no chat template", fix="take a model that was trained to chat"
-            )
+            fix = "take a model that was trained to chat"
+            raise UnsupportedModelError(f"{self.name} has no chat template", fix=fix)
         self.model: Any = model.eval()
         self.tokenizer: Any = tokenizer
         self.enforces = constrained
-        ends: Any = getattr(model.generation_config, "eos_token_id", None)
-        ends = [tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
-        self._ends: list[int] = sorted({token for token in ends if token is not None})
+        self._ends = sorted(end_ids(model, tokenizer))
         self._constrainer: Constrainer | None = None
 
     @classmethod
@@ -83,17 +74,14 @@ class LocalModel:
         """Answer a conversation, see [`ModelClient.answer`]; the same question and seed give the same answer.
 
         Raises:
-            [`ContextFull`]: The question does not fit into the model's context.
-            [`RequestRejected`]: The schema came to a dead end.
+            [`ContextFull`], [`RequestRejected`]: The question does not fit, or the schema came to a dead end.
         """
         prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         reads = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
         room = min(max_tokens, reads - len(prompt))
         if room < 1:
-            raise ContextFull(
-                f"the question has {len(prompt)} tokens and {self.name} reads {reads}",
-                fix="ask for less at once, or take a model with a longer context",
-            )
+            fix = "ask for less at once, or take a model with a longer context"
+            raise ContextFull(f"the question has {len(prompt)} tokens and {self.name} reads {reads}", fix=fix)
         temperature = 0.7 if temperature is None else temperature
         with _ONE_AT_A_TIME, torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(seed or 0)
@@ -101,18 +89,11 @@ class LocalModel:
             ids = torch.tensor([prompt], device=self.model.device)
             try:
                 written = self.model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=room,
-                    do_sample=temperature > 0,
-                    temperature=temperature or None,
-                    top_p=None,
-                    top_k=None,
-                    eos_token_id=self._ends,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                    logits_processor=LogitsProcessorList(masks),
+                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=room, eos_token_id=self._ends,
+                    do_sample=temperature > 0, temperature=temperature or None, top_p=None, top_k=None,
+                    pad_token_id=self.tokenizer.pad_token_id, logits_processor=LogitsProcessorList(masks),
                     **({"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}),
-                )[0, len(prompt) :].tolist()
+                )[0, len(prompt) :].tolist()  # fmt: skip
             except ToolAlpacaError as error:  # a mask that has come to its end too soon
                 raise RequestRejected(str(error)) from None
         text = self.tokenizer.decode(written, skip_special_tokens=True)

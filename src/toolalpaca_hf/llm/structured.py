@@ -4,25 +4,16 @@ import json
 import re
 from typing import Any
 
-PROBE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"mark": {"type": "string", "enum": ["zq-71c"]}},
-    "required": ["mark"],
-    "additionalProperties": False,
-}
+# A question whose answer does not follow the schema unless it has to: some servers accept one and ignore it.
 PROBE = [{"role": "user", "content": "Wish me a good morning in one short sentence."}]
-"""A question whose answer does not follow `PROBE_SCHEMA` unless it has to."""
+_MARK = {"mark": {"type": "string", "enum": ["zq-71c"]}}
+PROBE_SCHEMA = {"type": "object", "properties": _MARK, "required": ["mark"], "additionalProperties": False}
 
 _OPENING = re.compile(r"\{|\[(?=\s*[\[{\"\d\]-])")  # a bracket around words is prose
 _FENCE = re.compile(r"^\s*```[\w-]*[ \t]*$", re.MULTILINE)
 _MAX_OVERLAP = 2000
 # Below it, an overlap is as likely to be chance (`"}` then `"}`) as repetition.
 _SURE_OVERLAP = 12
-
-
-def response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """The request field for an answer that follows a JSON schema."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
 
 def is_enforced(text: str) -> bool:
@@ -100,7 +91,7 @@ def parse_items(text: str, key: str) -> list[Any]:
 
 
 def _whole_objects(text: str) -> list[Any]:
-    """The complete objects that are not inside another complete one, in order."""
+    """The complete objects that are not inside another complete one."""
     decoder, found, at = json.JSONDecoder(), [], text.find("{")
     left = 30 * len(text) + 100_000  # characters to read in vain: `{"a":` again and again is read to its end each time
     while at >= 0 and left > 0:
@@ -117,7 +108,7 @@ def _whole_objects(text: str) -> list[Any]:
 
 
 def _writable(value: Any) -> Any:
-    """Drop lone surrogates that escapes spell."""
+    """A value without the lone surrogates that escapes spell."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 

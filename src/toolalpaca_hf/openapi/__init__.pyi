@@ -4,6 +4,7 @@ from .allowlist import allowed_hosts as allowed_hosts
 from .allowlist import origin_of as origin_of
 from .allowlist import redact_url as redact_url
 from .allowlist import servers_of as servers_of
+from .client import HEADERS as HEADERS
 from .client import ApiClient as ApiClient
 from .client import CallLimits as CallLimits
 from .client import CallResult as CallResult
@@ -15,9 +16,10 @@ from .coercion import fields_of as fields_of
 from .coercion import is_valid as is_valid
 from .coercion import json_value as json_value
 from .coercion import kinds_of as kinds_of
-from .coercion import merge_schemas as merge_schemas
+from .coercion import merged_schema as merged_schema
 from .coercion import part_of as part_of
 from .coercion import repeats as repeats
+from .coercion import sendable_json as sendable_json
 from .coercion import to_text as to_text
 from .coercion import types_of as types_of
 from .content import from_xml as from_xml
@@ -49,7 +51,6 @@ from .manifest import api_of as api_of
 from .manifest import document_in as document_in
 from .manifest import is_url as is_url
 from .manifest import load_api as load_api
-from .operations import METHODS as METHODS
 from .operations import Lazily as Lazily
 from .operations import Operation as Operation
 from .operations import Operations as Operations
@@ -57,6 +58,7 @@ from .operations import Parameter as Parameter
 from .operations import RequestBody as RequestBody
 from .operations import each_operation as each_operation
 from .operations import functions_of as functions_of
+from .operations import map_holders as map_holders
 from .operations import media_rank as media_rank
 from .operations import parameters_of as parameters_of
 from .request import BODY_KEYS as BODY_KEYS
@@ -66,6 +68,7 @@ from .request import build_request as build_request
 from .schema import resolve as resolve
 from .schema import to_json_schema as to_json_schema
 from .schema import validator as validator
+from .styles import add_value as add_value
 from .styles import holds_json as holds_json
 from .styles import read_deep as read_deep
 from .styles import read_joined as read_joined

@@ -3,13 +3,14 @@
 import re
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import ToolAlpacaError
-from .document import mapping, text
+from .document import listed, mapping, text
 from .operations import each_operation, servers_beside
 
 # Ranges that tunnel to other addresses or lead nowhere, and that older Pythons consider global.
@@ -24,21 +25,10 @@ class AddressError(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class Allowlist:
-    """The hosts that calls may go to.
+    """The hosts that calls may go to, as `host` or `host:port` in lower case."""
 
-    Args:
-        names (`frozenset[str]`): Hosts, as `host` or `host:port`, lower case.
-        private (`frozenset[str]`, *optional*): Hosts whose address may be private: `127.0.0.1:5678`.
-
-    Example:
-
-    ```python
-    >>> Allowlist(frozenset({"cats.example"})).check("https://cats.example/cats")
-    ```
-    """
-
-    names: frozenset[str]
-    private: frozenset[str] = frozenset()
+    names: frozenset[str]  # on the public internet
+    private: frozenset[str] = frozenset()  # whose address may be private: `127.0.0.1:5678`
 
     def check(self, url: str) -> None:
         """Raise an [`AddressError`] for a URL with another host or scheme."""
@@ -57,8 +47,7 @@ def allowed_hosts(
     """Collect the hosts that calls of a document may go to. A document without servers allows none.
 
     Args:
-        document (`dict`): An OpenAPI document.
-        hosts (`Iterable[str]`, *optional*): Hosts, `host` or `host:port`, to use in place of the document's `servers`.
+        hosts (`Iterable[str]`, *optional*): Hosts to use in place of the document's `servers`.
         private (`Iterable[str]`, *optional*): Further hosts, whose address may be private, loopback or link-local.
 
     Example:
@@ -69,10 +58,8 @@ def allowed_hosts(
     ```
     """
     if hosts is None:
-        beside = [
-            server for *_, item, operation in each_operation(document) for server in servers_beside(item, operation)
-        ]
-        origins = [origin_of(url) for url in dict.fromkeys([*servers_of(document), *servers_of({"servers": beside})])]
+        beside = [one for *_, item, operation in each_operation(document) for one in servers_beside(item, operation)]
+        origins = [origin_of(url) for url in [*servers_of(document), *servers_of({"servers": beside})]]
         hosts = [_with_port(host, port) for _, host, port in origins]
         # A server that redirects from http to https is the same server.
         hosts += [_with_port(host, 443) for scheme, host, port in origins if scheme == "http" and port == 80]
@@ -81,18 +68,15 @@ def allowed_hosts(
 
 def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
     """The http and https base URLs of a document with variables filled in; `base` is where it was loaded from."""
-    declared = document.get("servers")
     found = []
-    for server in declared if isinstance(declared, list) else []:
-        url = text(mapping(server).get("url"))
-        for name, variable in mapping(mapping(server).get("variables")).items():
+    for server in map(mapping, listed(document.get("servers"))):
+        url = text(server.get("url"))
+        for name, variable in mapping(server.get("variables")).items():
             url = url.replace(f"{{{name}}}", str(mapping(variable).get("default", "")))
-        try:
+        with suppress(ValueError, ToolAlpacaError):
             url = urljoin(base, url)
             origin_of(url)
-        except (ValueError, ToolAlpacaError):
-            continue
-        found.append(url)
+            found.append(url)
     return found
 
 
@@ -114,9 +98,7 @@ def redact_url(url: str) -> str:
 
 
 def _normal(host: str) -> str:
-    host = host.strip().rstrip(".").lower()
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
+    host = re.sub(r"^\[(.*)\]$", r"\1", host.strip().rstrip(".").lower(), flags=re.DOTALL)
     try:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
@@ -130,23 +112,19 @@ def _with_port(host: str, port: int) -> str:
 def is_public(address: str) -> bool:
     """Whether an IP address is on the public internet; an IPv6 form that wraps a private address is not."""
     try:
-        parsed: IPv4Address | IPv6Address = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
     if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        elif parsed in _NAT64:
-            parsed = IPv4Address(int(parsed) & 0xFFFFFFFF)
+        wrapped = IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed in _NAT64 else None
+        parsed = parsed.ipv4_mapped or wrapped or parsed
     special = parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified or parsed.is_loopback
-    within = any(parsed in block for block in _NEVER if block.version == parsed.version)
-    return parsed.is_global and not special and not within
+    return parsed.is_global and not special and not any(parsed in block for block in _NEVER)
 
 
 def resolve_host(host: str, port: int, hosts: Allowlist) -> list[str]:
     """Resolve a host and check that every address may be connected to; raises [`AddressError`] or `OSError`."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = list(dict.fromkeys(str(at[4][0]) for at in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
     if not hosts.may_be_private(host, port) and not all(map(is_public, addresses)):
         raise AddressError(f"{host} has an address inside a private network, so it is not called")
     return addresses

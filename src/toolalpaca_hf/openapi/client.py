@@ -4,12 +4,12 @@ import codecs
 import hashlib
 import html
 import json
-import math
 import mimetypes
 import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,12 +26,9 @@ from .credentials import Credentials
 from .request import ApiRequest
 from .transport import guarded_transport, limited, seconds_left
 
-TEXTUAL = ("json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "csv", "graphql")
-SHORT = 4096
-"""The longest body whose text is kept, in bytes."""
-UNSEEN = {"script", "style", "noscript", "template", "svg"}
-
-
+TEXTUAL = re.compile(r"text/|.*(json|xml|javascript|x-www-form-urlencoded|yaml|csv|graphql)")
+UNKNOWN = ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown")
+SHORT = 4096  # bytes: the longest body whose text is kept
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -46,32 +43,23 @@ def body_text(body: bytes, content_type: str) -> str | None:
 
 def _text(body: bytes, content_type: str) -> str | None:
     kind, _, options = content_type.lower().partition(";")
-    kind = kind.strip()
-    textual = kind.startswith("text/") or any(word in kind for word in TEXTUAL)
+    kind, textual = kind.strip(), TEXTUAL.match(kind.strip())
     charset = next((part.split("=", 1)[1].strip("\"' ") for part in options.split(";") if "charset=" in part), "")
     wide = charset.startswith(("utf-16", "utf-32", "utf16", "utf32"))
-    if b"\0" in body and not wide:  # whatever it calls itself
+    if (b"\0" in body and not wide) or not (textual or kind in UNKNOWN):  # whatever it calls itself
         return None
-    if not textual:
-        try:
-            words = body.decode("utf-8-sig")
-        except UnicodeDecodeError:
+    try:
+        # Python's `zip`, `rot13` and such are not text encodings.
+        codec = codecs.lookup(charset or "utf-8").name if textual and charset.isascii() else ""
+        words = body.decode("utf-8-sig" if codec in ("", "utf-8") else codec, "replace" if textual else "strict")
+    except (LookupError, ValueError):
+        if not textual:
             return None
-        if kind not in ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown"):
-            return None
-    else:
-        try:
-            # Python's `zip`, `rot13` and such are not text encodings.
-            codec = codecs.lookup(charset or "utf-8-sig").name if charset.isascii() else "utf-8-sig"
-            words = body.decode("utf-8-sig" if codec == "utf-8" else codec, "replace")
-        except (LookupError, ValueError):
-            words = body.decode("utf-8-sig", "replace")
+        words = body.decode("utf-8-sig", "replace")
     words = words.strip()
     if words[:1] in ("{", "[", '"') or "json" in kind:
-        try:
+        with suppress(ValueError, RecursionError):
             words = _compact(json.loads(words))
-        except (ValueError, RecursionError):
-            pass
     elif kind in ("text/html", "application/xhtml+xml") or words[:200].lower().startswith(("<!doctype html", "<html")):
         words = _visible_text(words)
     return words.encode("utf-8", "replace").decode("utf-8")
@@ -80,32 +68,22 @@ def _text(body: bytes, content_type: str) -> str | None:
 _short_text = lru_cache(maxsize=1024)(_text)
 
 
-_TAG = re.compile(
-    r"""<(?=[a-zA-Z/!?])[/!?]?([a-zA-Z][^\s/<>]*+)?(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?"""
+_TAG = re.compile(r"""(?i)<(?=[a-z/!?])(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?""")
+# What nobody sees of a page, whatever looks like a tag in it; up to its end if it is left open.
+_HIDDEN = re.compile(
+    r"(?is)<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)\b(?:[^<>]*/>|.*?(?:</\1[^<>]*>?|\Z))"
 )
 
 
 def _visible_text(page: str) -> str:
-    """A page's text between its tags, in one pass: html.parser takes hours for some pages of a megabyte."""
-    words, at, unseen = [""], 0, 0
-    while tag := _TAG.search(page, at):
-        words += [] if unseen else [page[at : tag.start()]]
-        at, name = tag.end(), (tag[1] or "").lower()
-        if page.startswith("<!--", tag.start()):
-            end = page.find("-->", tag.start() + 4)
-            at = end + 3 if end >= 0 else len(page)
-        elif name in UNSEEN and not tag[0].endswith("/>"):
-            closes = tag[0][1] == "/"
-            unseen = max(0, unseen + (-1 if closes else 1))
-            if name in ("script", "style") and not closes:  # whatever looks like a tag in it
-                end = re.compile(f"</{name}", re.IGNORECASE).search(page, at)
-                at = end.start() if end else len(page)
-    words += [] if unseen else [page[at:]]
-    return " ".join(html.unescape(" ".join(words)).split())
+    """A page's text between its tags, in two passes: html.parser takes hours for some pages of a megabyte."""
+    return " ".join(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", page))).split())
 
 
-REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
-"""Methods that may be repeated without doing twice what was asked for once (RFC 9110, 9.2.2)."""
+REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # without doing it twice (RFC 9110, 9.2.2)
+
+HEADERS = {"Accept": "application/json, text/*;q=0.9, */*;q=0.8", "Accept-Encoding": "gzip"}
+HEADERS |= {"User-Agent": "toolalpaca-hf"}
 
 Exchange = Callable[[str, str, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
 """Answers method, URL, headers and body with status, headers (names in lower case) and body, in place of HTTP; may
@@ -114,47 +92,26 @@ raise as httpx does."""
 
 @dataclass(frozen=True)
 class CallLimits:
-    """Limits on one call.
-
-    Args:
-        connect (`float`, *optional*, defaults to 5.0): Seconds to establish a connection.
-        read (`float`, *optional*, defaults to 20.0): Seconds between two chunks of the response.
-        total (`float`, *optional*, defaults to 60.0): Seconds for the whole call, with retries and redirects.
-        size (`int`, *optional*, defaults to 5,000,000): Bytes of the response, both as sent and decompressed.
-        retries (`int`, *optional*, defaults to 3): How often a call is repeated.
-        backoff (`float`, *optional*, defaults to 0.5): Seconds before the first retry, doubled for each further one.
-        wait (`float`, *optional*, defaults to 30.0): Longest `Retry-After` to wait for, in seconds.
-        redirects (`int`, *optional*, defaults to 5): How many redirects are followed.
-    """
+    """Limits on one call; times are in seconds, `size` is in bytes, both as sent and decompressed."""
 
     connect: float = 5.0
-    read: float = 20.0
-    total: float = 60.0
+    read: float = 20.0  # between two chunks of the response
+    total: float = 60.0  # with retries and redirects
     size: int = 5_000_000
     retries: int = 3
-    backoff: float = 0.5
-    wait: float = 30.0
+    backoff: float = 0.5  # before the first retry, doubled for each further one
+    wait: float = 30.0  # the longest `Retry-After` to wait for
     redirects: int = 5
 
 
 @dataclass(frozen=True)
 class CallResult:
-    """The outcome of a call.
+    """The outcome of a call."""
 
-    Args:
-        status (`int`, *optional*): HTTP status; `None` if there was no response.
-        observation (`str`): What the model reads, without credentials.
-        saved (`Path`, *optional*): File that a binary response was saved to.
-        ended (`str`):
-            `answered`, `refused` (host or redirect), `timeout`, `too_large`, `dropped` (connection) or `failed`.
-        fault (`str`, *optional*): The fault that a simulator says it made, see [`simulator.FaultPlan`].
-    """
-
-    status: int | None
-    observation: str
-    saved: Path | None
-    ended: str
-    fault: str = ""
+    status: int | None  # None if there was no response
+    observation: str  # what the model reads, without credentials
+    ended: str  # answered, refused (host or redirect), timeout, too_large, dropped (connection) or failed
+    fault: str = ""  # that a simulator says it made, see `simulator.FaultPlan`
 
 
 class _End(Exception):
@@ -171,10 +128,7 @@ class ApiClient:
         credentials ([`Credentials`], *optional*): Inserted into requests, and removed from everything that comes back.
         folder (`str` or `Path`, *optional*): Where to save binary responses; without it they are only mentioned.
         limits ([`CallLimits`], *optional*): Limits on each call.
-        transport (`httpx.BaseTransport`, *optional*):
-            Answers in place of the network, with no address checks: `httpx.WSGITransport(app)`.
-        exchange ([`Exchange`], *optional*): Answers in place of HTTP, without the cost of a client; see
-            [`simulator.in_process`].
+        exchange ([`Exchange`], *optional*): Answers in place of HTTP; see [`simulator.in_process`].
 
     Example:
 
@@ -191,22 +145,15 @@ class ApiClient:
         credentials: Credentials | None = None,
         folder: str | Path | None = None,
         limits: CallLimits | None = None,
-        transport: httpx.BaseTransport | None = None,
         exchange: Exchange | None = None,
     ) -> None:
-        self._hosts, self._exchange = hosts, exchange
+        self._hosts, self._exchange, self._limits = hosts, exchange, limits or CallLimits()
         self._credentials = credentials or Credentials()
         self._folder = Path(folder) if folder is not None else None
-        self._limits = limits or CallLimits()
-        self._client = httpx.Client(
-            transport=transport or (httpx.BaseTransport() if exchange else guarded_transport(hosts)),
-            # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(self._limits.read, connect=self._limits.connect),
-            headers={"User-Agent": "toolalpaca-hf", "Accept": "application/json, text/*;q=0.9, */*;q=0.8"},
-        )
-        self._client.headers["Accept-Encoding"] = "gzip"
+        transport = httpx.BaseTransport() if exchange else guarded_transport(hosts)
+        wait = httpx.Timeout(self._limits.read, connect=self._limits.connect)
+        # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
+        self._client = httpx.Client(transport=transport, trust_env=False, timeout=wait, headers=HEADERS)
         # Calls share no state (cookies) except what the model passes on.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -221,18 +168,17 @@ class ApiClient:
 
     def send(self, request: ApiRequest) -> CallResult:
         """Send a request from [`build_request`], retrying if that is safe. Never raises for a failed call."""
-        saved, fault = None, ""
+        fault = ""
         with limited(self._limits.total, self._credentials):
             try:
                 status, headers, body = self._repeated(request)
-                response, saved = self._rendered(body, headers.get("content-type", ""))
-                ended, words = "answered", observation_of(status, response)
-                fault = headers.get("x-toolalpaca-fault", "")
+                words = observation_of(status, self._rendered(body, headers.get("content-type", "")))
+                ended, fault = "answered", headers.get("x-toolalpaca-fault", "")
             except _End as end:
                 ended, status = end.ended, end.status
                 words = end.sentence if status is None else observation_of(status, end.sentence)
         # A server may echo secrets cut or escaped in unknown ways; verbatim values never get through.
-        return CallResult(status, self._credentials.redact(words), saved, ended, fault)
+        return CallResult(status, self._credentials.redact(words), ended, fault)
 
     def fetch(self, url: str) -> bytes:
         """Get a URL's content, decompressed; an [`InputError`] if the call fails or the status is not 200."""
@@ -305,23 +251,20 @@ class ApiClient:
             self._hosts.check(str(following.url))
         except ToolAlpacaError as error:
             raise _End("refused", f"it redirects elsewhere: {error}.", status) from None
-        scheme, host, port = origin_of(str(last.url))
-        upgraded = (scheme, port) == ("http", 80) and origin_of(str(following.url)) == ("https", host, 443)
-        if origin_of(str(following.url)) == (scheme, host, port) or upgraded:
+        url, content, (scheme, host, port) = str(following.url), following.read(), origin_of(str(last.url))
+        upgraded = (scheme, port) == ("http", 80) and origin_of(url) == ("https", host, 443)
+        if origin_of(url) == (scheme, host, port) or upgraded:
             return following
         for name, value in list(following.headers.items()):
             if name in ("authorization", "cookie") or self._credentials.redact(value) != value:
                 del following.headers[name]
-        content = following.read()
-        url = str(following.url)
         if self._credentials.redact(url) != url or self._credentials.redact_bytes(content) != content:
             raise _End("refused", "it redirects to another server, which must not get the credentials.", status)
         return following
 
     def _read(self, response: httpx.Response) -> bytes:
         """The decompressed body; never holds more than the limit in memory."""
-        limit = self._limits.size
-        coding = response.headers.get("content-encoding", "").strip().lower()
+        limit, coding = self._limits.size, response.headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(coding)
         unpack = zlib.decompressobj(47) if coding not in ("", "identity") else None
@@ -342,33 +285,30 @@ class ApiClient:
             raise httpx.ReadError("the answer is cut off")
         return bytes(body)
 
-    def _rendered(self, body: bytes, content_type: str) -> tuple[str, Path | None]:
-        words = body_text(body, content_type)
-        if words is not None:
-            return words, None
+    def _rendered(self, body: bytes, content_type: str) -> str:
+        if (words := body_text(body, content_type)) is not None:
+            return words
         kind = content_type.partition(";")[0].strip().lower()
-        named = f"a file of type {kind or 'unknown'}, {len(body)} bytes"
+        named, body = f"a file of type {kind or 'unknown'}, {len(body)} bytes", self._credentials.redact_bytes(body)
         if self._folder is None:
-            return f"{named}, not shown.", None
-        body = self._credentials.redact_bytes(body)
+            return f"{named}, not shown."
         path = self._folder / f"{hashlib.sha256(body).hexdigest()[:16]}{mimetypes.guess_extension(kind) or '.bin'}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
         except OSError as error:
-            return f"{named}, which could not be saved ({error.strerror}).", None
-        return f"{named}, saved as {path.name}.", path
+            return f"{named}, which could not be saved ({error.strerror})."
+        return f"{named}, saved as {path.name}."
 
 
 def _asked_to_wait(retry_after: str, otherwise: float) -> float:
     """Seconds from `Retry-After`, given as a number or as a date."""
     retry_after = retry_after.strip()
     if retry_after.isdecimal() and len(retry_after) < 12:
-        return max(float(retry_after), 0.0)
+        return float(retry_after)
     try:
         moment = parsedate_to_datetime(retry_after)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-        return max(seconds, 0.0) if math.isfinite(seconds) else otherwise
+        return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
     except (TypeError, ValueError, OverflowError):
         return otherwise

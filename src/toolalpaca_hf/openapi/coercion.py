@@ -3,22 +3,24 @@
 import json
 import math
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
+from contextlib import suppress
+from operator import or_
 from typing import Any
 
 import jsonschema_rs
 
 from ..storage import strict_json
+from .document import mapping
 from .schema import validator
 
 MAX_ALTERNATIVES = 12
-MAX_PROBLEMS = 5
-"""How many violations of one value are named: a model fixes a few at a time."""
-
+MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
+PYTHON_TYPES: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
-LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+
+
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -28,24 +30,13 @@ def merge_schemas(first: dict[str, Any], second: dict[str, Any]) -> dict[str, An
     for key, value in second.items():
         if key not in merged:
             merged[key] = value
-        elif key in ("properties", "patternProperties"):
-            names = dict.fromkeys([*merged[key], *value])
-            merged[key] = {name: _both(merged[key].get(name, True), value.get(name, True)) for name in names}
-        elif key == "required":
-            merged[key] = list(dict.fromkeys([*merged[key], *value]))
-        elif key == "enum":
-            merged[key] = [item for item in merged[key] if item in value] or merged[key]
-        elif key == "type":
-            merged[key] = _common_types(merged[key], value)
-        elif key in LOWER:
-            merged[key] = max(merged[key], value)
-        elif key in UPPER:
-            merged[key] = min(merged[key], value)
-        elif key in ("items", "additionalProperties"):
-            merged[key] = _both(merged[key], value)
-        elif key == "dependentRequired":
-            merged[key] = merged[key] | value
+        elif key in MERGED:
+            merged[key] = MERGED[key](merged[key], value)
     return merged
+
+
+def _by_name(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {name: _both(first.get(name, True), second.get(name, True)) for name in first | second}
 
 
 def _both(first: Any, second: Any) -> Any:
@@ -53,9 +44,7 @@ def _both(first: Any, second: Any) -> Any:
         return second
     if second is True:
         return first
-    if first is False or second is False:
-        return False
-    return {"allOf": [first, second]}
+    return False if first is False or second is False else {"allOf": [first, second]}
 
 
 def _common_types(first: Any, second: Any) -> Any:
@@ -64,6 +53,18 @@ def _common_types(first: Any, second: Any) -> Any:
     if ("integer" in seconds and "number" in firsts) or ("integer" in firsts and "number" in seconds):
         found.append("integer")
     return found or first
+
+
+MERGED: dict[str, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"), min),
+    **dict.fromkeys(("properties", "patternProperties"), _by_name),
+    **dict.fromkeys(("items", "additionalProperties"), _both),
+    "required": lambda first, second: list(dict.fromkeys([*first, *second])),
+    "enum": lambda first, second: [value for value in first if value in second] or first,
+    "type": _common_types,
+    "dependentRequired": or_,
+}
 
 
 def target_of(root: dict[str, Any], ref: str) -> Any:
@@ -101,49 +102,47 @@ class SchemaMerger:
         while "$ref" in schema and schema["$ref"] not in followed:
             followed += (schema["$ref"],)
             beside = {key: value for key, value in schema.items() if key not in ("$ref", "$defs")}
-            inner = target_of(self.root, schema["$ref"])
-            schema = inner if isinstance(inner, dict) else {}
-            if beside:
-                schema = {"allOf": [beside, schema]}
+            schema = mapping(target_of(self.root, schema["$ref"]))
+            schema = {"allOf": [beside, schema]} if beside else schema
         open_refs += followed
         if not any(key in schema for key in COMPOSED):
             return schema, open_refs
         node = {key: value for key, value in schema.items() if key not in COMPOSED}
         parts = list(schema.get("allOf", ()))
-        for key in ("anyOf", "oneOf"):
-            if schema.get(key):
-                parts.append(self._choice(schema[key], open_refs, attempt, short))
-        if isinstance(schema.get("if"), dict):
-            # Both readings can be right; validation of the whole decides.
-            if attempt % 2 == 0:
-                parts += [schema["if"], schema.get("then", {})]
-            else:
-                parts.append(schema.get("else", {}))
-        if len(open_refs) < 60:
-            for part in parts:
-                flat, open_refs = self.merged(part, open_refs, attempt, short)
-                node = merge_schemas(node, flat)
+        either = [schema[key] for key in ("anyOf", "oneOf") if schema.get(key)]
+        parts += [self._choice(choices, open_refs, attempt, short) for choices in either]
+        if isinstance(schema.get("if"), dict):  # both readings can be right; validation of the whole decides
+            parts += [schema.get("else", {})] if attempt % 2 else [schema["if"], schema.get("then", {})]
+        for part in parts if len(open_refs) < 60 else ():
+            flat, open_refs = self.merged(part, open_refs, attempt, short)
+            node = merge_schemas(node, flat)
         return node, open_refs
 
-    def node(self, schema: Any, attempt: int = 0) -> dict[str, Any]:
-        return self.merged(schema, (), attempt)[0]
+    def node(self, schema: Any, *path: str) -> dict[str, Any]:
+        """A merged schema, or that of the field to which the names of a path lead."""
+        node = self.merged(schema)[0]
+        for name in path:
+            node = self.merged(node.get("properties", {}).get(name, {}))[0]
+        return node
 
     def _choice(self, choices: list[Any], open_refs: Refs, attempt: int, short: bool) -> Any:
-        real = [choice for choice in choices if isinstance(choice, dict) and choice.get("type") != "null"] or choices
-        ending = [choice for choice in real if not repeats(choice, open_refs, self.root)]
-        if not ending:
-            ending = [choice for choice in choices if not repeats(choice, open_refs, self.root)] or choices
+        kept = [choice for choice in choices if not repeats(choice, open_refs, self.root)] or choices
+        kept = [choice for choice in kept if isinstance(choice, dict) and choice.get("type") != "null"] or kept
         if short:
-            ending = [choice for choice in choices if isinstance(choice, dict) and "$ref" not in choice] or ending
-        return ending[attempt % len(ending)]
+            kept = [choice for choice in choices if isinstance(choice, dict) and "$ref" not in choice] or kept
+        return kept[attempt % len(kept)]
+
+
+def merged_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The top level of a schema with what it refers to, its `allOf` and the first of its alternatives."""
+    return SchemaMerger(schema).node(schema)
 
 
 def alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """The schema once for each alternative at its top level, references followed."""
     if not any(key in schema for key in COMPOSED):
         return [schema]
-    merger = SchemaMerger(schema)
-    found: list[dict[str, Any]] = []
+    found, merger = list[dict[str, Any]](), SchemaMerger(schema)
     for attempt in range(MAX_ALTERNATIVES):
         node, _ = merger.merged(schema, (), attempt)
         if node in found:
@@ -172,11 +171,8 @@ def part_of(root: dict[str, Any], schema: Any) -> dict[str, Any]:
 def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     """Coerce a value to a schema if no meaning is lost; what does not fit stays unchanged, for validation to report.
 
-    Args:
-        schema (`dict`): A schema from [`to_json_schema`].
-        wire (`bool`, *optional*, defaults to `False`):
-            Leaves are untyped texts, as in a query, header, form, XML or CSV: `"1"` may be True, `""` null, `"a,b"` a
-            list; where one value is wanted, the last of a list counts.
+    On the `wire` (a query, header, form, XML or CSV) leaves are untyped texts: `"1"` may be True, `""` null, `"a,b"` a
+    list; where one value is wanted, the last of a list counts.
 
     Example:
 
@@ -195,22 +191,18 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
         return made[0]
     check = validator(schema)
     valid = [(option, node) for option, node in zip(made, nodes, strict=True) if is_valid(check, option)]
-    if not valid:
-        return made[0]
-    if not wire:
-        for option, node in valid:  # what fits as it is, unless another alternative knows more of its fields
-            known = not isinstance(value, dict) or value.keys() <= node.get("properties", {}).keys()
-            if known and option == value and type(option) is type(value):
-                return option
-    return valid[0][0]
+    for option, node in valid if not wire else ():  # what fits as it is, unless another knows more of its fields
+        known = not isinstance(value, dict) or value.keys() <= node.get("properties", {}).keys()
+        if known and option == value and type(option) is type(value):
+            return option
+    return valid[0][0] if valid else made[0]
 
 
 def is_valid(check: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
     """Whether a value passes a check; one that cannot be checked does not."""
-    try:
+    with suppress(ValueError, RecursionError):
         return check.is_valid(value)
-    except (ValueError, RecursionError):
-        return False
+    return False
 
 
 def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool) -> Any:
@@ -225,11 +217,8 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
         value = _items_of(value)
     if isinstance(value, str) and wire and "array" in kinds:
         return _list_of(value, part_of(root, node.get("items", {})), root)
-    if (
-        value is not None
-        and kinds
-        and (isinstance(value, str) if wire else not any(_is(value, kind) for kind in kinds))
-    ):
+    fits = not isinstance(value, str) if wire else any(_is(value, kind) for kind in kinds)
+    if value is not None and not fits:
         value = next((made for kind in kinds for made in _converted(value, kind, wire)), value)
     if type(value) is float and value.is_integer() and "integer" in kinds and "number" not in kinds:
         value = int(value)
@@ -247,8 +236,8 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
 
 def _lists_of_lists(node: dict[str, Any], root: dict[str, Any], depth: int = 0) -> bool:
     """Whether one value, wrapped in a list, would have to be wrapped again without end."""
-    items = part_of(root, node.get("items", {}))
-    inner = [option for option in alternatives(items) if "array" in types_of(option)]
+    options = alternatives(part_of(root, node.get("items", {})))
+    inner = [option for option in options if "array" in types_of(option)]
     return bool(inner) and (depth > MAX_ALTERNATIVES or any(_lists_of_lists(each, root, depth + 1) for each in inner))
 
 
@@ -275,10 +264,9 @@ def _list_of(text: str, items: dict[str, Any], root: dict[str, Any]) -> list[Any
 def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    if kind == "integer":
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    wanted = {"number": (int, float), "string": str, "array": list, "object": dict}.get(kind)
-    return wanted is not None and isinstance(value, wanted)
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, PYTHON_TYPES.get(kind, ()))
 
 
 def _converted(value: Any, kind: str, wire: bool) -> list[Any]:
@@ -290,32 +278,34 @@ def _converted(value: Any, kind: str, wire: bool) -> list[Any]:
         parsed = {} if wire and value == "" else json_value(value)
         return [parsed] if isinstance(parsed, dict) else []
     if kind == "string":
-        return [value] if isinstance(value, str) else [to_text(value)] if isinstance(value, bool | int | float) else []
-    if not isinstance(value, str):
-        return []
-    word = value.strip()
+        return [to_text(value)] if isinstance(value, str | bool | int | float) else []
+    word = value.strip().lower() if isinstance(value, str) else ""
     if kind == "null":
         return [None] if wire and value in ("", "null") else []
     if kind == "boolean":
         known = {"true": True, "false": False} | ({"1": True, "0": False} if wire else {})
-        return [known[word.lower()]] if word.lower() in known else []
-    if kind in ("integer", "number") and _NUMBER.fullmatch(word):
-        if re.fullmatch(r"[+-]?[0-9]+", word):
-            return [int(word)]
-        number = float(word)
-        if math.isfinite(number) and (kind == "number" or number.is_integer()):
-            return [int(number) if kind == "integer" else number]
-    return []
+        return [known[word]] if word in known else []
+    if kind not in ("integer", "number") or not _NUMBER.fullmatch(word):
+        return []
+    if re.fullmatch(r"[+-]?[0-9]+", word):
+        return [int(word)]
+    number = float(word)
+    if not math.isfinite(number) or (kind == "integer" and not number.is_integer()):
+        return []
+    return [int(number) if kind == "integer" else number]
 
 
 def json_value(text: Any) -> Any:
-    """Parse JSON text that holds an object or a list; `None` for anything else."""
-    try:
-        value = strict_json(text)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair cannot be sent
-        return value
-    except (ValueError, TypeError, RecursionError):
-        return None
+    """The value of JSON text; `None` for anything else."""
+    with suppress(ValueError, TypeError, RecursionError):
+        return sendable_json(text)
+
+
+def sendable_json(text: Any) -> Any:
+    """Parse JSON text; an error too for half a surrogate pair, which cannot be sent."""
+    value = strict_json(text)
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return value
 
 
 def to_text(value: Any) -> str:
@@ -331,21 +321,19 @@ def problems(
         errors = sorted(check.iter_errors(value), key=lambda error: [str(part) for part in error.instance_path])
     except (ValueError, RecursionError):
         return [f"`{name}` cannot be read." if name else "The input cannot be read."]
-    missing: dict[tuple[Any, ...], list[str]] = {}
-    found: dict[Any, str] = {}
+    missing: dict[str, dict[str, None]] = {}
+    found: dict[str, str] = {}
     for error in map(_nearest, errors):
-        place, path = name, tuple(error.instance_path)
-        for part in path:
+        place, required = name, error.kind.name == "required"
+        for part in [*error.instance_path, *([error.kind.value] if required else ())]:
             place = f"{place}[{part}]" if isinstance(part, int) else f"{place}.{part}" if place else str(part)
-        if error.kind.name == "required":
-            if not path and error.kind.value in to_come:
-                continue
-            wanted = f"{place}.{error.kind.value}" if place else error.kind.value
-            missing.setdefault(path, []).append(f"`{wanted}`")
-            found[path, "required"] = f"Missing required {', '.join(dict.fromkeys(missing[path]))}."
-        else:
+        if not required:
             sentence = _sentence(error, f"`{place}`" if place else "The input")
             found.setdefault(sentence, sentence)
+        elif error.instance_path or error.kind.value not in to_come:
+            names = missing.setdefault(str(error.instance_path), {})
+            names[f"`{place}`"] = None
+            found[f"required {error.instance_path}"] = f"Missing required {', '.join(names)}."
     return list(found.values())[:MAX_PROBLEMS]
 
 

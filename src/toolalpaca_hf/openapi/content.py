@@ -5,6 +5,7 @@ import io
 import json
 import mimetypes
 import re
+from itertools import chain
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ import httpx
 from .coercion import SchemaMerger, to_text, types_of
 from .document import mapping, text
 from .request import ApiRequest
-from .styles import write_query
+from .styles import add_value, write_query
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -24,12 +25,8 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     if body is None:
         return None, {}
     if kind == FORM and isinstance(body, dict):
-        pieces = [
-            piece
-            for name, value in body.items()
-            for piece in write_query(name, value, mapping(request.encoding.get(name)))
-        ]
-        return "&".join(pieces).encode(), {"Content-Type": kind}
+        fields = [write_query(name, value, mapping(request.encoding.get(name))) for name, value in body.items()]
+        return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
     if kind == "multipart/form-data" and isinstance(body, dict):
         files = [part for name, value in body.items() for part in _parts(name, value, request)]
         made = httpx.Request("POST", "https://multipart.invalid", files=files)
@@ -40,8 +37,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return to_csv(body).encode(), {"Content-Type": kind}
     if "json" not in kind and (isinstance(body, str) or kind.startswith("text/")):
         return to_text(body).encode(), {"Content-Type": kind or "text/plain"}
-    if "json" not in kind:
-        kind = "application/json"
+    kind = kind if "json" in kind else "application/json"
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), {"Content-Type": kind}
 
 
@@ -64,51 +60,42 @@ def is_xml(kind: str) -> bool:
     return kind.endswith(("/xml", "+xml")) and "svg" not in kind and "html" not in kind
 
 
-def _element_name(name: str) -> str:
-    name = re.sub(r"[^\w.-]+", "_", name)
-    return name if re.match(r"[^\W\d]", name) else f"_{name}"
-
-
-class _XmlNames:
+class _Xml(SchemaMerger):
     """The XML names of a schema's values: elements, attributes, and wrappers around lists."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.merger = SchemaMerger(schema)
+    def said(self, part: Any) -> dict[str, Any]:
+        return mapping(self.node(part).get("xml"))
 
-    def node(self, part: Any) -> dict[str, Any]:
-        return self.merger.merged(part)[0]
+    def named(self, part: Any, otherwise: str) -> str:
+        name = re.sub(r"[^\w.-]+", "_", text(self.said(part).get("name")) or otherwise)
+        return name if re.match(r"[^\W\d]", name) else f"_{name}"
 
     def field(self, key: str, part: Any) -> tuple[str, str, bool]:
         """The element of a field, that of its items if it is a list, and whether the former wraps the latter."""
-        node = self.node(part)
-        own = text(mapping(node.get("xml")).get("name")) or key
-        wrapped = mapping(node.get("xml")).get("wrapped") is True
-        item = text(mapping(self.node(node.get("items")).get("xml")).get("name")) or (own if wrapped else key)
-        return _element_name(own), _element_name(item), wrapped
+        own, wrapped = self.named(part, key), self.said(part).get("wrapped") is True
+        return own, self.named(self.node(part).get("items"), own if wrapped else key), wrapped
 
 
 def to_xml(value: Any, name: str, schema: dict[str, Any] | None = None) -> bytes:
     """Write a JSON value as XML, as its schema's `xml` says: an element per field, repeated for a list's items."""
-    schema = schema or {}
-    names = _XmlNames(schema)
+    names = _Xml(schema or {})
 
     def element(name: str, value: Any, part: Any) -> ElementTree.Element:
         node, made = names.node(part), ElementTree.Element(name)
         if isinstance(value, dict):
-            properties = node.get("properties", {})
             for key, item in value.items():
-                declared = properties.get(key)
+                declared = node.get("properties", {}).get(key)
                 own, each, wrapped = names.field(key, declared)
                 if isinstance(item, list):
                     inside = ElementTree.SubElement(made, own) if wrapped else made
                     inside.extend(element(each, one, names.node(declared).get("items")) for one in item)
-                elif mapping(names.node(declared).get("xml")).get("attribute") is True and not isinstance(item, dict):
+                elif names.said(declared).get("attribute") is True and not isinstance(item, dict):
                     made.set(own, printable(item))
                 else:
                     made.append(element(own, item, declared))
         elif isinstance(value, list):
-            each = text(mapping(names.node(node.get("items")).get("xml")).get("name")) or "item"
-            made.extend(element(_element_name(each), one, node.get("items")) for one in value)
+            each = names.named(node.get("items"), "item")
+            made.extend(element(each, one, node.get("items")) for one in value)
         elif value is not None:
             made.text = printable(value)
         return made
@@ -116,8 +103,7 @@ def to_xml(value: Any, name: str, schema: dict[str, Any] | None = None) -> bytes
     def printable(value: Any) -> str:
         return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", " ", to_text(value))
 
-    own = text(mapping(names.node(schema).get("xml")).get("name")) or name
-    return ElementTree.tostring(element(_element_name(own), value, schema))
+    return ElementTree.tostring(element(names.named(names.root, name), value, names.root))
 
 
 def from_xml(words: str, schema: dict[str, Any]) -> Any:
@@ -131,7 +117,7 @@ def from_xml(words: str, schema: dict[str, Any]) -> Any:
         root = ElementTree.fromstring(words)
     except ElementTree.ParseError as error:
         raise ValueError(str(error)) from None
-    names = _XmlNames(schema)
+    names = _Xml(schema)
 
     def read(element: ElementTree.Element, part: Any, depth: int) -> Any:
         if depth > 60:
@@ -154,12 +140,9 @@ def from_xml(words: str, schema: dict[str, Any]) -> Any:
             is_list = "array" in types_of(declared)
             if is_list and names.field(key, declared)[2]:
                 found[key] = read(child, declared, depth + 1)
-                continue
-            value = read(child, declared.get("items") if is_list else declared, depth + 1)
-            if is_list or key in found:
-                held = found.get(key, [])
-                value = [*(held if isinstance(held, list) else [held]), value]
-            found[key] = value
+            else:
+                found |= {key: found.get(key, [])} if is_list else {}
+                add_value(found, key, read(child, declared.get("items") if is_list else declared, depth + 1))
         missing = [key for key in node.get("required", ()) if key not in found]
         return found | {key: [] for key in missing if "array" in types_of(names.node(properties.get(key)))}
 

@@ -17,11 +17,9 @@ from ..schema import REDACTED
 from .document import mapping, text
 from .request import ApiRequest
 
-LONG = 6
-"""From this length on a value is taken out inside words, too."""
-
+LONG = 6  # from this length on a value is taken out inside words, too
+# `Bearer abc` is a scheme and a secret, and the secret also travels by itself.
 SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(?=\S)", re.IGNORECASE)
-"""`Bearer abc` is a scheme and a secret, and the secret also travels by itself."""
 
 
 def escaped_forms(value: str) -> set[str]:
@@ -49,10 +47,7 @@ def secret_pattern(values: Iterable[str], flags: int = 0) -> re.Pattern[str] | N
 
 
 class Credentials:
-    """Secret values by name. Neither `repr` nor any error shows a value.
-
-    Args:
-        values (`Mapping[str, str]`, *optional*): Value by the name of its parameter or security scheme.
+    """Secret values by the names of parameters or security schemes. Neither `repr` nor any error shows a value.
 
     Raises:
         [`OptionError`]: A value is empty or has a control character, so it cannot be sent.
@@ -68,12 +63,12 @@ class Credentials:
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         self._values = {name: value.strip() for name, value in (values or {}).items()}
-        parts: set[str] = set()
         for name, value in self._values.items():
             if not value or re.search(r"[\x00-\x1f\x7f]", value):
                 problem = f"the credential {name} is empty or has a control character"
                 raise OptionError(problem, option=name, fix="correct its value")
-            parts |= {value, SCHEME.sub("", value, count=1) if SCHEME.match(value) else value}
+        parts = set(self._values.values())
+        parts |= {value[scheme.end() :] for value in parts if (scheme := SCHEME.match(value))}
         parts |= {part.partition(":")[2] for part in parts if len(part.partition(":")[2]) >= LONG}  # user:password
         parts |= {part.upper() for part in parts} | {part.lower() for part in parts}  # bytes have no case beyond ASCII
         self._pattern = secret_pattern(parts, re.IGNORECASE)
@@ -89,15 +84,13 @@ class Credentials:
     def inject(self, request: ApiRequest) -> ApiRequest:
         """A copy of the request with the values filled in. Do not log or keep it."""
         for where, name in request.credentials:
-            value = self._values[name]
-            headers = dict(request.headers)
+            value, url, body, headers = self._values[name], request.url, request.body, dict(request.headers)
             if where == "path":
-                request = replace(request, url=request.url.replace(f"{{{name}}}", quote(value, safe="")))
+                url = url.replace(f"{{{name}}}", quote(value, safe=""))
             elif where == "query":
-                pair = f"{quote(name, safe='')}={quote(value, safe='')}"
-                request = replace(request, url=f"{request.url}{'&' if '?' in request.url else '?'}{pair}")
+                url = f"{url}{'&' if '?' in url else '?'}{quote(name, safe='')}={quote(value, safe='')}"
             elif where == "body":
-                request = replace(request, body=mapping(request.body) | {name: value})
+                body = mapping(body) | {name: value}
             elif where == "cookie":
                 headers["Cookie"] = "; ".join(filter(None, [headers.get("Cookie"), f"{name}={value}"]))
             elif where == "bearer":
@@ -107,7 +100,7 @@ class Credentials:
                 headers["Authorization"] = f"Basic {encoded}"
             else:
                 headers[name] = value
-            request = replace(request, headers=headers)
+            request = replace(request, url=url, body=body, headers=headers)
         return request
 
     def redact(self, words: str) -> str:
@@ -120,31 +113,24 @@ class Credentials:
 
 def credential_names(document: dict[str, Any]) -> list[str]:
     """Names of a document's credentials: the parameter's for an `apiKey` scheme, else the scheme's own name."""
-    schemes = mapping(mapping(document.get("components")).get("securitySchemes"))
-    names = [
-        text(mapping(scheme).get("name")) if mapping(scheme).get("type") == "apiKey" else name
-        for name, scheme in schemes.items()
-    ]
+    schemes = mapping(mapping(document.get("components")).get("securitySchemes")).items()
+    read = [(name, mapping(scheme)) for name, scheme in schemes]
+    names = [text(scheme.get("name")) if scheme.get("type") == "apiKey" else name for name, scheme in read]
     return list(dict.fromkeys(filter(None, names)))
 
 
 def load_credentials(
-    api: str,
-    names: Iterable[str],
-    file: str | Path | None = None,
-    environ: Mapping[str, str] | None = None,
+    api: str, names: Iterable[str], file: str | Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Credentials:
     """Collect the credentials of one API from a file and the environment.
 
     A variable is named `access_key` or, with the API's name in front, `APILAYER_WEATHERSTACK_ACCESS_KEY` (any case,
-    `_` for other characters). The short form works in a file only, for the parameters in `names`: an environment is
-    full of keys that are not meant for the API.
+    `_` for other characters). The short form works in a file only: an environment is full of other keys.
 
     Args:
         names (`Iterable[str]`): Names of credentials, from `Api.authentication` or [`credential_names`].
         file (`str` or `Path`, *optional*): Lines `NAME=VALUE`, values optionally quoted; `#` starts a comment line.
-        environ (`Mapping[str, str]`, *optional*, defaults to `os.environ`):
-            The environment; the file takes precedence.
+        environ (`Mapping[str, str]`, *optional*): By default `os.environ`; the file takes precedence.
 
     Raises:
         [`InputError`]: The file cannot be read, or a line is not `NAME=VALUE`. No message shows a value.
@@ -158,18 +144,17 @@ def load_credentials(
     """
     lines = _read(Path(file)) if file is not None else {}
     own = {_constant(name): value for name, value in (os.environ if environ is None else environ).items()}
-    in_file = {_constant(name): value for name, value in lines.items()}
     found = {}
-    for name in dict.fromkeys(names):
+    for name in names:
         prefixed = f"{_constant(api)}_{_constant(name)}"
-        value = in_file.get(prefixed) or in_file.get(_constant(name)) or own.get(prefixed)
+        value = lines.get(prefixed) or lines.get(_constant(name)) or own.get(prefixed)
         if value and value.strip():
             found[name] = value
     return Credentials(found)
 
 
 def _constant(name: str) -> str:
-    folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Z0-9]+", "_", (folded or name).upper()).strip("_")
 
 
@@ -183,13 +168,10 @@ def _read(file: Path) -> dict[str, str]:
         raise InputError("it is not UTF-8 text", file=file, fix=fix) from None
     values = {}
     for number, line in enumerate(content.splitlines(), 1):
-        line = line.strip().removeprefix("export ")
-        if not line or line.startswith("#"):
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if not line.strip() or name.startswith("#"):
             continue
-        name, equals, value = line.partition("=")
         if not equals or not name.strip():
             raise InputError(f"line {number} is not NAME=VALUE", file=file, row=number, fix="correct it")
-        value = value.strip()
-        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-        values[name.strip()] = value[1:-1] if quoted else value
+        values[_constant(name)] = re.sub(r"^([\"'])(.*)\1$", r"\2", value.strip())
     return values

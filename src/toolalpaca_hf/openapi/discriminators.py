@@ -11,11 +11,11 @@ def parts_of_schema(document: dict[str, Any], schema: Any, seen: set[str]) -> It
     if not isinstance(schema, dict):
         return
     yield schema
-    ref = schema.get("$ref")
+    members, ref = listed(schema.get("allOf")), schema.get("$ref")
     if isinstance(ref, str) and ref not in seen:
         seen.add(ref)
-        yield from parts_of_schema(document, lookup(document, ref), seen)
-    for member in listed(schema.get("allOf")):
+        members = [lookup(document, ref), *members]
+    for member in members:
         yield from parts_of_schema(document, member, seen)
 
 
@@ -48,11 +48,8 @@ def _tags(document: dict[str, Any], member: Any, ref: str, name: str, tags_to: d
     tags = [tag for tag, to in tags_to.items() if to == ref or f"#/components/schemas/{to}" == ref]
     tags = tags or [ref.rsplit("/", 1)[-1]]
     # Keep what the alternative itself says; of several values of its own, those that map to it.
-    own = [
-        properties[name]
-        for part in parts_of_schema(document, member, set())
-        if isinstance((properties := mapping(part.get("properties"))).get(name), dict)
-    ]
+    parts = (mapping(part.get("properties")).get(name) for part in parts_of_schema(document, member, set()))
+    own = [part for part in parts if isinstance(part, dict)]
     own.sort(key=lambda schema: not ("enum" in schema or "const" in schema))
     values = _values(document, own[0], 0) if own else None
     return tags if values is None else [tag for tag in tags if tag in values] or values

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -20,22 +21,12 @@ from ..schema import Api
 from ..storage import atomic_path
 from .swagger2 import to_openapi3
 
-MAX_DEPTH = 64
-"""How deep a document, or a schema with its references followed, may be nested; real ones stay below 30."""
-
-MAX_VALUES = 5_000_000
-"""How many values a document may hold once its YAML aliases are written out: a few lines of them grow without end."""
-
-CACHED_FROM = 200_000
-"""Documents of more characters than this are kept parsed: YAML takes seconds a megabyte."""
-
-MAX_KEPT = 120
-"""How many files are kept, up to three a document; the oldest go first."""
-
-CACHE_VERSION = 2
-"""Part of the name of what is kept; another reading of documents needs another."""
-
-
+MAX_DEPTH = 64  # of a document, or of a schema with its references followed; real ones stay below 30
+MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
+CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAML takes seconds a megabyte
+MAX_KEPT = 120  # files, up to three a document; the oldest go first
+CACHE_VERSION = 2  # part of the name of what is kept; another reading of documents needs another
+LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
 Value = TypeVar("Value")
 
 
@@ -55,10 +46,7 @@ for _tag, _pattern, _first in (
 
 
 class Document(dict[str, Any]):
-    """A document from [`load_document`], which need not be copied again; it also caches what was converted from it.
-
-    What else is found out about a large one is kept on disk by its `digest`, see [`kept`].
-    """
+    """A document from [`load_document`], with what was converted from it; a `digest` is that of a large one's text."""
 
     def __init__(self, values: dict[str, Any], digest: str = "") -> None:
         super().__init__(values)
@@ -69,23 +57,17 @@ class Document(dict[str, Any]):
 def document_of(api: Api) -> dict[str, Any]:
     """The OpenAPI document to call an API by; empty if it cannot be loaded."""
     source = api.documentation
-    try:
+    with suppress(ToolAlpacaError):
         return load_document(source["text"] if set(source) == {"text"} else source)  # what is not JSON is kept as text
-    except ToolAlpacaError:
-        return {}
+    return {}
 
 
 def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
     """Load an OpenAPI document, valid or not; see [`violations`] to check it.
 
     The result is a copy of JSON values only. Swagger 2.0 is converted to OpenAPI 3.0; what cannot be converted is
-    listed under `x-not-converted`.
-
-    Args:
-        source (`str` or `dict`): JSON or YAML text, or the parsed document.
-
-    Raises:
-        [`InputError`]: The text is neither JSON nor YAML, is not a mapping, or is nested too deep.
+    listed under `x-not-converted`. A text that is neither JSON nor YAML, is not a mapping, or is nested too deep, is
+    an [`InputError`].
 
     Example:
 
@@ -96,10 +78,9 @@ def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
     """
     if isinstance(source, Document):
         return source
-    if isinstance(source, str) and len(source) > CACHED_FROM:
-        digest = hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()
-        return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source))), digest)
-    return Document(to_openapi3(original(source)))
+    large = isinstance(source, str) and len(source) > CACHED_FROM
+    digest = hashlib.sha256(str(source).encode("utf-8", "replace")).hexdigest() if large else ""
+    return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source))), digest)
 
 
 def original(source: str | dict[str, Any]) -> dict[str, Any]:
@@ -145,32 +126,29 @@ def kept(digest: str, what: str, kind: type[Value], make: Callable[[], Value]) -
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
+        with suppress(ValueError):
+            return json.loads(text)
+        if _too_deep(text):
+            raise RecursionError
+        return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader: it builds no Python objects
     except RecursionError:
         raise InputError("the OpenAPI document is nested too deep", fix="flatten it") from None
-    except ValueError:
-        pass
-    try:
-        _check_depth(text)
-        return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader: it builds no Python objects
     # Scalars with an explicit tag, such as `!!int x`, raise ValueError and the like.
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the OpenAPI document is neither JSON nor YAML ({reason})", fix="correct its text") from None
 
 
-def _check_depth(text: str) -> None:
-    """Raise an error where libyaml's loader, which calls itself for each level, would overflow the C stack."""
+def _too_deep(text: str) -> bool:
+    """Whether libyaml's loader, which calls itself for each level, would overflow the C stack."""
     # A level stands in a line as indentation or an indicator, or it is a bracket anywhere.
     long = (line for line in text.splitlines() if len(line) > 1000)
     most = max((line.count("-") + line.count("?") + len(line) - len(line.lstrip()) for line in long), default=0)
     if most + text.count("[") + text.count("{") <= 1000:
-        return
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > 1000:
-            raise InputError("the OpenAPI document is nested too deep", fix="flatten it")
+        return False
+    kinds = (yaml.CollectionStartEvent, 1), (yaml.CollectionEndEvent, -1)
+    steps = (step for event in yaml.parse(text, Loader=_Loader) for kind, step in kinds if isinstance(event, kind))
+    return any(depth > 1000 for depth in accumulate(steps))
 
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
@@ -183,12 +161,10 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
         return {_text(key): _plain(item, depth + 1, left) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1, left) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
     # Integers beyond 64 bits, infinity and NaN do not survive Parquet's and other languages' JSON.
-    if (isinstance(value, int) and -(2**63) <= value < 2**63) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return _text(value)
+    small = isinstance(value, int) and -(2**63) <= value < 2**63
+    finite = isinstance(value, float) and math.isfinite(value)
+    return value if value is None or small or finite else _text(value)
 
 
 def _text(value: Any) -> str:
@@ -229,18 +205,12 @@ def lookup(document: dict[str, Any], ref: Any) -> Any:
 def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
     """Follow a node's own reference, not those inside it; an empty mapping if the result is none."""
     for _ in range(MAX_DEPTH):
-        if not isinstance(node, dict):
-            return {}
-        if not isinstance(node.get("$ref"), str):
-            return node
+        if not isinstance(mapping(node).get("$ref"), str):
+            return mapping(node)
         found = lookup(document, node["$ref"])
         beside = {key: node[key] for key in ("description", "summary") if key in node}
         node = found | beside if isinstance(found, dict) else {}
     return {}
-
-
-LARGE = 60_000
-"""Documents of more values than this are checked against the schema of OpenAPI only; GitHub's has half a million."""
 
 
 class _NothingOutside(dict):
@@ -250,24 +220,16 @@ class _NothingOutside(dict):
         return True
 
     def __getitem__(self, scheme: str) -> Callable[[str], Any]:
-        def refuse(url: str) -> Any:
-            raise LookupError(f"{url} is outside the document, and is not fetched")
+        return self.refuse
 
-        return refuse
+    def refuse(self, url: str) -> Any:
+        raise LookupError(f"{url} is outside the document, and is not fetched")
 
 
 def violations(document: dict[str, Any]) -> list[str]:
     """What keeps a document from being valid OpenAPI, a sentence per violation.
 
-    References out of the document are not followed. A large document, see [`is_large`], is only checked against the
-    schema.
-
-    Example:
-
-    ```python
-    >>> violations({"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}})
-    []
-    ```
+    References out of it are not followed. A large document, see [`is_large`], is only checked against the schema.
     """
     made = f"violations-{version('openapi-spec-validator')}"
     return kept(getattr(document, "digest", ""), made, list, lambda: _violations(document))
@@ -278,13 +240,9 @@ def _violations(document: dict[str, Any]) -> list[str]:
     from jsonschema_path import SchemaPath
     from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
-    if "swagger" in document:
-        validator = OpenAPIV2SpecValidator
-    elif str(document.get("openapi", "")).startswith("3.1"):
-        validator = OpenAPIV31SpecValidator
-    else:
-        validator = OpenAPIV30SpecValidator
-    found = []
+    modern, found = str(document.get("openapi", "")).startswith("3.1"), list[str]()
+    validator = OpenAPIV31SpecValidator if modern else OpenAPIV30SpecValidator
+    validator = OpenAPIV2SpecValidator if "swagger" in document else validator
     try:
         # By default, the validator opens whatever file or site a reference names.
         if is_large(document):  # what is not in the schema takes many seconds a megabyte

@@ -11,27 +11,17 @@ from .document import MAX_DEPTH, deref, listed, load_document, lookup, mapping, 
 from .operations import each_operation, media_schema, parameters_of
 from .schema import references
 
-COMPONENTS = "components"
-"""The key of `Function_Description` that holds the shared output schemas."""
-
-
-LONGEST = 8_000
-"""From how many characters on the description of one function is shortened; the published ones have up to 1,107."""
+COMPONENTS = "components"  # the key of `Function_Description` that holds the shared output schemas
+LONGEST = 8_000  # characters of the description of one function; the published ones have up to 1,107
 
 
 @dataclass(frozen=True)
 class Documentation:
-    """The published descriptions of an API.
+    """The published descriptions of an API."""
 
-    Args:
-        nl_documentation (`str`): All functions and shared output schemas as one text.
-        function_description (`dict[str, str]`): A text per function, and `components` for shared output schemas.
-        function_projection (`dict[str, list[str]]`): Path and method by function name.
-    """
-
-    nl_documentation: str
-    function_description: dict[str, str]
-    function_projection: dict[str, list[str]]
+    nl_documentation: str  # all functions and shared output schemas as one text
+    function_description: dict[str, str]  # a text per function, and `components` for shared output schemas
+    function_projection: dict[str, list[str]]  # path and method by function name
 
 
 def describe(document: dict[str, Any]) -> Documentation:
@@ -46,37 +36,28 @@ def describe(document: dict[str, Any]) -> Documentation:
     ```
     """
     document = load_document(document)
-    texts, projection = {}, {}
-    for name, path, method, item, operation in each_operation(document):
-        texts[name] = _function(document, item, operation)
-        projection[name] = [path, method]
+    operations = each_operation(document)
+    texts = {name: _function(document, item, operation) for name, _, _, item, operation in operations}
+    projection = {name: [path, method] for name, path, method, _, _ in operations}
     schemas = mapping(mapping(document.get("components")).get("schemas"))
     # A shared schema that refers to no other is inlined where another uses it, unless it has no structure.
     plain = {name: _structure(schema, {}) for name, schema in schemas.items() if not references(schema)}
     shared = "".join(f"\n#{name}: {_structure(schema, plain)}" for name, schema in schemas.items())
-    if shared:
-        shared = "The detailed output format for the tools is outlined below:" + shared
+    shared = f"The detailed output format for the tools is outlined below:{shared}" if shared else ""
     whole = "\n".join(f"{name}: {words}" for name, words in texts.items()) + (f"\n\n{shared}\n" if shared else "\n")
     descriptions = {name: words.strip() for name, words in texts.items()} | {COMPONENTS: shared}
     return Documentation(whole, descriptions, projection)
 
 
 def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
-    """Recreate the descriptions of a raw API (`NLDocumentation` and so on) from its `Documentation`.
-
-    Raises:
-        [`InputError`]: `Documentation` is absent or is not an OpenAPI document.
-    """
+    """Recreate a raw API's descriptions from its `Documentation`; an [`InputError`] if that is no OpenAPI document."""
     try:
         made = describe(load_document(raw.get("Documentation") or ""))
     except InputError as error:
         name = raw.get("Name") or "an API without a name"
         raise InputError(f"the Documentation of {name}: {error.problem}", fix=error.fix) from None
-    return raw | {
-        "NLDocumentation": made.nl_documentation,
-        "Function_Description": made.function_description,
-        "Function_Projection": made.function_projection,
-    }
+    words = {"NLDocumentation": made.nl_documentation, "Function_Description": made.function_description}
+    return raw | words | {"Function_Projection": made.function_projection}
 
 
 class _TooLong(Exception):

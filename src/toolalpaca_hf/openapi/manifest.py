@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -13,14 +14,15 @@ from .client import ApiClient, CallLimits
 from .credentials import credential_names
 from .document import Document, kept, load_document, lookup, mapping, text
 from .documentation import COMPONENTS, Documentation, describe
-from .operations import METHODS
+from .operations import map_holders
 
-MAX_FILES = 200
-"""How many files one document may be spread over."""
-
+MAX_FILES = 200  # that one document may be spread over
 MAX_BYTES = 20_000_000
-FILES = "x-files"
-"""Where the files that a document refers to are kept in it, by their path below its folder."""
+FILES = "x-files"  # where the files that a document refers to are kept in it, by their path below its folder
+
+
+class _NotFollowedError(Exception):
+    pass
 
 
 def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -28,41 +30,36 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
 
     Only files inside the document's own folder are read; other references are listed under `x-not-followed`.
     """
-    folder = place.resolve().parent
+    place = place.resolve()
+    folder = place.parent
     files: dict[str, Any] = {}
     lost: dict[str, None] = {}
 
     def target(ref: str, base: Path) -> str:
         name, _, pointer = ref.partition("#")
-        if not name:
-            if base == place.resolve():
-                return ref
-            name = base.name
-        if "://" in name or name.startswith("//"):
-            lost[f"{ref} is not followed: nothing is fetched over the net for a document"] = None
-            return ref
         try:
-            file = (base.parent / unquote(name)).resolve()
-            if file == place.resolve():
+            if "://" in name or name.startswith("//"):
+                raise _NotFollowedError("nothing is fetched over the net for a document")
+            file = (base.parent / unquote(name)).resolve() if name else base
+            if file == place:
                 return f"#{pointer}"
             if not file.is_relative_to(folder):
-                lost[f"{ref} is not followed: it leads out of the document's folder"] = None
-                return ref
+                raise _NotFollowedError("it leads out of the document's folder")
             key = file.relative_to(folder).as_posix()
             if key not in files:
                 if len(files) >= MAX_FILES or file.stat().st_size > MAX_BYTES:
-                    lost[f"{ref} is not followed: there are too many files, or it is too long"] = None
-                    return ref
+                    raise _NotFollowedError("there are too many files, or it is too long")
                 files[key] = {}  # files may refer to each other
                 files[key] = moved(load_document(file.read_bytes().decode("utf-8-sig")), file)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            lost[f"{ref} cannot be followed ({reason})"] = None
-            return ref
+            return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
+        except _NotFollowedError as error:
+            problem = f"is not followed: {error}"
         except ToolAlpacaError as error:
-            lost[f"{ref} cannot be followed: {error}"] = None
-            return ref
-        return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
+            problem = f"cannot be followed: {error}"
+        except (OSError, ValueError) as error:
+            problem = f"cannot be followed ({getattr(error, 'strerror', None) or 'it is no text'})"
+        lost[f"{ref} {problem}"] = None
+        return ref
 
     def moved(value: Any, base: Path) -> Any:
         if isinstance(value, list):
@@ -78,7 +75,7 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
     digest, made = getattr(document, "digest", ""), document
     refs = kept(digest, "references", list, lambda: _refs(document))
     if not all(ref.startswith("#") for ref in refs):
-        made = moved(document, place.resolve()) | {FILES: files}
+        made = moved(document, place) | {FILES: files}
         refs, digest = _refs(made), ""
     for ref in refs:
         if ref.startswith("#") and ref != "#" and lookup(made, ref) is None:
@@ -87,13 +84,11 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
 
 
 def _refs(value: Any) -> list[str]:
-    found: set[str] = set()
-    left = [value]
+    found, left = set[str](), [value]
     while left:
         node = left.pop()
         if isinstance(node, dict):
-            if isinstance(node.get("$ref"), str):
-                found.add(node["$ref"])
+            found |= {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
             left.extend(node.values())
         elif isinstance(node, list):
             left.extend(node)
@@ -106,8 +101,7 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
     Args:
         source (`str` or `Path`): An http or https URL, or a file.
         private (`Iterable[str]`, *optional*): Hosts to fetch from whose address may be private: `127.0.0.1:5678`.
-        described (`bool`, *optional*, defaults to `True`):
-            Write descriptions, which takes seconds for thousands of functions.
+        described (`bool`, *optional*): Write descriptions, which takes seconds for thousands of functions.
 
     Raises:
         [`InputError`]: It cannot be fetched or read, or is neither a document nor a manifest.
@@ -140,12 +134,9 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
 
 def document_in(path: str | Path, described: bool = True) -> Api | None:
     """Load a file with one OpenAPI document or manifest; `None` if it holds a list, as the raw layout does."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
-    except OSError:
-        return None
+    path, start = Path(path), "["
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
     if start[:1] == "[" or (start[:1] != "{" and path.suffix.lower() not in (".yaml", ".yml") and ":" not in start):
         return None
     return load_api(path, described=described)
@@ -162,20 +153,22 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
         document = document | {"servers": [{"url": url} for url in servers]}
     elif base and "servers" not in document:  # OpenAPI's default: where the document lies
         document = document | {"servers": [{"url": urljoin(base, "/")}]}
-    if base:
-        document = _absolute_servers(document, base)
-    document = Document(document, digest)  # made of what was loaded: it need not be copied again
+
+    def absolute(holder: Any) -> Any:
+        declared = isinstance(mapping(holder).get("servers"), list)
+        return holder | {"servers": [{"url": url} for url in servers_of(holder, base)]} if declared else holder
+
+    # Made of what was loaded: it need not be copied again.
+    document = Document(map_holders(document, absolute) if base else document, digest)
     info = mapping(document.get("info"))
-    name = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
-    name = name or _redacted(source)
+    title = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
+    title = title or _redacted(source)
     made = describe(document) if described else Documentation("", {COMPONENTS: ""}, {})
-    functions = [
-        Function(function, path, method, made.function_description[function])
-        for function, (path, method) in made.function_projection.items()
-    ]
+    places = made.function_projection.items()
+    functions = [Function(name, path, method, made.function_description[name]) for name, (path, method) in places]
     return Api(
-        id=f"loaded/{'-'.join(re.findall(r'[a-z0-9]+', name.lower())) or 'api'}",
-        name=name,
+        id=f"loaded/{'-'.join(re.findall(r'[a-z0-9]+', title.lower())) or 'api'}",
+        name=title,
         description=text(info.get("description")) or text(manifest.get("description_for_human")),
         link=source,
         documentation=document,
@@ -184,19 +177,6 @@ def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: 
         components=made.function_description[COMPONENTS],
         authentication=credential_names(document),
     )
-
-
-def _absolute_servers(document: dict[str, Any], base: str) -> dict[str, Any]:
-    def absolute(holder: Any) -> Any:
-        if not isinstance(mapping(holder).get("servers"), list):
-            return holder
-        return holder | {"servers": [{"url": url} for url in servers_of(holder, base)]}
-
-    paths = {path: absolute(item) for path, item in mapping(document.get("paths")).items()}
-    for path, item in paths.items():
-        inner = mapping(item).items()
-        paths[path] = {key: absolute(one) if key.lower() in METHODS else one for key, one in inner} or item
-    return document | {"paths": paths}
 
 
 def is_url(place: str) -> bool:

@@ -1,7 +1,8 @@
 """The operations of an OpenAPI document, each under the name a model calls it by."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import UserDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,28 +19,16 @@ IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
 Value = TypeVar("Value")
 
 
-class Lazily(Mapping[str, Value]):
+class Lazily(UserDict[str, Value]):
     """A mapping that makes each value on first access: a document may hold 10,000 operations."""
 
     def __init__(self, names: Iterable[str], make: Callable[[str], Value]) -> None:
-        self._names, self._make = dict.fromkeys(names), make
-        self.made: dict[str, Value] = {}
+        self.data, self._make = dict.fromkeys(names), make  # type: ignore[assignment]  # None until it is made
 
     def __getitem__(self, name: str) -> Value:
-        if name not in self.made:
-            if name not in self._names:
-                raise KeyError(name)
-            self.made[name] = self._make(name)
-        return self.made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+        if self.data[name] is None:
+            self.data[name] = self._make(name)
+        return self.data[name]
 
 
 @dataclass(frozen=True)
@@ -100,27 +89,19 @@ class RequestBody:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation, as tools, client and simulator read it. Schemas are kept by reference and never cut.
+    """One operation, as tools, client and simulator read it. Schemas are kept by reference and never cut."""
 
-    Args:
-        name (`str`): What a model calls it by.
-        path (`str`): Path template as in the document, possibly without a leading slash.
-        method (`str`): HTTP method, lower case.
-        found (`bool`, *optional*): `False` for a projected function that the document does not have.
-        tool_name (`str`, *optional*): `name` in the characters that LLM providers accept; unique in the document.
-        document, item, declared (`dict`, *optional*): The document, the path item and the operation object.
-        made (`dict`, *optional*): Cache of derived objects.
-    """
-
-    name: str
-    path: str
-    method: str
-    found: bool = True
-    tool_name: str = ""
+    name: str  # what a model calls it by
+    path: str  # template as in the document, possibly without a leading slash
+    method: str  # lower case
+    found: bool = True  # False for a projected function that the document does not have
+    tool_name: str = ""  # `name` in the characters that LLM providers accept; unique in the document
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    item: dict[str, Any] = field(default_factory=dict, repr=False)
-    declared: dict[str, Any] = field(default_factory=dict, repr=False)
-    made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    item: dict[str, Any] = field(default_factory=dict, repr=False)  # of the path
+    declared: dict[str, Any] = field(default_factory=dict, repr=False)  # the operation object
+    made: dict[bool, Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # tool names, with inner ones or not
 
     @property
     def description(self) -> str:
@@ -138,29 +119,21 @@ class Operation:
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
         found += [{"name": name, "in": "path", "schema": {"type": "string"}} for name in missing]
+        places = [(each, text(each.get("in"))) for each in found]
         return [
-            Parameter(
-                name=parameter["name"],
-                place=(place := text(parameter.get("in"))),
-                required=place == "path" or parameter.get("required") is True,
-                declared=parameter,
-                document=self.document,
-            )
-            for parameter in found
+            Parameter(each["name"], place, place == "path" or each.get("required") is True, each, self.document)
+            for each, place in places
         ]
 
     @cached_property
     def bodies(self) -> dict[str, RequestBody]:
         declared = deref(self.document, self.declared.get("requestBody"))
-        if not declared:
-            return {}
-        content = mapping(declared.get("content"))
+        content, found = mapping(declared.get("content")), dict[str, RequestBody]()
         required, description = declared.get("required") is True, text(declared.get("description"))
-        found: dict[str, RequestBody] = {}
         for kind in sorted(content, key=media_rank):
             bare = kind.partition(";")[0].strip().lower()
             found.setdefault(bare, RequestBody(required, bare, description, mapping(content[kind]), self.document))
-        return found or {"": RequestBody(required)}
+        return found or ({"": RequestBody(required)} if declared else {})
 
     @property
     def body(self) -> RequestBody | None:
@@ -168,8 +141,7 @@ class Operation:
 
     @cached_property
     def responses(self) -> dict[str, dict[str, Any]]:
-        declared = mapping(self.declared.get("responses"))
-        return {code: deref(self.document, response) for code, response in declared.items()}
+        return {code: deref(self.document, made) for code, made in mapping(self.declared.get("responses")).items()}
 
     @property
     def security(self) -> list[dict[str, Any]]:
@@ -184,8 +156,7 @@ class Operation:
 def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
     """Every operation's name, path, method, path item and object, in document order, unresolved.
 
-    The name is the `operationId`, else derived from path and method as in the published data
-    (`jokes_random_category_get`), with a number if it is taken.
+    Without an `operationId` the name is path and method (`jokes_random_category_get`); a taken one gets a number.
     """
     found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
@@ -194,12 +165,10 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
             if method.lower() not in METHODS or not isinstance(operation, dict):
                 continue
             operation = deref(document, operation)
-            name = text(operation.get("operationId"))
-            if not name:
-                name = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
-            unique = name
+            derived = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
+            unique = name = text(operation.get("operationId")) or derived
             while unique in numbers:
-                numbers[name] = numbers[name] + 1
+                numbers[name] += 1
                 unique = f"{name}_{numbers[name]}"
             numbers[unique] = 1
             found.append((unique, path, method.lower(), item, operation))
@@ -207,13 +176,11 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
 
 
 def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> list[Operation]:
-    """List the operations of a document.
+    """List the operations of a document, valid or not.
 
     Args:
-        document (`dict`): An OpenAPI document, valid or not, from [`load_document`].
-        projection (`dict[str, list[str]]`, *optional*):
-            Path and method by function name, as the published `Function_Projection`. Names and order are kept, also
-            for functions missing from the document.
+        projection (`dict[str, list[str]]`, *optional*): Path and method by function name, as the published
+            `Function_Projection`. Names and order are kept, also for functions missing from the document.
 
     Example:
 
@@ -231,26 +198,25 @@ class Operations(Lazily[Operation]):
 
     def __init__(self, document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> None:
         document = load_document(document)
-        entries: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]] | None]] = {}
         read = each_operation(document)
+        entries: dict[str, tuple[str, str, tuple[Any, ...]]]
         if projection is None:
-            entries = {name: (path, method, (item, operation)) for name, path, method, item, operation in read}
+            entries = {name: (path, method, (document, *declared)) for name, path, method, *declared in read}
         else:
             # A projection may write the leading slash that the document leaves out.
-            by_place = {(path.strip("/"), method): (item, operation) for _, path, method, item, operation in read}
-            for name, place in projection.items():
-                path, method = (str(part) for part in [*place, "", ""][:2])
-                entries[name] = path, method.lower(), by_place.get((path.strip("/"), method.lower()))
+            by_place = {(path.strip("/"), method): (document, *declared) for _, path, method, *declared in read}
+            places = {name: [str(part) for part in [*place, "", ""][:2]] for name, place in projection.items()}
+            entries = {
+                name: (path, method.lower(), by_place.get((path.strip("/"), method.lower()), ()))
+                for name, (path, method) in places.items()
+            }
         safe = safe_names(list(entries), 64, "_-")
-        self.missing = {name for name, (_, _, entry) in entries.items() if entry is None}
+        self.missing = {name for name, (_, _, declared) in entries.items() if not declared}
         self.tool_names = {tool: name for name, tool in safe.items() if tool != name}
 
         def make(name: str) -> Operation:
-            path, method, entry = entries[name]
-            tool_name = safe[name] if safe[name] != name else ""
-            if entry is None:
-                return Operation(name, path, method, False, tool_name)
-            return Operation(name, path, method, True, tool_name, document, *entry)
+            path, method, declared = entries[name]
+            return Operation(name, path, method, bool(declared), safe[name] if safe[name] != name else "", *declared)
 
         super().__init__(entries, make)
 
@@ -282,11 +248,18 @@ def servers_beside(item: dict[str, Any], operation: dict[str, Any]) -> list[dict
     return []
 
 
-def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """Parameter objects of an operation, after those of its path that it does not override.
+def map_holders(document: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """A document whose path items and operations, which may have servers of their own, are changed."""
+    paths = {}
+    for path, item in mapping(document.get("paths")).items():
+        item = change(item)
+        inner = item.items() if isinstance(item, dict) else ()
+        paths[path] = {key: change(part) if key.lower() in METHODS else part for key, part in inner} or item
+    return document | {"paths": paths}
 
-    Top-level `parameters` of a document are only definitions: they apply if something refers to them.
-    """
+
+def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Parameter objects of an operation, after those of its path that it does not override."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for holder in (item, operation):
         for parameter in listed(holder.get("parameters")):

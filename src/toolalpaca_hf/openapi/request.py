@@ -1,9 +1,11 @@
 """Checks a model's action input against the operation it calls, and makes an HTTP request of it."""
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -17,12 +19,10 @@ from .schema import validator
 from .styles import holds_json, write_query, write_simple
 from .tools import ToolNames, body_fields, tool_names
 
-BODY_KEYS = ("body", "requestBody", "request_body")
-"""Keys under which models put a whole request body."""
-
+BODY_KEYS = ("body", "requestBody", "request_body")  # under which models put a whole request body
+# Headers that belong to the client: a document that declares them as parameters does not get them.
 FRAMING = {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer", "upgrade"}
 FRAMING |= {"expect", "keep-alive", "cookie", "accept-encoding", "range"}
-"""Headers that belong to the client: a document that declares them as parameters does not get them."""
 
 
 class CallError(ToolAlpacaError):
@@ -31,64 +31,47 @@ class CallError(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """An HTTP request that fits its operation. It names credentials and their places, never their values.
-
-    Args:
-        url (`str`): The full URL, percent-encoded. A credential in the path is still `{name}`.
-        body (`Any`): The request body as JSON values; `None` for no body.
-        body_type (`str`): Media type to write the body in.
-        credentials (`tuple[tuple[str, str], ...]`):
-            Place (`path`, `query`, `header`, `cookie`, `body`, `bearer` or `basic`) and name of each.
-        encoding (`dict`): The document's encoding of form fields.
-        files (`frozenset[str]`): Form fields that are files.
-        schema (`dict`): The body's schema, which determines how XML is written.
-    """
+    """An HTTP request that fits its operation. It names credentials and their places, never their values."""
 
     method: str
-    url: str
+    url: str  # in full, percent-encoded; a credential in the path is still `{name}`
     headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    body_type: str = ""
-    credentials: tuple[tuple[str, str], ...] = ()
-    encoding: dict[str, Any] = field(default_factory=dict)
-    files: frozenset[str] = frozenset()
-    schema: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    body: Any = None  # JSON values; None for no body
+    body_type: str = ""  # media type to write the body in
+    credentials: tuple[tuple[str, str], ...] = ()  # places (those of parameters, body, bearer or basic) and names
+    encoding: dict[str, Any] = field(default_factory=dict)  # of form fields, as the document has it
+    files: frozenset[str] = frozenset()  # form fields that are files
+    schema: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # says how XML is written
 
 
 def _number(digits: str) -> float:
-    if (value := float(digits)) in (float("inf"), float("-inf")):
+    if not math.isfinite(value := float(digits)):
         raise ValueError
     return value
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
 def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    for key in found if len(found) < len(pairs) else ():
-        if sum(key == name for name, _ in pairs) > 1:  # which of the two was meant, nobody can tell
-            name = " ".join(_clean(key, 0).split())[:60]
-            raise CallError(f"The Action Input gives `{name}` twice; give each name once.")
+    if len(found) < len(pairs):  # which of the two was meant, nobody can tell
+        [(key, _)] = Counter(name for name, _ in pairs).most_common(1)
+        name = " ".join(_clean(key, 0).split())[:60]
+        raise CallError(f"The Action Input gives `{name}` twice; give each name once.")
     return found
 
 
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_refuse, object_pairs_hook=_named)
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_number, object_pairs_hook=_named)
 
 
 def read_arguments(action_input: str) -> dict[str, Any]:
     """Parse an action input, ignoring text after the JSON object; a [`CallError`] if it is not exactly one object."""
-
     action_input = action_input.strip()
     if not action_input:
         raise CallError("The Action Input is empty; write a JSON object, {} if the function needs no parameters.")
     try:
         value, end = _DECODER.raw_decode(action_input)
     except (ValueError, RecursionError):
-        raise CallError(
-            "The Action Input is not valid JSON; write one JSON object with its keys and texts in double quotes."
-        ) from None
+        fix = "write one JSON object with its keys and texts in double quotes"
+        raise CallError(f"The Action Input is not valid JSON; {fix}.") from None
     if isinstance(value, list) or (isinstance(value, dict) and re.match(r"[\s,]*[\[{]", action_input[end:])):
         several = "a list" if isinstance(value, list) else "several objects"
         raise CallError(f"The Action Input is {several}; write one JSON object, and call one function at a time.")
@@ -109,11 +92,7 @@ def _clean(value: Any, depth: int) -> Any:
 
 
 def build_request(
-    document: dict[str, Any],
-    operation: Operation,
-    action_input: str,
-    server: str,
-    credentials: Set[str] = frozenset(),
+    document: dict[str, Any], operation: Operation, action_input: str, server: str, credentials: Set[str] = frozenset()
 ) -> ApiRequest:
     """Check an action input against an operation, and make an HTTP request of it.
 
@@ -122,11 +101,9 @@ def build_request(
 
     Args:
         document (`dict`): The operation's document, for its security schemes.
-        operation ([`Operation`]): An operation from [`functions_of`].
         action_input (`str`): JSON text from a model.
         server (`str`): Base URL; see [`servers_of`].
-        credentials (`set[str]`, *optional*):
-            Names of the available credentials, which replace whatever the model wrote for them.
+        credentials (`set[str]`, *optional*): Names of those there are; they replace what the model wrote for them.
 
     Raises:
         [`CallError`]: The input does not fit the operation; the message is meant for the model.
@@ -164,23 +141,19 @@ def build_request(
     parts.credentials += _security(document, operation, credentials)
     body, media = _body_and_media(parts, operation, arguments, credentials, names)
     if parts.problems:
-        unknown = ", ".join(f"`{name[:60]}`" for name in [name for name in arguments if name not in parts.known][:10])
+        unknown = ", ".join([f"`{name[:60]}`" for name in arguments if name not in parts.known][:10])
         unknown = f" {operation.name} has no parameter {unknown}." if unknown else ""
         sentences = f"{' '.join(parts.problems)}{unknown} Change the Action Input and try again."
         raise CallError(" ".join(sentences.split()))  # names may hold line breaks
     if parts.cookies:
         parts.headers["Cookie"] = "; ".join(parts.cookies)
-    return ApiRequest(
-        method=operation.method.upper(),
-        url=_url(server, operation.path, parts.path, parts.query),
-        headers=parts.headers,
-        body=body,
-        body_type=(media.media or "application/json") if media and body is not None else "",
-        credentials=tuple(dict.fromkeys(parts.credentials)),
-        encoding=media.encoding if media else {},
-        files=_files(media) if media else frozenset(),
-        schema=media.schema if media else {},
-    )
+    url = _url(server, operation.path, parts.path, parts.query)
+    names_of = tuple(dict.fromkeys(parts.credentials))
+    request = ApiRequest(operation.method.upper(), url, parts.headers, body, credentials=names_of)
+    if media is None:
+        return request
+    kind = (media.media or "application/json") if body is not None else ""
+    return replace(request, body_type=kind, encoding=media.encoding, files=_files(media), schema=media.schema)
 
 
 @dataclass
@@ -206,11 +179,10 @@ def _place(parts: _Parts, parameter: Parameter, where: str, value: Any, called: 
         return
     if holds_json(parameter.declared) and (isinstance(value, dict | list) or kinds not in ([], ["string"])):
         value = to_text(value)
+    flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
     if where == "query":
         parts.query += write_query(name, value, parameter.declared)
-        return
-    flat = write_simple(parameter.declared, where, value, encode=where != "header")
-    if where == "path":
+    elif where == "path":
         if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(unquote(flat))))):
             parts.problems.append(f"`{name}` is part of the path: it can be neither empty nor hold `.` or `..` steps.")
         parts.path[name] = flat
@@ -247,17 +219,17 @@ def _body_and_media(
     parts: _Parts, operation: Operation, arguments: dict[str, Any], credentials: Set[str], names: ToolNames
 ) -> tuple[Any, RequestBody | None]:
     """The body, and the first declared media type whose schema it fits; else raises what the preferred one reports."""
-    tries: list[tuple[Any, _Parts, RequestBody]] = []
+    chosen: tuple[Any, _Parts, RequestBody] | None = None
     for media in [media for media in operation.bodies.values() if media.described]:
         tried = _Parts(known=set(parts.known))
         body = _body(tried, media, arguments, credentials, names)
-        fits = not tried.problems and (not tries or body is not None)
-        tries.insert(0 if fits else len(tries), (body, tried, media))
+        fits = not tried.problems and (chosen is None or body is not None)
+        chosen = (body, tried, media) if fits or chosen is None else chosen
         if fits:
             break
-    if not tries:
+    if chosen is None:
         return None, None
-    body, tried, media = tries[0]
+    body, tried, media = chosen
     parts.known |= tried.known
     parts.problems += tried.problems
     parts.credentials += tried.credentials
@@ -268,9 +240,8 @@ def _files(media: RequestBody) -> frozenset[str]:
     merger = SchemaMerger(media.schema)
 
     def is_file(schema: Any) -> bool:
-        node, _ = merger.merged(schema)
-        if "array" in types_of(node):
-            node, _ = merger.merged(node.get("items", {}))
+        node = merger.node(schema)
+        node = merger.node(node.get("items", {})) if "array" in types_of(node) else node
         return node.get("x-format") in ("binary", "file")
 
     return frozenset(name for name, schema in body_fields(media)[0].items() if is_file(schema))
@@ -291,16 +262,11 @@ def _body(
     if is_object:
         if whole is None or isinstance(body, dict):
             # If the body names no properties or allows others, it takes every argument that is no parameter.
-            open_ended = not fields or others
-            taken = {*parts.known, whole} - set(fields)
-            flat = {
-                key: value for key, value in arguments.items() if (key in fields or open_ended) and key not in taken
-            }
-            body = {key: value for key, value in (flat | mapping(body)).items() if key not in credentials}
+            own = set(arguments) - ({*parts.known, whole} - set(fields)) if not fields or others else set(fields)
+            given = {key: value for key, value in arguments.items() if key in own} | mapping(body)
             optional = {name: part_of(media.schema, fields[name]) for name in fields if name not in required}
-            body = {
-                key: value for key, value in body.items() if key not in optional or not _left_out(value, optional[key])
-            }
+            left_out = {key for key in given if key in optional and _left_out(given[key], optional[key])}
+            body = {key: value for key, value in given.items() if key not in credentials and key not in left_out}
         if body == {} and not required and not media.required and whole is None:
             return None if not any(place == "body" for place, _ in parts.credentials) else {}
     elif whole is None:
@@ -328,28 +294,24 @@ def _base_of(server: str) -> str:
     try:
         origin_of(server)
     except AddressError:
-        raise InputError(
-            f"the server {server!r} is not an http or https URL", fix="correct `servers` in the document"
-        ) from None
+        problem = f"the server {server!r} is not an http or https URL"
+        raise InputError(problem, fix="correct `servers` in the document") from None
     base = urlsplit(server)
     return f"{base.scheme}://{base.netloc}{quote(base.path, safe='/:@!$&()*+,;=~%').rstrip('/')}"
 
 
 def _url(server: str, path: str, values: dict[str, str], query: list[str]) -> str:
     base = _base_of(server)
+
+    def filled(template: str, safe: str) -> str:
+        # Names and fixed parts alternate; values are encoded already.
+        parts = IN_PATH.split(template)
+        return "".join(values[part] if place % 2 else quote(part, safe=safe) for place, part in enumerate(parts))
+
     # A client never sends the part after `#`, which only distinguishes operations of one path.
     path, *fixed = re.split("[?#]", path)
-    pieces = [
-        values[piece[1:-1]] if IN_PATH.fullmatch(piece) else quote(piece, safe="/:@!$&'()*+,;=~%")
-        for piece in re.split(r"(\{[^{}/?#]+\})", path)
-    ]
-    path = "".join(pieces).lstrip("/")
+    path = filled(path, "/:@!$&'()*+,;=~%").lstrip("/")
     if any(unquote(unquote(segment)) in (".", "..") for segment in path.split("/")):
         raise CallError("The parameters of the path must not make a `.` or `..` step; give other values.")
-    url = f"{base}/{path}"
-    for part in reversed([part for part in fixed if part]):
-        pieces = [
-            values[piece[1:-1]] if IN_PATH.fullmatch(piece) else piece for piece in re.split(r"(\{[^{}/?#]+\})", part)
-        ]
-        query = [quote("".join(pieces), safe="=&:@!$'()*+,;~%"), *query]
-    return f"{url}?{'&'.join(query)}" if query else url
+    query = [*(filled(part, "=&:@!$'()*+,;~%") for part in fixed if part), *query]
+    return f"{base}/{path}?{'&'.join(query)}" if query else f"{base}/{path}"

@@ -1,8 +1,11 @@
 """Converts the schemas of an OpenAPI document to JSON Schema 2020-12."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
+from itertools import chain, count
 from typing import Any
 
 import jsonschema_rs
@@ -10,8 +13,8 @@ import jsonschema_rs
 from .discriminators import inherited_tag, parts_of_schema, tagged
 from .document import MAX_DEPTH, listed, lookup, mapping
 
-MAX_NODES = 20_000
-"""How many values one resolved node may hold: references that fan out grow a small document exponentially."""
+MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
+MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
 # Common mistakes of published documents, and what their authors meant.
 MEANT = {
@@ -29,8 +32,8 @@ SAME = ("allOf", "anyOf", "oneOf")
 MANY = (*SAME, "prefixItems")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
 
+# Keywords beside a `$ref` that count in OpenAPI 3.1.
 BESIDE = ("type", "enum", "const", "required", "pattern", "minimum", "maximum", *SIZES, *ONE, *MANY, *NAMED)
-"""Keywords beside a `$ref` that count in OpenAPI 3.1."""
 
 # Not enforced on requests: callers write times without a zone and addresses with spaces.
 CHECKED_IN_REQUESTS = ("date", "email", "ipv4", "ipv6", "uuid")
@@ -42,11 +45,8 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     Invalid parts are fixed if their meaning is plain (`"type": "int"`, `nullable`) and dropped otherwise. A dangling
     reference allows anything.
 
-    Args:
-        document (`dict`): The document to look up references in.
-        request (`bool`, *optional*, defaults to `False`):
-            Convert for requests: drop `readOnly` rather than `writeOnly` properties, do not enforce formats that
-            callers often violate (`x-format`), and let alternatives overlap (`anyOf` for `oneOf`).
+    For a `request`, `readOnly` rather than `writeOnly` properties are dropped, formats that callers often violate are
+    not enforced (`x-format`), and alternatives may overlap (`anyOf` for `oneOf`).
 
     Example:
 
@@ -56,22 +56,11 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     ```
     """
     kept: dict[bool, Definitions] = getattr(document, "converted", {})
-    definitions = kept.get(request)
-    if definitions is None:
-        definitions = kept[request] = Definitions(document, request)
-    root = definitions.convert(schema, 0)
+    if request not in kept:
+        kept[request] = Definitions(document, request)
+    root = kept[request].convert(schema, 0)
     root = {"not": {}} if root is False else {} if root is True else root
-    return root | {"$defs": definitions} if references(root) else root
-
-
-def subschemas(node: dict[str, Any]) -> Iterator[Any]:
-    for key, value in node.items():
-        if key in ONE:
-            yield value
-        elif key in MANY and isinstance(value, list):
-            yield from value
-        elif key in NAMED and isinstance(value, dict):
-            yield from value.values()
+    return root | {"$defs": kept[request]} if references(root) else root
 
 
 def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -87,16 +76,32 @@ def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[s
     return {key: changed(key, value) for key, value in node.items()}
 
 
-def references(node: Any) -> set[str]:
-    found: set[str] = set()
-    left = [node]
+def subschemas(node: dict[str, Any]) -> Iterator[Any]:
+    for key, value in node.items():
+        if key in ONE:
+            yield value
+        elif key in MANY and isinstance(value, list):
+            yield from value
+        elif key in NAMED and isinstance(value, dict):
+            yield from value.values()
+
+
+def walk(node: Any, follow: Callable[[str], Any] | None = None) -> Iterator[dict[str, Any]]:
+    """A schema and all in it, depth first; with `follow`, which looks a reference up, what it refers to as well."""
+    left, seen = [node], set[str]()
     while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            if isinstance(ref := part.get("$ref"), str):
-                found.add(ref.rsplit("/", 1)[-1])
-            left.extend(subschemas(part))
-    return found
+        if isinstance(part := left.pop(), dict):
+            yield part
+            ref = part.get("$ref")
+            if follow is not None and isinstance(ref, str) and ref not in seen and len(seen) < MAX_DEFINITIONS:
+                seen.add(ref)
+                left.append(follow(ref))
+            left += reversed(list(subschemas(part)))
+
+
+def references(node: Any) -> set[str]:
+    refs = [part.get("$ref") for part in walk(node)]
+    return {ref.rsplit("/", 1)[-1] for ref in refs if isinstance(ref, str)}
 
 
 class Definitions(dict[str, Any]):
@@ -127,11 +132,9 @@ class Definitions(dict[str, Any]):
         return self[name] if name in self else default
 
     def reachable(self, node: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        left = list(references(node))
+        found, left = dict[str, Any](), list(references(node))
         while left:
-            name = left.pop()
-            if name not in found:
+            if (name := left.pop()) not in found:
                 found[name] = self.get(name, {})
                 if name not in self._references:
                     self._references[name] = references(found[name])
@@ -145,11 +148,9 @@ class Definitions(dict[str, Any]):
         if not isinstance(target, dict):
             return {"description": f"{last}."} if self.request else {}
         if (ref, hidden) not in self._names:
-            base = name = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in last) or "_"
-            number = 1
-            while name in self:
-                number += 1
-                name = f"{base}_{number}"
+            base = re.sub(r"[^A-Za-z0-9_.-]", "_", last) or "_"
+            names = chain([base], (f"{base}_{number}" for number in count(2)))
+            name = next(name for name in names if name not in self)
             self._names[ref, hidden] = name
             self._waiting[name] = target, ref, hidden
         return {"$ref": f"#/$defs/{self._names[ref, hidden]}"}
@@ -172,11 +173,7 @@ class Definitions(dict[str, Any]):
             node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
         hidden |= _hidden_names(self.document, node, self.flag)
-        found = _plain_keywords(node, self.request)
-        if hidden and "required" in found:
-            found["required"] = [name for name in found["required"] if name not in hidden]
-            if not found["required"]:
-                del found["required"]
+        found = _plain_keywords(node, self.request, hidden)
         for key in ONE:
             if isinstance(node.get(key), dict | bool):
                 found[key] = self.convert(node[key], depth + 1)
@@ -186,46 +183,39 @@ class Definitions(dict[str, Any]):
                 found[key] = [self.convert(member, depth + 1, inner) for member in members]
         if self.request and "oneOf" in found:
             # Overlapping alternatives are a mistake of the document; tools cannot express that exactly one must fit.
-            either = found.pop("oneOf")
-            if "anyOf" in found:
-                found["allOf"] = [*found.get("allOf", ()), {"anyOf": either}]
-            else:
-                found["anyOf"] = either
+            either = {"anyOf": found.pop("oneOf")}
+            found |= {"allOf": [*found.get("allOf", ()), either]} if "anyOf" in found else either
         for key in NAMED:
             members = {name: self.convert(member, depth + 1) for name, member in mapping(node.get(key)).items()}
             if key == "properties":
                 members = {name: member for name, member in members.items() if name not in hidden}
             if key == "patternProperties":
                 members = {name: member for name, member in members.items() if is_pattern(name)}
-            if members:
-                found[key] = members
+            found |= {key: members} if members else {}
         if found.get("additionalProperties") is False and "required" in found and "patternProperties" not in found:
             # A required property is allowed even if the document does not describe it.
             properties = found.setdefault("properties", {})
             found["properties"] = properties | {name: True for name in found["required"] if name not in properties}
-        composed = any(key in found for key in MANY)
+        composed, nullable = any(key in found for key in MANY), node.get("nullable") is True
         if "type" not in found and not composed and (mapping(node.get("properties")) or "items" in found):
             kind = "object" if mapping(node.get("properties")) else "array"
-            found["type"] = [kind, "null"] if node.get("nullable") is True else kind
-        if self.request and node.get("nullable") is True and "type" not in found:
+            found["type"] = [kind, "null"] if nullable else kind
+        if self.request and nullable and "type" not in found:
             return {"anyOf": [found, {"type": "null"}]} if composed else found | {"nullable": True}
         return found
 
 
-def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
+def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    declared = node.get("type")
+    declared, nullable = node.get("type"), node.get("nullable") is True
     kinds = [MEANT.get(str(kind).lower(), kind) for kind in (declared if isinstance(declared, list) else [declared])]
-    kinds = list(dict.fromkeys(kind for kind in kinds if isinstance(kind, str) and kind in TYPES))
-    if kinds and node.get("nullable") is True and "null" not in kinds:
-        kinds.append("null")
-    if kinds:
+    kinds = [kind for kind in kinds if isinstance(kind, str) and kind in TYPES]
+    if kinds := list(dict.fromkeys([*kinds, "null"] if kinds and nullable else kinds)):
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if isinstance(node.get("enum"), list) and node["enum"]:
         values = [value for number, value in enumerate(node["enum"]) if value not in node["enum"][:number]]
-        found["enum"] = [*values, None] if node.get("nullable") is True and None not in values else values
-    if "const" in node:
-        found["const"] = node["const"]
+        found["enum"] = [*values, None] if nullable and None not in values else values
+    found |= {key: node[key] for key in ("const",) if key in node}
     for bound, exclusive in BOUNDS:
         if _is_number(node.get(bound)):  # OpenAPI 3.0 has `exclusiveMinimum: true` beside `minimum`
             found[exclusive if node.get(exclusive) is True else bound] = node[bound]
@@ -234,9 +224,8 @@ def _plain_keywords(node: dict[str, Any], request: bool) -> dict[str, Any]:
     if _is_number(node.get("multipleOf")) and node["multipleOf"] > 0:
         found["multipleOf"] = node["multipleOf"]
     found |= {key: node[key] for key in SIZES if type(node.get(key)) is int and node[key] >= 0}
-    if node.get("uniqueItems") is True:
-        found["uniqueItems"] = True
-    if needed := name_list(node.get("required")):
+    found |= {"uniqueItems": True} if node.get("uniqueItems") is True else {}
+    if needed := [name for name in name_list(node.get("required")) if name not in hidden]:
         found["required"] = needed
     dependents = mapping(node.get("dependentRequired")).items()
     if dependent := {name: name_list(needed) for name, needed in dependents if isinstance(needed, list)}:
@@ -267,11 +256,9 @@ def _is_number(value: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_pattern(text: str) -> bool:
-    try:
-        jsonschema_rs.Draft202012Validator({"pattern": text})
-    except (jsonschema_rs.ValidationError, ValueError):
-        return False
-    return True
+    with suppress(jsonschema_rs.ValidationError, ValueError):
+        return bool(jsonschema_rs.Draft202012Validator({"pattern": text}))
+    return False
 
 
 def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
@@ -342,19 +329,17 @@ def _last_level(root: dict[str, Any], node: Any, depth: int) -> Any:
     if "items" in node:
         found |= {"items": {}, "maxItems": 0} if references(node["items"]) else {"items": node["items"]}
     for key in SAME:
-        members = node.get(key, [])
-        ending = [member for member in members if not references(member)]
-        members = members if key == "allOf" or not ending else ending
-        if members:
+        ending = [member for member in node.get(key, ()) if not references(member)]
+        if members := ending if ending and key != "allOf" else node.get(key):
             found[key] = [_last_level(root, member, depth + 1) for member in members]
     return found
 
 
 def _hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[str]:
     """Names of an object's properties that have a flag, `readOnly` or `writeOnly`, in any of its parts."""
-    return frozenset(
-        name
-        for part in parts_of_schema(document, schema, set())
-        for name, inner in mapping(part.get("properties")).items()
-        if any(said.get(flag) is True for said in parts_of_schema(document, inner, set()))
+    parts = (mapping(part.get("properties")) for part in parts_of_schema(document, schema, set()))
+    fields = (entry for properties in parts for entry in properties.items())
+    flagged = (
+        name for name, inner in fields for said in parts_of_schema(document, inner, set()) if said.get(flag) is True
     )
+    return frozenset(flagged)

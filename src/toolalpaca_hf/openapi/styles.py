@@ -1,18 +1,16 @@
 """OpenAPI's `style` and `explode`: the client writes parameters with them, and the simulator reads them back."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
 from .coercion import to_text
 from .document import mapping, text
 
-STYLES = {
-    "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
-    "header": ("simple",),
-    "cookie": ("form",),
-}
+STYLES = {"path": ("simple", "label", "matrix"), "header": ("simple",), "cookie": ("form",)}
+STYLES |= {"query": ("form", "spaceDelimited", "pipeDelimited", "deepObject")}
 JOINTS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
@@ -29,22 +27,22 @@ def holds_json(parameter: dict[str, Any]) -> bool:
     return any("json" in kind.lower() for kind in mapping(parameter.get("content")))
 
 
-def _pairs(value: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(quote(key, safe=""), quote(to_text(item), safe="")) for key, item in value.items()]
+_escape = partial(quote, safe="")
+
+
+def _parts(value: Any, paired: bool, escape: Callable[[str], str]) -> list[str]:
+    """The texts of a value: those of a list's items, and of an object's fields, as `k=v` if `paired`."""
+    if isinstance(value, dict):
+        pairs = [(escape(key), escape(to_text(item))) for key, item in value.items()]
+        return [f"{key}={item}" for key, item in pairs] if paired else [part for pair in pairs for part in pair]
+    return [escape(to_text(item)) for item in (value if isinstance(value, list) else [value])]
 
 
 def write_simple(parameter: dict[str, Any], where: str, value: Any, encode: bool = True) -> str:
     """Write a `path`, `header` or `cookie` parameter as text; `encode` percent-encodes each part."""
     style, explode = style_of(parameter, where)
-    escape = (lambda part: quote(part, safe="")) if encode else str
-    name = escape(parameter["name"])
-    if isinstance(value, list):
-        parts = [escape(to_text(item)) for item in value]
-    elif isinstance(value, dict):
-        pairs = [(escape(key), escape(to_text(item))) for key, item in value.items()]
-        parts = [f"{key}={item}" for key, item in pairs] if explode else [part for pair in pairs for part in pair]
-    else:
-        parts = [escape(to_text(value))]
+    escape = _escape if encode else str
+    name, parts = escape(parameter["name"]), _parts(value, explode, escape)
     if style == "label":
         return "." + ("." if explode else ",").join(parts)
     if style == "matrix":
@@ -57,26 +55,19 @@ def write_simple(parameter: dict[str, Any], where: str, value: Any, encode: bool
 def write_query(name: str, value: Any, holder: dict[str, Any]) -> list[str]:
     """The percent-encoded `k=v` pieces of a query or form for one name; `holder` has its `style` and `explode`."""
     style, explode = style_of(holder, "query")
-    encoded = quote(name, safe="")
+    encoded, spread = _escape(name), isinstance(value, dict) and explode and style == "form"
     if style == "deepObject" and isinstance(value, dict | list):
-        return [f"{encoded}{place}={quote(to_text(item), safe='')}" for place, item in _deep(value, "")]
-    if isinstance(value, dict) and explode and style == "form":
-        return [f"{key}={item}" for key, item in _pairs(value)]
+        return [f"{encoded}{place}={_escape(to_text(item))}" for place, item in _deep(value, "")]
+    parts = _parts(value, spread, _escape)
     if isinstance(value, list) and explode:
-        return [f"{encoded}={quote(to_text(item), safe='')}" for item in value]
-    if isinstance(value, dict):
-        parts = [part for pair in _pairs(value) for part in pair]
-    elif isinstance(value, list):
-        parts = [quote(to_text(item), safe="") for item in value]
-    else:
-        parts = [quote(to_text(value), safe="")]
-    return [f"{encoded}={JOINTS.get(style, ',').join(parts)}"]
+        return [f"{encoded}={part}" for part in parts]
+    return parts if spread else [f"{encoded}={JOINTS.get(style, ',').join(parts)}"]
 
 
 def _deep(value: Any, place: str) -> list[tuple[str, Any]]:
     if isinstance(value, dict | list) and value:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        return [leaf for key, item in pairs for leaf in _deep(item, f"{place}%5B{quote(str(key), safe='')}%5D")]
+        return [leaf for key, item in pairs for leaf in _deep(item, f"{place}%5B{_escape(str(key))}%5D")]
     return [(place, value)]
 
 
@@ -84,22 +75,17 @@ def read_simple(parameter: dict[str, Any], where: str, raw: str, kind: str, enco
     """Parse what [`write_simple`] wrote, as texts; `kind` is `array`, `object` or another type."""
     style, explode = style_of(parameter, where)
     plain = unquote if encoded else str
-    name = quote(parameter["name"], safe="")
-    parts: list[str]
+    name, joint, several = _escape(parameter["name"]), ",", kind in ("array", "object")
     if style == "label":
         raw = raw.removeprefix(".")
         # OpenAPI 3.0.0 to 3.0.3 show a dot where RFC 6570 has a comma.
         joint = "." if explode or "," not in raw else ","
-        parts = raw.split(joint) if kind in ("array", "object") else [raw]
     elif style == "matrix":
-        parts = raw.removeprefix(";").split(";")
-        if not explode or kind not in ("array", "object"):
-            whole = parts[0].removeprefix(f"{name}=")
-            parts = whole.split(",") if kind in ("array", "object") else [whole]
-        elif kind == "array":
-            parts = [part.removeprefix(f"{name}=") for part in parts]
-    else:
-        parts = raw.split(",") if kind in ("array", "object") else [raw]
+        joint = ";" if explode and several else ","
+        raw = raw.removeprefix(";") if joint == ";" else raw.removeprefix(";").split(";")[0].removeprefix(f"{name}=")
+    parts = raw.split(joint) if several else [raw]
+    if joint == ";" and kind == "array":
+        parts = [part.removeprefix(f"{name}=") for part in parts]
     if kind == "object":
         return read_pairs(parts, explode, plain)
     found = [plain(part.strip() if where == "header" else part) for part in parts]
@@ -108,23 +94,18 @@ def read_simple(parameter: dict[str, Any], where: str, raw: str, kind: str, enco
 
 def read_pairs(parts: list[str], explode: bool, plain: Any) -> dict[str, str]:
     """The fields of an object from `k=v` parts, or from alternating names and values."""
-    if explode:
-        pairs = [part.partition("=")[::2] for part in parts if part]
-    else:
-        pairs = list(zip(parts[::2], parts[1::2], strict=False))
+    alternating = zip(parts[::2], parts[1::2], strict=False)
+    pairs = [part.partition("=")[::2] for part in parts if part] if explode else alternating
     return {plain(key.strip()): plain(value) for key, value in pairs}
 
 
 def read_joined(raw: str, holder: dict[str, Any], kind: str) -> Any:
     """Parse a query value that holds a whole list or object, as texts."""
     style, _ = style_of(holder, "query")
-    if style == "spaceDelimited":
-        parts = re.split(r"%20|\+| ", raw)
-    elif style == "pipeDelimited":
-        parts = raw.split("|") if "|" in raw else re.split("%7C", raw, flags=re.IGNORECASE)
-    else:
-        # This client encodes commas too, so separators cannot be told apart from commas in values.
-        parts = raw.split(",") if "," in raw else re.split("%2C", raw, flags=re.IGNORECASE)
+    # This client encodes commas too, so separators cannot be told apart from commas in values.
+    commas, pipes = "," if "," in raw else "%2C", r"\|" if "|" in raw else "%7C"
+    joint = {"spaceDelimited": r"%20|\+| ", "pipeDelimited": pipes}.get(style, commas)
+    parts = re.split(joint, raw, flags=re.IGNORECASE)
     if kind == "object":
         return read_pairs(parts, False, unquote_plus)
     return [unquote_plus(part) for part in parts]
@@ -143,9 +124,11 @@ def read_deep(name: str, pairs: list[tuple[str, str]]) -> dict[str, Any] | None:
             if not isinstance(inner, dict):
                 inner = node[place] = {}
             node = inner
-        held = node.get(places[-1])
-        if held is None:
-            node[places[-1]] = value
-        else:
-            node[places[-1]] = [*held, value] if isinstance(held, list) else [held, value]
+        add_value(node, places[-1], value)
     return root or None
+
+
+def add_value(found: dict[str, Any], name: str, value: Any) -> None:
+    """Add a value to those of a name: several of them are a list."""
+    held = found.get(name, [])
+    found[name] = [*(held if isinstance(held, list) else [held]), value] if name in found else value

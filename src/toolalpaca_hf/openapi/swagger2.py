@@ -1,5 +1,6 @@
 """Converts Swagger 2.0 to OpenAPI 3.0 when a document is loaded."""
 
+from collections.abc import Container
 from typing import Any
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
@@ -7,7 +8,9 @@ PLACES = {"#/definitions/": "#/components/schemas/", "#/responses/": "#/componen
 PLACES |= {"#/parameters/": "#/components/parameters/"}
 SEPARATED = {"ssv": "spaceDelimited", "pipes": "pipeDelimited"}
 FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
-# Keywords that describe the value of a parameter or header.
+MOVED = ("swagger", "host", "basePath", "schemes", "definitions", "parameters", "responses", "securityDefinitions")
+MOVED += ("consumes", "produces", "paths", "components")
+# What of a parameter does not describe its value.
 KEPT_BESIDE = ("name", "in", "description", "required", "collectionFormat", "allowEmptyValue", "schema")
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 IN_BODY = ("body", "formData")
@@ -27,84 +30,69 @@ class _Conversion:
 
     def converted(self) -> dict[str, Any]:
         old = self.document
-        moved = ("swagger", "host", "basePath", "schemes", "definitions", "parameters", "responses")
-        moved += ("securityDefinitions", "consumes", "produces", "paths", "components")
-        made: dict[str, Any] = {"openapi": "3.0.3"} | {key: old[key] for key in old if key not in moved}
+        made: dict[str, Any] = {"openapi": "3.0.3"} | _without(old, MOVED)
         if servers := self._servers(old.get("schemes")):
             made.setdefault("servers", servers)
-        made["paths"] = {
-            path: self._item(path, item) if isinstance(item, dict) else item
-            for path, item in _mapping(old.get("paths")).items()
-        }
-        responses, parameters = _named(old.get("responses")), _named(old.get("parameters"))
+        paths = _mapping(old.get("paths")).items()
+        made["paths"] = {path: self._item(path, item) if isinstance(item, dict) else item for path, item in paths}
+        parameters = {n: p for n, p in _named(old.get("parameters")).items() if p.get("in") not in IN_BODY}
         parts = {
             "schemas": _mapping(old.get("definitions")),
-            "responses": {name: self._response(value, old.get("produces")) for name, value in responses.items()},
-            "parameters": {
-                name: self._parameter(name, value)
-                for name, value in parameters.items()
-                if value.get("in") not in IN_BODY
-            },
+            "responses": self._responses(old.get("responses"), old.get("produces")),
+            "parameters": {name: self._parameter(name, value) for name, value in parameters.items()},
             "securitySchemes": {n: self._security(v) for n, v in _named(old.get("securityDefinitions")).items()},
         }
         components = dict(_mapping(old.get("components")))
         components |= {key: _mapping(components.get(key)) | value for key, value in parts.items() if value}
-        if components:
-            made["components"] = components
-        made = _with_moved_refs(made)
-        if self.lost:
-            made["x-not-converted"] = self.lost
-        return made
+        made = _with_moved_refs(made | ({"components": components} if components else {}))
+        return made | ({"x-not-converted": self.lost} if self.lost else {})
 
     def _servers(self, schemes: Any) -> list[dict[str, Any]]:
         host, base = self.document.get("host"), self.document.get("basePath")
-        base = base if isinstance(base, str) else ""
-        base = f"/{base.strip('/')}" if base.strip("/") else ""
+        base = base.strip("/") if isinstance(base, str) else ""
+        base = base and f"/{base}"
         if not isinstance(host, str) or not host:
             return [{"url": base}] if base else []
-        listed = schemes if isinstance(schemes, list) else []
-        kinds = [kind for kind in listed if kind in ("http", "https")]
-        unknown = [kind for kind in listed if kind not in kinds]
+        kinds = schemes if isinstance(schemes, list) else []
+        unknown = [kind for kind in kinds if kind not in ("http", "https")]
         self.lost += [f"schemes: {kind} is not converted; only http and https are called" for kind in unknown]
         # Prefer https: the calls carry keys.
-        kinds = sorted(dict.fromkeys(kinds or ["https"]), reverse=True)
+        kinds = [kind for kind in ("https", "http") if kind in kinds] or ["https"]
         return [{"url": f"{kind}://{host.rstrip('/')}{base}"} for kind in kinds]
 
     def _item(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
         shared = self._parameters(item)
         made = {key: value for key, value in item.items() if key.lower() not in METHODS and key != "parameters"}
-        plain = [self._parameter(path, p) for p in shared if p.get("in") not in IN_BODY]
-        if plain:
-            made["parameters"] = plain
+        made |= self._plain_parameters(path, shared)
         for key, operation in item.items():
             if key.lower() in METHODS and isinstance(operation, dict):
                 made[key] = self._operation(f"{key.upper()} {path}", operation, shared)
         return made
 
     def _parameters(self, holder: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [parameter for parameter in holder.get("parameters") or [] if isinstance(parameter, dict)]
-        for place, parameter in enumerate(found):
-            ref = parameter.get("$ref")
-            if isinstance(ref, str) and ref.startswith("#/parameters/"):
-                found[place] = _mapping(_mapping(self.document.get("parameters")).get(ref.rsplit("/", 1)[-1]))
-        return found
+        shared = _mapping(self.document.get("parameters"))
+
+        def followed(parameter: dict[str, Any]) -> dict[str, Any]:
+            ref = str(parameter.get("$ref", ""))
+            return _mapping(shared.get(ref.rsplit("/", 1)[-1])) if ref.startswith("#/parameters/") else parameter
+
+        return [followed(each) for each in holder.get("parameters") or [] if isinstance(each, dict)]
+
+    def _plain_parameters(self, place: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+        plain = [self._parameter(place, p) for p in parameters if p.get("in") not in IN_BODY]
+        return {"parameters": plain} if plain else {}
 
     def _operation(self, place: str, old: dict[str, Any], shared: list[dict[str, Any]]) -> dict[str, Any]:
-        moved = ("parameters", "responses", "consumes", "produces", "schemes")
-        made = {key: value for key, value in old.items() if key not in moved}
+        made = _without(old, ("parameters", "responses", "consumes", "produces", "schemes"))
         own = self._parameters(old)
         names = {(p.get("name"), p.get("in")) for p in own}
-        own_body = any(p.get("in") in IN_BODY for p in own)
-        inherited = [p for p in shared if p.get("in") in IN_BODY and not own_body]
+        inherited = [] if any(p.get("in") in IN_BODY for p in own) else [p for p in shared if p.get("in") in IN_BODY]
         every = [*[p for p in inherited if (p.get("name"), p.get("in")) not in names], *own]
-        plain = [self._parameter(place, p) for p in own if p.get("in") not in IN_BODY]
-        if plain:
-            made["parameters"] = plain
+        made |= self._plain_parameters(place, own)
         if body := self._body(place, every, _kinds(old.get("consumes", self.document.get("consumes")))):
             made.setdefault("requestBody", body)
         produces = old.get("produces", self.document.get("produces"))
-        responses = _named(old.get("responses"))
-        made["responses"] = {str(code): self._response(value, produces) for code, value in responses.items()}
+        made["responses"] = self._responses(old.get("responses"), produces)
         if isinstance(old.get("schemes"), list) and (servers := self._servers(old["schemes"])):
             made.setdefault("servers", servers)
         return made
@@ -141,7 +129,7 @@ class _Conversion:
             made |= {"type": "string", "format": "binary"}
         if isinstance(made.get("items"), dict) and "collectionFormat" in made["items"]:
             self.lost.append(f"{place}: the collectionFormat of lists inside `{holder.get('name')}` is not converted")
-            made["items"] = {key: value for key, value in made["items"].items() if key != "collectionFormat"}
+            made["items"] = _without(made["items"], ("collectionFormat",))
         return made
 
     def _parameter(self, place: str, old: dict[str, Any]) -> dict[str, Any]:
@@ -150,14 +138,10 @@ class _Conversion:
         made = {key: old[key] for key in ("name", "in", "description", "required", "allowEmptyValue") if key in old}
         made |= {key: value for key, value in old.items() if key.startswith("x-")}
         # Some documents mix in what only OpenAPI 3 has.
-        made["schema"] = _mapping(old.get("schema")) or self._schema(place, old)
-        for key in ("style", "explode"):
-            if key in old:
-                made[key] = old[key]
-                made["schema"].pop(key, None)
-        if old.get("type") == "array" and "style" not in old:
-            made |= self._list_style(place, old)
-        return made
+        beside = {key: old[key] for key in ("style", "explode") if key in old}
+        made["schema"] = _without(_mapping(old.get("schema")) or self._schema(place, old), beside)
+        listed = old.get("type") == "array" and "style" not in old
+        return made | beside | (self._list_style(place, old) if listed else {})
 
     def _list_style(self, place: str, old: dict[str, Any]) -> dict[str, Any]:
         """The `style` and `explode` of a list's `collectionFormat`; a path and a header only have commas."""
@@ -166,37 +150,43 @@ class _Conversion:
             self.lost.append(f"{place}: collectionFormat {how} of `{old.get('name')}` becomes csv")
         return {"style": SEPARATED.get(how, "form"), "explode": how == "multi"} if separated else {}
 
+    def _responses(self, declared: Any, produces: Any) -> dict[str, Any]:
+        return {str(code): self._response(value, produces) for code, value in _named(declared).items()}
+
     def _response(self, old: dict[str, Any], produces: Any) -> dict[str, Any]:
         if "$ref" in old or "content" in old:
             return old
-        made = {key: value for key, value in old.items() if key not in ("schema", "examples", "headers")}
+        made = _without(old, ("schema", "examples", "headers"))
         if isinstance(old.get("headers"), dict):
             headers = _named(old["headers"])
             made["headers"] = {name: {"schema": self._schema("a header", value)} for name, value in headers.items()}
         schema, examples = old.get("schema"), _mapping(old.get("examples"))
-        if isinstance(schema, dict) and schema.get("type") == "file":
+        if _mapping(schema).get("type") == "file":
             schema = {"type": "string", "format": "binary"}
-        if isinstance(schema, dict) or examples:
+        media = {"schema": schema} if isinstance(schema, dict) else {}
+        if media or examples:
             kinds = _kinds(produces) or list(examples) or ["application/json"]
-            made["content"] = {kind: {"schema": schema} if isinstance(schema, dict) else {} for kind in kinds}
-            for kind in examples.keys() & made["content"].keys():
-                made["content"][kind]["example"] = examples[kind]
+            shown = {kind: {"example": examples[kind]} for kind in kinds if kind in examples}
+            made["content"] = {kind: media | shown.get(kind, {}) for kind in kinds}
         return made
 
     def _security(self, old: dict[str, Any]) -> dict[str, Any]:
         if old.get("type") == "basic":
-            return {key: value for key, value in old.items() if key != "type"} | {"type": "http", "scheme": "basic"}
+            return _without(old, ("type",)) | {"type": "http", "scheme": "basic"}
         if old.get("type") != "oauth2":
             return old
         flow = str(old.get("flow", "implicit"))
         made = {key: old[key] for key in ("authorizationUrl", "tokenUrl") if key in old}
         flows = {FLOWS.get(flow, flow): made | {"scopes": _mapping(old.get("scopes"))}}
-        described = {"description": old["description"]} if "description" in old else {}
-        return {"type": "oauth2", "flows": flows} | described
+        return {"type": "oauth2", "flows": flows} | {key: old[key] for key in ("description",) if key in old}
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _without(value: dict[str, Any], keys: Container[str]) -> dict[str, Any]:
+    return {key: part for key, part in value.items() if key not in keys}
 
 
 def _named(value: Any) -> dict[str, dict[str, Any]]:

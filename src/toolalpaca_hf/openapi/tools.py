@@ -2,21 +2,17 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from .coercion import kinds_of, merge_schemas, part_of, target_of, types_of
 from .document import listed, mapping, text
 from .operations import Operation, RequestBody, safe_names
-from .schema import BOUNDS, MAX_NODES, SIZES, map_subschemas, resolve, subschemas
+from .schema import BOUNDS, MAX_NODES, SIZES, map_subschemas, resolve, subschemas, walk
 
-MAX_DESCRIPTION = 1024
-"""The longest description that every provider takes, in characters."""
-
-MAX_DEFINITIONS = 1_000
-"""In how many schemas that others refer to names are looked for; what a tool shows leads to fewer."""
-
-MAX_SIZE = 20_000
-"""How long the parameters of one tool may be, in characters of JSON."""
+MAX_DESCRIPTION = 1024  # characters that every provider takes
+MAX_SIZE = 20_000  # characters of JSON of one tool's parameters
 
 
 def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
@@ -27,9 +23,7 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     valid JSON Schema.
 
     Args:
-        operation ([`Operation`]): An operation from [`functions_of`].
-        size (`int`, *optional*, defaults to 20,000):
-            Maximum length of the parameters in characters of JSON; the most deeply nested parts are dropped first.
+        size (`int`, *optional*): Most characters of the parameters in JSON; the most deeply nested parts go first.
 
     Example:
 
@@ -43,16 +37,14 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     """
     properties: dict[str, Any] = {}
     required: list[str] = []
-    names = tool_names(operation)
-    left = [MAX_NODES]
+    names, left = tool_names(operation), [MAX_NODES]
     for parameter in operation.parameters:
         name = names.parameter(parameter.name, parameter.place)
         schema = resolve(parameter.schema, parameter.schema, True, left)
         if described := text(parameter.declared.get("description")):
             schema["description"] = described
         properties[name] = _clean(schema)
-        if parameter.required:
-            required.append(name)
+        required += [name] if parameter.required else []
     body = operation.body
     if body is not None and names.body:
         fields, needed, _ = body_fields(body)
@@ -64,64 +56,53 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     elif body is not None and (body.schema or body.description or body.required):
         whole = resolve(body.schema, body.schema, True, left)
         properties[names.whole] = _clean({"description": body.description} | whole)
-        if body.required:
-            required.append(names.whole)
+        required += [names.whole] if body.required else []
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        parameters["required"] = list(dict.fromkeys(required))
+    parameters |= {"required": list(dict.fromkeys(required))} if required else {}
     # Some templates reject a tool without a description.
     description = operation.description or f"{operation.method.upper()} {operation.path}"
-    return {
-        "type": "function",
-        "function": {
-            "name": operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name],
-            "description": _cut(description),
-            "parameters": _bounded(names.renamed(parameters), size),
-        },
+    name = operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name]
+    function = {
+        "name": name,
+        "description": _cut(description),
+        "parameters": _bounded(names.renamed(parameters), size),
     }
+    return {"type": "function", "function": function}
 
 
 def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:
     """Name, required flag and types of a tool's arguments, without making its schema: fast for thousands of tools."""
 
-    def kinds(found: list[str]) -> str:
-        return " or ".join(kind for kind in found if kind != "null") or "any"
-
-    names = tool_names(operation, inner=False)
-    found = {
-        names.parameter(parameter.name, parameter.place): (parameter.required, kinds(parameter.kinds))
-        for parameter in operation.parameters
-    }
-    body = operation.body
+    names, body = tool_names(operation, inner=False), operation.body
+    found = {names.parameter(each.name, each.place): (each.required, each.kinds) for each in operation.parameters}
     if body is not None and names.body:
         fields, needed, _ = body_fields(body)
         for field, schema in fields.items():
-            required, kind = found.get(names.body[field], (False, kinds(kinds_of(part_of(body.schema, schema)))))
-            found[names.body[field]] = required or field in needed, kind
+            required, kinds = found.get(names.body[field], (False, None))
+            found[names.body[field]] = required or field in needed, kinds or kinds_of(part_of(body.schema, schema))
     elif body is not None and (body.schema or body.description or body.required):
-        found[names.whole] = body.required, kinds(kinds_of(body.schema))
-    return [(name, required, kind) for name, (required, kind) in found.items()]
+        found[names.whole] = body.required, kinds_of(body.schema)
+    words = {name: " or ".join(kind for kind in kinds if kind != "null") for name, (_, kinds) in found.items()}
+    return [(name, required, words[name] or "any") for name, (required, _) in found.items()]
 
 
 @dataclass(frozen=True)
 class ToolNames:
     """Maps between the names of a tool's arguments and the names in the document."""
 
-    parameters: dict[tuple[str, str], str]
+    parameters: dict[tuple[str, str], str]  # by place and name
     body: dict[str, str]
-    whole: str
-    safe: dict[str, str]
+    whole: str  # of a body that has no fields
+    safe: dict[str, str]  # the document's names by those that providers accept instead
 
     def parameter(self, name: str, place: str) -> str:
         return self.parameters.get((place, name), name)
 
     def restored(self, value: Any) -> Any:
         """Rename arguments from what the model sees to the document's names."""
-        if isinstance(value, list) and self.safe:
-            return [self.restored(item) for item in value]
         if isinstance(value, dict) and self.safe:
             return {self.safe.get(key, key): self.restored(item) for key, item in value.items()}
-        return value
+        return [self.restored(item) for item in value] if isinstance(value, list) and self.safe else value
 
     def renamed(self, schema: Any) -> Any:
         """Rename a schema's properties to names that providers accept."""
@@ -138,8 +119,7 @@ class ToolNames:
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """The arguments for the body, by the document's names.
 
-        As in published calls, one value serves both a parameter and a body property of the same name if only the
-        former is given and is in the path, or the latter is required.
+        One value serves a parameter and a property of one name if the one is in the path, or the other is required.
         """
         own = {argument: name for name, argument in self.body.items() if argument != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
@@ -150,13 +130,12 @@ class ToolNames:
 def tool_names(operation: Operation, inner: bool = True) -> ToolNames:
     """Choose the argument names of an operation's tool: as in the document, unless two of them clash.
 
-    On a clash, the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
+    Then the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
     (`query_id`, `body_id`). A body that repeats the query shares its arguments.
     """
-    key = "names" if inner else "outer names"
-    if key not in operation.made:
-        operation.made[key] = _tool_names(operation, inner)
-    return operation.made[key]
+    if inner not in operation.made:
+        operation.made[inner] = _tool_names(operation, inner)
+    return operation.made[inner]
 
 
 def _tool_names(operation: Operation, inner: bool) -> ToolNames:
@@ -168,28 +147,24 @@ def _tool_names(operation: Operation, inner: bool) -> ToolNames:
     parameters: dict[tuple[str, str], str] = {}
 
     def unique(name: str, place: str) -> str:
-        made = name
-        if name in taken:
-            made = f"{place or 'other'}_{name}"
-            while made in taken or made in every:
-                made += "_"
+        made = name if name not in taken else f"{place or 'other'}_{name}"
+        while made in taken or (made != name and made in every):
+            made += "_"
         taken.add(made)
         return made
 
-    for place, name in sorted(places, key=lambda entry: order.index(entry[0]) if entry[0] in order else 4):
-        if (place, name) not in parameters:
-            parameters[place, name] = unique(name, place)
+    for place, name in sorted(dict.fromkeys(places), key=lambda at: order.index(at[0]) if at[0] in order else 4):
+        parameters[place, name] = unique(name, place)
     query = {parameter.name: parameter for parameter in operation.parameters if parameter.place == "query"}
     # A body whose properties are all declared in the query, too, is one set of arguments written twice.
-    twice = len(body) > 1 and all(
-        name in query and query[name].schema.get("type") == mapping(schema).get("type")
-        for name, schema in body.items()
-    )
+    same = (name in query and query[name].schema.get("type") == mapping(of).get("type") for name, of in body.items())
+    twice = len(body) > 1 and all(same)
     # So is a property that has no schema of its own.
     of_body = {name: name if twice or (name in taken and not body[name]) else unique(name, "body") for name in body}
     whole = "body" if "body" not in taken else unique("request_body", "body")
     holders = [*([operation.body] if operation.body else ()), *operation.parameters] if inner else []
-    within = [name for holder in holders for name in _property_names(holder.schema)]
+    nodes = [node for holder in holders for node in walk(holder.schema, partial(target_of, holder.schema))]
+    within = [name for node in nodes for name in (*node.get("properties", ()), *node.get("required", ()))]
     names = list(dict.fromkeys([*parameters.values(), *of_body.values(), *within]))
     safe = {made: name for name, made in safe_names(names, 64, "_.-").items() if made != name}
     return ToolNames(parameters, of_body, whole, safe)
@@ -204,16 +179,17 @@ def body_fields(body: RequestBody) -> tuple[dict[str, Any], list[str], bool]:
     return properties, needed, flat.get("additionalProperties", False) is not False
 
 
-def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str]) -> dict[str, Any]:
-    """An object's schema with references, `allOf` members and the properties of alternatives merged in."""
+def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool = True) -> dict[str, Any]:
+    """An object's schema with references, `allOf` members and, if `either`, the alternatives' properties merged in."""
     schema = mapping(schema)
     merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "$defs")}
+    members = list(schema.get("allOf", ()))
     if "$ref" in schema and schema["$ref"] not in seen:
         seen |= {schema["$ref"]}
-        merged = merge_schemas(merged, _flat(root, target_of(root, schema["$ref"]), seen))
-    for member in schema.get("allOf", ()):
-        merged = merge_schemas(merged, _flat(root, member, seen))
-    for key in ("anyOf", "oneOf"):
+        members.insert(0, target_of(root, schema["$ref"]))
+    for member in members:
+        merged = merge_schemas(merged, _flat(root, member, seen, either))
+    for key in ("anyOf", "oneOf") if either else ():
         real = [member for member in schema.get(key, ()) if mapping(member).get("type") != "null"]
         members = [_flat(root, member, seen) for member in real]
         properties: dict[str, Any] = {}
@@ -240,22 +216,6 @@ def _either(root: dict[str, Any], first: Any, second: Any) -> Any:
         return rest | {"enum": [*values[0], *[value for value in values[1] if value not in values[0]]]}
     members = first["anyOf"] if isinstance(first, dict) and list(first) == ["anyOf"] else [first]
     return {"anyOf": [*members, second]}
-
-
-def _property_names(root: dict[str, Any]) -> list[str]:
-    found: dict[str, None] = {}
-    seen: set[str] = set()
-    left: list[Any] = [root]
-    while left:
-        node = left.pop()
-        if not isinstance(node, dict):
-            continue
-        found |= dict.fromkeys([*node.get("properties", ()), *node.get("required", ())])
-        if "$ref" in node and node["$ref"] not in seen and len(seen) < MAX_DEFINITIONS:
-            seen.add(node["$ref"])
-            left.append(target_of(root, node["$ref"]))
-        left += reversed(list(subschemas(node)))
-    return list(found)
 
 
 def _cut(words: str) -> str:
@@ -289,10 +249,9 @@ def _shallow(node: Any, depth: int) -> Any:
 
 def _clean(node: Any) -> dict[str, Any]:
     """A schema without references, reduced to keywords that every provider accepts."""
-    node = _without_all_of(mapping(node))
+    node = _flat({}, node, frozenset(), either=False)
     members = [mapping(member) for key in ("anyOf", "oneOf") for member in listed(node.get(key))]
-    choices = [_clean(member) for member in members if member.get("type") != "null"]
-    kinds = types_of(node)
+    choices, kinds = [_clean(member) for member in members if member.get("type") != "null"], types_of(node)
     nullable = node.get("nullable") is True or len(choices) < len(members) or "null" in kinds
     if len(choices) == 1:
         own = {key: value for key, value in node.items() if key not in ("anyOf", "oneOf")}
@@ -311,34 +270,21 @@ def _clean(node: Any) -> dict[str, Any]:
     if "enum" in node:
         nullable |= not kinds and None in node["enum"]
         schema["enum"] = ([value for value in node["enum"] if value is not None] if nullable else []) or node["enum"]
-    bounds = [key for exclusive in BOUNDS for key in exclusive]
     if "x-tag" in node:
         schema["default"] = node["x-tag"]
-    for key in ("default", "const", *bounds, "multipleOf", "pattern", "uniqueItems", *SIZES):
-        if key in node and (key not in ("uniqueItems", "minContains") or (key == "uniqueItems" and "array" in kinds)):
-            schema[key] = node[key]
+    unique = ["uniqueItems"] if "array" in kinds else []
+    plain = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", *unique, *SIZES)
+    schema |= {key: node[key] for key in plain if key in node and key != "minContains"}
     if "array" in kinds:
         schema["items"] = _clean(node.get("items"))
     if "object" in kinds:
         needed = node.get("required", [])
         properties = mapping(node.get("properties"))
         properties = properties | {name: {} for name in needed if name not in properties}
-        if properties:
-            schema["properties"] = {name: _clean(value) for name, value in properties.items()}
-            if needed:
-                schema["required"] = needed
+        schema |= {"properties": {name: _clean(part) for name, part in properties.items()}} if properties else {}
+        schema |= {"required": needed} if needed else {}
         if "additionalProperties" in node:
             extra = node["additionalProperties"]
             schema["additionalProperties"] = extra if isinstance(extra, bool) else _clean(extra)
-    if choices:
-        schema["anyOf"] = choices
-    if nullable:
-        schema["nullable"] = True
-    return schema
-
-
-def _without_all_of(node: dict[str, Any]) -> dict[str, Any]:
-    merged = {key: value for key, value in node.items() if key != "allOf"}
-    for member in node.get("allOf", ()):
-        merged = merge_schemas(merged, _without_all_of(mapping(member)))
-    return merged
+    schema |= {"anyOf": choices} if choices else {}
+    return schema | ({"nullable": True} if nullable else {})

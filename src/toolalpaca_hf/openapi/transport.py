@@ -3,10 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpcore
@@ -68,9 +68,7 @@ class _Stream(httpcore.NetworkStream):
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "_Stream":
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, _timeout(timeout)))
 
     def get_extra_info(self, info: str) -> Any:
@@ -81,48 +79,32 @@ class _Backend(httpcore.NetworkBackend):
     """Resolves a host, checks its addresses and connects to one of them; a second lookup could return another."""
 
     def __init__(self, hosts: Allowlist) -> None:
-        self._hosts = hosts
-        self._plain = httpcore.SyncBackend()
+        self._hosts, self._plain = hosts, httpcore.SyncBackend()
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> _Stream:
-        addresses = self._look_up(host, port, timeout)
-        for address in addresses[:-1]:
-            try:
-                return self._connect(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return self._connect(addresses[-1], port, timeout, local_address, socket_options)
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *options: Any, **more: Any) -> _Stream:
+        *addresses, last = self._look_up(host, port, timeout)
+        for address in addresses:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return _Stream(self._plain.connect_tcp(address, port, _timeout(timeout), *options, **more))
+        return _Stream(self._plain.connect_tcp(last, port, _timeout(timeout), *options, **more))
 
     def _look_up(self, host: str, port: int, timeout: float | None) -> list[str]:
         """The system's look-up has no time limit: it is made in a thread, which is left to itself when time is up."""
-        found: SimpleQueue[list[str] | Exception] = SimpleQueue()
+        found: Future[list[str]] = Future()
 
         def look_up() -> None:
             try:
-                found.put(resolve_host(host, port, self._hosts))
+                found.set_result(resolve_host(host, port, self._hosts))
             except Exception as error:  # raised again by the thread that waits
-                found.put(error)
+                found.set_exception(error)
 
         threading.Thread(target=look_up, daemon=True).start()
         try:
-            result = found.get(timeout=min(_timeout(timeout), threading.TIMEOUT_MAX))
-        except Empty:
+            return found.result(min(_timeout(timeout), threading.TIMEOUT_MAX))
+        except TimeoutError:
             raise httpcore.ConnectTimeout(f"{host} was not found in time") from None
-        if isinstance(result, OSError | UnicodeError):
-            raise httpcore.ConnectError(f"{host} cannot be found") from result
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def _connect(self, address: str, port: int, timeout: float | None, *options: Any) -> _Stream:
-        return _Stream(self._plain.connect_tcp(address, port, _timeout(timeout), *options))
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} cannot be found") from error
 
     def sleep(self, seconds: float) -> None:
         self._plain.sleep(seconds)
@@ -135,12 +117,9 @@ class _Transport(httpx.HTTPTransport):
         super().__init__()
         self._hosts = hosts
         # httpx has no argument for httpcore's network backend.
+        backend, context = _Backend(hosts), httpx.create_ssl_context()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=100,
-            max_keepalive_connections=20,
-            keepalive_expiry=5.0,
-            network_backend=_Backend(hosts),
+            context, max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0, network_backend=backend
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

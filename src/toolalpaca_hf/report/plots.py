@@ -11,7 +11,6 @@ from .escaping import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Of Okabe and Ito's palette, which keeps its colours apart for colour-blind eyes.
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -40,45 +39,42 @@ def plot(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    return f"<div>{''.join(_drawing(name, title, draw, rows, grid, narrow) for narrow in (False, True))}</div>"
-
-
-def _drawing(
-    name: str,
-    title: str,
-    draw: Callable[["Axes", bool], None],
-    rows: float,
-    grid: Literal["both", "x", "y"],
-    narrow: bool,
-) -> str:
     import matplotlib
     from matplotlib.figure import Figure  # not pyplot: no window, no state shared with the caller
 
-    with matplotlib.rc_context({"font.family": "sans-serif", "font.size": 11 if narrow else 10}):
-        size = (4.7, 2 + 0.5 * rows) if narrow else (10, 1.4 + 0.42 * rows)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
-        axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at an end of the axis stands half outside
-        axes.grid(axis=grid, color=_GREY, alpha=0.35, linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side == "left")
-            spine.set_color(_GREY)
-        draw(axes, narrow)
-        for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set_color(_INK)
-        legend = axes.get_legend()
-        lines = legend.get_texts() if legend else []
-        for text in lines:
-            text.set_color(_INK)
-        # Over the whole figure: the axes are too narrow for it where labels stand beside them.
-        title = "\n".join(textwrap.wrap(title, _TITLE_WIDTH)) if narrow else title
-        figure.suptitle(title, color=_INK, parse_math=False, fontsize="large")
-        svg = svg_text(figure, name)
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r'(?<=\sid=")|(?<=url\(#)|(?<=href="#)', f"{name}-{'n-' * narrow}", svg)
-    kind = "narrow" if narrow else "broad"
-    return svg.replace("<svg ", f'<svg class="{kind}" role="img" aria-label="{name.replace("_", " ")}" ', 1)
+    drawings = []
+    for narrow in (False, True):
+        # Text stays text; the same name and drawing give the same ids.
+        look = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
+        with matplotlib.rc_context({**look, "svg.hashsalt": name, "svg.fonttype": "none"}):
+            size = (4.7, 2 + 0.5 * rows) if narrow else (10, 1.4 + 0.42 * rows)
+            figure = Figure(figsize=size, layout="constrained")
+            axes = figure.add_subplot()
+            axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at an end of the axis stands half outside
+            axes.grid(axis=grid, color=_GREY, alpha=0.35, linewidth=0.8)
+            axes.set_axisbelow(True)
+            for side, spine in axes.spines.items():
+                spine.set_visible(side == "left")
+                spine.set_color(_GREY)
+            draw(axes, narrow)
+            legend = axes.get_legend()
+            for text in (axes.xaxis.label, axes.yaxis.label, *(legend.get_texts() if legend else ())):
+                text.set_color(_INK)
+            # Over the whole figure: the axes are too narrow for it where labels stand beside them.
+            wrapped = "\n".join(textwrap.wrap(title, _TITLE_WIDTH)) if narrow else title
+            figure.suptitle(wrapped, color=_INK, parse_math=False, fontsize="large")
+            buffer = io.StringIO()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a glyph that is absent here is the browser's matter
+                metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+                figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+        svg = buffer.getvalue()
+        svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+        svg = re.sub(r'(?<=\sid=")|(?<=url\(#)|(?<=href="#)', f"{name}-{'n-' * narrow}", svg)
+        kind = "narrow" if narrow else "broad"
+        head = f'<svg class="{kind}" role="img" aria-label="{name.replace("_", " ")}" '
+        drawings.append(svg.replace("<svg ", head, 1))
+    return f"<div>{''.join(drawings)}</div>"
 
 
 def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: str = BLUE, label: str = "") -> str:
@@ -115,15 +111,3 @@ def label_rows(axes: "Axes", labels: Sequence[str], narrow: bool, limit: int = 4
     for text in axes.get_yticklabels():
         text.set_parse_math(False)  # a dollar sign in a name is no formula
     axes.set_ylim(len(shown) - 0.5, -0.5)
-
-
-def svg_text(figure: "Figure", name: str) -> str:
-    """A figure as a file of SVG in which text stays text; the same figure and name give the same text."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a glyph that is absent here is the browser's matter
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    return buffer.getvalue()

@@ -1,7 +1,8 @@
-"""Jinja as every report uses it: each value that a template prints passes one filter, so that none is forgotten."""
+"""Jinja as every report uses it: each value that a template prints passes one filter; and pages of tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from html import escape as escape_html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from .tables import Table, markdown_table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from rich.text import Text
+
+Tokens = Sequence[tuple[str, bool]]
+"""The text of each token, and whether it is trained."""
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -64,6 +69,8 @@ def _environment(package: str, html: bool) -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    # Between tags quotes mean nothing, and JSON is full of them.
+    environment.filters["between_tags"] = lambda text: Markup(escape_html(visible(str(text)), quote=False))
     if not html:
         table = partial(markdown_table, escape=markdown_text)
         environment.globals["table"] = lambda *args, **options: Markup(table(*args, **options))
@@ -85,3 +92,62 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
         raise OptionError(
             f"cannot be written ({error.strerror})", file=folder, option="--out", fix="pass another folder"
         ) from error
+
+
+def token_texts(
+    ids: Sequence[int], trained: Sequence[bool], decode: Callable[[list[int]], str]
+) -> list[tuple[str, bool]]:
+    """The text of each token; tokens that hold parts of one character stand together.
+
+    Args:
+        ids (`Sequence[int]`): Of a row.
+        trained (`Sequence[bool]`): For each id, whether the loss covers it.
+        decode (`Callable[[list[int]], str]`): The tokenizer's.
+
+    Example:
+
+    ```python
+    >>> token_texts([72, 105], [False, True], lambda ids: "".join(map(chr, ids)))
+    [('H', False), ('i', True)]
+    ```
+    """
+    found: list[tuple[str, bool]] = []
+    start = 0
+    for end in range(1, len(ids) + 1):
+        # A leading space is dropped from the first token of a text by some tokenizers, so each is read behind another.
+        before = ids[start - 1 : start] if start else []
+        text = decode([*before, *ids[start:end]])[len(decode(list(before))) if before else 0 :]
+        if text.endswith("\ufffd") and end < len(ids) and end - start < 8:
+            continue
+        found.append((text, bool(trained[start])))
+        start = end
+    return found
+
+
+def terminal_tokens(tokens: Tokens) -> "Text":
+    """The tokens for a terminal: trained ones on green, each second one in another shade."""
+    from rich.text import Text
+
+    text = Text()
+    for number, (piece, is_trained) in enumerate(tokens):
+        style = ("black on green" if number % 2 else "black on bright_green") if is_trained else "dim" * (number % 2)
+        text.append(visible(piece).replace("\n", "↵\n"), style=style)
+    return text
+
+
+def token_page(title: str, sections: Sequence[tuple[str, Tokens]], outlined: bool = True) -> str:
+    """A page that shows sections of tokens, or of longer parts, under their headings, trained ones marked.
+
+    Args:
+        title (`str`): Of the page.
+        sections (`Sequence[tuple[str, Tokens]]`): Heading and tokens.
+        outlined (`bool`, *optional*, defaults to `True`): Whether every second token has an outline.
+
+    Example:
+
+    ```python
+    >>> "<mark>" in token_page("Row 0", [("sft", [("Thought:", False), (" go", True)])])
+    True
+    ```
+    """
+    return render(__package__ or "", "tokens.html.jinja", title=title, sections=sections, outlined=outlined)

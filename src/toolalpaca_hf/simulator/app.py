@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
@@ -17,51 +18,66 @@ from starlette.requests import Request as HttpRequest
 from starlette.types import Receive, Scope, Send
 
 from ..errors import OptionError, ToolAlpacaError
-from ..openapi import METHODS, mapping
+from ..openapi import add_value, map_holders, mapping
 from ..schema import Api
 from .faults import FAULT_HEADER, REFUSALS, FaultPlan, altered, refused
 from .operations import Directory, SimulatedApi, SimulatedOperation
-from .requests import IncomingRequest, RequestRefused, add_value, parse_body
+from .requests import IncomingRequest, RequestRefused, parse_body
 from .responder_llm import chat_responder
 from .responders import AnswerStore, ReplayResponder, SchemaResponder
-from .responses import (
-    FALLBACK_HEADER,
-    RESPONDER_HEADER,
-    UNRECORDED_HEADER,
-    Responder,
-    SimulatedCall,
-    SimulatedResponse,
-    dump_json,
-)
+from .responses import Responder, SimulatedCall, SimulatedResponse, dump_json
 from .state import SESSION_HEADER, Session, Sessions
 
-MAX_BODY = 2**20
-"""The longest request body, in bytes; a longer one is answered with 413."""
-
+RESPONDER_HEADER = "X-Toolalpaca-Responder"  # of a response: who answered
+FALLBACK_HEADER = "X-Toolalpaca-Fallback"  # why the `schema` responder answered in place of the model
+UNRECORDED_HEADER = "X-Toolalpaca-Unrecorded"  # the request is not among the recorded ones
+MAX_BODY = 2**20  # bytes; a longer request is answered with 413
 MAX_TARGET = 2**16
 """The longest URL, and the longest headers."""
 
 SESSION_KEY = SESSION_HEADER.lower().encode()
 RESPONDERS = ("schema", "llm", "replay")
-BODY_KEY = "toolalpaca.body"
-"""Where the scope of a request in this process has its body."""
+BODY_KEY = "toolalpaca.body"  # where the scope of a request in this process has its body
 
 
 class Simulator:
-    """An ASGI application that answers every operation of some APIs; see [`create_app`]."""
+    """An ASGI application that answers every operation of some APIs; see [`create_app`].
+
+    Args:
+        apis (`Sequence[Api]`): The APIs to simulate.
+        responder (`str` or [`Responder`], *optional*, defaults to `"schema"`): `schema`, `llm` (see
+            [`chat_responder`]), `replay`, `replay:NAME` (one of several recorded responders), or a function that
+            answers a [`SimulatedCall`].
+        store (`str` or `Path`, *optional*): SQLite file to record answers in, or to replay them from.
+        seed (`int`, *optional*, defaults to 0): Seed of the `schema` responder's items.
+        faults ([`FaultPlan`], *optional*): When and how it fails. Answers with faults are not recorded.
+
+    Raises:
+        [`ToolAlpacaError`]: The responder is unknown, or the store cannot be used or has nothing to replay.
+    """
 
     def __init__(
         self,
         apis: Sequence[Api],
         responder: str | Responder = "schema",
-        store: AnswerStore | None = None,
+        store: str | Path | None = None,
         seed: int = 0,
         faults: FaultPlan | None = None,
     ) -> None:
-        self.directory = Directory(apis)
-        self.sessions = Sessions()
-        self.store, self.faults = store, faults
-        self.responder = _responder(responder, store, seed)
+        kind, _, name = responder.partition(":") if isinstance(responder, str) else ("", "", "")
+        if isinstance(responder, str) and responder not in RESPONDERS and kind != "replay":
+            fix = f"choose one of {', '.join(RESPONDERS)}"
+            raise OptionError(f"there is no responder {responder!r}", option="--responder", fix=fix)
+        self.store = None if store is None else AnswerStore(store, create=kind != "replay")
+        self.directory, self.sessions, self.faults = Directory(apis), Sessions(), faults
+        if not isinstance(responder, str):
+            self.responder = responder
+        elif kind == "replay":
+            if self.store is None:
+                raise OptionError("replay needs recorded answers", option="--store", fix="name their file")
+            self.responder = ReplayResponder(self.store, name or None)
+        else:
+            self.responder = chat_responder(store=self.store, seed=seed) if kind == "llm" else SchemaResponder(seed)
         self.name = getattr(self.responder, "name", type(self.responder).__name__)
         self.replaying = isinstance(self.responder, ReplayResponder)
 
@@ -86,8 +102,9 @@ class Simulator:
 
     async def _route(self, http: HttpRequest) -> tuple[SimulatedResponse, dict[str, str]]:
         scope = http.scope
+        raw_query = scope["query_string"].decode("latin-1")
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
-        if len(raw) + len(scope["query_string"]) > MAX_TARGET:
+        if len(raw) + len(raw_query) > MAX_TARGET:
             raise RequestRefused("The URL is too long.", 414)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_TARGET:
             raise RequestRefused("The headers are too long.", 431)
@@ -99,10 +116,9 @@ class Simulator:
             named = "/".join(segments)[:200]
             raise RequestRefused(f"There is no API at /{named}; /health lists those that there are.", 404)
         api, rest = found
-        slash = len(rest) > 0 and rest[-1] == ""
+        slash = rest[-1:] == ("",)
         below = rest[:-1] if slash else rest
-        path = "/".join(below)
-        method, raw_query = scope["method"].lower(), scope["query_string"].decode("latin-1")
+        path, method = "/".join(below), scope["method"].lower()
         query = parse_qsl(raw_query, keep_blank_values=True, errors="replace")
         routed = api.find(below, method, query)
         if routed is None or (not below and not slash):
@@ -117,27 +133,18 @@ class Simulator:
             reason = f"/{path[:200]} of {api.api.name} does not take {method.upper()[:20]}, but {allowed}."
             return _error(405, reason), {"Allow": allowed}
         headers = {name.decode("latin-1"): _header_text(value) for name, value in scope["headers"]}
-        raw_body = await _body(http)
-        kind = headers.get("content-type", "")
+        raw_body, kind = await _body(http), headers.get("content-type", "")
         if kind.startswith("multipart/form-data") and raw_body:
             body = await _multipart(http, raw_body)
         else:
             body = parse_body(raw_body, kind, operation) if raw_body else None
         sent = zip(operation.segments, raw_parts[len(segments) - len(rest) :], strict=False)
-        raw_values = {part[1:-1]: text for part, text in sent if re.fullmatch(r"\{[^{]*\}", part)}
+        values |= {part[1:-1]: text for part, text in sent if re.fullmatch(r"\{[^{]*\}", part)}
         pairs = (part.partition("=") for part in raw_query.split("&") if part)
-        request = IncomingRequest(
-            operation.method,
-            f"/{path}",
-            query,
-            headers,
-            body,
-            bool(raw_body),
-            media=kind.partition(";")[0].strip().lower(),
-            raw_values=values | raw_values,
-            raw_query=[(unquote_plus(name, errors="replace"), value) for name, _, value in pairs],
-        )
-        return await self._call(api, operation, request, scope)
+        raw_pairs = [(unquote_plus(name, errors="replace"), value) for name, _, value in pairs]
+        media = kind.partition(";")[0].strip().lower()
+        asked = (operation.method, f"/{path}", query, headers, body, bool(raw_body), media, values, raw_pairs)
+        return await self._call(api, operation, IncomingRequest(*asked), scope)
 
     async def _call(
         self, api: SimulatedApi, operation: SimulatedOperation, request: IncomingRequest, scope: Scope
@@ -147,20 +154,16 @@ class Simulator:
         async with session.lock:
             before, size = session.digest, session.size
             call = SimulatedCall(api, operation, request, session)
-            if self.faults is not None:
-                failed = await self._fail(self.faults, call)
-                if failed is not None:
-                    self.sessions.grew(name, api.slug, session.size - size)
-                    return failed
-            response = await self.responder(call)
+            failed = await self._fail(self.faults, call) if self.faults is not None else None
+            response, fault = failed or (await self.responder(call), {})
             self.sessions.grew(name, api.slug, session.size - size)
-            if self.store is not None and not self.replaying and self.sessions.keeping:
+            if failed is None and self.store is not None and not self.replaying and self.sessions.keeping:
                 # In a thread: a locked store must not block other sessions.
                 await asyncio.to_thread(self.store.put, call, before, self.name, response)
-        headers = {RESPONDER_HEADER: self.name}
-        if self.replaying and response.fallback:
-            return response, headers | {UNRECORDED_HEADER: "1"}
-        return response, headers | ({FALLBACK_HEADER: response.fallback} if response.fallback else {})
+        headers = {RESPONDER_HEADER: self.name} | fault
+        if failed is None and response.fallback:
+            headers |= {UNRECORDED_HEADER: "1"} if self.replaying else {FALLBACK_HEADER: response.fallback}
+        return response, headers
 
     async def _fail(self, faults: FaultPlan, call: SimulatedCall) -> tuple[SimulatedResponse, dict[str, str]] | None:
         """The response of a request that fails; `None` if it does not, and is still to be answered."""
@@ -168,11 +171,11 @@ class Simulator:
         call.session.requests += 1
         answer = None
         for kind in kinds:
-            if answer is None and kind in REFUSALS:
+            if kind in REFUSALS:
+                if answer is not None:  # the request has been carried out
+                    continue
                 response, headers = refused(call, kind)
-                return response, {**headers, RESPONDER_HEADER: self.name, FAULT_HEADER: kind}
-            if kind in REFUSALS:  # the request has been carried out
-                continue
+                return response, {**headers, FAULT_HEADER: kind}
             if kind == "stale":
                 if call.request.method != "get" or not call.session.records:
                     continue
@@ -183,25 +186,16 @@ class Simulator:
                 answer = answer or await self.responder(call)
                 changed = altered(answer, kind, rng)
             if changed is not None:
-                return changed, {RESPONDER_HEADER: self.name, FAULT_HEADER: kind}
-        return None if answer is None else (answer, {RESPONDER_HEADER: self.name})
+                return changed, {FAULT_HEADER: kind}
+        return None if answer is None else (answer, {})
 
-
-def _responder(responder: str | Responder, store: AnswerStore | None, seed: int) -> Responder:
-    if not isinstance(responder, str):
-        return responder
-    kind, _, name = responder.partition(":")
-    if kind == "replay":
-        if store is None:
-            raise OptionError("replay needs recorded answers", option="--store", fix="name their file")
-        return ReplayResponder(store, name or None)
-    if responder == "llm":
-        return chat_responder(store=store, seed=seed)
-    return SchemaResponder(seed)
+    def keep(self, keeping: bool) -> dict[str, str]:
+        """Keep the state of sessions and record answers, or answer each request as a session's first."""
+        self.sessions.keeping = keeping
+        return {"cache": "open" if keeping else "closed"}
 
 
 def header_fields(response: SimulatedResponse, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """The header fields of a response."""
     fields = []
     if response.status not in (204, 205, 304):
         fields.append((b"content-length", str(len(response.body)).encode()))
@@ -231,42 +225,23 @@ def _error(status: int, reason: str) -> SimulatedResponse:
 def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, Any] | None:
     """An API's plugin manifest, or its document with this server in it."""
     base = f"{base.rstrip('/')}/{api.slug}"
-    if below in ((), (".well-known", "ai-plugin.json")):
-        return _manifest(api, base)
-    return _served_document(api, base) if below == ("openapi.json",) else None
-
-
-def _manifest(api: SimulatedApi, base: str) -> dict[str, Any]:
+    if below == ("openapi.json",):
+        # As published, except for its servers: those of a path or an operation would lead elsewhere.
+        document = map_holders(api.document, partial(_without, names=("servers",)))
+        # `host` and `basePath` are Swagger 2's words for servers.
+        return _without(document, ("host", "basePath")) | {"servers": [{"url": base}], "paths": document["paths"]}
+    if below not in ((), (".well-known", "ai-plugin.json")):
+        return None
     about = api.api.introduction or api.api.description or mapping(api.document.get("info")).get("description") or ""
-    return {
-        "schema_version": "v1",
-        "name_for_human": api.api.name,
-        "name_for_model": api.slug.replace("-", "_"),
-        "description_for_human": api.api.description or str(about),
-        "description_for_model": str(about),
-        "auth": {"type": "none"},
-        "api": {"type": "openapi", "url": f"{base}/openapi.json", "is_user_authenticated": False},
-        "logo_url": "",
-        "contact_email": "",
-        "legal_info_url": api.api.link,
-    }
+    described = {"description_for_human": api.api.description or str(about), "description_for_model": str(about)}
+    served = {"type": "openapi", "url": f"{base}/openapi.json", "is_user_authenticated": False}
+    named = {"schema_version": "v1", "name_for_human": api.api.name, "name_for_model": api.slug.replace("-", "_")}
+    rest = {"logo_url": "", "contact_email": "", "legal_info_url": api.api.link}
+    return {**named, **described, "auth": {"type": "none"}, "api": served, **rest}
 
 
-def _served_document(api: SimulatedApi, base: str) -> dict[str, Any]:
-    """The document as published, except for its servers: those of a path or an operation would lead elsewhere."""
-
-    def without_servers(holder: Any) -> Any:
-        return {key: part for key, part in holder.items() if key != "servers"} if isinstance(holder, dict) else holder
-
-    paths = {}
-    for path, item in mapping(api.document.get("paths")).items():
-        item = without_servers(item)
-        if isinstance(item, dict):
-            item = {key: without_servers(part) if key.lower() in METHODS else part for key, part in item.items()}
-        paths[path] = item
-    # `host` and `basePath` are Swagger 2's words for servers.
-    document = {key: part for key, part in api.document.items() if key not in ("host", "basePath")}
-    return document | {"servers": [{"url": base}], "paths": paths}
+def _without(holder: Any, names: Sequence[str]) -> Any:
+    return {key: part for key, part in holder.items() if key not in names} if isinstance(holder, dict) else holder
 
 
 async def _body(http: HttpRequest) -> bytes:
@@ -278,14 +253,12 @@ async def _body(http: HttpRequest) -> bytes:
     too_long = RequestRefused(f"The body is longer than {MAX_BODY} bytes.", 413)
     if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY):
         raise too_long
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()
     async for part in http.stream():
-        size += len(part)
-        if size > MAX_BODY:
+        body += part
+        if len(body) > MAX_BODY:
             raise too_long
-        parts.append(part)
-    return b"".join(parts)
+    return bytes(body)
 
 
 async def _multipart(http: HttpRequest, raw: bytes) -> dict[str, Any]:
@@ -303,26 +276,8 @@ async def _multipart(http: HttpRequest, raw: bytes) -> dict[str, Any]:
     return json.loads(json.dumps(found).encode("utf-8", "replace"))
 
 
-def create_app(
-    apis: Sequence[Api],
-    responder: str | Responder = "schema",
-    store: str | Path | None = None,
-    seed: int = 0,
-    faults: FaultPlan | None = None,
-) -> FastAPI:
-    """Create the simulator as an ASGI application, to serve or embed.
-
-    Args:
-        apis (`Sequence[Api]`): The APIs to simulate.
-        responder (`str` or [`Responder`], *optional*, defaults to `"schema"`):
-            `schema`, `llm` (see [`chat_responder`]), `replay`, `replay:NAME` (one of several recorded responders), or
-            a function that answers a [`SimulatedCall`].
-        store (`str` or `Path`, *optional*): SQLite file to record answers in, or to replay them from.
-        seed (`int`, *optional*, defaults to 0): Seed of the `schema` responder's items.
-        faults ([`FaultPlan`], *optional*): When and how it fails. Answers with faults are not recorded.
-
-    Raises:
-        [`ToolAlpacaError`]: The responder is unknown, or the store cannot be used or has nothing to replay.
+def create_app(apis: Sequence[Api], *args: Any, **kwargs: Any) -> FastAPI:
+    """Create the simulator as an ASGI application, to serve or embed; the arguments are those of [`Simulator`].
 
     Example:
 
@@ -336,47 +291,25 @@ def create_app(
     {'catId': 7, 'city': 'Kyoto'}
     ```
     """
-    replays = isinstance(responder, str) and responder.partition(":")[0] == "replay"
-    if isinstance(responder, str) and responder not in RESPONDERS and not replays:
-        fix = f"choose one of {', '.join(RESPONDERS)}"
-        raise OptionError(f"there is no responder {responder!r}", option="--responder", fix=fix)
-    opened = None if store is None else AnswerStore(store, create=not replays)
-    simulator = Simulator(apis, responder, opened, seed, faults)
+    simulator = Simulator(apis, *args, **kwargs)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        if opened is not None:
-            opened.close()
+        if simulator.store is not None:
+            simulator.store.close()
 
     # An API may be called docs.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
-    app.state.simulator = simulator
-    _add_own_routes(app, simulator)
-    # All other paths; a mount would not match every path, such as one with a line break.
+    # All other paths than these; a mount would not match every path, such as one with a line break.
     app.router.default = simulator
-    return app
-
-
-def _add_own_routes(app: FastAPI, simulator: Simulator) -> None:
-    """Routes for health, and upstream's routes that control whether state is kept."""
-    cache = "/__simulator_cache__"
+    cache = "/__simulator_cache__"  # upstream's routes, which control whether state is kept
+    for name, keeping in (("open", True), ("close", False)):
+        app.add_api_route(f"{cache}/{name}", partial(simulator.keep, keeping), methods=["GET", "POST"])
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "responder": simulator.name, "apis": simulator.directory.listing()}
-
-    @app.api_route(f"{cache}/open", methods=["GET", "POST"])
-    async def open_cache() -> dict[str, Any]:
-        """Keep the state of sessions and record answers, as is the default."""
-        simulator.sessions.keeping = True
-        return {"cache": "open"}
-
-    @app.api_route(f"{cache}/close", methods=["GET", "POST"])
-    async def close_cache() -> dict[str, Any]:
-        """Answer each request as a session's first; keep and record nothing."""
-        simulator.sessions.keeping = False
-        return {"cache": "closed"}
 
     @app.api_route(cache + "/clear/{api:path}", methods=["GET", "POST", "DELETE"])
     async def clear_cache(api: str, http: HttpRequest) -> Response:
@@ -386,3 +319,5 @@ def _add_own_routes(app: FastAPI, simulator: Simulator) -> None:
             return JSONResponse({"error": f"There is no API {api[:200]}; /health lists those that there are."}, 404)
         cleared = simulator.sessions.clear(found[0].slug, http.headers.get(SESSION_HEADER))
         return JSONResponse({"cleared": found[0].slug, "sessions": cleared})
+
+    return app

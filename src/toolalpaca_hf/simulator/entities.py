@@ -5,17 +5,16 @@ their ids or creates them by `POST`: its seeded items are the few that the list 
 All other collections are *open*: they hold an item for every plausible id, see [`Entities.unknown`]."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from typing import Any
 
-from ..openapi import SchemaMerger, mapping, types_of
+from ..openapi import mapping, merged_schema, types_of
 from .fake_values import HEX, make_number, make_text
-from .names import is_id, plain, topic_words, words_of
 from .operation_kinds import OperationKind, is_parameter, operation_kind, parts_of
 from .operations import SimulatedApi, SimulatedOperation, shown_values
 from .requests import Arguments
-from .rng import Rng
+from .rng import Rng, is_id, plain, topic_words, words_of
 from .state import Session
 
 SEEDED = 8
@@ -25,59 +24,34 @@ MADE_FROM, MADE_TO = 1_700_000_000, 1_799_999_999
 MADE_MARK = "5e55"
 MADE = re.compile(rf"(^|[^0-9a-f]){MADE_MARK}[0-9a-f]{{8}}$|^{MADE_MARK}[0-9a-f]{{4}}-[0-9a-f-]+$")
 PLACEHOLDER = re.compile(
-    r"[<>{}$]|^\s*$|^(unknown|invalid|missing|null|none|undefined|nan|string|test[-_ ]?id|your[-_ ]?.*)$"
-    r"|(non|not)[-_ ]?exist|not[-_ ]?found|no[-_ ]?such|does[-_ ]?not",
-    re.IGNORECASE,
+    r"(?i)[<>{}$]|^\s*$|^(unknown|invalid|missing|null|none|undefined|nan|string|test[-_ ]?id|your[-_ ]?.*)$"
+    r"|(non|not)[-_ ]?exist|not[-_ ]?found|no[-_ ]?such|does[-_ ]?not"
 )
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class LazyDict(dict[Key, Value]):
-    """Computes a value on first access: a request needs few of a document's operations."""
-
-    def __init__(self, find: Callable[[Key], Value]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, key: Key) -> Value:
-        found = self[key] = self._find(key)
-        return found
 
 
 class Entities:
-    """The items of an API; `closed` has the schema of the ids by closed collection, `None` for open ones."""
+    """The items of an API."""
 
     def __init__(self, api: SimulatedApi, seed: int) -> None:
         self.api = api
         self.rng = Rng(seed, api.slug, topic=topic_words(api.api.name))
-        self.kinds: LazyDict[SimulatedOperation, OperationKind] = LazyDict(operation_kind)
-        self.closed: LazyDict[tuple[str, ...], dict[str, Any] | None] = LazyDict(self._closed)
-        self.shown_ids: LazyDict[tuple[str, ...], list[Any]] = LazyDict(self._shown_ids)
+        # A request needs few of a document's operations.
+        self.kinds, self.closed, self.shown_ids = cache(operation_kind), cache(self._closed), cache(self._shown_ids)
 
     def _closed(self, collection: tuple[str, ...]) -> dict[str, Any] | None:
+        """The schema of a closed collection's ids; `None` for an open one."""
         found = None
         for operation in self._near(collection):
             if operation.method != "get" or not operation.segments or "{" not in operation.segments[-1]:
                 continue
-            kind = self.kinds[operation]
-            ends_with_item = operation.segments[-1] == f"{{{kind.item}}}"
-            if kind.action != "read" or kind.collection != collection or not ends_with_item:
+            kind = self.kinds(operation)
+            read = kind.action == "read" and kind.collection == collection
+            if not read or operation.segments[-1] != f"{{{kind.item}}}":
                 continue
-            beside = [self.kinds[near] for near in self._by_path.get(operation.segments[:-1], ())]
+            beside = [self.kinds(near) for near in self.api.by_path.get(operation.segments[:-1], ())]
             if any(near.action == "create" or (near.action == "list" and _same_ids(near, kind)) for near in beside):
-                found = next(
-                    parameter.schema
-                    for parameter in operation.parameters
-                    if parameter.name == kind.item and parameter.place == "path"
-                )
-        return found
-
-    @cached_property
-    def _by_path(self) -> dict[tuple[str, ...], list[SimulatedOperation]]:
-        found: dict[tuple[str, ...], list[SimulatedOperation]] = {}
-        for operation in self.api.operations:
-            found.setdefault(operation.segments, []).append(operation)
+                ids = (each for each in operation.parameters if each.name == kind.item and each.place == "path")
+                found = next(ids).schema
         return found
 
     @cached_property
@@ -95,18 +69,17 @@ class Entities:
 
     def concrete(self, collection: tuple[str, ...], arguments: Arguments) -> str:
         """A collection's name with its path parameters filled in."""
-        return "/".join(
-            str(arguments.named.get(part[1:-1], part)) if part.startswith("{") else part for part in collection
-        )
+        named = {f"{{{name}}}": str(value) for name, value in arguments.named.items()}
+        return "/".join(named.get(part, part) for part in collection)
 
     def entity(self, collection: str, item: Any) -> Rng:
         """Seed for an item's fields, the same whichever operation returns them."""
         return self.rng.child("item").child(collection).child(str(item))
 
     def seeded_ids(self, template: tuple[str, ...], collection: str) -> list[Any]:
-        schema = self.closed[template]
-        found: list[Any] = self.shown_ids[template][:SEEDED] if schema is not None else []
-        node = SchemaMerger(schema or {}).node(schema or {})
+        schema = self.closed(template)
+        found: list[Any] = self.shown_ids(template)[:SEEDED] if schema is not None else []
+        node = merged_schema(schema or {})
         for place in range(len(found), SEEDED):
             rng = self.rng.child("ids").child(collection).child(place)
             if node.get("enum"):
@@ -135,7 +108,7 @@ class Entities:
                     found += operation.shown_ids.get(segment[1:-1], ())
                 parts += parts_of((segment,))
             if operation.has_examples or operation in near:
-                found += self._shown_by(self.kinds[operation], operation, collection)
+                found += self._shown_by(self.kinds(operation), operation, collection)
         return list(dict.fromkeys(found))
 
     def _shown_by(self, kind: OperationKind, operation: SimulatedOperation, collection: tuple[str, ...]) -> list[Any]:
@@ -143,21 +116,20 @@ class Entities:
         field, make, found = kind.id_field, operation.success.make, list[Any]()
         if kind.collection != collection or kind.action not in ("read", "list") or field is None or make is None:
             return []
-        node = make.merger.node(make.root)
-        for name in kind.list_place or kind.about:
-            node = make.merger.node(node.get("properties", {}).get(name, {}))
+        place = kind.list_place or kind.about
+        node = make.merger.node(make.root, *place)
         node = make.merger.node(node["items"]) if "items" in node else node
         for value in operation.success.examples:
-            for name in kind.list_place or kind.about:
+            for name in place:
                 value = mapping(value).get(name)
             found += value if isinstance(value, list) else [value]
         found = [mapping(item).get(field) for item in found + shown_values(node)]
-        found += shown_values(make.merger.node(node.get("properties", {}).get(field, {})))
+        found += shown_values(make.merger.node(node, field))
         return [value for value in found if isinstance(value, str | int) and not isinstance(value, bool)]
 
     def made_id(self, schema: Mapping[str, Any], session: Session, what: str) -> Any:
         """A new id, determined by the session's history and by what is made."""
-        node = SchemaMerger(dict(schema)).node(schema)
+        node = merged_schema(dict(schema))
         rng = self.rng.child("made").child(session.digest).child(what)
         kinds = types_of(node) if "type" in node else ["string"]
         if "enum" in node:
@@ -185,19 +157,18 @@ class Entities:
     def unknown(self, operation: SimulatedOperation, arguments: Arguments, session: Session) -> str | None:
         """Why the request names something that does not exist, or `None`.
 
-        An id is unknown if the session removed its item, or if its collection is closed and does not hold it. In an
-        open collection, ids from the range reserved for what sessions make (`MADE_FROM` to `MADE_TO`, or with `5e55`
-        in it), numbers outside 1 to 9,999,999 and placeholders (`<id>`, `null`, `nonexistent`) are unknown.
+        An id is unknown if the session removed its item, or if its collection is closed and does not hold it; in an
+        open collection, if it is of those reserved for what sessions make, beyond `MAX_ID`, or a placeholder.
         """
         for template, name, value, in_path in self._ids(operation, arguments):
             collection = self.concrete(template, arguments)
             kept = self.record(session, collection, value, name)
             if kept is not None:
                 exists = kept[1] is not None
-            elif in_path and self.closed[template] is not None:
-                exists = str(value) in map(str, self.seeded_ids(template, collection) + self.shown_ids[template])
+            elif in_path and self.closed(template) is not None:
+                exists = str(value) in map(str, self.seeded_ids(template, collection) + self.shown_ids(template))
             else:
-                shown = [*self.shown_ids[template], *operation.shown_ids.get(name, ())]
+                shown = [*self.shown_ids(template), *operation.shown_ids.get(name, ())]
                 exists = not _made_up(value) or str(value) in map(str, shown)
             if not exists:
                 cut = str(value) if len(str(value)) <= 100 else f"{str(value)[:100]}..."
@@ -211,10 +182,10 @@ class Entities:
         parts: tuple[str, ...] = ()
         for segment in operation.segments:
             name = segment[1:-1]
-            if is_parameter(segment) and name in arguments.named and (is_id(name) or self.closed[parts] is not None):
+            if is_parameter(segment) and name in arguments.named and (is_id(name) or self.closed(parts) is not None):
                 yield parts, name, arguments.named[name], True
             parts += parts_of((segment,))
-        kind = self.kinds[operation]
+        kind = self.kinds(operation)
         own = "".join(words_of(kind.item or "")[:-1])
         in_query = {parameter.name for parameter in operation.parameters if parameter.place == "query"}
         found = {name: value for name, value in arguments.named.items() if name in in_query}

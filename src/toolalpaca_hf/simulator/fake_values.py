@@ -13,8 +13,7 @@ from typing import Any
 import jsonschema_rs
 import rstr
 
-from .names import is_id, singular, words_of
-from .rng import Rng
+from .rng import Rng, is_id, singular, words_of
 
 TextMaker = Callable[[Rng], str]
 
@@ -22,9 +21,7 @@ HEX, DIGITS, CAPITALS = "0123456789abcdef", "0123456789", "ABCDEFGHIJKLMNOPQRSTU
 ALPHABETS = {"hex": HEX, "digit": DIGITS, "nonzero": DIGITS[1:], "capital": CAPITALS, "password": CAPITALS + HEX}
 MASK = {"#": DIGITS, "?": CAPITALS, "x": HEX}
 _PART = re.compile(r"\{([A-Za-z]\w*(?: [^{}]+)?)\}")
-_TABLES: dict[str, Any] = tomllib.loads(
-    (files("toolalpaca_hf.simulator") / "fake_values.toml").read_text(encoding="utf-8")
-)
+_TABLES: dict[str, Any] = tomllib.loads((files("toolalpaca_hf.simulator") / "fake_values.toml").read_text("utf-8"))
 WORDS: dict[str, list[Any]] = _TABLES["words"]
 
 
@@ -42,18 +39,8 @@ def _picker(options: Sequence[str]) -> TextMaker:
     return lambda rng: rng.pick(options)
 
 
-def _column(rows: str, place: int) -> TextMaker:
-    return _picker([row[place] for row in WORDS[rows]])
-
-
 # Placeholders in the tables' texts.
 _PARTS: dict[str, TextMaker] = {name: _picker(words) for name, words in WORDS.items()} | {
-    "city": _column("cities", 0),
-    "region": _column("cities", 1),
-    "country": _column("countries", 0),
-    "country_code": _column("countries", 1),
-    "language": _column("languages", 0),
-    "language_code": _column("languages", 1),
     "topic": lambda rng: rng.pick(rng.topic or WORDS["noun"]),
     "handle": lambda rng: (
         f"{rng.pick(WORDS['first_name']).lower()}.{rng.pick(WORDS['last_name']).lower()}{rng.integer(1, 99)}"
@@ -98,27 +85,24 @@ def _text_maker(make: str | list[str]) -> TextMaker:
     )
 
 
+_COLUMNS = {"cities": "city region", "countries": "country country_code", "languages": "language language_code"}
+for _rows, _names in _COLUMNS.items():
+    _PARTS |= {name: _picker([row[place] for row in WORDS[_rows]]) for place, name in enumerate(_names.split())}
 for _name, _make in _TABLES["texts"].items():
     _PARTS[_name] = _text_maker(_make)
 FORMATS: dict[str, TextMaker] = {name: _text_maker(make) for name, make in _TABLES["formats"].items()}
-"""Values of the formats that schemas name."""
 
 
 def _ends(listed: str) -> list[str]:
     return [" ".join(end.split()) for end in listed.split(";")]
 
 
-TEXTS: dict[str, tuple[str, TextMaker]] = {
-    end: (row["kind"], maker)
-    for row in _TABLES["kinds"]
-    for maker in [_text_maker(row["make"])]
-    for end in _ends(row["names"])
-}
-NUMBERS: dict[str, tuple[str, float, float, int]] = {
-    end: (kind, low, high, digits)
-    for kind, (low, high, digits, ends) in _TABLES["numbers"].items()
-    for end in _ends(ends)
-}
+TEXTS: dict[str, tuple[str, TextMaker]] = {}
+for _row in _TABLES["kinds"]:
+    TEXTS |= dict.fromkeys(_ends(_row["names"]), (_row["kind"], _text_maker(_row["make"])))
+NUMBERS: dict[str, Any] = {}  # kind, minimum, maximum, decimals
+for _kind, (*_range, _names) in _TABLES["numbers"].items():
+    NUMBERS |= dict.fromkeys(_ends(_names), (_kind, *_range))
 GLUED = {end.replace(" ", ""): end for end in TEXTS if " " in end}
 # Suffixes of compound words: `pictureurl`, `lastname`.
 GLUED_ENDS = ("datetime", "timestamp", "url", "uri", "uuid", "address", "number", "password", "name", "email", "phone")
@@ -148,20 +132,15 @@ _DESCRIBED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _EXAMPLE = re.compile(
-    r"(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
-    r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]",
-    re.IGNORECASE,
+    r"(?i)(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
+    r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]"
 )
 # A path with placeholders: `projects/{project}/locations/{location}`.
 _TEMPLATE = re.compile(r"(?<![\w/])((?:[\w.*-]+/)*[\w.-]+/\{\w+\}(?:/[\w.{}-]+)*)")
-_PREAMBLE = re.compile(
-    r"^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+", re.IGNORECASE
-)
+_PREAMBLE = re.compile(r"(?i)^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+")
 _HEAD_END = re.compile(r"[.,;:()]|\b(?:of|for|to|that|which|in|used|from|where|when|with|if|is|as|on|by|associated)\b")
 # First nouns of a description that say too little about the value.
-_VAGUE = frozenset(
-    ("name", "type", "value", "identifier", "description", "text", "data", "field", "resource", "number", "code")
-)
+_VAGUE = frozenset("name type value identifier description text data field resource number code".split())
 
 
 def _ending(words: Sequence[str], table: Mapping[str, object]) -> str | None:
@@ -227,8 +206,7 @@ def _number_end(name: str) -> str | None:
 
 def kind_of(name: str, numeric: bool = False) -> str | None:
     """The kind of value that a field's name suggests, or `None`: `created_at` is a `date and time`."""
-    end = _text_end(name)
-    if not numeric and end:
+    if not numeric and (end := _text_end(name)):
         return TEXTS[end][0]
     end = _number_end(name)
     return NUMBERS[end][0] if end else None
@@ -236,11 +214,9 @@ def kind_of(name: str, numeric: bool = False) -> str | None:
 
 def fake_text(name: str, rng: Rng, description: str = "", most: int = 10_000) -> str:
     """A plausible text for a field by its name or description, at most `most` characters long."""
-    example = _EXAMPLE.search(description)
-    if example and len(example[1]) <= most:
+    if (example := _EXAMPLE.search(description)) and len(example[1]) <= most:
         return example[1]
-    template = _TEMPLATE.search(description)
-    if template and len(template[1]) <= most // 2:
+    if (template := _TEMPLATE.search(description)) and len(template[1]) <= most // 2:
         return re.sub(r"\{\w+\}", lambda _: _PARTS["slug"](rng), template[1])
     number_end = _number_end(name)
     end = next((end for pattern, end in _DESCRIBED if pattern.search(description)), None) or _text_end(name)
@@ -269,8 +245,8 @@ def number_range(name: str) -> tuple[float, float, int]:
     return NUMBERS[end][1:] if end else (1, 100, 0)
 
 
-LOW = ("min", "minimum", "from", "start", "begin", "low", "since")
-HIGH = ("max", "maximum", "to", "end", "end", "high", "until")
+HIGH = {"min": "max", "minimum": "maximum", "from": "to", "low": "high", "since": "until"}
+HIGH |= {"start": "end", "begin": "end"}
 _COUNTRY_OF = {name: country for name, _, country in WORDS["cities"]}
 _REGION_OF = {name: region for name, region, _ in WORDS["cities"]}
 _NAME_OF = {code: name for name, code in WORDS["countries"]}
@@ -290,9 +266,7 @@ def make_consistent(made: dict[str, Any], own: Sequence[str], properties: Mappin
     by_words = {words_of(key): key for key in own}
     for words, key in by_words.items():
         for place, word in enumerate(words):
-            if word not in LOW:
-                continue
-            greatest = by_words.get((*words[:place], HIGH[LOW.index(word)], *words[place + 1 :]))
+            greatest = by_words.get((*words[:place], HIGH[word], *words[place + 1 :])) if word in HIGH else None
             if greatest and _rules(properties.get(key)) == _rules(properties.get(greatest)):
                 made[key], made[greatest] = _ordered(made[key], made[greatest])
 
@@ -379,8 +353,7 @@ def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bo
         low = max(below, low) if inside else below if below > -math.inf else above - span
         high = min(above, high) if low <= min(above, high) else min(above, low + span)
     high = max(high, low)
-    step = node.get("multipleOf")
-    if step:
+    if step := node.get("multipleOf"):
         first, last = math.ceil(low / step), math.floor(high / step)
         if first > last:
             first = last = round(low / step)

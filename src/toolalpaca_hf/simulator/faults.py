@@ -2,31 +2,28 @@
 
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from ..errors import InputError, OptionError
+from ..openapi import mapping
 from .responses import SimulatedCall, SimulatedResponse, dump_json, refuse
 from .rng import Rng
 
-FAULT_HEADER = "X-Toolalpaca-Fault"
-"""The response header that names the fault, for whoever measures; no model is shown it."""
-
+FAULT_HEADER = "X-Toolalpaca-Fault"  # names the fault, for whoever measures; no model is shown it
+# Faults in place of an answer, which leave the state as it is: status and reason.
 REFUSALS: dict[str, tuple[int, str]] = {
     "rate_limit": (429, "Too many requests; try again in 1 second."),
     "server_error": (500, "Internal server error; nothing was changed."),
     "timeout": (504, "The server did not answer in time; nothing was changed."),
     "unauthorized": (401, "The access token has expired and is being renewed; try again."),
 }
-"""Faults in place of an answer, which leave the state as it is: status and reason."""
-
-ALTERATIONS = ("empty", "renamed", "short_page", "stale")
-"""Faults in an answer: nothing in it, a field under another name, half a list, what was true before the session."""
-
-FAULTS = (*REFUSALS, *ALTERATIONS)
+# And in an answer: nothing in it, a field under another name, half a list, what was true before the session.
+FAULTS = (*REFUSALS, "empty", "renamed", "short_page", "stale")
 
 
 @dataclass(frozen=True)
@@ -36,27 +33,12 @@ class FaultPlan:
     Whether a request fails depends on the seed, the API, the request and how many the session made before it: the same
     rollout meets the same faults, and a request that is repeated is drawn anew.
 
-    Args:
-        rate (`float`): Probability that a request fails.
-        kinds (`tuple[str, ...]`, *optional*): Some of [`FAULTS`]; all by default. One that does not fit the answer, as
-            half a list without a list, gives way to another.
-        apis (`dict[str, float]`, *optional*): Rates of single APIs, by slug.
-        seed (`int`, *optional*, defaults to 0): Seed.
-
-    Raises:
-        [`OptionError`]: A rate is no probability, or there is no such kind.
-
-    Example:
-
-    ```python
-    >>> FaultPlan(0.2, ("rate_limit",)).rate
-    0.2
-    ```
+    A kind of fault that does not fit the answer, as half a list without a list, gives way to another.
     """
 
-    rate: float
+    rate: float  # the probability that a request fails
     kinds: tuple[str, ...] = FAULTS
-    apis: dict[str, float] | None = None
+    apis: dict[str, float] | None = None  # rates of single APIs, by slug
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,10 +55,8 @@ class FaultPlan:
         rng = Rng("faults", self.seed, call.api.slug, place, call.key())
         if rng.number(0, 1) >= (self.apis or {}).get(call.api.slug, self.rate):
             return [], rng
-        left, order = list(self.kinds), []
-        while left:
-            order.append(left.pop(rng.integer(0, len(left) - 1)))
-        return order, rng
+        left = list(self.kinds)
+        return [left.pop(rng.integer(0, len(left) - 1)) for _ in self.kinds], rng
 
 
 def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPlan | None:
@@ -100,17 +80,13 @@ def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPla
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = f"neither a rate nor a file that can be read ({str(error).splitlines()[0]})"
         raise InputError(problem, file=path, option="--faults", fix="pass 0.2") from None
-    known = {field.name for field in fields(FaultPlan)}
-    if not isinstance(given, dict) or "rate" not in given or set(given) - known:
+    known = get_type_hints(FaultPlan)
+    if not isinstance(given, dict) or "rate" not in given or set(given) - set(known):
         raise InputError(f"needs `rate`, and has only {', '.join(known)}", file=path, option="--faults")
-    if isinstance(given.get("kinds"), list):
-        given["kinds"] = tuple(given["kinds"])
-    for name, kind in get_type_hints(FaultPlan).items():
-        kinds = tuple(getattr(each, "__origin__", None) or each for each in get_args(kind) or (kind,))
-        kinds = (tuple,) if name == "kinds" else (int, float) if name == "rate" else kinds
-        if name in given and not isinstance(given[name], kinds):
-            raise InputError(f"has no usable {name}", file=path, option="--faults")
-    return replace(FaultPlan(given["rate"], seed=seed), **given)
+    try:
+        return TypeAdapter(FaultPlan).validate_json(json.dumps({"seed": seed} | given, default=str), strict=True)
+    except ValidationError as error:
+        raise InputError(f"has no usable {error.errors()[0]['loc'][0]}", file=path, option="--faults") from None
 
 
 def refused(call: SimulatedCall, kind: str) -> tuple[SimulatedResponse, dict[str, str]]:
@@ -124,15 +100,15 @@ def altered(response: SimulatedResponse, kind: str, rng: Rng) -> SimulatedRespon
     if response.status // 100 != 2 or "json" not in response.media:
         return None
     value = json.loads(response.body)
-    changed = {"empty": _empty, "renamed": _renamed, "short_page": _short}[kind](value, rng)
+    changed = {"empty": _emptied, "renamed": _renamed, "short_page": _short}[kind](value, rng)
     return None if changed in (None, value) else replace(response, body=dump_json(changed))
 
 
-def _empty(value: Any, rng: Rng) -> Any:
-    if isinstance(value, list):
-        return []
-    name = _list_in(value)
-    return value | {name: []} if name else {} if isinstance(value, dict) else None
+def _emptied(value: Any, rng: Rng) -> Any:
+    if isinstance(value, dict):
+        name = _list_in(value)
+        return value | {name: []} if name else {}
+    return [] if isinstance(value, list) else None
 
 
 def _short(value: Any, rng: Rng) -> Any:
@@ -143,16 +119,12 @@ def _short(value: Any, rng: Rng) -> Any:
 
 
 def _list_in(value: Any) -> str | None:
-    return (
-        next((key for key, part in value.items() if isinstance(part, list)), None) if isinstance(value, dict) else None
-    )
+    return next((key for key, part in mapping(value).items() if isinstance(part, list)), None)
 
 
 def _renamed(value: Any, rng: Rng) -> Any:
-    if isinstance(value, list):
-        names = sorted({name for item in value if isinstance(item, dict) for name in item})
-    else:
-        names = sorted(value) if isinstance(value, dict) else []
+    items = [mapping(item) for item in (value if isinstance(value, list) else [value])]
+    names = sorted({name for item in items for name in item})
     if not names:
         return None
     old = rng.pick(names)

@@ -2,23 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema_rs
 
-from ..openapi import SchemaMerger, repeats, types_of, validator
+from ..openapi import SchemaMerger, is_valid, part_of, repeats, types_of, validator
 from .fake_values import make_consistent, make_number, make_text
-from .names import is_id, plain, singular, words_of
-from .rng import Rng
+from .rng import Rng, is_id, plain, singular, words_of
 
 MISSING: Any = object()
 Place = tuple[str, ...]
 
-ATTEMPTS = 8
-MAX_NODES = 3000
-MAX_DEPTH = 7
-MAX_ITEMS = 1000
+ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS = 8, 3000, 7, 1000
 # Keywords that say more about a value than its name.
 FIXED = {"const", "enum", "example", "examples", "default", "pattern", "$ref", "allOf", "anyOf", "oneOf"}
 # Fields that only people have.
@@ -34,22 +31,13 @@ TYPICAL = (
 
 @dataclass(frozen=True)
 class Given:
-    """What an answer has to contain, as far as its schema has fields for it.
+    """What an answer has to contain, as far as its schema has fields for it; keys are [`plain`] names."""
 
-    Args:
-        arguments (`dict`, *optional*):
-            By [`plain`] name; echoed in valid fields of that name at any depth, except a bare `id`.
-        record (`dict`, *optional*): Fields, by [`plain`] name, of the object that the answer is about.
-        about (`tuple[str, ...]`, *optional*): Where that object is in the answer.
-        free (`dict`, *optional*): Fields of that object if its schema names none.
-        preset (`dict`, *optional*): Values of whole parts of the answer by their place.
-    """
-
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
-    about: Place = ()
-    free: Mapping[str, Any] = field(default_factory=dict)
-    preset: Mapping[Place, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # for fields at any depth, except a bare `id`
+    record: Mapping[str, Any] = field(default_factory=dict)  # fields of the object that the answer is about
+    about: Place = ()  # where that object is in the answer
+    free: Mapping[str, Any] = field(default_factory=dict)  # its fields if its schema names none
+    preset: Mapping[Place, Any] = field(default_factory=dict)  # whole parts of the answer by their place
 
 
 NOTHING = Given()
@@ -73,15 +61,11 @@ class Generator:
                 simple = [choice for choice in schema["anyOf"] if isinstance(choice, dict) and "$ref" not in choice]
                 if any(self.is_valid(value, choice) for choice in simple):
                     return True
-            whole = schema if schema is self.root else {**schema, "$defs": self.root.get("$defs", {})}
-            kept = schema, validator(whole)
+            kept = schema, validator(schema if schema is self.root else part_of(self.root, schema))
             # Merging creates new schemas of this form for each value.
             if list(schema) != ["allOf"] or schema is self.root:
                 self._validators[id(schema)] = kept
-        try:
-            return kept[1].is_valid(value)
-        except (ValueError, RecursionError):
-            return False
+        return is_valid(kept[1], value)
 
     def violations(self, value: Any) -> list[str]:
         return [error.message for error in validator(self.root).iter_errors(value)]
@@ -128,25 +112,19 @@ class _Attempt:
         example = self._example(node, schema, name, rng, place)
         if example is not MISSING:
             return example
-        kind = self._type(node)
-        if kind == "object":
-            return self._object(node, rng, name, place, depth, open_refs)
-        if kind == "array":
-            return self._array(node, rng, name, depth, open_refs)
-        if kind == "string":
-            return make_text(node, name, rng, self.bare)
-        if kind in ("integer", "number"):
-            return make_number(node, name, rng, kind == "integer", self.bare)
-        if kind == "boolean":
-            return bool(AFFIRMED & set(words_of(name))) or rng.integer(0, 1) == 1
-        return None
-
-    def _type(self, node: dict[str, Any]) -> str:
-        kinds = types_of(node)
-        wanted = [kind for kind in kinds if kind != "null"] or list(kinds)
-        if wanted:
-            return wanted[self.number % len(wanted)]
-        return next((kind for kind, keys in TYPICAL if any(key in node for key in keys)), "string")
+        kinds = [kind for kind in types_of(node) if kind != "null"] or list(types_of(node))
+        kinds = kinds or [next((kind for kind, keys in TYPICAL if any(key in node for key in keys)), "string")]
+        match kind := kinds[self.number % len(kinds)]:
+            case "object":
+                return self._object(node, rng, name, place, depth, open_refs)
+            case "array":
+                return self._array(node, rng, name, depth, open_refs)
+            case "string":
+                return make_text(node, name, rng, self.bare)
+            case "integer" | "number":
+                return make_number(node, name, rng, kind == "integer", self.bare)
+            case "boolean":
+                return bool(AFFIRMED & set(words_of(name))) or rng.integer(0, 1) == 1
 
     def _example(self, node: dict[str, Any], schema: Any, name: str, rng: Rng, place: Place | None) -> Any:
         """The document's example; not for an id, or every item would have the same one."""
@@ -156,19 +134,17 @@ class _Attempt:
         examples = [value for value in examples if value is not None and self.generator.is_valid(value, schema)]
         if not examples:
             return MISSING
-        if place in (None, ()) and isinstance(examples[0], dict | list):
-            if self.given.arguments or self.given.record or self.given.preset:
-                return MISSING
-        return json.loads(json.dumps(rng.pick(examples)))
+        given = self.given.arguments or self.given.record or self.given.preset
+        if place in (None, ()) and isinstance(examples[0], dict | list) and given:
+            return MISSING
+        return deepcopy(rng.pick(examples))
 
     def _object(
         self, node: dict[str, Any], rng: Rng, name: str, place: Place | None, depth: int, open_refs: tuple[str, ...]
     ) -> dict[str, Any]:
-        properties = node.get("properties", {})
-        required = node.get("required", [])
-        made: dict[str, Any] = {}
-        own: list[str] = []
+        properties, required = node.get("properties", {}), node.get("required", [])
         most = node.get("maxProperties", 10**6)
+        made, own = dict[str, Any](), list[str]()
         # Required fields first, in case not all of them fit.
         names = list(properties) if most >= len(properties) else [*required]
         names += [key for key in required if key not in properties and key not in names]
@@ -185,9 +161,9 @@ class _Attempt:
                     own.append(key)
             made[key] = value
         make_consistent(made, own, properties)
-        if not properties and not made and not self.bare and place is not None and place == self.given.about:
-            if node.get("additionalProperties", True) is True and node.get("maxProperties", 100) >= 100:
-                made |= self.given.free
+        bare = self.bare or properties or made or place is None or place != self.given.about
+        if not bare and node.get("additionalProperties", True) is True and most >= 100:
+            made |= self.given.free
         extra = 0
         while len(made) < min(node.get("minProperties", 0), 200) and extra < 400:
             key = f"field{len(made) + extra + 1}"
@@ -196,10 +172,9 @@ class _Attempt:
             if schema is not False and key not in made:
                 made[key] = self.make(schema, rng.child(key), key, None, depth + 1, open_refs)
         for key, dependents in node.get("dependentRequired", {}).items():
-            for needed in dependents if key in made else ():
-                if needed not in made:
-                    schema = properties.get(needed, {})
-                    made[needed] = self.make(schema, rng.child(needed), needed, None, depth + 1, open_refs)
+            for needed in [each for each in dependents if each not in made] if key in made else ():
+                schema = properties.get(needed, {})
+                made[needed] = self.make(schema, rng.child(needed), needed, None, depth + 1, open_refs)
         return made
 
     def _leave_out(self, schema: Any, depth: int, open_refs: tuple[str, ...]) -> bool:
@@ -207,21 +182,17 @@ class _Attempt:
         return exhausted or repeats(schema, open_refs, self.generator.root)
 
     def _schema_of_extra(self, node: dict[str, Any], key: str) -> Any:
-        for pattern, schema in node.get("patternProperties", {}).items():
-            if jsonschema_rs.is_valid({"pattern": pattern}, key):
-                return schema
-        extra = node.get("additionalProperties", {})
-        return {} if extra is True else extra
+        patterns, extra = node.get("patternProperties", {}), node.get("additionalProperties", {})
+        matching = (part for pattern, part in patterns.items() if jsonschema_rs.is_valid({"pattern": pattern}, key))
+        return next(matching, {} if extra is True else extra)
 
     def _given(self, key: str, schema: Any, place: Place | None) -> Any:
-        name = plain(key)
+        name, value = plain(key), MISSING
         if place is not None and place == self.given.about and name in self.given.record:
             value = self._fitted(self.given.record[name], schema)
-            if value is not MISSING:
-                return value
-        if name in self.given.arguments and name != "id":
-            return self._fitted(self.given.arguments[name], schema)
-        return MISSING
+        if value is MISSING and name in self.given.arguments and name != "id":
+            value = self._fitted(self.given.arguments[name], schema)
+        return value
 
     def _fitted(self, value: Any, schema: Any) -> Any:
         """The value converted between text and number as the schema requires."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..openapi import SchemaMerger
+from ..openapi import merged_schema
 from .generate import Place
-from .names import is_id, plain, singular, words_of
 from .operations import SimulatedOperation
+from .rng import is_id, plain, singular, words_of
 
 CREATE = {"create", "add", "new", "post", "insert", "register", "save", "submit", "report", "upload"}
 UPDATE = {"update", "edit", "set", "put", "patch", "change", "modify", "replace", "assign", "configure"}
@@ -29,9 +29,9 @@ PAGING = set(
 @lru_cache(maxsize=65536)
 def noun_of(segment: str) -> str:
     """The noun of a path segment, singular and without its verb: `listRoles` gives `role`."""
-    words = list(words_of(segment))
+    words = words_of(segment)
     while len(words) > 1 and words[0] in VERBS:
-        words.pop(0)
+        words = words[1:]
     if len(words) == 1 and words[0] in (READ | DELETE | UPDATE):
         return ""
     return "".join([*words[:-1], singular(words[-1])]) if words else segment
@@ -107,8 +107,7 @@ def _item_argument(operation: SimulatedOperation, parts: list[str]) -> tuple[str
     own = parts[-1] if parts else ""
     names = [(parameter.name, parameter.required) for parameter in operation.parameters if parameter.place == "query"]
     if operation.body is not None:
-        schema = operation.body.schema
-        names += [(name, True) for name in SchemaMerger(schema).node(schema).get("properties", {})]
+        names += [(name, True) for name in merged_schema(operation.body.schema).get("properties", {})]
     for name, _ in names:
         noun = "".join(words_of(name)[:-1])
         if is_id(name) and noun and (own.startswith(noun) or own.endswith(noun) or not own):
@@ -124,8 +123,7 @@ def _layout(operation: SimulatedOperation) -> tuple[Place | None, Place, Mapping
     node_of = make.merger.node
 
     def item_fields(schema: dict[str, Any]) -> dict[str, Any] | None:
-        items = node_of(schema.get("items", {})) if schema.get("type") == "array" else {}
-        return items.get("properties") if isinstance(items.get("properties"), dict) else None
+        return node_of(schema.get("items", {})).get("properties") if schema.get("type") == "array" else None
 
     top = node_of(make.root)
     if (found := item_fields(top)) is not None:

@@ -23,6 +23,7 @@ from ..openapi import (
     listed,
     mapping,
     media_rank,
+    merged_schema,
     to_json_schema,
 )
 from ..schema import Api
@@ -34,10 +35,8 @@ IGNORED_HEADERS = ("accept", "content-type", "authorization")
 
 @dataclass(frozen=True)
 class DeclaredResponse:
-    """A declared response; `media` is empty if it has no body."""
-
     status: int
-    media: str
+    media: str  # empty if it has no body
     make: Generator | None
     examples: tuple[Any, ...] = ()
 
@@ -45,7 +44,6 @@ class DeclaredResponse:
 class SimulatedOperation:
     def __init__(self, declared: Operation) -> None:
         self.declared, self.name, self.path, self.method = declared, declared.name, declared.path, declared.method
-        self._document = declared.document
         bare, *fixed = re.split(r"[?#]", self.path)
         # What distinguishes operations of one path, as the client sends it.
         self.fixed = tuple(pair for part in fixed for pair in parse_qsl(part, keep_blank_values=True))
@@ -64,48 +62,35 @@ class SimulatedOperation:
         ]
 
     @property
-    def bodies(self) -> dict[str, RequestBody]:
-        return self.declared.bodies
-
-    @property
     def body(self) -> RequestBody | None:
-        return next(iter(self.bodies.values()), None)
-
-    @cached_property
-    def _responses(self) -> dict[str, dict[str, Any]]:
-        return {str(code): response for code, response in self.declared.responses.items()}
+        return next(iter(self.declared.bodies.values()), None)
 
     @cached_property
     def success(self) -> DeclaredResponse:
         """The response to a valid request: the lowest declared 2xx, else 3xx, else `default`, else any 200."""
-        codes = sorted(self._responses)
+        responses = self.declared.responses
         for pattern in (r"2(\d\d|XX|xx)", r"3\d\d", "default"):
-            code = next((code for code in codes if re.fullmatch(pattern, code)), None)
-            if code is not None:
-                return self._response(int(code) if code.isdecimal() else 200, self._responses[code])
+            for code in sorted(code for code in responses if re.fullmatch(pattern, code)):
+                return self._response(int(code) if code.isdecimal() else 200, responses[code])
         return DeclaredResponse(200, "application/json", None)
 
     @property
     def has_examples(self) -> bool:
-        contents = (mapping(response.get("content")) for response in self._responses.values())
-        media = (mapping(kind) for content in contents for kind in content.values())
-        return any("example" in kind or "examples" in kind for kind in media)
+        contents = (mapping(response.get("content")) for response in self.declared.responses.values())
+        return any({"example", "examples"} & mapping(kind).keys() for content in contents for kind in content.values())
 
     def failure(self, status: int) -> DeclaredResponse:
         """The declared response to an invalid request; 422 if the document has no 400."""
+        codes = self.declared.responses
+        if status == 400 and "400" not in codes and "422" in codes:
+            status = 422
         if status not in self._failures:
-            codes = self._responses
-            if status == 400 and "400" not in codes and "422" in codes:
-                status = 422
             code = next((key for key in (str(status), "4XX", "4xx", "default") if key in codes), "")
             found = self._response(status, codes.get(code, {}))
             # An error message fits a text, not a picture.
-            readable = not found.media or "json" in found.media or found.media.startswith("text/")
-            if not readable and not is_xml(found.media):
-                found = DeclaredResponse(status, "application/json", None)
-            self._failures[status] = found
-            if status == 422:
-                self._failures.setdefault(400, found)
+            readable = "json" in found.media or found.media.startswith("text/") or is_xml(found.media)
+            unreadable = DeclaredResponse(status, "application/json", None)
+            self._failures[status] = found if readable or not found.media else unreadable
         return self._failures[status]
 
     def _response(self, status: int, declared: dict[str, Any]) -> DeclaredResponse:
@@ -119,20 +104,19 @@ class SimulatedOperation:
             return DeclaredResponse(status, "application/json", None)
         kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
         chosen = mapping(content[media[0]])
-        examples = [chosen["example"]] if "example" in chosen else []
-        examples += self._example_values(chosen)
+        examples = [chosen[key] for key in ("example",) if key in chosen] + self._example_values(chosen)
         if not isinstance(chosen.get("schema"), dict | bool) and not examples:
             return DeclaredResponse(status, kind, None)
-        make = Generator(to_json_schema(self._document, chosen.get("schema")))
+        make = Generator(to_json_schema(self.declared.document, chosen.get("schema")))
         return DeclaredResponse(status, kind, make, tuple(value for value in examples if make.is_valid(value)))
 
     def _example_values(self, holder: dict[str, Any]) -> list[Any]:
-        examples = (deref(self._document, example) for example in mapping(holder.get("examples")).values())
+        examples = (deref(self.declared.document, example) for example in mapping(holder.get("examples")).values())
         return [example["value"] for example in examples if "value" in example]
 
     def shown(self, parameter: Parameter) -> list[Any]:
         """The values that the document shows for a parameter, the best first."""
-        node = SchemaMerger(parameter.schema).node(parameter.schema)
+        node = merged_schema(parameter.schema)
         values = shown_values(parameter.declared) + self._example_values(parameter.declared) + shown_values(node)
         return [value for value in values + listed(node.get("enum")) if value is not None]
 
@@ -146,10 +130,9 @@ class SimulatedOperation:
             for name, schema in body.get("properties", {}).items():
                 whole = [mapping(value).get(name) for value in shown_values(body)]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
-        return {
-            name: [value for value in values if isinstance(value, str | int) and value != ""]
-            for name, values in found.items()
-        }
+        for name, values in found.items():
+            found[name] = [value for value in values if isinstance(value, str | int) and value != ""]
+        return found
 
 
 def shown_values(holder: dict[str, Any]) -> list[Any]:
@@ -169,18 +152,14 @@ class SimulatedApi:
             SimulatedOperation(Operation(name, path, method, True, "", self.document, item, declared))
             for name, path, method, item, declared in each_operation(self.document)
         ]
-        self._fixed: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         self._templates: dict[int, list[tuple[_Template, list[SimulatedOperation]]]] = {}
-        by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
+        self.by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         for operation in self.operations:
-            by_path.setdefault(operation.segments, []).append(operation)
-        for segments, found in by_path.items():
-            if any("{" in part for part in segments):
-                self._templates.setdefault(len(segments), []).append((_Template(segments), found))
-            else:
-                self._fixed[segments] = found
-        for entries in self._templates.values():  # as OpenAPI has it, the more is fixed the earlier it is tried
-            entries.sort(key=lambda entry: entry[0].open_parts)
+            self.by_path.setdefault(operation.segments, []).append(operation)
+        templates = [(_Template(path), found) for path, found in self.by_path.items() if "{" in "".join(path)]
+        # As OpenAPI has it, the more is fixed the earlier it is tried.
+        for template, found in sorted(templates, key=lambda entry: entry[0].open_parts):
+            self._templates.setdefault(len(template.open_parts), []).append((template, found))
 
     @cached_property
     def digest(self) -> str:
@@ -193,35 +172,27 @@ class SimulatedApi:
 
         `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`.
         """
-        matching = [(found, {}) for found in [self._fixed.get(segments)] if found]
-        for template, found in self._templates.get(len(segments), ()):
-            values = template.match(segments)
-            if values is not None:
-                matching.append((found, values))
-        if not matching:
-            return None
+        fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
+        matching = [(fixed, {})] if fixed else []
+        tried = [(found, template.match(segments)) for template, found in self._templates.get(len(segments), ())]
+        matching += [(found, values) for found, values in tried if values is not None]
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))
         for wanted in (method, "get") if method == "head" else (method,):
             for found, values in matching:
-                own = [operation for operation in found if operation.method == wanted]
-                if own:
+                if own := [operation for operation in found if operation.method == wanted]:
                     operation, more = _of_query(own, query)
                     return operation, values | more, allowed
-        return None, {}, allowed
+        return (None, {}, allowed) if matching else None
 
 
 def _of_query(
     operations: Iterable[SimulatedOperation], query: Sequence[tuple[str, str]]
 ) -> tuple[SimulatedOperation, dict[str, str]]:
     """The operation with the longest fixed query that was sent, else the first; and the values in it."""
-    best: tuple[int, SimulatedOperation, dict[str, str]] | None = None
-    for operation in operations:
-        values = _query_values(operation, query)
-        if best is None or (values is not None and len(operation.fixed) > best[0]):
-            # Without a match the caller does not know of the distinction.
-            best = (-1 if values is None else len(operation.fixed)), operation, values or {}
-    assert best is not None
-    return best[1:]
+    read = [(operation, _query_values(operation, query)) for operation in operations]
+    # Without a match the caller does not know of the distinction.
+    operation, values = max(read, key=lambda pair: -1 if pair[1] is None else len(pair[0].fixed))
+    return operation, values or {}
 
 
 def _query_values(operation: SimulatedOperation, query: Sequence[tuple[str, str]]) -> dict[str, str] | None:
@@ -242,31 +213,21 @@ class _Template:
 
     def __init__(self, segments: tuple[str, ...]) -> None:
         self.open_parts = [int("{" in part) for part in segments]
-        self._parts: list[tuple[str | None, str | None, re.Pattern[str] | None, list[str]]] = []
+        self._parts: list[tuple[str, re.Pattern[str] | None, list[str]]] = []
         for part in segments:
-            names = re.findall(r"\{([^{}]+)\}", part)
-            if not names:
-                self._parts.append((part, None, None, []))
-            elif part == "{" + names[0] + "}":
-                self._parts.append((None, names[0], None, []))
-            else:
-                pieces = re.split(r"\{[^{}]+\}", part)
-                self._parts.append((None, None, re.compile("(.+?)".join(map(re.escape, pieces)), re.DOTALL), names))
+            pieces = re.split(r"\{([^{}]+)\}", part)
+            # A parameter by itself takes all of its segment.
+            group = "(.+)" if pieces[::2] == ["", ""] else "(.+?)"
+            pattern = re.compile(group.join(map(re.escape, pieces[::2])), re.DOTALL) if len(pieces) > 1 else None
+            self._parts.append((part, pattern, pieces[1::2]))
 
     def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
         values = {}
-        for (fixed, name, pattern, names), segment in zip(self._parts, segments, strict=True):
-            if name is not None:
-                if not segment:
-                    return None
-                values[name] = segment
-            elif pattern is not None:
-                found = pattern.fullmatch(segment)
-                if found is None:
-                    return None
-                values |= dict(zip(names, found.groups(), strict=True))
-            elif fixed != segment:
+        for (part, pattern, names), segment in zip(self._parts, segments, strict=True):
+            found = pattern.fullmatch(segment) if pattern is not None else part == segment
+            if not found:
                 return None
+            values |= zip(names, found.groups(), strict=True) if isinstance(found, re.Match) else ()
         return values
 
 
@@ -280,17 +241,16 @@ class Directory:
         # Use the id's slug, which is unique and the same everywhere.
         self.apis = [SimulatedApi(api, slugs.take(api.id.rpartition("/")[2] or api.name)) for api in apis]
         self._by_name = {found.slug: found for found in self.apis}
-        for keys in (lambda api: (api.name, api.id), lambda api: (slug(api.name), api.name.casefold())):
-            for found in self.apis:
-                for name in keys(found.api):
-                    self._by_name.setdefault(unicodedata.normalize("NFC", name), found)
+        names = [(name, each) for each in self.apis for name in (each.api.name, each.api.id)]
+        names += [(name, each) for each in self.apis for name in (slug(each.api.name), each.api.name.casefold())]
+        for name, each in names:
+            self._by_name.setdefault(unicodedata.normalize("NFC", name), each)
 
     def find(self, segments: Sequence[str]) -> tuple[SimulatedApi, tuple[str, ...]] | None:
         """The API that a decoded path starts with, and the rest; a name with slashes spans several segments."""
         for count in range(1, min(len(segments), 4) + 1):
             name = unicodedata.normalize("NFC", "/".join(segments[:count]))
-            found = self._by_name.get(name) or self._by_name.get(name.casefold())
-            if found is not None:
+            if found := self._by_name.get(name) or self._by_name.get(name.casefold()):
                 return found, tuple(segments[count:])
         return None
 

@@ -4,14 +4,14 @@ import json
 import re
 from typing import Any
 
+from ..openapi import mapping
 from .entities import Entities
 from .fake_values import FORMATS, fake_text
 from .generate import Generator, Given
-from .names import is_id, plain, singular, words_of
 from .operation_kinds import CREATE
 from .requests import Arguments
 from .responses import SimulatedCall, SimulatedResponse, encode_response
-from .rng import Rng
+from .rng import Rng, is_id, plain, singular, words_of
 
 SECRET = re.compile(r"key$|token|password|secret|^auth|credential", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ DEFAULT_COUNT, MAX_COUNT, MAX_INVENTED = 3, 100, 50
 
 def make_reply(entities: Entities, call: SimulatedCall, arguments: Arguments) -> SimulatedResponse:
     """Answer a call, and remember what it made, changed or removed."""
-    reply = ListReply if entities.kinds[call.operation].action == "list" else Reply
+    reply = ListReply if entities.kinds(call.operation).action == "list" else Reply
     declared = call.operation.success
     return encode_response(declared.status, declared.media, reply(entities, call, arguments).value(declared.make))
 
@@ -39,17 +39,13 @@ class Reply:
 
     def __init__(self, entities: Entities, call: SimulatedCall, arguments: Arguments) -> None:
         self.entities, self.call, self.session, self.arguments = entities, call, call.session, arguments
-        self.kind = entities.kinds[call.operation]
+        self.kind, self.body = entities.kinds(call.operation), mapping(arguments.body)
         self.collection = entities.concrete(self.kind.collection, arguments)
-        last = self.kind.collection[-1] if self.kind.collection else ""
-        self.noun = "" if "{" in last else last
+        self.noun = "".join(part for part in self.kind.collection[-1:] if "{" not in part)
         self.deep = {name: value for name, value in arguments.flat.items() if name not in GENERIC}
         self.public = {name: value for name, value in arguments.flat.items() if not SECRET.search(name)}
         self.fingerprint = json.dumps([call.operation.name, self.public], sort_keys=True, ensure_ascii=False)
-
-    @property
-    def _call_rng(self) -> Rng:
-        return self.entities.rng.child("call").child(self.fingerprint)
+        self.call_rng = entities.rng.child("call").child(self.fingerprint)
 
     def value(self, make: Generator | None) -> Any:
         """Make the value, and remember what the call made, changed or removed."""
@@ -57,14 +53,13 @@ class Reply:
             return self._create(make)
         if self.kind.action in ("read", "update", "delete") and (item := self._item_id()) is not None:
             return self._item(make, item)
-        return self._make(make, self._call_rng, {})
+        return self._make(make, self.call_rng, {})
 
     def _make(self, make: Generator | None, rng: Rng, record: dict[str, Any]) -> Any:
         message = self._message()
         if make is None:
             return {"message": message} | {name: value for name, value in record.items() if name == "id"}
-        example = self._example(make, record)
-        if example is not None:
+        if (example := self._example(make, record)) is not None:
             return example
         known = dict.fromkeys(CONFIRMATIONS[:3], message) | self.arguments.flat | record
         given = Given(arguments=self.deep, record=known, about=self.kind.about, free=self._free(rng, record))
@@ -77,7 +72,7 @@ class Reply:
             return None
         value = json.loads(json.dumps(declared.examples[0]))
         known = self.deep | record
-        for key in value if isinstance(value, dict) else ():
+        for key in mapping(value):
             if plain(key) in known and type(known[plain(key)]) is type(value[key]):
                 changed = value | {key: known[plain(key)]}
                 value = changed if make.is_valid(changed) else value
@@ -98,18 +93,16 @@ class Reply:
 
     def _message(self) -> str:
         done = {"create": "created", "update": "updated", "delete": "deleted"}.get(self.kind.action)
-        if done == "created":
-            # `POST /generateAvatar` makes something, too, but not a generateavatar.
-            segment = self.call.operation.segments[-1] if self.call.operation.segments else ""
-            if not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment:
-                done = None
-        if done is None or not self.noun:
+        segment = next(reversed(self.call.operation.segments), "")
+        # `POST /generateAvatar` makes something, too, but not a generateavatar.
+        other = done == "created" and not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment
+        if done is None or other or not self.noun:
             return "The request was completed successfully."
         return f"The {self.noun} was {done} successfully."
 
     def _create(self, make: Generator | None) -> Any:
         field, node = self._id_schema(make)
-        own = {plain(name): value for name, value in self._body.items()}
+        own = {plain(name): value for name, value in self.body.items()}
         item = own.get(plain(field), own.get("id"))
         if item is None or isinstance(item, dict | list | bool):
             item = self.entities.made_id(node, self.session, self.fingerprint)
@@ -118,15 +111,11 @@ class Reply:
         self._keep_new(value, field, record)
         return value
 
-    @property
-    def _body(self) -> dict[str, Any]:
-        return self.arguments.body if isinstance(self.arguments.body, dict) else {}
-
     def _keep_new(self, value: Any, field: str, record: dict[str, Any]) -> None:
         """Remember a new item with its id as the response has it, since a schema may restrict the values."""
         for name in self.kind.about:
-            value = value.get(name) if isinstance(value, dict) else None
-        fields = value if isinstance(value, dict) else {}
+            value = mapping(value).get(name)
+        fields = mapping(value)
         record = record | {plain(name): part for name, part in fields.items() if plain(name) not in CONFIRMATIONS}
         item = fields.get(field, record.get("id"))
         if item is not None:
@@ -134,22 +123,22 @@ class Reply:
 
     def learn(self, value: Any) -> None:
         """Remember what an LLM's answer to this call made, changed or removed."""
-        item = self._item_id()
-        if self.kind.action == "create":
+        item, action = self._item_id(), self.kind.action
+        if action == "create":
             self._keep_new(value, self.kind.id_field or "id", dict(self.arguments.flat))
-        elif self.kind.action == "delete" and item is not None:
+        elif item is not None and action == "delete":
             self.session.remember(self.collection, str(item), None)
-        elif self.kind.action == "update" and item is not None:
+        elif item is not None and action == "update":
             self._change(item)
 
     def _known(self, item: Any) -> tuple[str, dict[str, Any]]:
-        kept = self.entities.record(self.session, self.collection, item, self.kind.item or "id")
-        return (str(item), {}) if kept is None else (kept[0], dict(kept[1] or {}))
+        key, record = self.entities.record(self.session, self.collection, item, self.kind.item or "id") or (item, {})
+        return str(key), dict(record or {})
 
     def _change(self, item: Any) -> tuple[str, dict[str, Any]]:
         """Remember a change of an item; returns its key and all that is known of it."""
         key, record = self._known(item)
-        record |= {plain(field): value for field, value in self._body.items()} or self.public
+        record |= {plain(field): value for field, value in self.body.items()} or self.public
         self.session.remember(self.collection, key, record)
         return key, record
 
@@ -157,18 +146,12 @@ class Reply:
         """The field that holds a new item's id, and its schema; else those of the path that reads it."""
         field = self.kind.id_field
         if make is None or field is None:
-            return field or "id", self.entities.closed[self.kind.collection] or {}
-        node = make.merger.node(make.root)
-        for name in (*self.kind.about, field):
-            node = make.merger.node(node.get("properties", {}).get(name, {}))
-        return field, node
+            return field or "id", self.entities.closed(self.kind.collection) or {}
+        return field, make.merger.node(make.root, *self.kind.about, field)
 
     def _item(self, make: Generator | None, item: Any) -> Any:
         name, action, id_field = self.kind.item or "id", self.kind.action, self.kind.id_field
-        if action == "update":
-            key, record = self._change(item)
-        else:
-            key, record = self._known(item)
+        key, record = self._change(item) if action == "update" else self._known(item)
         if action == "delete":
             self.session.remember(self.collection, key, None)
         identity = {plain(name): item}
@@ -179,11 +162,9 @@ class Reply:
 
     def _item_id(self) -> Any:
         name = self.kind.item
-        if name is None:
-            return None
-        if name in self.arguments.named:
-            return self.arguments.named[name]
-        value = self._body.get(name)
+        if name is None or name in self.arguments.named:
+            return self.arguments.named.get(name or "")
+        value = self.body.get(name)
         return None if isinstance(value, dict | list | bool) else value
 
 
@@ -193,27 +174,23 @@ class ListReply(Reply):
     def value(self, make: Generator | None) -> Any:
         flat = self.arguments.flat
         if make is None:
-            return self._make(make, self._call_rng, {})
+            return self._make(make, self.call_rng, {})
         kept = any(collection == self.collection for collection, _ in self.session.records)
         if not kept and not flat and (example := self._example(make, {})) is not None:
             return example
         place = self.kind.list_place or ()
-        node = make.merger.node(make.root)
-        for name in place:
-            node = make.merger.node(node.get("properties", {}).get(name, {}))
-        schema = node.get("items", {})
-        fields = make.merger.node(schema).get("properties", {})
-        most = self._limit(node)
+        node = make.merger.node(make.root, *place)
+        schema, most = node.get("items", {}), self._limit(node)
         start = self._start(most)
-        items = self._items(make, schema, fields, start)
+        items = self._items(make, schema, make.merger.node(schema).get("properties", {}), start)
         # Invented items are the requested page itself.
-        items = items[start : start + most] if self.entities.closed[self.kind.collection] is not None else items[:most]
+        items = items[start : start + most] if self.entities.closed(self.kind.collection) is not None else items[:most]
         facts = dict.fromkeys(("total", "count", "totalresults", "totalcount", "totalitems", "size"), len(items))
         page = flat.get("page", 1)
         facts |= {"totalpages": 1, "pages": 1, "currentpage": page, "page": page, "success": True}
         deep = self.deep | {name: facts[name] for name in facts if name.startswith(("total", "current"))}
         preset = {place: items} if len(items) >= node.get("minItems", 0) else {}
-        return make(self._call_rng, Given(arguments=deep, record=facts | flat, about=self.kind.about, preset=preset))
+        return make(self.call_rng, Given(arguments=deep, record=facts | flat, about=self.kind.about, preset=preset))
 
     def _limit(self, node: dict[str, Any]) -> int:
         asked = [self.arguments.flat[name] for name in LIMITS if name in self.arguments.flat]
@@ -239,14 +216,13 @@ class ListReply(Reply):
             if collection == self.collection and record is not None and _matches(record, filters)
         ]
         seen = {key for collection, key in records if collection == self.collection}
-        if self.entities.closed[self.kind.collection] is None:
+        if self.entities.closed(self.kind.collection) is None:
             return (found if start == 0 else []) + self._invented(make, schema, fields, filters, seen)
         for item in self.entities.seeded_ids(self.kind.collection, self.collection):
             if str(item) not in seen:
                 value = self._list_item(make, schema, item, {})
-                fields = {plain(key): part for key, part in value.items()} if isinstance(value, dict) else {}
-                if _matches(fields, filters):
-                    found.append(value)
+                matching = _matches({plain(key): part for key, part in mapping(value).items()}, filters)
+                found += [value] if matching else []
         return found
 
     def _list_item(self, make: Generator, schema: Any, key: Any, record: dict[str, Any]) -> Any:
@@ -272,12 +248,12 @@ class ListReply(Reply):
         names = {plain(field) for field in fields}
         title = next((name for name in TITLES if name in names), None)
         field = self.kind.id_field
-        found = []
+        found: list[Any] = []
         for place in range(min(count, MAX_INVENTED)):
             record = filters | {name: values[place % len(values)] for name, values in several.items()}
             if place == 0 and isinstance(wanted, str) and wanted and title is not None and title not in record:
                 record[title] = wanted
-            rng = self._call_rng.child(place)
+            rng = self.call_rng.child(place)
             key: Any = None
             if field is not None and fields.get(field) is not None:
                 key = filters.get(plain(field)) or make(rng.child("id"), schema=fields[field], name=field)

@@ -2,9 +2,9 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
@@ -13,7 +13,7 @@ import jsonschema_rs
 from ..openapi import (
     Parameter,
     RequestBody,
-    SchemaMerger,
+    add_value,
     coerce,
     fields_of,
     from_xml,
@@ -22,15 +22,16 @@ from ..openapi import (
     json_value,
     kinds_of,
     mapping,
+    merged_schema,
     part_of,
     read_deep,
     read_joined,
     read_simple,
+    sendable_json,
     style_of,
 )
-from ..storage import strict_json
-from .names import plain
 from .operations import SimulatedOperation
+from .rng import plain
 
 MAX_SHOWN = 200
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
@@ -64,14 +65,7 @@ class Arguments:
     named: dict[str, Any]  # parameters by name; where two share it, that of the path, else the first
     body: Any
     flat: dict[str, Any]  # parameters and the fields of the body by their `plain` names
-    placed: dict[tuple[str, str], Any] = field(default_factory=dict)  # parameters by place and name
-
-
-def add_value(found: dict[str, Any], name: str, value: Any) -> None:
-    if name not in found:
-        found[name] = value
-    else:
-        found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), value]
+    placed: dict[tuple[str, str], Any]  # parameters by place and name
 
 
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
@@ -79,21 +73,19 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
     kind = kind.split(";")[0].strip().lower()
     words = raw.decode("utf-8", "replace")
     if kind == FORM:
-        found: dict[str, Any] = {}
         try:
-            pairs = parse_qsl(words, keep_blank_values=True, max_num_fields=1000)
+            fields = _by_name(parse_qsl(words, keep_blank_values=True, max_num_fields=1000))
         except ValueError:
             raise RequestRefused("The body has more than 1000 fields.") from None
-        for name, value in pairs:
-            add_value(found, name, value)
-        return found
+        return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
     spec = _body_of(operation, kind)
-    if spec is None and operation.bodies:
-        raise RequestRefused(f"The body can be {', '.join(operation.bodies)}, not {kind[:MAX_SHOWN]}.", 415)
-    wanted = kinds_of(spec.schema) if spec is not None else []
+    if spec is None and operation.declared.bodies:
+        raise RequestRefused(f"The body can be {', '.join(operation.declared.bodies)}, not {kind[:MAX_SHOWN]}.", 415)
+    schema = spec.schema if spec is not None else {}
+    wanted = kinds_of(schema)
     if is_xml(kind) and wanted != ["string"]:
         try:
-            return from_xml(words, spec.schema if spec is not None else {})
+            return from_xml(words, schema)
         except ValueError as error:
             raise RequestRefused(f"The body is not valid XML: {str(error)[:MAX_SHOWN]}.") from None
     if kind == "text/csv" and "array" in wanted:
@@ -101,9 +93,7 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
     if kind and wanted == ["string"] and "json" not in kind:
         return words
     try:
-        value = strict_json(raw.decode("utf-8"))
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a surrogate pair cannot be sent back
-        return value
+        return sendable_json(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         if kind and not kind.endswith("json"):
             return words
@@ -126,20 +116,16 @@ def _from_texts(texts: Any, schema: dict[str, Any]) -> Any:
 
 def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
     """The declared body of a media type or its range (`text/*`), else the preferred one for JSON, forms or no type."""
-    bodies = operation.bodies
+    bodies = operation.declared.bodies
     found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
-    if found is None and (media in ("", FORM, MULTIPART) or "json" in media):
-        return operation.body
-    return found
+    return operation.body if found is None and (media in ("", FORM, MULTIPART) or "json" in media) else found
 
 
 def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> Arguments:
     """Validate a request against its operation and convert its texts; raises [`RequestRefused`] with the reason."""
     placed: dict[tuple[str, str], Any] = {}
     problems: list[str] = []
-    query: dict[str, list[str]] = {}
-    for name, value in request.raw_query:
-        query.setdefault(name, []).append(value)
+    query = _by_name(request.raw_query)
     declared = {parameter.name for parameter in operation.parameters}
     for parameter in operation.parameters:
         texts = _texts(parameter, request, query, declared)
@@ -161,12 +147,12 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     named: dict[str, Any] = {}
     for place, name in sorted(placed, key=lambda key: key[0] != "path"):
         named.setdefault(name, placed[place, name])
-    flat = {plain(name): value for name, value in body.items()} if isinstance(body, dict) else {}
-    return Arguments(named, body, flat | {plain(name): value for name, value in named.items()}, placed)
+    flat = {plain(name): value for holder in (mapping(body), named) for name, value in holder.items()}
+    return Arguments(named, body, flat, placed)
 
 
 def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:
-    if not operation.bodies:
+    if not operation.declared.bodies:
         return None
     spec, body = _body_of(operation, request.media), request.body
     if not request.has_body:
@@ -189,41 +175,38 @@ def _checked_body(operation: SimulatedOperation, request: IncomingRequest, probl
 
 def _form(body: dict[str, Any], spec: RequestBody) -> dict[str, Any]:
     """The fields of a form as its schema has them, decoded as its encoding says."""
-    node = SchemaMerger(spec.schema).node(spec.schema)
+    node = merged_schema(spec.schema)
     properties, needed = node.get("properties", {}), node.get("required", ())
-    pairs = [
-        (name, text)
-        for name, value in body.items()
-        for text in (value if isinstance(value, list) else [value])
-        if isinstance(text, str)
-    ]
+    texts_of = {name: value if isinstance(value, list) else [value] for name, value in body.items()}
+    pairs = [(name, text) for name, texts in texts_of.items() for text in texts if isinstance(text, str)]
     left, found = dict(body), {}
     for name, schema in properties.items():
-        schema = part_of(spec.schema, schema)
-        encoding = mapping(spec.encoding.get(name))
-        kind = _container(schema)
-        style, explode = style_of(encoding, "query")
-        if name not in left:
-            if (deep := read_deep(name, pairs)) is not None:
-                found[name] = _from_texts(deep, schema)
-                left = {key: value for key, value in left.items() if not key.startswith(f"{name}[")}
-            elif kind == "object" and explode and style == "form" and spec.media == FORM:
-                # An object's fields are those of the form.
-                inner = SchemaMerger(schema).node(schema).get("properties", {})
-                spread = {key: left.pop(key) for key in inner if key in left and key not in properties}
-                if spread:
-                    found[name] = _from_texts(spread, schema)
-            if name not in found and name in needed and kind:  # nothing is written of an empty list or object
-                found[name] = [] if kind == "array" else {}
-            continue
-        value = left.pop(name)
-        texts = value if isinstance(value, list) else [value]
-        joined = len(texts) == 1 and not explode and isinstance(texts[0], str) and json_value(texts[0]) is None
-        if joined and kind:
-            found[name] = _from_texts(read_joined(quote(texts[0], safe=","), encoding, kind), schema)
-        else:
+        schema, encoding = part_of(spec.schema, schema), mapping(spec.encoding.get(name))
+        kind, (style, explode) = _container(schema), style_of(encoding, "query")
+        if name in left:
+            texts: Any = texts_of[name]
+            if kind and len(texts) == 1 and not explode and isinstance(texts[0], str) and json_value(texts[0]) is None:
+                texts = read_joined(quote(texts[0], safe=","), encoding, kind)
             found[name] = _from_texts(texts, schema)
+            del left[name]
+        elif (deep := read_deep(name, pairs)) is not None:
+            found[name] = _from_texts(deep, schema)
+            left = {key: value for key, value in left.items() if not key.startswith(f"{name}[")}
+        elif kind == "object" and explode and style == "form" and spec.media == FORM:
+            # An object's fields are those of the form.
+            inner = merged_schema(schema).get("properties", {})
+            spread = {key: left.pop(key) for key in inner if key in left and key not in properties}
+            found |= {name: _from_texts(spread, schema)} if spread else {}
+        if name not in found and name in needed and kind:  # nothing is written of an empty list or object
+            found[name] = [] if kind == "array" else {}
     return {**found, **left}
+
+
+def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def _texts(
@@ -231,17 +214,12 @@ def _texts(
 ) -> list[str] | dict[str, Any] | None:
     """The raw texts of one argument, an object as its fields; `None` if it is absent."""
     kind, place, name = _container(parameter.schema), parameter.place, parameter.name
-    if place == "path":
-        sent = request.raw_values.get(name)
-        return None if sent is None else _read(parameter, sent, kind, encoded=True)
-    if place == "header":
-        sent = request.headers.get(name.lower())
-        return None if sent is None else _read(parameter, sent, kind, encoded=False)
+    if place in ("path", "header"):
+        sent = request.raw_values.get(name) if place == "path" else request.headers.get(name.lower())
+        return None if sent is None else _read(parameter, sent, kind, encoded=place == "path")
     if place == "cookie":
-        query = {}
-        for pair in request.headers.get("cookie", "").split(";"):
-            key, _, value = pair.strip().partition("=")
-            query.setdefault(unquote(key), []).append(value)
+        pairs = (pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";"))
+        query = _by_name((unquote(key), value) for key, _, value in pairs)
     style, explode = style_of(parameter.declared, "query")
     texts = query.get(name, query.get(f"{name}[]"))
     if texts is not None:
@@ -256,9 +234,9 @@ def _texts(
         if kind == "object" and (not pairs or (explode and style in ("form", "deepObject"))):
             return decoded
         found = read_joined(texts[0], parameter.declared, kind)
-        if kind == "array" and len(found) > 1 and not parameter.check.is_valid(_from_texts(found, parameter.schema)):
-            # An encoded comma that is no separator.
-            return decoded if parameter.check.is_valid(_from_texts(decoded, parameter.schema)) else found
+        if kind == "array" and len(found) > 1:  # or an encoded comma that is no separator
+            read = (each for each in (found, decoded) if parameter.check.is_valid(_from_texts(each, parameter.schema)))
+            return next(read, found)
         return found
     deep = read_deep(name, [(key, unquote_plus(text)) for key, texts in query.items() for text in texts])
     if deep is not None:
@@ -291,16 +269,13 @@ def _typed(parameter: Parameter, texts: list[str] | dict[str, Any]) -> Any:
 
 def _violations(check: jsonschema_rs.Draft202012Validator, value: Any, where: str) -> list[str]:
     """Validation errors as sentences that name the place."""
-    found = []
     try:
-        if check.is_valid(value):
-            return []
-        for error in check.iter_errors(value):
-            place = ".".join(str(part) for part in error.instance_path)[:MAX_SHOWN]
-            message = error.message if len(error.message) <= MAX_SHOWN else error.message[:MAX_SHOWN] + "..."
-            found.append(f"{where}{f', field {place}' if place else ''}: {message.rstrip('.')}.")
-            if len(found) == 3:
-                break
+        errors = [] if check.is_valid(value) else list(islice(check.iter_errors(value), 3))
     except (ValueError, RecursionError):
         return [f"{where}: it cannot be read."]
+    found = []
+    for error in errors:
+        place = ".".join(str(part) for part in error.instance_path)[:MAX_SHOWN]
+        message = error.message if len(error.message) <= MAX_SHOWN else error.message[:MAX_SHOWN] + "..."
+        found.append(f"{where}{f', field {place}' if place else ''}: {message.rstrip('.')}.")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..llm import LLMError
-from ..openapi import resolve, types_of
+from ..openapi import coerce, part_of, resolve, types_of
 from .generate import Generator
 from .replies import Reply
 from .requests import Arguments, RequestRefused, read_arguments
@@ -21,8 +21,7 @@ from .rng import Rng
 PROMPTS = files("toolalpaca_hf.simulator") / "prompts"
 MODEL_VARIABLE = "TOOLALPACA_SIMULATOR_MODEL"
 OPENAI = "https://api.openai.com/v1"
-MAX_TURNS = 10
-MAX_CHARACTERS = 6000
+MAX_TURNS, MAX_CHARACTERS = 10, 6000
 
 Complete = Callable[[list[dict[str, str]], SimulatedCall, int], Awaitable[str]]
 """What a model writes after messages, for a call, in the n-th attempt; raises [`LLMError`] or `ValueError`."""
@@ -31,9 +30,8 @@ Complete = Callable[[list[dict[str, str]], SimulatedCall, int], Awaitable[str]]
 class LLMResponder:
     """An LLM plays the API; see [`chat_responder`].
 
-    Requests are validated first; answers that do not fit the document are repaired if their meaning is plain, and
-    asked for again otherwise. If the model or its server fails, the `schema` responder answers, with the reason in the
-    header `X-Toolalpaca-Fallback` and in the store.
+    Answers that do not fit the document are repaired if their meaning is plain, and asked for again otherwise. If the
+    model or its server fails, the `schema` responder answers, with the reason in a header and in the store.
     """
 
     def __init__(
@@ -46,13 +44,8 @@ class LLMResponder:
     ) -> None:
         self.model, self.name = model, f"llm/{model}"
         self._complete, self._schema, self._store, self._attempts = complete, schema, store, attempts
-        self._play = (PROMPTS / "play.txt").read_text(encoding="utf-8")
-        self._again = (PROMPTS / "again.txt").read_text(encoding="utf-8")
-
-    @property
-    def prompt(self) -> str:
-        """The prompt that answers depend on."""
-        return self._play + self._again
+        self._play, self._again = ((PROMPTS / name).read_text(encoding="utf-8") for name in ("play.txt", "again.txt"))
+        self.prompt = self._play + self._again  # what answers depend on
 
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         found = self._store.get(call, self.name) if self._store is not None else None
@@ -92,23 +85,20 @@ class LLMResponder:
             except ValueError as error:
                 if attempt + 1 == self._attempts:
                     raise
-                again = self._again.format(problem=error)
-                written = {"role": "assistant", "content": text[:MAX_CHARACTERS]}
-                messages = [*messages, written, {"role": "user", "content": again}]
+                messages = [*messages, {"role": "assistant", "content": text[:MAX_CHARACTERS]}]
+                messages.append({"role": "user", "content": self._again.format(problem=error)})
         raise ValueError("it was never asked")
 
     def _instructions(self, call: SimulatedCall) -> str:
-        named, operation = call.api.api, call.operation
-        described = {
-            f"{operation.method.upper()} {operation.path}": resolve(call.api.document, operation.declared.declared)
-        }
-        make = operation.success.make
+        named, operation, success = call.api.api, call.operation, call.operation.success
+        described = resolve(call.api.document, operation.declared.declared)
+        described = {f"{operation.method.upper()} {operation.path}": described}
         return self._play.format(
             name=named.name,
             description=(named.introduction or named.description)[:1000],
             operation=json.dumps(described, ensure_ascii=False)[:MAX_CHARACTERS],
-            status=operation.success.status,
-            schema=json.dumps(make.root if make is not None else {}, ensure_ascii=False)[:MAX_CHARACTERS],
+            status=success.status,
+            schema=json.dumps(success.make.root if success.make else {}, ensure_ascii=False)[:MAX_CHARACTERS],
         )
 
     def _read(self, call: SimulatedCall, arguments: Arguments, text: str) -> SimulatedResponse:
@@ -148,22 +138,17 @@ def chat_responder(
 
     Args:
         model (`str`, *optional*): The model's name; defaults to `TOOLALPACA_SIMULATOR_MODEL` from the environment.
-        base_url (`str`, *optional*):
-            Such as `http://127.0.0.1:8000/v1`; defaults to `OPENAI_BASE_URL`, then to OpenAI.
-        api_key (`str`, *optional*): Defaults to `OPENAI_API_KEY`.
+        base_url (`str`, *optional*): By default `OPENAI_BASE_URL`, else OpenAI's.
+        api_key (`str`, *optional*): By default `OPENAI_API_KEY`.
         store ([`AnswerStore`], *optional*): Recorded answers, used before the model is asked.
-        seed (`int`, *optional*, defaults to 0): Seed of the `schema` responder, the fallback.
-        max_tokens (`int`, *optional*, defaults to 1024): Maximum tokens of an answer; `None` leaves it to the server.
-        timeout (`float`, *optional*, defaults to 60.0): Seconds to wait for an answer.
-
-    Raises:
-        [`OptionError`]: No model is named, or neither a server nor a key.
+        seed (`int`, *optional*): Seed of the `schema` responder, the fallback.
+        max_tokens (`int`, *optional*): Of an answer; `None` leaves it to the server.
+        timeout (`float`, *optional*): Seconds to wait for an answer.
     """
     model = model or os.environ.get(MODEL_VARIABLE, "")
     if not model:
-        raise OptionError(
-            "no model is named to play the APIs", option=MODEL_VARIABLE, fix="set it, and OPENAI_BASE_URL"
-        )
+        fix = "set it, and OPENAI_BASE_URL"
+        raise OptionError("no model is named to play the APIs", option=MODEL_VARIABLE, fix=fix)
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     api_key = api_key or os.environ.get("OPENAI_API_KEY")
     if base_url is None and not api_key:
@@ -227,26 +212,19 @@ def _repaired(value: Any, schema: Any, make: Generator, rng: Rng, depth: int) ->
             part = _repaired(part, properties.get(key, {}), make, rng.child(key), depth + 1)
             if key in required or make.is_valid(part, properties.get(key, {})):
                 fixed[key] = part
-        for key in required:
-            if key not in fixed:
-                fixed[key] = make(rng.child(key), schema=properties.get(key, {}), name=key)
-        if node.get("additionalProperties") is False:
-            fixed = {key: part for key, part in fixed.items() if key in properties}
-        return fixed
+        missing = [key for key in required if key not in fixed]
+        fixed |= {key: make(rng.child(key), schema=properties.get(key, {}), name=key) for key in missing}
+        closed = node.get("additionalProperties") is False
+        return {key: part for key, part in fixed.items() if key in properties or not closed}
     if isinstance(value, list) and "array" in kinds:
         items = node.get("items", {})
         return [_repaired(part, items, make, rng.child(place), depth + 1) for place, part in enumerate(value)]
     if "array" in kinds and isinstance(value, dict):  # {"results": [...]} where the list was asked for
         lists = [part for part in value.values() if isinstance(part, list)]
         return _repaired(lists[0] if len(lists) == 1 else [value], schema, make, rng, depth + 1)
-    if isinstance(value, str) and {"integer", "number", "boolean"} & set(kinds):
-        try:
-            number = json.loads(value.replace(",", "").strip().lower(), parse_constant=lambda name: None)
-        except (ValueError, RecursionError):
-            return value
-        return int(number) if "integer" in kinds and isinstance(number, float) and number.is_integer() else number
-    if isinstance(value, float) and "integer" in kinds and value.is_integer():
-        return int(value)
+    if isinstance(value, str | float) and {"integer", "number", "boolean"} & set(kinds):
+        text = value.replace(",", "") if isinstance(value, str) and "string" not in kinds else value
+        return coerce(text, part_of(make.root, schema), wire=isinstance(text, str))
     if "string" in kinds and isinstance(value, str):
         same = [option for option in node.get("enum", []) if str(option).casefold() == value.casefold()]
         return same[0] if same else value

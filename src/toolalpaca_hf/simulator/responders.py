@@ -12,22 +12,13 @@ from .requests import RequestRefused, read_arguments
 from .responses import SimulatedCall, SimulatedResponse, dump_json, refuse
 
 LOCK_TIMEOUT = 5.0
-MAX_KEPT = 32 * 2**20
-"""Bytes of answers that the schema responder keeps; a rollout's siblings ask the same."""
+MAX_KEPT = 32 * 2**20  # bytes of answers that the schema responder keeps; a rollout's siblings ask the same
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
-    api TEXT NOT NULL,
-    document TEXT NOT NULL,
-    request TEXT NOT NULL,
-    history TEXT NOT NULL,
-    responder TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    media TEXT NOT NULL,
-    body BLOB NOT NULL,
-    fallback TEXT NOT NULL,
-    history_after TEXT NOT NULL
+    key TEXT PRIMARY KEY, api TEXT NOT NULL, document TEXT NOT NULL, request TEXT NOT NULL, history TEXT NOT NULL,
+    responder TEXT NOT NULL, status INTEGER NOT NULL, media TEXT NOT NULL, body BLOB NOT NULL,
+    fallback TEXT NOT NULL, history_after TEXT NOT NULL
 )
 """
 
@@ -36,17 +27,15 @@ class SchemaResponder:
     """Answer from the document alone; the same API, request, session history and seed give the same bytes."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-        self.name = f"schema/{seed}"
+        self.seed, self.name = seed, f"schema/{seed}"
         self._entities: dict[str, Entities] = {}
         self._kept: dict[tuple[Any, ...], tuple[SimulatedResponse, list[Any]]] = {}
         self._kept_size = 0
 
     def entities(self, call: SimulatedCall) -> Entities:
-        found = self._entities.get(call.api.slug)
-        if found is None:
-            found = self._entities[call.api.slug] = Entities(call.api, self.seed)
-        return found
+        if call.api.slug not in self._entities:
+            self._entities[call.api.slug] = Entities(call.api, self.seed)
+        return self._entities[call.api.slug]
 
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         request, session = call.request, call.session
@@ -79,22 +68,15 @@ class SchemaResponder:
 
 
 class RecordedAnswer(NamedTuple):
-    """An answer, and the session's digest after it."""
-
     response: SimulatedResponse
-    history_after: str
+    history_after: str  # the session's digest
 
 
 class AnswerStore:
     """Recorded answers in an SQLite file, by API, document, request, session history and responder. Thread-safe.
 
-    Args:
-        path (`str` or `Path`): The file; created if needed.
-        create (`bool`, *optional*, defaults to `True`): Whether the file may be created.
-
-    Raises:
-        [`NotFoundError`]: The file does not exist and `create` is `False`.
-        [`StorageError`]: The file is locked or damaged; also raised by every method.
+    A file that is locked or damaged is a [`StorageError`], in every method; one that is not there is a
+    [`NotFoundError`] unless `create`.
     """
 
     def __init__(self, path: str | Path, create: bool = True) -> None:
@@ -129,14 +111,9 @@ def _key(call: SimulatedCall, history: str, responder: str) -> str:
 
 
 class ReplayResponder:
-    """Replay answers from a store, byte for byte; a request that was not recorded gets a 404 that says so.
+    """Replay the answers that the responder `name` recorded, byte for byte; a request that was not is a 404.
 
-    Args:
-        store ([`AnswerStore`]): Recorded answers.
-        name (`str`, *optional*): Whose answers; required if the store holds those of several responders.
-
-    Raises:
-        [`OptionError`]: The store has no answers of that responder, or of several and none was named.
+    A store without such answers is an [`OptionError`], and so is one with those of several if none is named.
     """
 
     def __init__(self, store: AnswerStore, name: str | None = None) -> None:
@@ -153,10 +130,9 @@ class ReplayResponder:
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         found = self._store.get(call, self.name)
         if found is None:
-            reason = (
-                f"{call.request.method.upper()} {call.request.path} of {call.api.api.name} is not among the answers "
-                f"that {self.name} recorded in {self._store.path.name} for this session's history"
-            )
+            asked = f"{call.request.method.upper()} {call.request.path} of {call.api.api.name}"
+            recorded = f"{self.name} recorded in {self._store.path.name} for this session's history"
+            reason = f"{asked} is not among the answers that {recorded}"
             return SimulatedResponse(404, dump_json({"error": reason}), fallback=f"unrecorded: {self.name}")
         call.session.digest = found.history_after
         return found.response

@@ -1,28 +1,30 @@
 """What a responder receives and returns, and how a value is written in a media type."""
 
 import json
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..openapi import is_xml, to_csv, to_xml
 from .generate import Given
-from .names import plain
 from .operations import SimulatedApi, SimulatedOperation
 from .requests import IncomingRequest
-from .rng import Rng
+from .rng import Rng, plain
 from .state import Session
 
-FALLBACK_HEADER = "X-Toolalpaca-Fallback"
-"""The response header that says why the `schema` responder answered in place of the model."""
-
-RESPONDER_HEADER = "X-Toolalpaca-Responder"
-"""The response header that says who answered."""
-
-UNRECORDED_HEADER = "X-Toolalpaca-Unrecorded"
-"""The response header of a request that is not among the recorded ones."""
-
-MESSAGES = ("message", "error", "detail", "details", "reason", "description", "title", "msg", "errormessage")
+MESSAGES = (
+    "message",
+    "error",
+    "detail",
+    "details",
+    "reason",
+    "description",
+    "title",
+    "msg",
+    "errormessage",
+    "statustext",
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,8 @@ class SimulatedCall:
     def key(self) -> str:
         """The request as JSON: method, path, sorted query, declared header fields and cookies, body."""
         headers = self.request.headers
-        declared = {
-            parameter.name: headers.get(parameter.name.lower() if parameter.place == "header" else "cookie")
-            for parameter in self.operation.parameters
-            if parameter.place in ("header", "cookie")
-        }
+        own = [parameter for parameter in self.operation.parameters if parameter.place in ("header", "cookie")]
+        declared = {each.name: headers.get(each.name.lower() if each.place == "header" else "cookie") for each in own}
         body = self.request.body if self.request.has_body else "\x00absent"
         parts = [self.request.method, self.request.path, sorted(self.request.query), declared, body]
         return json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -49,19 +48,12 @@ class SimulatedCall:
 
 @dataclass(frozen=True)
 class SimulatedResponse:
-    """A response.
-
-    Args:
-        status (`int`): HTTP status.
-        body (`bytes`): The encoded body.
-        media (`str`, *optional*, defaults to `"application/json"`): Media type; empty if there is no body.
-        fallback (`str`, *optional*, defaults to `""`): Why the `schema` responder answered instead of the model.
-    """
+    """A response, its body encoded."""
 
     status: int
     body: bytes
-    media: str = "application/json"
-    fallback: str = ""
+    media: str = "application/json"  # empty if there is no body
+    fallback: str = ""  # why the `schema` responder answered instead of the model
 
 
 Responder = Callable[[SimulatedCall], Awaitable[SimulatedResponse]]
@@ -73,7 +65,6 @@ def dump_json(value: Any) -> bytes:
 
 
 def encode_response(status: int, media: str, value: Any) -> SimulatedResponse:
-    """Encode a value in a media type."""
     return SimulatedResponse(status, _encoded(media, value), media)
 
 
@@ -83,16 +74,15 @@ def _encoded(media: str, value: Any) -> bytes:
     if "json" in media.lower():
         return dump_json(value)
     if media.startswith("image/") and "svg" not in media:
-        return IMAGES.get(media.partition(";")[0].strip(), PNG)
+        return {"image/gif": GIF, "image/jpeg": JPEG}.get(media.partition(";")[0].strip(), PNG)
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if is_xml(media):
         return to_xml(value, "response")
     if media.partition(";")[0] == "text/csv" and isinstance(value, list):
         return to_csv(value).encode("utf-8", "replace")
-    if media.startswith("text/"):
-        return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    return dump_json(value)
+    words = json.dumps(value, ensure_ascii=False)
+    return words.encode("utf-8", "replace") if media.startswith("text/") else dump_json(value)
 
 
 def refuse(operation: SimulatedOperation, status: int, reason: str) -> SimulatedResponse:
@@ -105,29 +95,18 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     node = make.merger.node(make.root)
     if node.get("type") == "string":
         return encode_response(status, declared.media, reason if make.is_valid(reason) else make(rng))
-    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason) | {"status": status, "code": status, "statuscode": status}
-    record |= {"statustext": reason, "success": False, "ok": False}
+    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason)
+    record |= {"status": status, "code": status, "statuscode": status, "success": False, "ok": False}
     fields = {plain(name): name for name in reversed(node.get("properties", {}))}
-    about = ()
-    if "error" in fields and "message" not in fields:
-        if make.merger.node(node["properties"][fields["error"]]).get("type") == "object":
-            about = (fields["error"],)
+    error = fields.get("error", "") if "message" not in fields else ""
+    about = (error,) if error and make.merger.node(node, error).get("type") == "object" else ()
     return encode_response(status, declared.media, make(rng, Given(record=record, about=about)))
 
 
 # The smallest possible pictures: one white pixel each.
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100"
-    "1bb6ee560000000049454e44ae426082"
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==")
+GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+JPEG = b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////"
+    "////////////////wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAA//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AR//Z"
 )
-IMAGES = {
-    "image/gif": bytes.fromhex(
-        "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"
-    ),
-    "image/jpeg": bytes.fromhex(
-        "ffd8ffe000104a46494600010100000100010000ffdb004300ffffffffffffffffffffffffffffffffffffffffffffffffff"
-        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffc0000b08000100010101"
-        "1100ffc40014000100000000000000000000000000000003ffc40014100100000000000000000000000000000000ffda0008"
-        "010100003f0047ffd9"
-    ),
-}

@@ -1,6 +1,8 @@
-"""Seeded random numbers that are the same in every process and every version of Python."""
+"""What made values depend on: seeded random numbers, the same everywhere, and the words in the names of fields."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -9,26 +11,21 @@ class Rng:
     """A tree of random numbers: a node's numbers depend on its path from the root and on how many were drawn there.
 
     Not `random.Random`: its draws have changed between versions of Python, and creating one per field is slower.
-
-    Args:
-        *parts (`str` or `int`): What the numbers depend on, such as a seed and an API's name.
-        topic (`Sequence[str]`, *optional*): Nouns for made-up sentences, such as the words of an API's title.
+    The root's are those of its `parts`; `topic` has nouns for made-up sentences, such as the words of an API's title.
     """
 
     __slots__ = ("_drawn", "_key", "topic")
 
     def __init__(self, *parts: str | int, topic: Sequence[str] = ()) -> None:
-        self.topic = topic
         words = "\x1f".join(str(part) for part in parts)
         self._key = blake2b(words.encode("utf-8", "replace"), digest_size=16).digest()
-        self._drawn = 0
+        self._drawn, self.topic = 0, topic
 
     def child(self, name: str | int) -> "Rng":
         """The node of a field or an item; this does not advance the parent."""
         rng = Rng.__new__(Rng)
         rng._key = blake2b(str(name).encode("utf-8", "replace"), digest_size=16, key=self._key).digest()
-        rng._drawn = 0
-        rng.topic = self.topic
+        rng._drawn, rng.topic = 0, self.topic
         return rng
 
     def integer(self, low: int, high: int) -> int:
@@ -51,3 +48,46 @@ class Rng:
             number, place = divmod(number, len(letters))
             found.append(letters[place])
         return "".join(found)
+
+
+@lru_cache(maxsize=65536)
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a field's name, lower case: `steamAPIKey` gives `("steam", "api", "key")`."""
+    name = re.sub(r"([a-z0-9])([A-Z])|([A-Z]+)([A-Z][a-z])", r"\1\3 \2\4", name)
+    return tuple(re.findall(r"[^\W_]+", name.lower()))
+
+
+@lru_cache(maxsize=65536)
+def plain(name: str) -> str:
+    """A name without case and separators: `zip_code` and `zipCode` mean the same."""
+    return "".join(words_of(name)) or name
+
+
+@lru_cache(maxsize=65536)
+def is_id(name: str) -> bool:
+    """Whether a field's name is that of an identifier: `id`, `petId`, `order_id`, `uuid`."""
+    words = words_of(name)
+    return bool(words) and words[-1] in ("id", "uuid", "guid")
+
+
+@lru_cache(maxsize=65536)
+def singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 6:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "series", "news")) and len(word) > 3:
+        return word[:-1]
+    return word
+
+
+NO_TOPIC = frozenset(
+    "api apis service services rest the a an of for and to web open data free public server client random online your "
+    "my by with in on from v1 v2 v3 io com app platform swagger openapi manager get".split()
+)
+
+
+def topic_words(title: str) -> tuple[str, ...]:
+    """What an API is about, by its title: `Axolotl Facts API v2` gives `("axolotl", "facts")`."""
+    words = (word for word in words_of(title) if word not in NO_TOPIC and not word.isdigit() and len(word) > 2)
+    return tuple(dict.fromkeys(words))

@@ -1,68 +1,61 @@
-"""Runs the simulator as a server, from the command line or in a thread for an agent or a test."""
+"""Runs the simulator: as a server, in a thread for an agent or a test, or in this process without sockets."""
 
-import asyncio
 import errno
 import json
-import shlex
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
+from starlette.requests import Request as HttpRequest
 
 from ..data import read_file
 from ..errors import InputError, OptionError, ToolAlpacaError
-from ..openapi import CallError, Parameter, build_request, document_in, functions_of
+from ..openapi import HEADERS, Exchange, Parameter, build_request, document_in, functions_of
 from ..schema import Api
-from .app import create_app
+from .app import BODY_KEY, Simulator, create_app, header_fields
 from .entities import Entities
-from .faults import FaultPlan, read_faults
+from .faults import read_faults
 from .generate import Generator
 from .operations import Directory, SimulatedOperation
-from .responses import Responder
+
+IN_PROCESS = "http://simulator"
+"""The base URL of a simulator in this process; an API is at `/SLUG`."""
+
+# What httpx sends of itself: a document may declare one of these as a parameter.
+_CLIENT = {name.lower(): value for name, value in HEADERS.items()} | {"host": "simulator"}
+_PLAIN = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
 class SimulateConfig:
-    """Arguments of `toolalpaca simulate`.
+    """Arguments of `toolalpaca simulate`; see [`Simulator`]. An LLM and its server come from the environment."""
 
-    Args:
-        apis (`str`): A file in the raw layout, such as `eval_simulated.json`, an OpenAPI document, or `sample`.
-        host (`str`, *optional*, defaults to `"127.0.0.1"`): Address to listen on.
-        port (`int`, *optional*, defaults to 5678): Port to listen on.
-        responder, store, seed: See [`create_app`]; an LLM and its server come from the environment.
-        faults (`str`, *optional*): A rate or a file; see [`read_faults`].
-    """
-
-    apis: str
+    apis: str  # a file in the raw layout, such as `eval_simulated.json`, an OpenAPI document, or `sample`
     host: str = "127.0.0.1"
     port: int = 5678
     responder: str = "schema"
     store: str | None = None
     seed: int = 0
-    faults: str | None = None
+    faults: str | None = None  # a rate or a file; see `read_faults`
 
 
 def read_apis(path: str | Path) -> list[Api]:
-    """Read the APIs of a file in the raw layout or of an OpenAPI document.
-
-    Args:
-        path (`str` or `Path`):
-            Such as `eval_simulated.json` or `openapi.yaml`; `sample` for the embedded evaluation APIs.
-    """
+    """Read the APIs of a file in the raw layout or of an OpenAPI document; `sample` has the embedded ones."""
     if str(path) != "sample" and (api := document_in(path)) is not None:
         return [api]
     split, corpus = read_file(path)
     if not corpus.apis[split]:
-        raise InputError(
-            "no API in it can be read", file=path, fix=f"see what `toolalpaca apis show {path}` says of it"
-        )
+        fix = f"see what `toolalpaca apis show {path}` says of it"
+        raise InputError("no API in it can be read", file=path, fix=fix)
     return corpus.apis[split]
 
 
@@ -90,14 +83,9 @@ def _url(sock: socket.socket, host: str) -> str:
 
 
 def serve(config: SimulateConfig, announce: Callable[[str], None] = lambda text: None) -> None:
-    """Serve the APIs of a file until interrupted.
+    """Serve the APIs of a file until interrupted; a [`ToolAlpacaError`] if the configuration cannot be used.
 
-    Args:
-        config ([`SimulateConfig`]): What to serve, and where.
-        announce (`Callable`, *optional*): Receives a text with the address, the number of APIs, and a call to try.
-
-    Raises:
-        [`ToolAlpacaError`]: The file, the port, the responder or the store cannot be used.
+    `announce` receives a text with the address, the number of APIs, and a call to try.
     """
     apis = read_apis(config.apis)
     app = create_app(apis, config.responder, config.store, config.seed, read_faults(config.faults, config.seed))
@@ -112,22 +100,23 @@ def curl_example(apis: Sequence[Api], url: str, seed: int = 0) -> str:
     """A command line that calls a simulator, tested beforehand; values come from the document if possible."""
     for made_up in (False, True):
         for api in apis[:5]:
-            app = create_app([api], "schema", None, seed)
+            # Under its own name an API has the same path wherever it is in the file.
+            exchange = in_process(Simulator([api], seed=seed))
             for path in _get_paths(api, seed, made_up):
-                if asyncio.run(_status(app, path)) == 200:
-                    # Under its own name an API has the same path wherever it is in the file.
-                    return f"curl {shlex.quote(url + path)}" if "'" in path else f"curl '{url}{path}'"
+                if exchange("GET", IN_PROCESS + path, {}, b"")[0] == 200:
+                    path = path.replace("'", "%27")
+                    return f"curl '{url}{path}'"
     return f"curl '{url}/health'"
 
 
 def _get_paths(api: Api, seed: int, made_up: bool) -> Iterator[str]:
     """GET requests of an API as simulator paths; with `made_up`, those that need values the document lacks."""
     simulated = Directory([api]).apis[0]
-    entities = Entities(simulated, seed)
-    own = {(operation.path.strip("/"), operation.method): operation for operation in simulated.operations}
+    entities, base = Entities(simulated, seed), f"{IN_PROCESS}/{simulated.slug}"
+    own = {operation.path.strip("/"): operation for operation in simulated.operations if operation.method == "get"}
     projection = {function.name: [function.path, function.method] for function in api.functions}
     for operation in functions_of(simulated.document, projection or None):
-        answering = own.get((operation.path.strip("/"), "get"))
+        answering = own.get(operation.path.strip("/"))
         if operation.method != "get" or operation.security or answering is None:
             continue
         required = [parameter for parameter in answering.parameters if parameter.required]
@@ -136,23 +125,16 @@ def _get_paths(api: Api, seed: int, made_up: bool) -> Iterator[str]:
         if bool(missing) != made_up:
             continue
         values |= {parameter.name: _made_value(entities, answering, parameter) for parameter in missing}
-        try:
-            request = build_request(simulated.document, operation, json.dumps(values), "http://simulator")
-        except (CallError, ToolAlpacaError, TypeError):
-            continue
-        yield f"/{simulated.slug}" + request.url.removeprefix("http://simulator")
+        with suppress(ToolAlpacaError, TypeError):
+            request = build_request(simulated.document, operation, json.dumps(values), base)
+            yield request.url.removeprefix(IN_PROCESS)
 
 
 def _made_value(entities: Entities, operation: SimulatedOperation, parameter: Parameter) -> Any:
-    kind = entities.kinds[operation]
-    if kind.item == parameter.name and entities.closed[kind.collection] is not None:
+    kind = entities.kinds(operation)
+    if kind.item == parameter.name and entities.closed(kind.collection) is not None:
         return next(iter(entities.seeded_ids(kind.collection, "/".join(kind.collection))), None)
     return Generator(parameter.schema)(entities.rng.child(parameter.name), name=parameter.name)
-
-
-async def _status(app: Any, path: str) -> int:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://simulator") as client:
-        return (await client.get(path)).status_code
 
 
 def _uvicorn_config(app: Any, level: str = "info") -> uvicorn.Config:
@@ -160,22 +142,10 @@ def _uvicorn_config(app: Any, level: str = "info") -> uvicorn.Config:
 
 
 @contextmanager
-def running(
-    apis: Sequence[Api],
-    responder: str | Responder = "schema",
-    store: str | Path | None = None,
-    seed: int = 0,
-    faults: FaultPlan | None = None,
-    port: int = 0,
-) -> Iterator[str]:
-    """Run the simulator in a thread for the duration of a `with` block.
+def running(apis: Sequence[Api], *args: Any, port: int = 0, **kwargs: Any) -> Iterator[str]:
+    """Run the simulator in a thread for the duration of a `with` block; the other arguments are [`Simulator`]'s.
 
-    Args:
-        apis, responder, store, seed, faults: See [`create_app`].
-        port (`int`, *optional*): Where to listen; by default a free port.
-
-    Yields:
-        `str`: The base URL, `http://127.0.0.1:PORT`; an API is at `/SLUG`.
+    It listens on `port`, or on a free one. Yields the base URL, `http://127.0.0.1:PORT`; an API is at `/SLUG`.
 
     Example:
 
@@ -187,7 +157,7 @@ def running(
     ```
     """
     with closing(listening_socket("127.0.0.1", port)) as sock:
-        server = uvicorn.Server(_uvicorn_config(create_app(apis, responder, store, seed, faults), "error"))
+        server = uvicorn.Server(_uvicorn_config(create_app(apis, *args, **kwargs), "error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="simulator", daemon=True)
         thread.start()
         try:
@@ -199,3 +169,52 @@ def running(
         finally:
             server.should_exit = True
             thread.join(timeout=10)
+
+
+def in_process(simulator: Simulator) -> Exchange:
+    """Answer an [`ApiClient`]'s requests in this process: no sockets, the same requests and the same answers.
+
+    The simulator's responder may not wait for others, as `"schema"` does not.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.openapi import Allowlist, ApiClient, ApiRequest
+    >>> exchange = in_process(Simulator([Api("train/cats", "Cats")]))
+    >>> client = ApiClient(Allowlist(frozenset({"simulator"})), exchange=exchange)
+    >>> client.send(ApiRequest("GET", "http://simulator/cats/1")).observation
+    'Status Code: 404. Response: {"error":"Cats has no path /1."}'
+    ```
+    """
+
+    def exchange(
+        method: str, url: str, headers: Mapping[str, str], content: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        rest = url.removeprefix(IN_PROCESS)
+        # What is written as it is sent needs no parser.
+        path, _, query = (rest.encode() if _PLAIN.fullmatch(rest) else httpx.URL(url).raw_path).partition(b"?")
+        sent = _CLIENT | {name.lower(): value for name, value in headers.items()}
+        sent |= {"content-length": str(len(content))} if content else {}
+        scope = {"type": "http", "scheme": "http", "server": ("simulator", 80), "method": method, BODY_KEY: content}
+        scope |= {"path": path.decode("latin-1"), "raw_path": path, "query_string": query}
+        scope["headers"] = [(name.encode("latin-1"), value.encode()) for name, value in sent.items()]
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        response, made = _finished(simulator.respond(HttpRequest(scope, receive)))
+        body = b"" if method == "HEAD" or response.status in (204, 205, 304) else response.body
+        fields = header_fields(response, made)
+        return response.status, {name.decode(): value.decode("latin-1") for name, value in fields}, body
+
+    return exchange
+
+
+def _finished(coroutine: Coroutine[Any, Any, _Value]) -> _Value:
+    """The value of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise OptionError("a responder that waits cannot answer in process", option="responder", fix="pass schema")

@@ -6,32 +6,24 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Any
 
-SESSION_HEADER = "X-Toolalpaca-Session"
-"""The request header that names a session; requests without it share one."""
+SESSION_HEADER = "X-Toolalpaca-Session"  # of a request: names a session; requests without it share one
 
-MAX_SESSIONS = 4096
-MAX_RECORDS = 256
+MAX_SESSIONS, MAX_RECORDS = 4096, 256
 MAX_BYTES = 64 * 2**20
 
 Key = tuple[str, str]
 
 
 class Session:
-    """The state of one API in one session.
-
-    Attributes:
-        records (`dict`): Fields by [`plain`] name of each item, by collection and id; `None` if it was removed.
-        digest (`str`): Hash of everything that led to this state; empty at first.
-        changes (`list`, *optional*): Records what is remembered, as arguments of `remember`.
-    """
+    """The state of one API in one session."""
 
     def __init__(self) -> None:
+        # Fields by `plain` name of each item, by collection and id; None if it was removed.
         self.records: OrderedDict[Key, dict[str, Any] | None] = OrderedDict()
-        self.digest = ""
+        self.digest = ""  # of everything that led to this state
         self.turns: list[tuple[str, str]] = []
-        self.size = 0
-        self.requests = 0
-        self.changes: list[tuple[str, str, dict[str, Any] | None]] | None = None
+        self.size = self.requests = 0
+        self.changes: list[tuple[str, str, dict[str, Any] | None]] | None = None  # arguments of `remember`
         self.lock = asyncio.Lock()
         self._sizes: dict[Key, int] = {}
 

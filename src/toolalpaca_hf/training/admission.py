@@ -1,9 +1,4 @@
-"""Checks that a model computes packed rows exactly as it computes them one by one, by trying a small copy of it.
-
-What a layer sees, how positions are counted and what is carried between tokens differ among some 190 causal
-architectures and their settings, so nothing is inferred from names. A copy of the model's class and config, a few
-layers deep, takes less than a second: its loss and gradients over packed rows are compared with those of single rows.
-"""
+"""Checks that a model computes packed rows exactly as it computes them one by one, by trying a small copy of it."""
 
 import contextlib
 import copy
@@ -12,14 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
+from datasets import Dataset
+from peft.tuners.tuners_utils import BaseTuner
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..errors import UnsupportedModelError
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, build_tree
-from .tokenize import IGNORE
+from .tokenize import IGNORE, largest
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 # Limits of a config: beyond such a length, or at such a distance, a model computes something else.
@@ -40,7 +39,6 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
     """Try packed rows on a small copy of a model; the model itself is neither run nor changed.
 
     Args:
-        model (`PreTrainedModel`): Only its class and config are used.
         kind (`str`): `"nodes"` or `"mask"` (trees of rows), `"rows"` (a padded batch, against the loss over all its
             logits), `"flat"` (TRL's padding-free packing, where restarting positions separate the rows).
         longest (`int`, *optional*): Tokens of the longest row of the data. Limits of the config that long or longer
@@ -62,17 +60,17 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
     finally:
         logging.set_verbosity(verbosity)
     if not (loss <= LOSS_TOLERANCE and gradient <= GRADIENT_TOLERANCE):
-        raise InexactModelError(
-            f"{_WHAT[kind]} cannot train {name} exactly: on a small copy of it the loss is off by {loss:.1e} and "
-            f"gradients "
-            f"by {gradient:.1e} of their norm, against the rows one by one{_likely_cause(model)}",
-            fix=fix,
+        off = (
+            f"the loss is off by {loss:.1e} and gradients by {gradient:.1e} of their norm, against the rows one by one"
         )
+        problem = f"{_WHAT[kind]} cannot train {name} exactly: on a small copy of it {off}{_likely_cause(model)}"
+        raise InexactModelError(problem, fix=fix)
 
 
-_WHAT = {
-    "nodes": "prefix_packing", "mask": "prefix_packing", "rows": "the loss over trained tokens", "flat": "packing",
-}  # fmt: skip
+_WHAT = dict.fromkeys(("nodes", "mask"), "prefix_packing") | {
+    "rows": "the loss over trained tokens",
+    "flat": "packing",
+}
 
 
 def _likely_cause(model: PreTrainedModel) -> str:
@@ -95,15 +93,17 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
             raise UnsupportedModelError("its attention cannot be exchanged")
         batch = PrefixCollator(0)([build_tree(rows[:-2], 8), build_tree(rows[-2:], 8)])
     elif kind == "rows":
-        batch = _padded(rows)
+        padding = {"input_ids": 0, "labels": IGNORE}
+        ids = {name: [torch.tensor(row[name]) for row in rows] for name in padding}
+        batch = {name: pad_sequence(ids[name], True, value) for name, value in padding.items()}
+        batch["attention_mask"] = pad_sequence([torch.ones_like(row) for row in ids["input_ids"]], True)
         # Against what any trainer computes of this batch: padding is not this loss's to answer for.
         small.zero_grad()
         logits = small(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[:, :-1]
         targets = batch["labels"][:, 1:].flatten()
         total = cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORE, reduction="sum")
         total.backward()
-        expected = total.item()
-        gradients = {name: p.grad.clone() for name, p in small.named_parameters() if p.grad is not None}
+        expected, gradients = total.item(), _gradients(small)
     else:
         small.set_attn_implementation(model.config._attn_implementation or "eager")
         batch = {name: torch.tensor([[id_ for row in rows for id_ in row[name]]]) for name in ("input_ids", "labels")}
@@ -114,19 +114,18 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
     loss = completion_loss(small, batch, small, kind).total
     loss.backward()
     off = abs(loss.item() - expected) / max(abs(expected), 1e-9)
-    norms = [gradient.norm() for gradient in gradients.values()]
     # Gradients that are zero but for rounding (of key biases, say) are held against the others'.
-    floor = 1e-3 * max(norms)
+    floor = 1e-3 * max(gradient.norm() for gradient in gradients.values())
+    found = _gradients(small)
     worst = max(
-        (_gradient(parameter, gradients[name]) - gradients[name]).norm() / (gradients[name].norm() + floor)
-        for name, parameter in small.named_parameters()
-        if name in gradients
+        (found.get(name, torch.zeros_like(gradient)) - gradient).norm() / (gradient.norm() + floor)
+        for name, gradient in gradients.items()
     )
     return off, worst.item()
 
 
-def _gradient(parameter: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(like) if parameter.grad is None else parameter.grad
+def _gradients(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def _reference(
@@ -150,7 +149,7 @@ def _reference(
             except Exception as error:  # the next copy is less small
                 why = why or error
                 break
-            gradients = {name: p.grad.clone() for name, p in small.named_parameters() if p.grad is not None}
+            gradients = _gradients(small)
             if torch.isfinite(total) and all(torch.isfinite(gradient).all() for gradient in gradients.values()):
                 return small, total.item(), gradients, rows
     raise why or UnsupportedModelError("the loss of rows one by one is not a number")
@@ -180,16 +179,6 @@ def _rows(config: Any) -> list[dict[str, list[int]]]:
 def _row_loss(model: PreTrainedModel, row: Mapping[str, Sequence[int]]) -> torch.Tensor:
     logits = model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1].float()
     return cross_entropy(logits, torch.tensor(row["labels"][1:]), ignore_index=IGNORE, reduction="sum")
-
-
-def _padded(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-    length = max(len(row["input_ids"]) for row in rows)
-    fill = {"input_ids": 0, "labels": IGNORE, "attention_mask": 0}
-    whole = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
-    return {
-        name: torch.tensor([list(row[name]) + [value] * (length - len(row[name])) for row in whole])
-        for name, value in fill.items()
-    }
 
 
 def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]:
@@ -242,12 +231,49 @@ def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
         values |= {"num_attention_heads": keys * min(shared, 2), "hidden_size": keys * min(shared, 2) * size}
         if values.get("num_key_value_heads"):
             values["num_key_value_heads"] = keys
-        ids = [v for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)]
-        values |= {
-            n: 2 * size for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)
-        }
+        inner = [n for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)]
+        values |= dict.fromkeys(inner, 2 * size)
         if isinstance(values.get("vocab_size"), int):
-            values |= {"vocab_size": 512} | {
-                n: min(v, 511) for n, v in values.items() if n.endswith("token_id") and v in ids
-            }
+            tokens = {n: v for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)}
+            values |= {"vocab_size": 512} | {n: min(v, 511) for n, v in tokens.items()}
     return values
+
+
+def check_tokens(model: PreTrainedModel, tokenizer: Any, datasets: Sequence[Any]) -> int | None:
+    """Reject ids beyond the embedding; returns the length of the longest row, if known."""
+    size = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    largest_id: int = tokenizer.pad_token_id or 0
+    longest: int | None = 0
+    for rows in datasets:
+        if isinstance(rows, Dataset) and "input_ids" in rows.column_names:
+            id_, length = largest(rows, "input_ids")
+            if "nodes" in rows.column_names:
+                length = largest(rows, "position_ids")[0] + 1
+            largest_id, longest = max(largest_id, id_), None if longest is None else max(longest, length)
+        elif rows is not None:
+            longest = None
+    if size is not None and largest_id >= size:
+        token = tokenizer.convert_ids_to_tokens(largest_id)
+        raise UnsupportedModelError(
+            f"the token {token!r} has the id {largest_id} and the model's embedding has {size:,} rows",
+            fix="call model.resize_token_embeddings(len(tokenizer)) and save it, or take a token that it has",
+        )
+    return longest
+
+
+def virtual_tokens(model: Any) -> str:
+    """An adapter that prepends tokens or attention instead of adding layers, in words."""
+    if not is_peft_model(model) or isinstance(model.base_model, BaseTuner):
+        return ""
+    kind = next(iter(model.peft_config.values())).peft_type
+    return f"{getattr(kind, 'value', kind)}, which puts virtual tokens before the text"
+
+
+def whole_row_adapter(model: Any) -> str:
+    """An adapter whose behaviour depends on the whole row, in words."""
+    configs = model.peft_config.values() if is_peft_model(model) else ()
+    if any(getattr(config, "alora_invocation_tokens", None) for config in configs):
+        return "aLoRA, whose adapter begins where a row invokes it"
+    if any("XLORA" in str(config.peft_type).upper() for config in configs):
+        return "X-LoRA, whose adapters are weighed by the whole row"
+    return ""

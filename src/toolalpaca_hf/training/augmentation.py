@@ -1,8 +1,6 @@
 """Augmented copies of training examples: fewer, reordered and renamed functions; the task stays the same.
 
-Small models memorize names: Hammer (arXiv 2410.04587, section 3.2) masks function and parameter names at random so
-that descriptions have to be read. Dropping functions that are not called also fits more examples into a token budget.
-Function descriptions serve as instructions too, since a corpus calls few of the functions it documents.
+Names are masked at random as in Hammer (arXiv 2410.04587, section 3.2), so that descriptions have to be read.
 """
 
 import hashlib
@@ -10,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..formats import (
     react_prompt,
     step_log,
     trajectory_segments,
+    used_components,
 )
 from ..schema import FEATURES, Api, Function, Segment, Step, Trajectory
 from .tokenize import code_hash
@@ -33,11 +33,9 @@ from .tokenize import code_hash
 # Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.
 _WORDS = (
     "amber apple arrow basin birch blue brick cedar cloud coral crane delta drift ember fern field flint forest "
-    "garden "
-    "glass gold green harbor hazel iron island ivory jade lake lemon linen maple marble meadow mint moon moss north "
-    "oak "
-    "ocean olive orange pearl pine plum quartz rain red river rock rose sand silver sky snow south star stone storm "
-    "summer sun tide tiger valley velvet violet wave west willow wind winter wolf wood yellow"
+    "garden glass gold green harbor hazel iron island ivory jade lake lemon linen maple marble meadow mint moon moss "
+    "north oak ocean olive orange pearl pine plum quartz rain red river rock rose sand silver sky snow south star "
+    "stone storm summer sun tide tiger valley velvet violet wave west willow wind winter wolf wood yellow"
 ).split()
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -60,20 +58,20 @@ def restyled(name: str, convention: str, version: int = 1) -> str:
     words = [word.lower() for word in _PART.findall(name)]
     if not words:
         return name
-    camel = words[0] + "".join(word.title() for word in words[1:])
-    if convention == "camel":
-        return camel
-    if convention == "pascal":
-        return "".join(word.title() for word in words)
-    if convention == "snake":
-        return "_".join(words)
-    if convention == "tagged":
-        return f"{words[-1].title()}Api_{camel}"
+    pascal = "".join(word.title() for word in words)
+    camel = words[0] + pascal[len(words[0]) :]
     # A path's words are its nouns: `get` is said by the method, other verbs follow.
     verb, nouns = words[0], words[1:]
     method = _METHODS.get(verb, "get")
-    parts = [*nouns, method] if nouns and (verb == "get" or verb in _METHODS) else [*nouns, verb, method]
-    return "_".join(["api", f"v{version}", *parts] if convention == "versioned" else parts)
+    path = "_".join([*nouns, method] if nouns and (verb == "get" or verb in _METHODS) else [*nouns, verb, method])
+    return {
+        "camel": camel,
+        "pascal": pascal,
+        "snake": "_".join(words),
+        "path": path,
+        "versioned": f"api_v{version}_{path}",
+        "tagged": f"{words[-1].title()}Api_{camel}",
+    }[convention]
 
 
 _ACTION = re.compile(r"\n(?:ASSISTANT )?Action: ?([^\n]*)")
@@ -90,30 +88,19 @@ class Augmentation:
     """How an augmented copy differs from its example.
 
     Args:
-        max_functions (`int`, *optional*, defaults to `8`): Most functions a copy shows, always including those called;
+        max_functions, min_functions (`int`): Most and fewest functions a copy shows, always including those called;
             the number is drawn at random.
-        min_functions (`int`, *optional*, defaults to `4`): Fewest functions a copy shows, if the example has as many.
-        max_documentation (`int`, *optional*, defaults to `2000`): Functions that are not called are dropped until the
-            documentation has at most this many characters.
-        mask_names (`float`, *optional*, defaults to `0.3`): Probability of replacing a copy's function and parameter
-            names with random words.
-        restyle_names (`float`, *optional*, defaults to `0.0`): Probability of writing function names in another
-            convention: `searchNews` as `search_news`, `news_search_get`, `NewsApi_searchNews`, ...
-        max_observation (`int`, *optional*, defaults to `500`): Characters after which an observation is cut, ending in
-            ` [...]`. Observations are never trained.
-        first_turns (`float`, *optional*, defaults to `0.0`): Probability of ending a copy after its first action: it
-            is shorter and still trains the choice of the function.
-        tool_hints (`int`, *optional*, defaults to `0`): Functions named after the instruction, nearest by BM25; see
-            [`ReactPrompt`].
-        shuffle_hints (`float`, *optional*, defaults to `0.0`): Probability of drawing the hints at random instead:
-            training instructions share more words with the documentation than users' do, so BM25 is too often right.
-
-    Example:
-
-    ```python
-    >>> Augmentation(mask_names=0.0).max_functions
-    8
-    ```
+        max_documentation (`int`): Functions that are not called are dropped until the documentation has at most this
+            many characters.
+        mask_names (`float`): Probability of replacing a copy's function and parameter names with random words.
+        restyle_names (`float`): Probability of writing function names in another convention: `searchNews` as
+            `search_news`, `news_search_get`, `NewsApi_searchNews`, ...
+        max_observation (`int`): Characters after which an observation, which is never trained, is cut.
+        first_turns (`float`): Probability of ending a copy after its first action: it is shorter and still trains the
+            choice of the function.
+        tool_hints (`int`): Functions named after the instruction, nearest by BM25; see [`ReactPrompt`].
+        shuffle_hints (`float`): Probability of drawing the hints at random instead: training instructions share more
+            words with the documentation than users' do, so BM25 is too often right.
     """
 
     max_functions: int = 8
@@ -141,16 +128,14 @@ def augment(
 ) -> tuple[Example, list[str] | None]:
     """An augmented copy of an example, and the names to hint at instead of the nearest ones, if any.
 
-    Steps without a call (an empty turn, endless numbers) are dropped with their observation, as in the `chat` config:
-    trained on, they are learnt. Functions in `called` are always shown besides those the example calls, so that
-    several examples of an API get the same documentation from the same state of `rng`.
+    Steps without a call are dropped: trained on, they are learnt. Functions in `called` are always shown.
     """
     trajectory = example.trajectory
     kept = [(step, own) for step, own in zip(trajectory.steps, example.trained, strict=False) if _names(step)]
     steps = [step for step, _ in kept]
     called = called_functions(replace(trajectory, steps=steps)).union(called)
     functions = _keep(example.api.functions, called, how, rng)
-    components = _components(example.api.components, functions)
+    components = used_components(example.api.components, functions)
     functions, renamed, parameters = _rename(functions, how, rng)
     # Chance of its own: rows of one documentation draw its functions and names from one state of `rng`.
     chance = random.Random(f"{trajectory.instruction}/{rng.random()}")
@@ -191,21 +176,6 @@ def _keep(functions: list[Function], called: Collection[str], how: Augmentation,
         kept.append(function)
     rng.shuffle(kept)
     return kept
-
-
-def _components(components: str, functions: list[Function]) -> str:
-    """The shared schemas that the kept functions refer to, directly or through others."""
-    lines = components.split("\n")
-    schemas = {match.group(1): line for line in lines if (match := re.match(r"#([\w.$-]+): ", line))}
-    wanted, todo = set(), [name for f in functions for name in re.findall(r"#([\w.$-]+)", f.description)]
-    while todo:
-        name = todo.pop()
-        if name in schemas and name not in wanted:
-            wanted.add(name)
-            todo += re.findall(r"#([\w.$-]+)", schemas[name].split(": ", 1)[1])
-    if not wanted:
-        return ""
-    return "\n".join(line for line in lines if not line.startswith("#") or line[1:].split(":", 1)[0] in wanted)
 
 
 def _masked(description: str, rng: random.Random) -> tuple[str, dict[str, str]]:
@@ -252,13 +222,10 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
 
 def _renamed_keys(text: str, names: Mapping[str, str]) -> str:
     """Rename the top-level keys of a JSON object; leave any other text unchanged."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(value, dict):
-        return text
-    return json.dumps({names.get(key, key): item for key, item in value.items()}, ensure_ascii=False)
+    with suppress(ValueError, RecursionError):
+        if isinstance(value := json.loads(text), dict):
+            return json.dumps({names.get(key, key): item for key, item in value.items()}, ensure_ascii=False)
+    return text
 
 
 def _renamed_step(
@@ -268,10 +235,8 @@ def _renamed_step(
     if match := _INPUT.search(text):
         names = parameters.get(match.group(1).strip(), {})
         text = text[: match.start(2)] + _renamed_keys(match.group(2), names) + text[match.end(2) :]
-    observation = step.observation
-    if len(observation) > longest:
-        observation = observation[:longest] + " [...]"
-    return replace(step, observation=observation, log=text)
+    cut = step.observation[:longest] + " [...]" if len(step.observation) > longest else step.observation
+    return replace(step, observation=cut, log=text)
 
 
 def shuffled_hints(functions: Sequence[Function], how: Augmentation, rng: random.Random) -> list[str] | None:
@@ -290,11 +255,7 @@ def described_turn(
     left_out: float = 0.25,
     nearest: Sequence[str] | None = None,
 ) -> list[Segment] | None:
-    """An example with a function's description, some words dropped, as instruction and the function's name as answer.
-
-    Arguments are not trained, since a description holds no values. The last segment is an untrained space, because the
-    example would continue. `None` if the function has no usable description.
-    """
+    """A function's description, some words dropped, as instruction, and the function's name as answer."""
     words = function.description.split("\n", 1)[0].strip().rstrip(".").split()
     if not words or not 8 <= sum(map(len, words)) <= 300:
         return None
@@ -304,6 +265,7 @@ def described_turn(
     instruction = rng.choice(_REQUESTS).format(" ".join(asked))
     head = prompt.head(api, instruction[0].upper() + instruction[1:], nearest)
     answer = f" I need to {' '.join(words)}.\nAction: {function.name}\nAction Input:"
+    # The example would continue, so an untrained segment comes last.
     return [Segment(head, False), Segment(answer, True), Segment(" ", False)]
 
 
@@ -328,15 +290,12 @@ def augment_dataset(
 
     Args:
         rows (`Dataset`): Rows of an `sft` config.
-        copies (`int`): Copies of each row.
-        shared (`bool`, *optional*, defaults to `False`): Whether the n-th copies of rows with the same documentation
-            share one augmented documentation, which shows every function that any of them calls.
-        descriptions (`int`, *optional*, defaults to `0`): For each documentation and copy number, also add examples
-            made from the descriptions of this many functions ([`described_turn`]).
+        copies (`int`): Copies of each row; ids end in `+0`, `+1`, ...
+        shared (`bool`): Whether the n-th copies of rows with the same documentation share one augmented documentation,
+            which shows every function that any of them calls.
+        descriptions (`int`): For each documentation and copy number, also add examples made from the descriptions of
+            this many functions, with ids such as `ID+0/getTide`.
         examples (`Mapping[str, Example]`, *optional*): What rows were rendered from, by id; other rows are parsed.
-
-    Returns:
-        `Dataset`: Cached. Ids end in `+0`, `+1`, ..., or `+0/getTide` for an example made from a description.
     """
     plain: Any = rows.with_format(None)  # iterates over dicts, which `datasets` does not type
     prompt = react_prompt(how.tool_hints)
@@ -382,7 +341,6 @@ def augment_dataset(
                     yield {"id": name, "api": row["api"], "segments": [asdict(segment) for segment in segments]}
 
     # What the copies look like is in this code and that of the formats, and in what the rows were rendered from.
-    fingerprint = Hasher.hash(
-        [rows._fingerprint, how, copies, seed, shared, descriptions, examples, code_hash(formats)]
-    )
+    made_of = [rows._fingerprint, how, copies, seed, shared, descriptions, examples, code_hash(formats)]
+    fingerprint = Hasher.hash(made_of)
     return Dataset.from_generator(generate, features=FEATURES["sft"], fingerprint=fingerprint)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, cast
 
 import yaml
+from transformers import TrainingArguments
 from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
 from ..errors import InputError, NotFoundError, OptionError
@@ -23,19 +24,11 @@ def _field(default: Any, text: str, choices: Sequence[str] = ()) -> Any:
 class SegmentScriptArguments(ScriptArguments):
     """TRL's `ScriptArguments` with the data of a training run; `augment_*` fields are those of [`Augmentation`]."""
 
-    dataset_name: str | None = _field(
-        "sample", "`sample` (the embedded corpus), a folder written by `dataset_scripts/`, or a Hub id."
-    )
-    dataset_config: str | None = _field(
-        "sft", "`sft` (segments) or `chat` (messages and tools, which TRL prepares itself)."
-    )
-    eval_fraction: float = _field(
-        0.0, "Share of the APIs held out for the evaluation loss, where there is no split `dataset_test_split`."
-    )
+    dataset_name: str | None = _field("sample", "`sample`, a folder written by `dataset_scripts/`, or a Hub id.")
+    dataset_config: str | None = _field("sft", "`sft` (segments) or `chat` (messages and tools, prepared by TRL).")
+    eval_fraction: float = _field(0.0, "Share of the APIs held out, where there is no split `dataset_test_split`.")
     augment_copies: int = _field(0, "With a positive number: so many augmented copies of each row, in its place.")
-    augment_descriptions: int = _field(
-        0, "With the copies: examples whose instruction is a function's description, so many of each documentation."
-    )
+    augment_descriptions: int = _field(0, "Of each documentation, also so many descriptions as instructions.")
     augment_min_functions: int = _field(Augmentation.min_functions, "Fewest functions that a copy shows.")
     augment_max_functions: int = _field(Augmentation.max_functions, "Most functions that a copy shows.")
     augment_max_documentation: int = _field(Augmentation.max_documentation, "Longest documentation, in characters.")
@@ -59,38 +52,17 @@ class SegmentSFTConfig(SFTConfig):
         [`OptionError`]: `prefix_packing` is combined with TRL's own packing, or `trust_remote_code` is set.
     """
 
-    overlong: str = _field(
-        "cut",
-        "Rows longer than `max_length`: `cut` whole steps from the end (a text without a prompt: tokens), or `drop`.",
-        ("cut", "drop"),
-    )
+    overlong: str = _field("cut", "Rows beyond `max_length`: `cut` whole steps, or `drop`.", ("cut", "drop"))
     # TRL's default trains on observations and on the user's words.
     assistant_only_loss: bool | None = _field(  # pyright: ignore[reportIncompatibleVariableOverride]
         None, "Train only what the assistant wrote of a conversation; by default for the config `chat`."
     )
     parse_special_tokens: bool = _field(False, "Read text such as `</s>` as the token.")
-    tool_hints: int = _field(
-        0,
-        "With augmented copies: name so many functions behind the instruction, the nearest by BM25. Recorded with the "
-        "tokenizer, so that `run` and `evaluate` render what training rendered.",
-    )
-    prompt_dir: str | None = _field(
-        None, "Folder with upstream's agent/ files: rows in the published prompt are saved with its chat template."
-    )
-    prove_template: bool = _field(
-        True, "Do not train if the template that is saved would not give the model the ids that it is trained on."
-    )
-    freeze_layers: int = _field(
-        0,
-        "Leave the embeddings and the first so many layers as they are: no gradient is computed through them, and "
-        "long "
-        "prompts cost a forward pass there.",
-    )
-    prefix_packing: bool = _field(
-        False,
-        "Compute what rows have in common at their beginning once; a row of the batch is then a sequence of trees. "
-        "Augmented copies of rows with the same documentation keep it the same.",
-    )
+    tool_hints: int = _field(0, "With copies: name so many functions nearest to the instruction; kept for `run`.")
+    prompt_dir: str | None = _field(None, "Folder with upstream's agent/ files, for rows in the published prompt.")
+    prove_template: bool = _field(True, "Train only if the saved template gives a model the ids it is trained on.")
+    freeze_layers: int = _field(0, "Freeze the embeddings and the first so many layers: only a forward pass there.")
+    prefix_packing: bool = _field(False, "Compute once what rows, and copies of one documentation, begin with.")
     prefix_packing_tokens: int = _field(2048, "Longest such sequence; more tokens share more.")
     prefix_packing_attention: str = _field(
         "auto",
@@ -100,22 +72,24 @@ class SegmentSFTConfig(SFTConfig):
         ("auto", "nodes", "mask", "flex"),
     )
     hub_base_model: str | None = _field(None, "With `push_to_hub`: Hub id of a base that was a folder.")
-    hub_licence: str | None = _field(
-        None, "With `push_to_hub`: the weights' licence as the Hub writes it, where it is not known."
-    )
+    hub_licence: str | None = _field(None, "With `push_to_hub`: the weights' licence, where it is not known.")
+
+    @classmethod
+    def of(cls, args: TrainingArguments | None) -> "SegmentSFTConfig":
+        """Other arguments, or none, with our defaults for the rest."""
+        if args is None or isinstance(args, cls):
+            return args or cls()
+        # Not by to_dict, which puts a placeholder for each field named *_token: eos_token too.
+        return cls(**{spec.name: getattr(args, spec.name) for spec in fields(args) if spec.init})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
-            raise OptionError(
-                "takes the place of packing, eval_packing and padding_free",
-                option="prefix_packing",
-                fix="set one of them to false",
-            )
+            problem = "takes the place of packing, eval_packing and padding_free"
+            raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
         if self.trust_remote_code or cast(dict[str, Any], self.model_init_kwargs or {}).get("trust_remote_code"):
-            raise OptionError(
-                "not supported", option="trust_remote_code", fix="choose a model whose code is part of transformers"
-            )
+            fix = "choose a model whose code is part of transformers"
+            raise OptionError("not supported", option="trust_remote_code", fix=fix)
 
 
 class _Parser(TrlParser):
@@ -125,15 +99,10 @@ class _Parser(TrlParser):
 
 
 def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
-    """Parse dataclasses from a command line and its `--config` YAML file; the command line wins.
-
-    Args:
-        argv (`Sequence[str]`): The arguments.
-        kinds (`type`): Dataclasses without common field names.
+    """Parse dataclasses without common fields from a command line and its `--config` YAML file; the command line wins.
 
     Raises:
-        [`NotFoundError`]: The file does not exist.
-        [`InputError`]: It is not YAML.
+        [`NotFoundError`], [`InputError`]: The file does not exist, or is not YAML.
         [`OptionError`]: A field or value is unknown.
 
     Example:
@@ -170,8 +139,7 @@ def _meant(message: str, kinds: Sequence[type]) -> str:
 def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, SegmentSFTConfig, ModelConfig]:
     """Parse the command line of `recipes/sft.py`: data, training and model; see [`parse_fields`].
 
-    A `hub_token` is moved to the environment, where the Hub's client looks for it: the trainer saves its arguments
-    beside the weights, and a token must not end up there.
+    A `hub_token` is moved to the environment, where the Hub's client looks for it: the arguments are saved.
     """
     script_args, training_args, model_args = parse_fields(argv, SegmentScriptArguments, SegmentSFTConfig, ModelConfig)
     if sentence := settle_precision(training_args, model_args, argv):
@@ -184,11 +152,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
 
 
 def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
-    """Use float32 if the recipe says bfloat16, the device is slower at it, and the command line does not insist.
-
-    Sets `bf16` (mixed precision) and `dtype` (of the weights). Returns a message in the first process if anything
-    changed, else `None`.
-    """
+    """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once."""
     given = {argument.partition("=")[0] for argument in argv}
     mixed = training_args.bf16 and "--bf16" not in given
     weights = model_args.dtype == "bfloat16" and "--dtype" not in given
@@ -198,16 +162,13 @@ def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Se
     speeds = gflops(kind)
     if fastest(speeds, kind) == "bfloat16":
         return None
-    insist = []
     if mixed:
-        training_args.bf16 = False
-        training_args.mixed_precision = "no"
-        insist.append("--bf16 true")
+        training_args.bf16, training_args.mixed_precision = False, "no"
     if weights:
         model_args.dtype = "float32"
-        insist.append("--dtype bfloat16")
     if training_args.process_index:
         return None
+    insist = [option for option, changed in (("--bf16 true", mixed), ("--dtype bfloat16", weights)) if changed]
     return (
         f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
         f"training in float32 ({' '.join(insist)} insists)."

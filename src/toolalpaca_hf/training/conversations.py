@@ -4,6 +4,9 @@ import copy
 import json
 import random
 from collections.abc import Collection, Iterator
+from functools import reduce
+from itertools import count
+from operator import getitem
 from typing import Any
 
 FEATURES = {
@@ -22,17 +25,7 @@ FEATURES = {
 
 TYPES = {"text": "string", "count": "integer", "share": "number", "on": "boolean", "list": "array", "map": "object"}
 _WORDS = ["Paris", "a tide", "7", "true", "noon", "It is sunny.", "the quay; two berths"]
-_UNICODE = [
-    "Zürich",
-    "日本語 😀",
-    "e\u0301",
-    "  two  ",
-    "line\n\nline",
-    "a\tb",
-    'quote " and \\',
-    "{{ x }} {% y %}",
-    "👩‍👩‍👧",
-]
+_UNICODE = 'Zürich|日本語 😀|e\u0301|  two  |line\n\nline|a\tb|quote " and \\|{{ x }} {% y %}|👩‍👩‍👧'.split("|")
 _VALUES: dict[str, list[Any]] = {
     "text": ["", "7", "true", "null", "{}", "]}'", "<a>&amp;</a>", "\\n"],
     "count": [0, -3, 2**40],
@@ -70,31 +63,26 @@ def random_conversation(rng: random.Random, features: Collection[str], turn_text
         calls = [call() for _ in range(rng.randint(1, 3) if "parallel" in features else 1)]
         return {"reasoning": maybe("reasoning"), "content": maybe("content"), "calls": calls}
 
-    turns = [
-        {
-            "user": words(),
-            "steps": [step() for _ in range(rng.randint(1, 2) if "calls" in features else 0)],
-            "reasoning": maybe("reasoning"),
-            "answer": words(),
-        }
-        for _ in range(rng.randint(1, 2) if "turns" in features else 1)
-    ]
+    def turn() -> dict[str, Any]:
+        asked = words()
+        steps = [step() for _ in range(rng.randint(1, 2) if "calls" in features else 0)]
+        return {"user": asked, "steps": steps, "reasoning": maybe("reasoning"), "answer": words()}
+
+    turns = [turn() for _ in range(rng.randint(1, 2) if "turns" in features else 1)]
     return {"system": maybe("system"), "turns": turns}
 
 
 def smaller(conversation: Conversation) -> Iterator[Conversation]:
     """Each conversation that is one change smaller: a part left out, a text or value made plain."""
     for path in _paths(conversation, ()):
-        parent: Any = conversation
-        for key in path[:-1]:
-            parent = parent[key]
+        parent: Any = reduce(getitem, path[:-1], conversation)
         value, key = parent[path[-1]], path[-1]
         if isinstance(parent, list) and (len(parent) > 1 or path[-2] == "steps"):
-            yield _changed(conversation, path, None, remove=True)
+            yield _changed(conversation, path, remove=True)
         if "arguments" in path[:-1] and isinstance(parent, dict):
-            yield _changed(conversation, path, None, remove=True)
+            yield _changed(conversation, path, remove=True)
         if key in ("system", "reasoning", "content") and value is not None:
-            yield _changed(conversation, path, None)
+            yield _changed(conversation, path)
         if isinstance(value, str) and key != "name" and value != "a":
             yield _changed(conversation, path, "a")
             if len(value) > 2:
@@ -110,11 +98,11 @@ def _paths(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         yield from _paths(inner, (*path, key))
 
 
-def _changed(conversation: Conversation, path: tuple[Any, ...], value: Any, remove: bool = False) -> Conversation:
+def _changed(
+    conversation: Conversation, path: tuple[Any, ...], value: Any = None, remove: bool = False
+) -> Conversation:
     changed = copy.deepcopy(conversation)
-    parent: Any = changed
-    for key in path[:-1]:
-        parent = parent[key]
+    parent: Any = reduce(getitem, path[:-1], changed)
     if remove:
         del parent[path[-1]]
     else:
@@ -123,13 +111,12 @@ def _changed(conversation: Conversation, path: tuple[Any, ...], value: Any, remo
 
 
 def as_messages(conversation: Conversation) -> list[dict[str, Any]]:
-    """The conversation as messages; what the model is not to learn stands between numbered marks, see [`marks`]."""
-    count = 0
+    """The conversation as messages; what the model is not to learn stands between numbered marks, see [`MARKED`]."""
+    numbers = count(1)
 
     def marked(text: str) -> str:
-        nonlocal count
-        count += 1
-        return f"[u{count} {text} u{count}]"
+        number = next(numbers)
+        return f"[u{number} {text} u{number}]"
 
     messages: list[dict[str, Any]] = []
     if conversation["system"] is not None:
@@ -160,13 +147,9 @@ def tools() -> list[dict[str, Any]]:
     """Two tools with parameters of every type; their descriptions are marked, too."""
     properties = {name: {"type": kind, "description": f"[d{name} a {name} d{name}]"} for name, kind in TYPES.items()}
     parameters = {"type": "object", "properties": properties, "required": ["text"]}
-    return [
-        {
-            "type": "function",
-            "function": {"name": name, "description": f"[d{name} does it d{name}]", "parameters": parameters},
-        }
-        for name in ("look_up", "add")
-    ]
+    described = [(name, f"[d{name} does it d{name}]") for name in ("look_up", "add")]
+    functions = [{"name": name, "description": words, "parameters": parameters} for name, words in described]
+    return [{"type": "function", "function": function} for function in functions]
 
 
 MARKED = r"\[(?P<mark>[ud][a-z_0-9]+) .*? (?P=mark)\]"

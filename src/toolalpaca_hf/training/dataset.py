@@ -1,20 +1,25 @@
-"""Loads the rows to train on, and those to hold out."""
+"""Loads the rows to train on, those to hold out, and one to look at."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from datasets import Dataset, IterableDataset, get_dataset_config_names, get_dataset_split_names, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError
+from transformers import PreTrainedTokenizerBase
+from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
 from ..checkpoints import check_dataset
 from ..data import ToolAlpaca
-from ..errors import InputError, NotFoundError, OptionError
+from ..errors import InputError, NotFoundError, OptionError, UnsupportedModelError
 from ..formats import Example, api_for_row, compact_description
+from ..report import token_texts
 from ..schema import SPLITS, Api, Function, Step, Trajectory
 from .augmentation import augment_dataset
 from .config import SegmentScriptArguments, SegmentSFTConfig
+from .loading import present
+from .tokenize import IGNORE, SegmentTokenizer
 
 Rows = Dataset | IterableDataset
 COLUMNS = {"chat": ["messages", "tools"], "sft": ["id", "api", "segments"]}
@@ -22,19 +27,13 @@ _BUILD = "build a folder with dataset_scripts/toolalpaca.py or, for texts with c
 
 
 def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig) -> dict[str, Rows]:
-    """Load a recipe's rows by split, held out and augmented as configured.
-
-    The first process goes first and fills the caches that the others read.
-
-    Returns:
-        `dict[str, Dataset | IterableDataset]`: `dataset_train_split` and, if rows are held out, `dataset_test_split`.
+    """Load a recipe's rows by split, held out and augmented as configured, in the first process first.
 
     Raises:
-        [`NotFoundError`]: The dataset, config or split does not exist.
-        [`InputError`]: The dataset has another layout.
+        [`NotFoundError`], [`InputError`]: The dataset, config or split does not exist, or has another layout.
         [`OptionError`]: Two options contradict each other.
     """
-    with training_args.main_process_first(local=False, desc="data"):
+    with training_args.main_process_first(local=False, desc="data"):  # it fills the caches that the others read
         return _load_examples(script_args, training_args)
 
 
@@ -42,20 +41,16 @@ def _load_examples(script_args: SegmentScriptArguments, training_args: SegmentSF
     name, config = script_args.dataset_name, script_args.dataset_config or "sft"
     train = load_split(script_args, config, script_args.dataset_train_split)
     if train is None:
-        raise NotFoundError(
-            f"config {config} has no split {script_args.dataset_train_split!r}",
-            file=name,
-            option="dataset_train_split",
-        )
+        problem = f"config {config} has no split {script_args.dataset_train_split!r}"
+        raise NotFoundError(problem, file=name, option="dataset_train_split")
     wanted = COLUMNS.get(config, COLUMNS["sft"])
     if missing := [column for column in wanted if column not in (train.column_names or wanted)]:
         raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
     streamed = isinstance(train, IterableDataset)
     augmented = config != "chat" and script_args.augment_copies
     if streamed and (augmented or training_args.packing or training_args.prefix_packing):
-        raise OptionError(
-            "a stream is neither packed nor augmented here", option="dataset_streaming", fix="set it to false"
-        )
+        problem = "a stream is neither packed nor augmented here"
+        raise OptionError(problem, option="dataset_streaming", fix="set it to false")
     if training_args.tool_hints and config != "chat" and not augmented:
         raise OptionError("need augmented copies to be rendered into", option="tool_hints", fix="set augment_copies")
     rows: dict[str, Rows] = {}
@@ -94,19 +89,14 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
     try:
         configs = get_dataset_config_names(name)
         if config not in configs:
-            raise NotFoundError(
-                f"no config {config!r}, only {', '.join(configs)}", file=name, option="dataset_config", fix=_BUILD
-            )
+            problem = f"no config {config!r}, only {', '.join(configs)}"
+            raise NotFoundError(problem, file=name, option="dataset_config", fix=_BUILD)
         if split not in get_dataset_split_names(name, config):
             return None
         return cast(Rows, load_dataset(name, config, split=split, streaming=bool(script_args.dataset_streaming)))
     except (DatasetNotFoundError, FileNotFoundError, HfHubHTTPError, ConnectionError) as error:
-        raise NotFoundError(
-            f"neither a folder nor to be had from the Hub ({str(error).splitlines()[0]})",
-            file=name,
-            option="dataset_name",
-            fix=_BUILD,
-        ) from None
+        problem = f"neither a folder nor to be had from the Hub ({str(error).splitlines()[0]})"
+        raise NotFoundError(problem, file=name, option="dataset_name", fix=_BUILD) from None
     except ValueError as error:
         raise InputError(f"config {config}: {error}", file=name) from None
 
@@ -147,9 +137,6 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         rows (`Dataset`): Rows with `id` and `api`; a row without API counts as one of its own.
         fraction (`float`): Share of the APIs to hold out, at least one API.
 
-    Returns:
-        `tuple[Dataset, Dataset]`: Training rows and held-out rows.
-
     Raises:
         [`OptionError`]: The fraction leaves no API to train on.
 
@@ -167,7 +154,54 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     held = set(apis[: max(1, round(fraction * len(apis)))])
     if len(held) >= len(apis):
         raise OptionError(f"{fraction} of {len(apis)} APIs leaves none to train on", option="eval_fraction")
-    return (
-        rows.select([i for i, api in enumerate(owner) if api not in held]),
-        rows.select([i for i, api in enumerate(owner) if api in held]),
-    )
+    kept, left_out = ([i for i, api in enumerate(owner) if (api in held) is out] for out in (False, True))
+    return rows.select(kept), rows.select(left_out)
+
+
+def masked_row(
+    dataset: str, row: int, tokenizer: PreTrainedTokenizerBase, config: str = "sft", split: str = "train"
+) -> tuple[str, list[tuple[str, bool]]]:
+    """The tokens of a row of a dataset (`sample`, a folder or a Hub id), and which are trained.
+
+    Returns:
+        `tuple[str, list[tuple[str, bool]]]`: The row's id, and the text of each token with its flag.
+
+    Raises:
+        [`NotFoundError`], [`OptionError`]: There is no such dataset or config, or no such row.
+        [`UnsupportedModelError`]: The chat template of the tokenizer cannot be masked.
+    """
+    rows: Any = load_split(SegmentScriptArguments(dataset_name=dataset, dataset_config=config), config, split)
+    if rows is None:
+        raise OptionError(f"config {config} has no split {split!r}", option="--split")
+    if not 0 <= row < len(rows):
+        raise OptionError(f"the split has the rows 0 to {len(rows) - 1:,}", option="--row")
+    found = rows[row]
+    if "segments" in found:
+        encoded = SegmentTokenizer(tokenizer).encode(found["segments"])
+        ids, trained = encoded["input_ids"], [label != IGNORE for label in encoded["labels"]]
+    elif "messages" in found:
+        ids, trained = _chat_tokens(found, tokenizer)
+    else:
+        problem = f"config {config} has neither segments nor messages"
+        raise InputError(problem, file=dataset, fix="pass --config sft or chat")
+    name = str(found.get("id") or f"row {row}")
+    return name, token_texts(ids, trained, lambda some: str(tokenizer.decode(some)))
+
+
+def _chat_tokens(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[bool]]:
+    template: Any = tokenizer.chat_template
+    try:
+        if not template or not has_generation_markers(template):
+            template = get_training_chat_template(tokenizer)
+        options: dict[str, Any] = {"return_dict": True, "return_assistant_tokens_mask": True}
+        whole: Any = tokenizer.apply_chat_template(
+            present(row["messages"]), tools=row["tools"], chat_template=template, **options
+        )
+    except Exception as error:  # a template raises whatever it likes
+        why = " ".join(str(error).split())[:200]
+        raise UnsupportedModelError(
+            f"its chat template cannot be masked: {why}",
+            file=tokenizer.name_or_path or None,
+            fix="pass --config sft, or a --tokenizer that TRL has a training template for",
+        ) from None
+    return list(whole["input_ids"]), [bool(flag) for flag in whole["assistant_masks"]]

@@ -1,8 +1,4 @@
-"""Encodes text as the start of a sequence or as the continuation of one.
-
-Tokenizers are made for whole texts: they may prepend a token or a space, and they read `</s>` in a text as the token.
-Text appended to ids must get no such prefix, and text from an API must never turn into a control token.
-"""
+"""Encodes text as the start of a sequence or as the continuation of one, without making control tokens of it."""
 
 import json
 from typing import Any, cast
@@ -21,29 +17,22 @@ SENTINELS = ("\n", ".", "a", "0", "|", "é")
 
 
 class FastEncoder:
-    """Two copies of a fast tokenizer's pipeline, with and without what it prepends to a text.
+    """Two copies of a fast tokenizer's pipeline, with and without what it prepends; `plain` reads `</s>` as text.
 
     It consists of its JSON state, so it pickles and fingerprints independently of padding or truncation that an
-    earlier call set on the tokenizer. `plain` says whether text that looks like a special token is read as text.
+    earlier call set on the tokenizer.
     """
 
-    prompt_json: str
-    continuation_json: str
-    plain: bool
-
     def __init__(self, prompt_json: str, continuation_json: str, plain: bool) -> None:
-        self.__setstate__({"prompt_json": prompt_json, "continuation_json": continuation_json, "plain": plain})
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in ("prompt_json", "continuation_json", "plain")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._prompt = Tokenizer.from_str(self.prompt_json)
-        same = self.continuation_json == self.prompt_json
-        self._continuation = self._prompt if same else Tokenizer.from_str(self.continuation_json)
+        self._state = prompt_json, continuation_json, plain
+        self._prompt = Tokenizer.from_str(prompt_json)
+        same = continuation_json == prompt_json
+        self._continuation = self._prompt if same else Tokenizer.from_str(continuation_json)
         # Not part of the JSON, so it is set on every copy.
-        self._prompt.encode_special_tokens = self._continuation.encode_special_tokens = self.plain
+        self._prompt.encode_special_tokens = self._continuation.encode_special_tokens = plain
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FastEncoder, self._state
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
         """Ids of texts that start a sequence, without special tokens around them."""
@@ -54,21 +43,15 @@ class FastEncoder:
 
 
 class SlowEncoder:
-    """For a Python tokenizer, which has no pipeline to modify; `plain` as in [`FastEncoder`]."""
+    """For a Python tokenizer, which has no pipeline to modify."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, plain: bool) -> None:
-        self.tokenizer = tokenizer
-        self.plain = plain
+        self.tokenizer, self.plain = tokenizer, plain
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
-        """Ids of texts that start a sequence, without special tokens around them."""
         return [self._ids(text) for text in texts]
 
     def continuations(self, texts: list[str]) -> list[list[int]]:
-        """Each text is encoded after a sentinel whose ids are then removed.
-
-        A sentinel counts only if the text after it leaves its ids unchanged, so no merge can cross the boundary.
-        """
         return [self._continuation(text) for text in texts]
 
     def _ids(self, text: str) -> list[int]:
@@ -76,51 +59,49 @@ class SlowEncoder:
         return cast(list[int], self.tokenizer.convert_tokens_to_ids(tokens))
 
     def _continuation(self, text: str) -> list[int]:
+        """A text encoded after a sentinel that it leaves unchanged, so that no merge can cross the boundary."""
         for sentinel in SENTINELS:
             head, whole = self._ids(sentinel), self._ids(sentinel + text)
             if whole[: len(head)] == head:
                 return whole[len(head) :]
-        raise UnsupportedModelError(
-            f"{type(self.tokenizer).__name__} merges {text[:40]!r} with every sentinel",
-            fix="use the fast version of this tokenizer",
-        )
+        problem = f"{type(self.tokenizer).__name__} merges {text[:40]!r} with every sentinel"
+        raise UnsupportedModelError(problem, fix="use the fast version of this tokenizer")
 
 
 def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool) -> FastEncoder | SlowEncoder:
-    """The encoder for a tokenizer, checked on the spot; the tokenizer is not changed.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): A fast or slow tokenizer.
-        parse_special_tokens (`bool`): Whether `</s>` in a text is the token (`True`) or four characters (`False`).
+    """The encoder for a tokenizer, fast or slow; `parse_special_tokens` says whether `</s>` is a token or characters.
 
     Raises:
         [`UnsupportedModelError`]: It inserts something between two texts that cannot be turned off, or makes special
             tokens out of plain text.
     """
-    encoder: FastEncoder | SlowEncoder
+    plain, name = not parse_special_tokens, tokenizer.name_or_path or type(tokenizer).__name__
+    encoder: FastEncoder | SlowEncoder = SlowEncoder(tokenizer, plain)
     if tokenizer.is_fast:
         state = json.loads(cast(Tokenizer, tokenizer.backend_tokenizer).to_str())
         state["truncation"] = state["padding"] = state["post_processor"] = None
-        if not parse_special_tokens:
+        if plain:
             _forbid_special_tokens(state, tokenizer)
         state["normalizer"] = _without_strip(state["normalizer"], left=False)
         prompt_json = json.dumps(state)
-        state["normalizer"] = _without_strip(state["normalizer"], left=True)
-        state["normalizer"] = _without_prefix(state["normalizer"], "normalizers")
+        state["normalizer"] = _without_prefix(_without_strip(state["normalizer"], left=True), "normalizers")
         state["pre_tokenizer"] = _without_prefix(state["pre_tokenizer"], "pretokenizers")
-        encoder = FastEncoder(prompt_json, json.dumps(state), plain=not parse_special_tokens)
-    else:
-        encoder = SlowEncoder(tokenizer, plain=not parse_special_tokens)
-    name = tokenizer.name_or_path or type(tokenizer).__name__
+        encoder = FastEncoder(prompt_json, json.dumps(state), plain)
     joined = tokenizer.decode(encoder.prompts(["x"])[0] + encoder.continuations(["x"])[0])
     if joined != tokenizer.decode(encoder.prompts(["xx"])[0]):
-        raise UnsupportedModelError(
-            f"the tokenizer reads 'x' followed by 'x' as {joined!r}: it cannot go on from ids that are already there",
-            file=name,
-            fix="use the tokenizer of a causal language model",
-        )
-    if not parse_special_tokens:
-        _check_plain(encoder, tokenizer, name)
+        problem = f"the tokenizer reads 'x' followed by 'x' as {joined!r}: it cannot go on from ids that are there"
+        raise UnsupportedModelError(problem, file=name, fix="use the tokenizer of a causal language model")
+    # The unknown token is what unknown characters become, in any text.
+    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    special.pop(str(tokenizer.unk_token), None)
+    for token, id_ in special.items() if plain else ():
+        probes = [token, f" {token}", f"x{token}x"]
+        if any(id_ in ids for ids in encoder.prompts(probes) + encoder.continuations(probes)):
+            raise UnsupportedModelError(
+                f"the tokenizer makes {token!r} out of plain text, so an observation could end a sequence",
+                file=name,
+                fix="use its fast version, or set parse_special_tokens for text you trust",
+            )
     return encoder
 
 
@@ -142,11 +123,8 @@ def _without_prefix(stage: dict[str, Any] | None, parts: str) -> dict[str, Any] 
     if stage["type"] == "Sequence":
         kept = [part for part in (_without_prefix(part, parts) for part in stage[parts]) if part is not None]
         return {**stage, parts: kept}
-    if stage["type"] == "Metaspace":
-        return {**stage, "prepend_scheme": "never"}
-    if stage["type"] == "ByteLevel":
-        return {**stage, "add_prefix_space": False}
-    return stage
+    changes = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
+    return {**stage, **changes.get(stage["type"], {})}
 
 
 def _without_strip(stage: dict[str, Any] | None, left: bool) -> dict[str, Any] | None:
@@ -167,25 +145,7 @@ def _forbid_special_tokens(state: dict[str, Any], tokenizer: PreTrainedTokenizer
     special = {token["content"] for token in state["added_tokens"] if token["special"]}
     model = state["model"]
     if model["type"] == "BPE":
-        model["merges"] = [merge for merge in model["merges"] if _merged(merge) not in special]
+        pairs = ((merge, merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"])
+        model["merges"] = [merge for merge, pair in pairs if "".join(pair) not in special]
     elif model["type"] == "Unigram":
         model["vocab"] = [[piece, NEVER if piece in special else score] for piece, score in model["vocab"]]
-
-
-def _merged(merge: str | list[str]) -> str:
-    return "".join(merge.split(" ") if isinstance(merge, str) else merge)
-
-
-def _check_plain(encoder: FastEncoder | SlowEncoder, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    # The unknown token is what unknown characters become, in any text.
-    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-    special.pop(str(tokenizer.unk_token), None)
-    for token, id_ in special.items():
-        probes = [token, f" {token}", f"x{token}x"]
-        for ids in encoder.prompts(probes) + encoder.continuations(probes):
-            if id_ in ids:
-                raise UnsupportedModelError(
-                    f"the tokenizer makes {token!r} out of plain text, so an observation could end a sequence",
-                    file=name,
-                    fix="use its fast version, or set parse_special_tokens for text you trust",
-                )

@@ -1,42 +1,44 @@
-"""Loads what the trainer needs by a model's name, and checks that a chat template renders all that a row holds."""
+"""What a checkpoint is loaded and saved with: tokenizer, chat template, response template, stops; template checks."""
 
+import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from accelerate.utils import is_peft_model
 from datasets import Dataset, Features, Json, List
 from jinja2 import TemplateError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
 from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
-from ..errors import InputError, OptionError, UnsupportedModelError
+from ..errors import InputError, NotFoundError, OptionError, UnsupportedModelError
+from ..formats import Prompt, build_chat_template, build_response_template, parse_prompt, react_prompt, upstream_prompt
+from ..schema import Segment
+from ..storage import atomic_write, write_json
+from .conversations import as_messages, tools
+from .encoders import make_encoder
+from .tokenize import bos_ids
 
 
 def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer with the tokens that training needs; it pads on the right.
+    """Load the tokenizer of a resolved model, with the tokens that training needs; it pads on the right.
 
     A missing padding token becomes the unknown token (as Vicuna was trained), else the end-of-sequence token; labels
-    are masked by position, so the end of sequence is learnt either way.
-
-    Args:
-        path (`str`): From [`checkpoints.resolve_model`].
-        config (`SFTConfig`): `eos_token` and `pad_token` override the tokenizer's own; `model_init_kwargs` may name a
-            revision.
+    are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win.
 
     Raises:
-        [`NotFoundError`]: There is no tokenizer at `path`.
-        [`OptionError`]: A token is not in the vocabulary.
+        [`NotFoundError`], [`OptionError`]: There is no tokenizer at `path`; a token is not in the vocabulary.
         [`UnsupportedModelError`]: There is no end-of-sequence token.
     """
     revision = None if Path(path).is_dir() else cast(dict[str, Any], config.model_init_kwargs or {}).get("revision")
     fix = "pass --model_name_or_path with a folder, a Hub id or smollm2"
     tokenizer = checkpoints.load_tokenizer(path, fix, revision=revision or "main", padding_side="right")
     for name in ("eos_token", "pad_token"):
-        token = getattr(config, name)
-        if token is not None:
+        if (token := getattr(config, name)) is not None:
             if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
                 raise OptionError(f"{token!r} is not in the vocabulary of {path}", option=name)
             setattr(tokenizer, name, token)
@@ -49,16 +51,14 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
     """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win."""
-    kwargs: dict[str, Any] = {"revision": model_args.model_revision, "dtype": model_args.dtype}
-    if model_args.attn_implementation:
-        kwargs["attn_implementation"] = model_args.attn_implementation
+    attention = model_args.attn_implementation
+    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype}
+    kwargs |= {"attn_implementation": attention} if attention else {}
     return kwargs | cast(dict[str, Any], config.model_init_kwargs or {})
 
 
 def freeze(model: PreTrainedModel, layers: int) -> None:
-    """Freeze the embeddings and the first `layers` decoder layers.
-
-    No gradient flows through them, so an API's documentation costs only a forward pass there.
+    """Freeze the embeddings and the first `layers` decoder layers: documentation costs only a forward pass there.
 
     Raises:
         [`OptionError`]: The model has adapters, too few layers, or none that are found.
@@ -73,54 +73,37 @@ def freeze(model: PreTrainedModel, layers: int) -> None:
         module.requires_grad_(False)
 
 
-_TOOL, _ABOUT, _KEY, _VALUE = "marked_tool_a8f3", "about_b2c7", "marked_key_b9d4", "marked_value_d6e7"
+_KEY, _VALUE = "marked_key_b9d4", "marked_value_d6e7"
 _THOUGHT, _OBSERVATION, _RESPONSE = "thought_e1a9", "observation_c4f9", "response_f7b2"
 _FIX = "pass --chat_template_path with a template that knows tools, or train on the config sft"
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> list[str]:
     """The parts of a tool-calling conversation that a template drops."""
-    parameters = {
-        "type": "object",
-        "properties": {_KEY: {"type": "string", "description": "text"}},
-        "required": [_KEY],
-    }
-    tools = [{"type": "function", "function": {"name": _TOOL, "description": _ABOUT, "parameters": parameters}}]
-    call = {"id": "call00000", "type": "function", "function": {"name": _TOOL, "arguments": {_KEY: _VALUE}}}
-    messages = [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": _THOUGHT, "tool_calls": [call]},
-        {"role": "tool", "name": _TOOL, "tool_call_id": call["id"], "content": _OBSERVATION},
-        {"role": "assistant", "content": _RESPONSE},
-    ]
-    text = _rendered(tokenizer, messages, tools, template)
-    without_tools = _rendered(tokenizer, messages, None, template)
+    call = {"name": "look_up", "arguments": {_KEY: _VALUE}, "result": _OBSERVATION}
+    step = {"reasoning": None, "content": _THOUGHT, "calls": [call]}
+    turn = {"user": "hi", "steps": [step], "reasoning": None, "answer": _RESPONSE}
+    messages, name = as_messages({"system": None, "turns": [turn]}), tokenizer.name_or_path or None
+    documented: list[Any] = [tools(), None]
+    try:
+        text, without_tools = (
+            str(tokenizer.apply_chat_template(messages, tools=given, chat_template=template, tokenize=False))
+            for given in documented
+        )
+    except (TemplateError, TypeError, KeyError, ValueError) as error:
+        problem = "the chat template cannot render a user's turn, a call, an observation and a response"
+        raise UnsupportedModelError(f"{problem}: {error}", file=name, fix=_FIX) from None
     shown = {
-        "tools": _ABOUT in text,
+        "tools": "[dlook_up does it dlook_up]" in text,
         # A name may stand in the tools; what the call adds does not.
-        "calls": without_tools.count(_TOOL) > 0 and _VALUE in text and _KEY in without_tools,
+        "calls": "look_up" in without_tools and _VALUE in text and _KEY in without_tools,
         "observations": _OBSERVATION in text,
         "responses": _RESPONSE in text,
     }
-    dropped = [part for part, is_shown in shown.items() if not is_shown]
-    if dropped:
-        raise UnsupportedModelError(
-            f"the chat template drops {' and '.join(dropped)}, so a model could not learn to call",
-            file=tokenizer.name_or_path or None,
-            fix=_FIX,
-        )
+    if dropped := " and ".join(part for part, is_shown in shown.items() if not is_shown):
+        problem = f"the chat template drops {dropped}, so a model could not learn to call"
+        raise UnsupportedModelError(problem, file=name, fix=_FIX)
     return [] if _THOUGHT in text else ["The chat template drops the thoughts beside calls; they are not trained."]
-
-
-def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: Any, template: Any) -> str:
-    try:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False))
-    except (TemplateError, TypeError, KeyError, ValueError) as error:
-        raise UnsupportedModelError(
-            f"the chat template cannot render a user's turn, a call, an observation and a response: {error}",
-            file=tokenizer.name_or_path or None,
-            fix=_FIX,
-        ) from None
 
 
 def without_absent(dataset: Any) -> Any:
@@ -145,9 +128,8 @@ def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any =
     rows: Any = dataset.with_format(None)
     for place, row in enumerate(rows):
         try:
-            tokenizer.apply_chat_template(
-                row["messages"], tools=row.get("tools"), chat_template=template, tokenize=False
-            )
+            options = {"tools": row.get("tools"), "chat_template": template, "tokenize": False}
+            tokenizer.apply_chat_template(row["messages"], **options)
             kept.append(place)
         except Exception as error:  # a template raises whatever it likes
             reasons[" ".join(str(error).split())[:200] or type(error).__name__] += 1
@@ -157,3 +139,110 @@ def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any =
     if not kept:
         raise InputError(f"no row is left to train on: {left_out}", fix="pass another --chat_template_path")
     return dataset.select(kept), f"; {left_out}"
+
+
+def set_templates(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
+    """Give a tokenizer the chat template and the response template of a prompt."""
+    tokenizer.chat_template = build_chat_template(prompt, prompt_beginning(tokenizer))
+    tokenizer.response_template = build_response_template(str(tokenizer.eos_token))
+
+
+def prompt_beginning(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What a template writes first so that a prompt has the ids it has in training: a token, a dummy space, both."""
+    bos = str(tokenizer.decode(bos_ids(tokenizer))) if bos_ids(tokenizer) else ""
+    encoder, text = make_encoder(tokenizer, parse_special_tokens=False), "Solve it"
+    wanted = bos_ids(tokenizer) + encoder.prompts([text])[0]
+    for beginning in (bos, f"{bos} "):
+        if tokenizer(beginning + text, add_special_tokens=False)["input_ids"] == wanted:
+            return beginning
+    return bos
+
+
+def set_stops(config: GenerationConfig, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """A copy of a generation config that ends a turn: before an observation, and at the tokenizer's end."""
+    values = config.to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
+    ends: Any = values.get("eos_token_id")
+    ends = list(dict.fromkeys([*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]))
+    ends = [id_ for id_ in ends if id_ is not None]
+    values["eos_token_id"] = ends if len(ends) > 1 else ends[0]
+    return GenerationConfig.from_dict(values)
+
+
+def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.PathLike[str] | None = None) -> Path:
+    """Add the templates of a prompt, and the stops, to a checkpoint that was saved without them.
+
+    Only `chat_template.jinja`, `tokenizer_config.json` and `generation_config.json` are written.
+
+    Args:
+        folder (`str` or `PathLike`): The checkpoint.
+        prompt ([`Prompt`]): What it was trained with.
+        out (`str` or `PathLike`, *optional*): Write there and link the other files: a folder of the Hub's cache must
+            stay what it is.
+
+    Raises:
+        [`NotFoundError`]: There is no tokenizer in the folder.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.formats import react_prompt
+    >>> add_templates("outputs/old", react_prompt())  # doctest: +SKIP
+    PosixPath('outputs/old')
+    ```
+    """
+    folder, target = Path(folder), Path(out or folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=folder) from None
+    set_templates(tokenizer, prompt)
+    settings.pop("chat_template", None)  # where older versions kept it
+    try:
+        generation = GenerationConfig.from_pretrained(folder)
+    except OSError:
+        generation = GenerationConfig()
+    target.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir() if target != folder else ():
+        if not (target / path.name).exists():
+            (target / path.name).symlink_to(path.resolve())
+    # Written whole beside and renamed: a link is replaced, and what it points to stays.
+    atomic_write(target / "chat_template.jinja", str(tokenizer.chat_template))
+    settings["response_template"] = tokenizer.response_template
+    write_json(target / "tokenizer_config.json", settings, indent=2)
+    write_json(target / "generation_config.json", set_stops(generation, prompt, tokenizer).to_diff_dict(), indent=2)
+    return target
+
+
+def as_segments(text: str, spans: Sequence[tuple[int, int]], beginning: str, end: str) -> list[Segment]:
+    """The segments of a rendered text without its beginning and its end, which are tokens of their own."""
+    segments, at = [], len(beginning) if text.startswith(beginning) else 0
+    for start, stop in spans:
+        segments += [Segment(text[at:start], False), Segment(text[start:stop], True)]
+        at = stop
+    segments.append(Segment(text[at:], False))
+    segments = [segment for segment in segments if segment.text]
+    if segments and segments[-1].trainable:
+        segments[-1] = Segment(segments[-1].text.removesuffix(end), True)
+    return segments
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], tools: Any, template: str
+) -> tuple[str, list[tuple[int, int]]]:
+    """The text of messages, and the characters in it that stand between generation marks."""
+    options: dict[str, Any] = {**tokenizer.special_tokens_map, "return_assistant_tokens_mask": True}
+    found: Any = render_jinja_template([present(messages)], tools, chat_template=template, **options)
+    return found[0][0], found[1][0]
+
+
+def prompt_of_row(
+    segments: Sequence[Mapping[str, Any]], prompt_dir: str | None = None, tool_hints: int = 0
+) -> Prompt | None:
+    """The prompt that a row of `segments` was rendered with, if it is our own or, with `prompt_dir`, the published."""
+    head = str(segments[0]["text"]) if segments else ""
+    if parse_prompt(head) is None:
+        return None
+    if "\nAction: getDetails\n" in head:
+        return react_prompt(tool_hints)
+    return upstream_prompt(prompt_dir) if prompt_dir else None

@@ -1,7 +1,4 @@
-"""The loss over trained tokens only, of rows or trees of rows, and attention that computes trees node by node.
-
-A dense mask over the whole sequence also computes what it hides: nine tenths with ten branches. Node by node, only the
-visible blocks are computed."""
+"""The loss over trained tokens only, of rows or trees of rows, and attention that computes trees node by node."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +11,12 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..errors import UnsupportedModelError
 from ..inference import attention_of, configs_of, select_logits
-from .prefixes import plain_labels
 from .tokenize import IGNORE
 
 # What `set_attn_implementation` calls it. Without a mask function of that name transformers makes no mask of its own.
 TREE_ATTENTION = "tree"
+# What it calls each way of computing trees. A dense mask also computes what it hides: nine tenths with ten branches.
+ATTENTION = {"nodes": TREE_ATTENTION, "mask": "sdpa", "flex": "flex_attention"}
 # Kinds of attention that change what is seen, and that the blocks below know nothing of.
 _UNKNOWN = ("sliding_window", "softcap", "s_aux", "position_bias")
 
@@ -34,22 +32,16 @@ class Node:
 
 
 def nodes_of(nodes: torch.Tensor, parents: torch.Tensor) -> list[list[Node]]:
-    """The nodes of each sequence of a batch, in sequence order.
-
-    `nodes` has shape (sequences, tokens), the node of each token, -1 for padding; `parents` has shape (sequences,
-    nodes), the parent of each node, -1 for a root.
-    """
+    """The nodes of each sequence, from each token's node, (sequences, tokens), and its parent, (sequences, nodes)."""
     masks: dict[tuple[int, int], torch.Tensor] = {}
     batch = []
     for of, above in zip(nodes.tolist(), parents.tolist(), strict=True):
         done: list[Node] = []
         start = 0
         for number in range(max(of) + 1):
-            end = start + of.count(number)
-            parent = above[number]
-            seen = (*done[parent].seen, (done[parent].start, done[parent].end)) if parent >= 0 else ()
-            mask = None
-            if seen:
+            end, parent, seen, mask = start + of.count(number), above[number], (), None
+            if parent >= 0:
+                seen = (*done[parent].seen, (done[parent].start, done[parent].end))
                 before = sum(b - a for a, b in seen)
                 size = (end - start, before + end - start)
                 if size not in masks:
@@ -62,10 +54,7 @@ def nodes_of(nodes: torch.Tensor, parents: torch.Tensor) -> list[list[Node]]:
 
 
 def predictors(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-    """Position that predicts each token: the previous one, or the last of the parent node; 0 at the start of a row.
-
-    Shape (sequences, tokens), from the tensors of [`nodes_of`].
-    """
+    """Position that predicts each token, (sequences, tokens): the one before it in its row, 0 at the start of one."""
     tokens = torch.arange(nodes.shape[1], device=nodes.device).expand_as(nodes)
     ends = torch.zeros_like(parents).scatter_reduce(1, nodes.clamp(min=0), tokens * (nodes >= 0), "amax")
     above = parents.gather(1, nodes.clamp(min=0))
@@ -76,10 +65,7 @@ def predictors(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
 
 
 def tree_mask(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-    """Which token sees which: earlier tokens of its own node, and all of its ancestors.
-
-    Booleans of shape (sequences, 1, tokens, tokens); rows see columns. Padding sees padding.
-    """
+    """Which token sees which, (sequences, 1, tokens, tokens): earlier ones of its node, and all of its ancestors."""
     sees = _lines(parents)
     number = nodes.clamp(min=0)
     rows = sees.gather(1, number[..., None].expand(-1, -1, sees.shape[2]))
@@ -122,22 +108,17 @@ def tree_attention(
     trees: Sequence[Sequence[Node]] | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention function of `transformers.AttentionInterface` for batches of [`PrefixCollator`].
+    """Attention function of `transformers.AttentionInterface`, given `trees` from [`nodes_of`] by the model's forward.
 
-    `query` has shape (sequences, heads, tokens, head size), `key` and `value` (sequences, key heads, tokens, head
-    size); `trees` is from [`nodes_of`], passed to the model's forward. Returns (sequences, tokens, heads, head size),
-    zeros for padding.
+    `query` is (sequences, heads, tokens, size), `key` and `value` have key heads; returns (sequences, tokens, heads,
+    size), zeros for padding.
     """
+    fix = "set prefix_packing_attention: mask"
     if unknown := [name for name in _UNKNOWN if kwargs.get(name) is not None]:
-        raise UnsupportedModelError(
-            f"its attention has {unknown[0]}, which trees do not know", fix="set prefix_packing_attention: mask"
-        )
+        raise UnsupportedModelError(f"its attention has {unknown[0]}, which trees do not know", fix=fix)
     if trees is None or attention_mask is not None:
-        raise UnsupportedModelError(
-            "its attention got a batch without trees",
-            fix="set prefix_packing_attention: mask while it is trained, or call "
-            '`set_attn_implementation("sdpa")` before it generates',
-        )
+        fix += ' while it is trained, or call `set_attn_implementation("sdpa")` before it generates'
+        raise UnsupportedModelError("its attention got a batch without trees", fix=fix)
     # Heads that share a key: the CPU's kernel wants them side by side.
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
@@ -147,24 +128,16 @@ def tree_attention(
         pieces = []
         for node in nodes:
             spans = [*node.seen, (node.start, node.end)]
-            keys = torch.cat([key[i : i + 1, :, a:b] for a, b in spans], dim=2)
-            values = torch.cat([value[i : i + 1, :, a:b] for a, b in spans], dim=2)
-            pieces.append(
-                scaled_dot_product_attention(
-                    query[i : i + 1, :, node.start : node.end], keys, values, attn_mask=node.mask,
-                    dropout_p=dropout, scale=scaling, is_causal=node.mask is None,
-                )
-            )  # fmt: skip
+            keys, values = (torch.cat([of[i : i + 1, :, a:b] for a, b in spans], dim=2) for of in (key, value))
+            own = query[i : i + 1, :, node.start : node.end]
+            options: dict[str, Any] = {"dropout_p": dropout, "scale": scaling, "is_causal": node.mask is None}
+            pieces.append(scaled_dot_product_attention(own, keys, values, node.mask, **options))
         row = torch.cat(pieces, dim=2)
         rows.append(pad(row, (0, 0, 0, query.shape[2] - row.shape[2])))
     return torch.cat(rows).transpose(1, 2).contiguous(), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(TREE_ATTENTION, tree_attention)
-
-
-ATTENTION = {"nodes": TREE_ATTENTION, "mask": "sdpa", "flex": "flex_attention"}
-"""What `set_attn_implementation` calls each way of computing trees."""
 
 
 class CompletionLoss(NamedTuple):
@@ -182,11 +155,10 @@ def completion_loss(
 ) -> CompletionLoss:
     """Project only the positions that predict a trained token onto the vocabulary, and sum their losses.
 
-    `batch` is from [`PrefixCollator`] (trees; `model` must use the attention `attention`) or from any collator that
-    pads on the right. `head_of` is the same model without wrappers.
+    `batch` is from [`PrefixCollator`] or any collator that pads on the right; `head_of` is the model without wrappers.
     """
     inputs = dict(batch)
-    labels = plain_labels(inputs.pop("labels"))
+    labels = inputs.pop("labels").as_subclass(torch.Tensor)
     if "nodes" in inputs:
         nodes, parents, weights = (inputs.pop(name) for name in ("nodes", "parents", "weights"))
         if attention == "nodes":
@@ -219,12 +191,10 @@ def continuation_logprobs(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Log-probabilities of continuations of a prompt that is computed once for all, gradients through it included.
 
-    The model must compute trees node by node exactly, see [`require_exact`].
-
     Args:
-        model (`torch.nn.Module`): What is called; `head_of` is the same model without wrappers.
-        prompt (`torch.Tensor`): Ids, of shape (P,).
-        continuations (`Sequence[torch.Tensor]`): Ids of each, of shape (C,), at least one.
+        model (`torch.nn.Module`): Computes trees node by node exactly, see [`require_exact`]; `head_of` is the same
+            model without wrappers.
+        prompt, continuations (`torch.Tensor`): Ids, of shape (P,), and of each continuation, at least one, (C,).
         temperature (`float`, *optional*, defaults to 1.0): The logits are divided by it.
 
     Returns:

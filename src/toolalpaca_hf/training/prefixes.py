@@ -1,9 +1,6 @@
 """Packs rows with common prefixes into trees: shared tokens are computed once, then each row's continuation.
 
-The trajectories of an API share its documentation, about two thirds of their tokens, none of it trained. A tree is one
-sequence of nodes, each a span of tokens that follows its parent; positions continue from the parent's, and a token
-sees only its ancestors and its own node, so loss and gradients equal those of the single rows. Several trees share a
-sequence until it is full.
+A tree is a sequence of nodes, each a span of tokens that follows its parent, in positions as in what it sees.
 """
 
 from bisect import bisect_left, insort
@@ -30,9 +27,11 @@ _COLUMNS = ("input_ids", "labels", "position_ids", "weights", "nodes", "parents"
 _FEATURES = Features(dict.fromkeys(_COLUMNS, List(Value("int32"))))
 
 
-def _foreign(
-    fix: str = "train with SegmentSFTTrainer and PrefixCollator, or on the rows before share_prefixes",
-) -> OptionError:
+_OURS = "train with SegmentSFTTrainer and PrefixCollator, or on the rows before share_prefixes"
+_WHOLE = "set remove_unused_columns: false, or train on the rows before share_prefixes"
+
+
+def _foreign(fix: str = _OURS) -> OptionError:
     """Each sequence holds several rows, separated by columns that only [`PrefixCollator`] and its trainer know."""
     return OptionError("a sequence of share_prefixes would be computed as one row", option="data_collator", fix=fix)
 
@@ -40,17 +39,14 @@ def _foreign(
 # What moves or looks at a tensor; everything else computes with it.
 _MOVES = frozenset(
     "__get__ to cpu cuda type detach clone contiguous pin_memory is_pinned as_subclass size dim tolist item numel "
-    "__repr__ "
-    "__len__ __getitem__ __iter__ unbind split chunk narrow cat __reduce_ex__ __deepcopy__ share_memory_ is_shared "
-    "untyped_storage stride storage_offset element_size data_ptr is_floating_point is_complex record_stream".split()
+    "__repr__ __len__ __getitem__ __iter__ unbind split chunk narrow cat __reduce_ex__ __deepcopy__ share_memory_ "
+    "is_shared untyped_storage stride storage_offset element_size data_ptr is_floating_point is_complex "
+    "record_stream".split()
 )
 
 
 class TreeLabels(torch.Tensor):
-    """Labels of trees, which refuse to be computed with; [`plain_labels`] gives the tensor.
-
-    Any loss but [`SegmentSFTTrainer`]'s would shift them as if they were one row.
-    """
+    """Labels of trees, which refuse to be computed with: other losses would shift them as if they were one row."""
 
     @classmethod
     def __torch_function__(
@@ -73,14 +69,19 @@ def _guarded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Format of [`share_prefixes`]' rows: they cannot be read without the columns that separate them."""
     if "labels" in batch:
         if len(batch) > 1 and not {"nodes", "parents", "weights"} <= batch.keys():
-            raise _foreign("set remove_unused_columns: false, or train on the rows before share_prefixes")
+            raise _foreign(_WHOLE)
         batch["labels"] = [_RowLabels(labels) for labels in batch["labels"]]
     return batch
 
 
-def plain_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Labels as a tensor to compute with."""
-    return labels.as_subclass(torch.Tensor)
+def plain_rows(rows: Any, collator: Any) -> Any:
+    """Rows in Python format; sequences of [`share_prefixes`] keep the format that guards them."""
+    if "nodes" not in (getattr(rows, "column_names", None) or ()):
+        return rows.with_format(None) if isinstance(rows, Dataset) and rows.format["type"] is not None else rows
+    if not isinstance(collator, PrefixCollator):
+        fix = "pass PrefixCollator(tokenizer.pad_token_id)"
+        raise OptionError("rows of share_prefixes need their own", option="data_collator", fix=fix)
+    return rows
 
 
 def _ids(values: Any) -> list[int]:
@@ -201,9 +202,8 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
                 yield from built(members[: len(members) // 2])
                 yield from built(members[len(members) // 2 :])
 
-        for _, members in _fill(
-            _pieces(lengths, common, range(len(places)), 0, max_tokens, min_node_tokens), max_tokens
-        ):
+        pieces = _pieces(lengths, common, range(len(places)), max_tokens, min_node_tokens)
+        for _, members in _fill(pieces, max_tokens):
             yield from built(members)
 
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, min_node_tokens, code_hash()])
@@ -211,17 +211,13 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
 
 
 def _pieces(
-    lengths: Sequence[int], common: Sequence[int], members: range, depth: int, max_tokens: int, min_node_tokens: int
+    lengths: Sequence[int], common: Sequence[int], members: range, max_tokens: int, min_node_tokens: int
 ) -> list[tuple[int, list[int]]]:
-    """Rows that stay together, and how many tokens they have beyond those that all `members` share.
-
-    Deepest prefixes are joined first: below each node the pieces of its children fill the room it leaves, and pieces
-    that are not full are offered to the parent.
-    """
+    """Rows that stay together, and how many tokens they have: deepest prefixes first, then what fits to the parent."""
     # Nodes from the top: their rows, how deep they start and end, how many rows end there, and the nodes below.
     nodes: list[tuple[range, int, int, int, list[int]]] = []
     top: list[int] = []
-    todo = [(members, depth, top)]
+    todo = [(members, 0, top)]
     while todo:
         members, depth, siblings = todo.pop()
         for start, end in _groups(common[members.start : members.stop], depth + min_node_tokens):
@@ -283,7 +279,7 @@ class PrefixCollator:
     def __call__(self, sequences: Sequence[Row]) -> dict[str, torch.Tensor]:
         for pack in sequences:
             if "position_ids" in pack and not {"nodes", "parents", "weights"} <= pack.keys():
-                raise _foreign("set remove_unused_columns: false, or train on the rows before share_prefixes")
+                raise _foreign(_WHOLE)
         packs = [pack if "nodes" in pack else build_tree([pack]) for pack in sequences]
         batch = {}
         for name, padding in self.padding.items():

@@ -1,18 +1,17 @@
-"""Proves over random conversations that what is trained is what is generated, or finds the smallest counterexample.
-
-A template is a program that others wrote, and so is a tokenizer: neither says whether the ids of a turn in training
-are those that a model has to produce after the ids that it is given. So it is tried, turn by turn.
-"""
+"""Proves over random conversations that what is trained is what is generated, or finds the smallest counterexample."""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
 from ..errors import UnsupportedModelError
+from ..formats import Prompt
 from .conversations import FEATURES, random_conversation
-from .prover import Prover, Refused
-from .ways import Way
+from .prover import Prover, Refused, Way, ways_of
 
 CHECKS = {
     "ids": "what is trained is what generation has to produce",
@@ -28,8 +27,7 @@ class Counterexample:
     """A conversation for which a check fails; no part of it can be left out.
 
     Args:
-        check (`str`): Key of [`CHECKS`].
-        problem (`str`): What is wrong.
+        check (`str`), problem (`str`): Key of [`CHECKS`], and what is wrong.
         messages (`list[dict]`): The conversation; `[u1 ... u1]` marks what must not be trained.
         tokens (`list[tuple[str, bool]]`): Text of each token, and whether it is trained.
     """
@@ -45,7 +43,6 @@ class Proof:
     """What was proved of one way of training and serving.
 
     Args:
-        way (`str`): Its name.
         conversations (`int`): How many were tried; 0 if the way cannot be gone.
         failures (`dict[str, Counterexample]`): By check.
         left_out (`dict[str, str]`): Checks that could not be made, and why.
@@ -68,13 +65,8 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
     """Try to refute, over random conversations, that what is trained is what is generated; see [`CHECKS`].
 
     Args:
-        way ([`Way`]): From [`ways_of`].
-        count (`int`, *optional*, defaults to 64): Conversations to try.
+        count (`int`, *optional*, defaults to 64): Conversations to try; the same `seed` gives the same ones.
         features (`Collection[str]`, *optional*): Keys of `FEATURES` that conversations may have; all by default.
-        seed (`int`, *optional*, defaults to 0): The same seed gives the same conversations.
-
-    Returns:
-        [`Proof`]: For each check that fails its smallest counterexample.
 
     Example:
 
@@ -89,22 +81,20 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
     wanted = [name for name in FEATURES if features is None or name in features]
     if way.segments:
         wanted.remove("turns")  # a row of segments is one question; only its last end is a token
-    prover = Prover(way)
-    notes = []
-    rng = random.Random(seed)
+    prover, rng = Prover(way), random.Random(seed)
+    notes: list[str] = []
     usable: list[str] = []
     for feature in wanted:
         if feature not in ("turns", "unicode", "system", "reasoning", "calls") and "calls" not in usable:
             continue
         probe = {"calls", feature} if "calls" in usable else {feature}
         trials = [random_conversation(random.Random(i), probe, " a turn") for i in range(4)]
-        if why := prover.refuses(trials):
-            notes.append(f"refuses {FEATURES[feature]} ({why})")
-        elif dropped := prover.dropped(feature, trials):
+        why, dropped = prover.refuses(trials), ""
+        if not why and (dropped := prover.dropped(feature, trials)):
             notes.append(f"drops {dropped}")
-            if feature != "calls":  # the rest is worth a look
-                usable.append(feature)
-        else:
+        elif why:
+            notes.append(f"refuses {FEATURES[feature]} ({why})")
+        if not why and not (dropped and feature == "calls"):  # the rest of what is dropped is worth a look
             usable.append(feature)
     if why := prover.refuses([random_conversation(rng, (), "")]):
         return Proof(way.name, 0, notes=[f"refuses a question and an answer ({why})"])
@@ -127,20 +117,46 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
 
 
 def require_proof(proofs: Sequence[Proof], say: Callable[[str], object] = print) -> None:
-    """Say what was proved, and refuse to train where one of the first three checks failed.
-
-    Raises:
-        [`UnsupportedModelError`]: With the counterexample in words.
-    """
+    """Say what was proved; raise an [`UnsupportedModelError`] where one of the first three checks failed."""
     for proof in proofs:
         failed = [example for check, example in proof.failures.items() if check != "calls"]
         if failed:
             problem = "; ".join(f"{CHECKS[example.check]}: not so, {example.problem}" for example in failed)
-            raise UnsupportedModelError(
-                f"{proof.way}: {problem}",
-                fix="see `toolalpaca check-template`; pass another --chat_template_path, or --prove_template false",
-            )
+            fix = "see `toolalpaca check-template`; pass another --chat_template_path, or --prove_template false"
+            raise UnsupportedModelError(f"{proof.way}: {problem}", fix=fix)
         for example in proof.failures.values():
             say(f"Careful: {CHECKS[example.check]}: not so, {example.problem}.")
         if proof.conversations:
             say(f"Template: over {proof.conversations} random conversations, what is trained is what is generated.")
+
+
+def prove_run(
+    tokenizer: PreTrainedTokenizerBase,
+    config: str,
+    prompt: Prompt,
+    generation: GenerationConfig | None,
+    features: Collection[str] | None,
+    say: Callable[[str], object],
+) -> None:
+    """Prove the template of a training run, over conversations that have what its rows have, see [`features_of`]."""
+    ways, closed = ways_of(tokenizer, prompt, generation, config)
+    proofs = [prove_template(way, 32, features) for way in ways[:1]]
+    require_proof(proofs + [Proof(name, 0, notes=[why]) for name, why in closed.items()], say)
+
+
+def features_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """What of `FEATURES` the first 1,000 rows of messages have; texts of any kind are always taken to be there."""
+    found = {"unicode", "json", "empty", "turn_like"}
+    for row in islice(rows, 1_000):
+        messages: Sequence[Mapping[str, Any]] = row["messages"]
+        calls = [message.get("tool_calls") or () for message in messages]
+        has = {
+            "system": any(message["role"] == "system" for message in messages),
+            "turns": sum(message["role"] == "user" for message in messages) > 1,
+            "calls": any(calls),
+            "parallel": any(len(some) > 1 for some in calls),
+            "content": any(some and message.get("content") for message, some in zip(messages, calls, strict=True)),
+            "reasoning": any(message.get("reasoning_content") for message in messages),
+        }
+        found |= {feature for feature, is_there in has.items() if is_there}
+    return found

@@ -1,21 +1,83 @@
-"""Looks at one conversation: which ids are trained in it, which are given at inference, and where these differ."""
+"""The ways to train and serve a tokenizer, and a look at one conversation: which ids are trained, which are given."""
 
 import copy
 import random
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+from trl.chat_template_utils import add_response_schema, get_training_chat_template, has_generation_markers
+
 from ..errors import ToolAlpacaError
+from ..formats import Prompt
 from ..report import token_texts
 from .conversations import FEATURES, MARKED, Conversation, as_messages, json_text, random_conversation, smaller, tools
-from .saved_templates import as_segments, prompt_beginning, render
+from .loading import as_segments, prompt_beginning, render, set_stops, set_templates
 from .tokenize import IGNORE, SegmentTokenizer
-from .ways import Way
 
 _MAX_TRIES = 400
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of training and serving.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): With the chat template and response template that are served.
+        training_template (`str`): What training renders with.
+        segments (`bool`): Whether training tokenizes run by run, as [`SegmentTokenizer`], or as TRL.
+        generation (`GenerationConfig`, *optional*): Where generation stops.
+    """
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase
+    training_template: str
+    segments: bool = False
+    generation: GenerationConfig | None = None
+
+
+def ways_of(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, generation: GenerationConfig | None = None, config: str = ""
+) -> tuple[list[Way], dict[str, str]]:
+    """The ways in which a tokenizer can be trained and served, and why others cannot be gone, by name.
+
+    Args:
+        prompt ([`Prompt`]): For `sft`.
+        generation (`GenerationConfig`, *optional*): The model's.
+        config (`str`, *optional*): Only this one, `"sft"` or `"chat"`.
+    """
+    ways: list[Way] = []
+    if config in ("", "sft"):
+        ours = copy.deepcopy(tokenizer)
+        if ours.pad_token is None:
+            ours.pad_token = ours.unk_token or ours.eos_token
+        set_templates(ours, prompt)
+        stops = set_stops(generation or GenerationConfig(), prompt, ours)
+        ways.append(Way("sft", ours, str(ours.chat_template), True, stops))
+    if config in ("", "chat"):
+        template: Any = tokenizer.chat_template
+        template = template.get("default") if isinstance(template, dict) else template
+        if not template:
+            return ways, {"chat": "the tokenizer has no chat template"}
+        try:
+            marked = has_generation_markers(template)
+            training = template if marked else get_training_chat_template(tokenizer) or template
+        except ValueError as error:
+            return ways, {"chat": str(error).split(". ")[0]}
+        own = copy.deepcopy(tokenizer)
+        if getattr(own, "response_template", None) is None:
+            with suppress(ValueError):
+                add_response_schema(own)
+        saved = copy.deepcopy(own)
+        saved.chat_template = training
+        ways.append(Way("chat", saved, training, generation=generation))
+        if training != template:
+            ways.append(Way("chat, served with its own template", own, training, generation=generation))
+    return ways, {}
 
 
 class Refused(Exception):
@@ -43,14 +105,14 @@ class _Row:
 
 class Prover:
     def __init__(self, way: Way) -> None:
-        self.way, self.tokenizer = way, way.tokenizer
+        self.way = way
+        self.tokenizer: Any = way.tokenizer
         self.tools: Any = tools()
         self.left_out: dict[str, str] = {}
         self.notes: set[str] = set()
         self._segments = SegmentTokenizer(way.tokenizer) if way.segments else None
         self._beginning = prompt_beginning(way.tokenizer) if way.segments else ""
-        tokenizer: Any = way.tokenizer
-        self._added: set[int] = set(tokenizer.get_added_vocab().values())
+        self._added: set[int] = set(self.tokenizer.get_added_vocab().values())
         if getattr(way.tokenizer, "response_template", None) is None:
             self.left_out["calls"] = "no response template is known for it"
 
@@ -93,22 +155,15 @@ class Prover:
         self, conversation: Conversation, check: str
     ) -> tuple[str, list[dict[str, Any]], list[tuple[str, bool]]]:
         """What is wrong in the smallest conversation that fails a check, its messages, and its tokens."""
-        problem, tries = self.examine(conversation)[check], 0
-        changed = True
-        while changed and tries < _MAX_TRIES:
-            changed = False
-            for candidate in smaller(conversation):
-                tries += 1
-                try:
-                    found = self.examine(candidate).get(check)
-                except Refused:
-                    continue
-                if found:
-                    conversation, problem, changed = candidate, found, True
-                    break
+        problem, candidates, tries = self.examine(conversation)[check], smaller(conversation), 0
+        while tries < _MAX_TRIES and (candidate := next(candidates, None)):
+            tries += 1
+            with suppress(Refused):
+                if found := self.examine(candidate).get(check):
+                    conversation, problem, candidates = candidate, found, smaller(candidate)
         messages = as_messages(conversation)
         row = self._train(messages)
-        return problem, messages, token_texts(row.ids, row.trained, lambda ids: str(self.tokenizer.decode(ids)))
+        return problem, messages, token_texts(row.ids, row.trained, self._decode)
 
     def examine(self, conversation: Conversation) -> dict[str, str]:
         """The checks that a conversation fails, and what is wrong."""
@@ -116,31 +171,29 @@ class Prover:
         row = self._train(messages)
         failed: dict[str, str] = {}
         places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-        given = [self._context(messages[:i], str(self.tokenizer.chat_template)) for i in places]
-        runs = list(_runs(row.trained))
+        given = [self._context(messages[:i], self.tokenizer.chat_template) for i in places]
+        # Spans of ids that are trained.
+        runs = [(own[0], own[-1] + 1) for own in _runs(row.trained)]
         if not runs:
             return {"ids": "nothing is trained"}
-        starts = []
         for number, ids in enumerate(given, 1):
             if row.ids[: len(ids)] != ids and "ids" not in failed:
                 failed["ids"] = f"turn {number}: {self._difference(row.ids, ids)}"
-            starts.append(len(ids))
         if "ids" in failed:  # what training itself takes for the beginnings, to look at the other checks
-            starts = [len(self._context(messages[:i], self.way.training_template)) for i in places]
-        turns = [
-            [run for run in runs if start < run[1] <= end or (i == 0 and run[1] <= start)]
-            for i, (start, end) in enumerate(zip(starts, [*starts[1:], len(row.ids)], strict=True))
-        ]
-        for number, (place, start, own) in enumerate(zip(places, starts, turns, strict=True), 1):
-            call = messages[place].get("tool_calls") or []
+            given = [self._context(messages[:i], self.way.training_template) for i in places]
+        starts = [len(ids) for ids in given]
+        ends = [*starts[1:], len(row.ids)]
+        for number, (place, start, end) in enumerate(zip(places, starts, ends, strict=True), 1):
+            own = [run for run in runs if start < run[1] <= end or (number == 1 and run[1] <= start)]
             if "ids" not in failed and (why := self._misplaced(messages, place, row, start, own)):
                 failed["ids"] = f"turn {number}: {why}"
             if not own:
                 continue
-            if "end" not in failed and (why := self._unended(row.ids, own, starts, number)):
+            if "end" not in failed and (why := self._unended(row.ids, own[-1], ends[number - 1])):
                 failed["end"] = f"turn {number}: {why}"
             if "calls" not in self.left_out and "calls" not in failed:
-                rendered = [(item["function"]["name"], json_text(item["function"]["arguments"])) for item in call]
+                calls = [item["function"] for item in messages[place].get("tool_calls") or []]
+                rendered = [(call["name"], json_text(call["arguments"])) for call in calls]
                 # What is trained though it is given is no part of the reply.
                 replies = [(max(first, start), last) for first, last in own if last > start]
                 if why := self._misread(row.ids, replies, rendered):
@@ -159,33 +212,32 @@ class Prover:
             return "nothing of it is trained"
         if own[0][0] != start:
             kind = "is trained though it is given" if own[0][0] < start else "has to be generated and is not trained"
-            ids = row.ids[min(start, own[0][0]) : max(start, own[0][0])]
-            return f"{self.tokenizer.decode(ids)!r} {kind}"
+            return f"{self._decode(row.ids[min(start, own[0][0]) : max(start, own[0][0])])!r} {kind}"
         calls = messages[place].get("tool_calls") or []
         results = messages[place + 1 : place + 1 + len(calls)]
         for number, (first, _) in enumerate(own[1:], 1):
             # A template may render calls one after the other, each being a turn of the model.
             asked = [*messages[:place], {**messages[place], "tool_calls": calls[:number]}, *results[:number]]
-            if number >= len(calls) or row.ids[:first] != self._context(asked, str(self.tokenizer.chat_template)):
-                before = self.tokenizer.decode(row.ids[own[number - 1][1] : first])
+            if number >= len(calls) or row.ids[:first] != self._context(asked, self.tokenizer.chat_template):
+                before = self._decode(row.ids[own[number - 1][1] : first])
                 return f"{before!r} has to be generated, between trained tokens, and is not trained"
         return ""
 
-    def _unended(self, ids: list[int], own: list[tuple[int, int]], starts: list[int], number: int) -> str:
-        start, end = own[-1]
-        text = str(self.tokenizer.decode(ids[start:end]))
-        generation = self.way.generation
-        if any(text.rstrip().endswith(stop) for stop in (generation and generation.stop_strings) or ()):
+    def _unended(self, ids: list[int], last_run: tuple[int, int], turn_end: int) -> str:
+        """Why the last trained run of a turn does not end where generation stops."""
+        start, end = last_run
+        generation, own_end = self.way.generation, self.tokenizer.eos_token_id
+        stops = (generation and generation.stop_strings) or ()
+        if self._decode(ids[start:end]).rstrip().endswith((stops,) if isinstance(stops, str) else tuple(stops)):
             return ""
-        last = next((id_ for id_ in reversed(ids[start:end]) if str(self.tokenizer.decode([id_])).strip()), None)
-        token = self.tokenizer.decode([last]) if last is not None else ""
+        last = next((id_ for id_ in reversed(ids[start:end]) if self._decode([id_]).strip()), None)
+        token = self._decode([last]) if last is not None else ""
         ends: Any = generation.eos_token_id if generation else None
-        ends = set(ends) if isinstance(ends, list) else {ends} if ends is not None else set()
+        ends = set(ends) if isinstance(ends, list) else {ends} - {None}
         if last not in self._added:
-            after = ids[end : starts[number] if number < len(starts) else len(ids)][:1]
-            untrained = f"; {self.tokenizer.decode(after)!r} follows untrained" if after else ""
+            after = ids[end:turn_end][:1]
+            untrained = f"; {self._decode(after)!r} follows untrained" if after else ""
             return f"the last trained token is {token!r}, which ends nothing{untrained}"
-        own_end: Any = self.tokenizer.eos_token_id
         if ends and last not in ends | {own_end}:
             return f"the last trained token is {token!r}, at which generation does not stop"
         if last != own_end and last not in ends:
@@ -196,7 +248,7 @@ class Prover:
         found = []
         try:
             for start, end in own:
-                reply: Any = self.tokenizer.parse_response(ids[start:end], prefix=ids[:start], tools=self.tools)
+                reply = self.tokenizer.parse_response(ids[start:end], prefix=ids[:start], tools=self.tools)
                 for item in reply.get("tool_calls") or ():
                     function = item.get("function", item)
                     found.append((function["name"], json_text(function.get("arguments", {}))))
@@ -204,10 +256,9 @@ class Prover:
             return f"cannot be parsed ({' '.join(str(error).split())[:120]})"
         if found == rendered:
             return ""
-        differing = next(
-            (pair for pair in zip(found, rendered, strict=False) if pair[0] != pair[1]), (found, rendered)
-        )
-        return f"{differing[1]} is read as {differing[0]}"
+        pairs = (pair for pair in zip(found, rendered, strict=False) if pair[0] != pair[1])
+        read, written = next(pairs, (found, rendered))
+        return f"{written} is read as {read}"
 
     def _render(self, messages: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
         with _refusals():
@@ -216,7 +267,7 @@ class Prover:
     def _train(self, messages: list[dict[str, Any]]) -> _Row:
         text, spans = self._render(messages)
         if self._segments is not None:
-            segments = as_segments(text, spans, self._beginning, str(self.tokenizer.eos_token))
+            segments = as_segments(text, spans, self._beginning, self.tokenizer.eos_token)
             row = self._segments.encode(segments)
             text, spans = "", []
             for segment in segments:
@@ -225,12 +276,9 @@ class Prover:
                 text += segment.text
             return _Row(row["input_ids"], [label != IGNORE for label in row["labels"]], text, spans)
         with _refusals():
-            whole: Any = self.tokenizer.apply_chat_template(
-                messages,
-                tools=self.tools,
-                chat_template=self.way.training_template,
-                return_dict=True,
-                return_assistant_tokens_mask=True,
+            options = {"return_dict": True, "return_assistant_tokens_mask": True}
+            whole = self.tokenizer.apply_chat_template(
+                messages, tools=self.tools, chat_template=self.way.training_template, **options
             )
             offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         trained = [bool(flag) for flag in whole["assistant_masks"]]
@@ -240,23 +288,23 @@ class Prover:
     def _context(self, messages: Sequence[dict[str, Any]], template: str) -> list[int]:
         """The ids that a server gives the model."""
         with _refusals():
-            ids: Any = self.tokenizer.apply_chat_template(
+            ids = self.tokenizer.apply_chat_template(
                 list(messages), tools=self.tools, chat_template=template, add_generation_prompt=True, return_dict=False
             )
         return list(ids)
 
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids))
+
     def _difference(self, trained: list[int], given: list[int]) -> str:
         at = next((i for i, (a, b) in enumerate(zip(trained, given, strict=False)) if a != b), len(trained))
         first = max(0, at - 2)
-        texts = [str(self.tokenizer.decode(ids[first : at + 6])) for ids in (trained, given)]
+        texts = [self._decode(ids[first : at + 6]) for ids in (trained, given)]
         return f"training has {texts[0]!r} where generation is given {texts[1]!r} (token {at})"
 
 
-def _runs(trained: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    start = None
-    for i, flag in enumerate([*trained, False]):
-        if flag and start is None:
-            start = i
-        elif not flag and start is not None:
-            yield start, i
-            start = None
+def _runs(trained: Sequence[bool]) -> Iterator[list[int]]:
+    """The positions of each run of trained ids."""
+    for is_trained, run in groupby(range(len(trained)), key=lambda i: trained[i]):
+        if is_trained:
+            yield list(run)

@@ -5,7 +5,7 @@ import json
 import math
 import os
 from importlib.resources import files
-from itertools import islice, pairwise
+from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,14 +19,13 @@ from transformers import Trainer
 from ..checkpoints import SMOLLM2
 from ..errors import InputError
 from ..storage import atomic_write, hold_folder, write_json
-from .lengths import arrow_batches
+from .tokenize import arrow_batches
 
 # Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
 _INDIFFERENT = frozenset(
     "logging_dir run_name report_to disable_tqdm logging_steps resume_from_checkpoint push_to_hub hub_token "
-    "hub_model_id "
-    "hub_private_repo hub_base_model hub_licence local_rank accelerator_config save_total_limit save_steps "
-    "save_strategy".split()
+    "hub_model_id hub_private_repo hub_base_model hub_licence local_rank accelerator_config save_total_limit "
+    "save_steps save_strategy".split()
 )
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
 _DATA = "data_fingerprint"
@@ -56,19 +55,15 @@ def resolved(*arguments: Any) -> dict[str, Any]:
 
 
 def data_fingerprint(rows: Any) -> str:
-    """A hash of every id and label of a dataset, or of the first rows of a stream.
-
-    Unlike the fingerprint that `datasets` keeps, it does not depend on where or how the rows were built.
-    """
+    """A hash of every id and label of a dataset, however it was built, or of the first rows of a stream."""
     digest = hashlib.sha256()
     columns = [name for name in ("input_ids", "labels", "parents") if name in (rows.column_names or ())]
     if isinstance(rows, Dataset) and columns:
         digest.update(str(len(rows)).encode())
         for batch in arrow_batches(rows, columns):
-            for name in columns:
-                for chunk in batch[name].chunks:
-                    digest.update(np.asarray(chunk.value_lengths(), dtype=np.int64).tobytes())
-                    digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
+            for chunk in (chunk for name in columns for chunk in batch[name].chunks):
+                digest.update(np.asarray(chunk.value_lengths(), dtype=np.int64).tobytes())
+                digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
     else:
         for row in islice(rows, None if isinstance(rows, Dataset) else _STREAM_ROWS):
             digest.update(json.dumps(row, default=str, sort_keys=True).encode(errors="surrogatepass"))
@@ -103,9 +98,8 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
         found = checkpoints(folder)
         before = before if isinstance(before, dict) else {}
-        changed = sorted(
-            name for name in (settings.keys() | before.keys()) - _INDIFFERENT if settings.get(name) != before.get(name)
-        )
+        compared = (settings.keys() | before.keys()) - _INDIFFERENT
+        changed = sorted(name for name in compared if settings.get(name) != before.get(name))
         before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
         # Other settings may well make other rows.
         if before_data != data and not changed:
@@ -117,17 +111,15 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
             sentence = f"Resuming from {resume}."
         elif found:
             aside = _superseded(folder, found)
-            sentence = (
-                f"Settings differ ({', '.join(changed[:5])}); earlier checkpoints moved to {aside}, starting anew."
-            )
+            names = ", ".join(changed[:5])
+            sentence = f"Settings differ ({names}); earlier checkpoints moved to {aside}, starting anew."
         # Half a file would look like other settings to the next run.
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
         if data:
             (folder / _DATA).write_text(data + "\n", encoding="utf-8")
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(
-            f"cannot be used for this run: {error}", file=folder, fix="pass another --output_dir"
-        ) from None
+        problem = f"cannot be used for this run: {error}"
+        raise InputError(problem, file=folder, fix="pass another --output_dir") from None
     return resume, sentence
 
 
@@ -135,26 +127,21 @@ def _superseded(folder: Path, found: list[Path]) -> Path:
     aside = folder / "_superseded"
     aside.mkdir(exist_ok=True)
     for checkpoint in found:
-        target, n = aside / checkpoint.name, 1
-        while target.exists():
-            n += 1
-            target = aside / f"{checkpoint.name}-{n}"
-        checkpoint.rename(target)
+        names = chain([checkpoint.name], (f"{checkpoint.name}-{n}" for n in count(2)))
+        checkpoint.rename(next(aside / name for name in names if not (aside / name).exists()))
     return aside
 
 
 _MAIN_SETTINGS = (
     "learning_rate num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps max_length "
-    "packing "
-    "prefix_packing prefix_packing_tokens use_peft load_in_4bit augment_copies seed".split()
+    "packing prefix_packing prefix_packing_tokens use_peft load_in_4bit augment_copies seed".split()
 )
 
 
 def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | None = None) -> dict[str, Any]:
     """Write `metrics.json`, `log_history.json` and the card `README.md` into the run's folder, and return the metrics.
 
-    Every process takes part in the final evaluation of `eval_dataset`; the first one writes. `weights` names the
-    initial weights, where the model's name does not identify them.
+    Every process evaluates, the first one writes. `weights` names the initial ones, where the model's name does not.
     """
     history = trainer.state.log_history
     # A run of fewer steps than `logging_steps` has logged only its mean.
@@ -187,13 +174,15 @@ def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | Non
 def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The model card: Markdown with metadata that `ModelCard.load` reads."""
     base = settings.get("model_name_or_path", "unknown")
-    fields = {
-        "base_model": SMOLLM2 if base == "smollm2" else base,
-        "name": Path(str(settings.get("output_dir", "model"))).name,
-        "dataset": settings.get("dataset_name", "unknown"),
-        "config": settings.get("dataset_config", "sft"),
-        "metrics": "\n".join(f"| {name} | {value} |" for name, value in metrics.items() if value is not None),
-        "settings": "\n".join(f"| {name} | {settings[name]} |" for name in _MAIN_SETTINGS if name in settings),
-    }
+    chosen = {name: settings[name] for name in _MAIN_SETTINGS if name in settings}
+    measured = {name: value for name, value in metrics.items() if value is not None}
+    tables = ("\n".join(f"| {name} | {value} |" for name, value in rows.items()) for rows in (measured, chosen))
     template = files("toolalpaca_hf").joinpath("training", "card.md").read_text(encoding="utf-8")
-    return str(ModelCard(Template(template).substitute(fields)))
+    text = Template(template).substitute(
+        base_model=SMOLLM2 if base == "smollm2" else base,
+        name=Path(str(settings.get("output_dir", "model"))).name,
+        dataset=settings.get("dataset_name", "unknown"),
+        config=settings.get("dataset_config", "sft"),
+        **dict(zip(("metrics", "settings"), tables, strict=True)),
+    )
+    return str(ModelCard(text))

@@ -1,20 +1,25 @@
-"""Tokenizes segments to `input_ids` and `labels`, exact at every boundary.
+"""Tokenizes segments to `input_ids` and `labels`, exact at every boundary, by the row, the batch or the dataset.
 
-Neighbouring segments of one kind form a run, and every run is tokenized by itself: an untrained run is what the prompt
-is when generation starts, a trained run is what is generated. An agent appends ids in the same way
-([`SegmentTokenizer.prompt_ids`], [`SegmentTokenizer.continuation_ids`]), so at each boundary a model sees exactly the
-ids it was trained on.
+Neighbouring segments of one kind form a run, tokenized by itself: what is given or generated at inference.
 """
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
+import pyarrow as pa
+import tokenizers
 import torch
+import transformers
+from datasets import Dataset, Features, List, Value
+from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError, OptionError, UnsupportedModelError
@@ -24,19 +29,21 @@ from .encoders import make_encoder
 IGNORE = -100
 """The label of a token that the loss leaves out."""
 
-Outcome = Literal["whole", "cut", "overlong", "untrained"]
-"""What became of a row: kept whole, kept as far as it fits, left out as too long, left out as nothing is trained."""
-
 # Rows tokenised together; bounds the ids that are in memory beside the result.
 ROWS_A_CALL = 256
+# Ids fit 32 bits, which halves the cache beside the 64 that inference from Python ints would give.
+_IDS = List(Value("int32"))
+_FEATURES = Features({"input_ids": _IDS, "labels": _IDS, "outcome": Value("string"), "trained": Value("int32")})
+
+logger = logging.getLogger(__name__)
 
 
 class Encoded(TypedDict):
-    """A row: ids, and labels (the id where the loss covers it, else -100). Empty if the row is dropped."""
+    """A row: ids, labels (the id where the loss covers it, else -100), and what became of it; no ids if left out."""
 
     input_ids: list[int]
     labels: list[int]
-    outcome: Outcome
+    outcome: Literal["whole", "cut", "overlong", "untrained"]
 
 
 class SegmentTokenizer:
@@ -52,11 +59,10 @@ class SegmentTokenizer:
             not changed.
         max_length (`int`, *optional*): Longest row in tokens; by default there is no limit.
         overlong (`str`, *optional*, defaults to `"cut"`): `"cut"` ends a longer row after the last trained run that
-            fits, without an end-of-sequence token, because its response is missing; a row that starts with a trained
-            run (plain text) ends at the last trained token that fits. `"drop"` drops it.
-        parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` or `<|im_end|>` is
-            read as the token. Leave it off for text that contains API answers, which could otherwise end a turn; chat
-            templates and texts with marker tokens need it.
+            fits, without an end-of-sequence token; a row that starts with a trained run (plain text) ends at the last
+            trained token that fits. `"drop"` drops it.
+        parse_special_tokens (`bool`, *optional*, defaults to `False`): Whether text such as `</s>` is read as the
+            token. An API's answer could then end a turn; chat templates and texts with marker tokens need it.
 
     Raises:
         [`UnsupportedModelError`]: The tokenizer lacks an end-of-sequence or padding token, or cannot continue from
@@ -75,7 +81,7 @@ class SegmentTokenizer:
         self,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int | None = None,
-        overlong: Literal["drop", "cut"] = "cut",
+        overlong: str = "cut",
         parse_special_tokens: bool = False,
     ) -> None:
         name = tokenizer.name_or_path or type(tokenizer).__name__
@@ -86,13 +92,9 @@ class SegmentTokenizer:
                 fix="set tokenizer.eos_token to the token that ends a response",
             )
         if tokenizer.pad_token_id is None:
-            raise UnsupportedModelError(
-                "the tokenizer has no padding token",
-                file=name,
-                fix="set tokenizer.pad_token = tokenizer.unk_token (as Vicuna does) or, without one, "
-                "tokenizer.eos_token: "
-                "labels are masked by position, so the end is still trained",
-            )
+            fix = "set tokenizer.pad_token = tokenizer.unk_token (as Vicuna does) or, without one, tokenizer.eos_token"
+            fix += ": labels are masked by position, so the end is still trained"
+            raise UnsupportedModelError("the tokenizer has no padding token", file=name, fix=fix)
         if overlong not in ("drop", "cut"):
             raise OptionError(f"{overlong!r} is neither 'drop' nor 'cut'", option="overlong")
         if max_length is not None and max_length < 2:
@@ -120,11 +122,7 @@ class SegmentTokenizer:
         return self.encode_batch([segments])[0]
 
     def encode_batch(self, batch: Sequence[Iterable[Segment | Mapping[str, Any]]]) -> list[Encoded]:
-        """Encode many rows; faster than [`~SegmentTokenizer.encode`] with a fast tokenizer.
-
-        Raises:
-            [`InputError`]: A segment is malformed; `row` is the row's index.
-        """
+        """Encode many rows; an [`InputError`] names the row's index if a segment is malformed."""
         rows: list[Encoded] = []
         for start in range(0, len(batch), ROWS_A_CALL):
             runs = [merge(segments, start + i) for i, segments in enumerate(batch[start : start + ROWS_A_CALL])]
@@ -168,9 +166,8 @@ class SegmentTokenizer:
 
     def _ends(self, text: str, ids: list[int]) -> bool:
         # Templates put a newline behind the token that ends a turn.
-        return self.parse_special_tokens and (
-            ids[-1:] == [self.eos_token_id] or text.rstrip().endswith(self.eos_token)
-        )
+        ended = ids[-1:] == [self.eos_token_id] or text.rstrip().endswith(self.eos_token)
+        return self.parse_special_tokens and ended
 
 
 def merge(segments: Iterable[Segment | Mapping[str, Any]], row: int | None = None) -> list[Segment]:
@@ -185,29 +182,19 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]], row: int | None = Non
     [Segment(text='Thought: ', trainable=False), Segment(text='call it', trainable=True)]
     ```
     """
-    runs: list[tuple[list[str], bool]] = []
+    runs: list[Segment] = []
     for i, segment in enumerate(segments):
-        if isinstance(segment, Segment):
-            text, trainable = segment.text, segment.trainable
-        elif isinstance(segment, Mapping):
-            text, trainable = segment.get("text"), segment.get("trainable")
-        else:
-            text = trainable = None
+        found = vars(segment) if isinstance(segment, Segment) else segment if isinstance(segment, Mapping) else {}
+        text, trainable = found.get("text"), found.get("trainable")
         if not isinstance(trainable, bool) and getattr(trainable, "dtype", None) in (torch.bool, np.bool_):
             trainable = bool(trainable)  # rows in numpy's or torch's format
         if not isinstance(text, str) or not isinstance(trainable, bool):
-            raise InputError(
-                f"segment {i} is {str(segment)[:80]!r}",
-                row=row,
-                fix='pass a Segment or {"text": a string, "trainable": true or false}',
-            )
-        if not text:
-            continue
-        if runs and runs[-1][1] == trainable:
-            runs[-1][0].append(text)
-        else:
-            runs.append(([text], trainable))
-    return [Segment("".join(texts), trainable) for texts, trainable in runs]
+            fix = 'pass a Segment or {"text": a string, "trainable": true or false}'
+            raise InputError(f"segment {i} is {str(segment)[:80]!r}", row=row, fix=fix)
+        if text:
+            runs.append(Segment(text, trainable))
+    groups = groupby(runs, key=lambda segment: segment.trainable)
+    return [Segment("".join(segment.text for segment in group), trainable) for trainable, group in groups]
 
 
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -218,27 +205,149 @@ def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def code_hash(*rooms: ModuleType) -> str:
-    """A hash of this room's code, and of the code and prompts of others.
-
-    `datasets` fingerprints functions of a package by name only, so changed code would otherwise get a stale cache.
-    """
+    """A hash of the code and prompts of this room and others; `datasets` fingerprints a package's code by name."""
     folders = [Path(__file__).parent, *(Path(str(room.__file__)).parent for room in rooms)]
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".txt")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True)
+class LengthReport:
+    """What happened to the rows of a dataset; `str` gives a sentence.
+
+    Args:
+        rows (`int`): Input rows: `kept`, including those `cut`, `dropped_overlong` and `dropped_untrained`.
+        tokens, trained_tokens (`int`): Tokens of the kept rows, and those the loss covers.
+        max_length (`int`, *optional*): The limit, in tokens.
+    """
+
+    rows: int
+    kept: int
+    cut: int
+    dropped_overlong: int
+    dropped_untrained: int
+    tokens: int
+    trained_tokens: int
+    max_length: int | None
+
+    def __str__(self) -> str:
+        limit = "any limit" if self.max_length is None else f"{self.max_length} tokens"
+        share = self.trained_tokens / self.tokens if self.tokens else 0.0
+        return (
+            f"{self.rows:,} rows: {self.kept:,} kept ({self.cut:,} of them cut to stay within {limit}), "
+            f"{self.dropped_overlong:,} dropped as longer than {limit}, "
+            f"{self.dropped_untrained:,} dropped as nothing in them is trained; "
+            f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained ({share:.1%})."
+        )
+
+
+def tokenize_dataset(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None = None,
+    overlong: str = "cut",
+    parse_special_tokens: bool = False,
+    num_proc: int | None = None,
+) -> tuple[Dataset, LengthReport]:
+    """Tokenize an `sft` config, cached with the dataset; for streaming datasets use [`CompletionOnlyCollator`].
+
+    Args:
+        dataset (`Dataset`): Rows with a column `segments`.
+        num_proc (`int`, *optional*): Processes. A fast tokenizer already uses every core from one process.
+        tokenizer, max_length, overlong, parse_special_tokens: See [`SegmentTokenizer`].
+
+    Returns:
+        `tuple[Dataset, LengthReport]`: Rows of `input_ids` and `labels`, and what was cut or dropped.
+
+    Raises:
+        [`InputError`]: There is no column `segments`, a segment is malformed, or no row is left.
+
+    Example:
+
+    ```python
+    >>> segments = [{"text": "2+2=", "trainable": False}, {"text": "4", "trainable": True}]
+    >>> dataset, report = tokenize_dataset(Dataset.from_dict({"segments": [segments]}), tokenizer, max_length=2048)
+    >>> print(report)
+    1 rows: 1 kept (0 of them cut to stay within 2048 tokens), ...
+    ```
+    """
+    if "segments" not in dataset.column_names:
+        raise InputError(f"no column 'segments', only {', '.join(dataset.column_names)}", fix="load the config sft")
+    if not len(dataset):
+        raise InputError("no row was there before any was left out", fix="check the file or selection")
+    dataset = dataset.with_format(None)
+    segment_tokenizer = SegmentTokenizer(tokenizer, max_length, overlong, parse_special_tokens)
+    versions = [code_hash(), tokenizers.__version__, transformers.__version__]
+    encoded = dataset.map(
+        _encode,
+        batched=True,
+        batch_size=ROWS_A_CALL,
+        fn_kwargs={"segment_tokenizer": segment_tokenizer},
+        with_indices=True,
+        remove_columns=dataset.column_names,
+        features=_FEATURES,
+        num_proc=num_proc,
+        new_fingerprint=Hasher.hash([dataset._fingerprint, segment_tokenizer, versions]),
+        desc="Segments to labels",
+    )
+    outcomes = encoded["outcome"][:]
+    counts = Counter(outcomes)
+    report = LengthReport(
+        rows=len(dataset),
+        kept=counts["whole"] + counts["cut"],
+        cut=counts["cut"],
+        dropped_overlong=counts["overlong"],
+        dropped_untrained=counts["untrained"],
+        tokens=sum(len(ids) for ids in encoded.with_format("arrow")["input_ids"]),
+        trained_tokens=sum(encoded["trained"][:]),
+        max_length=max_length,
+    )
+    if not report.kept:
+        shorter = "raise max_length or use shorter documentation"
+        fix = shorter if report.dropped_overlong else "check the trainable flags"
+        raise InputError(f"no row is left to train on: {report}", fix=fix)
+    if report.kept < report.rows:
+        encoded = encoded.select([i for i, outcome in enumerate(outcomes) if outcome in ("whole", "cut")])
+    return encoded.select_columns(["input_ids", "labels"]), report
+
+
+def arrow_batches(rows: Dataset, columns: list[str]) -> Iterable[pa.Table]:
+    """Columns in batches of 1,000 rows, as Arrow tables: no id becomes a Python object."""
+    return cast(Iterable[pa.Table], rows.select_columns(columns).with_format("arrow").iter(1000))
+
+
+def largest(rows: Dataset, column: str) -> tuple[int, int]:
+    """The largest value and the longest list of a column of lists; zeros if there is none."""
+    value = length = 0
+    for batch in arrow_batches(rows, [column]):
+        for chunk in batch[column].chunks:
+            value = max(value, int(np.asarray(chunk.flatten()).max(initial=0)))
+            length = max(length, int(np.asarray(chunk.value_lengths()).max(initial=0)))
+    return value, length
+
+
+def _encode(
+    batch: dict[str, list[Any]], indices: list[int], segment_tokenizer: SegmentTokenizer
+) -> dict[str, list[Any]]:
+    try:
+        rows = segment_tokenizer.encode_batch(batch["segments"])
+    except InputError as error:
+        place = error.row if isinstance(error.row, int) else 0
+        row = batch["id"][place] if "id" in batch else indices[place]
+        raise InputError(error.problem, row=row, fix=error.fix) from None
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("input_ids", "labels", "outcome")}
+    return columns | {"trained": [sum(label != IGNORE for label in row["labels"]) for row in rows]}
 
 
 class CompletionOnlyCollator:
     """Padded batches of ids and labels from rows with `segments`, or with `input_ids` and `labels`.
 
-    For TRL without packing: `SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False)`.
-    With packing TRL takes no collator; use [`tokenize_dataset`].
+    For TRL without packing: `SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False)`;
+    with packing it takes no collator, see [`tokenize_dataset`]. Rows that are cut are counted in `cut`, the first is
+    logged.
 
     Args:
-        segment_tokenizer (`SegmentTokenizer`): Its `max_length` and `overlong` apply. Rows that are cut are counted in
-            `self.cut`, and the first one is logged.
+        segment_tokenizer (`SegmentTokenizer`): Its `max_length` and `overlong` apply.
         pad_to_multiple_of (`int`, *optional*): Pad to a multiple of this many tokens instead of to the longest row.
 
     Example:
@@ -258,20 +367,16 @@ class CompletionOnlyCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         if any("nodes" in row for row in rows):
-            raise OptionError(
-                "each row of share_prefixes holds several", option="data_collator", fix="pass PrefixCollator"
-            )
+            problem = "each row of share_prefixes holds several"
+            raise OptionError(problem, option="data_collator", fix="pass PrefixCollator")
         lazy = [row for row in rows if "input_ids" not in row]
         encoded = iter(self.segment_tokenizer.encode_batch([row["segments"] for row in lazy]))
         done = [row if "input_ids" in row else self._checked(row, next(encoded)) for row in rows]
         length = max(len(row["input_ids"]) for row in done)
         if self.pad_to_multiple_of:
             length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of
-        batch = {
-            "input_ids": torch.full((len(done), length), self.segment_tokenizer.pad_token_id),
-            "attention_mask": torch.zeros((len(done), length), dtype=torch.long),
-            "labels": torch.full((len(done), length), IGNORE),
-        }
+        fill = {"input_ids": self.segment_tokenizer.pad_token_id, "attention_mask": 0, "labels": IGNORE}
+        batch = {name: torch.full((len(done), length), value) for name, value in fill.items()}
         for i, row in enumerate(done):
             size = len(row["input_ids"])
             batch["input_ids"][i, :size] = torch.as_tensor(row["input_ids"])

@@ -3,14 +3,12 @@
 import logging
 import time
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset, IterableDataset
-from peft.tuners.tuners_utils import BaseTuner
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from trl import SFTTrainer
@@ -19,17 +17,23 @@ from trl.chat_template_utils import add_response_schema
 from ..checkpoints import resolve_model, weights_of
 from ..errors import InputError, OptionError, ToolAlpacaError, UnsupportedModelError
 from ..formats import Prompt, react_prompt
-from .admission import InexactModelError, require_exact
+from .admission import InexactModelError, check_tokens, require_exact, virtual_tokens, whole_row_adapter
 from .config import SegmentSFTConfig
-from .lengths import largest, tokenize_dataset
-from .loading import check_template, freeze, load_tokenizer, renderable, without_absent
+from .loading import (
+    check_template,
+    freeze,
+    load_tokenizer,
+    prompt_of_row,
+    renderable,
+    set_stops,
+    set_templates,
+    without_absent,
+)
 from .loss import ATTENTION, completion_loss
-from .masks import features_of, prove_run
-from .prefixes import PrefixCollator, share_prefixes
-from .proof import require_proof
+from .prefixes import PrefixCollator, plain_rows, share_prefixes
+from .proof import features_of, prove_run
 from .results import data_fingerprint, start_or_resume, write_results
-from .saved_templates import prompt_of_row, set_stops, set_templates
-from .tokenize import CompletionOnlyCollator, SegmentTokenizer
+from .tokenize import CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +51,9 @@ class SegmentSFTTrainer(SFTTrainer):
 
     Args:
         model (`str` or `PreTrainedModel`): As in TRL, or `smollm2`.
-        args ([`SegmentSFTConfig`], *optional*): With `prefix_packing`, rows of any layout are packed into trees. Plain
-            [`trl.SFTConfig`] or [`~transformers.TrainingArguments`] are taken with our defaults for the rest.
+        args ([`SegmentSFTConfig`], *optional*): TRL's or transformers' own are taken with our defaults for the rest.
         data_collator (`Callable`, *optional*): Chosen by the rows by default.
-        train_dataset (`Dataset` or `IterableDataset`): Training rows.
-        eval_dataset (`Dataset` or `IterableDataset`, *optional*): Held-out rows.
-        processing_class (`PreTrainedTokenizerBase`, *optional*): Defaults to the model's tokenizer, see
-            [`load_tokenizer`].
+        processing_class (`PreTrainedTokenizerBase`, *optional*): Defaults to the model's, with the tokens it needs.
         run_settings (`dict`, *optional*): From [`resolved`]: the trainer then resumes the run with these settings,
             logs what it does, and writes metrics and card with [`~SegmentSFTTrainer.save_results`].
 
@@ -61,11 +61,8 @@ class SegmentSFTTrainer(SFTTrainer):
         [`InexactModelError`]: A small copy of the model does not compute packed rows as it computes them one by one.
         [`OptionError`]: Trees with a loss other than the plain one, FlexAttention on a CPU, rows of [`share_prefixes`]
             without [`PrefixCollator`], or a stream without `max_steps`.
-        [`InputError`]: No row is left to train on.
+        [`InputError`]: No row is left to train on; `row_reports` says what was cut or dropped and why.
         [`UnsupportedModelError`]: Token ids beyond the embedding, or a chat template that drops tools or calls.
-
-    Attributes:
-        row_reports (`list[str]`): For each set of rows, what was cut or dropped and why.
 
     Example:
 
@@ -87,7 +84,7 @@ class SegmentSFTTrainer(SFTTrainer):
         run_settings: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        args = _config_of(args)
+        args = SegmentSFTConfig.of(args)
         if args.activation_offloading and args.device.type == "cpu":
             raise OptionError("moves activations off a GPU, and there is none", option="activation_offloading")
         self.run_settings = run_settings
@@ -104,29 +101,25 @@ class SegmentSFTTrainer(SFTTrainer):
                 processing_class = processing_class or load_tokenizer(model, args)
         if train_dataset is not None and "messages" in (train_dataset.column_names or ()):
             if not (args.chat_template_path or getattr(processing_class, "chat_template", None)):
-                raise UnsupportedModelError(
-                    "the tokenizer has no chat template",
-                    fix="choose a chat model, pass --chat_template_path, or train on the config sft",
-                )
+                fix = "choose a chat model, pass --chat_template_path, or train on the config sft"
+                raise UnsupportedModelError("the tokenizer has no chat template", fix=fix)
         if data_collator is None and processing_class is not None:
             data_collator = _collator_for(args, train_dataset, processing_class)
-        train_dataset, eval_dataset = (_plain_rows(rows, data_collator) for rows in (train_dataset, eval_dataset))
+        rows = [plain_rows(rows, data_collator) for rows in (train_dataset, eval_dataset)]
         try:
-            super().__init__(
-                model, args, data_collator, train_dataset, eval_dataset, processing_class=processing_class, **kwargs
-            )
+            super().__init__(model, args, data_collator, *rows, processing_class=processing_class, **kwargs)
         except _SETUP_ERRORS as error:
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
-        base = self.accelerator.unwrap_model(self.model)
+        base = self._unwrapped
         if args.freeze_layers:
             freeze(base, args.freeze_layers)
         base = base.get_base_model() if is_peft_model(base) else base
-        longest = self._check_tokens(base)
-        self._plain_loss = self.args.device.type == "cpu" and not self._virtual_tokens()
+        longest = check_tokens(base, self._tokenizer, (self.train_dataset, self.eval_dataset))
+        self._plain_loss = args.device.type == "cpu" and not virtual_tokens(self._unwrapped)
         if isinstance(self.data_collator, PrefixCollator):
             self._admit_trees(base, longest)
-        elif self.padding_free and self.args.packing_strategy != "wrapped":
+        elif self.padding_free and args.packing_strategy != "wrapped":
             if "flash" not in base.config._attn_implementation:
                 require_exact(base, "flat", longest, "set packing: false and padding_free: false")
         elif self._plain_loss:
@@ -136,79 +129,34 @@ class SegmentSFTTrainer(SFTTrainer):
                 logger.warning("%s; TRL's own loss is computed", error)
                 self._plain_loss = False
 
+    @property
+    def _unwrapped(self) -> Any:
+        return self.accelerator.unwrap_model(self.model)
+
     def _admit_trees(self, model: PreTrainedModel, longest: int | None) -> None:
         """Reject settings and models for which loss and gradients of trees would differ from those of the rows."""
-        fix = "set prefix_packing: false"
+        fix, option = "set prefix_packing: false", "prefix_packing_attention"
         if change := self._more_than_the_plain_loss():
             raise OptionError("computes only the plain loss", option="prefix_packing", fix=change)
-        if virtual := self._virtual_tokens() or self._whole_row_adapters():
-            raise UnsupportedModelError(f"prefix_packing cannot train {virtual}", fix=fix)
-        cpu = self.args.device.type == "cpu"
-        attention = self.args.prefix_packing_attention
+        if adapter := virtual_tokens(self._unwrapped) or whole_row_adapter(self._unwrapped):
+            raise UnsupportedModelError(f"prefix_packing cannot train {adapter}", fix=fix)
+        cpu, attention = self.args.device.type == "cpu", self.args.prefix_packing_attention
         if attention == "flex" and cpu:
-            raise OptionError(
-                "FlexAttention has no backward pass on a CPU", option="prefix_packing_attention", fix="set nodes"
-            )
+            raise OptionError("FlexAttention has no backward pass on a CPU", option=option, fix="set nodes")
         if attention == "flex" and getattr(model.config.get_text_config(), "attention_dropout", 0):
-            raise OptionError(
-                "FlexAttention has no dropout and this model's attention_dropout is not 0",
-                option="prefix_packing_attention",
-                fix="set mask",
-            )
-        self.tree_attention = ("nodes" if cpu else "mask") if attention == "auto" else attention
-        try:
-            # FlexAttention sees what the dense mask shows.
-            require_exact(model, "mask" if self.tree_attention == "flex" else self.tree_attention, longest, fix)
-        except InexactModelError:
-            if attention != "auto" or self.tree_attention == "mask":
-                raise
-            require_exact(model, "mask", longest, fix)
-            self.tree_attention = "mask"
+            problem = "FlexAttention has no dropout and this model's attention_dropout is not 0"
+            raise OptionError(problem, option=option, fix="set mask")
+        ways = [attention] if attention != "auto" else ["nodes", "mask"] if cpu else ["mask"]
+        for way in ways:
+            self.tree_attention = way
+            try:
+                # FlexAttention sees what the dense mask shows.
+                require_exact(model, "mask" if way == "flex" else way, longest, fix)
+                break
+            except InexactModelError:
+                if way == ways[-1]:
+                    raise
         model.set_attn_implementation(ATTENTION[self.tree_attention])
-
-    def _virtual_tokens(self) -> str:
-        """An adapter that prepends tokens or attention instead of adding layers."""
-        model = self.accelerator.unwrap_model(self.model)
-        if not is_peft_model(model) or isinstance(model.base_model, BaseTuner):
-            return ""
-        kind = next(iter(model.peft_config.values())).peft_type
-        return f"{getattr(kind, 'value', kind)}, which puts virtual tokens before the text"
-
-    def _whole_row_adapters(self) -> str:
-        """An adapter whose behaviour depends on the whole row."""
-        model = self.accelerator.unwrap_model(self.model)
-        configs = model.peft_config.values() if is_peft_model(model) else ()
-        if any(getattr(config, "alora_invocation_tokens", None) for config in configs):
-            return "aLoRA, whose adapter begins where a row invokes it"
-        if any("XLORA" in str(config.peft_type).upper() for config in configs):
-            return "X-LoRA, whose adapters are weighed by the whole row"
-        return ""
-
-    def _check_tokens(self, model: PreTrainedModel) -> int | None:
-        """Reject ids beyond the embedding; returns the length of the longest row, if known."""
-        embedding = model.get_input_embeddings()
-        size = getattr(embedding, "num_embeddings", None)
-        pad = self._tokenizer.pad_token_id
-        largest_id: int = pad if isinstance(pad, int) else 0
-        longest: int | None = 0
-        for rows in (self.train_dataset, self.eval_dataset):
-            if rows is None:
-                continue
-            if not isinstance(rows, Dataset) or "input_ids" not in rows.column_names:
-                longest = None
-                continue
-            largest_id = max(largest_id, largest(rows, "input_ids")[0])
-            known = (
-                largest(rows, "position_ids")[0] + 1 if "nodes" in rows.column_names else largest(rows, "input_ids")[1]
-            )
-            longest = max(longest, known) if longest is not None else None
-        if size is not None and largest_id >= size:
-            token = self._tokenizer.convert_ids_to_tokens(int(largest_id))
-            raise UnsupportedModelError(
-                f"the token {token!r} has the id {largest_id} and the model's embedding has {size:,} rows",
-                fix="call model.resize_token_embeddings(len(tokenizer)) and save it, or take a token that it has",
-            )
-        return longest
 
     def compute_loss(
         self,
@@ -225,7 +173,7 @@ class SegmentSFTTrainer(SFTTrainer):
             raise OptionError("prefix_packing computes a loss and no predictions", option="compute_metrics")
         if not trees and (return_outputs or self._more_than_the_plain_loss() or not self._plain_loss):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        found = completion_loss(model, inputs, self.accelerator.unwrap_model(model), self.tree_attention)
+        found = completion_loss(model, inputs, self._unwrapped, self.tree_attention)
         # At least one, as in TRL, so that a batch without trained tokens has a loss of zero.
         items = found.weights.sum() if num_items_in_batch is None else num_items_in_batch
         loss = found.total / torch.as_tensor(items).clamp(min=1)
@@ -237,13 +185,11 @@ class SegmentSFTTrainer(SFTTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The first call checks that model, rows and settings fit together, before anything is trained."""
-        if self._tried_step:
-            return super().training_step(*args, **kwargs)
         try:
             loss = super().training_step(*args, **kwargs)
-        except ToolAlpacaError:
-            raise
         except Exception as error:
+            if self._tried_step or isinstance(error, ToolAlpacaError):
+                raise
             why = " ".join(str(error).split())[:300]
             raise UnsupportedModelError(f"the first batch cannot be trained: {type(error).__name__}: {why}") from error
         self._tried_step = True
@@ -318,7 +264,7 @@ class SegmentSFTTrainer(SFTTrainer):
         if name == "train" and args.assistant_only_loss:
             self._features = features_of(dataset)
         try:
-            prepared = super()._prepare_dataset(dataset, tokenizer, args, packing, formatting_func, name)
+            prepared: Any = super()._prepare_dataset(dataset, tokenizer, args, packing, formatting_func, name)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
         if template != tokenizer.chat_template:
@@ -328,11 +274,11 @@ class SegmentSFTTrainer(SFTTrainer):
             tokenizer.chat_template = template
         if not isinstance(before, Dataset):
             return prepared
-        dropped = 0 if packing else len(dataset) - len(cast(Dataset, prepared))
+        dropped = 0 if packing else len(dataset) - len(prepared)
         if dropped:
             reasons += f"; {dropped:,} dropped as nothing that is trained lies within max_length {args.max_length}"
         sentence = f"{name} rows: {len(before):,}, {len(dataset) - dropped:,} kept{reasons}."
-        if not len(cast(Dataset, prepared)):
+        if not len(prepared):
             raise InputError(f"no row is left to train on: {sentence}", fix="raise max_length or change the template")
         self.row_reports.append(sentence)
         return prepared
@@ -382,20 +328,15 @@ class SegmentSFTTrainer(SFTTrainer):
             set_stops(self._own_generation_config(), self._prompt, self._tokenizer).save_pretrained(folder)
 
     def _own_generation_config(self) -> GenerationConfig:
-        config: Any = self.accelerator.unwrap_model(self.model).generation_config
-        return config or GenerationConfig()
+        return self._unwrapped.generation_config or GenerationConfig()
 
     def prove_template(self) -> None:
-        """Prove that the template that is saved gives a model the ids it is trained on; see [`prove_template`].
-
-        Raises:
-            [`UnsupportedModelError`]: It does not, for a conversation that the message describes.
-        """
+        """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_run`]."""
         if not self.args.prove_template or (self._prompt is None and self._features is None):
             return
         config = "chat" if self._prompt is None else "sft"
         prompt, generation = self._prompt or react_prompt(), self._own_generation_config()
-        require_proof(prove_run(self._tokenizer, config, prompt, generation, self._features), self.accelerator.print)
+        prove_run(self._tokenizer, config, prompt, generation, self._features, self.accelerator.print)
 
     def save_results(self) -> dict[str, Any]:
         """Write metrics.json, log_history.json and the card of a run; see [`write_results`]."""
@@ -412,8 +353,8 @@ class SegmentSFTTrainer(SFTTrainer):
     def end(self) -> None:
         """Exit cleanly under gloo, whose threads take the GIL to release the last tensors.
 
-        A process that ended at once would hold the lock and wait for them forever (torch 2.13); while it sleeps,
-        waiting for the other processes, they finish.
+        A process that ended at once would hold it and wait for them forever (torch 2.13); while it sleeps, they
+        finish.
         """
         if self.args.world_size > 1:
             self.accelerator.wait_for_everyone()
@@ -439,15 +380,6 @@ class SegmentSFTTrainer(SFTTrainer):
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
 
-def _config_of(args: TrainingArguments | None) -> SegmentSFTConfig:
-    if isinstance(args, SegmentSFTConfig):
-        return args
-    if args is None:
-        return SegmentSFTConfig()
-    # Not by to_dict, which puts a placeholder for each field named *_token: eos_token too.
-    return SegmentSFTConfig(**{field.name: getattr(args, field.name) for field in fields(args) if field.init})
-
-
 def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> Collator | None:
     """The collator for the prepared rows; `None` means TRL's own."""
     if args.prefix_packing:
@@ -458,20 +390,6 @@ def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> Collator
         return None
     if isinstance(rows, IterableDataset) and args.max_steps <= 0:
         raise OptionError("the length of a stream is not known", option="max_steps", fix="set it")
-    overlong: Any = args.overlong
-    segment_tokenizer = SegmentTokenizer(tokenizer, args.max_length, overlong, args.parse_special_tokens)
+    segment_tokenizer = SegmentTokenizer(tokenizer, args.max_length, args.overlong, args.parse_special_tokens)
     multiple = args.pad_to_multiple_of
     return CompletionOnlyCollator(segment_tokenizer, int(multiple) if multiple else None)
-
-
-def _plain_rows(rows: Any, collator: Any) -> Any:
-    """Rows in Python format; sequences of [`share_prefixes`] keep the format that guards them."""
-    if "nodes" in (getattr(rows, "column_names", None) or ()):
-        if not isinstance(collator, PrefixCollator):
-            raise OptionError(
-                "rows of share_prefixes need their own",
-                option="data_collator",
-                fix="pass PrefixCollator(tokenizer.pad_token_id)",
-            )
-        return rows
-    return rows.with_format(None) if isinstance(rows, Dataset) and rows.format["type"] is not None else rows

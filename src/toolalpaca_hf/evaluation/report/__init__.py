@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,12 @@ from ...formats import NO_CALL
 from ...report import NONE, clip, finite, render, write_texts
 from ...schema import Trajectory
 from ..suite import Attempt
-from .figures import (
-    ADDRESS,
-    LABELS,
-    SOURCE,
-    breakdowns,
-    error_kinds,
-    figures,
-    headline,
-    judge_counts,
-    label,
-    model_index,
-    trial_lines,
-)
-from .plots import plots
-
-__all__ = ["instruction_page", "model_index", "report_html", "report_markdown", "trial_lines", "write_report"]
+from .figures import LABELS, label, model_index, plots, template_values
 
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
 
-BUDGET = 3_900_000
+BUDGET = 2_500_000
 """Characters of observations in the page at most; with more of them, less of each is shown."""
 
 FOLDED = 400
@@ -45,17 +30,13 @@ FAILURES = 10
 def write_report(
     folder: Path, metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt]
 ) -> None:
-    """Write `report.html`, `report.md` and `model_index.json`.
+    """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
+    `instructions.json`.
 
-    Args:
-        folder (`Path`): Created if missing.
-        metrics (`dict`): The contents of `metrics.json`.
-        records (`Sequence[dict]`): The contents of `instructions.json`, one per instruction.
-        attempts (`Sequence[Attempt]`): A record whose attempt is not among these is shown without trajectory.
+    A record whose attempt is not among `attempts` is shown without trajectory.
 
     Raises:
-        [`MissingDependencyError`]: jinja2 is not installed.
-        [`OptionError`]: The folder cannot be written.
+        [`MissingDependencyError`], [`OptionError`]: jinja2 is not installed, or the folder cannot be written.
     """
     texts = {
         "report.html": report_html(metrics, records, attempts),
@@ -74,24 +55,21 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
     for record in records:
         attempt = by_id.get(str(record.get("id")))
         grouped[str(record.get("api"))].append(_instruction(record, attempt.trajectory if attempt else None, limit))
-    settings = (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
-    return render(
-        __name__,
-        "report.html.jinja",
-        plots=plots(metrics),
-        settings=[
-            (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
-            for title, key in settings
-            if metrics.get(key)
-        ],
-        apis=list(grouped.items()),
-        **_figures(metrics),
-    )
+    settings = [
+        (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
+        for title, key in (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
+        if metrics.get(key)
+    ]
+    values = template_values(metrics) | {"plots": plots(metrics), "settings": settings, "apis": list(grouped.items())}
+    return render(__name__, "report.html.jinja", **values)
 
 
-def instruction_page(record: dict[str, Any], trajectory: Trajectory | None) -> str:
-    """One instruction as `report.html` shows it, unfolded, as a page of its own; arguments as in [`write_report`]."""
-    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN))
+def instruction_page(record: dict[str, Any], trajectory: Trajectory | None, states: Sequence[str] = ()) -> str:
+    """One instruction as `report.html` shows it, unfolded, as a page of its own.
+
+    `states` are what exists in the simulator after each step, as far as it is known.
+    """
+    return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN, states))
 
 
 def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -106,47 +84,28 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
         )
         for record in failed[:FAILURES]
     ]
-    return render(__name__, "report.md.jinja", failures=failures, failed_verdicts=len(failed), **_figures(metrics))
+    values = template_values(metrics) | {"failures": failures, "failed_verdicts": len(failed)}
+    return render(__name__, "report.md.jinja", **values)
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "metrics": metrics,
-        "headline": headline(metrics),
-        "figures": figures(metrics),
-        "judge": judge_counts(metrics),
-        "breakdowns": breakdowns(metrics),
-        "errors": error_kinds(metrics),
-        "source": SOURCE,
-        "address": ADDRESS,
-    }
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text of `length` characters, and the part of it that is shown."""
-
-    shown: str
-    length: int
-
-    @property
-    def folded(self) -> bool:
-        return self.length > FOLDED or self.shown.count("\n") > 12
-
-
-def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: int) -> dict[str, Any]:
+def _instruction(
+    record: dict[str, Any], trajectory: Trajectory | None, limit: int, states: Sequence[str] = ()
+) -> dict[str, Any]:
     """The template's data for one instruction."""
 
-    def text(value: Any) -> _Text:
+    def text(value: Any) -> dict[str, Any]:
+        """What is shown of a text, and of how many characters."""
         value = "" if value is None else str(value)
-        return _Text(clip(value, limit), len(value))
+        shown = clip(value, limit)
+        return {"shown": shown, "length": len(value), "folded": len(value) > FOLDED or shown.count("\n") > 12}
 
-    ended = str(record.get("ended") or "")
-    scores = [(label(key), *_score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
-    judge = record.get("judge")
+    ended, judge = str(record.get("ended") or ""), record.get("judge")
+    scores = [(label(key), _score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
+    counts = [*scores, *((label(key), _score(value)) for key, value in (record.get("validity") or {}).items())]
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
+        "scored": "process_verdict" in record,
         "verdict": str(record.get("process_verdict") or "none"),
         "reason": text(record.get("reason")),
         "failed": bool(record.get("failed")),
@@ -163,14 +122,17 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
                 "input": text(step.action_input),
                 "observation": text(step.observation),
                 "log": text(step.log) if step.action == NO_CALL and step.log else None,
+                "state": text(state),
             }
-            for step in (trajectory.steps if trajectory else ())
+            for step, state in zip(trajectory.steps if trajectory else (), chain(states, repeat("")), strict=False)
         ],
         "has_trajectory": trajectory is not None,
         "final_thought": text(trajectory.final_thought if trajectory else None),
         "response": text(trajectory.response if trajectory else None),
-        "scores": scores,
-        "validity": [(label(key), _score(value)[0]) for key, value in (record.get("validity") or {}).items()],
+        "scores": [
+            (good, found) for good in ("yes", "no") if (found := [key for key, value in scores if value == good])
+        ],
+        "counts": [f"{key}: {value}" for key, value in counts if value not in ("yes", "no")],
         "judge": judge
         and {
             "verdicts": [(key, str(judge.get(key) or "none")) for key in ("process", "response")],
@@ -180,13 +142,8 @@ def _instruction(record: dict[str, Any], trajectory: Trajectory | None, limit: i
     }
 
 
-def _score(value: Any) -> tuple[str, str]:
-    """A value in words, and `yes`, `no` or empty for good, bad or neither."""
-    if isinstance(value, bool):
-        return ("yes", "yes") if value else ("no", "no")
-    if isinstance(value, int):
-        return str(value), ""
+def _score(value: Any) -> str:
+    if isinstance(value, int | str):
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     share = finite(value)
-    if share is None:
-        return (value if isinstance(value, str) else NONE), ""
-    return f"{share:.2f}", ""
+    return NONE if share is None else f"{share:.2f}"

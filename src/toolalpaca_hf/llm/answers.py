@@ -1,16 +1,69 @@
-"""What questions cost: counted by role, and limited by a budget."""
+"""Answers of models, the errors in place of one, and what they cost: counted by role, limited by a budget."""
 
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, ToolAlpacaError
-from .errors import Answer, BudgetExceeded
 
 if TYPE_CHECKING:
-    from .asking import Ask, RequestCache
+    from .asking import Ask, ModelSettings, RequestCache
+
+
+class LLMError(ToolAlpacaError):
+    """A model gave no answer: the `endpoint` asked, its HTTP `status`, and what it `said`, without the key."""
+
+    def __init__(
+        self, problem: str, *, endpoint: str = "", status: int | None = None, said: str = "", fix: str | None = None
+    ) -> None:
+        super().__init__(problem, fix=fix)
+        self.endpoint, self.status, self.said = endpoint, status, said
+
+
+class RequestRejected(LLMError):
+    """The request is at fault: do not retry; other requests may succeed."""
+
+
+class ContextFull(RequestRejected):
+    """The conversation leaves no room for an answer within the model's context length."""
+
+
+class Unanswered(LLMError):
+    """The server is unavailable, too slow, broken, or rejects the key: the request may succeed later."""
+
+
+class NotAsked(LLMError):
+    """The request was not sent, after too many consecutive failures of the server."""
+
+
+class BudgetExceeded(ToolAlpacaError):
+    """The budget is spent; the next run asks what is missing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer.
+
+    Args:
+        text (`str`): Its text without thinking; empty if it refused.
+        finish_reason (`str`): `"stop"`, `"length"` (cut by the token limit), `"refusal"`, or the server's own word.
+        prompt_tokens, completion_tokens (`int`): Tokens; estimated if the server does not count.
+        enforced (`bool`): Whether the requested JSON schema was enforced on the text.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+    enforced: bool = False
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimated tokens of a text, so that limits and budgets hold even if a server does not count."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4
 
 
 @dataclass(frozen=True)
@@ -30,25 +83,8 @@ class Price:
     completion: float = 0.0
 
 
-class Priced(Protocol):
-    """Anything with a price, such as [`ModelSettings`]."""
-
-    @property
-    def price(self) -> Price: ...
-
-
-def cost(spent: Mapping[str, Usage], roles: Mapping[str, Priced]) -> float:
-    """The cost of tokens, in the currency of the prices.
-
-    Example:
-
-    ```python
-    >>> from types import SimpleNamespace
-    >>> roles = {"user": SimpleNamespace(price=Price(prompt=2.5, completion=10))}
-    >>> cost({"user": Usage(calls=2, prompt_tokens=400_000, completion_tokens=100_000)}, roles)
-    2.0
-    ```
-    """
+def cost(spent: Mapping[str, Usage], roles: "Mapping[str, ModelSettings]") -> float:
+    """The cost of tokens, in the currency of the roles' prices."""
     return sum(
         (used.prompt_tokens * roles[role].price.prompt + used.completion_tokens * roles[role].price.completion) / 1e6
         for role, used in spent.items()
@@ -57,15 +93,10 @@ def cost(spent: Mapping[str, Usage], roles: Mapping[str, Priced]) -> float:
 
 
 class Budget:
-    """Stops asking once a limit is reached, by this and all earlier runs together.
+    """Stops asking once a limit of calls, tokens or money is reached, by this and all earlier runs together.
 
     Running calls are finished and kept, so tokens and money may exceed the limit by their cost and, with several
     tasks, calls by those of the others.
-
-    Args:
-        calls (`int`, *optional*): Most calls.
-        tokens (`int`, *optional*): Most tokens, of questions and answers together.
-        money (`float`, *optional*): Most money, by the prices of the roles.
 
     Raises:
         [`OptionError`]: A limit is not positive.
@@ -78,28 +109,22 @@ class Budget:
         self._lock = threading.Lock()
         self._begun = 0
 
-    def check(self, cache: "RequestCache", roles: Mapping[str, Priced], begun: int = 0) -> int:
-        """Number of calls made, including `begun` running ones; raises [`BudgetExceeded`] if the budget is spent."""
-        spent = cache.spent()
-        calls = max(begun, sum(used.calls for used in spent.values()))
-        tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
-        limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
-        for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
-            if limit is not None and used >= limit:
-                raise BudgetExceeded(
-                    f"the budget of {form.format(limit)} is spent",
-                    fix="what is answered is kept, and the same command with a larger one goes on",
-                )
-        return calls
-
     @contextmanager
-    def reserve(self, cache: "RequestCache", roles: Mapping[str, Priced]) -> Iterator[None]:
-        """Wrap one call; raises like [`check`]."""
+    def reserve(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]") -> Iterator[None]:
+        """Wrap one call; raises [`BudgetExceeded`] if the budget is spent."""
         if self.calls is None and self.tokens is None and self.money is None:
             yield
             return
         with self._lock:
-            self._begun = self.check(cache, roles, self._begun) + 1  # those under way are in no file yet
+            spent = cache.spent()
+            calls = max(self._begun, sum(used.calls for used in spent.values()))
+            tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
+            limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
+            for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
+                if limit is not None and used >= limit:
+                    fix = "what is answered is kept, and the same command with a larger one goes on"
+                    raise BudgetExceeded(f"the budget of {form.format(limit)} is spent", fix=fix)
+            self._begun = calls + 1  # those under way are in no file yet
         try:
             yield
         except BaseException:
@@ -112,8 +137,7 @@ class UsageTracker:
     """An [`Ask`] for one piece of work that counts its cost and notes whether an answer was missing.
 
     Args:
-        ask ([`Ask`]): Who is asked.
-        settled (`tuple[type, ...]`): Errors that settle the work; after any other, nothing more is asked.
+        settled (`tuple[type, ...]`): Errors that settle the work; after any other, it is raised again unasked.
         key (`str`, *optional*): Whose questions they are.
 
     Attributes:
@@ -127,7 +151,6 @@ class UsageTracker:
         self.stopped: ToolAlpacaError | None = None
 
     def __call__(self, role: str, messages: list[dict[str, str]], *, attempt: int = 0, **options: Any) -> Answer:
-        """Ask, see [`Ask`]; once stopped, raise the same error again."""
         if self.stopped is not None:
             raise self.stopped
         try:
