@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-from toolalpaca_hf.corpus.decontamination import Fingerprint
-from toolalpaca_hf.corpus.screening import BENCHMARKS, FILE
+from toolalpaca_hf.corpus.decontamination import BENCHMARKS, FILE, Fingerprint
 from toolalpaca_hf.evaluation.bfcl import CATEGORIES, bfcl_rows, question_of
 
 TAU2 = "inspect_evals/tau2/data/domains/{}"

@@ -229,18 +229,11 @@ def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, An
     if below not in ((), (".well-known", "ai-plugin.json")):
         return None
     about = api.api.introduction or api.api.description or mapping(api.document.get("info")).get("description") or ""
-    return {
-        "schema_version": "v1",
-        "name_for_human": api.api.name,
-        "name_for_model": api.slug.replace("-", "_"),
-        "description_for_human": api.api.description or str(about),
-        "description_for_model": str(about),
-        "auth": {"type": "none"},
-        "api": {"type": "openapi", "url": f"{base}/openapi.json", "is_user_authenticated": False},
-        "logo_url": "",
-        "contact_email": "",
-        "legal_info_url": api.api.link,
-    }
+    described = {"description_for_human": api.api.description or str(about), "description_for_model": str(about)}
+    served = {"type": "openapi", "url": f"{base}/openapi.json", "is_user_authenticated": False}
+    named = {"schema_version": "v1", "name_for_human": api.api.name, "name_for_model": api.slug.replace("-", "_")}
+    rest = {"logo_url": "", "contact_email": "", "legal_info_url": api.api.link}
+    return {**named, **described, "auth": {"type": "none"}, "api": served, **rest}
 
 
 def _without(holder: Any, names: Sequence[str]) -> Any:
