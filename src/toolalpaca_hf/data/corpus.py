@@ -225,7 +225,8 @@ def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs
     for config, position, row in rows:
         try:
             if config == "instructions":
-                instructions.append(read_instruction(*row, api.id, position))
+                text, golden = row
+                instructions.append(read_instruction(text, golden, api.id, position))
             else:
                 trajectories.append(read_instance(row, api.id, position, raw.get("Instructions")))
             report.keep(config, file)

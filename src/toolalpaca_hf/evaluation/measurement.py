@@ -181,7 +181,7 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
     `chance` is a random tool; `word_overlap` counts words of a function's name and its description's first line,
     divided by the square root of their number; `bm25` is [`formats.bm25_scores`]. Tied functions share the point.
     """
-    found = dict.fromkeys(("chance", "word_overlap", "bm25"), 0.0)
+    found: dict[str, float] = dict.fromkeys(("chance", "word_overlap", "bm25"), 0.0)
     for instruction in instructions:
         functions, golden = apis[instruction.api].functions, instruction.golden_calls[0].action
         found["chance"] += 1 / (len(functions) + 1)  # getDetails is shown as well

@@ -35,7 +35,7 @@ def read_date(text: str) -> datetime | None:
     if not parts and not re.match(r"\d{4}-\d\d-\d\dT", text):
         return None
     try:
-        moment = datetime(*map(int, parts)) if parts else datetime.fromisoformat(text)
+        moment = datetime(int(parts[0]), int(parts[1]), int(parts[2])) if parts else datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

@@ -171,9 +171,10 @@ def _given(
     if arguments is None or _deep(arguments):
         return None
     body = next((key for key in BODY_KEYS if isinstance(arguments.get(key), dict) and key not in properties), None)
+    given: dict[str, Any] = arguments
     if body is not None and properties:
-        arguments = {key: value for key, value in arguments.items() if key != body} | arguments[body]
-    return {key: value for key, value in arguments.items() if value not in ("", None) and key not in dropped}
+        given = {key: value for key, value in arguments.items() if key != body} | arguments[body]
+    return {key: value for key, value in given.items() if value not in ("", None) and key not in dropped}
 
 
 def _matched(want: _Call, call: _Call) -> int:
