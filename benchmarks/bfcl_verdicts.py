@@ -20,8 +20,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import MagicMock
 
-from toolalpaca_hf.evaluation import CATEGORIES, ast_verdict, bfcl_rows
-from toolalpaca_hf.evaluation.bfcl import first_values
+from toolalpaca_hf.evaluation.bfcl import CATEGORIES, ast_verdict, bfcl_rows, first_values
 from toolalpaca_hf.schema import Step
 
 Calls = list[tuple[str, dict[str, Any]]]

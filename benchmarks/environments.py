@@ -60,7 +60,7 @@ class Player:
             environment._calls._requests.clear()
             environment._simulator.responder._kept.clear()
             client._short_text.cache_clear()
-            metrics_calls._refused.cache_clear()
+            metrics_calls.refusal.cache_clear()
         environment.reset(id=id)
         for tool, arguments in calls:
             tool(**arguments)

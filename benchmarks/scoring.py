@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 
 from measured import show, spread, table, write
 
-from toolalpaca_hf.evaluation import Attempt, aggregate, read_suite, read_trajectories, score, write_report
+from toolalpaca_hf.evaluation import Attempt, aggregate, read_suite, read_trajectories, score
+from toolalpaca_hf.evaluation.report import write_report
 from toolalpaca_hf.schema import Step, Trajectory
 
 

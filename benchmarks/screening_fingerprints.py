@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-from toolalpaca_hf.corpus.decontamination import Fingerprint
-from toolalpaca_hf.corpus.screening import BENCHMARKS, FILE
-from toolalpaca_hf.evaluation import CATEGORIES, bfcl_rows, question_of
+from toolalpaca_hf.corpus.decontamination import BENCHMARKS, FILE, Fingerprint
+from toolalpaca_hf.evaluation.bfcl import CATEGORIES, bfcl_rows, question_of
 
 TAU2 = "inspect_evals/tau2/data/domains/{}"
 TASKS = ("airline/tasks.json", "retail/tasks.json", "telecom/tasks.json.gz", "banking_knowledge/tasks.json")

@@ -17,47 +17,41 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from toolalpaca_hf import evaluation
 from toolalpaca_hf.agent import kept_rollouts, make_backend
 from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.evaluation import (
-    EVALUATION_FILES,
-    EvaluationConfig,
-    evaluate_model,
-    plan_trials,
-    read_suite,
-    run_trials,
-)
 from toolalpaca_hf.hub import push, read_run, results_manifest
 from toolalpaca_hf.storage import check_output_folder, interruptible
 from toolalpaca_hf.training import parse_fields
 
 
-def main(config: EvaluationConfig) -> None:
+def main(config: evaluation.EvaluationConfig) -> None:
     """Read the suites, roll out each process's share, score in the first one, push: in that order."""
     # PartialState() by itself takes processes without a GPU for one each.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    first = state.is_main_process
     with state.main_process_first():  # it downloads what the others read
-        suites = [read_suite(name, config.data_dir) for name in config.suites]
+        suites = [evaluation.read_suite(name, config.data_dir) for name in config.suites]
         folders = {suite.name: Path(config.output_dir) / suite.name for suite in suites}
         make_prompt(config.prompt, config.prompt_dir)
-        for folder in folders.values() if state.is_main_process else ():
-            check_output_folder(folder, "an evaluation", EVALUATION_FILES, config.overwrite)
+        for folder in folders.values() if first else ():
+            check_output_folder(folder, "an evaluation", evaluation.EVALUATION_FILES, config.overwrite)
     judge, backend = config.load_judge(), make_backend(config, str(state.device))
     backend = cache(backend) if callable(backend) else backend  # one model for all suites
     for suite in suites:
         folder, rollouts = folders[suite.name], replace(config, real=config.real and suite.name == "real")
         if state.num_processes > 1:
             share = (state.process_index, state.num_processes)
-            plan = plan_trials(rollouts, config.trials, config.vary_user)
-            run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=state.is_main_process)
+            plan = evaluation.plan_trials(rollouts, config.trials, config.vary_user)
+            evaluation.run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=first)
             state.wait_for_everyone()
-        if state.is_main_process:
-            metrics = evaluate_model(suite, backend, folder, judge, config.labels, rollouts)
+        if first:
+            metrics = evaluation.evaluate_model(suite, backend, folder, judge, rollouts)
             right = "{value:.1%} ({low:.1%} to {high:.1%})".format(**metrics["process_verdict"])
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
-    if config.push_to_hub and state.is_main_process:
+    if config.push_to_hub and first:
         repo_id = config.hub_model_id or config.model_name_or_path
         runs = [read_run(folder, suite) for suite, folder in folders.items()]
         print(f"Pushed to {push(results_manifest(runs, repo_id), repo_id).url}.")
@@ -66,7 +60,7 @@ def main(config: EvaluationConfig) -> None:
 
 
 def _run() -> None:
-    (config,) = parse_fields(sys.argv[1:], EvaluationConfig)
+    (config,) = parse_fields(sys.argv[1:], evaluation.EvaluationConfig)
     with interruptible(lambda: "; ".join(map(kept_rollouts, Path(config.output_dir).glob("*/rollouts")))):
         main(config)
 

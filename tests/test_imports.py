@@ -59,7 +59,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
 
 def room_of(module: str) -> str:
-    """`toolalpaca_hf.data.rows` -> `data`; the package itself is `__init__`."""
+    """`toolalpaca_hf.data.corpus` -> `data`; the package itself is `__init__`."""
     return [*module.split("."), "__init__"][1]
 
 

@@ -224,10 +224,13 @@ def test_offline_is_honoured(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     assert server.seen == []
 
 
-def test_a_cache_that_can_not_be_written_is_a_sentence(server: Server, tmp_path: Path) -> None:
+def test_a_cache_that_can_not_be_written_is_a_sentence(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "file"))
     with pytest.raises(StorageError):
-        fetch("train_data", cache_dir=tmp_path / "file", base_url=server.url)
+        fetch("train_data", base_url=server.url)
 
 
 def test_two_at_once_load_it_once(server: Server) -> None:

@@ -1,8 +1,4 @@
-"""Where published files live: a pinned revision, a download that resumes, a cache under `HF_HOME`, local copies.
-
-Every file is checked by its git blob id (the SHA-1 of `blob <size>\\0` and the bytes), so what is read is what was
-published, whichever way it came.
-"""
+"""Published files, from a pinned revision or at hand: each is checked by its git blob id, whichever way it came."""
 
 import hashlib
 import os
@@ -41,14 +37,12 @@ class Published:
     blob_ids: tuple[str, ...] = ()
 
 
+# The second is a known copy whose API keys are redacted to `***`: fine as a local file.
+_REAL = ("8394f883f31735149037a20caf3058b1863edda4", "e54a164ba3ca81a5b3e37a5109cc310cd9e71068")
 FILES: dict[str, Published] = {
     "train_data": Published("data/train_data.json", ("441f8164081af8d994cc949f16870720ada4e8db",)),
     "eval_simulated": Published("data/eval_simulated.json", ("65b54fb85e9956742c022ce835705e8fb72db118",)),
-    # The second is a known copy whose API keys are redacted to `***`: fine as a local file.
-    "eval_real": Published(
-        "data/eval_real.json",
-        ("8394f883f31735149037a20caf3058b1863edda4", "e54a164ba3ca81a5b3e37a5109cc310cd9e71068"),
-    ),
+    "eval_real": Published("data/eval_real.json", _REAL),
     "public_apis": Published("data/public_apis.json", ("529bf716f8e9a5de9eb39f0b76b1c6d99a83770c",)),
     # No id is known beforehand: the first download's is reported, remembered, and binding from then on.
     "agent_prompts": Published("agent/agent_prompts.py"),
@@ -67,8 +61,7 @@ class Source:
     """A file that is read, and what is known about it.
 
     Args:
-        path (`Path`): Where it is.
-        blob_id (`str`): Git blob id of its bytes.
+        path (`Path`), blob_id (`str`): Where it is, and the git blob id of its bytes.
         origin (`str`): `"upstream"` (downloaded and verified), `"local"` or `"sample"`.
         note (`str`, *optional*, defaults to `""`): What a reader should know, such as a deviation.
     """
@@ -81,9 +74,6 @@ class Source:
 
 def git_blob_id(path: str | Path) -> str:
     """Git blob id of a file, as `git hash-object` prints it: the SHA-1 of `blob <size>\\0` followed by its bytes.
-
-    Args:
-        path (`str` or `Path`): The file.
 
     Raises:
         [`NotFoundError`], [`InputError`]: It is missing, or cannot be read.
@@ -111,13 +101,8 @@ def git_blob_id(path: str | Path) -> str:
 def local_source(path: str | Path, name: str | None = None, origin: str = "local") -> Source:
     """Describe a local file; one that should be an upstream file but differs is noted, not refused.
 
-    Args:
-        path (`str` or `Path`): The file.
-        name (`str`, *optional*): Its short name in [`FILES`]; taken from the file name where it is one of them.
-        origin (`str`, *optional*, defaults to `"local"`): Where it comes from.
-
-    Raises:
-        [`NotFoundError`], [`InputError`]: It is missing, or cannot be read.
+    `name` is its short name in [`FILES`], by default the file's name where it is one of them. Raises as
+    [`git_blob_id`].
     """
     path = Path(path)
     blob_id, name = git_blob_id(path), name or path.stem
@@ -133,18 +118,12 @@ def cache_folder() -> Path:
     return Path(constants.HF_HOME) / "toolalpaca_hf" / COMMIT
 
 
-def fetch(
-    name: str,
-    data_dir: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-    base_url: str | None = None,
-) -> Source:
-    """Get one upstream file: from `data_dir`, else from the cache, else from the network.
+def fetch(name: str, data_dir: str | Path | None = None, base_url: str | None = None) -> Source:
+    """Get one upstream file: from `data_dir`, else from the cache (see [`cache_folder`]), else from the network.
 
     Args:
         name (`str`): Short name, a key of [`FILES`].
         data_dir (`str` or `Path`, *optional*): Folder whose files come first, flat or as upstream has them.
-        cache_dir (`str` or `Path`, *optional*, defaults to [`cache_folder`]): Where downloads are kept.
         base_url (`str`, *optional*): Mirror to load from; defaults to `$TOOLALPACA_HF_BASE_URL`, then to GitHub.
 
     Returns:
@@ -169,7 +148,7 @@ def fetch(
         for candidate in (Path(data_dir) / published.path, Path(data_dir) / Path(published.path).name):
             if candidate.exists():
                 return local_source(candidate, name)
-    target = Path(cache_dir or cache_folder()) / published.path
+    target = cache_folder() / published.path
     url = f"{(base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL).rstrip('/')}/{published.path}"
     with disk_errors(target, "free space or point HF_HOME elsewhere"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -178,22 +157,13 @@ def fetch(
             return _cached_or_downloaded(url, target, published, OPTIONS.get(name, "--data-dir"))
 
 
-def fetch_prompt_folder(
-    data_dir: str | Path | None = None, cache_dir: str | Path | None = None, base_url: str | None = None
-) -> Path:
-    """Get upstream's `agent_prompts.py` and `tools.py`, see [`fetch`], and return the folder that holds both.
-
-    Example:
-
-    ```python
-    >>> fetch_prompt_folder().name  # doctest: +SKIP
-    'agent'
-    ```
-    """
-    folders = [fetch(name, data_dir, cache_dir, base_url).path.parent for name in ("agent_prompts", "tools")]
-    if folders[0] != folders[1]:  # one local, one not: take both from upstream
-        folders = [fetch(name, None, cache_dir, base_url).path.parent for name in ("agent_prompts", "tools")]
-    return folders[0]
+def fetch_prompt_folder(data_dir: str | Path | None = None, base_url: str | None = None) -> Path:
+    """Get upstream's `agent_prompts.py` and `tools.py`, see [`fetch`], and return the folder that holds both."""
+    for folder in (data_dir, None):  # one local, one not: take both from upstream
+        files = [fetch(name, folder, base_url).path for name in ("agent_prompts", "tools")]
+        if files[0].parent == files[1].parent:
+            break
+    return files[0].parent
 
 
 def _cached_or_downloaded(url: str, target: Path, published: Published, option: str) -> Source:
@@ -205,63 +175,55 @@ def _cached_or_downloaded(url: str, target: Path, published: Published, option: 
         if (blob_id := git_blob_id(target)) == expected:
             return Source(target, blob_id, "upstream")
         target.unlink()  # damaged on disk: it is not what was verified when it was stored
-    at_hand = f"{option} takes a {target.name} that is at hand"
-    part = target.with_name(f"{target.name}.part")
+    at_hand, part = f"{option} takes a {target.name} that is at hand", target.with_name(f"{target.name}.part")
     resumed, blob_id = True, ""
     while resumed:  # the earlier part may have been another file's: then once more from the start
         resumed = _download(url, part, at_hand)
         blob_id = git_blob_id(part)
         if expected in (None, blob_id):
             if expected is None:
-                print(
-                    f"{published.path}: git blob {blob_id}, as first downloaded; kept to from now on", file=sys.stderr
-                )
+                first = f"{published.path}: git blob {blob_id}, as first downloaded; kept to from now on"
+                print(first, file=sys.stderr)
                 remembered.write_text(blob_id, encoding="ascii")
             part.replace(target)
             return Source(target, blob_id, "upstream")
         part.unlink()
-    raise DownloadError(
-        f"has git blob {blob_id} where {expected} is expected, so it is not the published file",
-        file=url,
-        fix=f"check the network (a proxy may rewrite files); {at_hand}",
-    )
+    problem = f"has git blob {blob_id} where {expected} is expected, so it is not the published file"
+    raise DownloadError(problem, file=url, fix=f"check the network (a proxy may rewrite files); {at_hand}")
 
 
 def _download(url: str, part: Path, at_hand: str) -> bool:
     """Load `url` into `part`, going on where an earlier attempt stopped; returns whether it did go on."""
     if constants.is_offline_mode():
         raise DownloadError("is not in the cache, and HF_HUB_OFFLINE is set", file=url, fix=f"unset it; {at_hand}")
-    before = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of what is sent, so nothing may be compressed
+    resumes = part.exists() and part.stat().st_size > 0
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the client's own retries are part of the sentence that follows
+    reason = ""
     try:
-        return _attempts(url, part, at_hand, headers, before)
+        for attempt in range(ATTEMPTS):
+            time.sleep(0.2 * 2**attempt if attempt else 0.0)
+            size = part.stat().st_size if part.exists() else 0
+            try:
+                with part.open("ab") as file:
+                    # A range counts the bytes of what is sent, so nothing may be compressed.
+                    headers = {"Accept-Encoding": "identity"}
+                    http_get(url, file, resume_size=size, headers=headers, displayed_filename=part.stem)
+                return resumes
+            except HfHubHTTPError as error:
+                status = error.response.status_code
+                if status == 416 and size:
+                    return True  # there is no more of it: the blob id says whether that is right
+                reason = f"answers {status}"
+                if status not in (429, 500, 502, 503, 504):
+                    raise DownloadError(reason, file=url, fix=f"check {BASE_URL_VARIABLE}; {at_hand}") from None
+            except OSError as error:
+                if error.errno is not None:
+                    raise  # of this machine's disk
+                reason = str(error)
+            except HTTPError as error:  # the client has tried several times
+                reason = f"cannot be loaded ({' '.join(str(error).split()) or type(error).__name__})"
+                break
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _attempts(url: str, part: Path, at_hand: str, headers: dict[str, str], before: int) -> bool:
-    reason = ""
-    for attempt in range(ATTEMPTS):
-        time.sleep(0.2 * 2**attempt if attempt else 0.0)
-        size = part.stat().st_size if part.exists() else 0
-        try:
-            with part.open("ab") as file:
-                http_get(url, file, resume_size=size, headers=headers, displayed_filename=part.stem)
-            return before > 0
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            if status == 416 and size:
-                return True  # there is no more of it: the blob id says whether that is right
-            reason = f"answers {status}"
-            if status not in (429, 500, 502, 503, 504):
-                raise DownloadError(reason, file=url, fix=f"check {BASE_URL_VARIABLE}; {at_hand}") from None
-        except OSError as error:
-            if error.errno is not None:
-                raise  # of this machine's disk
-            reason = str(error)
-        except HTTPError as error:  # the client has tried several times
-            reason = f"cannot be loaded ({' '.join(str(error).split()) or type(error).__name__})"
-            break
     raise DownloadError(reason, file=url, fix=f"connect to the network and try again; {at_hand}")

@@ -12,7 +12,8 @@ import yaml
 from datasets import get_dataset_config_names, load_dataset, load_dataset_builder
 from raw_layout import raw_api, raw_instance
 
-from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, upstream_selection, write_repo
+from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, write_repo
+from toolalpaca_hf.data.corpus import _not_selected
 from toolalpaca_hf.data.repo import folder_in_place
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
@@ -282,4 +283,4 @@ def test_no_example_left_is_refused(write: Write, tmp_path: Path) -> None:
 )
 def test_upstream_selection(actions: list[str], kept: bool) -> None:
     steps = [Step("", action, "{}", "") for action in actions]
-    assert upstream_selection(Trajectory("t/a/0", "t/a", "?", "", steps, None, "!")) is kept
+    assert (not _not_selected(Trajectory("t/a/0", "t/a", "?", "", steps, None, "!"))) is kept

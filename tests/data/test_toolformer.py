@@ -9,7 +9,7 @@ import pytest
 from datasets import load_dataset
 
 from toolalpaca_hf.data import Build
-from toolalpaca_hf.data import toolformer as writer
+from toolalpaca_hf.data import repo as writer
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import FEATURES
 from toolalpaca_hf.toolformer import Markers, ToolCall, build_repo, open_source

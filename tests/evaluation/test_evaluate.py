@@ -8,7 +8,7 @@ from agent.scripted import Reply, ScriptedBackend
 
 from toolalpaca_hf.agent import RolloutsFailedError, run
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.evaluation.evaluate import evaluate_model, evaluate_trajectories
+from toolalpaca_hf.evaluation.evaluate import EvaluationConfig, evaluate_model, evaluate_trajectories
 from toolalpaca_hf.evaluation.suite import Suite, read_suite
 from toolalpaca_hf.experimental.recorded_runs import evaluate_judged
 from toolalpaca_hf.formats import react_prompt
@@ -148,9 +148,8 @@ def test_verdicts_are_compared_with_peoples(suite: Suite, tmp_path: Path) -> Non
     people = [*by_rule[:3], "No" if by_rule[3] == "Yes" else "Yes"]
     rows = [f"{name},{index},{said}" for index, said in enumerate(people)]
     (tmp_path / "labels.csv").write_text("\n".join(["api,index,process", *rows, f"{name},nine,Yes"]), encoding="utf-8")
-    metrics = evaluate_trajectories(
-        suite.first(4), tmp_path / "a" / "rollouts", tmp_path / "b", labels=tmp_path / "labels.csv"
-    )
+    config = EvaluationConfig(labels=str(tmp_path / "labels.csv"))
+    metrics = evaluate_trajectories(suite.first(4), tmp_path / "a" / "rollouts", tmp_path / "b", config=config)
     found = metrics["agreement_with_labels"]["process_verdict"]["process"]
     assert (found["n"], found["agreement"]) == (4, 0.75)
     assert metrics["agreement_with_labels"]["judge"]["process"]["n"] == 0  # there was none

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.evaluation import baselines, measure, score_first_call
+from toolalpaca_hf.evaluation.measurement import baselines, measure, score_first_call
 from toolalpaca_hf.formats import react_prompt
 from toolalpaca_hf.metrics import golden_arguments
 from toolalpaca_hf.schema import Api, Call, Function, Instruction

@@ -11,7 +11,7 @@ from tiny_models import SIZES, save_tiny_llama, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.evaluation import first_turns, measure_checkpoint
+from toolalpaca_hf.evaluation.measurement import first_turns, measure_checkpoint
 from toolalpaca_hf.training import SegmentTokenizer
 
 NEW_TOKENS = 24
@@ -78,7 +78,7 @@ def cut(tokenizer: PreTrainedTokenizerFast, ids: list[int], stop: str) -> str:
 def turns(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], stop: str, batch_size: int
 ) -> list[str]:
-    return first_turns(model, tokenizer, prompts, stop, NEW_TOKENS, batch_size, progress=False)
+    return first_turns(model, tokenizer, prompts, stop, NEW_TOKENS, batch_size)
 
 
 def test_the_model_is_no_parrot(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

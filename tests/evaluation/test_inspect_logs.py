@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InputError, MissingDependencyError, OptionError
 from toolalpaca_hf.evaluation import compare
-from toolalpaca_hf.evaluation.inspect_logs import ZSTANDARD, find_log, read_inspect_log
+from toolalpaca_hf.evaluation.comparison import ZSTANDARD, find_log, read_inspect_log
 
 LOGS = Path(__file__).parent / "inspect_logs"
 EXPECTED = json.loads((LOGS / "expected.json").read_text("utf-8"))

@@ -37,7 +37,7 @@ def test_kappa_is_that_of_its_definition(pairs: list[tuple[str | None, str | Non
 @given(st.lists(st.tuples(VERDICT, VERDICT, st.sampled_from("abcdefg")), max_size=40))
 def test_intervals_hold_their_value_and_the_table_its_counts(rows: list[tuple[str | None, str | None, str]]) -> None:
     a, b, apis = ([row[i] for row in rows] for i in range(3))
-    found = agreement(a, b, apis, resamples=200)
+    found = agreement(a, b, apis)
     counted = Counter((one, other) for one, other in zip(a, b, strict=True) if one and other)
     assert found["n"] == counted.total() and found["n"] + found["left_out"] == len(rows)
     assert {(one, other): n for one, row in found["table"].items() for other, n in row.items() if n} == counted

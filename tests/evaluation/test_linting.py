@@ -10,7 +10,15 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.data import SAMPLE
-from toolalpaca_hf.evaluation import Finding, evaluate_trajectories, flagged, lint, read_suite, write_lint
+from toolalpaca_hf.evaluation import (
+    EvaluationConfig,
+    Finding,
+    evaluate_trajectories,
+    flagged,
+    lint,
+    read_suite,
+    write_lint,
+)
 from toolalpaca_hf.openapi import describe_raw
 
 
@@ -155,7 +163,8 @@ def test_an_evaluation_shows_both_figures(tmp_path: Path) -> None:
     rows[0]["Golden_Answers"][2][0]["Action_Input"] = '{"crop": "leek"}'
     path = tmp_path / "eval.json"
     path.write_text(json.dumps(rows))
-    metrics = evaluate_trajectories(read_suite(path), path, tmp_path / "out", exclude_flagged=True)
+    config = EvaluationConfig(exclude_flagged=True)
+    metrics = evaluate_trajectories(read_suite(path), path, tmp_path / "out", config=config)
     left = metrics["without_flagged"]
     assert left["flagged"] == ["eval_simulated/orchard-lane/2"] and (metrics["n"], left["n"]) == (10, 9)
     # The reference trajectories make the golden calls but in the row that was made wrong.

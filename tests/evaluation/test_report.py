@@ -13,8 +13,15 @@ from report_runs import golden_attempt, metrics_of, mixed_run, record_of, sample
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.evaluation import Attempt
-from toolalpaca_hf.evaluation.report import model_index, report_html, write_report
-from toolalpaca_hf.evaluation.report.figures import INSTRUCTIONS, PUBLISHED, breakdowns, groups, headline
+from toolalpaca_hf.evaluation.report import report_html, write_report
+from toolalpaca_hf.evaluation.report.figures import (
+    INSTRUCTIONS,
+    PUBLISHED,
+    breakdowns,
+    groups,
+    headline,
+    model_index,
+)
 from toolalpaca_hf.report import rate_text
 from toolalpaca_hf.schema import Api, Instruction, Step, Trajectory
 
@@ -211,9 +218,9 @@ def test_the_same_run_gives_the_same_files(tmp_path: Path) -> None:
 
 
 def test_published_figures_are_whole_numbers_of_instructions() -> None:
-    for suite, rows in PUBLISHED.items():
-        possible = {f"{100 * yes / INSTRUCTIONS[suite]:.1f}" for yes in range(INSTRUCTIONS[suite] + 1)}
-        for _, process, response, overall in rows:
+    for suite, count in INSTRUCTIONS.items():
+        possible = {f"{100 * yes / count:.1f}" for yes in range(count + 1)}
+        for process, response, overall in (row[suite] for row in PUBLISHED.values()):
             assert {f"{share:.1f}" for share in (process, response, overall)} <= possible
             assert overall <= min(process, response)  # overall is both at once
 

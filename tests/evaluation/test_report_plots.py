@@ -9,7 +9,7 @@ from report_runs import mixed_run
 from test_report import HOSTILE, Page, hostile_run
 
 from toolalpaca_hf.evaluation.report import report_html
-from toolalpaca_hf.evaluation.report.plots import plots
+from toolalpaca_hf.evaluation.report.figures import plots
 
 pytest.importorskip("matplotlib")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolalpaca_hf.errors import InputError
-from toolalpaca_hf.metrics import answer_given, first_number, lama_correct, math_correct, perplexity
+from toolalpaca_hf.metrics import answer_given, lama_correct, math_correct, perplexity
+from toolalpaca_hf.metrics.answers import first_number
 
 words = st.lists(st.sampled_from(["ulm", "berlin", "new", "york", "the"]), max_size=25)
 

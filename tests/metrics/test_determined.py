@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolalpaca_hf.metrics import arguments_equal, determined, numbers_in, values_equal
-from toolalpaca_hf.metrics.equality import MONTHS, mentions_date, read_date
+from toolalpaca_hf.metrics import arguments_equal, determined, numbers_in
+from toolalpaca_hf.metrics.equality import MONTHS, mentions_date, read_date, values_equal
 
 INTEGER, BOOLEAN, STRING = {"type": "integer"}, {"type": "boolean"}, {"type": "string"}
 WORDS = {"type": "array", "items": STRING}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolalpaca_hf.metrics import determined, values_equal
-from toolalpaca_hf.metrics.equality import says
+from toolalpaca_hf.metrics import determined
+from toolalpaca_hf.metrics.equality import says, values_equal
 from toolalpaca_hf.metrics.process import DETERMINED, flat
 
 

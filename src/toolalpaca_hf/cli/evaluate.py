@@ -95,11 +95,10 @@ def _evaluated(config: "EvaluationConfig", trajectories: Path | None, judged: Pa
         return evaluate_judged(judged, out)
     if trajectories is not None:
         judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir).first(config.limit)
-        more = {"read": read_run, "exclude_flagged": config.exclude_flagged}
-        return evaluate_trajectories(suite, trajectories, out, judge, config.labels, **more)
+        return evaluate_trajectories(suite, trajectories, out, judge, config, read_run)
     backend = make_backend(config)  # finds out whether there is such a model before anything is read
     judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir)
-    return evaluate_model(suite, backend, out, judge, config.labels, config)
+    return evaluate_model(suite, backend, out, judge, config)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:
@@ -175,7 +174,7 @@ def lint(
     from ..evaluation import lint as run_lint
 
     read = read_suite(f"{suite}:{categories}" if categories else suite, data_dir)
-    findings = run_lint(read, progress=True)
+    findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
     for kind, (count, instructions) in lint_counts(findings).items():
         severity, meaning = KINDS[kind]

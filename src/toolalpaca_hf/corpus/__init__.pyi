@@ -1,13 +1,11 @@
 from .config import ROLES as ROLES
 from .config import CorpusConfig as CorpusConfig
 from .config import FilterSettings as FilterSettings
-from .config import InstructionSettings as InstructionSettings
-from .config import SimulationSettings as SimulationSettings
-from .config import ToolsetSettings as ToolsetSettings
 from .config import prompt_hash as prompt_hash
 from .config import prompt_text as prompt_text
 from .decontamination import PUBLISHED as PUBLISHED
 from .decontamination import Decontaminator as Decontaminator
+from .decontamination import Screen as Screen
 from .decontamination import published_instructions as published_instructions
 from .engine.collect import CorpusFolder as CorpusFolder
 from .engine.collect import collect as collect
@@ -15,12 +13,8 @@ from .engine.collect import documents_hash as documents_hash
 from .engine.pipeline import StageSubmitted as StageSubmitted
 from .engine.pipeline import build_corpus as build_corpus
 from .engine.pipeline import estimate as estimate
-from .instructions import write_instructions as write_instructions
 from .report.writing import write_report as write_report
-from .screening import BENCHMARKS as BENCHMARKS
-from .screening import Screen as Screen
 from .screening_step import ScreenFilter as ScreenFilter
-from .simulation.filters import FILTERS as FILTERS
 from .simulation.filters import apply_filters as apply_filters
 from .simulation.filters import leaves as leaves
 from .simulation.filters import observed as observed
@@ -29,8 +23,6 @@ from .simulation.filters import status_of as status_of
 from .simulation.filters import surface as surface
 from .simulation.simulate import SimulatedEnvironment as SimulatedEnvironment
 from .simulation.simulate import SimulatedInstance as SimulatedInstance
-from .simulation.simulate import simulate as simulate
-from .toolset.building import build_api as build_api
 from .toolset.entries import EntryFilter as EntryFilter
 from .toolset.entries import load_entries as load_entries
 from .toolset.entries import reserved_names as reserved_names

@@ -13,12 +13,13 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from ..agent import RolloutLimits
 from ..errors import InputError, OptionError
+from ..executors import Executor
 from ..llm import Budget, ModelSettings
 from .decontamination import PUBLISHED, Fingerprint, instructions_of, published_instructions
 
+# `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
+# `assistant` acts, `executor` plays the API.
 ROLES = ("author", "user", "assistant", "executor")
-"""Who is asked: `author` writes introductions, functions and documents, `user` writes instructions and answers
-`getDetails`, `assistant` acts, `executor` plays the API."""
 
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Gt(0), Le(1)]
@@ -27,68 +28,41 @@ Style = Literal["short", "story"]
 
 @dataclass(frozen=True)
 class ToolsetSettings:
-    """How APIs are built.
+    """How APIs are built."""
 
-    Args:
-        attempts (`int`, *optional*, defaults to 4): How often each step is requested, the first time included.
-        continuations (`int`, *optional*, defaults to 4): How often a truncated answer is continued.
-        introduction_tokens, functions_tokens, document_tokens (`int`, *optional*): Limit of one answer.
-        structured (`bool`, *optional*, defaults to `True`): Send the JSON schemas of functions and document.
-        copied (`float`, *optional*, defaults to 0.5): See [`DocumentDeduplicator`].
-    """
-
-    attempts: Positive = 4
-    continuations: Annotated[int, Ge(0)] = 4
-    introduction_tokens: Positive = 320
+    attempts: Positive = 4  # of each step, the first included
+    continuations: Annotated[int, Ge(0)] = 4  # of a truncated answer
+    introduction_tokens: Positive = 320  # of one answer
     functions_tokens: Positive = 1536
     document_tokens: Positive = 3072
-    structured: bool = True
-    copied: Share = 0.5
+    structured: bool = True  # send the JSON schemas of functions and document
+    copied: Share = 0.5  # similarity from which a document is a copy of the example
 
 
 @dataclass(frozen=True)
 class InstructionSettings:
-    """How instructions are written.
-
-    Args:
-        per_style (`int`, *optional*, defaults to 5): Instructions of each style.
-        batch (`int`, *optional*, defaults to 10): Instructions per request.
-        rounds (`int`, *optional*, defaults to 3): How often missing ones are requested, the first time included.
-        documentation (`int`, *optional*, defaults to 12,000): Characters of documentation shown.
-        details (`float`, *optional*, defaults to 0.2): Share of instructions that withhold a needed value, for
-            `getDetails`.
-        structured (`bool`, *optional*, defaults to `True`): Send the JSON schema.
-        threshold (`float`, *optional*, defaults to 0.5): See [`Decontaminator`].
-    """
+    """How instructions are written."""
 
     per_style: Positive = 5
     styles: Annotated[tuple[Style, ...], MinLen(1)] = ("short", "story")
-    batch: Positive = 10
-    rounds: Positive = 3
+    batch: Positive = 10  # instructions per request
+    rounds: Positive = 3  # how often missing ones are requested, the first time included
     max_tokens: Positive = 2048
-    documentation: Positive = 12_000
-    details: Annotated[float, Ge(0), Le(1)] = 0.2
-    structured: bool = True
-    threshold: Share = 0.5
+    documentation: Positive = 12_000  # characters shown
+    details: Annotated[float, Ge(0), Le(1)] = 0.2  # share that withholds a needed value, for `getDetails`
+    structured: bool = True  # send the JSON schema
+    threshold: Share = 0.5  # see `Decontaminator`
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class DecontaminationSettings:
-    """What instructions and documents may not repeat.
+    """What instructions and documents may not repeat."""
 
-    Args:
-        evaluation (`tuple[str, ...]`, *optional*, defaults to `("simulated", "real")`): Sets whose instructions must
-            not leak: names of the published ones, or files in the raw layout.
-        threshold, contained (`float`, *optional*): See [`Decontaminator`].
-        documents (`float`, *optional*, defaults to 0.5): Similarity from which an API is dropped as a copy, see
-            [`DocumentDeduplicator`].
-    """
-
-    evaluation: tuple[str, ...] = PUBLISHED
-    threshold: Share = 0.5
+    evaluation: tuple[str, ...] = PUBLISHED  # also files in the raw layout
+    threshold: Share = 0.5  # see `Decontaminator`
     contained: Share = 0.75
-    documents: Share = 0.5
+    documents: Share = 0.5  # similarity from which an API is dropped as a copy of another
 
 
 @dataclass(frozen=True)
@@ -115,22 +89,13 @@ class FilterSettings:
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """How instances are simulated.
+    """How instances are simulated."""
 
-    Args:
-        style (`str`, *optional*, defaults to `"chat"`): How the assistant writes; see [`AssistantBackend`].
-        executor (`str`, *optional*, defaults to `"llm"`): Who plays the API: `llm`, the model of the role `executor`,
-            or `schema`, which needs no model.
-        seed (`int`, *optional*, defaults to 0): Seed of the schema responder.
-        attempts (`int`, *optional*, defaults to 2): How often an unreadable turn or answer is requested.
-        answer_tokens (`int`, *optional*, defaults to 1024): Limit of an executor's answer.
-    """
-
-    style: Literal["chat", "react"] = "chat"
-    executor: Literal["llm", "schema"] = "llm"
-    seed: int = 0
-    attempts: Positive = 2
-    answer_tokens: Positive = 1024
+    style: Literal["chat", "react"] = "chat"  # how the assistant writes; see `AssistantBackend`
+    executor: Literal["llm", "schema"] = "llm"  # who plays the API: a model, or the schema responder without one
+    seed: int = 0  # of the schema responder
+    attempts: Positive = 2  # how often an unreadable turn or answer is requested
+    answer_tokens: Positive = 1024  # of an executor
     limits: RolloutLimits = field(
         default_factory=lambda: RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
     )
@@ -148,22 +113,13 @@ class BudgetSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How the work is carried out; none of it changes the corpus.
+    """How the work is carried out; none of it changes the corpus."""
 
-    Args:
-        executor (`str`, *optional*, defaults to `"local"`): `"local"`, `"ray"` or `"slurm"`, see [`run_pipeline`].
-        tasks (`int`, *optional*, defaults to 1): Shards of the list of APIs.
-        workers (`int`, *optional*, defaults to 1): Tasks run at once.
-        concurrency (`int`, *optional*, defaults to 64): Concurrent requests of each task.
-        set_aside_failed (`bool`, *optional*, defaults to `False`): Finish without what an endpoint does not answer,
-            instead of leaving it to the next run.
-    """
-
-    executor: Literal["local", "ray", "slurm"] = "local"
-    tasks: Positive = 1
-    workers: Positive = 1
-    concurrency: Positive = 64
-    set_aside_failed: bool = False
+    executor: Executor = "local"
+    tasks: Positive = 1  # shards of the list of APIs
+    workers: Positive = 1  # tasks run at once
+    concurrency: Positive = 64  # requests of each task at once
+    set_aside_failed: bool = False  # finish without what an endpoint does not answer; else the next run asks again
 
 
 @dataclass(frozen=True)
@@ -223,22 +179,15 @@ class CorpusConfig:
         config = _validated(sections, where)
         run = config.run
         if local and not (run.executor == "local" and run.tasks == run.workers == 1):
-            raise OptionError(
-                "a model on this machine answers in this process, one question at a time",
-                option="--local",
-                fix="leave out --executor, --tasks and --workers, or put the model behind an --endpoint",
-            )
-        for role, settings in config.roles.items():
-            price = settings.price
-            if config.budget.money is not None and settings.local is None and not (price.prompt or price.completion):
-                raise OptionError(
-                    f"a budget in money needs a price for the {role}",
-                    option=f"roles.{role}.price",
-                    fix="set it or models.price in the --config; for a server of your own, a tiny one will do",
-                )
-        count_tokens(
-            "", config.simulation.gates
-        )  # a tokenizer that cannot be loaded is found before anything is asked
+            problem = "a model on this machine answers in this process, one question at a time"
+            fix = "leave out --executor, --tasks and --workers, or put the model behind an --endpoint"
+            raise OptionError(problem, option="--local", fix=fix)
+        for role, settings in config.roles.items() if config.budget.money is not None else ():
+            if settings.local is None and not (settings.price.prompt or settings.price.completion):
+                problem = f"a budget in money needs a price for the {role}"
+                fix = "set it or models.price in the --config; for a server of your own, a tiny one will do"
+                raise OptionError(problem, option=f"roles.{role}.price", fix=fix)
+        count_tokens("", config.simulation.gates)  # finds a bad tokenizer before anything is asked
         return config
 
     def output_settings(self) -> dict[str, Any]:
@@ -262,11 +211,10 @@ def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dic
     """A role's settings: its own over those that all roles share."""
     own = _mapping(own, f"roles.{role}")
     # Its own endpoint takes the place of a local model that all share, and the other way round.
-    replaced = (
-        ("endpoint", "model") if own.get("local") else ("local", "constrained", "dtype") if own.get("endpoint") else ()
-    )
+    remote, here = ("endpoint", "model"), ("local", "constrained", "dtype")
+    replaced = remote if own.get("local") else here if own.get("endpoint") else ()
     settings = {name: value for name, value in shared.items() if name not in replaced} | own
-    for name in ("endpoint", "model"):
+    for name in remote:
         if settings.get("local") and settings.get(name):
             problem = f"the {role} has the {name} {settings[name]!r} and the local model {settings['local']!r}"
             raise OptionError(problem, file=where, option=f"roles.{role}", fix="leave one out")
@@ -280,8 +228,7 @@ def _validated(sections: dict[str, Any], where: str | None) -> CorpusConfig:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     # As JSON, whose strict mode takes lists for tuples and whole numbers for floats, and nothing else for what it is
-    # not. The tuple around the config hands the settings on to the dataclasses, which could not be given any
-    # themselves.
+    # not. The tuple around the config hands the settings on to the dataclasses.
     adapter = TypeAdapter(tuple[CorpusConfig], config=ConfigDict(extra="forbid", strict=True))
     try:
         (config,) = adapter.validate_json(json.dumps([sections], default=str))

@@ -68,11 +68,9 @@ def shortcoming(instruction: str, api: Api) -> str | None:
 
 
 def names(text: str, api: str) -> bool:
-    """Whether a text mentions an API by name.
-
-    A name made of ordinary words (`Cats`, `Fun Fact`) counts only in the name's own case, and not as the first word of
-    a sentence; a name unlike any word (`YNAB`, `ipapi.com`, `WeatherAPI`) counts in any case.
-    """
+    """Whether a text mentions an API by name."""
+    # A name made of ordinary words (`Cats`, `Fun Fact`) counts only in its own case, and not as the first word of a
+    # sentence; a name unlike any word (`YNAB`, `ipapi.com`, `WeatherAPI`) counts in any case.
     name = " ".join(api.split())
     if not name:
         return False
@@ -92,14 +90,8 @@ def _is_code(word: str) -> bool:
 
 logger = logging.getLogger(__name__)
 
-PROMPTS = (
-    "instructions.txt",
-    "style_short.txt",
-    "style_story.txt",
-    "demands.json",
-    "example_instructions.json",
-    "example.json",
-)
+PROMPTS = ("instructions.txt", "style_short.txt", "style_story.txt")
+PROMPTS += ("demands.json", "example_instructions.json", "example.json")
 TWO_CALLS = 2 / 3
 """Share of instructions that are to need two functions; the paper prefers such."""
 
@@ -154,27 +146,14 @@ def sample_constraints(
 def write_instructions(
     api: Api, ask: Ask, settings: InstructionSettings | None = None, rejected: list[tuple[str, str]] | None = None
 ) -> list[WrittenInstruction]:
-    """Have instructions for an API written, cleaned and deduplicated.
+    """Have instructions for an API written, cleaned and deduplicated; `rejected` receives `(text, reason)` pairs.
 
-    Each instruction has its own constraints (mood, form, length, functions), drawn from the seed; two thirds of them
-    need two functions. Rejected ones are requested again, with new constraints, until the rounds are used up.
-
-    Args:
-        api ([`Api`]): The API.
-        ask ([`Ask`]): Asks the role `user`.
-        settings ([`InstructionSettings`], *optional*): How many, and how.
-        rejected (`list`, *optional*): Receives `(text, reason)` pairs.
-
-    Returns:
-        `list[WrittenInstruction]`: At most `per_style` of each style; fewer if too many were rejected.
-
-    Raises:
-        [`Unanswered`], [`BudgetExceeded`]: The endpoint is unavailable, or may not be asked any more.
-        [`RequestRejected`]: It rejected a request, and the others produced nothing.
+    Each has its own constraints; rejected ones are requested again, with new ones, until the rounds are used up.
     """
     settings = settings or InstructionSettings()
     rejected = rejected if rejected is not None else []
     decontaminator, written = Decontaminator(threshold=settings.threshold), []
+    form = schema("instructions") if settings.structured else None
     refused: RequestRejected | None = None
     for style in settings.styles:
         for example in prompt_values("example_instructions")[style]:
@@ -188,12 +167,16 @@ def write_instructions(
                 count = min(settings.batch, missing - start)
                 constraints = sample_constraints(api, style, count, rng, settings.details)
                 key = f"{api.id}/instructions/{style}/{start}"
+                messages = _messages(api.nl_documentation[: settings.documentation], style, constraints, of_style)
                 try:
-                    items = _ask_batch(api, style, constraints, of_style, ask, settings, round_, key)
+                    answer = ask(
+                        "user", messages, attempt=round_, key=key, max_tokens=settings.max_tokens, schema=form
+                    )
                 except RequestRejected as error:
-                    refused, items = error, []
+                    refused = error
                     logger.warning("%s: a question for %d instructions was refused: %s", key, count, error)
-                for number, text, details in items:
+                    continue
+                for number, text, details in _read(answer.text, count):
                     text = clean(text)
                     if reason := shortcoming(text, api) or decontaminator.reason(api.id, text):
                         rejected.append((text, reason))
@@ -210,32 +193,27 @@ def write_instructions(
     return written
 
 
-def _ask_batch(
-    api: Api,
-    style: str,
-    constraints: list[InstructionConstraints],
-    before: list[WrittenInstruction],
-    ask: Ask,
-    settings: InstructionSettings,
-    round_: int,
-    key: str,
-) -> list[tuple[int, str, str]]:
-    """One request; returns the number of the constraints, text and details of each instruction in the answer."""
+def _messages(
+    documentation: str, style: str, constraints: list[InstructionConstraints], before: list[WrittenInstruction]
+) -> list[dict[str, str]]:
     example = json.dumps({"instructions": prompt_values("example_instructions")[style]}, ensure_ascii=False)
-    documentation = api.nl_documentation[: settings.documentation]
-    messages = [
+    return [
         {"role": "user", "content": _question(_example_documentation(), style, _EXAMPLE_CONSTRAINTS[style], [])},
         {"role": "assistant", "content": example},
         {"role": "user", "content": _question(documentation, style, constraints, before)},
     ]
-    form = schema("instructions") if settings.structured else None
-    answer = ask("user", messages, attempt=round_, key=key, max_tokens=settings.max_tokens, schema=form)
-    items = [_read_item(item) for item in parse_items(answer.text, "instructions")] or _read_lines(answer.text)
-    found = []
+
+
+def _read(answer: str, count: int) -> list[tuple[int, str, str]]:
+    """The number of the constraints, text and details of each instruction in an answer."""
+    items, found = [_read_item(item) for item in parse_items(answer, "instructions")], []
+    if not items:  # a numbered list instead of JSON
+        numbered = re.findall(r"^\s*(\d{1,2})[.):]\s+(\S.*)$", unfence(answer), re.MULTILINE)
+        items = [(int(number), line, "") for number, line in numbered]
     for place, (number, text, details) in enumerate(items):
         # Numbers that fit are believed; a model that numbers otherwise is read in order.
-        number = number - 1 if number is not None and 1 <= number <= len(constraints) else place
-        if text and number < len(constraints):
+        number = number - 1 if number is not None and 1 <= number <= count else place
+        if text and number < count:
             found.append((number, text, details))
     return found
 
@@ -266,12 +244,6 @@ def _read_item(item: Any) -> tuple[int | None, str, str]:
     elif isinstance(details, list):
         details = "; ".join(map(str, details))
     return number if type(number) is int else None, text, str(details)
-
-
-def _read_lines(text: str) -> list[tuple[int | None, str, str]]:
-    """Fallback for models that write a numbered list instead of JSON."""
-    numbered = re.findall(r"^\s*(\d{1,2})[.):]\s+(\S.*)$", unfence(text), re.MULTILINE)
-    return [(int(number), line, "") for number, line in numbered]
 
 
 @cache

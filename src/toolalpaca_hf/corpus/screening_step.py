@@ -6,7 +6,7 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers.disk_base import DiskWriter
 
-from .screening import Screen
+from .decontamination import Screen
 
 
 class ScreenFilter(BaseFilter):
@@ -28,10 +28,7 @@ class ScreenFilter(BaseFilter):
     name = "Benchmark screen"
 
     def __init__(self, against: str | Sequence[str] = "published", exclusion_writer: DiskWriter | None = None) -> None:
-        if exclusion_writer:
-            super().__init__(exclusion_writer=exclusion_writer)
-        else:
-            super().__init__()
+        super().__init__(exclusion_writer)  # type: ignore[arg-type]  # declared without `None`, its default
         self.screen = Screen(against)
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:

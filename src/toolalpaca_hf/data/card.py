@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import metadata
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from datasets import DatasetInfo
 from datasets.info import DatasetInfosDict
@@ -36,26 +37,23 @@ def dataset_card(
     sample = any(source.origin == "sample" for _, source in sources.all())
     tags = ["tool-use", "function-calling", "agents", "toolalpaca", "react", *(["sample-data"] if sample else [])]
     notes = _NOTES["sample" if sample else "real"]
-    pretty_name = "ToolAlpaca (sample data)" if sample else "ToolAlpaca"
     default = DEFAULT_CONFIG if DEFAULT_CONFIG in infos else next(iter(infos))
+    counts = [(name, split, part.num_examples) for name, parts in splits.items() for split, part in parts.items()]
+    files = [(role, file.path.name, f"`{file.blob_id}`", file.origin, file.note) for role, file in sources.all()]
     fields = {
         "title": "ToolAlpaca, sample data" if sample else "ToolAlpaca",
         "about": " ".join(notes["about"].split()).format(repo=REPO, commit=COMMIT),
-        "configs": markdown_table(
-            ("config", "split", "rows"),
-            [(name, split, part.num_examples) for name, parts in splits.items() for split, part in parts.items()],
-        ),
+        "configs": markdown_table(("config", "split", "rows"), counts),
         "default": default,
         "split": next(iter(splits[default])),
         "prompt": prompt.name,
         "selection": _NOTES["selection"]["upstream" if selection else "all"],
         "licence": notes["licence"],
-        "sources": markdown_table(
-            ("used as", "file", "git blob", "origin", "note"),
-            [(role, file.path.name, f"`{file.blob_id}`", file.origin, file.note) for role, file in sources.all()],
-        ),
+        "sources": markdown_table(("used as", "file", "git blob", "origin", "note"), files),
     }
-    return filled_card("dataset-toolalpaca", infos, default, fields, report, "config", pretty_name, tags, "apache-2.0")
+    pretty_name = "ToolAlpaca (sample data)" if sample else "ToolAlpaca"
+    about = {"pretty_name": pretty_name, "tags": tags, "license": "apache-2.0"}
+    return filled_card("dataset-toolalpaca", infos, default, fields, report, "config", **about)
 
 
 def filled_card(
@@ -65,21 +63,13 @@ def filled_card(
     fields: Mapping[str, str],
     report: Report,
     what: str,
-    pretty_name: str,
-    tags: list[str],
-    licence: str | None = None,
+    **about: Any,
 ) -> str:
     """A template filled in, behind the metadata of its configs; `what` heads the first column of the counts."""
     splits = {name: info.splits or {} for name, info in infos.items()}
     examples = sum(part.num_examples for parts in splits.values() for part in parts.values())
-    data = DatasetCardData(
-        language=["en"],
-        license=licence,
-        pretty_name=pretty_name,
-        task_categories=["text-generation"],
-        tags=tags,
-        size_categories=[next((name for limit, name in SIZES if examples < limit), "1M<n<10M")],
-    )
+    size = next((name for limit, name in SIZES if examples < limit), "1M<n<10M")
+    data = DatasetCardData(language=["en"], task_categories=["text-generation"], size_categories=[size], **about)
     DatasetInfosDict(infos).to_dataset_card_data(data)
     configs = {
         name: {"data_files": [{"split": split, "path": f"{name}/{split}-*"} for split in parts]}

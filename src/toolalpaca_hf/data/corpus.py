@@ -1,28 +1,24 @@
-"""Reads source files into one corpus."""
+"""Reads source files into one corpus, and converts it to the rows of each config."""
 
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, NotFoundError, OptionError, nearest
-from ..schema import Api, Instruction, Trajectory
+from .. import schema  # not its FEATURES: `datasets` takes over a second to import
+from ..errors import InputError, NotFoundError, OptionError, ToolAlpacaError, nearest
+from ..formats import GET_DETAILS, Prompt, api_for_row, to_messages, trajectory_segments
+from ..openapi import mapping
+from ..schema import SPLITS, Api, Instruction, Trajectory
 from ..sources import Source, fetch, local_source
 from .credentials import Redactor
-from .raw import (
-    RAW_LAYOUT,
-    Unusable,
-    processed_row,
-    read_api,
-    read_instance,
-    read_instruction,
-    read_processed,
-    read_raw,
-)
+from .raw import RAW_LAYOUT, Unusable, read_api, read_instance, read_instruction, read_processed, read_raw, sft_row
 from .report import Report
 
 SAMPLE = Path(str(files("toolalpaca_hf.data"))) / "sample"
@@ -34,6 +30,9 @@ FILE_NAMES = {
     "eval_real": ("eval_real.json",),
 }
 """What a folder is searched for, split by split; the first that exists is taken."""
+
+MAX_STEPS = 5
+"""Upstream trains on instances of at most this many steps."""
 
 Paths = str | Path | Sequence[str | Path] | None
 
@@ -49,8 +48,7 @@ class Sources:
 
     def all(self) -> list[tuple[str, Source]]:
         """Every file with its role, in a fixed order."""
-        roles = ("train", "eval_simulated", "eval_real", "processed")
-        return [(role, source) for role in roles for source in getattr(self, role)]
+        return [(role, source) for role, files in vars(self).items() for source in files]
 
 
 def resolve_sources(
@@ -79,11 +77,8 @@ def resolve_sources(
     ['train', 'eval_simulated']
     ```
     """
-    given = {"train": train, "eval_simulated": eval_simulated, "eval_real": eval_real}
-    found: dict[str, tuple[Source, ...]] = {}
-    for split, paths in given.items():
-        if paths:
-            found[split] = tuple(local_source(path) for path in _as_list(paths))
+    given = {"train": train, "eval_simulated": eval_simulated, "eval_real": eval_real, "processed": processed}
+    found = {role: tuple(map(local_source, _as_list(paths))) for role, paths in given.items() if paths}
     if source is not None and not (source in ("sample", "upstream") or Path(source).is_dir()):
         raise NotFoundError("no such folder", file=source, option="--source", fix="pass sample, upstream, or a folder")
     if source == "upstream":
@@ -91,21 +86,19 @@ def resolve_sources(
             if split not in found:
                 found[split] = (fetch(name, data_dir),)
     elif source is not None:
-        folder = SAMPLE if source == "sample" else Path(source)
+        folder, origin = (SAMPLE, "sample") if source == "sample" else (Path(source), "local")
         for split, names in FILE_NAMES.items():
             places = [place / name for name in names for place in (folder, folder / "data")]
             path = next((place for place in places if place.is_file()), None)
             if split not in found and path is not None:
-                found[split] = (local_source(path, origin="sample" if source == "sample" else "local"),)
-        if not found and not processed:
+                found[split] = (local_source(path, origin=origin),)
+        if not found:
             names = ", ".join(name for names in FILE_NAMES.values() for name in names)
-            raise NotFoundError(
-                f"none of {names} is in it", file=folder, fix="name the files with --train or --eval-simulated"
-            )
-    sources = Sources(**found, processed=tuple(local_source(path) for path in _as_list(processed)))
-    if not sources.all():
+            fix = "name the files with --train or --eval-simulated"
+            raise NotFoundError(f"none of {names} is in it", file=folder, fix=fix)
+    if not found:
         raise OptionError("nothing to read", option="--source", fix="pass sample, upstream, a folder, or --train")
-    return sources
+    return Sources(**found)
 
 
 def _as_list(paths: Paths) -> list[str | Path]:
@@ -126,11 +119,10 @@ class Slugs:
         self._taken: set[str] = set()
 
     def take(self, name: str) -> str:
-        base = candidate = slug(name)
-        number = 2
+        base, numbers = slug(name), count(2)
+        candidate = base
         while candidate in self._taken:
-            candidate = f"{base}-{number}"
-            number += 1
+            candidate = f"{base}-{next(numbers)}"
         self._taken.add(candidate)
         return candidate
 
@@ -140,11 +132,10 @@ class Corpus:
     """Everything that was read, without credentials.
 
     Args:
-        apis (`dict[str, list[Api]]`): APIs by split.
-        trajectories (`dict[str, list[Trajectory]]`): Trajectories by split; outside `train` they are only references.
-        instructions (`dict[str, list[Instruction]]`): Instructions by evaluation split.
-        processed (`list[dict]`): Rows of the `sft` config from files in the processed layout.
         sources ([`Sources`]): The files.
+        apis, trajectories, instructions (`dict[str, list]`): By split. Trajectories outside `train` are only
+            references, and instructions are of the evaluation splits.
+        processed (`list[dict]`): Rows of the `sft` config from files in the processed layout.
         report ([`Report`]): Counts, and the rows that were skipped.
     """
 
@@ -185,7 +176,7 @@ def read_corpus(sources: Sources) -> Corpus:
         stem = stems.take(source.path.stem)
         for index, row in enumerate(rows):
             try:
-                corpus.processed.append(processed_row(redact(row), f"processed/{stem}/{index}"))
+                corpus.processed.append(sft_row(redact(row), f"processed/{stem}/{index}"))
                 corpus.report.keep("processed", source.path.name)
             except Unusable as reason:
                 corpus.report.set_aside("processed", source.path.name, f"row {index}", str(reason))
@@ -193,24 +184,17 @@ def read_corpus(sources: Sources) -> Corpus:
 
 
 def read_file(path: str | Path) -> tuple[str, Corpus]:
-    """Read one file in the raw layout, and determine its split.
+    """Read one file in the raw layout, or `sample`, the held-out APIs of the embedded corpus, and determine its split.
 
     The split is `train` if no API has golden answers, else `eval_real` if the file's name says so, else
-    `eval_simulated`.
-
-    Args:
-        path (`str` or `Path`): Such as `eval_simulated.json`; `sample` for the held-out APIs of the embedded corpus.
-
-    Raises:
-        [`ToolAlpacaError`]: The file is missing, or not in the raw layout.
+    `eval_simulated`. A file that is missing, or has another layout, is a [`ToolAlpacaError`].
     """
     if str(path) == "sample":
         return "eval_simulated", read_corpus(resolve_sources("sample"))
     path = Path(path)
     if not path.is_file():
-        raise NotFoundError(
-            "no such file", file=path, fix=f"{nearest(str(path), ['sample'])}pass one in {RAW_LAYOUT}, or sample"
-        )
+        fix = f"{nearest(str(path), ['sample'])}pass one in {RAW_LAYOUT}, or sample"
+        raise NotFoundError("no such file", file=path, fix=fix)
     split = "eval_real" if "real" in path.stem else "eval_simulated"
     if not any(isinstance(api, dict) and "Golden_Answers" in api for api in read_raw(path)):
         split = "train"
@@ -219,14 +203,12 @@ def read_file(path: str | Path) -> tuple[str, Corpus]:
 
 def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs: Slugs) -> None:
     """Read one API with its instances or instructions; if the API is unusable, they are skipped, too."""
-    report = corpus.report
-    apis = corpus.apis.setdefault(split, [])
-    trajectories = corpus.trajectories.setdefault(split, [])
-    if split != "train":
-        corpus.instructions.setdefault(split, [])
-    name = raw.get("Name") if isinstance(raw, dict) else None
+    report, known = corpus.report, mapping(raw)
+    apis, trajectories = corpus.apis.setdefault(split, []), corpus.trajectories.setdefault(split, [])
+    instructions = [] if split == "train" else corpus.instructions.setdefault(split, [])
+    name = known.get("Name")
     place = f"API {index} ({name})" if isinstance(name, str) else f"API {index}"
-    rows = _rows(raw, split)
+    rows = _rows(known, split)
     try:
         if not isinstance(raw, dict):
             raise Unusable("is not an object")
@@ -244,7 +226,7 @@ def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs
         try:
             if config == "instructions":
                 text, golden = row
-                corpus.instructions[split].append(read_instruction(text, golden, api.id, position))
+                instructions.append(read_instruction(text, golden, api.id, position))
             else:
                 trajectories.append(read_instance(row, api.id, position, raw.get("Instructions")))
             report.keep(config, file)
@@ -255,17 +237,95 @@ def _read_api(corpus: Corpus, split: str, file: str, index: int, raw: Any, slugs
 _KIND = {"instructions": "instruction", "trajectories": "instance"}
 
 
-def _rows(raw: Any, split: str) -> list[tuple[str, int, Any]]:
+def _rows(raw: dict[str, Any], split: str) -> list[tuple[str, int, Any]]:
     """An API's raw rows as `(config, position, row)`. The `Instructions` of a train file are its instances'."""
-    if not isinstance(raw, dict):
-        return []
-    instances, texts, golden = (raw.get(key) or [] for key in ("Instances", "Instructions", "Golden_Answers"))
-    rows = [
-        ("trajectories", i, row) for i, row in enumerate(instances if isinstance(instances, list) else [instances])
-    ]
+    values = (raw.get(key) or [] for key in ("Instances", "Instructions", "Golden_Answers"))
+    instances, texts, golden = (value if isinstance(value, list) else [value] for value in values)
+    rows: list[tuple[str, int, Any]] = [("trajectories", i, row) for i, row in enumerate(instances)]
     if split != "train":
-        texts, golden = (x if isinstance(x, list) else [x] for x in (texts, golden))
-        pairs = [(text, golden[i] if i < len(golden) else None) for i, text in enumerate(texts)]
-        pairs += [(None, answer) for answer in golden[len(texts) :]]
-        rows += [("instructions", i, pair) for i, pair in enumerate(pairs)]
+        rows += [("instructions", i, pair) for i, pair in enumerate(zip_longest(texts, golden))]
     return rows
+
+
+def _not_selected(trajectory: Trajectory) -> str:
+    """Why upstream does not train on a trajectory; `""` if it does."""
+    if not trajectory.steps:
+        return "upstream's selection: has no steps"
+    if len(trajectory.steps) > MAX_STEPS:
+        return f"upstream's selection: has {len(trajectory.steps)} steps, more than {MAX_STEPS}"
+    if {step.action for step in trajectory.steps} == {GET_DETAILS}:
+        return f"upstream's selection: calls only {GET_DETAILS}"
+    return ""
+
+
+def config_splits(corpus: Corpus, config: str) -> list[str]:
+    """The splits for which a corpus has sources, in the order of [`SPLITS`]."""
+    available = set(corpus.apis)
+    if config == "sft" and corpus.sources.processed:
+        available.add("train")
+    return [split for split in SPLITS[config] if split in available]
+
+
+def config_rows(
+    corpus: Corpus,
+    config: str,
+    split: str,
+    prompt: Prompt,
+    selection: bool = False,
+    report: Report | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split as laid out in [`FEATURES`]; JSON columns are JSON text.
+
+    Args:
+        prompt ([`Prompt`]): Layout of the `sft` rows.
+        selection (`bool`, *optional*, defaults to `False`): Apply upstream's selection to `sft` and `chat`.
+        report ([`Report`], *optional*): Receives the counts of `sft` and `chat`.
+    """
+    if config == "apis":
+        for api in corpus.apis[split]:
+            row = asdict(api)
+            yield row | {key: _json(row[key]) for key in ("documentation", "functions")}
+    elif config in ("trajectories", "instructions"):
+        yield from (asdict(row) for row in getattr(corpus, config)[split])
+    else:
+        yield from _examples(corpus, config, prompt, selection, report if report is not None else Report())
+
+
+def _examples(
+    corpus: Corpus, config: str, prompt: Prompt, selection: bool, report: Report
+) -> Iterator[dict[str, Any]]:
+    apis = {api.id: api for api in corpus.apis.get("train", ())}
+    for trajectory in corpus.trajectories.get("train", ()):
+        reason = _not_selected(trajectory) if selection else ""
+        reason = reason or ("" if trajectory.response else "has no response to train on")
+        row: dict[str, Any] = {"id": trajectory.id, "api": trajectory.api}
+        api = api_for_row(apis[trajectory.api], trajectory)
+        if not reason and config == "sft":
+            row["segments"] = [asdict(segment) for segment in trajectory_segments(api, trajectory, prompt)]
+        elif not reason:
+            try:
+                row |= {"environment": trajectory.api, **_chat_columns(**to_messages(api, trajectory))}
+            except ToolAlpacaError as error:
+                reason = str(error)
+        if reason:
+            report.set_aside(config, "trajectories", trajectory.id, reason)
+        else:
+            report.keep(config, "trajectories")
+            yield row
+    if config == "sft":
+        for row in corpus.processed:
+            report.keep(config, "processed")
+            yield row
+
+
+def _chat_columns(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+    absent = dict.fromkeys(schema.FEATURES["chat"]["messages"].feature)
+    for message in messages:
+        if "tool_calls" in message:
+            message["tool_calls"] = [*map(_json, message["tool_calls"])]
+    return {"messages": [absent | message for message in messages], "tools": [*map(_json, tools)]}
+
+
+def _json(value: Any) -> str:
+    """JSON text for a `datasets.Json` column, which would otherwise write floats with fewer digits."""
+    return json.dumps(value, ensure_ascii=False)

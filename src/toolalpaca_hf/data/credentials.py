@@ -5,16 +5,17 @@ so, in any file): neither is sufficient by itself."""
 
 import math
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from ..openapi import LONG, SCHEME, secret_pattern
-from ..schema import REDACTED
+from ..openapi import LONG, SCHEME, credential_names, secret_pattern
+from ..schema import REDACTED, Api
 from ..storage import strict_json
 
 DOCUMENTED = {"Name", "Description", "Link", "Category", "Introduction", "Functions", "NLDocumentation"}
-DOCUMENTED |= {"Function_Description", "Function_Projection", "external_tools"}
+DOCUMENTED |= {"Documentation", "Function_Description", "Function_Projection", "external_tools"}
 """Fields where `"access_key": "..."` is a description of the parameter, not its value."""
 
 EXAMPLE_KEYS = {"example", "examples", "default", "enum", "const", "value", "x-example"}
@@ -26,29 +27,25 @@ def _opaque(value: str) -> bool:
     return len(value) >= LONG and not re.search(r"\s", value) and (not value.isalpha() or len(value) >= 16)
 
 
-def _values(authentication: Any) -> tuple[list[str], list[str]]:
+def _pairs(value: Any, name: str | None = None) -> Iterator[tuple[str | None, Any]]:
     """Names and values in an `Authentication` field: a dict, possibly nested, or a list of names."""
-    names, values = [], []
+    if isinstance(value, dict | list):
+        yield name, None
+        for key, item in value.items() if isinstance(value, dict) else ((None, item) for item in value):
+            yield from [(item, None)] if key is None and isinstance(item, str) else _pairs(item, key)
+    else:
+        yield name, value
 
-    def read(name: str | None, value: Any) -> None:
-        names.extend([name] if name is not None else [])
-        if isinstance(value, dict):
-            for key, item in value.items():
-                read(key, item)
-        elif isinstance(value, list):
-            for item in value:
-                read(item if isinstance(item, str) else None, None if isinstance(item, str) else item)
-        elif value is not None:
-            values.append(str(value))
 
-    read(None, authentication)
+def _values(authentication: Any) -> set[str]:
+    values = [str(value) for _, value in _pairs(authentication) if value is not None]
     values += [value.split(None, 1)[1] for value in values if SCHEME.match(value)]
-    return names, [value for value in values if value.strip() and value != REDACTED]
+    return {value for value in values if value.strip() and value != REDACTED}
 
 
 def authentication_names(authentication: Any) -> list[str]:
     """Names of the parameters that carry credentials in a raw `Authentication` field, never their values."""
-    return list(dict.fromkeys(_values(authentication)[0]))
+    return list(dict.fromkeys(name for name, _ in _pairs(authentication) if name is not None))
 
 
 def _by_name(names: Iterable[str]) -> re.Pattern[str] | None:
@@ -91,11 +88,11 @@ class Redactor:
         apis = list(apis)
         self._credentials: dict[str, _Known] = {}
         for api in apis:
-            names, values = _values(api.get("Authentication"))
+            names, values = authentication_names(api.get("Authentication")), _values(api.get("Authentication"))
             if names or values:
                 known = self._credentials.setdefault(str(api.get("Name")), _Known())
                 known.names |= {name.lower() for name in names}
-                known.listed |= set(values)
+                known.listed |= values
         for api in apis:
             if known := self._credentials.get(str(api.get("Name"))):
                 self._by_name(api, known, known.found.add)
@@ -152,14 +149,14 @@ class Redactor:
         for key, value in api.items():
             if key == "Authentication":
                 cleaned[key] = dict.fromkeys(authentication_names(value), REDACTED)
-            elif key == "Documentation":
-                document = _parse(value)
-                document = _document(document, known.names, secret) if isinstance(document, dict) else document
-                cleaned[key] = _walk(document, lambda string: in_text(string, True))
-            elif key in DOCUMENTED:
-                cleaned[key] = _walk(value, lambda string: in_text(string, True))
-            else:
-                cleaned[key] = _walk(_keys(value, known.names, secret), lambda string: in_text(string, False))
+                continue
+            described = key in DOCUMENTED
+            if key == "Documentation":
+                value = _parse(value)
+                value = _document(value, known.names, secret) if isinstance(value, dict) else value
+            elif not described:
+                value = _keys(value, known.names, secret)
+            cleaned[key] = _walk(value, partial(in_text, documented=described))
         return cleaned
 
 
@@ -212,6 +209,14 @@ def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:
             for key, item in value.items()
         }
     return [_keys(item, names, secret) for item in value] if isinstance(value, list) else value
+
+
+def without_example_keys(api: Api) -> Api:
+    """The API, with `***` for the examples and defaults that its document gives for credentials."""
+    names = {name.lower() for name in (*api.authentication, *credential_names(api.documentation))}
+    if not names:
+        return api
+    return replace(api, documentation=_document(api.documentation, names, lambda value: value and REDACTED))
 
 
 def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: bool = False) -> Any:

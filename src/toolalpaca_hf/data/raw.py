@@ -10,28 +10,24 @@ from typing import Any
 
 from ..errors import InputError, NotFoundError
 from ..formats import split_log, step_log
+from ..openapi import mapping
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
-from .credentials import authentication_names
+from .credentials import authentication_names, without_example_keys
 from .report import Report
 
 RAW_LAYOUT = (
     "the raw layout (a JSON list of APIs, each with its OpenAPI document and its instructions, such as "
-    "train_data.json and "
-    "eval_simulated.json)"
+    "train_data.json and eval_simulated.json)"
 )
 _OPENAPI = f"an OpenAPI document, not {RAW_LAYOUT}"
-_OPENAPI_FIX = (
-    "ask your own question with `toolalpaca run --instruction`, or make some with `toolalpaca corpus build --offline`"
-)
+_OPENAPI_FIX = "ask about it with `toolalpaca run --instruction`, or make some by `toolalpaca corpus build --offline`"
+# Texts of an API that both have, by our names.
+_TEXTS = {"description": "Description", "link": "Link", "category": "Category", "introduction": "Introduction"}
+_TEXTS |= {"function_list": "Functions"}
 
 
 class Unusable(Exception):
     """A row that cannot be used; the message is the reason."""
-
-
-def _is_openapi(text: str) -> bool:
-    """Whether a text looks like an OpenAPI document, in YAML or JSON."""
-    return re.search(r"^[^\S\n{]*[\"']?(openapi|swagger)[\"']?\s*:", text[:100_000], re.MULTILINE) is not None
 
 
 def read_json(path: Path) -> Any:
@@ -45,21 +41,19 @@ def read_json(path: Path) -> Any:
         text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text)
     except FileNotFoundError:
-        raise NotFoundError(
-            "no such file", file=path, fix="check the path, or use --source sample or upstream"
-        ) from None
+        fix = "check the path, or use --source sample or upstream"
+        raise NotFoundError("no such file", file=path, fix=fix) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
     except json.JSONDecodeError as error:
-        if _is_openapi(text):
+        if re.search(r"^[^\S\n{]*[\"']?(openapi|swagger)[\"']?\s*:", text[:100_000], re.MULTILINE):  # YAML, or JSON
             raise InputError(_OPENAPI, file=path, fix=_OPENAPI_FIX) from None
         # For an unterminated string, the error's position is where it starts.
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise InputError("JSON that ends in the middle", file=path, fix="get the file again") from None
         place = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
-        raise InputError(
-            f"not JSON ({error.msg.removesuffix(' at')} at {place}column {error.colno})", file=path
-        ) from None
+        problem = f"not JSON ({error.msg.removesuffix(' at')} at {place}column {error.colno})"
+        raise InputError(problem, file=path) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"not JSON that can be read ({type(error).__name__})", file=path) from None
 
@@ -85,22 +79,14 @@ def _text(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _documentation(value: Any) -> dict[str, Any]:
-    """The parsed OpenAPI document; anything but a JSON object is kept under `text`."""
-    if isinstance(value, dict):
-        return value
-    return {"text": _text(value)} if value else {}
-
-
-def _functions(projection: Any, descriptions: Any) -> list[Function]:
+def _functions(projection: Any, descriptions: Mapping[str, Any]) -> list[Function]:
     if not isinstance(projection, dict):
         raise Unusable("has no Function_Projection, so none of its functions can be named")
-    functions = []
     for name, place in projection.items():
         if not (isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place)):
             raise Unusable(f"Function_Projection of {name} is not [path, method]")
-        functions.append(Function(name, place[0], place[1].lower(), _text(descriptions.get(name))))
-    return functions
+    places = projection.items()
+    return [Function(name, path, method.lower(), _text(descriptions.get(name))) for name, (path, method) in places]
 
 
 def read_api(raw: Any, api_id: str) -> Api:
@@ -109,18 +95,15 @@ def read_api(raw: Any, api_id: str) -> Api:
     Raises:
         Unusable: It has no function table.
     """
-    descriptions = raw.get("Function_Description")
-    descriptions = descriptions if isinstance(descriptions, dict) else {}
-    tools = raw.get("external_tools")
+    descriptions, tools = mapping(raw.get("Function_Description")), raw.get("external_tools")
+    document = raw.get("Documentation")
+    if not isinstance(document, dict):  # not a JSON object
+        document = {"text": _text(document)} if document else {}
     return Api(
         id=api_id,
         name=raw["Name"],
-        description=_text(raw.get("Description")),
-        link=_text(raw.get("Link")),
-        category=_text(raw.get("Category")),
-        introduction=_text(raw.get("Introduction")),
-        function_list=_text(raw.get("Functions")),
-        documentation=_documentation(raw.get("Documentation")),
+        **{field: _text(raw.get(name)) for field, name in _TEXTS.items()},
+        documentation=document,
         nl_documentation=_text(raw.get("NLDocumentation")),
         functions=_functions(raw.get("Function_Projection"), descriptions),
         components=_text(descriptions.get("components")),
@@ -133,10 +116,9 @@ def _step(raw: Any, place: int) -> Step:
     head = raw[0] if isinstance(raw, list) and len(raw) == 2 else None
     if not isinstance(head, list) or not 2 <= len(head) <= 3 or not isinstance(head[0], str):
         raise Unusable(f"step {place} is not [[action, action input, text], observation]")
-    action, action_input, text = head[0], _text(head[1]), _text(head[2]) if len(head) == 3 else ""
-    if len(head) == 2:  # no text of the model: its thought is lost, its action is not
-        return Step("", action, action_input, _text(raw[1]))
-    thought, log = split_log(action, action_input, text)
+    action, action_input = head[0], _text(head[1])
+    # Without a text of the model its thought is lost, its action is not.
+    thought, log = split_log(action, action_input, _text(head[2])) if len(head) == 3 else ("", None)
     return Step(thought, action, action_input, _text(raw[1]), log)
 
 
@@ -145,17 +127,15 @@ def read_instance(raw: Any, api_id: str, index: int, instructions: Any = None) -
 
     Args:
         raw: The entry: a dict, an `{"error": ...}`, or a bare string.
-        api_id (`str`): Id of its API.
-        index (`int`): Its index in the API.
+        api_id (`str`), index (`int`): Id of its API, and its index there.
         instructions (`list`, *optional*): The API's `Instructions`, for an instance without `input`.
 
     Raises:
         Unusable: It records an error, has neither steps nor a response, or a step has another layout.
     """
-    if isinstance(raw, str):
-        raise Unusable(f"is a bare text: {raw[:80]!r}")
     if not isinstance(raw, dict):
-        raise Unusable(f"is a {type(raw).__name__}, not an object")
+        text = isinstance(raw, str)
+        raise Unusable(f"is a bare text: {raw[:80]!r}" if text else f"is a {type(raw).__name__}, not an object")
     if "error" in raw and not (raw.get("intermediate_steps") and raw.get("output")):
         raise Unusable(f"records an error: {_text(raw['error'])[:80]!r}")
     text = raw.get("input")
@@ -199,7 +179,7 @@ def read_instruction(text: Any, golden: Any, api_id: str, index: int) -> Instruc
         raise Unusable("has no golden answer")
     calls = []
     for place, call in enumerate(golden):
-        if not isinstance(call, dict) or not isinstance(call.get("Action"), str):
+        if not isinstance(mapping(call).get("Action"), str):
             raise Unusable(f"golden call {place} has no Action")
         calls.append(Call(call["Action"], _text(call.get("Action_Input"))))
     instruction, mark, _ = text.rpartition(HINT_MARK)
@@ -210,13 +190,12 @@ def read_processed(path: Path) -> list[Any]:
     """The rows of a file in the processed layout, not checked; else [`InputError`]."""
     rows = read_json(path)
     if not isinstance(rows, list) or not any(isinstance(row, list) and len(row) == 2 for row in rows):
-        raise InputError(
-            "not in the processed layout, a list of [[texts], [flags]]", file=path, fix="pass raw files with --train"
-        )
+        problem = "not in the processed layout, a list of [[texts], [flags]]"
+        raise InputError(problem, file=path, fix="pass raw files with --train")
     return rows
 
 
-def processed_row(raw: Any, row_id: str) -> dict[str, Any]:
+def sft_row(raw: Any, row_id: str) -> dict[str, Any]:
     """Convert a row of the processed layout to one of the `sft` config; its `api` is `None`, being unknown."""
     if not (isinstance(raw, list) and len(raw) == 2 and all(isinstance(half, list) for half in raw)):
         raise Unusable("is not [[texts], [flags]]")
@@ -255,18 +234,14 @@ def raw_api(
     instructions: Sequence[Instruction] | None = None,
 ) -> dict[str, Any]:
     """Convert an API to the raw layout, so that tools for the published files can read it. Credentials are `***`."""
-    document = api.documentation
+    document = without_example_keys(api).documentation
+    described = {function.name: function.description for function in api.functions}
     raw: dict[str, Any] = {
         "Name": api.name,
-        "Description": api.description,
-        "Link": api.link,
-        "Category": api.category,
-        "Introduction": api.introduction,
-        "Functions": api.function_list,
+        **{name: getattr(api, field) for field, name in _TEXTS.items()},
         "Documentation": document["text"] if set(document) == {"text"} else json.dumps(document, ensure_ascii=False),
         "NLDocumentation": api.nl_documentation,
-        "Function_Description": {function.name: function.description for function in api.functions}
-        | {"components": api.components},
+        "Function_Description": described | {"components": api.components},
         "Function_Projection": {function.name: [function.path, function.method] for function in api.functions},
     }
     if api.authentication:
@@ -274,11 +249,9 @@ def raw_api(
     if api.external_tools:
         raw["external_tools"] = list(api.external_tools)
     if instructions is not None:
-        raw["Instructions"] = [row.instruction for row in instructions]
-        raw["Golden_Answers"] = [
-            [{"Action": call.action, "Action_Input": call.action_input} for call in row.golden_calls]
-            for row in instructions
-        ]
+        golden = [row.golden_calls for row in instructions]
+        calls = [[{"Action": call.action, "Action_Input": call.action_input} for call in row] for row in golden]
+        raw |= {"Instructions": [row.instruction for row in instructions], "Golden_Answers": calls}
     if instances is not None:
         raw["Instances"] = list(instances)
     return raw
@@ -306,15 +279,13 @@ def parse_api_list(data: Any, place: str, report: Report | None = None) -> list[
     """Read the named entries of a list: `{"count", "entries": [{"API", ...}]}` or a plain list of `{"Name", ...}`.
 
     Args:
-        data: Parsed JSON.
-        place (`str`): Its name in errors.
+        data, place: Parsed JSON, and its name in errors.
         report ([`Report`], *optional*): Receives counts and skipped entries, as config `api_list`.
 
     Raises:
         [`InputError`]: It has neither layout, or names no API.
     """
-    report = report if report is not None else Report()
-    file = Path(place).name
+    report, file = report if report is not None else Report(), Path(place).name
     entries: Any = data.get("entries") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise InputError('not a list of public APIs: neither {"entries": [...]} nor a plain list', file=place)

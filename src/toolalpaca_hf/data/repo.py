@@ -1,32 +1,42 @@
-"""Writes a Hub-ready dataset repo to a folder: Parquet shards, dataset card and report."""
+"""Writes a Hub-ready dataset repo, ToolAlpaca's or Toolformer's, to a folder: Parquet, dataset card and report."""
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetInfo, Features, SplitDict, SplitInfo, disable_progress_bars, enable_progress_bars
-from datasets.utils import are_progress_bars_disabled
+from datasets import Dataset, DatasetInfo, Features, Json, List, SplitDict, SplitInfo, Value
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from .. import __version__
 from ..errors import InputError, OptionError, SettingsMismatchError
 from ..formats import Prompt
+from ..report import markdown_table
 from ..schema import FEATURES
 from ..storage import differences, file_lock
-from .card import dataset_card
-from .corpus import Sources, read_corpus
+from .card import dataset_card, filled_card
+from .corpus import Sources, config_rows, config_splits, read_corpus
 from .report import Report, left_out
-from .rows import config_rows, config_splits
 
 REPORT_FILE = "report.json"
 WRITTEN_BY = "toolalpaca-hf"
 """In the report file, the sign that a folder is an earlier build and may be replaced."""
 
 SHARD_BYTES = 500_000_000
+SHARD_ROWS = 20_000
+"""Rows of one Parquet file of Toolformer's: what is in memory at once."""
+
+_TEXT = Value("string")
+_CALL = dict.fromkeys(("tool", "input", "result"), _TEXT) | {"position": Value("int64")}
+_CALL |= dict.fromkeys(("l_minus", "l_plus", "gain"), Value("float64"))
+_ROW = dict.fromkeys(("id", "text", "annotated"), _TEXT) | {"calls": List(_CALL), "outcome": _TEXT, "meta": Json()}
+TOOLFORMER_FEATURES = {"annotated": Features(_ROW), "sft": FEATURES["sft"], "plain": FEATURES["sft"]}
+"""`Features` of each config; `sft` is that of the ToolAlpaca repo, and `plain` its twin without calls."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,7 @@ class Build:
     """The result of [`write_repo`].
 
     Args:
-        folder (`Path`): The repo.
-        report ([`Report`]): Counts by config and file, and the rows that were skipped.
+        folder (`Path`), report ([`Report`]): The repo, and what was read, kept and skipped.
         split_rows (`dict[str, dict[str, int]]`): Rows by config and split.
     """
 
@@ -45,22 +54,18 @@ class Build:
 
     def summary(self) -> str:
         """Rows by config and split, then counts of all rows read, as text for a terminal."""
-        counts = self.report.counts()
+        counts, rows = self.report.counts(), self.report.rows
         first = 2 + max(12, *map(len, self.split_rows), *(len(line["config"]) for line in counts))
         lines = [f"{'config':<{first}}{'split':<16}{'rows':>8}"]
         for config, splits in self.split_rows.items():
             lines += [f"{config:<{first}}{split:<16}{rows:>8}" for split, rows in splits.items()]
         width = max([30, *(len(line["file"]) + 2 for line in counts)])
-        lines += ["", f"{'what':<{first}}{'from':<{width}}{'rows in':>9}{'kept':>9}{'set aside':>11}"]
-        lines += [
-            f"{line['config']:<{first}}{line['file']:<{width}}{line['rows_in']:>9}{line['kept']:>9}{line['set_aside']:>11}"
-            for line in counts
-        ]
-        shown = self.report.rows[:10]
+        heading = {"config": "what", "file": "from", "rows_in": "rows in", "kept": "kept", "set_aside": "set aside"}
+        row = f"{{config:<{first}}}{{file:<{width}}}{{rows_in:>9}}{{kept:>9}}{{set_aside:>11}}"
+        lines += ["", *(row.format(**line) for line in (heading, *counts))]
         lines += [summary] if (summary := left_out(self.report.notes())) else []
-        lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in shown]
-        if left := len(self.report.rows) - len(shown):
-            lines.append(f"... and {left} more")
+        lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in rows[:10]]
+        lines += [f"... and {len(rows) - 10} more"] if len(rows) > 10 else []
         lines += ["", f"written to {self.folder}; what was set aside is in {self.folder / 'report.json'}"]
         return "\n".join(lines)
 
@@ -82,8 +87,8 @@ def write_repo(
         [`InputError`]: A source has the wrong layout, or no training example is left.
         [`OptionError`]: `out` holds other files or cannot be written.
     """
-    out = Path(out)
-    check_replaceable(out, _settings(sources, prompt, selection), overwrite)
+    out, settings = Path(out), _settings(sources, prompt, selection)
+    check_replaceable(out, settings, overwrite)
     corpus = read_corpus(sources)
     with folder_in_place(out) as folder:
         infos: dict[str, DatasetInfo] = {}
@@ -91,54 +96,100 @@ def write_repo(
             sizes: dict[str, tuple[int, int]] = {}
             download_size = 0
             for split in config_splits(corpus, config):
-                found = list(config_rows(corpus, config, split, prompt, selection, corpus.report))
-                table = Dataset.from_dict({name: [row[name] for row in found] for name in features}, features=features)
+                table = _table(config_rows(corpus, config, split, prompt, selection, corpus.report), features)
                 if config == "sft" and not len(table):
-                    raise InputError(
-                        "no training example is left",
-                        fix="drop --upstream-selection or give a train file with usable instances",
-                    )
-                if not len(table):
-                    continue  # `datasets` refuses to open a split of no rows
-                download_size += _write_shards(table, folder / config, split)
-                sizes[split] = table.data.nbytes, len(table)
+                    fix = "drop --upstream-selection or give a train file with usable instances"
+                    raise InputError("no training example is left", fix=fix)
+                if len(table):  # `datasets` refuses to open a split of no rows
+                    download_size += _write_shards(table, folder / config, split)
+                    sizes[split] = table.data.nbytes, len(table)
             if sizes:
-                infos[config] = dataset_info(features, sizes, download_size)
+                infos[config] = _info(features, sizes, download_size)
         if not infos:
             raise InputError("every row was set aside, so there is nothing to write", fix="check the source files")
         card = dataset_card(infos, sources, corpus.report, prompt, selection)
-        write_card_and_report(folder, card, _settings(sources, prompt, selection), corpus.report)
-    split_rows = {
-        name: {split: part.num_examples for split, part in (info.splits or {}).items()} for name, info in infos.items()
-    }
-    return Build(out, corpus.report, split_rows)
+        write_card_and_report(folder, card, settings, corpus.report)
+    return Build(out, corpus.report, _split_rows(infos))
+
+
+def write_toolformer_repo(
+    configs: Mapping[str, Iterable[Mapping[str, Any]]],
+    out: str | Path,
+    report: Report,
+    settings: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Build:
+    """Write the dataset repo of annotated texts, as [`write_repo`] does; at most a shard is in memory.
+
+    Args:
+        configs (`Mapping[str, Iterable[Mapping]]`): Rows by config, as laid out in [`TOOLFORMER_FEATURES`].
+        out (`str` or `Path`): A new or empty folder, or an earlier build.
+        report ([`Report`]): Counts of what was read; complete once the rows are consumed.
+        settings (`Mapping`): How the rows were made: `source`, `markers`, and anything else for the card.
+        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from another source.
+    """
+    out = Path(out)
+    check_replaceable(out, settings, overwrite)
+    with folder_in_place(out) as folder:
+        infos = {name: _write_config(name, rows, folder) for name, rows in configs.items()}
+        counts = {name: splits["train"] for name, splits in _split_rows(infos).items()}
+        if not counts["sft"]:
+            raise InputError("no text holds a call, so there is nothing to train on", fix="annotate more of them")
+        values = [(name, json.dumps(value)) for name, value in settings.items()]
+        fields = {
+            "source": str(settings.get("source", "")),
+            "configs": markdown_table(("config", "rows"), list(counts.items())),
+            "settings": markdown_table(("setting", "value"), values),
+        }
+        about = {"pretty_name": "Toolformer", "tags": ["tool-use", "toolformer"]}
+        card = filled_card("dataset-toolformer", infos, "sft", fields, report, "what", **about)
+        write_card_and_report(folder, card, settings, report)
+    return Build(out, report, _split_rows(infos))
+
+
+def _write_config(name: str, rows: Iterable[Mapping[str, Any]], folder: Path) -> DatasetInfo:
+    rest, count, size, written, full = iter(rows), 0, 0, 0, True
+    (folder / name).mkdir()
+    while full:
+        table = _table(islice(rest, SHARD_ROWS), TOOLFORMER_FEATURES[name])
+        full = len(table) == SHARD_ROWS
+        if len(table) or not count:
+            written += _write_parquet(table, folder / name / f"train-{count // SHARD_ROWS:05d}.parquet")
+            count, size = count + len(table), size + table.data.nbytes
+    return _info(TOOLFORMER_FEATURES[name], {"train": (size, count)}, written)
+
+
+def _table(rows: Iterable[Mapping[str, Any]], features: Features) -> Dataset:
+    found = list(rows)
+    return Dataset.from_dict({name: [row[name] for row in found] for name in features}, features=features)
+
+
+def _split_rows(infos: Mapping[str, DatasetInfo]) -> dict[str, dict[str, int]]:
+    found = {name: info.splits or {} for name, info in infos.items()}
+    return {name: {split: part.num_examples for split, part in splits.items()} for name, splits in found.items()}
 
 
 def _write_shards(table: Dataset, folder: Path, split: str) -> int:
     folder.mkdir(exist_ok=True)
     count = max(1, min(len(table), -(-table.data.nbytes // SHARD_BYTES)))
-    return sum(
-        write_parquet(
-            table.shard(count, index, contiguous=True) if count > 1 else table,
-            folder / f"{split}-{index:05d}-of-{count:05d}.parquet",
-        )
-        for index in range(count)
-    )
+    shards = [table.shard(count, index, contiguous=True) for index in range(count)] if count > 1 else [table]
+    paths = [folder / f"{split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
+    return sum(map(_write_parquet, shards, paths))
 
 
-def write_parquet(table: Dataset, path: Path) -> int:
+def _write_parquet(table: Dataset, path: Path) -> int:
     """Write a file without a progress bar; returns its size."""
-    bars_were_off = are_progress_bars_disabled()
+    shown = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
         table.to_parquet(path)
     finally:
-        if not bars_were_off:
+        if shown:
             enable_progress_bars()
     return path.stat().st_size
 
 
-def dataset_info(features: Features, sizes: Mapping[str, tuple[int, int]], download_size: int) -> DatasetInfo:
+def _info(features: Features, sizes: Mapping[str, tuple[int, int]], download_size: int) -> DatasetInfo:
     """What a card says of a config; `sizes` has bytes and rows by split."""
     splits = SplitDict(dataset_name=WRITTEN_BY)
     for split, (size, rows) in sizes.items():
@@ -165,11 +216,7 @@ def _settings(sources: Sources, prompt: Prompt, selection: bool) -> dict[str, An
 
 
 def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
-    """Check that `out` holds nothing but a build of the same settings.
-
-    Args:
-        made_of (`Mapping`, *optional*): Settings of the new build; by default any are accepted.
-        overwrite (`bool`, *optional*, defaults to `False`): Accept builds with other settings.
+    """Check that `out` holds nothing but a build, of the settings `made_of` unless there are none or with `overwrite`.
 
     Raises:
         [`OptionError`]: It holds other files.
@@ -189,9 +236,8 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
     except (OSError, ValueError, KeyError, TypeError):
         known, present = set(), {"?"}
     if not known or present - known:
-        raise OptionError(
-            f"{out} holds files that are not an earlier build", option="--out", fix="choose another or empty it"
-        )
+        problem = f"{out} holds files that are not an earlier build"
+        raise OptionError(problem, option="--out", fix="choose another or empty it")
     if known and made_of is not None and not overwrite:
         before = {name: report.get(name) for name in made_of}
         if found := differences(before, json.loads(json.dumps(made_of))):

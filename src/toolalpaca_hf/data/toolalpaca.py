@@ -14,8 +14,7 @@ from ..errors import InputError, OptionError
 from ..formats import Prompt, UpstreamPrompt, react_prompt, upstream_prompt
 from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
-from .corpus import Corpus, Sources, read_corpus, resolve_sources
-from .rows import config_rows, config_splits
+from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
 
 ROOMS = ("data", "formats", "openapi")
 """Whose code decides what a row is."""
@@ -39,7 +38,7 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
     raise OptionError(f"unknown prompt {prompt!r}", option="--prompt", fix="choose react or upstream")
 
 
-def fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
+def _fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
     """Hash of all that a build depends on: files (by content), prompt, selection, and the code of this package."""
     parts = [__version__, prompt.name, str(selection)]
     parts += [f"{role} {source.path.name} {source.blob_id}" for role, source in sources.all()]
@@ -47,11 +46,10 @@ def fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
         paths = [prompt.folder / name for name in ("agent_prompts.py", "tools.py")]
     else:
         paths = sorted(Path(str(files("toolalpaca_hf.formats") / "prompts")).glob("*.txt"))
-    parts += [f"{path.name} {git_blob_id(path)}" for path in paths]
     # The version identifies the code of a release only; after a change of the code, old rows must not be reused.
     package = Path(str(files("toolalpaca_hf")))
-    code = [package / "schema.py", *(path for room in ROOMS for path in sorted((package / room).glob("*.py")))]
-    parts += [f"{path.relative_to(package)} {git_blob_id(path)}" for path in code]
+    paths += [package / "schema.py", *(path for room in ROOMS for path in sorted((package / room).glob("*.py")))]
+    parts += [f"{path.name} {git_blob_id(path)}" for path in paths]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -93,23 +91,15 @@ class ToolAlpacaConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
         """The config's name with a hash of all inputs, so that a changed file gets a new cache."""
-        config_id = f"{self.name}-{fingerprint(*self.resolve(), self.upstream_selection)}"
-        return (
-            config_id
-            if custom_features is None
-            else f"{config_id}-{datasets.fingerprint.Hasher.hash(custom_features)}"
-        )
+        custom = "" if custom_features is None else f"-{datasets.fingerprint.Hasher.hash(custom_features)}"
+        return f"{self.name}-{_fingerprint(*self.resolve(), self.upstream_selection)}{custom}"
 
 
 class ToolAlpaca(datasets.GeneratorBasedBuilder):
     """Builds the configs `apis`, `trajectories`, `instructions`, `sft` and `chat` from raw JSON.
 
-    The rows are those of [`write_repo`], without writing a repo.
-
-    Args:
-        cache_dir (`str`, *optional*): Cache folder; defaults to that of `datasets`.
-        config_name (`str`, *optional*, defaults to `"sft"`): The config to build.
-        **kwargs: Parameters of [`ToolAlpacaConfig`] and of `datasets.DatasetBuilder`.
+    The rows are those of [`write_repo`], without writing a repo. Further arguments are those of [`ToolAlpacaConfig`]
+    and of `datasets.DatasetBuilder`.
 
     Example:
 
@@ -128,9 +118,8 @@ class ToolAlpaca(datasets.GeneratorBasedBuilder):
 
     def __init__(self, cache_dir: str | None = None, config_name: str | None = None, **kwargs: Any) -> None:
         if config_name is not None and config_name not in FEATURES:
-            raise OptionError(
-                f"unknown config {config_name!r}", option="config_name", fix=f"choose one of {', '.join(FEATURES)}"
-            )
+            fix = f"choose one of {', '.join(FEATURES)}"
+            raise OptionError(f"unknown config {config_name!r}", option="config_name", fix=fix)
         self._corpus: Corpus
         super().__init__(cache_dir=cache_dir, config_name=config_name, **kwargs)
 

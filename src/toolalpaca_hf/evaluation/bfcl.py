@@ -37,16 +37,8 @@ def write_bfcl(categories: Sequence[str] = (), data_dir: str | Path | None = Non
     """Write BFCL's rows in the raw layout, an API for each, into the cache folder, for [`read_suite`].
 
     Categories alternate, so that a limit takes as many of each. A function is an operation that takes its parameters
-    as a JSON body; the golden call has the first acceptable value of each.
-
-    Args:
-        categories (`Sequence[str]`, *optional*): Some of [`CATEGORIES`]; all by default.
-        data_dir (`str` or `Path`, *optional*): Folder or wheel that holds the rows; by default the installed package.
-
-    Raises:
-        [`OptionError`]: A category is unknown.
-        [`MissingDependencyError`]: The rows are not at hand.
-        [`InputError`]: A row cannot be read.
+    as a JSON body; the golden call has the first acceptable value of each. `data_dir` is a folder or wheel that holds
+    the rows; by default they are the installed package's.
     """
     categories = list(categories) or CATEGORIES
     if unknown := set(categories) - {*CATEGORIES}:
@@ -54,7 +46,6 @@ def write_bfcl(categories: Sequence[str] = (), data_dir: str | Path | None = Non
         raise OptionError(f"there is no {', '.join(sorted(unknown))} with answers", option="--categories", fix=fix)
     rows = [[_raw(row, answer, category) for row, answer in bfcl_rows(category, data_dir)] for category in categories]
     path = cache_folder() / f"bfcl-{'-'.join(categories)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [row for row in chain.from_iterable(zip_longest(*rows)) if row])
     return path
 
@@ -67,7 +58,6 @@ def bfcl_rows(category: str, data_dir: str | Path | None = None) -> list[tuple[d
 
 
 def _folder(data_dir: str | Path | None) -> Any:
-    first = _FILE.format(CATEGORIES[0])
     places: list[Any] = []
     if data_dir is not None:
         wheels = [Path(data_dir)] if Path(data_dir).is_file() else sorted(Path(data_dir).glob("bfcl_eval-*.whl"))
@@ -75,7 +65,7 @@ def _folder(data_dir: str | Path | None) -> Any:
     elif (spec := find_spec("bfcl_eval")) and spec.submodule_search_locations:
         places = [Path(spec.submodule_search_locations[0]) / "data"]
     for place in places:
-        if (place / first).is_file():
+        if (place / _FILE.format(CATEGORIES[0])).is_file():
             return place
     fix = "run `pip install --no-deps bfcl-eval`, or name its wheel or data folder with --data-dir"
     raise MissingDependencyError("BFCL's rows are in the package bfcl-eval", fix=fix)
@@ -116,11 +106,9 @@ def _schema(schema: Any) -> Any:
     """BFCL's schema as JSON Schema."""
     if not isinstance(schema, dict):
         return schema
-    found = {key: value for key, value in schema.items() if key != "optional"}
-    if isinstance(schema.get("type"), str):
-        found["type"] = _JSON_TYPES.get(schema["type"], schema["type"])
-        if found["type"] == "any":
-            del found["type"]
+    found = {key: value for key, value in schema.items() if key != "optional" and (key, value) != ("type", "any")}
+    if isinstance(kind := found.get("type"), str):
+        found["type"] = _JSON_TYPES.get(kind, kind)
     if "properties" in schema:
         found["properties"] = {name: _schema(part) for name, part in schema["properties"].items()}
     if "items" in schema:
@@ -130,15 +118,12 @@ def _schema(schema: Any) -> Any:
 
 def first_values(accepted: Mapping[str, Any]) -> dict[str, Any]:
     """The first acceptable value of each parameter that is not to be left out."""
-    found = {}
-    for name, given in accepted.items():
-        options = _options(given)
-        value = next((option for option in options if option != ""), "")
-        if value != "" or options == [""]:
-            items = (
-                [first_values(v) if isinstance(v, dict) else v for v in value] if isinstance(value, list) else value
-            )
-            found[name] = first_values(value) if isinstance(value, dict) else items
+
+    def plain(value: Any) -> Any:
+        return first_values(value) if isinstance(value, dict) else value
+
+    first = {name: next((o for o in _options(given) if o != ""), "") for name, given in accepted.items()}
+    found = {name: [*map(plain, value)] if isinstance(value, list) else plain(value) for name, value in first.items()}
     return {name: value for name, value in found.items() if value != ""}
 
 
@@ -192,9 +177,8 @@ def _problem(call: tuple[str, Any], name: str, accepted: Mapping[str, list[Any]]
     if arguments is None:
         return f"the arguments of {made} cannot be read"
     properties = schema.get("properties", {})
-    for key in schema.get("required", []):
-        if key not in arguments:
-            return f"{key} is missing"
+    if missing := [key for key in schema.get("required", []) if key not in arguments]:
+        return f"{missing[0]} is missing"
     for key, value in arguments.items():
         if key not in properties or key not in accepted:
             return f"{key} is not to be given"
@@ -219,8 +203,7 @@ def _accepted(value: Any, options: Sequence[Any], schema: Mapping[str, Any]) -> 
     if expected is dict:
         return any(_same_object(value, option) for option in options if option != "")
     if inner is dict:
-        same = (len(value) == len(option) and all(map(_same_object, value, option)) for option in options)
-        return any(same)
+        return any(len(value) == len(option) and all(map(_same_object, value, option)) for option in options)
     if expected is list:
         return [*map(_plain, value)] in [[*map(_plain, option)] for option in options]
     return _plain(value) in [_plain(option) for option in options if isinstance(option, str) == (expected is str)]

@@ -1,17 +1,23 @@
-"""Compares evaluations: their rates, and differences to the first one on common instructions."""
+"""Compares evaluations: their rates, and differences to the first one on common instructions.
 
-import math
+Logs of Inspect (`.eval`, a zip of JSON, or `.json`) are read as evaluations; Inspect itself is not needed.
+"""
+
+import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from ..errors import InputError, OptionError
-from ..report import NONE, markdown_table, rate_text
+from ..openapi import mapping
+from ..report import NONE, finite, markdown_table, rate_text
 from ..storage import read_json
-from .inspect_logs import find_log, read_inspect_log
 from .report.figures import BETWEEN, LABELS, detectable_text
-from .statistics import paired
+from .statistics import paired, rates
 from .trials import detectable_between, solved
 
 if TYPE_CHECKING:
@@ -24,6 +30,11 @@ HEADLINE |= {f"judge_{part}": LABELS[part] for part in ("process", "response", "
 HEADLINE |= {name: LABELS[name] for name in _CALLS}
 
 
+# In logs of Inspect: grades, and how a log is packed, which `zipfile` knows from Python 3.14 on.
+GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
+ZSTANDARD = 93
+
+
 @dataclass(frozen=True)
 class _Run:
     name: str
@@ -32,10 +43,10 @@ class _Run:
     records: dict[tuple[str, int], dict[str, Any]]
 
     def rates(self) -> dict[str, dict[str, Any]]:
-        found = {name: rate for name, rate in _dict(self.metrics, "calls").items() if name in _CALLS}
-        found |= {f"judge_{name}": rate for name, rate in _dict(self.metrics, "judge_rates").items()}
+        found = {name: rate for name, rate in mapping(self.metrics.get("calls")).items() if name in _CALLS}
+        found |= {f"judge_{name}": rate for name, rate in mapping(self.metrics.get("judge_rates")).items()}
         found["process_verdict"] = self.metrics.get("process_verdict")
-        found |= _dict(self.metrics, "scores")
+        found |= mapping(self.metrics.get("scores"))
         return {name: found[name] for name in dict.fromkeys((*HEADLINE, *found)) if _is_rate(found.get(name))}
 
 
@@ -75,13 +86,11 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
         raise OptionError("one evaluation cannot be compared", fix="name at least two folders of toolalpaca evaluate")
     paths, notes = [Path(folder) for folder in folders], []
     runs = [_read(path, name, notes) for path, name in zip(paths, _names(paths), strict=True)]
-    first = runs[0]
-    differences = [_difference(run, first, notes) for run in runs[1:]]
     by_api: dict[str, dict[str, Any]] = {}
     for run in runs:
-        groups = _dict(_dict(run.metrics, "by"), "api")
+        groups = mapping(mapping(run.metrics.get("by")).get("api"))
         for api in groups:
-            group = _dict(groups, api)
+            group = mapping(groups[api])
             rates = {name: rate for name, rate in group.items() if name in HEADLINE and _is_rate(rate)}
             by_api.setdefault(api, {})[run.name] = {"n": group.get("n")} | rates
     return {
@@ -91,7 +100,7 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
             | {"rates": run.rates()}
             for run in runs
         ],
-        "differences": differences,
+        "differences": [_difference(run, runs[0], notes) for run in runs[1:]],
         "by_api": dict(sorted(by_api.items())),
         "notes": notes,
     }
@@ -116,19 +125,15 @@ def _read(folder: Path, name: str, notes: list[str]) -> _Run:
         raise InputError("not a list of records", file=folder / "instructions.json", fix="evaluate again")
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for number, row in enumerate(rows):
-        problem = _problem(row)
-        if not problem and (row["api"], row["index"]) in records:
-            problem = f"is {row['api']} {row['index']} a second time"
-        if problem:
-            notes.append(
-                f"{folder / 'instructions.json'}, record {number} {problem}; it is left out of the differences"
-            )
+        if problem := _problem(row, records):
+            place = f"{folder / 'instructions.json'}, record {number}"
+            notes.append(f"{place} {problem}; it is left out of the differences")
         else:
             records[row["api"], row["index"]] = row
     return _Run(name, folder, metrics, records)
 
 
-def _problem(row: Any) -> str:
+def _problem(row: Any, before: Mapping[tuple[str, int], Any]) -> str:
     """Why a record cannot be compared; empty if it can."""
     if not isinstance(row, dict) or not isinstance(row.get("api"), str) or type(row.get("index")) is not int:
         return "has no api and index"
@@ -138,56 +143,132 @@ def _problem(row: Any) -> str:
             return f"has a {name} that is not between 0 and 1"
     if not isinstance(row.get("judge") or {}, dict):
         return "has a judge that is not an object"
-    return ""
+    return f"is {row['api']} {row['index']} a second time" if (row["api"], row["index"]) in before else ""
+
+
+def find_log(path: Path) -> Path | None:
+    """The log that a path names: a file, or the only one in a folder, as `inspect eval --log-dir` leaves it."""
+    logs = [path] if path.is_file() else sorted(path.glob("*.eval"))
+    return logs[0] if len(logs) == 1 else None
+
+
+def read_inspect_log(path: Path, notes: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Metrics and records of a log: a record a sample, with `SCORER (Inspect)` the mean of its scores over epochs.
+
+    A sample with an error or without a score counts as not solved. A score that is no share is left out, and said.
+    """
+    scored: dict[str, list[dict[str, float]]] = defaultdict(list)
+    try:
+        head, samples = _content(path)
+        last = {(str(sample["id"]), sample["epoch"]): sample for sample in samples}  # a retried one is there twice
+        for (name, _), sample in last.items():
+            scored[name].append({} if sample.get("error") else _scores(sample.get("scores") or {}))
+        metrics = {"suite": head["eval"]["task"], "model": head["eval"]["model"], "n": len(scored)}
+    except (OSError, BadZipFile, KeyError, TypeError, AttributeError, ValueError) as error:
+        problem = f"is no log of Inspect ({type(error).__name__}: {error})"
+        raise InputError(problem, file=path, fix="pass a log of `inspect eval`") from None
+    if not scored:
+        raise InputError("no sample in this log is finished", file=path, fix="go on with `inspect eval-retry`")
+    if head.get("status") != "success":
+        notes.append(f"{path} ended as {head.get('status', 'started')}: only its finished samples are compared")
+    values: dict[str, list[list[float]]] = {}
+    for name in {name: 0 for epochs in scored.values() for scores in epochs for name in scores}:
+        values[name] = [[scores.get(name, 0.0) for scores in epochs] for epochs in scored.values()]
+        if not all(0 <= value <= 1 for epochs in values[name] for value in epochs):
+            notes.append(f"{path}: {name} is no share between 0 and 1, and is left out")
+            del values[name]
+    means = {name: [*map(fmean, epochs)] for name, epochs in values.items()}
+    records = {name: {"api": name, "index": 0, "golden_calls": s.get("target")} for (name, _), s in last.items()}
+    for name, column in means.items():
+        for record, value in zip(records.values(), column, strict=True):
+            record[name] = value
+    failed = len({name for (name, _), sample in last.items() if sample.get("error")})
+    return metrics | {"failed": failed, "scores": rates(means, list(scored))}, list(records.values())
+
+
+def _content(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    if not is_zipfile(path):
+        head = json.loads(path.read_bytes())
+        return head, head.get("samples") or []
+    with ZipFile(path) as file:
+        names = dict.fromkeys(file.namelist())
+        # A run that was cut off has only its journal.
+        head = json.loads(_unpacked(path, file, "header.json" if "header.json" in names else "_journal/start.json"))
+        journal = [name for name in names if name.startswith("_journal/summaries/")]
+        parts = ["summaries.json"] if "summaries.json" in names else journal
+        return head, [sample for part in parts for sample in json.loads(_unpacked(path, file, part))]
+
+
+def _unpacked(path: Path, file: ZipFile, name: str) -> bytes:
+    about = file.getinfo(name)
+    if about.compress_type != ZSTANDARD:
+        return file.read(name)
+    from zstandard import ZstdDecompressor
+
+    with path.open("rb") as raw:
+        raw.seek(about.header_offset + 26)
+        raw.seek(sum(int.from_bytes(raw.read(2), "little") for _ in range(2)), 1)
+        packed = raw.read(about.compress_size)
+    return ZstdDecompressor().stream_reader(packed, read_across_frames=True).read(about.file_size)
+
+
+def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a sample that are numbers, grades or words; each field of one that is an object."""
+    found = {}
+    for scorer, score in scores.items():
+        value = score["value"]
+        fields = {f"{scorer}, {k}": v for k, v in value.items()} if isinstance(value, dict) else {scorer: value}
+        for name, given in fields.items():
+            number = GRADES.get(given) if isinstance(given, str) else given
+            if isinstance(number, int | float) and number == number:  # NaN is Inspect's "not scored"
+                found[f"{name} (Inspect)"] = float(number)
+    return found
 
 
 def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
+    sides = (run, first)
     if run.metrics["suite"] != first.metrics["suite"]:
         notes.append(f"{run.name} is of the suite {run.metrics['suite']}, {first.name} of {first.metrics['suite']}")
-    settings = [_dict(side.metrics, "judge_settings") for side in (run, first)]
-    if settings[0] != settings[1]:
+    if mapping(run.metrics.get("judge_settings")) != mapping(first.metrics.get("judge_settings")):
         notes.append(
             f"{run.name} and {first.name} have different judge settings: the judges' verdicts may differ by them"
         )
     common = sorted(run.records.keys() & first.records.keys())
-    both = [
-        place for place in common if run.records[place].get("golden_calls") == first.records[place].get("golden_calls")
-    ]
-    if not both:
+    pairs = [[side.records[place] for side in sides] for place in common]
+    pairs = [(this, that) for this, that in pairs if this.get("golden_calls") == that.get("golden_calls")]
+    if not pairs:
         why = f"the golden calls of all {len(common)} differ" if common else "they share no API and index"
-        raise OptionError(
-            f"{run.folder} and {first.folder} have no instruction in common ({why})", fix="compare runs of one suite"
-        )
-    only_this, only_first = len(run.records) - len(common), len(first.records) - len(common)
+        problem = f"{run.folder} and {first.folder} have no instruction in common ({why})"
+        raise OptionError(problem, fix="compare runs of one suite")
+    only_this, only_first = (len(side.records) - len(common) for side in sides)
     if only_this or only_first:
         notes.append(
             f"{len(common)} instructions are in both {run.name} and {first.name}; {only_first} are missing in "
             f"{run.name}, {only_this} in {first.name}"
         )
-    if len(both) < len(common):
+    if other_golden := len(common) - len(pairs):
         notes.append(
-            f"{len(common) - len(both)} instructions have different golden calls in {run.name} than in {first.name}; "
+            f"{other_golden} instructions have different golden calls in {run.name} than in {first.name}; "
             "they are left out of the differences"
         )
-    this, that = ([side.records[place] for place in both] for side in (run, first))
-    apis = [api for api, _ in both]
-    compared = (*HEADLINE, *_dict(run.metrics, "scores"))
-    shared = [name for name in compared if _has(run, name) and _has(first, name)]
+    compared = (*HEADLINE, *mapping(run.metrics.get("scores")))
+    apis = [this["api"] for this, _ in pairs]
     rates = {
-        name: paired([_value(row, name) for row in this], [_value(row, name) for row in that], apis) for name in shared
+        name: paired([_value(this, name) for this, _ in pairs], [_value(that, name) for _, that in pairs], apis)
+        for name in compared
+        if _has(run, name) and _has(first, name)
     }
-    trials = [_dict(side.metrics, "trials") for side in (run, first)]
+    trials = [mapping(side.metrics.get("trials")) for side in sides]
     made = [(each.get("within"), each.get("n", 1)) for each in trials]
-    detectable = next((detectable_between(found, made) for found in rates.values()), {})
     return {
         "name": run.name,
         "to": first.name,
-        "n": len(both),
+        "n": len(pairs),
         "only_this": only_this,
         "only_first": only_first,
-        "other_golden": len(common) - len(both),
+        "other_golden": other_golden,
         "rates": rates,
-        "detectable": detectable,
+        "detectable": next((detectable_between(found, made) for found in rates.values()), {}),
     }
 
 
@@ -203,32 +284,14 @@ def _value(row: Mapping[str, Any], name: str) -> float:
     if not name.startswith("judge_"):
         return row.get(name, 0)
     judge = row.get("judge") or {}
-    process, response = judge.get("process"), judge.get("response")
-    if process is None or response is None:  # an error, even where half of a verdict was read
-        return False
-    return {
-        "judge_process": process == "Yes",
-        "judge_response": response == "Yes",
-        "judge_both": process == response == "Yes",
-    }[name]
-
-
-def _dict(value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    said = {part: judge.get(part) for part in ("process", "response")}
+    # Half a verdict is an error.
+    wanted = [said[part] for part in said if name in (f"judge_{part}", "judge_both")]
+    return None not in said.values() and all(word == "Yes" for word in wanted)
 
 
 def _is_rate(rate: Any) -> bool:
-    return isinstance(rate, dict) and all(
-        isinstance(rate.get(key), int | float) and math.isfinite(rate[key]) for key in ("value", "low", "high")
-    )
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
+    return all(finite(mapping(rate).get(key)) is not None for key in ("value", "low", "high"))
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> "Group":
@@ -238,12 +301,12 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
     from rich.text import Text
 
     parts: list[Any] = []
-    for table in _tables(comparison):
+    for title, columns, rows in _tables(comparison):
         # `Text`: a name with square brackets is a name, not markup.
-        shown = Table(title=Text(table.title), title_justify="left")
-        for i, column in enumerate(table.columns):
+        shown = Table(title=Text(title), title_justify="left")
+        for i, column in enumerate(columns):
             shown.add_column(Text(column), justify="right" if i else "left", overflow="fold")
-        for row in table.rows:
+        for row in rows:
             shown.add_row(*map(Text, row))
         parts.append(shown)
     return Group(*parts, *(Text(f"Note: {note}.") for note in comparison["notes"]))
@@ -251,9 +314,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Render [`compare`]'s result as Markdown."""
-    parts = [
-        f"### {table.title}\n\n{markdown_table(table.columns, table.rows, 1, _cell)}" for table in _tables(comparison)
-    ]
+    parts = [f"### {title}\n\n{markdown_table(head, rows, 1, _cell)}" for title, head, rows in _tables(comparison)]
     parts += [f"Note: {_cell(note)}." for note in comparison["notes"]]
     return "\n\n".join(parts) + "\n"
 
@@ -263,26 +324,19 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;").split())
 
 
-def _tables(comparison: Mapping[str, Any]) -> list[_Table]:
-    runs = comparison["runs"]
+def _tables(comparison: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, heading and rows of each table."""
+    runs, differences, groups = comparison["runs"], comparison["differences"], comparison["by_api"]
     names = [run["name"] for run in runs]
     there = {key: 0 for run in runs for key in run["rates"]}
     shown = [key for key in dict.fromkeys((*HEADLINE, *there)) if key in there]
+    about = {"Model": "model", "Suite": "suite", "Instructions": "n", "Failed": "failed", "Missing": "missing"}
     rows = [
-        [heading, *(str(NONE if run.get(key) is None else run[key]) for run in runs)]
-        for heading, key in (
-            ("Model", "model"),
-            ("Suite", "suite"),
-            ("Instructions", "n"),
-            ("Failed", "failed"),
-            ("Missing", "missing"),
-        )
+        [heading, *(str(NONE if run.get(key) is None else run[key]) for run in runs)] for heading, key in about.items()
     ]
     rows += [[HEADLINE.get(key, key), *(rate_text(run["rates"].get(key)) for run in runs)] for key in shown]
-    tables = [_Table("Rates, in percent, with 95% intervals", ["", *names], rows)]
-    differences = comparison["differences"]
+    tables = [("Rates, in percent, with 95% intervals", ["", *names], rows)]
     if differences:
-        headings = [f"{found['name']} (n = {found['n']})" for found in differences]
         rows = [
             [HEADLINE.get(key, key), *(_points(found["rates"].get(key)) for found in differences)]
             for key in shown
@@ -294,15 +348,12 @@ def _tables(comparison: Mapping[str, Any]) -> list[_Table]:
             if any(key in found["detectable"] for found in differences)
         ]
         title = f"Difference to {names[0]}, in points, on the instructions that both have"
-        tables.append(_Table(title, ["", *headings], rows))
+        tables.append((title, ["", *(f"{found['name']} (n = {found['n']})" for found in differences)], rows))
     # One rate an API: the first that some run has.
-    groups = comparison["by_api"]
-    of_api = next(
-        (k for k in HEADLINE if any(k in group for runs_ in groups.values() for group in runs_.values())), ""
-    )
-    if of_api:
+    had = {key for by_run in groups.values() for group in by_run.values() for key in group}
+    if of_api := next((key for key in HEADLINE if key in had), ""):
         rows = [[api, *(_of_api(by_run.get(name), of_api) for name in names)] for api, by_run in groups.items()]
-        tables.append(_Table(f"{HEADLINE[of_api]}, by API, in percent", ["", *names], rows))
+        tables.append((f"{HEADLINE[of_api]}, by API, in percent", ["", *names], rows))
     return tables
 
 

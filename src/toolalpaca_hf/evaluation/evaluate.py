@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, RolloutConfig
 from ..data import left_out
-from ..metrics import parse_verdict
+from ..errors import OptionError
+from ..metrics import own_prompt, parse_verdict, published_prompt
+from ..sources import fetch
 from ..storage import disk_errors, write_json
-from .config import EvaluationConfig
 from .judge import Judge, unjudged
 from .labels import agreement_of, read_labels, verdicts_of
 from .linting import flagged, lint
@@ -28,24 +30,75 @@ EVALUATION_FILES = (
 """What an evaluation writes into its folder."""
 
 
+@dataclass
+class EvaluationConfig(RolloutConfig):
+    """The settings that `toolalpaca evaluate`, `recipes/evaluate.py` and Python share; a field's help is its metadata.
+
+    Raises:
+        [`OptionError`]: A judge's server and model name are not given together.
+
+    Example:
+
+    ```python
+    >>> EvaluationConfig("outputs/quickstart").suites
+    ['simulated']
+    ```
+    """
+
+    suites: list[str] = field(
+        default_factory=lambda: ["simulated"],
+        metadata={"help": "simulated, real, sample, bfcl:CATEGORIES, or files in the raw layout with golden answers."},
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "Folder searched before a download."})
+    batch_size: int = field(default=16, metadata={"help": "Rollouts at once on one device."})
+    judge_endpoint: str | None = field(default=None, metadata={"help": "OpenAI-compatible server of a judge."})
+    judge_model: str | None = field(default=None, metadata={"help": "Its model's name."})
+    judge_prompt: str | None = field(default=None, metadata={"help": "`published`, or upstream's file; else ours."})
+    judge_concurrency: int = field(default=8, metadata={"help": "Requests to the judge at once."})
+    judge_repeats: int = field(default=1, metadata={"help": "Verdicts an attempt, to measure the judge's variance."})
+    trials: int = field(default=1, metadata={"help": "Rollouts of each instruction; see --temperature."})
+    vary_user: bool = field(default=False, metadata={"help": "A scripted user takes half of the trials."})
+    exclude_flagged: bool = field(
+        default=False, metadata={"help": "Give the rates without instructions that `toolalpaca lint` flags, too."}
+    )
+    labels: str | None = field(default=None, metadata={"help": "CSV or JSONL of people's verdicts."})
+    output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
+    overwrite: bool = field(default=False, metadata={"help": "Begin anew: remove what an earlier call wrote."})
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "That repo, where it is another."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("trials", "judge_repeats"):
+            self._at_least(name, 1)
+        if bool(self.judge_endpoint) != bool(self.judge_model):
+            raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
+
+    def load_judge(self) -> Judge | None:
+        """The configured judge, if any."""
+        if not self.judge_endpoint or not self.judge_model:
+            return None
+        file = fetch("evaluation_prompt").path if self.judge_prompt == "published" else self.judge_prompt
+        prompt = published_prompt(file) if file else own_prompt()
+        return Judge(self.judge_endpoint, self.judge_model, prompt, self.judge_concurrency)
+
+
 def evaluate_model(
     suite: Suite,
     backend: Backend | Callable[[], Backend],
     out: str | Path,
     judge: Judge | None = None,
-    labels: str | Path | None = None,
     config: RolloutConfig | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     """Roll out a suite's instructions and score the results. Called again after a kill, it resumes.
 
     Args:
-        suite ([`Suite`]): From [`read_suite`].
-        backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it, see [`agent.run`].
+        backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
         out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
             `trials`.
-        judge, labels (*optional*): See [`evaluate_trajectories`].
-        config ([`RolloutConfig`], *optional*): Tools, prompt and limits; an [`EvaluationConfig`] has `trials` as well.
+        judge (*optional*): See [`evaluate_trajectories`].
+        config ([`RolloutConfig`], *optional*): Tools, prompt and limits; in an [`EvaluationConfig`] trials and labels.
         fields (*optional*): Further arguments of [`agent.run`].
 
     Returns:
@@ -63,20 +116,18 @@ def evaluate_model(
     40
     ```
     """
-    if labels:
-        read_labels(labels)  # a file that cannot be read is found out before a model works for hours
     known = config if isinstance(config, EvaluationConfig) else EvaluationConfig(**vars(config or RolloutConfig()))
     # `prompt` is a name in a config and a Prompt as an argument of run.
     known = replace(known, **{name: fields.pop(name) for name in vars(known) if name in fields and name != "prompt"})
     if suite.answers and all(len(row["answers"]) == 1 for row in suite.answers.values()):
         known = replace(known, max_steps=1)  # BFCL scores the first call
+    if known.labels:
+        read_labels(known.labels)  # a file that cannot be read is found out before a model works for hours
     plan = plan_trials(known, known.trials, known.vary_user)
     note, failure = run_trials(suite.file, backend, Path(out), known, plan, **fields)
     settings = note["settings"] | {"seconds": note["seconds"], "tokens": note["tokens"]}
-    model, folder = str(note["settings"]["model"]), plan[0].folder(Path(out))
-    suite = suite.first(known.limit)
-    more = {"plan": plan, "judge_repeats": known.judge_repeats, "exclude_flagged": known.exclude_flagged}
-    metrics = evaluate_trajectories(suite, folder, out, judge, labels, model, settings, **more)
+    suite, folder = suite.first(known.limit), plan[0].folder(Path(out))
+    metrics = evaluate_trajectories(suite, folder, out, judge, known, settings=settings, plan=plan)
     if failure:
         raise failure
     return metrics
@@ -87,50 +138,42 @@ def evaluate_trajectories(
     trajectories: str | Path,
     out: str | Path,
     judge: Judge | None = None,
-    labels: str | Path | None = None,
-    model: str = "",
-    settings: Mapping[str, Any] | None = None,
+    config: EvaluationConfig | None = None,
     read: Callable[[Path, Suite], tuple[list[Attempt], list[str]]] = read_trajectories,
+    settings: Mapping[str, Any] | None = None,
     plan: Sequence[Trial] = (),
-    judge_repeats: int = 1,
-    exclude_flagged: bool = False,
 ) -> dict[str, Any]:
     """Score existing trajectories.
 
     Args:
-        suite ([`Suite`]): Their instructions.
+        suite ([`Suite`]): Their instructions, from [`read_suite`].
         trajectories (`str` or `Path`): See [`read_trajectories`]. Recorded verdicts are parsed again and reported.
         out (`str` or `Path`): The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`,
             `model_index.json`.
-        judge ([`Judge`], *optional*): A model that also judges each attempt.
-        labels (`str` or `Path`, *optional*): Human verdicts, see [`read_labels`]; `agreement_with_labels` reports how
-            far the judge and the rules agree with them.
-        model (`str`, *optional*): Its name in the report; defaults to that in `run.json`, else the file's name.
-        settings (`Mapping`, *optional*): What is known about how they were made.
+        judge ([`Judge`], *optional*): A model that also judges each attempt, of the first trial `judge_repeats` times.
+        config ([`EvaluationConfig`], *optional*): `labels` adds `agreement_with_labels`, how far the judge and the
+            rules agree with people; `exclude_flagged` adds `without_flagged`, rates without what [`lint`] flags.
         read (`Callable`, *optional*, defaults to [`read_trajectories`]): Reads the file.
+        settings (`Mapping`, *optional*): How they were made, beside what `run.json` says; `model` names the report.
         plan (`Sequence[Trial]`, *optional*): Of several trials, the first of which are the trajectories; see
             [`plan_trials`]. Figures are then means over trials; verdicts, validity and errors are the first trial's.
-        judge_repeats (`int`, *optional*, defaults to 1): Verdicts on each attempt of the first trial.
-        exclude_flagged (`bool`, *optional*, defaults to `False`): Whether to give the rates without instructions that
-            [`lint`] flags, too, as `without_flagged`.
 
     Returns:
         `dict`: The contents of `metrics.json`, see [`aggregate`].
 
     Raises:
-        [`InputError`]: Nothing can be read.
-        [`StorageError`]: The folder cannot be written.
+        [`InputError`], [`StorageError`]: Nothing can be read, or the folder cannot be written.
     """
-    path, folder = Path(trajectories), Path(out)
-    noted = _run_settings(path)
-    model, settings = model or str(noted.get("model") or ""), {**noted, **(settings or {})}
-    labelled, problems = read_labels(labels) if labels else ({}, [])
+    config, path, folder = config or EvaluationConfig(), Path(trajectories), Path(out)
+    settings = {**_run_settings(path), **(settings or {})}
+    model = str(settings.get("model") or path.stem)
+    labelled, problems = read_labels(config.labels) if config.labels else ({}, [])
     attempts, notes = read(path, suite)
     verdicts = None
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if judge is not None:
-            verdicts = judge.judge(attempts, folder, progress=True)
+            verdicts = judge.judge(attempts, folder)
             notes += filter(None, [unjudged(verdicts)])
         elif any(attempt.text is not None for attempt in attempts):
             verdicts = _recorded_verdicts(attempts)
@@ -139,14 +182,14 @@ def evaluate_trajectories(
             others = [score(read(trial.folder(folder), suite)[0], answers=suite.answers) for trial in plan[1:]]
             records = merge_trials([records, *others], (*CALL_METRICS, "reward"))
         known = {"instructions": Path(suite.file).name, "instructions_hash": suite.digest, "trajectories": path.name}
-        metrics = aggregate(records, suite.name, model or path.stem, known | settings)
+        metrics = aggregate(records, suite.name, model, known | settings)
         if judge is not None:
             metrics["judge_settings"] = judge.judge_settings()
         if len(plan) > 1:
-            judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, judge_repeats) if judge else []
+            judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, config.judge_repeats) if judge else []
             metrics["trials"] = measure_trials(records, plan, not settings.get("temperature"), judged)
-        if exclude_flagged:
-            flags = flagged(lint(suite, progress=True))
+        if config.exclude_flagged:
+            flags = flagged(lint(suite))
             left = [record for record in records if record["id"] not in flags]
             found = aggregate(left, suite.name, model) if left else {"n": 0}
             kept = {key: found[key] for key in ("n", "calls", "process_verdict") if key in found}
@@ -154,12 +197,10 @@ def evaluate_trajectories(
         within = metrics.get("trials", {}).get("within")
         first = metrics["calls"].get("ast", metrics["process_verdict"])
         metrics["detectable"] = detectable(first, within, len(records), max(1, len(plan)))
-        if labels:
+        if config.labels:
             by_rule = {(r["api"], r["index"]): {"process": r["process_verdict"]} for r in records}
-            metrics["agreement_with_labels"] = {
-                "process_verdict": agreement_of(by_rule, labelled),
-                "judge": agreement_of(verdicts_of(records), labelled),
-            }
+            judges = {"process_verdict": by_rule, "judge": verdicts_of(records)}
+            metrics["agreement_with_labels"] = {who: agreement_of(said, labelled) for who, said in judges.items()}
         notes = [*suite.notes, *notes, *problems]
         metrics["notes"] = [*filter(None, [left_out(notes)]), *notes]
         write_json(folder / "instructions.json", records)
@@ -169,14 +210,12 @@ def evaluate_trajectories(
 
 
 def _run_settings(trajectories: Path) -> dict[str, Any]:
-    """The settings of the run that produced the trajectories; empty if unknown."""
+    """The settings of the run that produced the trajectories; empty if unknown: these may come without their run."""
     folder = trajectories if trajectories.is_dir() else trajectories.parent
     if folder == trajectories or trajectories.name in NAMES:
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             return dict(note["settings"]) | {name: note[name] for name in ("seconds", "tokens") if name in note}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # trajectories may come without their run
     return {}
 
 

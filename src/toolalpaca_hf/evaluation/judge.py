@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ GIVE_UP = 10
 MALFORMED = "no verdict could be read in what the judge wrote"
 
 
+@dataclass(eq=False, repr=False)
 class Judge:
     """A model that judges whether the process and the response of attempts are correct.
 
@@ -39,8 +41,7 @@ class Judge:
             timeouts and broken connections.
         timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for one answer.
         max_tokens (`int`, *optional*, defaults to 2048): Longest answer.
-        seed (`int`, *optional*, defaults to 0): Of the first answer; each retry increments it. `None` for servers
-            without one.
+        seed (`int`, *optional*, defaults to 0): Of the first answer; each retry increments it. `None` sends none.
 
     Raises:
         [`ToolAlpacaError`]: The URL is invalid, the key cannot be sent, or the client is not installed.
@@ -54,67 +55,48 @@ class Judge:
     ```
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        prompt: JudgePrompt | None = None,
-        concurrency: int = 8,
-        api_key: str | None = None,
-        temperature: float | None = 0.0,
-        retries: int = 2,
-        timeout: float = 120.0,
-        max_tokens: int = 2048,
-        seed: int | None = 0,
-    ) -> None:
+    base_url: str
+    model: str
+    prompt: JudgePrompt = field(default_factory=own_prompt)
+    concurrency: int = 8
+    api_key: InitVar[str | None] = None
+    temperature: float | None = 0.0
+    retries: int = 2
+    timeout: float = 120.0
+    max_tokens: int = 2048
+    seed: int | None = 0
+
+    def __post_init__(self, api_key: str | None) -> None:
         from ..llm import KEY_VARIABLES, ModelClient  # the client's library is heavy
 
-        if concurrency < 1 or retries < 0:
+        if self.concurrency < 1 or self.retries < 0:
             raise OptionError("a judge needs a concurrency of 1 or more, and retries of 0 or more")
-        variables = (KEY_VARIABLE, *KEY_VARIABLES)
-        self._client = ModelClient(
-            base_url,
-            model,
-            api_key,
-            timeout,
-            retries,
-            key_variables=variables,
-            concurrency=concurrency,
-            give_up=GIVE_UP,
-        )
-        self.model, self.prompt = model, prompt or own_prompt()
-        self._again = reminder()
-        self._concurrency, self._retries, self._max_tokens = concurrency, retries, max_tokens
-        self._temperature, self._seed = temperature, seed
+        names = (KEY_VARIABLE, *KEY_VARIABLES)
+        server = (self.base_url, self.model, api_key, self.timeout, self.retries)
+        self._client = ModelClient(*server, key_variables=names, concurrency=self.concurrency, give_up=GIVE_UP)
 
     def reseed(self, offset: int) -> None:
         """Ask from now on for other answers to the same questions."""
         # Beyond the seeds of retries, so that no answer is taken for two verdicts.
-        self._seed = (self._seed or 0) + offset * (self._retries + 1)
+        self.seed = (self.seed or 0) + offset * (self.retries + 1)
 
     def judge_settings(self) -> dict[str, Any]:
         """What determines the verdicts, for the record; without the key."""
+        names = ("model", "temperature", "seed", "max_tokens", "retries")
         return {
             "endpoint": self._client.base_url,
-            "model": self.model,
-            "temperature": self._temperature,
-            "seed": self._seed,
-            "max_tokens": self._max_tokens,
-            "retries": self._retries,
+            **{name: getattr(self, name) for name in names},
             "prompt": self.prompt.name,
             "prompt_hash": self.prompt.hash,
         }
 
-    def judge(
-        self, attempts: Sequence[Attempt], folder: str | Path, progress: bool = False
-    ) -> dict[str, dict[str, Any]]:
+    def judge(self, attempts: Sequence[Attempt], folder: str | Path) -> dict[str, dict[str, Any]]:
         """Judge attempts. Called again after a kill, it resumes and asks nothing twice.
 
         An attempt that failed or made no call is not sent and has no verdict, as in the published evaluation. After
         ten consecutive failures of the server, the rest is left for a later call.
 
         Args:
-            attempts (`Sequence[Attempt]`): What to judge.
             folder (`str` or `Path`): Where `verdicts.jsonl` keeps every answer.
 
         Returns:
@@ -127,12 +109,10 @@ class Judge:
         """
         self._client.failures = 0
         with JsonlLog(Path(folder) / "verdicts.jsonl", "key", skip_damaged=True) as answers:
-            pool = ThreadPoolExecutor(self._concurrency)
+            pool = ThreadPoolExecutor(self.concurrency)
             try:
                 results = pool.map(lambda attempt: self._one(attempt, answers), attempts)
-                bar = tqdm(
-                    results, total=len(attempts), desc="judging", unit="attempt", disable=None if progress else True
-                )
+                bar = tqdm(results, total=len(attempts), desc="judging", unit="attempt", disable=None)
                 return {attempt.instruction.id: result for attempt, result in zip(attempts, bar, strict=True)}
             finally:
                 # Something is left only where this was interrupted: what is under way ends, the rest is not begun.
@@ -141,7 +121,7 @@ class Judge:
     def answer(self, prompt: str) -> str:
         """The answer to a prompt, without thinking and unstored: the `judge` of the metric `llm_judge`."""
         self._client.failures = 0
-        return self._ask([{"role": "user", "content": prompt}], self._seed)
+        return self._ask([{"role": "user", "content": prompt}], self.seed)
 
     def _one(self, attempt: Attempt, answers: JsonlLog) -> dict[str, Any]:
         """One attempt's verdict, whatever the server does."""
@@ -150,14 +130,13 @@ class Judge:
         if attempt.failed or trajectory is None or not trajectory.steps:
             reason = attempt.error or ("it called nothing" if trajectory and not attempt.failed else attempt.ended)
             return nothing | {"error": f"not judged: {reason}"}
-        content = judge_prompt(
-            attempt.api, attempt.instruction, trajectory.steps, trajectory.response, prompt=self.prompt
-        )
-        messages = [{"role": "user", "content": content}]
+        shown = (attempt.api, attempt.instruction, trajectory.steps, trajectory.response)
+        messages = [{"role": "user", "content": judge_prompt(*shown, prompt=self.prompt)}]
+        identity = {"model": self.model, "temperature": self.temperature, "prompt_hash": self.prompt.hash}
         text, tries = "", 0
-        for tries in range(1, self._retries + 2):
-            seed = None if self._seed is None else self._seed + tries - 1
-            asked = [self.model, self._temperature, self._max_tokens, seed, messages]
+        for tries in range(1, self.retries + 2):
+            seed = None if self.seed is None else self.seed + tries - 1
+            asked = [self.model, self.temperature, self.max_tokens, seed, messages]
             key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
             row = answers.rows.get(key, {})
             if not isinstance(row.get("text"), str):
@@ -165,22 +144,19 @@ class Judge:
                     row = {"text": self._ask(messages, seed)}
                 except LLMError as error:
                     return nothing | {"text": text, "error": str(error), "tries": tries - 1}
-                answers.append({"key": key, "id": attempt.instruction.id, "try": tries, **self._identity(), **row})
+                answers.append({"key": key, "id": attempt.instruction.id, "try": tries, **identity, **row})
             text = row["text"]
             verdict = parse_verdict(text)
             if not verdict.malformed:
                 return {**verdict._asdict(), "text": text, "error": "", "tries": tries}
             # Some servers refuse a message without content.
             said = {"role": "assistant", "content": text or "(nothing)"}
-            messages = [messages[0], said, {"role": "user", "content": self._again}]
+            messages = [messages[0], said, {"role": "user", "content": reminder()}]
         return nothing | {"text": text, "error": MALFORMED, "tries": tries}
-
-    def _identity(self) -> dict[str, Any]:
-        return {"model": self.model, "temperature": self._temperature, "prompt_hash": self.prompt.hash}
 
     def _ask(self, messages: list[dict[str, Any]], seed: int | None) -> str:
         answer = self._client.answer(
-            messages, max_tokens=self._max_tokens, temperature=self._temperature, seed=seed, attempts=1
+            messages, max_tokens=self.max_tokens, temperature=self.temperature, seed=seed, attempts=1
         )
         return answer.text.strip()
 
@@ -190,9 +166,7 @@ def unjudged(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     reasons = Counter(verdict["error"] for verdict in verdicts.values() if verdict["error"])
     if not reasons:
         return ""
-    shown = [f"{count}: {reason}" for reason, count in reasons.most_common(3)]
-    shown += ["and others"] if len(reasons) > 3 else []
-    return (
-        f"{sum(reasons.values())} of {len(verdicts)} instructions have no verdict ({'; '.join(shown)}); the same "
-        "command asks again where the server failed"
-    )
+    shown = "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common(3))
+    shown += "; and others" if len(reasons) > 3 else ""
+    absent = f"{reasons.total()} of {len(verdicts)} instructions have no verdict ({shown})"
+    return f"{absent}; the same command asks again where the server failed"

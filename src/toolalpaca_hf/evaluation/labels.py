@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics import VERDICTS
-from .statistics import RESAMPLES, cluster_sums, rate, resampled, tails
+from .statistics import cluster_sums, rate, resampled, tails
 
 # Verdicts on an instruction, `{"process": ..., "response": ...}`, by the API's name and the place in it.
 Verdicts = Mapping[tuple[str, int], Mapping[str, Any]]
 
 
 def agreement(
-    a: Sequence[str | None],
-    b: Sequence[str | None],
-    clusters: Sequence[str] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    a: Sequence[str | None], b: Sequence[str | None], clusters: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Agreement of two judges on the same instructions.
 
@@ -33,7 +30,6 @@ def agreement(
         a, b (`Sequence[str | None]`): Verdicts of each, `"Yes"`, `"No"` or `"Uncertain"`; pairs with a `None` are left
             out and counted.
         clusters (`Sequence[str]`, *optional*): The API of each instruction; by default instructions are independent.
-        seed, resamples (`int`, *optional*): See [`statistics.rate`].
 
     Returns:
         `dict`: `n` pairs, `left_out`, `agreement` with `agreement_low` and `agreement_high`, `kappa` with `low` and
@@ -55,77 +51,49 @@ def agreement(
     for verdict in {*a, *b} - {None}:
         if verdict not in VERDICTS:
             raise InputError(f"{verdict!r} is no verdict", fix="write Yes, No or Uncertain")
-    groups, pairs = list[str](), list[tuple[int, int]]()
-    for first, second, cluster in zip(a, b, clusters or [""] * len(a), strict=True):
-        if first is not None and second is not None:
-            groups.append(cluster)
-            pairs.append((VERDICTS.index(first), VERDICTS.index(second)))
-    cells = np.zeros((len(pairs), 9))
-    for row, (first, second) in enumerate(pairs):
-        cells[row, 3 * first + second] = 1
+    rows = [row for row in zip(a, b, clusters or [""] * len(a), strict=True) if None not in row]
+    groups = [cluster for _, _, cluster in rows]
+    places = [3 * VERDICTS.index(str(first)) + VERDICTS.index(str(second)) for first, second, _ in rows]
+    cells = np.eye(9)[np.array(places, dtype=int)]
     counts = cells.sum(axis=0).reshape(3, 3)
-    raw = rate([first == second for first, second in pairs], groups, seed, resamples)
+    raw = rate([first == second for first, second, _ in rows], groups)
     kappa = low = high = None
-    if pairs and (chance := _chance(counts)) < 1:
+    if rows and (chance := float(_chance(counts))) < 1:
         sums = cluster_sums(cells, groups)
-        drawn = resampled(sums, seed, resamples).reshape(-1, 3, 3)
-        kappas = _kappas(drawn)
+        drawn = resampled(sums).reshape(-1, 3, 3)
+        observed, expected = np.trace(drawn, axis1=1, axis2=2) / drawn.sum(axis=(1, 2)), _chance(drawn)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kappas = (observed - expected) / (1 - expected)
         kappas = kappas[np.isfinite(kappas)]  # a resample in which both say one word throughout has none
         kappa, *floor = [(float(raw[end] or 0) - chance) / (1 - chance) for end in ("value", "low", "high")]
         ends = np.quantile(kappas, tails(len(sums))).tolist() if len(kappas) else floor
         low, high = max(-1.0, min(ends[0], floor[0])), min(1.0, max(ends[1], floor[1]))
+    table = [dict(zip(VERDICTS, map(int, row), strict=True)) for row in counts]
     return {
-        "n": len(pairs),
-        "left_out": len(a) - len(pairs),
+        "n": len(rows),
+        "left_out": len(a) - len(rows),
         "agreement": raw["value"],
         "agreement_low": raw["low"],
         "agreement_high": raw["high"],
         "kappa": kappa,
         "low": low,
         "high": high,
-        "table": {
-            first: dict(zip(VERDICTS, map(int, row), strict=True)) for first, row in zip(VERDICTS, counts, strict=True)
-        },
+        "table": dict(zip(VERDICTS, table, strict=True)),
     }
 
 
-def _chance(counts: np.ndarray) -> float:
-    """Expected agreement of two independent judges with these marginal frequencies."""
-    return float((counts.sum(axis=0) * counts.sum(axis=1)).sum() / counts.sum() ** 2)
-
-
-def _kappas(tables: np.ndarray) -> np.ndarray:
-    """Kappa of each of many 3x3 tables; NaN where chance agreement is 1."""
-    n = tables.sum(axis=(1, 2))
-    observed = np.trace(tables, axis1=1, axis2=2) / n
-    chance = (tables.sum(axis=1) * tables.sum(axis=2)).sum(axis=1) / n**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (observed - chance) / (1 - chance)
+def _chance(tables: np.ndarray) -> np.ndarray:
+    """Expected agreement of two independent judges with the marginal frequencies of tables `(..., 3, 3)`."""
+    return (tables.sum(axis=-2) * tables.sum(axis=-1)).sum(axis=-1) / tables.sum(axis=(-2, -1)) ** 2
 
 
 def agreement_of(a: Verdicts, b: Verdicts) -> dict[str, Any]:
-    """Agreement of two sets of verdicts, from [`read_labels`] or [`verdicts_of`], matched by API and index.
-
-    Returns:
-        `dict`: `process` and `response`, each from [`agreement`]; `only_a` and `only_b`, numbers of instructions with
-            verdicts on one side only.
-
-    Example:
-
-    ```python
-    >>> judge = {("Tides", 0): {"process": "Yes"}, ("Tides", 1): {"process": "No"}}
-    >>> found = agreement_of(judge, {("Tides", 0): {"process": "Yes"}})
-    >>> found["process"]["n"], found["only_a"], found["response"]["left_out"]
-    (1, 1, 1)
-    ```
-    """
+    """Agreement of two sets of verdicts, matched by API and index: `process` and `response`, each from [`agreement`],
+    and `only_a` and `only_b`, numbers of instructions with verdicts on one side only."""
     both = sorted(a.keys() & b.keys())
+    apis = [api for api, _ in both]
     found: dict[str, Any] = {
-        part: agreement(
-            [a[place].get(part) for place in both],
-            [b[place].get(part) for place in both],
-            [api for api, _ in both],
-        )
+        part: agreement([a[place].get(part) for place in both], [b[place].get(part) for place in both], apis)
         for part in ("process", "response")
     }
     return found | {"only_a": len(a) - len(both), "only_b": len(b) - len(both)}
@@ -141,38 +109,21 @@ def verdicts_of(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], d
 
 
 def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str | None]], list[str]]:
-    r"""Read human labels, CSV with a header or JSONL: `api`, `index`, `process` and optionally `response`.
+    """Read human labels, CSV with a header or JSONL: `api`, `index`, `process` and optionally `response`.
 
+    Returns `{"process": ..., "response": ...}` by API and index, and a sentence, with its line, for each rejected row.
     Empty cells and `null` mean no verdict; case and surrounding blanks do not matter.
-
-    Args:
-        path (`str` or `Path`): A `.csv` or `.jsonl` file in UTF-8.
-
-    Returns:
-        `tuple[dict, list[str]]`: `{"process": ..., "response": ...}` by API and index, and a sentence, with its line,
-            for each rejected row.
-
-    Raises:
-        [`InputError`]: The file cannot be read, is neither CSV nor JSONL, lacks a column, or has no valid row.
-
-    Example:
-
-    ```python
-    >>> _ = Path("labels.csv").write_text("api,index,process\nTides,0,yes\n")
-    >>> read_labels("labels.csv")[0]
-    {('Tides', 0): {'process': 'Yes', 'response': None}}
-    ```
     """
-    path = Path(path)
+    path, kind = Path(path), Path(path).suffix.lower()
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error})", file=path, fix="pass a file in UTF-8") from None
-    if path.suffix.lower() not in (".csv", ".jsonl"):
+    if kind not in (".csv", ".jsonl"):
         raise InputError("labels are neither .csv nor .jsonl", file=path)
     labels: dict[tuple[str, int], dict[str, str | None]] = {}
     problems = []
-    for line, row in _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(text):
+    for line, row in _csv_rows(path, text) if kind == ".csv" else _json_rows(text):
         try:
             place, verdicts = _label(row)
             if place in labels:
@@ -185,27 +136,25 @@ def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str |
     return labels, problems
 
 
-def _csv_rows(path: Path, text: str) -> list[tuple[int, Any]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
         if missing := [name for name in ("api", "index", "process") if name not in (reader.fieldnames or [])]:
             fix = "name api, index and process in the first line"
             raise InputError(f"no column {missing[0]}", file=path, fix=fix)
-        return [(reader.line_num, row) for row in reader]
+        yield from ((reader.line_num, row) for row in reader)
     except csv.Error as error:
         raise InputError(f"not CSV ({error})", file=path, row=reader.line_num) from None
 
 
-def _json_rows(text: str) -> list[tuple[int, Any]]:
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
     # Not splitlines: it also breaks at characters that JSON allows inside a string.
-    rows: list[tuple[int, Any]] = []
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            try:
-                rows.append((line, json.loads(content)))
-            except (ValueError, RecursionError):
-                rows.append((line, None))
-    return rows
+            row = None
+            with suppress(ValueError, RecursionError):
+                row = json.loads(content)
+            yield line, row
 
 
 def _label(row: Any) -> tuple[tuple[str, int], dict[str, str | None]]:
@@ -219,12 +168,10 @@ def _label(row: Any) -> tuple[tuple[str, int], dict[str, str | None]]:
         raise ValueError(f"index {index!r} is not a whole number from 0; write the instruction's place under its API")
     verdicts = {}
     for part in ("process", "response"):
-        word = row.get(part)
-        if word is not None and not isinstance(word, str):
-            raise ValueError(f"{part} {word!r} is no verdict; write Yes, No or Uncertain")
-        word = (word or "").strip().capitalize()
-        if word and word not in VERDICTS:
-            raise ValueError(f"{part} {row[part]!r} is no verdict; write Yes, No or Uncertain")
+        given = row.get(part)
+        word = given.strip().capitalize() if isinstance(given, str) else given
+        if word not in (*VERDICTS, "", None):
+            raise ValueError(f"{part} {given!r} is no verdict; write Yes, No or Uncertain")
         verdicts[part] = word or None
     if None in row:  # what csv keeps of cells beyond the header
         raise ValueError("has more cells than the header; put quotes around a name with a comma")

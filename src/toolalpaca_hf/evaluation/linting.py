@@ -12,31 +12,10 @@ from uuid import uuid4
 
 from tqdm.auto import tqdm
 
+from .. import metrics
 from ..agent import SIMULATED_CREDENTIAL, ApiCalls
 from ..data import read_file
-from ..metrics import (
-    BUILT_IN,
-    DETERMINED,
-    Functions,
-    determined,
-    flat,
-    functions_in,
-    golden_arguments,
-    same_function,
-    says,
-    words,
-)
-from ..openapi import (
-    BODY_KEYS,
-    Allowlist,
-    ApiClient,
-    CallError,
-    CallLimits,
-    Credentials,
-    Operation,
-    build_request,
-    mapping,
-)
+from ..openapi import BODY_KEYS, Allowlist, ApiClient, CallLimits, Credentials, mapping
 from ..report import markdown_table, markdown_text, write_texts
 from ..schema import REDACTED, Api, Call, Instruction
 from .bfcl import first_values
@@ -65,7 +44,6 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 """Kinds of findings: how much they matter, and what they mean. Errors and doubts flag an instruction."""
 
-_FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 _SECRET_NAME = re.compile(r"(pass(word|wd)?|secret|token|api_?key|access_?key|authorization)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"://[^\s/:@]+:[^\s/@]+@|\b(?:sk|hf|ghp)[-_][A-Za-z0-9]{20,}")
 _SAMPLES: tuple[Any, ...] = ("sample", 1, "2024-01-01", "2024-01-01T00:00:00Z", True, ["sample"], [1], {})
@@ -103,31 +81,22 @@ class _Row:
 
     api: Api
     asked: Instruction
-    functions: Functions
+    functions: metrics.Functions
     recorded: dict[str, list[str]]
     accepted: list[dict[str, dict[str, list[Any]]]]
     found: list[Finding] = field(default_factory=list)
     answers: list[tuple[str, str]] = field(default_factory=list)
     fed: bool = False
 
-    def report(
-        self, kind: str, evidence: str, call: int | None = None, correction: dict[str, str] | None = None
-    ) -> None:
-        place = (self.asked.id, self.api.name, index_of(self.asked))
-        self.found.append(Finding(kind, *place, evidence, call, correction))
+    def report(self, kind: str, evidence: str, *more: Any) -> None:
+        self.found.append(Finding(kind, self.asked.id, self.api.name, index_of(self.asked), evidence, *more))
 
 
-def lint(suite: Suite, progress: bool = False) -> list[Finding]:
+def lint(suite: Suite) -> list[Finding]:
     """Lint the instructions of a suite: every golden call by its document, the simulator and the instruction.
 
-    Whether an instruction determines a value is decided as in scoring, see [`metrics.determined`].
-
-    Args:
-        suite ([`Suite`]): From [`read_suite`].
-        progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
-
-    Returns:
-        `list[Finding]`: In the suite's order. Nothing is changed; corrections are proposals.
+    Whether an instruction determines a value is decided as in scoring, see [`metrics.determined`]. Findings are in the
+    suite's order. Nothing is changed; corrections are proposals.
 
     Example:
 
@@ -146,11 +115,9 @@ def lint(suite: Suite, progress: bool = False) -> list[Finding]:
     used = [api for api in suite.apis if api.id in by_api]
     simulator, hosts = Simulator(used), Allowlist(frozenset({"simulator"}))
     exchange, found = in_process(simulator), {}
-    with tqdm(
-        total=len(suite.instructions), desc="linting", unit="instruction", disable=None if progress else True
-    ) as bar:
+    with tqdm(total=len(suite.instructions), desc="linting", unit="instruction", disable=None) as bar:
         for api, served in zip(used, simulator.directory.apis, strict=True):
-            functions = functions_in(api)
+            functions = metrics.functions_in(api)
             credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
             url, names = f"{IN_PROCESS}/{served.slug}", credentials.names
             with ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=exchange) as client:
@@ -176,30 +143,27 @@ def _recorded(suite: Suite) -> dict[str, dict[str, list[str]]]:
     split, corpus = read_file(suite.file)
     found: dict[str, dict[str, list[str]]] = {}
     for trajectory in corpus.trajectories.get(split, []):
-        steps: dict[str, list[str]] = defaultdict(list)
+        steps = found[trajectory.id] = defaultdict(list)
         for step in trajectory.steps:
             steps[step.action].append(step.observation)
-        found[trajectory.id] = steps
     return found
 
 
 def _check(row: _Row, calls: ApiCalls) -> None:
     session, golden = uuid4().hex, row.asked.golden_calls
-    real = [call for call in golden if call.action not in BUILT_IN]
+    real = [call for call in golden if call.action not in metrics.BUILT_IN]
     for place, call in enumerate(golden):
-        if call.action in BUILT_IN and call.action not in row.functions.operations:
-            continue
-        name = _name(row, place, call)
+        built_in = call.action in metrics.BUILT_IN and call.action not in row.functions.operations
+        name = None if built_in else _name(row, place, call)
         if name is None:
             continue
-        operation = row.functions.operations[name]
-        arguments = golden_arguments(call.action_input)
+        arguments = metrics.golden_arguments(call.action_input)
         if arguments is None:
             row.report("unreadable arguments", f"{name}: {call.action_input[:200]}", place)
             continue
         _sources(row, place, call)
         _parameters(row, place, name, arguments)
-        filled, problem = _filled(row, operation, arguments)
+        filled, problem = _filled(row, name, arguments)
         if problem:
             row.report("invalid arguments", f"{name}: {problem}", place)
             continue
@@ -209,12 +173,13 @@ def _check(row: _Row, calls: ApiCalls) -> None:
             kind = "not found" if answer.startswith("Status Code: 404") else "refused"
             row.report(f"{kind} by the simulator", f"{name} {json.dumps(filled)}: {answer[:200]}", place)
         row.answers.append((name, answer))
-        if len(real) == 1 and (rival := _rival(row.functions, operation, filled)):
+        if len(real) == 1 and (rival := _rival(row.functions, name, filled)):
             row.report("another call as well", f"{rival} takes the arguments of {name} and answers the same", place)
     if len(real) > 1 and not row.fed and len({(call.action, call.action_input) for call in real}) > 1:
         row.report("order is free", " and ".join(call.action for call in real))
     for text, where in [(row.asked.instruction, "the instruction"), *((c.action_input, c.action) for c in golden)]:
-        names = [n for n, v in flat(golden_arguments(text) or {}).items() if _SECRET_NAME.search(n) and v != REDACTED]
+        given = metrics.flat(metrics.golden_arguments(text) or {})
+        names = [name for name, value in given.items() if _SECRET_NAME.search(name) and value != REDACTED]
         if names or _SECRET_TEXT.search(text):
             row.report("secret inside", f"{where} holds {names[0] if names else 'a credential'}")
 
@@ -225,20 +190,20 @@ def _name(row: _Row, place: int, call: Call) -> str | None:
     known = [name for name in row.functions.operations if name not in row.functions.operations.missing]
     if action in known:
         return action
-    same = next((name for name in known if same_function(name, action)), None)
+    same = next((name for name in known if metrics.same_function(name, action)), None)
     near = same or next(iter(get_close_matches(action, known, 1, 0.8)), None)
     kind = "name spelt otherwise" if same else "unknown function"
-    evidence = f"{action}; the API has {near or ', '.join(known[:8])}"
-    row.report(kind, evidence, place, (near and {"action": near, "action_input": call.action_input}) or None)
+    correction = {"action": near, "action_input": call.action_input} if near else None
+    row.report(kind, f"{action}; the API has {near or ', '.join(known[:8])}", place, correction)
     return same
 
 
 def _sources(row: _Row, place: int, call: Call) -> None:
     """Check that placeholders name calls that come before."""
-    for name, source in _FED.findall(call.action_input):
+    for name, source in metrics.FED.findall(call.action_input):
         before = [earlier.action for earlier in row.asked.golden_calls[:place]]
         row.fed = True
-        if not any(same_function(source, earlier) for earlier in before):
+        if not any(metrics.same_function(source, earlier) for earlier in before):
             row.report("needs a later answer", f"{call.action} takes {name} from {source}, which is not called", place)
 
 
@@ -254,30 +219,27 @@ def _parameters(row: _Row, place: int, name: str, arguments: Mapping[str, Any]) 
         row.report("unknown parameter", f"{name} has no {key}, but {', '.join(known) or 'none'}", place, call)
 
 
-def _filled(row: _Row, operation: Operation, arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _filled(row: _Row, name: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Arguments with values for placeholders, from earlier answers if possible; and why they are not taken."""
     functions = row.functions
-    properties = mapping((functions.parameters_of(operation.name) or {}).get("properties"))
+    properties = mapping((functions.parameters_of(name) or {}).get("properties"))
     filled = {key: value for key, value in arguments.items() if value != REDACTED}
     for key in arguments.keys() - filled.keys() - functions.credentials:
         said = [m[1] for _, a in row.answers for m in re.finditer(rf'"{re.escape(key)}"\s*:\s*("[^"]*"|[\d.]+)', a)]
         samples = [*map(json.loads, said[-1:]), *(mapping(properties.get(key)).get("enum") or []), *_SAMPLES]
-        fits = (one for one in samples if f"`{key}`" not in _problem(functions, operation, filled | {key: one}))
+        fits = (sample for sample in samples if f"`{key}`" not in _problem(functions, name, filled | {key: sample}))
         filled[key] = next(fits, samples[0])
-    return filled, _problem(functions, operation, filled)
+    return filled, _problem(functions, name, filled)
 
 
-def _problem(functions: Functions, operation: Operation, arguments: Mapping[str, Any]) -> str:
-    try:
-        text = json.dumps(arguments, ensure_ascii=False)
-        build_request(functions.document, operation, text, "http://api.invalid", functions.credentials)
-    except CallError as error:
-        return str(error).removesuffix(" Change the Action Input and try again.")
-    return ""
+def _problem(functions: metrics.Functions, name: str, arguments: Mapping[str, Any]) -> str:
+    problem = metrics.refusal(functions, name, json.dumps(arguments, ensure_ascii=False))
+    return problem.removesuffix(" Change the Action Input and try again.")
 
 
 def _values(row: _Row, place: int, name: str, arguments: dict[str, Any]) -> None:
     """Check that each value is determined."""
+    text, share = row.asked.instruction, metrics.DETERMINED
     schema = row.functions.parameters_of(name) or {}
     properties, needed = mapping(schema.get("properties")), schema.get("required", [])
     accepted = next((answer[name] for answer in row.accepted[place : place + 1] if name in answer), {})
@@ -285,18 +247,17 @@ def _values(row: _Row, place: int, name: str, arguments: dict[str, Any]) -> None
         kept = {k: v for k, v in arguments.items() if k != key}
         for option in options if key in properties else []:
             given = first_values({key: [option]})  # without the lists of acceptable values inside an object
-            wrong = _problem(row.functions, row.functions.operations[name], kept | given) if given else ""
+            wrong = _problem(row.functions, name, kept | given) if given else ""
             if f"`{key}" in wrong:
                 row.report("acceptable answer does not fit", f"{name}: {wrong}", place)
-    for key, value in flat(arguments).items():
+    for key, value in metrics.flat(arguments).items():
         own = key.partition(".")[0]
         values = [value, *accepted.get(own, [])]
-        percent = isinstance(value, float) and re.search(r"%|percent", row.asked.instruction)
-        values += [float(f"{value * 100:.6g}")] if percent else []
+        values += [float(f"{value * 100:.6g}")] if isinstance(value, float) and re.search(r"%|percent", text) else []
         if value == REDACTED or own in row.functions.credentials or "" in accepted.get(own, []):
             continue
-        last, text = key.rpartition(".")[2], row.asked.instruction
-        if any(determined(v, text, last) or determined(v, text, share=DETERMINED) for v in values):
+        last = key.rpartition(".")[2]
+        if any(metrics.determined(v, text, last) or metrics.determined(v, text, share=share) for v in values):
             continue
         if any(_answers(answer, last, value) for _, answer in row.answers):
             row.fed = True
@@ -305,47 +266,46 @@ def _values(row: _Row, place: int, name: str, arguments: dict[str, Any]) -> None
         source = next((f for f, said in row.recorded.items() if any(_answers(a, last, value) for a in said)), None)
         rest = {k: v for k, v in arguments.items() if k != own}
         declared = mapping(properties.get(own))
-        if source and not same_function(source, name):
-            call = json.dumps(rest | {own: f"${{{own} from {source}}}"}, ensure_ascii=False)
+        if source and not metrics.same_function(source, name):
             row.fed = True
-            row.report("value of a recorded answer", f"{shown}, which {source} answered", place, _call(name, call))
+            kind, kept = "value of a recorded answer", rest | {own: f"${{{own} from {source}}}"}
+            shown += f", which {source} answered"
         elif own not in needed:
-            default = ", its default" if declared.get("default", REDACTED) == value else ""
-            call = json.dumps(rest, ensure_ascii=False)
-            row.report("optional value not determined", f"{shown}{default}", place, _call(name, call))
-        elif [value] != declared.get("enum"):
-            row.report("value not determined", shown, place)
-
-
-def _call(action: str, action_input: str) -> dict[str, str]:
-    return {"action": action, "action_input": action_input}
+            kind, kept = "optional value not determined", rest
+            shown += ", its default" if declared.get("default", REDACTED) == value else ""
+        else:
+            if [value] != declared.get("enum"):
+                row.report("value not determined", shown, place)
+            continue
+        row.report(kind, shown, place, {"action": name, "action_input": json.dumps(kept, ensure_ascii=False)})
 
 
 def _answers(answer: str, name: str, value: Any) -> bool:
     """Whether an answer holds a value; a number, which any text may hold, only under the parameter's name."""
     if isinstance(value, str) and not value.isdecimal():
-        return len(value) > 1 and says(answer, value)
+        return len(value) > 1 and metrics.says(answer, value)
     found = re.escape(json.dumps(value).strip('"'))
     return re.search(rf'"{re.escape(name)}"\s*:\s*"?{found}\b', answer) is not None
 
 
-def _rival(functions: Functions, operation: Operation, arguments: Mapping[str, Any]) -> str | None:
+def _rival(functions: metrics.Functions, name: str, arguments: Mapping[str, Any]) -> str | None:
     """Another function that takes the arguments, with the same schema of answers or a description in its words."""
-    own, said = _schema_of_answer(operation), set(words(operation.description))
-    for name, other in functions.operations.items():
-        if name == operation.name or not other.found or other.method != operation.method:
+    operation = functions.operations[name]
+    own, said = _schema_of_answer(operation), set(metrics.words(operation.description))
+    for rival, other in functions.operations.items():
+        if rival == name or not other.found or other.method != operation.method:
             continue
-        known = mapping((functions.parameters_of(name) or {}).get("properties"))
-        if arguments.keys() - known.keys() or _problem(functions, other, arguments):
+        known = mapping((functions.parameters_of(rival) or {}).get("properties"))
+        if arguments.keys() - known.keys() or _problem(functions, rival, arguments):
             continue
-        theirs = set(words(other.description))
+        theirs = set(metrics.words(other.description))
         alike = said and len(said & theirs) >= 0.75 * len(said | theirs)
         if alike or (own and arguments and own == _schema_of_answer(other)):
-            return name
+            return rival
     return None
 
 
-def _schema_of_answer(operation: Operation) -> str:
+def _schema_of_answer(operation: Any) -> str:
     answer = next((mapping(r) for code, r in operation.responses.items() if str(code).startswith("2")), {})
     schema = next((mapping(media).get("schema") for media in mapping(answer.get("content")).values()), None)
     return json.dumps(schema, sort_keys=True) if schema else ""
@@ -355,7 +315,7 @@ def _repeated(suite: Suite) -> Iterator[Finding]:
     names = {api.id: api.name for api in suite.apis}
     first: dict[tuple[str, ...], Instruction] = {}
     for asked in suite.instructions:
-        before = first.setdefault(words(asked.instruction), asked)
+        before = first.setdefault(metrics.words(asked.instruction), asked)
         if before is not asked:
             same = [asdict(c) for c in before.golden_calls] == [asdict(c) for c in asked.golden_calls]
             kind = "repeated instruction" if same or before.api != asked.api else "contradictory instructions"
@@ -366,11 +326,11 @@ def write_lint(folder: Path, suite: Suite, findings: Sequence[Finding]) -> None:
     """Write `lint.json`, all findings, and `lint.md`, by kind with the evidence."""
     counts = lint_counts(findings)
     parts = [f"# Lint of {markdown_text(suite.name)}", lint_summary(suite, findings)]
-    rows = [(kind, KINDS[kind][0], KINDS[kind][1], *numbers) for kind, numbers in counts.items()]
+    rows = [(kind, *KINDS[kind], *numbers) for kind, numbers in counts.items()]
     parts.append(markdown_table(("kind", "", "meaning", "findings", "instructions"), rows, 3, markdown_text))
     for kind in counts:
-        of = [finding for finding in findings if finding.kind == kind]
-        table = [(f.id, f.evidence, " ".join((f.correction or {}).values())) for f in of]
+        of_kind = [f for f in findings if f.kind == kind]
+        table = [(f.id, f.evidence, " ".join((f.correction or {}).values())) for f in of_kind]
         head = ("instruction", "evidence", "proposed")
         parts += [f"## {kind.capitalize()}", markdown_table(head, table, escape=markdown_text)]
     known = {"suite": suite.name, "hash": suite.digest, "instructions": len(suite.instructions)}
@@ -387,7 +347,7 @@ def lint_counts(findings: Sequence[Finding]) -> dict[str, tuple[int, int]]:
 
 
 def lint_summary(suite: Suite, findings: Sequence[Finding]) -> str:
-    """One sentence."""
+    """One sentence: how many instructions there are, with errors, and with doubts only."""
     errors = {finding.id for finding in findings if KINDS[finding.kind][0] == ERROR}
-    n = len(suite.instructions)
-    return f"{n} instructions: {len(errors)} with errors, {len(flagged(findings) - errors)} more with doubts."
+    doubts = flagged(findings) - errors
+    return f"{len(suite.instructions)} instructions: {len(errors)} with errors, {len(doubts)} more with doubts."

@@ -1,7 +1,14 @@
-"""First calls and perplexity of a model on some APIs, with baselines and a record of every instruction."""
+"""First calls and perplexity of a model on some APIs, with baselines and a record of every instruction.
 
+The paper judges whole trajectories (arXiv 2306.05301, section 4.1). The first call can be scored without running any
+tool, without judge or simulator, which makes it the quickstart's measure.
+"""
+
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +18,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..checkpoints import resolve_model, weights_of
 from ..data import Corpus
 from ..errors import InputError
-from ..formats import Prompt, react_prompt, trajectory_segments
+from ..formats import GET_DETAILS, Prompt, bm25_scores, parse_turn, react_prompt, step_log, trajectory_segments
 from ..inference import BatchGenerator, load_model, token_logprobs
-from ..schema import Api, Instruction, Segment, Trajectory
+from ..metrics import arguments_equal, golden_arguments, same_function
+from ..schema import Api, Call, Instruction, Segment, Trajectory
 from ..training import IGNORE, SegmentTokenizer
-from .first_calls import as_record, baselines, score_first_call
 
 
 def measure(
@@ -25,15 +32,13 @@ def measure(
     instructions: Sequence[Instruction],
     references: Sequence[Trajectory] = (),
     prompt: Prompt | None = None,
-    progress: bool = True,
     turns: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Measure a model on unseen instructions.
 
     Args:
         model, tokenizer: From [`inference.load_model`].
-        apis (`Sequence[Api]`): The APIs of the instructions.
-        instructions (`Sequence[Instruction]`): Those without a golden call are left out.
+        apis, instructions: Instructions without a golden call are left out.
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
         prompt (`Prompt`, *optional*): The layout the model was trained with; by default [`react_prompt`] with the
             checkpoint's `tool_hints`.
@@ -55,27 +60,24 @@ def measure(
         raise InputError("no instruction has a golden call to compare with", fix="name an evaluation file")
     if turns is None:
         heads = [prompt.head(by_id[instruction.api], instruction.instruction) for instruction in asked]
-        texts = first_turns(model, tokenizer, heads, prompt.stop, progress=progress)
+        texts = first_turns(model, tokenizer, heads, prompt.stop)
     else:
         texts = [turns.get(instruction.id, "") for instruction in asked]
-    pairs = list(zip(asked, texts, strict=True))
-    scores = [score_first_call(by_id[row.api], row.golden_calls[0], text) for row, text in pairs]
+    records = []
+    for row, text in zip(asked, texts, strict=True):
+        about = {"id": row.id, "instruction": row.instruction, "golden": [asdict(call) for call in row.golden_calls]}
+        records.append(about | {"text": text, **score_first_call(by_id[row.api], row.golden_calls[0], text)})
     names = ("well_formed", "known_function", "first_function", "arguments")
-    shares = {name: sum(bool(score[name]) for score in scores) / len(scores) for name in names}
+    shares = {name: sum(bool(record[name]) for record in records) / len(records) for name in names}
     metrics = {"n": len(asked), **shares, **baselines(by_id, asked)}
     if references:
         examples = [trajectory_segments(by_id[reference.api], reference, prompt) for reference in references]
         metrics["perplexity"] = perplexity(model, tokenizer, examples)
-    return metrics, [as_record(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
+    return metrics, [json.dumps(record, ensure_ascii=False) for record in records]
 
 
 def measure_checkpoint(model: str, corpus: Corpus, dtype: str = "auto") -> tuple[dict[str, Any], list[str]]:
-    """[`measure`] a checkpoint on every split of a corpus that has instructions.
-
-    Args:
-        model (`str`): A folder, a Hub id, or `smollm2`.
-        corpus ([`Corpus`]): From [`data.read_corpus`].
-        dtype (`str`, *optional*, defaults to `"auto"`): Of the model.
+    """[`measure`] a checkpoint (a folder, a Hub id, or `smollm2`) on every split of a corpus that has instructions.
 
     Returns:
         `tuple[dict, list[str]]`: `model`, `weights` (in words), `dtype`, the metrics of each split and, if several,
@@ -105,23 +107,16 @@ def first_turns(
     stop: str,
     max_new_tokens: int = 128,
     batch_size: int = 32,
-    progress: bool = True,
 ) -> list[str]:
-    r"""Generate the first turn for each prompt, greedily; common prefixes of neighbouring prompts are run once.
+    """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn.
 
-    Args:
-        model, tokenizer: A causal language model, put into evaluation mode.
-        prompts (`Sequence[str]`): Everything before the first thought; prompts of one API next to each other.
-        stop (`str`): The text that ends a turn, such as `"\nObservation:"`.
-        max_new_tokens, batch_size (`int`, *optional*): Token limit of a turn, and most turns at once.
-
-    Raises:
-        Exception: The model's own error, if a turn could not be written even by itself.
+    Common prefixes of neighbouring prompts, as those of one API, are run once. Raises the model's own error, if a turn
+    could not be written even by itself.
     """
     segment_tokenizer = SegmentTokenizer(tokenizer)
     generator = BatchGenerator(model, tokenizer, (stop,), batch_size)
     rows = [generator.start(None, segment_tokenizer.prompt_ids(prompt), max_new_tokens) for prompt in prompts]
-    with tqdm(total=len(rows), desc="first turns", unit="turn", disable=None if progress else True) as bar:
+    with tqdm(total=len(rows), desc="first turns", unit="turn", disable=None) as bar:
         done = 0  # a bar that is not shown does not count
         while done < len(rows):
             generator.step()
@@ -140,13 +135,8 @@ def perplexity(
 ) -> float:
     """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood.
 
-    Args:
-        model, tokenizer: A causal language model, put into evaluation mode.
-        examples (`Iterable[Sequence[Segment]]`): As in training; untrained segments only condition the model. Common
-            prefixes of neighbours, such as the documentation of one API, are run once.
-
-    Raises:
-        ValueError: There is no trained token.
+    Untrained segments only condition the model. Common prefixes of neighbours, such as the documentation of one API,
+    are run once. Without a trained token there is a `ValueError`.
     """
     rows = SegmentTokenizer(tokenizer).encode_batch(list(examples))
     trained = [[n for n, label in enumerate(row["labels"]) if n and label != IGNORE] for row in rows]
@@ -157,6 +147,85 @@ def perplexity(
     return math.exp(-math.fsum(found) / len(found))
 
 
+def score_first_call(api: Api, golden: Call, text: str) -> dict[str, Any]:
+    """Score one first turn: the `bool`s of [`measure`]'s shares (`arguments` only with the right function), and the
+    parsed `action` and `action_input`."""
+    turn = parse_turn(text)
+    golden_input = golden_arguments(golden.action_input)
+    right = turn.well_formed and same_function(golden.action, turn.action or "")
+    return {
+        "well_formed": turn.well_formed,
+        "known_function": turn.well_formed and turn.action in {GET_DETAILS, *(f.name for f in api.functions)},
+        "first_function": right,
+        "arguments": right and golden_input is not None and arguments_equal(golden_input, turn.arguments or {}),
+        "action": turn.action,
+        "action_input": turn.action_input,
+    }
+
+
+def first_turn_text(trajectory: Trajectory) -> str:
+    """The text of a rollout's first turn, rebuilt from its trajectory."""
+    if trajectory.steps:
+        return f" {step_log(trajectory.steps[0], prefix='')}"
+    return f" {trajectory.final_thought or ''}\nResponse: {trajectory.response}"
+
+
+def _words(text: str) -> set[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+", " ", text).lower()
+    return {word.removesuffix("s") for word in spaced.split() if len(word) > 2}
+
+
+def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict[str, float]:
+    """Expected shares of right first functions without learning, for instructions with golden calls.
+
+    `chance` is a random tool; `word_overlap` counts words of a function's name and its description's first line,
+    divided by the square root of their number; `bm25` is [`formats.bm25_scores`]. Tied functions share the point.
+    """
+    found: dict[str, float] = dict.fromkeys(("chance", "word_overlap", "bm25"), 0.0)
+    for instruction in instructions:
+        functions, golden = apis[instruction.api].functions, instruction.golden_calls[0].action
+        found["chance"] += 1 / (len(functions) + 1)  # getDetails is shown as well
+        asked, overlaps = _words(instruction.instruction), []
+        for function in functions:
+            words = _words(f"{function.name} {function.description.splitlines()[0] if function.description else ''}")
+            overlaps.append(len(asked & words) / math.sqrt(len(words) or 1))
+        ranked = bm25_scores(functions, instruction.instruction)
+        for name, scores in (("word_overlap", overlaps), ("bm25", ranked)):
+            # What a choice of the best is expected to get right, ties broken at random.
+            best = [function.name for function, score in zip(functions, scores, strict=True) if score == max(scores)]
+            found[name] += any(same_function(golden, choice) for choice in best) / len(best)
+    return {name: total / len(instructions) for name, total in found.items()}
+
+
+def as_table(columns: dict[str, dict[str, Any]]) -> str:
+    """Metrics by heading, side by side: a row per metric, a column per run, shares as percentages.
+
+    Example:
+
+    ```python
+    >>> print(as_table({"before": {"arguments": 0.0}, "after": {"arguments": 0.5}}))
+                                    before     after
+    arguments match                   0.0%     50.0%
+    ```
+    """
+    names = {
+        "well_formed": "well-formed action",
+        "known_function": "function exists",
+        "first_function": "first function right",
+        "arguments": "arguments match",
+        "perplexity": "perplexity (trained tokens)",
+    }
+    lines = [" " * 28 + "".join(f"{heading:>10}" for heading in columns)]
+    for name, words in names.items():
+        values = [column.get(name) for column in columns.values()]
+        form = "{:.2f}" if name == "perplexity" else "{:.1%}"
+        cells = ["" if value is None else form.format(value) for value in values]
+        if any(cells):
+            lines.append(f"{words:<28}" + "".join(f"{cell:>10}" for cell in cells))
+    return "\n".join(lines)
+
+
 def write_records(records: Sequence[str], path: Path) -> None:
+    """Write the lines of [`measure`] to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")

@@ -6,23 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import InputError
-from ..metrics import (
-    FLAGS,
-    SHARES,
-    WHOLES,
-    call_validity,
-    judge_process,
-    judge_statistics,
-    match_calls,
-    process_reward,
-)
+from ..metrics import CALL_SCORES, WHOLES, call_validity, judge_process, judge_statistics, match_calls, process_reward
 from .bfcl import ast_verdict
 from .labels import agreement
 from .statistics import rate, rates
 from .suite import Attempt
 from .trials import solved
 
-CALL_METRICS = (*FLAGS, *SHARES, "ast")
+CALL_METRICS = (*CALL_SCORES, "ast")
 GROUPS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "api": lambda record: record["api"],
     "category": lambda record: record.get("category") or "(none)",
@@ -85,7 +76,8 @@ def score(
         else:
             verdict = judge_process(attempt.api, asked, steps)
             record |= {"process_verdict": verdict.verdict, "reason": verdict.reason}
-            reward = process_reward(attempt.api, asked, steps, _response(attempt), faults=attempt.faults)
+            response = attempt.trajectory.response if attempt.trajectory else ""
+            reward = process_reward(attempt.api, asked, steps, response, faults=attempt.faults)
             record["reward"] = reward.value
             record |= {"recovered": reward.parts["process"] == 1} if attempt.faults else {}
         if attempt.faults:
@@ -97,20 +89,12 @@ def score(
     return records
 
 
-def aggregate(
-    records: _Records,
-    suite: str,
-    model: str,
-    settings: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
+def aggregate(records: _Records, suite: str, model: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Rates over an evaluation's records. Failed and missing instructions count as failures in every denominator.
 
     Args:
         records (`Sequence[Mapping]`): One per instruction, as in `instructions.json`.
-        suite, model (`str`): Their names.
-        settings (`Mapping`, *optional*): What is known about how the records were made.
-        seed (`int`, *optional*, defaults to `0`): Seed of the intervals' resampling.
+        suite, model, settings: Names, and what is known about how the records were made.
 
     Returns:
         `dict`: The contents of `metrics.json`. Each rate is `{"value", "low", "high", "n"}`, see [`statistics.rate`]:
@@ -149,19 +133,19 @@ def aggregate(
         "suite": suite,
         "model": model,
         **_counts(records),
-        "calls": rates(_calls(records, CALL_METRICS), apis, seed=seed),
-        "validity": _validity(records, apis, seed),
-        **rates(_process(records) | _rewards(records), apis, seed=seed),
+        "calls": rates(_columns(records, CALL_METRICS), apis),
+        "validity": _validity(records, apis),
+        **rates(_columns(records, ("process_verdict", "reward")), apis),
     }
     if any(record.get("faults") for record in records):
-        metrics["recovery"] = _recovery(records, seed)
+        metrics["recovery"] = _recovery(records)
     if judged:
         given = [{"process": process, "response": response} for process, response in map(_pair, records)]
         metrics["judge"] = judge_statistics(given, len(records))
-        metrics["judge_rates"] = rates(_judged(records), apis, seed=seed)
+        metrics["judge_rates"] = rates(_judged(records), apis)
         by_rule = [record.get("process_verdict") for record in records]
-        metrics["agreement"] = agreement(by_rule, [verdict["process"] for verdict in given], apis, seed)
-    metrics["by"] = {by: _by(records, group, judged, seed) for by, group in GROUPS.items()}
+        metrics["agreement"] = agreement(by_rule, [verdict["process"] for verdict in given], apis)
+    metrics["by"] = {by: _by(records, group, judged) for by, group in GROUPS.items()}
     kinds: Counter[str] = Counter()
     for record in records:
         kinds.update((record.get("validity") or {}).get("error_kinds") or {})
@@ -180,50 +164,36 @@ def _counts(records: _Records) -> dict[str, int]:
     return {"n": len(records), "failed": failed, "missing": missing}
 
 
-def _calls(records: _Records, names: Sequence[str]) -> dict[str, list[float]]:
-    """The columns of call metrics, if any: records that are only verdicts have none."""
+def _columns(records: _Records, names: Sequence[str]) -> dict[str, list[float]]:
+    """The columns of figures, if any: records that are only verdicts have none."""
+
+    def value(record: Mapping[str, Any], name: str) -> float:
+        share = solved(record) if name == "process_verdict" else float(record.get(name) or 0)
+        # The weights of a reward's parts add up to 1, but for the rounding of their sum.
+        return min(1.0, share) if name == "reward" else share
+
     there = [name for name in names if any(name in record for record in records)]
-    return {name: [float(record.get(name) or 0) for record in records] for name in there}
+    return {name: [value(record, name) for record in records] for name in there}
 
 
-def _process(records: _Records) -> dict[str, list[float]]:
-    if not any("process_verdict" in record for record in records):
-        return {}
-    return {"process_verdict": list(map(solved, records))}
-
-
-def _recovery(records: _Records, seed: int) -> dict[str, Any]:
+def _recovery(records: _Records) -> dict[str, Any]:
     met = [record for record in records if record.get("faults")]
     kinds = sorted({kind for record in met for kind in record["faults"]})
     groups = {"any": met, **{kind: [record for record in met if kind in record["faults"]] for kind in kinds}}
     return {
-        name: rate([bool(record.get("recovered")) for record in group], [record["api"] for record in group], seed)
+        name: rate([bool(record.get("recovered")) for record in group], [record["api"] for record in group])
         for name, group in groups.items()
     }
 
 
-def _rewards(records: _Records) -> dict[str, list[float]]:
-    if not any("reward" in record for record in records):
-        return {}
-    # The parts' weights add up to 1, but for the rounding of their sum.
-    return {"reward": [min(1.0, float(record.get("reward") or 0)) for record in records]}
-
-
-def _response(attempt: Attempt) -> str:
-    return attempt.trajectory.response if attempt.trajectory else ""
-
-
 def _judged(records: _Records) -> dict[str, list[bool]]:
     # As in `judge`: a verdict is whole or an error.
-    pairs = [pair if None not in pair else (None, None) for pair in map(_pair, records)]
-    return {
-        "process": [process == "Yes" for process, _ in pairs],
-        "response": [response == "Yes" for _, response in pairs],
-        "both": [pair == ("Yes", "Yes") for pair in pairs],
-    }
+    pairs = [pair if None not in pair else ("", "") for pair in map(_pair, records)]
+    process, response = ([said == "Yes" for said in side] for side in zip(*pairs, strict=True))
+    return {"process": process, "response": response, "both": [pair == ("Yes", "Yes") for pair in pairs]}
 
 
-def _validity(records: _Records, apis: Sequence[str], seed: int) -> dict[str, Any]:
+def _validity(records: _Records, apis: Sequence[str]) -> dict[str, Any]:
     found = [record.get("validity") or {} for record in records]
     if not any(found):
         return {}
@@ -231,12 +201,12 @@ def _validity(records: _Records, apis: Sequence[str], seed: int) -> dict[str, An
     for whole in dict.fromkeys(WHOLES.values()):
         parts = [name for name, total in WHOLES.items() if total == whole]
         columns = {name: [counts.get(name, 0) for counts in found] for name in parts}
-        shares |= rates(columns, apis, [counts.get(whole, 0) for counts in found], seed)
+        shares |= rates(columns, apis, [counts.get(whole, 0) for counts in found])
     any_of = {name: [bool(counts.get(name)) for counts in found] for name in ("hallucinated", "repeated_identical")}
-    return shares | rates(any_of, apis, seed=seed)
+    return shares | rates(any_of, apis)
 
 
-def _by(records: _Records, group: Callable[[Mapping[str, Any]], str], judged: bool, seed: int) -> dict[str, Any]:
+def _by(records: _Records, group: Callable[[Mapping[str, Any]], str], judged: bool) -> dict[str, Any]:
     members: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
         members[group(record)].append(record)
@@ -244,8 +214,8 @@ def _by(records: _Records, group: Callable[[Mapping[str, Any]], str], judged: bo
     # Numbers of golden calls in their order, names in theirs.
     for name in sorted(members, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name)):
         rows = members[name]
-        columns = _calls(rows, ("all_functions", "arguments")) | _process(rows)
+        columns = _columns(rows, ("all_functions", "arguments", "process_verdict"))
         if judged:
             columns["judge_process"] = list(map(float, _judged(rows)["process"]))
-        found[name] = _counts(rows) | rates(columns, [row["api"] for row in rows], seed=seed)
+        found[name] = _counts(rows) | rates(columns, [row["api"] for row in rows])
     return found

@@ -1,20 +1,6 @@
 """Rates with a cluster bootstrap over APIs, because instructions of one API succeed and fail together.
 
-The interval was chosen by its coverage (`tests/evaluation/test_statistics.py` measures it again). Recorded verdicts on
-models trained on ToolAlpaca's data have an intraclass correlation within APIs between 0 and 0.23, and an evaluation
-set has 10 or 11 APIs of about 10 instructions. Coverage of nominal 95% intervals over 10 APIs of 10 instructions,
-beta-binomial with a rate of 0.6 or 0.1:
-
-| interval | correlation 0 | 0.1 | 0.3 |
-| --- | --- | --- | --- |
-| Wilson, as if instructions were independent | 0.94, 0.94 | 0.83, 0.84 | 0.68, 0.65 |
-| bootstrap of APIs, 2.5% and 97.5% percentiles | 0.91, 0.92 | 0.92, 0.89 | 0.91, 0.82 |
-| bootstrap of APIs, then of instructions within | 0.99, 0.98 | 0.96, 0.96 | 0.94, 0.87 |
-| bootstrap of APIs, expanded percentiles, united with Wilson (ours) | 0.97, 0.97 | 0.95, 0.94 | 0.95, 0.86 |
-
-The percentiles are expanded as Hesterberg proposes for few units (What Teachers Should Know About the Bootstrap, 2015,
-section 5.3). Wilson's interval is the floor: it gives all-0 and all-1 samples, where every resample is the same, a
-width. A second stage that resamples instructions counts the variance within APIs twice.
+How the interval was chosen, and its coverage, is in docs/design.md; `tests/evaluation/test_statistics.py` measures it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,55 +21,26 @@ FEWEST_CLUSTERS = 6
 
 
 def rate(
-    values: Sequence[float | bool], clusters: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+    values: Sequence[float | bool], clusters: Sequence[str], resamples: int = RESAMPLES
 ) -> dict[str, float | int | None]:
-    """A mean of values between 0 and 1 with its 95% interval; see this module for the method.
+    """A mean of values between 0 and 1, one per instruction, with its 95% interval and `n`: a bootstrap of APIs (the
+    `clusters`), expanded and united with Wilson's; the first three are `None` if there are no values.
 
     If all instructions are of one API, they are resampled themselves: the interval then covers that API only.
-
-    Args:
-        values (`Sequence[float | bool]`): One value per instruction, failed and missing ones included.
-        clusters (`Sequence[str]`): The API of each.
-        seed, resamples (`int`, *optional*, default to 0 and 2000): Of the bootstrap.
-
-    Returns:
-        `dict`: `value`, `low`, `high` and `n`; the first three are `None` if there are no values.
-
-    Raises:
-        [`InputError`]: A value is not between 0 and 1, or the lengths differ.
-
-    Example:
-
-    ```python
-    >>> rate([1, 1, 1, 1], ["tides", "tides", "ports", "ports"])  # never without a width
-    {'value': 1.0, 'low': 0.510..., 'high': 1.0, 'n': 4}
-    ```
     """
-    return rates({"rate": values}, clusters, seed=seed, resamples=resamples)["rate"]
+    return rates({"rate": values}, clusters, resamples=resamples)["rate"]
 
 
 def rates(
     columns: Mapping[str, Sequence[float | bool]],
     clusters: Sequence[str],
     totals: Sequence[float] | None = None,
-    seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, float | int | None]]:
-    """Several rates of the same instructions, from the same resamples.
+    """Several [`rate`]s of the same instructions by name, from the same resamples.
 
-    Args:
-        columns (`Mapping[str, Sequence]`): Values by the rate's name, as in [`rate`].
-        clusters, seed, resamples: As in [`rate`].
-        totals (`Sequence[float]`, *optional*): Denominators, for shares of things that an instruction has several of,
-            such as steps: a rate is then the sum of the values over that of the totals, and `n` the latter. The
-            interval's unit is still the instruction.
-
-    Example:
-
-    ```python
-    >>> rates({"well_formed": [3, 0, 1]}, ["tides", "tides", "ports"], totals=[4, 0, 1])["well_formed"]["value"]
-    0.8
-    ```
+    With `totals` they are shares of things that an instruction has several of, such as steps: a rate is then the sum
+    of the values over that of the totals, and `n` the latter. The interval's unit is still the instruction.
     """
     whole = np.ones(len(clusters)) if totals is None else np.asarray(totals, dtype=float)
     for name, values in {**columns, "totals": whole}.items():
@@ -100,18 +57,13 @@ def rates(
         return {name: {"value": None, "low": None, "high": None, "n": 0} for name in columns}
     kept = np.column_stack([table, whole])[seen]
     sums = cluster_sums(kept, np.asarray(clusters, dtype=str)[seen])
-    drawn = resampled(sums, seed, resamples)
+    drawn = resampled(sums, resamples=resamples)
     low, high = np.quantile(drawn[:, :-1] / drawn[:, -1:], tails(len(sums)), axis=0)
     values = kept[:, :-1].sum(axis=0) / n
     result = {}
-    for name, value, *bootstrap in zip(columns, values.tolist(), low.tolist(), high.tolist(), strict=True):
+    for name, value, least, most in zip(columns, values.tolist(), low.tolist(), high.tolist(), strict=True):
         floor = wilson(value, int(seen.sum()))
-        result[name] = {
-            "value": value,
-            "low": min(bootstrap[0], floor[0]),
-            "high": max(bootstrap[1], floor[1]),
-            "n": n,
-        }
+        result[name] = {"value": value, "low": min(least, floor[0]), "high": max(most, floor[1]), "n": n}
     return result
 
 
@@ -159,20 +111,15 @@ def _student(freedom: int) -> float:
 
     With 3 degrees of freedom it is 0.7% off, with 9 by 0.01%; with fewer the percentiles are the extremes anyway.
     """
-    z = Z
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+    z, n = Z, freedom
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+    return z + (z**3 + z) / (4 * n) + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
 
 
 def paired(
     a: Sequence[float | bool],
     b: Sequence[float | bool],
     clusters: Sequence[str],
-    seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Compare two models on the same instructions.
@@ -180,17 +127,15 @@ def paired(
     The interval is [`rate`]'s on the differences; its floor is Agresti and Min's adjusted interval for matched pairs
     (2005), so that two runs that agree everywhere have a width.
 
-    There are two tests. The sign test (for yes and no: McNemar's exact test) assumes independent instructions; if one
-    model is better on some APIs and the other on others, it finds false differences: in a simulation of two equal
-    models whose rates differ by API with a standard deviation of 0.3, 21% of its p-values are below 0.05, and 5% of
-    the other test's. The other flips the sign of the difference of whole APIs, which is exact under the hypothesis
-    that the models are exchangeable in every API (all flips for up to 16 APIs, else sampled). It is the headline
-    `p_value`, except with fewer than 6 APIs, where it cannot fall below 0.05 and the sign test is used. Neither is
-    corrected for looking at several metrics.
+    There are two tests. The headline `p_value` flips the sign of the difference of whole APIs, which is exact under
+    the hypothesis that the models are exchangeable in every API (all flips for up to 16 APIs, else 20,000 sampled).
+    With fewer than 6 APIs it cannot fall below 0.05, and the sign test (for yes and no: McNemar's exact test) is used.
+    That one assumes independent instructions: of two equal models whose rates differ by API with a standard deviation
+    of 0.3, 21% of its p-values are below 0.05 in a simulation. Neither is corrected for looking at several metrics.
 
     Args:
         a, b (`Sequence[float | bool]`): Each model's value for each instruction, between 0 and 1, in the same order.
-        clusters, seed, resamples: As in [`rate`]; the seed is also that of sampled flips.
+        clusters, resamples: As in [`rate`].
 
     Returns:
         `dict`: `difference` (mean of `a` minus mean of `b`), `low`, `high`, `p_value`, `n`, `wins` and `losses` (of
@@ -215,12 +160,12 @@ def paired(
         raise InputError("a value to compare is not between 0 and 1")
     differences = first - second
     sums = cluster_sums(np.column_stack([differences, np.ones(len(differences))]), clusters)
-    drawn = resampled(sums, seed, resamples)
+    drawn = resampled(sums, resamples=resamples)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], tails(len(sums))).tolist()
     floor = _adjusted(differences)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     several = len(set(clusters)) >= FEWEST_CLUSTERS
-    flipped = sign_flips(sums[:, 0], seed) if several else None
+    flipped = sign_flips(sums[:, 0]) if several else None
     sign = _sign_test(wins, losses)
     return {
         "difference": float(differences.mean()),

@@ -22,9 +22,7 @@ class Attempt:
     """An attempt at one instruction of a suite.
 
     Args:
-        api ([`Api`]): The instruction's API.
-        index (`int`): The instruction's index in the API's `Instructions`.
-        instruction ([`Instruction`]): What was asked, with its golden calls.
+        api, index, instruction: What was asked, with its golden calls: an API, and the index in its `Instructions`.
         trajectory ([`Trajectory`], *optional*): What the model did; `None` if there is nothing.
         ended (`str`, *optional*, defaults to `"answered"`): Why the rollout ended (`answered`, `steps`, ...,
             `failed`), or `missing`.
@@ -59,8 +57,7 @@ class Suite:
 
     Args:
         name (`str`): `simulated`, `real`, `sample`, or the name of a file.
-        file (`str`): The file it was read from; `sample` for the embedded corpus.
-        digest (`str`): Git blob id of the file.
+        file, digest (`str`): The file it was read from (`sample` for the embedded corpus), and its git blob id.
         apis, instructions (`list`): In the file's order.
         notes (`list[str]`): A sentence for each row of the file that was set aside.
         answers (`dict[str, dict]`, *optional*): Of BFCL's rows by instruction id: `answers` and `functions`, see
@@ -89,8 +86,7 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
         data_dir (`str` or `Path`, *optional*): Folder to search before downloading; of `bfcl`, where its rows are.
 
     Raises:
-        [`ToolAlpacaError`]: The file is missing or cannot be downloaded.
-        [`InputError`]: It holds no golden answers.
+        [`ToolAlpacaError`]: The file is missing, cannot be downloaded, or holds no golden answers.
 
     Example:
 
@@ -100,27 +96,27 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     ('sample', 40)
     ```
     """
-    bfcl, _, categories = str(name).partition(":")
-    if bfcl == BFCL:
+    kind, _, categories = str(name).partition(":")
+    if kind == BFCL:
         name = write_bfcl([part.strip() for part in categories.split(",") if part.strip()], data_dir)
-    published = SUITES.get(str(name), "")
-    file = str(fetch(published, data_dir).path) if published.startswith("eval_") else str(name)
+    name, published = str(name), SUITES.get(str(name), "")
+    file = str(fetch(published, data_dir).path) if published.startswith("eval_") else name
     if hint := "" if file == "sample" or Path(file).exists() else nearest(file, SUITES):
         raise NotFoundError("no such file", file=file, fix=f"{hint}Pass {', '.join(SUITES)} or a file")
     split, corpus = read_file(file)
     if split == "train":
         fix = "pass a file such as eval_simulated.json"
         raise InputError("there are no golden answers to score against", file=file, fix=fix)
-    instructions = corpus.instructions[split]
+    instructions, apis = corpus.instructions[split], corpus.apis[split]
     if not instructions:
         raise InputError("no instruction can be read", file=file, fix="pass a file with Instructions")
-    digest = str(next(source.blob_id for role, source in corpus.sources.all() if role == split))
+    digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     aside = [row for row in corpus.report.rows if row.config != "trajectories"]
     notes: list[str] = [LeftOut(f"{row.file}, {row.row}", f"{row.reason}, and is not asked") for row in aside]
     # A file is the published suite by its bytes, whatever it is called.
-    known = [suite for suite, file_ in SUITES.items() if file_ in FILES and digest in FILES[file_].blob_ids]
-    suite = BFCL if bfcl == BFCL else str(name) if str(name) in SUITES else next(iter(known), Path(file).stem)
+    known = [suite for suite, source in SUITES.items() if source in FILES and digest in FILES[source].blob_ids]
+    suite = BFCL if kind == BFCL else name if name in SUITES else next(iter(known), Path(file).stem)
     raw = {api.get("Name"): api["BFCL"] for api in read_raw(Path(file)) if "BFCL" in api} if suite == BFCL else {}
-    names = {api.id: api.name for api in corpus.apis[split]}
-    answers = {one.id: raw[names[one.api]] for one in instructions if names[one.api] in raw}
-    return Suite(suite, file, digest, corpus.apis[split], instructions, notes, answers)
+    names = {api.id: api.name for api in apis}
+    answers = {asked.id: raw[names[asked.api]] for asked in instructions if names[asked.api] in raw}
+    return Suite(suite, file, digest, apis, instructions, notes, answers)

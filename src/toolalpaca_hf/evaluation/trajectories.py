@@ -1,15 +1,17 @@
 """Reads existing trajectories, this package's or upstream's, as the attempts of a suite."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..data import LeftOut, Redactor, Unusable, left_out, read_instance
+from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json
 from ..errors import InputError, NotFoundError
 from ..schema import FEATURES, Api, Instruction, Step, Trajectory
 from .suite import Attempt, Suite, index_of
@@ -29,7 +31,6 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
         path (`str` or `Path`): A run's folder, its `rollouts.jsonl` or `trajectories.parquet`, or a file in the raw
             layout with `Instances` (upstream's `api_data_*.json`); for upstream's evaluation outputs see
             `experimental.recorded_runs`.
-        suite ([`Suite`]): The instructions.
 
     Returns:
         `tuple[list[Attempt], list[str]]`: One attempt per instruction, in the suite's order, `missing` if the file has
@@ -56,7 +57,9 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
     if not found.attempts:
         reason = left_out(found.notes) or (found.notes or ["it has no entry"])[0]
         raise InputError(f"no trajectory for the instructions of {suite.file}: {reason}", file=path)
-    return found.complete(), found.notes
+    missing = (None, "missing", "there is none")
+    attempts = [found.attempts.get(asked.id) or found.attempt(asked, *missing) for asked in suite.instructions]
+    return attempts, found.notes
 
 
 class _Found:
@@ -67,41 +70,33 @@ class _Found:
         self.attempts: dict[str, Attempt] = {}
         self.notes: list[str] = []
         self._apis = {api.id: api for api in suite.apis}
-        self._asked = {instruction.id: instruction for instruction in suite.instructions}
+        self._asked = {asked.id: asked for asked in suite.instructions}
         # Ids without their split: a copy of a file under another name may have been read as another split.
-        self._tails = {instruction.id.partition("/")[2]: instruction for instruction in suite.instructions}
+        self._tails = {asked.id.partition("/")[2]: asked for asked in suite.instructions}
 
     def leave_out(self, place: str, reason: str) -> None:
         self.notes.append(LeftOut(f"{self.file}, {place}", reason))
 
-    def add(self, place: str, attempt: Attempt) -> None:
-        if attempt.instruction.id in self.attempts:
-            reason = f"is a second one for {attempt.instruction.id}; the first is scored"
-            self.leave_out(place, reason)
-        else:
-            self.attempts[attempt.instruction.id] = attempt
+    def attempt(self, asked: Instruction, *made: Any) -> Attempt:
+        return Attempt(self._apis[asked.api], index_of(asked), asked, *made)
 
     def add_row(self, place: str, row: Any) -> None:
         """Add a row of the `trajectories` config, or of a run."""
         try:
-            steps = [
-                Step(
-                    **{name: step.get(name) for name in FIELDS},
-                    parallel=bool(step.get("parallel")),
-                    reasoning=step.get("reasoning") or "",
-                )
-                for step in row["steps"]
-            ]
+            steps = []
+            for raw in row["steps"]:
+                more = {"parallel": bool(raw.get("parallel")), "reasoning": raw.get("reasoning") or ""}
+                steps.append(Step(**{name: raw.get(name) for name in FIELDS} | more))
             if not all(isinstance(part, str) for step in steps for part in (step.action, step.action_input)):
                 raise TypeError
             kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
             trajectory = Trajectory(**kept | {"steps": steps, "response": row.get("response") or ""})
             asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
         except (KeyError, TypeError, AttributeError):
-            self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
-            return
+            return self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
         faults = tuple(map(str, row.get("faults") or ()))
-        self._match(place, asked, trajectory, row.get("ended") or "answered", row.get("error") or "", faults)
+        made = (trajectory, row.get("ended") or "answered", row.get("error") or "", None, faults)
+        self._add(place, asked, *made)
 
     def add_raw(self, content: list[Any]) -> None:
         """Add APIs in the raw layout, with `Instances` in the order of `Instructions`."""
@@ -111,63 +106,39 @@ class _Found:
             named[api.name].append(api)
         asked = {(instruction.api, index_of(instruction)): instruction for instruction in self.suite.instructions}
         for number, raw in enumerate(content):
-            instances = raw.get("Instances") if isinstance(raw, dict) else None
-            name = raw.get("Name") if isinstance(raw, dict) else None
+            known = raw if isinstance(raw, dict) else {}
+            name, instances = known.get("Name"), known.get("Instances")
+            place = f"API {number} ({name})"
             if not isinstance(instances, list):
-                self.leave_out(f"API {number} ({name})", "has no list of Instances, and is left out")
+                self.leave_out(place, "has no list of Instances, and is left out")
                 continue
             if not named.get(str(name)):
-                self.leave_out(f"API {number} ({name})", f"is not in {self.suite.file}, and is left out")
+                self.leave_out(place, f"is not in {self.suite.file}, and is left out")
                 continue
             api = named[str(name)].pop(0)  # the second API of a name is the suite's second
             raw = redact.api(raw)
             for index, instance in enumerate(raw["Instances"]):
-                place = f"API {number} ({name}), instance {index}"
-                instruction = asked.get((api.id, index))
-                error = str(instance["error"]) if isinstance(instance, dict) and "error" in instance else ""
-                ended = instance.get("ended", "answered") if isinstance(instance, dict) else "answered"
+                said = instance if isinstance(instance, dict) else {}
+                error, ended = str(said["error"]) if "error" in said else "", str(said.get("ended", "answered"))
                 try:
                     trajectory = read_instance(instance, api.id, index, raw.get("Instructions"))
                 except Unusable as reason:
                     if error == "not run":
                         continue
-                    if instruction is None:
-                        self.leave_out(place, f"is for no instruction of {self.suite.file}, and is left out")
-                    else:
-                        failed = Attempt(api, index, instruction, None, "failed", error or f"the instance {reason}")
-                        self.add(place, failed)
-                    continue
-                self._match(place, instruction, trajectory, str(ended), error)
+                    trajectory, ended, error = None, "failed", error or f"the instance {reason}"
+                self._add(f"{place}, instance {index}", asked.get((api.id, index)), trajectory, ended, error)
 
-    def _match(
-        self,
-        place: str,
-        asked: Instruction | None,
-        trajectory: Trajectory,
-        ended: str,
-        error: str,
-        faults: tuple[str, ...] = (),
-    ) -> None:
+    def _add(self, place: str, asked: Instruction | None, trajectory: Trajectory | None, *more: Any) -> None:
+        answered = trajectory.instruction.partition(KEYS_MARK)[0] if trajectory else ""
         if asked is None:
             self.leave_out(place, f"is for no instruction of {self.suite.file}, and is left out")
-            return
-        answered, _, _ = trajectory.instruction.partition(KEYS_MARK)
-        if answered and answered.split() != asked.instruction.split():
+        elif trajectory and answered and answered.split() != asked.instruction.split():
             reason = f"answers another instruction than {asked.id} ({trajectory.instruction[:60]!r}), and is left out"
             self.leave_out(place, reason)
-            return
-        attempt = Attempt(self._apis[asked.api], index_of(asked), asked, trajectory, ended, error, faults=faults)
-        self.add(place, attempt)
-
-    def complete(self) -> list[Attempt]:
-        """One attempt per instruction."""
-        return [
-            self.attempts.get(instruction.id)
-            or Attempt(
-                self._apis[instruction.api], index_of(instruction), instruction, None, "missing", "there is none"
-            )
-            for instruction in self.suite.instructions
-        ]
+        elif asked.id in self.attempts:
+            self.leave_out(place, f"is a second one for {asked.id}; the first is scored")
+        else:
+            self.attempts[asked.id] = self.attempt(asked, trajectory, *more)
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -194,25 +165,17 @@ def _lines(path: Path, notes: list[str]) -> Iterator[tuple[str, Any]]:
 def _json(path: Path, notes: list[str]) -> Any:
     """The file's value; of a truncated list, the complete items."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path, fix="pass a file of trajectories") from None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        broken = error
-    rows, decoder, place = [], json.JSONDecoder(), len(text) - len(text.lstrip())
-    if text[place : place + 1] == "[":
-        try:
-            while True:
-                place += 1
-                place += len(text[place:]) - len(text[place:].lstrip())
-                row, place = decoder.raw_decode(text, place)
+        return read_json(path)
+    except InputError:
+        rows, decoder, comma = [], json.JSONDecoder(), re.compile(r"\s*,\s*")
+        with suppress(OSError, ValueError, RecursionError):
+            text = path.read_bytes().decode("utf-8-sig")
+            mark = re.match(r"\s*\[\s*", text)
+            while mark:
+                row, place = decoder.raw_decode(text, mark.end())
                 rows.append(row)
-                place += len(text[place:]) - len(text[place:].lstrip())
-        except (ValueError, RecursionError):
-            pass
-    if not rows:
-        raise InputError(f"not JSON ({broken})", file=path, fix="pass a file of trajectories")
+                mark = comma.match(text, place)
+        if not rows:
+            raise
     notes.append(f"{path.name} breaks off: {len(rows)} APIs of it are whole and are scored, the rest is missing")
     return rows

@@ -15,8 +15,7 @@ from ..agent import Backend, RolloutConfig, RolloutsFailedError, run
 from ..errors import OptionError
 from .statistics import Z, rates
 
-POWER = NormalDist().inv_cdf(0.8)
-DETECT = Z + POWER
+DETECT = Z + NormalDist().inv_cdf(0.8)
 """A difference of so many standard errors is significant at 5% in 80% of repetitions."""
 
 POINTS = 0.03
@@ -28,15 +27,7 @@ SCORES = ("ast", "process_verdict")
 
 @dataclass(frozen=True)
 class Trial:
-    """The settings in which a trial differs from others.
-
-    Args:
-        number (`int`): From 0.
-        sampling_seed (`int`): Seed of the model's sampling.
-        simulator_seed (`int`): Seed of the embedded simulator.
-        user (`str`, *optional*, defaults to `"configured"`): `"scripted"` where the configured model does not play
-            the user.
-    """
+    """The settings in which a trial differs from others; `user` is `"scripted"` where no model plays the user."""
 
     number: int
     sampling_seed: int
@@ -150,21 +141,12 @@ def merge_trials(scored: Sequence[Sequence[Mapping[str, Any]]], means: Sequence[
 def measure_trials(
     records: Sequence[Mapping[str, Any]], plan: Sequence[Trial], greedy: bool, judged: Sequence[Sequence[bool]] = ()
 ) -> dict[str, Any]:
-    """What repeated trials say: pass@k, pass^k, the variance by source, and detectable differences.
+    """What repeated trials say: pass@k, pass^k, the variance by source, and that between an instruction's trials.
 
     pass@k is the chance that one of k trials solves an instruction, pass^k that all of them do (τ-bench, arXiv
-    2406.12045, section 4); both are unbiased estimates from K >= k trials.
-
-    Args:
-        records (`Sequence[Mapping]`): From [`merge_trials`].
-        plan (`Sequence[Trial]`): Their settings.
-        greedy (`bool`): Whether the model's sampling adds nothing.
-        judged (`Sequence[Sequence[bool]]`, *optional*): Repeated verdicts on each attempt of the first trial.
-
-    Returns:
-        `dict`: `n` trials and their `plan`; `pass_at` and `pass_all`, rates by k; `each`, the rate of each trial;
-            `variance`, of a trial's score (0 or 1) by source, `None` where the settings do not tell;
-            and `within`, the variance between an instruction's trials.
+    2406.12045, section 4); both are unbiased estimates from K >= k trials. `greedy` says that sampling adds nothing;
+    `judged` are repeated verdicts on each attempt of the first trial. The variance of a trial's score (0 or 1) is
+    `None` for a source that the settings do not tell.
     """
     apis, rows = [record["api"] for record in records], [list(map(bool, record["trials"])) for record in records]
     count, ks = len(plan), range(1, len(plan) + 1)
@@ -193,72 +175,52 @@ def _split(rows: Sequence[Sequence[bool]], plan: Sequence[Trial], greedy: bool, 
     ]
     per_cell, per_user = len(cells[0][0]), len(cells[0])
 
-    def mean_of(level: Callable[[Sequence[bool]], float]) -> float:
-        return fmean(map(level, rows))
-
     def means(row: Sequence[bool], groups: Sequence[Sequence[int]]) -> list[float]:
         return [fmean(row[n] for n in group) for group in groups]
 
     sampling = 0.0 if greedy else None
     if per_cell > 1:
-        sampling = mean_of(
-            lambda row: fmean(variance([float(row[n]) for n in cell]) for user in cells for cell in user)
-        )
-    simulator = user = None
-    between = mean_of(lambda row: fmean(variance(means(row, of)) for of in cells)) if per_user > 1 else None
-    if between is not None and sampling is not None:
-        simulator = max(0.0, between - sampling / per_cell)
+        each = [[[float(row[n]) for n in cell] for user in cells for cell in user] for row in rows]
+        sampling = fmean(fmean(map(variance, of_row)) for of_row in each)
+    simulator = user = between = None
+    if per_user > 1:
+        between = fmean(fmean(variance(means(row, of)) for of in cells) for row in rows)
+        simulator = None if sampling is None else max(0.0, between - sampling / per_cell)
     if len(users) > 1:
-        below = between / per_user if between is not None else (sampling or 0.0) / per_cell
-        user = max(0.0, mean_of(lambda row: variance(means(row, users))) - below)
+        below = (sampling or 0.0) / per_cell if between is None else between / per_user
+        user = max(0.0, fmean(variance(means(row, users)) for row in rows) - below)
     instruction = max(0.0, pvariance([fmean(row) for row in rows]) - within / len(plan))
     return {"instruction": instruction, "sampling": sampling, "simulator": simulator, "user": user}
 
 
-def detectable(
-    found: Mapping[str, Any], within: float | None, n: int, trials: int, points: float = POINTS
-) -> dict[str, Any]:
+def detectable(found: Mapping[str, Any], within: float | None, n: int, trials: int) -> dict[str, Any]:
     """The smallest differences between two runs like this one that are shown in four of five repetitions.
 
-    Args:
-        found (`Mapping`): The rate with its interval.
-        within (`float`, *optional*): Variance between the trials of an instruction.
-        n, trials (`int`): Instructions, and trials of each.
-        points (`float`, *optional*, defaults to 0.03): The difference that is wanted.
-
-    Returns:
-        `dict`: `same_instructions`, of a paired comparison in which the models differ alike on each instruction, and
-            the `trials` of each that show `points`, both `None` if no trials differ; `other_instructions`, if the
-            second run has instructions of its own, and the `instructions` that show `points`.
+    `found` is the rate of `n` instructions with its interval, `within` the variance between an instruction's `trials`.
+    `same_instructions` is that of a paired comparison in which the models differ alike on each instruction, and needs
+    `trials` of each to show [`POINTS`], both `None` if no trials differ; `other_instructions` is that of a second run
+    with instructions of its own, of which `instructions` show [`POINTS`].
     """
     error = math.sqrt(2) * (found["high"] - found["low"]) / 2 / Z
-    result: dict[str, Any] = {"points": points, "other_instructions": DETECT * error}
-    result["instructions"] = math.ceil(n * (DETECT * error / points) ** 2)
+    result: dict[str, Any] = {"points": POINTS, "other_instructions": DETECT * error}
+    result["instructions"] = math.ceil(n * (DETECT * error / POINTS) ** 2)
     if within is not None:
         result |= {"within": within, "same_instructions": None, "trials": None}
     if within:
         result["same_instructions"] = DETECT * math.sqrt(2 * within / (n * trials))
-        result["trials"] = max(1, math.ceil(2 * within / n * (DETECT / points) ** 2))
+        result["trials"] = max(1, math.ceil(2 * within / n * (DETECT / POINTS) ** 2))
     return result
 
 
-def detectable_between(
-    found: Mapping[str, Any], runs: Sequence[tuple[float | None, int]], points: float = POINTS
-) -> dict[str, Any]:
+def detectable_between(found: Mapping[str, Any], runs: Sequence[tuple[float | None, int]]) -> dict[str, Any]:
     """[`detectable`] for two runs that were made: from the interval of their paired difference.
 
-    Args:
-        found (`Mapping`): From [`statistics.paired`].
-        runs (`Sequence[tuple]`): Of each, the variance between the trials of an instruction, and their number.
-        points (`float`, *optional*, defaults to 0.03): The difference that is wanted.
-
-    Returns:
-        `dict`: `difference`, the smallest that is shown; `instructions`, as many would show `points`; and, if both
-            runs have trials, the `trials` of each that would, `None` if no number does, or if no trials differ
-            (`within` is 0).
+    `runs` has of each the variance between an instruction's trials, and their number. The smallest `difference` is
+    shown; `instructions` would show [`POINTS`], and, if both runs have trials, `trials` of each: `None` if no number
+    does, or if no trials differ (`within` is 0).
     """
-    spread, wanted = ((found["high"] - found["low"]) / 2 / Z) ** 2, (points / DETECT) ** 2
-    result: dict[str, Any] = {"points": points, "difference": DETECT * math.sqrt(spread)}
+    spread, wanted = ((found["high"] - found["low"]) / 2 / Z) ** 2, (POINTS / DETECT) ** 2
+    result: dict[str, Any] = {"points": POINTS, "difference": DETECT * math.sqrt(spread)}
     result["instructions"] = math.ceil(found["n"] * spread / wanted)
     noise = [within for within, _ in runs if within is not None]
     if len(noise) == len(runs):
@@ -276,6 +238,6 @@ def repeat_verdicts(
     for number in range(1, times):
         again = copy(judge)
         again.reseed(number)
-        verdicts.append(again.judge(attempts, folder, progress=True))
+        verdicts.append(again.judge(attempts, folder))
     found = [[verdict[attempt.instruction.id]["process"] for verdict in verdicts] for attempt in attempts]
     return [[said == "Yes" for said in row] for row in found if None not in row]

@@ -45,10 +45,8 @@ def read_run(path: Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
     if all(attempt.ended == "missing" for attempt in attempts):
         reason = left_out(notes) or (notes or ["it has no entry"])[0]
         raise InputError(f"no trajectory for the instructions of {suite.file}: {reason}", file=path)
-    missing = [
-        replace(attempt, error="there is none") if attempt.ended == "missing" else attempt for attempt in attempts
-    ]
-    return missing, notes
+    none = {"missing": "there is none"}
+    return [replace(attempt, error=none.get(attempt.ended, attempt.error)) for attempt in attempts], notes
 
 
 @dataclass(frozen=True)
@@ -82,22 +80,19 @@ def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, s
             problems.append(LeftOut(f"{file}: {name}", "is no list of entries; it is left out"))
             continue
         # What names its instruction comes before what has only its place.
-        taken = {
-            str(entry["id"]).strip() for entry in entries if isinstance(entry, dict) and _number(entry) is not None
-        }
-        seen = set[str]()
+        named = (entry for entry in entries if isinstance(entry, dict) and _number(entry) is not None)
+        taken, seen = {str(entry["id"]).strip() for entry in named}, set[str]()
         for place, entry in enumerate(entries):
+            where = f"{file}: entry {place} of {name}"
             if not isinstance(entry, dict):
-                problems.append(LeftOut(f"{file}: entry {place} of {name}", "is no object; it is left out"))
+                problems.append(LeftOut(where, "is no object; it is left out"))
                 continue
             index = _number(entry)
             key = str(place) if index is None else str(entry["id"]).strip()
             if index is None and entry.get("id") is not None:
-                problems.append(f"{file}: entry {place} of {name} has the id {entry['id']!r}; it is read as {place}")
+                problems.append(f"{where} has the id {entry['id']!r}; it is read as {place}")
             if key in seen or (index is None and key in taken):
-                problems.append(
-                    LeftOut(f"{file}: entry {place} of {name}", f"has the id {key} of another; it is left out")
-                )
+                problems.append(LeftOut(where, f"has the id {key} of another; it is left out"))
                 continue
             seen.add(key)
             yield name, key, place if index is None else index, entry
@@ -140,17 +135,9 @@ def read_recorded(file: str | Path) -> Recorded:
         for part, field in (("process", "process_correctness"), ("response", "final_response_correctness")):
             if (entry.get(field) or None) != said[part]:
                 problems.append(f"{file}: {name}/{key} has {field} {entry.get(field)!r}, its text says {said[part]!r}")
-        records.append(
-            {
-                "id": f"{name}/{key}",
-                "api": name,
-                "index": index,
-                "failed": not was_sent,
-                "ended": "answered" if was_sent else "failed",
-                "error": "" if was_sent else error,
-                "judge": {**said, "text": text, "error": error},
-            }
-        )
+        record = {"id": f"{name}/{key}", "api": name, "index": index, "failed": not was_sent}
+        record |= {"ended": "answered" if was_sent else "failed", "error": "" if was_sent else error}
+        records.append(record | {"judge": {**said, "text": text, "error": error}})
     if not records:
         raise InputError(f"no verdict: {left_out(problems) or 'it has no entry'}", file=file)
     statistics = judge_statistics([record["judge"] for record in records], len(records))
@@ -173,10 +160,7 @@ def _differences(file: Path, recorded: dict[str, Any], counted: dict[str, Any], 
 def recorded_attempts(
     file: str | Path, apis: Sequence[Api], instructions: Sequence[Instruction]
 ) -> tuple[list[Attempt], list[str]]:
-    """Rebuild the judged attempts from the recorded prompts.
-
-    Prompts contain no thoughts, so these are empty; calls, returns and responses are complete.
-    """
+    """Rebuild the judged attempts from the recorded prompts, which contain no thoughts."""
     by_id = {api.id: api for api in apis}
     places = {(by_id[asked.api].name, index_of(asked)): asked for asked in instructions}
     names = {api.name for api in apis}
@@ -206,16 +190,10 @@ def recorded_attempts(
             ended, api = "answered" if trajectory else "failed", by_id[instruction.api]
             found[instruction.id] = Attempt(api, index, instruction, trajectory, ended, error, text or None)
     if further:
-        problems.append(
-            f"{file} has {further} further verdicts on instructions that it judges several times; the first of each "
-            "is scored here, --judged counts them all"
-        )
-    missing = [
-        Attempt(by_id[asked.api], index_of(asked), asked, None, "missing")
-        for asked in instructions
-        if asked.id not in found
-    ]
-    found |= {attempt.instruction.id: attempt for attempt in missing}
+        several = f"{file} has {further} further verdicts on instructions that it judges several times"
+        problems.append(f"{several}; the first of each is scored here, --judged counts them all")
+    for asked in instructions:
+        found.setdefault(asked.id, Attempt(by_id[asked.api], index_of(asked), asked, None, "missing"))
     return [found[asked.id] for asked in instructions], problems
 
 
@@ -228,8 +206,8 @@ def _sections(sent: str) -> tuple[str, str]:
     return instruction.strip(), solution if end < 0 else solution[:end]
 
 
+# What a return begins with: upstream misspells it, its forks have words of their own.
 _RETURNS = r"(Retruns?|Returns?|Responses?|Observations?|Outputs?|Results?)"
-"""What a return begins with: upstream misspells it, its forks have words of their own."""
 
 
 def _step(number: int, returns: str = _RETURNS) -> re.Pattern[str]:

@@ -19,24 +19,9 @@ _NUMBER = re.compile(
 )
 
 
-def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, without surrounding punctuation."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def within_first(text: str, answers: str | Sequence[str], words: int) -> bool:
-    """Whether an answer occurs, word for word, within the first words of a text; one without words never does."""
-    first = words_of(text)[:words]
-    for answer in [answers] if isinstance(answers, str) else answers:
-        gold = words_of(answer)
-        if gold and any(first[i : i + len(gold)] == gold for i in range(len(first) - len(gold) + 1)):
-            return True
-    return False
-
-
 def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
-    """Whether a gold word is among the first five predicted ones: the paper's measure for LAMA, TempLAMA and Dateset
-    (sections 4.2.1 and 4.2.5).
+    """Whether a gold answer is among the first five predicted words: the paper's measure for LAMA, TempLAMA and
+    Dateset (sections 4.2.1 and 4.2.5).
 
     Example:
 
@@ -45,13 +30,12 @@ def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
     (True, False)
     ```
     """
-    return within_first(prediction, gold, 5)
+    return answer_given(prediction, gold, 5)
 
 
 def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) -> bool:
-    """Whether the first 20 predicted words contain a gold answer: the paper's measure for questions (section 4.2.3).
-
-    For multilingual questions (section 4.2.4) the paper uses 10 words.
+    """Whether the first 20 predicted words contain a gold answer, word for word: the paper's measure for questions
+    (section 4.2.3). For multilingual questions (section 4.2.4) it uses 10 words.
 
     Example:
 
@@ -60,21 +44,15 @@ def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) ->
     True
     ```
     """
-    return within_first(prediction, gold, words)
+    texts = [prediction, *([gold] if isinstance(gold, str) else gold)]
+    said, *golds = (_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in texts)
+    said = said[:words]
+    return any(said[i : i + len(gold)] == gold for gold in golds if gold for i in range(len(said) - len(gold) + 1))
 
 
 def first_number(text: str) -> Decimal | None:
-    """The first number in a text, exactly, without thousands separators and currency signs.
-
-    Example:
-
-    ```python
-    >>> first_number("She pays $1,234.50 for 3."), first_number("-$5"), first_number("none")
-    (Decimal('1234.50'), Decimal('-5'), None)
-    ```
-    """
-    found = _NUMBER.search(text)
-    if found is None:
+    """The first number in a text, exactly, without thousands separators and currency signs."""
+    if (found := _NUMBER.search(text)) is None:
         return None
     number = Decimal(found["digits"].replace(",", ""))
     return -number if found["minus"] or found["minus_inside"] else number
@@ -90,8 +68,8 @@ def math_correct(prediction: str, gold: str) -> bool:
     (True, False)
     ```
     """
-    number, right = first_number(prediction), first_number(gold)
-    return right is not None and number == right
+    right = first_number(gold)
+    return right is not None and first_number(prediction) == right
 
 
 def perplexity(log_probs: Sequence[Sequence[float | None]]) -> dict[str, Any]:
@@ -114,12 +92,11 @@ def perplexity(log_probs: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     {'perplexity': 7.38905609893065, 'nll': 2.0, 'tokens': 3}
     ```
     """
-    known = []
+    known: list[float] = []
     for row, text in enumerate(log_probs):
-        for value in text:
-            if value is not None and not value <= 0:  # NaN is not, either
-                raise InputError(f"{value} is no natural logarithm of a probability", row=row)
         known += [value for value in text if value is not None]
+        if wrong := [value for value in text if value is not None and not value <= 0]:  # NaN is not, either
+            raise InputError(f"{wrong[0]} is no natural logarithm of a probability", row=row)
     if not known:
         raise InputError("no token has a log-probability")
     nll = -math.fsum(known) / len(known)

@@ -18,8 +18,7 @@ BUILT_IN = (GET_DETAILS, "datetime", "getDatetime", "retrieval", "retrievalDataF
 OPTIONAL = "[Optional]"
 """What the published files put before the name of a golden call that may be left out."""
 
-PARSED_APIS = 512
-"""How many APIs are kept parsed; the published corpora have fewer."""
+PARSED_APIS = 512  # that are kept; the published corpora have fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +50,7 @@ _PARSED: dict[str, tuple[Api, Functions]] = {}
 
 def functions_in(api: Api) -> Functions:
     """The functions of an API; cached, so an `Api` must not be changed afterwards."""
-    parsed = _PARSED.get(api.id)
-    if parsed is not None and parsed[0] is api:
+    if (parsed := _PARSED.get(api.id)) and parsed[0] is api:
         return parsed[1]
     document = document_of(api)
     operations = Operations(document, {function.name: [function.path, function.method] for function in api.functions})
@@ -70,34 +68,18 @@ def is_call(action: str, functions: Functions | None = None) -> bool:
     """Whether an action calls an API function, even one that does not exist, and not a built-in tool.
 
     `functions`, if given, are the API's, which may be named like a built-in tool.
-
-    Example:
-
-    ```python
-    >>> is_call("findTide"), is_call("getDetails"), is_call("")
-    (True, False, False)
-    ```
     """
-    if functions is not None and action in functions.operations:
-        return True
-    return bool(action.strip()) and action not in (*BUILT_IN, NO_CALL)
+    own = functions is not None and action in functions.operations
+    return own or (bool(action.strip()) and action not in (*BUILT_IN, NO_CALL))
 
 
 def same_function(golden: str, made: str) -> bool:
-    """Whether two names mean the same function: published golden names differ from the documents' in punctuation.
-
-    Example:
-
-    ```python
-    >>> same_function("preferred-routes_search_get", "preferredroutes_search_get")
-    True
-    ```
-    """
-    return _bare(golden) == _bare(made)
+    """Whether two names mean the same function: published golden names differ from the documents' in punctuation."""
+    return bare_name(golden) == bare_name(made)
 
 
 @lru_cache(maxsize=65536)
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.removeprefix(OPTIONAL)).casefold()
 
 
@@ -114,11 +96,8 @@ def golden_arguments(text: str) -> dict[str, Any] | None:
     ```
     """
     opened = re.sub(r'"?\$?\{[^{}":]*\}"?', json.dumps(REDACTED), text)
-    for candidate in (text, opened):
-        arguments = parse_arguments(candidate)
-        if arguments is not None:
-            return _opened(arguments)
-    return None
+    arguments = parse_arguments(text)
+    return _opened(parse_arguments(opened) if arguments is None else arguments)
 
 
 def _opened(value: Any) -> Any:
@@ -135,10 +114,6 @@ WHOLES = {**dict.fromkeys(OF_STEPS, "steps"), "answered_2xx": "calls", "recovere
 """Counts that have a share, and the count that each is a share of."""
 
 _STATUS = re.compile(r"\s*Status Code:\s*(\d{3})\b", re.ASCII)
-# What recorded runs say in place of an answer that was written to a file.
-_TOO_LONG = "The output is too long"
-# Calls are only checked, so any server will do: a document may name none.
-_SERVER = "http://api.invalid"
 
 
 def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
@@ -176,40 +151,32 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
     ```
     """
     functions = functions_in(api)
-    counts: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    hallucinated, seen = set(), set()
+    counts, kinds = Counter(steps=len(steps)), Counter[str]()
+    hallucinated, seen = set[str](), set[tuple[str, str]]()
     failed: list[tuple[str, int]] = []
     for step, start in zip(steps, turn_starts(steps), strict=True):
         named = bool(step.action.strip()) and step.action != NO_CALL
         known = step.action in functions.operations or step.action in BUILT_IN
         arguments = parse_arguments(step.action_input) if named else None
-        call = is_call(step.action, functions)
-        answered = call and _answered(step.observation)
+        call, failure = is_call(step.action, functions), _failure(step.observation)
         problem = _problem(functions, step, named, known, arguments is not None)
-        counts["well_formed"] += named
-        counts["known_function"] += known
-        counts["json_object"] += arguments is not None
-        counts["valid_arguments"] += problem == ""
-        counts["calls"] += call
-        counts["answered_2xx"] += answered
+        counts.update(well_formed=named, known_function=known, json_object=arguments is not None)
+        counts.update(valid_arguments=not problem, calls=call, answered_2xx=call and not failure)
         if named and not known:
             hallucinated.add(step.action)
-        if not answered and (call or problem):
-            kinds[problem or _failure(step.observation)] += 1
+        if (call and failure) or (problem and not call):
+            kinds[problem or failure] += 1
             failed.append((step.action if named else "", start))
         else:
+            before = len(failed)
             # A call beside the one that failed is no answer to the error.
-            left = [
-                (name, at) for name, at in failed if at == start or (name and not same_function(name, step.action))
-            ]
-            counts["recovered_errors"] += len(failed) - len(left)
-            failed = left
+            failed = [(f, at) for f, at in failed if at == start or (f and not same_function(f, step.action))]
+            counts["recovered_errors"] += before - len(failed)
         if named:
-            written = _written(step.action_input, arguments)
-            counts["repeated_identical"] += (step.action, written) in seen
-            seen.add((step.action, written))
-    counts.update(steps=len(steps), errors=sum(kinds.values()))
+            written = step.action, _written(step.action_input, arguments)
+            counts["repeated_identical"] += written in seen
+            seen.add(written)
+    counts["errors"] = kinds.total()
     return {
         **{name: counts[name] for name in ("steps", *OF_STEPS, "calls", "answered_2xx", "errors", "recovered_errors")},
         "hallucinated": sorted(hallucinated),
@@ -226,27 +193,29 @@ def shares_of(counts: Mapping[str, int]) -> dict[str, float | None]:
 
 def _problem(functions: Functions, step: Step, named: bool, known: bool, is_json: bool) -> str:
     """The kind of error in a step as written; empty if there is none."""
-    if not named:
-        return "no action"
-    if not known:
-        return "unknown function"
-    if not is_json:
-        return "not JSON"
+    if not named or not known or not is_json:
+        return "no action" if not named else "unknown function" if not known else "not JSON"
     operation = functions.operations.get(step.action)
     if operation is None:  # a built-in tool
         return ""
     if not operation.found:
         return "arguments: not in the document"
-    return _refused(functions, step.action, step.action_input)
+    reason = refusal(functions, step.action, step.action_input)
+    # Without names and values: similar reasons are counted together.
+    plain = re.sub(r"`[^`]*`|\([^)]*\)|\"[^\"]*\"", " ", reason)
+    words = re.split(r"[.,;:]", plain.strip(), maxsplit=1)[0].split()[:6]
+    return f"arguments: {' '.join(words).lower()}" if reason else ""
 
 
 @lru_cache(maxsize=4096)
-def _refused(functions: Functions, action: str, action_input: str) -> str:
+def refusal(functions: Functions, action: str, action_input: str) -> str:
+    """Why the document does not take the arguments of a function; empty if it does."""
     try:
-        operation = functions.operations[action]
-        build_request(functions.document, operation, action_input, _SERVER, functions.credentials)
+        # The call is only checked, so any server will do: a document may name none.
+        operation, server = functions.operations[action], "http://api.invalid"
+        build_request(functions.document, operation, action_input, server, functions.credentials)
     except CallError as error:
-        return f"arguments: {_first_words(str(error))}"
+        return str(error)
     return ""
 
 
@@ -258,21 +227,8 @@ def _written(action_input: str, arguments: dict[str, Any] | None) -> str:
         return action_input.strip()
 
 
-def _first_words(reason: str) -> str:
-    """The start of a reason without names and values, so that similar reasons are counted together."""
-    plain = re.sub(r"`[^`]*`|\([^)]*\)|\"[^\"]*\"", " ", reason)
-    return " ".join(re.split(r"[.,;:]", plain.strip(), maxsplit=1)[0].split()[:6]).lower()
-
-
-def _status(observation: str) -> str:
-    found = _STATUS.match(observation)
-    return found[1] if found else ""
-
-
 def _failure(observation: str) -> str:
-    status = _status(observation)
-    return f"HTTP {status}" if status else "no answer"
-
-
-def _answered(observation: str) -> bool:
-    return _status(observation).startswith("2") or observation.startswith(_TOO_LONG)
+    """How a call failed; empty where it was answered, also into a file, as recorded runs say it."""
+    if (found := _STATUS.match(observation)) is None:
+        return "" if observation.startswith("The output is too long") else "no answer"
+    return "" if found[1].startswith("2") else f"HTTP {found[1]}"

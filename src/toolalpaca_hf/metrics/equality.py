@@ -11,10 +11,8 @@ from typing import Any
 from ..openapi import to_text
 from ..schema import REDACTED
 
-MONTHS = (
-    *("january", "february", "march", "april", "may", "june"),
-    *("july", "august", "september", "october", "november", "december"),
-)
+MONTHS = "january february march april may june july august september october november december".split()
+_NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 
 _MONTH = rf"(?P<month>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in MONTHS)}|sept)\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
@@ -26,29 +24,18 @@ _YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})", re.ASCII)
 _NUMERIC = re.compile(r"(?<![\d./-])(\d{1,2})[-/.](\d{1,2})(?:[-/.](\d{4}|\d{2}))?(?![-/.]?\d)", re.ASCII)
 
 
-def _date(year: str | int, month: str | int, day: str | int) -> datetime | None:
-    try:
-        return datetime(int(year), int(month), int(day), tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _number_of(month: str) -> int:
-    return next(number for number, name in enumerate(MONTHS, 1) if name.startswith(month.lower()[:3]))
-
-
 def read_date(text: str) -> datetime | None:
     """The moment that a text denotes, in UTC if it names no zone; `None` if it is not a date, or ambiguous."""
     text = text.strip()
-    if found := _YEAR_FIRST.fullmatch(text):
-        return _date(*found.groups())
+    parts = found.groups() if (found := _YEAR_FIRST.fullmatch(text)) else None
     for pattern in _WORDED:
-        if (found := pattern.fullmatch(text)) and found["year"]:
-            return _date(found["year"], _number_of(found["month"]), found["day"])
-    if not re.match(r"\d{4}-\d\d-\d\dT", text):  # Python reads much more as ISO 8601, `20230105` among it
+        if not parts and (found := pattern.fullmatch(text)) and found["year"]:
+            parts = found["year"], _NUMBERS[found["month"].casefold()[:3]], found["day"]
+    # Python reads much more as ISO 8601, `20230105` among it.
+    if not parts and not re.match(r"\d{4}-\d\d-\d\dT", text):
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime(int(parts[0]), int(parts[1]), int(parts[2])) if parts else datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -57,12 +44,11 @@ def read_date(text: str) -> datetime | None:
 def mentions_date(text: str, date: datetime) -> bool:
     """Whether a text names a day, in words or figures; the year may be omitted."""
     day = (date.month, date.day)
-    for pattern in _WORDED:
-        for found in pattern.finditer(text):
-            same_year = not found["year"] or int(found["year"]) == date.year
-            if same_year and (_number_of(found["month"]), int(found["day"])) == day:
-                return True
-    if any((int(f[1]), int(f[2]), int(f[3])) == (date.year, *day) for f in _YEAR_FIRST.finditer(text)):
+    for found in (found for pattern in _WORDED for found in pattern.finditer(text)):
+        same_day = (_NUMBERS[found["month"].casefold()[:3]], int(found["day"])) == day
+        if same_day and (not found["year"] or int(found["year"]) == date.year):
+            return True
+    if any(tuple(map(int, found.groups())) == (date.year, *day) for found in _YEAR_FIRST.finditer(text)):
         return True
     # Month first or day first: both are written, and here it is enough that one of them fits.
     return any(
@@ -88,10 +74,17 @@ EMPTY_WORDS = frozenset(
     "a an and are at be by can could did do does for from has have how i in is it its many me much my of on or please "
     "number s such tell that the their there this to us was were what which will with you your".split()
 )
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+_SMALL = _TENS | {"once": 1, "single": 1, "twice": 2, "couple": 2, "pair": 2, "dozen": 12}
+_SMALL |= {word: number for start, words in enumerate((_UNITS, _ORDINALS)) for number, word in enumerate(words, start)}
+_LARGE = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6}
 # Not "one", which is more often a pronoun.
-_NUMBER_WORDS = {
-    word: str(n) for n, word in enumerate("two three four five six seven eight nine ten".split(), start=2)
-}
+_NUMBER_WORDS = {word: str(number) for number, word in enumerate(_UNITS) if 2 <= number <= 10}
 
 
 def arguments_equal(golden: dict[str, Any], made: dict[str, Any]) -> bool:
@@ -132,26 +125,16 @@ def _scalar(value: float | str) -> Decimal | str:
 def values_equal(golden: Any, made: Any, schema: dict[str, Any] | None = None, reworded: bool = False) -> bool:
     """Whether two values of an argument are equal, by the rules of [`arguments_equal`] or more lenient ones.
 
-    With a schema, types are coerced: an array may be JSON text, comma-separated text or its only member; a string may
-    be comma-separated text; an object may be JSON text; a `format` date may be written `2023-1-5` or `January 5,
-    2023`. The order of a list matters.
+    With a schema, as [`openapi.tool_schema`] writes it, types are coerced: an array may be JSON text, comma-separated
+    text or its only member; a string may be comma-separated text; an object may be JSON text; a `format` date may be
+    written `2023-1-5` or `January 5, 2023`. The order of a list matters.
 
     With `reworded`, they may also differ in punctuation, word order and the form of a list, and a golden text may be
-    worded slightly differently; numbers and codes such as `EUR` must be equal.
-
-    Args:
-        golden (`Any`): The golden value; `***` matches anything.
-        made (`Any`): The value that a model made; with `reworded`, `***` matches here too.
-        schema (`dict`, *optional*): The parameter's schema, as [`openapi.tool_schema`] writes it.
-        reworded (`bool`, *optional*, defaults to `False`): Whether other words may mean the same.
-
-    Example:
+    worded slightly differently; numbers and codes such as `EUR` must be equal. A made `***` then matches anything.
 
     ```python
     >>> values_equal(["EUR", "GBP"], "eur, gbp", {"type": "array", "items": {"type": "string"}})
     True
-    >>> values_equal("USD,EUR", ["EUR", "USD"], reworded=True), values_equal("USD", "USD,EUR", reworded=True)
-    (True, False)
     ```
     """
     if arguments_equal({"": golden}, {"": made}):
@@ -165,8 +148,10 @@ def _as_typed(value: Any, schema: dict[str, Any]) -> Any:
     if value == REDACTED or value is None:
         return value
     kinds, schema = _kinds(value, schema)
-    if kinds == ["array"] and not isinstance(value, list | dict):
-        value = _as_list(value)
+    if kinds == ["array"] and isinstance(value, str):
+        value = _parsed(value, list, [part for item in value.split(",") if (part := item.strip())])
+    elif kinds == ["array"] and not isinstance(value, list | dict):
+        value = [value]
     elif kinds == ["object"] and isinstance(value, str):
         value = _parsed(value, dict, value)
     if isinstance(value, list):
@@ -191,13 +176,6 @@ def _kinds(value: Any, schema: dict[str, Any]) -> tuple[list[str], dict[str, Any
     if isinstance(value, list):
         schema = next((choice for choice in choices if choice.get("type") == "array"), schema)
     return list(dict.fromkeys(kinds)), schema
-
-
-def _as_list(value: Any) -> list[Any]:
-    if not isinstance(value, str):
-        return [value]
-    parts = [part.strip() for part in value.split(",")]
-    return _parsed(value, list, [part for part in parts if part])
 
 
 def _parsed(text: str, kind: type, otherwise: Any) -> Any:
@@ -252,20 +230,6 @@ def _same_words(golden: Any, made: Any) -> bool:
     return bool(wanted and given) and shared >= SHARED * len(wanted) and shared >= OWN * len(given)
 
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
-_SMALL = (
-    {word: number for number, word in enumerate(_UNITS)}
-    | {word: number for number, word in enumerate(_ORDINALS, 1)}
-    | {"once": 1, "single": 1, "twice": 2, "couple": 2, "pair": 2, "dozen": 12}
-    | _TENS
-)
-_LARGE = {"hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6}
-
 _FIGURES = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)
 _TOKEN = re.compile(r"[^\W_]+")
 
@@ -273,33 +237,25 @@ _TRUE = {"yes", "true", "with", "include", "including", "only", "enable", "want"
 _FALSE = {"no", "not", "false", "without", "exclude", "excluding", "disable", "don", "never"}
 
 
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text.casefold())
-
-
-def _stem(word: str) -> str:
-    return word.removesuffix("s") if len(word) > 3 else word
+@lru_cache(maxsize=256)  # an instruction is asked for each value
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(word.removesuffix("s") if len(word) > 3 else word for word in _TOKEN.findall(text.casefold()))
 
 
 def numbers_in(text: str) -> set[Decimal]:
     """The numbers in a text, in figures or English words."""
     found = {Decimal(figures.replace(",", "")) for figures in _FIGURES.findall(text)}
-    total: Decimal | None = None
-    tens = False
+    total, tens = None, False
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", text.casefold())
     for word in [*re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)?|[,;.]", plain), ""]:
-        if word in _LARGE and total is not None:
-            total, tens = total * _LARGE[word], False
-            continue
-        if word == "and" and total is not None and total >= 100:
-            continue
         number = Decimal(word) if word[:1].isdecimal() else _SMALL.get(word)
-        if number is not None and total is not None and (total >= 100 or (tens and number < 10)):
+        if total is not None and word in _LARGE:
+            total, tens = total * _LARGE[word], False
+        elif total is not None and number is not None and (total >= 100 or (tens and number < 10)):
             total, tens = total + number, word in _TENS
-            continue
-        if total is not None:
-            found.add(total)
-        total, tens = (None if number is None else Decimal(number)), word in _TENS
+        elif not (word == "and" and total is not None and total >= 100):
+            found |= set() if total is None else {total}
+            total, tens = (None if number is None else Decimal(number)), word in _TENS
     return found
 
 
@@ -311,14 +267,11 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
     compared: a list or object is determined if anything in it is.
 
     With `share` below 1, that share of the value's words is enough, in full or abbreviated (`ETH` for Ethereum), and
-    codes
-    are always determined, since what they stand for is worded differently (`AU`, Australia); so is everything if there
-    is no instruction.
+    codes are always determined, since what they stand for is worded differently (`AU`, Australia); so is everything if
+    there is no instruction.
 
     Args:
-        value (`Any`): The value of an argument.
-        instruction (`str`): What the user asked.
-        name (`str`, *optional*, defaults to `""`): The parameter's name.
+        value, instruction, name: The argument's value, what the user asked, and the parameter's name.
         codes (`bool`, *optional*, defaults to `True`): Whether words of up to three letters count as determined.
         share (`float`, *optional*, defaults to 1.0): Share of the value's words that has to be said.
 
@@ -337,38 +290,32 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
         return any(determined(item, instruction, key, codes) for key, item in value.items())
     if isinstance(value, list):
         return any(determined(item, instruction, name, codes) for item in value)
-    text = str(value).strip()
-    said = {_stem(word) for word in _tokens(instruction)}
+    text, said = str(value).strip(), set(_stems(instruction))
     if text.casefold() in ("true", "false"):
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name)
-        asked = {_stem(word) for word in _tokens(spaced) if len(word) > 2}
-        marks = _TRUE if text.casefold() == "true" else _FALSE
-        return bool(said & (asked | {_stem(mark) for mark in marks}))
+        asked = {stem for stem in _stems(spaced) if len(stem) > 2}
+        return bool(said & (asked | (_TRUE if text.casefold() == "true" else _FALSE)))
     if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text, re.ASCII):
         return Decimal(text) in numbers_in(instruction)
     if moment := read_date(text):
         return mentions_date(instruction, moment)
-    own = [_stem(word) for word in _tokens(text)]
+    own = _stems(text)
     if len(own) == 1:
         return own[0] in said or (codes and re.fullmatch(r"[^\W\d_]{1,3}", text) is not None)
     if text and text.casefold() in instruction.casefold():
         return True
-    return bool(own) and all(word in said for word in own if len(word) > 2)
+    return bool(own) and all(stem in said for stem in own if len(stem) > 2)
 
 
 def _mostly_said(value: Any, instruction: str, share: float) -> bool:
     text = text_of(value)
     if not instruction.strip() or (isinstance(value, str) and is_code(text)):
         return True
-    wanted = set(words(text))
+    wanted, said = set(words(text)), words(instruction)
     wanted = wanted - EMPTY_WORDS or wanted
-    said = words(instruction)
-    begun = [start for start in wanted if any(word == start or _begins(start, word) for word in said)]
-    return bool(wanted) and len(begun) >= share * len(wanted)
-
-
-def _begins(start: str, word: str) -> bool:
-    return len(start) >= 3 and start.isalpha() and word.startswith(start)
+    # In full, or abbreviated.
+    begun = {w for w in wanted if len(w) > 2 and w.isalpha() and any(word.startswith(w) for word in said)}
+    return bool(wanted) and len(begun | (wanted & {*said})) >= share * len(wanted)
 
 
 def says(text: str, value: str | int) -> bool:

@@ -50,20 +50,14 @@ class JudgeVerdict(NamedTuple):
 
 def _lines(text: str) -> list[str]:
     """Lines without Markdown (bold, headings, bullets, numbers, quotes), full-width characters normalized."""
-    lines = []
-    for line in unicodedata.normalize("NFKC", text).splitlines():
-        line = re.sub(r"[*`_\"]+", "", line)
-        line = re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line).strip().rstrip("|").strip()
-        if line:
-            lines.append(line)
-    return lines
+    plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
+    lines = (re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line) for line in plain.splitlines())
+    return [line for whole in lines if (line := whole.strip().rstrip("|").strip())]
 
 
 def _word(value: str) -> str | None:
     found = _VERDICT.match(value)
-    if found is None:
-        return None
-    return None if _CHOICE.match(found["rest"]) else found[1].capitalize()
+    return None if found is None or _CHOICE.match(found["rest"]) else found[1].capitalize()
 
 
 def parse_verdict(text: str) -> JudgeVerdict:
@@ -85,8 +79,7 @@ def parse_verdict(text: str) -> JudgeVerdict:
     lines = lines[headings[-1] + 1 :] if headings else lines
     process, response = set[str | None](), set[str | None]()
     for line, below in pairwise([*lines, ""]):
-        label = _LABEL.match(line)
-        if label is not None:
+        if label := _LABEL.match(line):
             (process if label[1].lower() == "process" else response).add(_word(label[2] or below))
     return JudgeVerdict(*(words.pop() if len(words) == 1 else None for words in (process, response)))
 
@@ -120,12 +113,6 @@ def judge_statistics(verdicts: Iterable[Mapping[str, Any]], n: int) -> dict[str,
     }
 
 
-def _documentation(api: Api) -> str:
-    """The documentation in words, or one entry per function, then the schemas they share."""
-    functions = "\n".join(f"{function.name}: {function.description}" for function in api.functions)
-    return api.nl_documentation or (f"{functions}\n{api.components}" if api.components else functions)
-
-
 def _shortened(text: str, longest: int | None) -> str:
     """Cut the middle out of a long text; a mark says how much is missing."""
     if longest is None or len(text) <= longest:
@@ -139,8 +126,7 @@ class JudgePrompt:
     """A judge's prompt, with the fields `${documentation}`, `${instruction}`, `${standard}` and `${solution}`.
 
     Args:
-        name (`str`): Its name in reports.
-        template (`str`): Its text.
+        name, template (`str`): Its name in reports, and its text.
         longest (`int`, *optional*, defaults to 4000): Characters of a return to show; `None` shows all.
         origin (`str`, *optional*): Its file, for errors.
         returns (`str`, *optional*, defaults to `"Returns"`): Label of a return.
@@ -159,34 +145,13 @@ class JudgePrompt:
         template = string.Template(self.template)
         found = template.get_identifiers() if template.is_valid() else ["an unreadable one"]
         if set(found) != set(FIELDS):
-            raise InputError(
-                f"has the fields {', '.join(found) or 'none'}",
-                file=self.origin or self.name,
-                fix=f"write {', '.join(FIELDS)}, each as ${{name}}",
-            )
+            fix = f"write {', '.join(FIELDS)}, each as ${{name}}"
+            raise InputError(f"has the fields {', '.join(found) or 'none'}", file=self.origin or self.name, fix=fix)
 
     @property
     def hash(self) -> str:
         """SHA-256 of everything that determines what a judge is shown."""
         return hashlib.sha256(f"{self.longest}\n{self.returns}\n{self.template}".encode()).hexdigest()
-
-    def fill(self, api: Api, instruction: Instruction, steps: Sequence[Step], response: str) -> str:
-        """The prompt for one instruction, see [`judge_prompt`]; fields inside the inserted texts are not expanded."""
-        standard = [
-            f"{number}. Function: {call.action}\nParameters: {call.action_input}\n"
-            for number, call in enumerate(instruction.golden_calls, 1)
-        ]
-        solution = [
-            f"{number}. Function: {step.action}\nParameters: {step.action_input}\n"
-            f"{self.returns}: {_shortened(step.observation, self.longest)}\n"
-            for number, step in enumerate(steps, 1)
-        ]
-        return string.Template(self.template).substitute(
-            documentation=_documentation(api),
-            instruction=instruction.instruction,
-            standard="".join(standard),
-            solution=f"{''.join(solution)}{len(steps) + 1}. Final Response: {response}",
-        )
 
 
 def own_prompt(longest: int | None = 4000) -> JudgePrompt:
@@ -202,11 +167,8 @@ def reminder() -> str:
 def published_prompt(path: str | Path) -> JudgePrompt:
     """The prompt of the published evaluation, from upstream's file; like upstream, it shows every return whole.
 
-    Args:
-        path (`str` or `Path`): `prompts/Evaluation.txt`, such as that of `sources.fetch("evaluation_prompt")`.
-
-    Raises:
-        [`InputError`]: The file cannot be read, or lacks one of the four fields.
+    The file is that of `sources.fetch("evaluation_prompt")`; one that cannot be read, or lacks one of the four fields,
+    is an [`InputError`].
     """
     try:
         template = Path(path).read_text(encoding="utf-8")
@@ -219,12 +181,10 @@ def published_prompt(path: str | Path) -> JudgePrompt:
 def judge_prompt(
     api: Api, instruction: Instruction, steps: Sequence[Step], response: str, prompt: JudgePrompt | None = None
 ) -> str:
-    """Fill a judge's prompt for one instruction.
+    """Fill a judge's prompt ([`own_prompt`] by default) for one instruction.
 
-    Args:
-        api, instruction: The documentation and the golden calls are shown.
-        steps (`Sequence[Step]`), response (`str`): The calls with their returns, and the answer to the user.
-        prompt ([`JudgePrompt`], *optional*, defaults to [`own_prompt`]): The prompt to fill.
+    Shown are the documentation (in words, or an entry a function and the schemas they share), the golden calls, the
+    calls made with their returns, and the answer to the user.
 
     Example:
 
@@ -234,4 +194,22 @@ def judge_prompt(
     True
     ```
     """
-    return (prompt or own_prompt()).fill(api, instruction, steps, response)
+    prompt = prompt or own_prompt()
+    functions = "\n".join(f"{function.name}: {function.description}" for function in api.functions)
+    parts = [functions, api.components] if api.components else [functions]
+    standard = [
+        f"{number}. Function: {call.action}\nParameters: {call.action_input}\n"
+        for number, call in enumerate(instruction.golden_calls, 1)
+    ]
+    solution = [
+        f"{number}. Function: {step.action}\nParameters: {step.action_input}\n"
+        f"{prompt.returns}: {_shortened(step.observation, prompt.longest)}\n"
+        for number, step in enumerate(steps, 1)
+    ]
+    # Fields inside the inserted texts are not expanded.
+    return string.Template(prompt.template).substitute(
+        documentation=api.nl_documentation or "\n".join(parts),
+        instruction=instruction.instruction,
+        standard="".join(standard),
+        solution=f"{''.join(solution)}{len(steps) + 1}. Final Response: {response}",
+    )

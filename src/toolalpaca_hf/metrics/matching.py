@@ -8,21 +8,22 @@ from typing import Any
 from ..formats import parse_arguments
 from ..openapi import BODY_KEYS, MAX_DEPTH
 from ..schema import Api, Call, Step
-from .calls import OPTIONAL, functions_in, golden_arguments, is_call, same_function
+from .calls import OPTIONAL, bare_name, functions_in, golden_arguments, is_call
 from .equality import determined, values_equal
 
 FLAGS: tuple[str, ...] = ("all_functions", "all_functions_repeated", "exact_set", "in_order", "arguments")
 SHARES: tuple[str, ...] = ("precision", "recall", "f1", "argument_precision", "argument_recall", "argument_f1")
+CALL_SCORES = (*FLAGS, *SHARES)
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A golden call, prepared for comparison."""
+class _Call:
+    """A call prepared for comparison, golden or made; `free` and `may_add` say which arguments need not be equal."""
 
-    function: int
+    function: str
     arguments: dict[str, Any] | None
-    optional: bool
     properties: dict[str, Any] = field(default_factory=dict)
+    optional: bool = False
     free: frozenset[str] = frozenset()
     may_add: Callable[[str, Any], bool] = lambda name, value: False
 
@@ -30,18 +31,6 @@ class _Wanted:
     def counted(self) -> int:
         """Number of arguments to match; unreadable input counts as one, which nothing matches."""
         return 1 if self.arguments is None else len(self.arguments.keys() - self.free)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A made call, prepared for comparison."""
-
-    function: int
-    arguments: dict[str, Any] | None
-
-    @property
-    def counted(self) -> int:
-        return 1 if self.arguments is None else len(self.arguments)
 
 
 def match_calls(
@@ -61,28 +50,25 @@ def match_calls(
     - A golden call marked `[Optional]` may be made or not.
     - Unreadable golden input is matched by no call: `arguments` is false. So is input nested too deeply for a call.
     - Without golden calls nothing can be missed: `all_functions`, `in_order`, `arguments` and the recalls are full,
-    and
-      any call lowers `exact_set` and the precisions.
+      and any call lowers `exact_set` and the precisions.
     - An attempt without steps fails everything, whatever is golden.
 
     Args:
         golden (`Sequence[Call]`): The golden calls.
         steps (`Sequence[Step]`): What the model did; empty for a missing or failed attempt.
-        api ([`Api`], *optional*): Its document gives the parameters' types. By default, values are compared as they
-            are.
+        api ([`Api`], *optional*): Its document gives the parameters' types; without it, values are compared as is.
         instruction (`str`, *optional*, defaults to `""`): What was asked.
         exempt_undetermined (`bool`, *optional*, defaults to `False`): Ignore, as the paper's guideline does, arguments
             that neither the document requires nor the instruction determines (see [`determined`]): such golden ones,
-                with
-            their made counterparts, and such additional made ones. Needs `api`; functions that the document lacks are
-            not exempt.
+            with their made counterparts, and such additional made ones. Needs `api`; functions that the document lacks
+            are not exempt.
 
     Returns:
         `dict[str, Any]`: As `bool`
 
         - `all_functions`: every distinct golden function was called, in any order;
         - `all_functions_repeated`: each at least as often as in the golden calls;
-        - `exact_set`: as above, and nothing else was called;
+        - `exact_set`: as `all_functions`, and nothing else was called;
         - `in_order`: the golden functions are a subsequence of the called ones;
         - `arguments`: each golden call is matched by a different call of the same function with equal arguments;
 
@@ -102,18 +88,16 @@ def match_calls(
     """
     if not steps:
         return dict.fromkeys(FLAGS, False) | dict.fromkeys(SHARES, 0.0)
-    names: list[str] = []
-    wanted, made = _read(golden, steps, names, api, instruction if exempt_undetermined else None)
+    wanted, made = _read(golden, steps, api, instruction if exempt_undetermined else None)
     required = [call for call in wanted if not call.optional]
     order = [call.function for call in required]
     called = Counter(call.function for call in made)
-    all_functions = set(order) <= called.keys()
-
+    all_functions, left = set(order) <= called.keys(), iter([call.function for call in made])
     flags = {
         "all_functions": all_functions,
         "all_functions_repeated": Counter(order) <= called,
         "exact_set": all_functions and called.keys() <= {call.function for call in wanted},
-        "in_order": _subsequence(order, [call.function for call in made]),
+        "in_order": all(function in left for function in order),
     }
     # What is required comes first; an optional golden call is matched by what that leaves.
     rank = len(wanted) + 1
@@ -124,13 +108,12 @@ def match_calls(
     calls = _shares(len(matched), len(made), needed, len(required), all_functions)
 
     top = 1 + sum(call.counted for call in made)
-    pairs = _assigned(
-        wanted,
-        made,
-        lambda want, call: (
-            _matched(want, call) * (top if want.optional else top * top) + call.counted - _counted(want, call)
-        ),
-    )
+
+    def weight(want: _Call, call: _Call) -> int:
+        first = _matched(want, call) * (top if want.optional else top * top)
+        return first + call.counted - _counted(want, call)
+
+    pairs = _assigned(wanted, made, weight)
     right = sum(_matched(want, call) for want, call in pairs)
     needed = sum(_matched(want, call) for want, call in pairs if not want.optional)
     exempt = sum(call.counted - _counted(want, call) for want, call in pairs)
@@ -139,55 +122,39 @@ def match_calls(
 
 
 def _read(
-    golden: Sequence[Call], steps: Sequence[Step], names: list[str], api: Api | None, instruction: str | None
-) -> tuple[list[_Wanted], list[_Made]]:
-    """Both sides, functions as indices into `names`; with an instruction, undetermined arguments are free."""
+    golden: Sequence[Call], steps: Sequence[Step], api: Api | None, instruction: str | None
+) -> tuple[list[_Call], list[_Call]]:
+    """Both sides; with an instruction, undetermined arguments are free."""
     functions = None if api is None else functions_in(api)
     dropped = frozenset() if functions is None else functions.credentials
 
-    def place(name: str) -> int:
-        known = next((i for i, other in enumerate(names) if same_function(other, name)), len(names))
-        if known == len(names):
-            names.append(name)
-        return known
+    def prepared(
+        name: str, arguments: dict[str, Any] | None, optional: bool = False, is_golden: bool = False
+    ) -> _Call:
+        schema = None if functions is None else functions.parameters_of(name)
+        properties = {} if schema is None else schema["properties"]
+        given = _given(arguments, properties, dropped)
+        if not is_golden or instruction is None or schema is None:
+            return _Call(bare_name(name), given, properties, optional)
+        needed, text = frozenset(schema.get("required", [])), instruction
+        free = {key for key, value in (given or {}).items() if key not in needed and not determined(value, text, key)}
 
-    def schema_of(name: str) -> dict[str, Any] | None:
-        return None if functions is None else functions.parameters_of(name)
+        def may_add(name: str, value: Any) -> bool:  # an unasked-for code (`en`, `m`) is free too
+            return name not in needed and not determined(value, text, name, codes=False)
+
+        return _Call(bare_name(name), given, properties, optional, frozenset(free), may_add)
 
     wanted = []
     for call in golden:
         name = call.action.strip().removeprefix(OPTIONAL).strip()
-        if not is_call(name, functions):
-            continue
-        schema = schema_of(name)
-        properties = {} if schema is None else schema["properties"]
-        arguments = _given(_golden_arguments(call.action_input), properties, dropped)
-        optional = call.action.strip().startswith(OPTIONAL)
-        if instruction is None or schema is None:
-            wanted.append(_Wanted(place(name), arguments, optional, properties))
-            continue
-        needed = frozenset(schema.get("required", []))
-        free = frozenset(
-            key
-            for key, value in (arguments or {}).items()
-            if key not in needed and not determined(value, instruction, key)
-        )
-        wanted.append(_Wanted(place(name), arguments, optional, properties, free, _additions(instruction, needed)))
-    made = []
-    for step in steps:
-        if is_call(step.action, functions):
-            schema = schema_of(step.action)
-            arguments = parse_arguments(step.action_input)
-            given = _given(arguments, {} if schema is None else schema["properties"], dropped)
-            made.append(_Made(place(step.action), given))
-    return wanted, made
-
-
-def _golden_arguments(text: str) -> dict[str, Any] | None:
-    try:
-        return golden_arguments(text)
-    except RecursionError:
-        return None
+        if is_call(name, functions):
+            try:
+                arguments = golden_arguments(call.action_input)
+            except RecursionError:
+                arguments = None
+            wanted.append(prepared(name, arguments, call.action.strip().startswith(OPTIONAL), True))
+    made = [step for step in steps if is_call(step.action, functions)]
+    return wanted, [prepared(step.action, parse_arguments(step.action_input)) for step in made]
 
 
 def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
@@ -195,19 +162,6 @@ def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
     if not isinstance(value, dict | list):
         return False
     return left == 0 or any(_deep(item, left - 1) for item in (value.values() if isinstance(value, dict) else value))
-
-
-def _additions(instruction: str, required: frozenset[str]) -> Callable[[str, Any], bool]:
-    """Which arguments may be added to the golden ones. An unasked-for code (`en`, `m`) is free too."""
-    known: dict[tuple[str, str], bool] = {}
-
-    def may_add(name: str, value: Any) -> bool:
-        key = (name, repr(value))
-        if key not in known:
-            known[key] = name not in required and not determined(value, instruction, name, codes=False)
-        return known[key]
-
-    return may_add
 
 
 def _given(
@@ -223,18 +177,17 @@ def _given(
     return {key: value for key, value in given.items() if value not in ("", None) and key not in dropped}
 
 
-def _matched(want: _Wanted, call: _Made) -> int:
+def _matched(want: _Call, call: _Call) -> int:
     """Number of equal arguments, without those that are free."""
-    if want.arguments is None or call.arguments is None:
-        return 0
+    given = call.arguments or {}
     return sum(
-        name in call.arguments and values_equal(value, call.arguments[name], want.properties.get(name))
-        for name, value in want.arguments.items()
+        name in given and values_equal(value, given[name], want.properties.get(name))
+        for name, value in (want.arguments or {}).items()
         if name not in want.free
     )
 
 
-def _counted(want: _Wanted, call: _Made) -> int:
+def _counted(want: _Call, call: _Call) -> int:
     """Number of the made call's arguments that count against this golden call."""
     if want.arguments is None or call.arguments is None:
         return call.counted
@@ -244,15 +197,15 @@ def _counted(want: _Wanted, call: _Made) -> int:
     )
 
 
-def _equal(want: _Wanted, call: _Made) -> bool:
+def _equal(want: _Call, call: _Call) -> bool:
     if want.arguments is None or call.arguments is None:
         return False
     return _matched(want, call) == want.counted == _counted(want, call)
 
 
 def _assigned(
-    wanted: Sequence[_Wanted], made: Sequence[_Made], weight: Callable[[_Wanted, _Made], int]
-) -> list[tuple[_Wanted, _Made]]:
+    wanted: Sequence[_Call], made: Sequence[_Call], weight: Callable[[_Call, _Call], int]
+) -> list[tuple[_Call, _Call]]:
     """Pair golden and made calls of the same function, one to one, with maximum total weight."""
     pairs = []
     for function in dict.fromkeys(want.function for want in wanted):
@@ -273,11 +226,6 @@ def assign(weights: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 
     chosen = zip(*linear_sum_assignment(weights, maximize=True), strict=True)
     return [(int(row), int(column)) for row, column in chosen]
-
-
-def _subsequence(order: Sequence[int], calls: Sequence[int]) -> bool:
-    left = iter(calls)
-    return all(function in left for function in order)
 
 
 def _shares(right: int, made: int, needed: int, required: int, all_functions: bool) -> dict[str, float]:

@@ -1,23 +1,38 @@
 """Shared by the scripts for `evaluate.load`: loading by name, missing rows, and the papers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..errors import InputError, MissingDependencyError, OptionError
+from ..errors import InputError, OptionError, needing
 from ..formats import NO_CALL
-from ..schema import Call, Step
+from ..schema import Api, Call, Step
 
 if TYPE_CHECKING:
     from evaluate import EvaluationModule, MetricInfo
 
 T = TypeVar("T")
+Rows = Sequence[Sequence[Mapping[str, Any]]]
 
 FOLDER = Path(__file__).parent
 """Where the metrics are: one folder each, with a script of the folder's name."""
 
 _PAPERS = {"toolalpaca": "2306.05301", "toolformer": "2302.04761"}
+_ACCURACY_INPUTS = """
+Args:
+    predictions (`list[str]`): What the model wrote after each prompt.
+    references (`list[str]`{or_lists}): The gold answer of each{or_several}.
+
+Returns:
+    `dict`: `accuracy`, and `n`, how many there are.
+
+Example:
+
+    >>> from toolalpaca_hf import metrics
+    >>> metrics.load("{name}").compute(predictions={predictions}, references={references})
+    {scores}
+"""
 
 
 def metric_names() -> list[str]:
@@ -35,8 +50,7 @@ def load(name: str, **settings: Any) -> "EvaluationModule":
             processes share one evaluation.
 
     Raises:
-        [`OptionError`]: There is no metric of that name.
-        [`MissingDependencyError`]: `evaluate` is not installed.
+        [`OptionError`], [`MissingDependencyError`]: There is no such metric, or `evaluate` is not installed.
 
     Example:
 
@@ -48,12 +62,8 @@ def load(name: str, **settings: Any) -> "EvaluationModule":
     """
     if name not in metric_names():
         raise OptionError(f"there is no metric {name!r}", option="name", fix=f"pass {', '.join(metric_names())}")
-    try:
+    with needing("loading a metric", "evaluate"):
         import evaluate
-    except ImportError:
-        raise MissingDependencyError(
-            "metrics load as modules of the package evaluate", fix="pip install 'toolalpaca-hf[evaluate]'"
-        ) from None
     # An absolute path: `evaluate` looks on the Hub for what it takes for a name.
     return evaluate.load(str(FOLDER / name), **settings)
 
@@ -88,14 +98,19 @@ def metric_class(
 
 
 def accuracy_metric(
-    module: str, name: str, correct: Callable[[str, Any], bool], description: str, inputs: str, several: bool = False
+    module: str, name: str, correct: Callable[[str, Any], bool], description: str, example: Any, several: bool = False
 ) -> type:
-    """A metric of Toolformer's: the share of correct texts; with `several`, there may be several answers to each."""
+    """A metric of Toolformer's: the share of correct texts; its example has predictions and references, of which there
+    may be `several` to each."""
     import datasets
 
+    shown = {"name": module.rpartition(".")[2], "predictions": example[0], "references": example[1]}
+    more = {"or_lists": " or `list[list[str]]`", "or_several": ", or several of which any will do"}
+    shown |= {"scores": _accuracy(correct, *example)} | (more if several else dict.fromkeys(more, ""))
+    inputs = _ACCURACY_INPUTS.format(**shown)
     text = datasets.Value("string")
     kinds = [datasets.Features({"predictions": text, "references": kind}) for kind in (text, datasets.List(text))]
-    compute = partial(accuracy, correct)
+    compute = partial(_accuracy, correct)
     return metric_class(module, name, compute, description, inputs, kinds if several else kinds[0], "toolformer")
 
 
@@ -110,43 +125,41 @@ class MissingAttempts:
         """As `evaluate.Metric` has it, which adds the metric's inputs to this text and needs one here."""
         nothing = [dict.fromkeys(self.info.features["predictions"].feature)]  # type: ignore[attr-defined]
         predictions = predictions and [nothing if row is None else row for row in predictions]
-        references = references and required("references", references)
+        references = references and _required(references)
         super().add_batch(predictions=predictions, references=references, **more)  # type: ignore[misc]
 
 
-def golden_calls(row: Sequence[Mapping[str, Any]]) -> list[Call]:
-    """The golden calls of a reference."""
-    return [Call(call["action"] or "", call["action_input"] or "") for call in row]
+def attempts_of(
+    predictions: Rows, references: Rows | None, apis: Sequence[Api] | None, instructions: Sequence[str] | None = None
+) -> Iterator[tuple[list[Step] | None, list[Call], Api | None, str]]:
+    """Of each row the attempt, `None` if it is missing, the golden calls, the API and the instruction."""
+    for name, values in (("apis", apis), ("instructions", instructions)):
+        if values is not None and len(values) != len(predictions):
+            problem = f"{name} has {len(values)} values for {len(predictions)} predictions"
+            raise InputError(problem, fix="pass one for each, in order")
+    for row, made in enumerate(predictions):
+        golden = references[row] if references else []
+        calls = [Call(call["action"] or "", call["action_input"] or "") for call in golden]
+        yield _attempt(made), calls, apis[row] if apis else None, instructions[row] if instructions else ""
 
 
-def attempt_of(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
-    """The steps of a prediction, `None` if the attempt is missing. A step without action or input made no call."""
+def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
+    """The steps of a prediction. A step without action or input made no call."""
     if len(row) == 1 and not any(value is not None for value in row[0].values()):
         return None
     steps = []
     for step in row:
-        action, action_input = step["action"], step["action_input"]
-        if action is None or action_input is None:
-            action, action_input = NO_CALL, ""
-        steps.append(Step("", action, action_input, step.get("observation") or ""))
+        call = step["action"], step["action_input"]
+        steps.append(Step("", *((NO_CALL, "") if None in call else call), step.get("observation") or ""))
     return steps
 
 
-def per_row(name: str, values: Sequence[T] | None, rows: int, default: T) -> Sequence[T]:
-    """One value for each row; the default if there are none at all."""
-    if values is None:
-        return [default] * rows
-    if len(values) != rows:
-        raise InputError(f"{name} has {len(values)} values for {rows} predictions", fix="pass one for each, in order")
-    return values
-
-
-def required(name: str, values: Sequence[T | None]) -> Sequence[T]:
-    """The values; raises if one is missing."""
-    for row, value in enumerate(values):
+def _required(references: Sequence[T | None]) -> Sequence[T]:
+    for row, value in enumerate(references):
         if value is None:
-            raise InputError(f"{name} is None, so there is nothing to score against", row=row, fix="leave the row out")
-    return values  # type: ignore[return-value]
+            problem = "references is None, so there is nothing to score against"
+            raise InputError(problem, row=row, fix="leave the row out")
+    return references  # type: ignore[return-value]
 
 
 def means(scores: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
@@ -156,9 +169,9 @@ def means(scores: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str
     return {name: sum(score[name] for score in scores) / len(scores) for name in names} | {"n": len(scores)}
 
 
-def accuracy(
+def _accuracy(
     correct: Callable[[str, Any], bool], predictions: Sequence[str | None], references: Sequence[Any]
 ) -> dict[str, Any]:
     """The share of correct predictions, and `n`; `None` is a missing answer."""
-    pairs = zip(predictions, required("references", references), strict=True)
+    pairs = zip(predictions, _required(references), strict=True)
     return means([{"accuracy": correct(given or "", wanted)} for given, wanted in pairs], ["accuracy"])

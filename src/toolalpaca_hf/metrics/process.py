@@ -1,25 +1,38 @@
-"""The rules of the process verdict, after the guideline for ToolAlpaca's judges (arXiv 2306.05301)."""
+"""The rules of the process verdict, after the guideline for ToolAlpaca's judges (arXiv 2306.05301), and a reward.
+
+The reward is what reinforcement learning is given: one number for a trajectory, from the verdict and its parts.
+"""
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..formats import NO_CALL, parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import BUILT_IN, OPTIONAL, golden_arguments, same_function
+from .calls import BUILT_IN, OPTIONAL, call_validity, functions_in, golden_arguments, is_call, same_function
 from .equality import determined, says, values_equal
-from .matching import assign
+from .matching import assign, match_calls
 
 DETERMINED = 0.6
 """Of the words of a golden value, the share in the instruction from which the instruction determines it."""
 
-_NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
+FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
+"""An argument whose value is another function's answer, and that function: `"petId": ${id from findPets}`."""
 
+WEIGHTS: dict[str, float] = {"process": 0.6, "calls": 0.15, "arguments": 0.15, "validity": 0.05, "answer": 0.05}
+"""What each part of a reward counts; they add up to 1."""
+
+VERDICT_ONLY: dict[str, float] = {"process": 1.0}
+"""Weights without partial credit."""
+
+# What a simulator that fails on purpose answers in place of the API; a 404 of its own is an answer.
+_FAILED = re.compile(r"Status Code: (401|429|500|504)\b")
+
+_NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
 _ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
-# `"petId": ${id from findPets}`: the value of one argument is another function's answer.
-_FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,7 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
 
     Args:
         api ([`Api`]): Its functions tell an unrelated call from an invented one.
-        instruction ([`Instruction`]): What was asked, with its golden calls.
-        steps (`Sequence[Step]`): What the model did.
+        instruction ([`Instruction`]), steps (`Sequence[Step]`): What was asked, with its golden calls, and was done.
 
     Example:
 
@@ -53,16 +65,14 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
     'getTide was called with port "Brest" where the golden call has "Nantes"'
     ```
     """
-    asked = instruction.instruction
     golden = [_read(call, instruction.golden_calls) for call in instruction.golden_calls]
     needed = [call for call in golden if not call.optional]
-    made = [
-        _Made(place, seen, step, parse_arguments(step.action_input))
-        for place, (seen, step) in enumerate(zip(turn_starts(steps), steps, strict=True))
-    ]
+    seen = [[instruction.instruction, *(step.observation for step in steps[:start])] for start in turn_starts(steps)]
+    made = [_Made(*pair, parse_arguments(pair[0].action_input)) for pair in zip(steps, seen, strict=True)]
     try:
+        # By golden call, what is wrong with each call of its function; `None` is nothing.
         faults = [
-            {call.place: _fault(wanted, call, made, asked) for call in made if wanted.is_called_by(call)}
+            {place: _fault(wanted, call) for place, call in enumerate(made) if wanted.is_called_by(call)}
             for wanted in needed
         ]
     except RecursionError:
@@ -71,15 +81,15 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
         if not found:
             return ProcessVerdict("No", f"{wanted.action} was never called")
         if None not in found.values():
-            return ProcessVerdict("No", min(fault for fault in found.values() if fault is not None).reason)
+            return ProcessVerdict("No", min(filter(None, found.values()))[1])
     # Weights fall from golden call to golden call, so that of too many the last ones are left over.
     weights = [
-        [(len(needed) - place) * (call.place in found and found[call.place] is None) for call in made]
-        for place, found in enumerate(faults)
+        [(len(needed) - row) * (place in found and found[place] is None) for place in range(len(made))]
+        for row, found in enumerate(faults)
     ]
-    matched = {golden_place for golden_place, made_place in assign(weights) if weights[golden_place][made_place]}
-    for place, wanted in enumerate(needed):
-        if place not in matched:
+    matched = {row for row, place in assign(weights) if weights[row][place]}
+    for row, wanted in enumerate(needed):
+        if row not in matched:
             return ProcessVerdict("No", f"{wanted.action} was called fewer times than the golden calls have it")
     for call in made:
         if call.step.action not in _NEVER_UNRELATED and not any(wanted.is_called_by(call) for wanted in golden):
@@ -90,17 +100,73 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
 
 
 @dataclass(frozen=True)
+class Reward:
+    """A weighted sum, and its parts by name (see [`process_reward`]), each from 0 to 1."""
+
+    value: float
+    parts: dict[str, float]
+
+
+def process_reward(
+    api: Api,
+    instruction: Instruction,
+    steps: Sequence[Step],
+    response: str = "",
+    weights: Mapping[str, float] = WEIGHTS,
+    faults: Sequence[str] = (),
+) -> Reward:
+    """Reward a trajectory.
+
+    Each part is a share that further calls lower, so that neither calling everything nor calling nothing pays:
+
+    - `process`: 1 if [`judge_process`] says Yes;
+    - `calls`: F1 of the called functions against the golden ones, each as often as it was called;
+    - `arguments`: F1 of the arguments' names with their values (`argument_f1` of [`match_calls`]);
+    - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
+    - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
+
+    Args:
+        api, instruction, steps: As in [`judge_process`].
+        response (`str`, *optional*, defaults to `""`): The answer to the user.
+        weights (`Mapping[str, float]`, *optional*, defaults to [`WEIGHTS`]): [`VERDICT_ONLY`] gives no partial credit.
+        faults (`Sequence[str]`, *optional*): The faults that a simulator made. If there are any, `process` leaves out
+            the calls that were refused so: they have to be made again, though they were right.
+
+    Example:
+
+    ```python
+    >>> from toolalpaca_hf.schema import Call
+    >>> instruction = Instruction("t/0", "t", "High tide in Nantes?", [Call("getTide", '{"port": "Nantes"}')])
+    >>> process_reward(Api("t", "Tides"), instruction, [], "I am sorry, I cannot help with that.").value
+    0.0
+    ```
+    """
+    functions = functions_in(api)
+    made = [step.action for step in steps if is_call(step.action, functions)]
+    golden = [call.action for call in instruction.golden_calls if not call.action.startswith(OPTIONAL)]
+    named = Counter(next((own for own in golden if same_function(own, name)), name) for name in made)
+    both = (Counter(golden) & named).total()
+    calls = 2 * both / (len(golden) + len(made)) if both else float(not golden and not made)
+    validity = call_validity(api, steps)
+    fitting = validity["valid_arguments"] - validity["repeated_identical"]
+    counted = [step for step in steps if not (faults and _FAILED.match(step.observation))]
+    parts = {
+        "process": float(judge_process(api, instruction, counted).verdict == "Yes"),
+        "calls": calls,
+        "arguments": match_calls(instruction.golden_calls, steps, api, instruction.instruction)["argument_f1"],
+        "validity": max(0, fitting) / len(steps) if steps else 0.0,
+        "answer": float(bool(response.strip()) and (calls > 0 or not golden)),
+    }
+    return Reward(sum(weight * parts[name] for name, weight in weights.items()), parts)
+
+
+@dataclass(frozen=True)
 class _Made:
-    """A made call: its step with index, how many observations were seen before, its arguments (`None`: unreadable)."""
+    """A made call: its step, the texts that the model had seen before, its arguments (`None`: unreadable)."""
 
-    place: int
-    seen: int
     step: Step
+    seen: list[str]
     arguments: dict[str, Any] | None
-
-    @property
-    def answered(self) -> bool:
-        return _ANSWERED.match(self.step.observation) is not None
 
 
 @dataclass(frozen=True)
@@ -121,26 +187,19 @@ class _Golden:
         return same_function(self.action, call.step.action)
 
 
-class _Fault(NamedTuple):
-    """What is wrong with a made call in place of a golden one; the fault with the least weight is reported."""
-
-    weight: int
-    reason: str
-
-
 def _read(call: Call, calls: Sequence[Call]) -> _Golden:
     arguments = _arguments(call)
-    others = [_arguments(other) for other in calls if same_function(other.action, call.action)]
+    others = [_arguments(other) or {} for other in calls if same_function(other.action, call.action)]
+    before = [other.action for other in calls[: calls.index(call)]]
     fed = {
         name: source
-        for name, source in _FED.findall(call.action_input)
-        if any(same_function(source, other.action) for other in calls[: calls.index(call)])
+        for name, source in FED.findall(call.action_input)
+        if any(same_function(source, earlier) for earlier in before)
     }
     telling = frozenset(
         name
         for name, value in (arguments or {}).items()
-        if value != REDACTED
-        and any(not values_equal(value, (other or {}).get(name, value), reworded=True) for other in others)
+        if value != REDACTED and any(not values_equal(value, o.get(name, value), reworded=True) for o in others)
     )
     optional = call.action.startswith(OPTIONAL)
     return _Golden(call.action.removeprefix(OPTIONAL), optional, arguments, fed, telling)
@@ -151,45 +210,33 @@ def _arguments(call: Call) -> dict[str, Any] | None:
     return None if arguments is None else flat(arguments)
 
 
-def _fault(wanted: _Golden, call: _Made, made: Sequence[_Made], instruction: str) -> _Fault | None:
-    """What is wrong with the call in place of the golden one, if anything."""
-    if call.step.action in _NEVER_UNRELATED:  # what is asked of the user is free text
+def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:
+    """What is wrong with the call in place of the golden one, if anything; the fault of the least weight is told."""
+    action, asked = call.step.action, call.seen[0]
+    if action in _NEVER_UNRELATED:  # what is asked of the user is free text
         return None
+    answered = _ANSWERED.match(call.step.observation) is not None
+    unanswered = 1, f"{action} was never answered with a status 2xx"
     if wanted.arguments is None:
-        return None if call.answered else _unanswered(call)
+        return None if answered else unanswered
     ours, theirs = wanted.arguments, flat(call.arguments or {})
     wrong, bent = [], call.arguments is None or theirs.keys() != ours.keys()
     for name, value in ours.items():
         given = theirs[name] if name in theirs else _renamed(name, value, theirs, ours)
-        if given is None:
-            bent = True
-            if name in wanted.telling or determined(value, instruction, share=DETERMINED):
-                wrong.append(
-                    f"{call.step.action} was called without {name}, which is {_quoted(value)} in the golden call"
-                )
-        elif not values_equal(value, given, reworded=True):
-            bent = True
-            if name in wanted.telling or determined(value, instruction, share=DETERMINED):
-                wrong.append(
-                    f"{call.step.action} was called with {name} {_quoted(given)} where the golden call has "
-                    f"{_quoted(value)}"
-                )
+        if given is not None and values_equal(value, given, reworded=True):
+            continue
+        bent = True
+        if name in wanted.telling or determined(value, asked, share=DETERMINED):
+            without = f"without {name}, which is {_quoted(value)} in the golden call"
+            other = f"with {name} {_quoted(given)} where the golden call has {_quoted(value)}"
+            wrong.append(f"{action} was called {without if given is None else other}")
     if wrong:
-        return _Fault(1 + len(wrong), wrong[0])
+        return 1 + len(wrong), wrong[0]
     for name, source in wanted.fed.items():
         given = theirs.get(name)
-        seen = [instruction, *(earlier.step.observation for earlier in made[: call.seen])]
-        if isinstance(given, str | int) and not any(says(text, given) for text in seen):
-            return _Fault(
-                1, f"{call.step.action} was called with {name} {_quoted(given)}, which {source} had not answered"
-            )
-    if not call.answered and bent:
-        return _unanswered(call)
-    return None
-
-
-def _unanswered(call: _Made) -> _Fault:
-    return _Fault(1, f"{call.step.action} was never answered with a status 2xx")
+        if isinstance(given, str | int) and not any(says(text, given) for text in call.seen):
+            return 1, f"{action} was called with {name} {_quoted(given)}, which {source} had not answered"
+    return unanswered if bent and not answered else None
 
 
 def _renamed(name: str, value: Any, theirs: dict[str, Any], ours: dict[str, Any]) -> Any:

@@ -125,8 +125,7 @@ def load_credentials(
     """Collect the credentials of one API from a file and the environment.
 
     A variable is named `access_key` or, with the API's name in front, `APILAYER_WEATHERSTACK_ACCESS_KEY` (any case,
-    `_` for other characters). The short form works in a file only, for the parameters in `names`: an environment is
-    full of keys that are not meant for the API.
+    `_` for other characters). The short form works in a file only: an environment is full of other keys.
 
     Args:
         names (`Iterable[str]`): Names of credentials, from `Api.authentication` or [`credential_names`].

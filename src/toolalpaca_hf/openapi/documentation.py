@@ -56,11 +56,8 @@ def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
     except InputError as error:
         name = raw.get("Name") or "an API without a name"
         raise InputError(f"the Documentation of {name}: {error.problem}", fix=error.fix) from None
-    return raw | {
-        "NLDocumentation": made.nl_documentation,
-        "Function_Description": made.function_description,
-        "Function_Projection": made.function_projection,
-    }
+    words = {"NLDocumentation": made.nl_documentation, "Function_Description": made.function_description}
+    return raw | words | {"Function_Projection": made.function_projection}
 
 
 class _TooLong(Exception):

@@ -99,7 +99,9 @@ class Operation:
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     item: dict[str, Any] = field(default_factory=dict, repr=False)  # of the path
     declared: dict[str, Any] = field(default_factory=dict, repr=False)  # the operation object
-    made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # derived objects
+    made: dict[bool, Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # tool names, with inner ones or not
 
     @property
     def description(self) -> str:
@@ -154,8 +156,7 @@ class Operation:
 def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
     """Every operation's name, path, method, path item and object, in document order, unresolved.
 
-    The name is the `operationId`, else derived from path and method as in the published data
-    (`jokes_random_category_get`), with a number if it is taken.
+    Without an `operationId` the name is path and method (`jokes_random_category_get`); a taken one gets a number.
     """
     found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
@@ -258,10 +259,7 @@ def map_holders(document: dict[str, Any], change: Callable[[Any], Any]) -> dict[
 
 
 def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """Parameter objects of an operation, after those of its path that it does not override.
-
-    Top-level `parameters` of a document are only definitions: they apply if something refers to them.
-    """
+    """Parameter objects of an operation, after those of its path that it does not override."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for holder in (item, operation):
         for parameter in listed(holder.get("parameters")):

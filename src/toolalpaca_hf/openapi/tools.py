@@ -119,8 +119,7 @@ class ToolNames:
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
         """The arguments for the body, by the document's names.
 
-        As in published calls, one value serves both a parameter and a body property of the same name if only the
-        former is given and is in the path, or the latter is required.
+        One value serves a parameter and a property of one name if the one is in the path, or the other is required.
         """
         own = {argument: name for name, argument in self.body.items() if argument != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
@@ -131,13 +130,12 @@ class ToolNames:
 def tool_names(operation: Operation, inner: bool = True) -> ToolNames:
     """Choose the argument names of an operation's tool: as in the document, unless two of them clash.
 
-    On a clash, the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
+    Then the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
     (`query_id`, `body_id`). A body that repeats the query shares its arguments.
     """
-    key = "names" if inner else "outer names"
-    if key not in operation.made:
-        operation.made[key] = _tool_names(operation, inner)
-    return operation.made[key]
+    if inner not in operation.made:
+        operation.made[inner] = _tool_names(operation, inner)
+    return operation.made[inner]
 
 
 def _tool_names(operation: Operation, inner: bool) -> ToolNames:

@@ -157,9 +157,8 @@ class Entities:
     def unknown(self, operation: SimulatedOperation, arguments: Arguments, session: Session) -> str | None:
         """Why the request names something that does not exist, or `None`.
 
-        An id is unknown if the session removed its item, or if its collection is closed and does not hold it. In an
-        open collection, ids from the range reserved for what sessions make (`MADE_FROM` to `MADE_TO`, or with `5e55`
-        in it), numbers outside 1 to 9,999,999 and placeholders (`<id>`, `null`, `nonexistent`) are unknown.
+        An id is unknown if the session removed its item, or if its collection is closed and does not hold it; in an
+        open collection, if it is of those reserved for what sessions make, beyond `MAX_ID`, or a placeholder.
         """
         for template, name, value, in_path in self._ids(operation, arguments):
             collection = self.concrete(template, arguments)

@@ -39,18 +39,8 @@ def _picker(options: Sequence[str]) -> TextMaker:
     return lambda rng: rng.pick(options)
 
 
-def _column(rows: str, place: int) -> TextMaker:
-    return _picker([row[place] for row in WORDS[rows]])
-
-
 # Placeholders in the tables' texts.
 _PARTS: dict[str, TextMaker] = {name: _picker(words) for name, words in WORDS.items()} | {
-    "city": _column("cities", 0),
-    "region": _column("cities", 1),
-    "country": _column("countries", 0),
-    "country_code": _column("countries", 1),
-    "language": _column("languages", 0),
-    "language_code": _column("languages", 1),
     "topic": lambda rng: rng.pick(rng.topic or WORDS["noun"]),
     "handle": lambda rng: (
         f"{rng.pick(WORDS['first_name']).lower()}.{rng.pick(WORDS['last_name']).lower()}{rng.integer(1, 99)}"
@@ -95,6 +85,9 @@ def _text_maker(make: str | list[str]) -> TextMaker:
     )
 
 
+_COLUMNS = {"cities": "city region", "countries": "country country_code", "languages": "language language_code"}
+for _rows, _names in _COLUMNS.items():
+    _PARTS |= {name: _picker([row[place] for row in WORDS[_rows]]) for place, name in enumerate(_names.split())}
 for _name, _make in _TABLES["texts"].items():
     _PARTS[_name] = _text_maker(_make)
 FORMATS: dict[str, TextMaker] = {name: _text_maker(make) for name, make in _TABLES["formats"].items()}
@@ -104,17 +97,12 @@ def _ends(listed: str) -> list[str]:
     return [" ".join(end.split()) for end in listed.split(";")]
 
 
-TEXTS: dict[str, tuple[str, TextMaker]] = {
-    end: (row["kind"], maker)
-    for row in _TABLES["kinds"]
-    for maker in [_text_maker(row["make"])]
-    for end in _ends(row["names"])
-}
-NUMBERS: dict[str, tuple[str, float, float, int]] = {
-    end: (kind, low, high, digits)
-    for kind, (low, high, digits, ends) in _TABLES["numbers"].items()
-    for end in _ends(ends)
-}
+TEXTS: dict[str, tuple[str, TextMaker]] = {}
+for _row in _TABLES["kinds"]:
+    TEXTS |= dict.fromkeys(_ends(_row["names"]), (_row["kind"], _text_maker(_row["make"])))
+NUMBERS: dict[str, Any] = {}  # kind, minimum, maximum, decimals
+for _kind, (*_range, _names) in _TABLES["numbers"].items():
+    NUMBERS |= dict.fromkeys(_ends(_names), (_kind, *_range))
 GLUED = {end.replace(" ", ""): end for end in TEXTS if " " in end}
 # Suffixes of compound words: `pictureurl`, `lastname`.
 GLUED_ENDS = ("datetime", "timestamp", "url", "uri", "uuid", "address", "number", "password", "name", "email", "phone")

@@ -30,9 +30,8 @@ Complete = Callable[[list[dict[str, str]], SimulatedCall, int], Awaitable[str]]
 class LLMResponder:
     """An LLM plays the API; see [`chat_responder`].
 
-    Requests are validated first; answers that do not fit the document are repaired if their meaning is plain, and
-    asked for again otherwise. If the model or its server fails, the `schema` responder answers, with the reason in the
-    header `X-Toolalpaca-Fallback` and in the store.
+    Answers that do not fit the document are repaired if their meaning is plain, and asked for again otherwise. If the
+    model or its server fails, the `schema` responder answers, with the reason in a header and in the store.
     """
 
     def __init__(

@@ -95,8 +95,8 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     node = make.merger.node(make.root)
     if node.get("type") == "string":
         return encode_response(status, declared.media, reason if make.is_valid(reason) else make(rng))
-    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason) | dict.fromkeys(("status", "code", "statuscode"), status)
-    record |= {"success": False, "ok": False}
+    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason)
+    record |= {"status": status, "code": status, "statuscode": status, "success": False, "ok": False}
     fields = {plain(name): name for name in reversed(node.get("properties", {}))}
     error = fields.get("error", "") if "message" not in fields else ""
     about = (error,) if error and make.merger.node(node, error).get("type") == "object" else ()

@@ -1,10 +1,12 @@
 from .files import FileInUseError as FileInUseError
+from .files import JsonlLog as JsonlLog
 from .files import StorageError as StorageError
 from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
 from .files import disk_errors as disk_errors
 from .files import file_lock as file_lock
 from .files import hold_folder as hold_folder
+from .files import intact_rows as intact_rows
 from .files import read_json as read_json
 from .files import strict_json as strict_json
 from .files import write_json as write_json
@@ -13,6 +15,4 @@ from .folder import check_output_folder as check_output_folder
 from .folder import check_settings as check_settings
 from .folder import differences as differences
 from .folder import interruptible as interruptible
-from .jsonl import JsonlLog as JsonlLog
-from .jsonl import intact_rows as intact_rows
 from .sqlite import SqliteCache as SqliteCache

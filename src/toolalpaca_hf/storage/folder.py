@@ -37,11 +37,7 @@ def differences(before: Any, now: Any, name: str = "") -> dict[str, tuple[Any, A
 
 
 def check_settings(folder: str | Path, holds: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a folder that was made with other settings.
-
-    Raises:
-        [`SettingsMismatchError`]: They differ; each field is named.
-    """
+    """Refuse to go on with a folder made with other settings: a [`SettingsMismatchError`] names each field."""
     if found := differences(before, now):
         raise SettingsMismatchError(folder, holds, found)
 
@@ -50,8 +46,7 @@ class SettingsClaim:
     """A JSON file of the settings that something was made with: only a run with the same ones may go on.
 
     Args:
-        path (`str` or `Path`): The file.
-        settings (`Mapping`): Those of this run.
+        path (`str` or `Path`), settings (`Mapping`): The file, and the settings of this run.
         holds (`str`): What was made, for the error.
         made (`str` or `Path`, *optional*, defaults to the file's folder): Where it is, for the error.
         default (`Callable`, *optional*): Makes JSON of a setting that is none, as for `json.dumps`.
@@ -80,12 +75,8 @@ class SettingsClaim:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings, default=default))
 
     def check(self) -> bool:
-        """Whether the file is there.
-
-        Raises:
-            [`SettingsMismatchError`]: It is, with other settings; what the file says besides does not matter.
-            [`InputError`]: It cannot be read.
-        """
+        """Whether the file is there; raises where it has other settings (what it says besides does not matter), or
+        cannot be read."""
         if not self.path.exists():
             return False
         before = read_json(self.path, "pass another --out")
@@ -105,7 +96,6 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
     """Refuse a folder that holds other data, before any work is done.
 
     Args:
-        out (`Path`): The folder, which may be absent.
         kind (`str`): What the command writes, for the error.
         own (`Sequence[str]`): Patterns of what the command writes there; where one of them is, the folder is its own.
         overwrite (`bool`, *optional*, defaults to `False`): Begin anew: remove what is its own, write beside the rest.
@@ -113,13 +103,12 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
     Raises:
         [`OptionError`]: It holds other data, or is a file.
         [`StorageError`]: It cannot be used.
-
     """
     try:
         if not out.exists():
-            for place in out.parents:
-                if place.exists() and not place.is_dir():
-                    raise OptionError(f"{out} cannot be made: {place} is a file", option="--out", fix="pass another")
+            file = next((place for place in out.parents if place.exists() and not place.is_dir()), None)
+            if file:
+                raise OptionError(f"{out} cannot be made: {file} is a file", option="--out", fix="pass another")
             return
         if not out.is_dir():
             raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
@@ -127,11 +116,8 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
         mine = [path for pattern in own for path in out.glob(pattern)]
         if present and not mine and not overwrite:
             names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
-            raise OptionError(
-                f"{out} holds other data ({names}), not {kind}",
-                option="--out",
-                fix="pass another, or --overwrite to write there",
-            )
+            problem = f"{out} holds other data ({names}), not {kind}"
+            raise OptionError(problem, option="--out", fix="pass another, or --overwrite to write there")
         for path in mine if overwrite else ():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:

@@ -9,15 +9,13 @@ from typing import Any
 
 from .files import StorageError
 
-_FIXES = {
-    sqlite3.SQLITE_NOTADB: "it is damaged or something else: move it away",
-    sqlite3.SQLITE_CORRUPT: "it is damaged or something else: move it away",
-    sqlite3.SQLITE_ERROR: "it is damaged or something else: move it away",  # an SQL error: its columns are others
-    sqlite3.SQLITE_FULL: "free space; what it holds is kept",
-    sqlite3.SQLITE_IOERR: "free space; what it holds is kept",
-    sqlite3.SQLITE_BUSY: "another program holds it: end that, and run the same command again",
-    sqlite3.SQLITE_LOCKED: "another program holds it: end that, and run the same command again",
-}
+_DAMAGED = "it is damaged or something else: move it away"
+_FULL = "free space; what it holds is kept"
+_HELD = "another program holds it: end that, and run the same command again"
+_FIXES = {sqlite3.SQLITE_NOTADB: _DAMAGED, sqlite3.SQLITE_CORRUPT: _DAMAGED}
+_FIXES |= {sqlite3.SQLITE_ERROR: _DAMAGED}  # an SQL error: its columns are others
+_FIXES |= {sqlite3.SQLITE_FULL: _FULL, sqlite3.SQLITE_IOERR: _FULL}
+_FIXES |= {sqlite3.SQLITE_BUSY: _HELD, sqlite3.SQLITE_LOCKED: _HELD}
 
 
 class SqliteCache:
@@ -25,8 +23,8 @@ class SqliteCache:
 
     Args:
         path (`str` or `Path`): The file; made where there is none.
-        tables (`str`): SQL that makes the tables where they are not there.
-        probe (`str`): A query that fails where the file has other columns.
+        tables, probe (`str`): SQL that makes the tables where they are not there, and a query that fails where the
+            file has other columns.
         shared_disk (`bool`, *optional*, defaults to `False`): Whether several machines write to it: SQLite's
             write-ahead log needs one machine's memory, so a slower journal is used.
         wait (`float`, *optional*, defaults to 60): Seconds to wait for another writer.

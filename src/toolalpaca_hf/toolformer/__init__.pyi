@@ -6,13 +6,13 @@ from .annotation.config import AnnotationSettings as AnnotationSettings
 from .annotation.config import ToolSettings as ToolSettings
 from .annotation.config import settings_for as settings_for
 from .annotation.pipeline import annotate as annotate
-from .annotation.report import read_candidates as read_candidates
+from .annotation.pipeline import read_candidates as read_candidates
 from .dataset import build_repo as build_repo
 from .dataset import open_source as open_source
 from .decoding import Event as Event
 from .decoding import Generated as Generated
 from .decoding import generate as generate
-from .evaluation.answering import ToolformerEvaluationConfig as ToolformerEvaluationConfig
+from .evaluation.evaluate import ToolformerEvaluationConfig as ToolformerEvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
 from .markers import Markers as Markers
 from .markers import ToolCall as ToolCall

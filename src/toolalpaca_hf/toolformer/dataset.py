@@ -4,8 +4,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from .markers import Markers, ToolCall
 from .rows import hub_rows, read_rows
 from .tools import Calculator
 
+Row = Mapping[str, Any]
+
 
 def annotated_row(
-    row_id: str, text: str, calls: Sequence[Mapping[str, Any]], markers: Markers, meta: Mapping[str, Any] | None = None
+    row_id: str, text: str, calls: Sequence[Row], markers: Markers, meta: Row | None = None
 ) -> dict[str, Any]:
     """Make a row of the `annotated` config; markers already in the text are escaped, `position` counts characters."""
     rows, written = [], []
@@ -56,24 +59,15 @@ def text_segments(annotated: str, markers: Markers, mask_results: bool = False) 
     return [*segments, Segment(markers.restore(annotated[at:]), True)]
 
 
-def sft_row(row: Mapping[str, Any], markers: Markers, mask_results: bool = False) -> dict[str, Any]:
-    """A row of the `sft` config (`id`, `api`, which is `None`, and `segments`) from a row of `annotated`."""
-    return _segments_row(row["id"], text_segments(row["annotated"], markers, mask_results))
+def sft_row(row: Row, markers: Markers | None = None, mask_results: bool = False) -> Row:
+    """A row of the `sft` config (`id`, `api`, which is `None`, and `segments`); without markers, one without calls."""
+    segments = [Segment(row["text"], True)]
+    if markers is not None and row["annotated"] is not None:
+        segments = text_segments(row["annotated"], markers, mask_results)
+    return {"id": row["id"], "api": None, "segments": [asdict(segment) for segment in segments]}
 
 
-def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The counterpart of [`sft_row`] without calls."""
-    return _segments_row(row["id"], [Segment(row["text"], True)])
-
-
-def _segments_row(row_id: str, segments: Iterable[Segment]) -> dict[str, Any]:
-    fields = [{"text": segment.text, "trainable": segment.trainable} for segment in segments]
-    return {"id": row_id, "api": None, "segments": fields}
-
-
-def mix(
-    rows: Iterable[Mapping[str, Any]], plain: Iterable[Mapping[str, Any]], fraction: float
-) -> Iterator[Mapping[str, Any]]:
+def mix(rows: Iterable[Row], plain: Iterable[Row], fraction: float) -> Iterator[Row]:
     """Spread a fraction of plain text evenly among training rows, to preserve language modelling (section 4.3)."""
     rest = iter(plain)
     added = 0
@@ -83,9 +77,6 @@ def mix(
             added += 1
             yield extra
 
-
-HUB = ("openai/gsm8k", "main", "train")
-"""Where it is on the Hub: repo, config, split."""
 
 _MARK = re.compile(r"<<([^<>\n]*)>>")
 _SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "{": "(", "}": ")"})
@@ -156,7 +147,8 @@ def _decimals(number: Decimal) -> int:
 def read_gsm8k(file: str | Path | None = None) -> tuple[str, list[Any]]:
     """The prefix of ids, and the rows of GSM8K's training set, from its published file or the Hub."""
     if file is None:
-        return "gsm8k_train", list(hub_rows(*HUB, fix="pass --source gsm8k=FILE with its train.jsonl"))
+        fix = "pass --source gsm8k=FILE with its train.jsonl"
+        return "gsm8k_train", list(hub_rows("openai/gsm8k", "main", "train", fix))
     return Path(file).stem, list(read_rows(file))
 
 
@@ -172,8 +164,7 @@ def gsm8k_rows(
     A mark that the calculator does not confirm becomes plain text, and `report` says why. A call's result is the
     calculator's, which is what a model gets at inference.
     """
-    markers, report = markers or Markers(), report if report is not None else Report()
-    known: dict[str, str | None] = {}
+    markers, report, calculate = markers or Markers(), report or Report(), cache(calculator)
     for number, row in enumerate(rows):
         place = f"row {number}"
         try:
@@ -187,9 +178,7 @@ def gsm8k_rows(
             continue
         calls = []
         for mark in marks:
-            if mark.expression and mark.expression not in known:
-                known[mark.expression] = calculator(mark.expression)
-            result = known.get(mark.expression)
+            result = calculate(mark.expression) if mark.expression else None
             reason = mark_objection(mark, result)
             if reason or result is None:
                 report.set_aside("calls", name, place, reason)
@@ -221,9 +210,8 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     """Open annotated texts by their name on the command line.
 
     Args:
-        name (`str` or `Path`):
-            An output folder of `toolalpaca toolformer annotate`, a file of such rows, `gsm8k` (its own annotations as
-            calls), or `gsm8k=FILE` for a local copy.
+        name (`str` or `Path`): An output folder of `toolalpaca toolformer annotate`, a file of such rows, `gsm8k` (its
+            own annotations as calls), or `gsm8k=FILE` for a local copy.
 
     Raises:
         [`NotFoundError`], [`InputError`]: The source does not exist, or cannot be read.
@@ -237,12 +225,11 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     if not files or not path.exists():
         fix = "pass a folder that `toolalpaca toolformer annotate` wrote, gsm8k, or gsm8k=FILE"
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
-    return AnnotatedSource(
-        f"{path.name}{first}",
-        lambda report: islice(_annotated_rows(files, report or Report()), limit),
-        _markers_of(path / "config.json"),
-        _digest(files),
-    )
+
+    def read(report: Report | None) -> Iterator[dict[str, Any]]:
+        return islice(_annotated_rows(files, report or Report()), limit)
+
+    return AnnotatedSource(f"{path.name}{first}", read, _markers_of(path / "config.json"), _digest(files))
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -299,16 +286,9 @@ def _objection(row: Any, seen: set[str]) -> str:
 
 
 def _is_call(call: Any) -> bool:
-    return (
-        isinstance(call, dict)
-        and all(isinstance(call.get(name), str) for name in ("tool", "input", "result"))
-        and isinstance(call.get("position"), int)
-        and all(isinstance(call.get(name), float | int | None) for name in ("l_minus", "l_plus", "gain"))
-    )
-
-
-def _is_plain(row: dict[str, Any]) -> bool:
-    return not row["calls"] and row["outcome"] in _PLAIN and bool(row["text"].strip())
+    kinds = (str, str, str, int, *[float | int | None] * 3)  # of `CALL_FIELDS`
+    fields = zip(CALL_FIELDS, kinds, strict=True)
+    return isinstance(call, dict) and all(isinstance(call.get(name), kind) for name, kind in fields)
 
 
 def _plain_texts(file: str | Path) -> Iterator[dict[str, Any]]:
@@ -350,16 +330,14 @@ def build_repo(
 
     def training() -> Iterator[Any]:
         with_calls = (row for row in source.rows(None) if row["calls"])
-        without = (row | {"annotated": None} for row in source.rows(None) if _is_plain(row))
+        kept = (row for row in source.rows(None) if not row["calls"] and row["outcome"] in _PLAIN)
+        without = (row | {"annotated": None} for row in kept if row["text"].strip())
         return mix(with_calls, _plain_texts(plain) if plain else without, plain_fraction)
-
-    def segments(row: dict[str, Any]) -> dict[str, Any]:
-        return plain_row(row) if row["annotated"] is None else sft_row(row, source.markers, mask_results)
 
     configs = {
         "annotated": source.rows(report),
-        "sft": map(segments, training()),
-        "plain": map(plain_row, training()),
+        "sft": (sft_row(row, source.markers, mask_results) for row in training()),
+        "plain": map(sft_row, training()),
     }
     settings = {
         "source": source.name,

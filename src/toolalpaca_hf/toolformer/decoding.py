@@ -1,5 +1,4 @@
-"""Greedy decoding with tool calls (section 2, inference): a call starts if its marker is among the `k` likeliest
-tokens."""
+"""Greedy decoding with tool calls (section 2, inference): they start if their marker is among the likeliest tokens."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,16 +28,14 @@ class Vocabulary:
     Attributes:
         starts (`set[int]`): Ids that are only a start marker; one of these is chosen if it is likely enough.
         openings (`set[int]`): Ids after which a call has begun: the starts, and others such as `"(["`.
-        holding (`torch.BoolTensor`):
-            Of shape `(size,)`: ids that contain the start marker, for decoding without calls.
+        holding (`torch.BoolTensor`): Of shape `(size,)`: ids that contain the start marker.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers, names: Iterable[str], size: int) -> None:
         self.tokenizer, self.markers = tokenizer, markers
         self._segments = SegmentTokenizer(tokenizer)
-        pieces = tokenizer.batch_decode(
-            [[i] for i in range(min(len(tokenizer), size))], clean_up_tokenization_spaces=False
-        )
+        tokens = [[i] for i in range(min(len(tokenizer), size))]
+        pieces = tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
         names = [f"{name}(" for name in names]
         self.starts, self.openings = set(), set()
         self.holding = torch.zeros(size, dtype=torch.bool)
@@ -53,26 +50,20 @@ class Vocabulary:
                 self.starts.add(i)
         if not self.starts:
             name = tokenizer.name_or_path or type(tokenizer).__name__
-            raise UnsupportedModelError(
-                f"no token of {name} is the start marker {markers.start!r}",
-                fix="choose another one, or add it as a special token and train with it",
-            )
+            fix = "choose another one, or add it as a special token and train with it"
+            raise UnsupportedModelError(f"no token of {name} is the start marker {markers.start!r}", fix=fix)
 
     def prompt(self, text: str) -> list[int]:
         head, *rest = split_at_markers(text, self._special)
         if head in self._special:
             head, rest = "", [head, *rest]
-        ids = self._segments.prompt_ids(head)
-        for part in rest:
-            ids += self._continuation(part)
-        first: Any = (
-            self.tokenizer.eos_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
-        )
+        ids, bos = self._segments.prompt_ids(head) + self._continued(rest), self.tokenizer.bos_token_id
+        first: Any = self.tokenizer.eos_token_id if bos is None else bos
         return ids or [first]
 
     def result(self, text: str) -> list[int]:
         """The ids of a result with its end marker, after the arrow. None of its text becomes a control token."""
-        return [token for part in split_at_markers(text, self._special) for token in self._continuation(part)]
+        return self._continued(split_at_markers(text, self._special))
 
     def text(self, ids: list[int], start: int) -> str:
         context = ids[max(start - CONTEXT, 0) : start]
@@ -83,8 +74,9 @@ class Vocabulary:
     def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
-    def _continuation(self, part: str) -> list[int]:
-        return [self._special[part]] if part in self._special else self._segments.continuation_ids(part)
+    def _continued(self, parts: Iterable[str]) -> list[int]:
+        special, plain = self._special, self._segments.continuation_ids
+        return [i for part in parts for i in ([special[part]] if part in special else plain(part))]
 
     @cached_property
     def _special(self) -> dict[str, int]:
@@ -147,15 +139,13 @@ class CallState:
         self.ids, self.start = list(self.row.ids), len(self.row.ids)
         self._open_in_prompt()
 
-    @property
-    def may_call(self) -> bool:
-        return self.open is None and self.used < self.limits.calls
-
     def choose(self, ranked: Sequence[int], k: int, unmarked: int) -> int:
         """The next id from the most likely ones, best first; `unmarked` is the best without a start marker."""
         if self.open:
             # Whatever a token has after the arrow would take the place of the result.
-            return next((token for token in ranked if not self._behind_arrow(token).strip()), ranked[0])
+            arrow = self.vocabulary.markers.arrow
+            free = (token for token in ranked if not self._content([token]).partition(arrow)[2].strip())
+            return next(free, ranked[0])
         if self.used >= self.limits.calls:
             return unmarked
         return next((token for token in ranked[:k] if token in self.vocabulary.starts), ranked[0])
@@ -167,19 +157,16 @@ class CallState:
                 self._close()
         elif token in self.ends:
             self.ids.pop()
-            self._break_off("the text ended inside it")
-            self.done = True
-            return
+            return self._end()
         elif self.open:
             self._read()
-        elif self.may_call and token in self.vocabulary.openings:
+        elif self.used < self.limits.calls and token in self.vocabulary.openings:
             self.open = _Begun(len(self.ids) - 1, token != likeliest)
             self._read()
         else:
             self.plain += 1
         if self.plain >= self.limits.tokens or len(self.ids) >= self.limits.context:
-            self._break_off("the text ended inside it")
-            self.done = True
+            self._end()
 
     def answer(self, executed: ToolResult) -> None:
         assert self.open and self.asked
@@ -191,9 +178,8 @@ class CallState:
     def calls(self) -> list[MadeCall]:
         made = []
         for begun in self.begun:
-            start, end = (
-                len(self.vocabulary.text(self.ids[: max(at, self.start)], self.start)) for at in (begun.at, begun.end)
-            )
+            before = [self.ids[: max(at, self.start)] for at in (begun.at, begun.end)]
+            start, end = (len(self.vocabulary.text(ids, self.start)) for ids in before)
             assert begun.call
             made.append(MadeCall(begun.call.tool, begun.call.input, begun.result, begun.error, start, end))
         return made
@@ -202,9 +188,8 @@ class CallState:
         """A prompt may end inside a call, which then counts as the first one."""
         markers, text = self.vocabulary.markers, self.vocabulary.text(self.ids, 0)
         at = text.rfind(markers.start)
-        if at < 0 or markers.end in text[at:] or not CALL_SO_FAR.fullmatch(text[at + len(markers.start) :]):
-            return
-        if self.limits.calls < 1:
+        begins = at >= 0 and markers.end not in text[at:] and CALL_SO_FAR.fullmatch(text[at + len(markers.start) :])
+        if not begins or self.limits.calls < 1:
             return
         place = next(i for i in range(len(self.ids) - 1, -1, -1) if markers.start in self.vocabulary.text(self.ids, i))
         self.open = _Begun(place, True)
@@ -218,9 +203,6 @@ class CallState:
     def _so_far(self) -> ToolCall:
         name, _, text = self._content().strip().partition("(")
         return ToolCall(name, text)
-
-    def _behind_arrow(self, token: int) -> str:
-        return self._content([token]).partition(self.vocabulary.markers.arrow)[2]
 
     def _read(self) -> None:
         assert self.open
@@ -254,10 +236,11 @@ class CallState:
         self.plain += len(self.ids) - max(self.open.at, self.start)
         self.open = None
 
-    def _break_off(self, reason: str) -> None:
+    def _end(self) -> None:
+        self.done = True
         if self.open:
             self.open.call = self.open.call or self._so_far()
-            self.open.error = self.open.error or reason
+            self.open.error = self.open.error or "the text ended inside it"
             self.row.forced.clear()
             self.asked = None
             self._close()
@@ -320,8 +303,7 @@ def generate(
 
     Args:
         model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
-        prompts (`Sequence[str]`):
-            Texts to continue. A call that is open at the end, `"... [Calculator(2 + 2)"`, is made.
+        prompts (`Sequence[str]`): Texts to continue. A call open at the end, `"... [Calculator(2 + 2)"`, is made.
         tools (`Mapping[str, Tool]`): By name, see [`tools_named`].
         markers ([`Markers`], *optional*): The markers that the model was trained with.
         k (`int`, *optional*, defaults to 10): Start a call if its marker is among the k likeliest tokens (1: greedy).
@@ -347,8 +329,7 @@ def generate(
     ```
     """
     if min(k, max_new_tokens, call_tokens, batch_size) < 1 or max_calls < 0:
-        least = "k, max_new_tokens, call_tokens and batch_size have to be at least 1, max_calls 0"
-        raise OptionError(least)
+        raise OptionError("k, max_new_tokens, call_tokens and batch_size have to be at least 1, max_calls 0")
     markers = markers or Markers()
     config = model.config.get_text_config(decoder=True)
     vocabulary = Vocabulary(tokenizer, markers, tools, config.vocab_size)
@@ -404,16 +385,17 @@ class _Decoder(BatchGenerator):
         bound = limits.tokens + (limits.calls + 1) * (limits.call_tokens + 4 * limits.longest + 64)
         row = self.start(None, ids, min(bound, limits.context - len(ids) + 1))
         row.expected = min(row.limit, limits.tokens + limits.calls * (limits.call_tokens + limits.longest // 2))
-        self.states[row] = CallState(index, row, self.vocabulary, self.limits, frozenset(self.ends))
-        self.answer([self.states[row]])
+        self._open(index, row)
         return row
+
+    def _open(self, index: int, row: RowState, shown: int = 0) -> None:
+        self.states[row] = CallState(index, row, self.vocabulary, self.limits, frozenset(self.ends), shown)
+        self.answer([self.states[row]])
 
     def restart(self, row: RowState) -> None:
         super().restart(row)
         row.forced.clear()
-        state = self.states[row]
-        self.states[row] = CallState(state.index, row, self.vocabulary, self.limits, state.ends, shown=state.shown)
-        self.answer([self.states[row]])
+        self._open(self.states[row].index, row, self.states[row].shown)
 
     def choose(self, logits: torch.Tensor, rows: Sequence[RowState]) -> torch.Tensor:
         """The most likely allowed id, or a start marker among the `k` most likely."""

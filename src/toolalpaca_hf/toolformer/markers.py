@@ -66,11 +66,8 @@ class Markers:
     def __post_init__(self) -> None:
         for marker in self.all:
             if not marker or marker != marker.strip() or marker[0] in "()>0" or _ESCAPE in marker:
-                raise OptionError(
-                    f"{marker!r} cannot be a marker",
-                    option="marker",
-                    fix="choose one without space at its ends that does not begin with a parenthesis, > or 0",
-                )
+                fix = "choose one without space at its ends that does not begin with a parenthesis, > or 0"
+                raise OptionError(f"{marker!r} cannot be a marker", option="marker", fix=fix)
         if len(set(self.all)) < 3:
             raise OptionError(f"the markers {self.all} have to differ", option="marker")
 
@@ -130,11 +127,9 @@ class Markers:
 
     def _head(self, call: ToolCall) -> str:
         if not re.fullmatch(_NAME, call.tool) or self.found_in(call.input):
-            raise InputError(
-                f"a call of {call.tool[:80]!r} with {call.input[:80]!r} cannot be written between {self.start} and "
-                f"{self.end}",
-                fix="use letters, digits, _, . and - in names, and no marker in the input",
-            )
+            problem = f"a call of {call.tool[:80]!r} with {call.input[:80]!r} cannot be written"
+            fix = "use letters, digits, _, . and - in names, and no marker in the input"
+            raise InputError(f"{problem} between {self.start} and {self.end}", fix=fix)
         return f"{self.start}{call.tool}({call.input})"
 
     @property

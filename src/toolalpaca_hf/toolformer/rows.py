@@ -10,8 +10,7 @@ from typing import Any
 
 from ..errors import InputError, NotFoundError
 
-JSON_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
-SUFFIXES = (*JSON_SUFFIXES, ".parquet")
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst", ".parquet")
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 

@@ -29,7 +29,7 @@ from toolalpaca_hf.toolformer import (
 )
 from toolalpaca_hf.toolformer.annotation.annotator import Execute, worth_asking
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import LocalProposer, LocalScorer, Sampler
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Proposer, Sampler
 
 MARKERS = Markers()
 
@@ -55,7 +55,7 @@ def annotator(
     sampler = Sampler(scorer, MARKERS, temperature, call_tokens=24)
     of_tool = ToolSettings(0.0, 12, 6, tau_f) if wide else ToolSettings(0.01, 4, 4, tau_f)
     chosen = AnnotationSettings({"Calculator": of_tool}, **{"all_losses": True, **settings})
-    return Annotator(scorer, LocalProposer(sampler, {"Calculator": PROMPT}), run, ["Calculator"], MARKERS, chosen)
+    return Annotator(scorer, Proposer(sampler, {"Calculator": PROMPT}), run, ["Calculator"], MARKERS, chosen)
 
 
 class Anywhere:
@@ -253,7 +253,7 @@ def test_the_papers_settings() -> None:
     ],
 )
 def test_heuristics_pick_texts(tool: str, text: str, meta: dict[str, str], worth: bool) -> None:
-    assert worth_asking(tool, text, meta, "1") is worth
+    assert worth_asking(tool, Document("1", text, meta)) is worth
 
 
 def test_preselection_leaves_other_texts_alone(scorer: LocalScorer) -> None:

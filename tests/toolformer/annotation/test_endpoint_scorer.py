@@ -20,9 +20,9 @@ from toolalpaca_hf.toolformer import (
     ToolSettings,
     tools_named,
 )
-from toolalpaca_hf.toolformer.annotation.endpoint import EndpointProposer, EndpointScorer
+from toolalpaca_hf.toolformer.annotation.endpoint import EndpointSampler, EndpointScorer
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import LocalScorer
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Proposer
 
 
 @pytest.mark.parametrize("kind", ["openai", "vllm"])
@@ -36,7 +36,8 @@ def test_an_endpoint_scores_and_proposes_as_the_model_does(proposer_folder: Path
         found = scorer.logprobs(asked)
         for ours, theirs in zip(found, local.logprobs(asked), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)
-        proposer = EndpointProposer(scorer, {"Calculator": PROMPT}, Markers(), temperature=0.1, call_tokens=24)
+        sampler = EndpointSampler(scorer, Markers(), temperature=0.1, call_tokens=24)
+        proposer = Proposer(sampler, {"Calculator": PROMPT})
         settings = AnnotationSettings({"Calculator": ToolSettings(0.05, 1, 2, tau_f=-50.0)}, all_losses=True)
         annotator = Annotator(
             scorer, proposer, lambda calls: [ToolResult("9") for _ in calls], ["Calculator"], settings=settings
@@ -88,9 +89,9 @@ def test_a_server_that_does_not_take_what_texts_are_asked_with_is_refused(propos
     with logprob_server(model, tokenizer, "vllm") as url:
         scorer = EndpointScorer(url, "proposer", tokenizer)
         scorer.check()
-        EndpointProposer(scorer, {"Calculator": PROMPT}, Markers(), call_tokens=4).check()
+        EndpointSampler(scorer, Markers(), call_tokens=4).check()
         with pytest.raises(ToolAlpacaError):
-            EndpointProposer(scorer, {"Calculator": PROMPT}, Markers(), call_tokens=0).check()
+            EndpointSampler(scorer, Markers(), call_tokens=0).check()
 
 
 def test_one_that_says_nothing_of_the_prompt_is_refused(proposer_folder: Path) -> None:

@@ -35,9 +35,14 @@ from toolalpaca_hf.toolformer import (
     tools_named,
 )
 from toolalpaca_hf.toolformer.annotation import pipeline
-from toolalpaca_hf.toolformer.annotation.pipeline import AnnotateStep, executor_of
-from toolalpaca_hf.toolformer.annotation.readers import _hub, count_texts, read_texts
-from toolalpaca_hf.toolformer.annotation.report import write_report
+from toolalpaca_hf.toolformer.annotation.pipeline import (
+    AnnotateStep,
+    count_texts,
+    executor_of,
+    read_texts,
+    write_report,
+)
+from toolalpaca_hf.toolformer.rows import hub_rows
 
 SETTINGS = AnnotationSettings({"Calculator": ToolSettings(0.0, 4, 3, -50.0)}, all_losses=True, call_tokens=24)
 
@@ -360,9 +365,11 @@ def test_datasets_are_read_as_files_are(tmp_path: Path) -> None:
     ]
     (tmp_path / "set").mkdir()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "train-0.parquet")
-    assert list(_hub(str(tmp_path / "set"), "train")) == rows  # `load_dataset` opens folders as it does repos
+    assert (
+        list(hub_rows(str(tmp_path / "set"), None, "train", "", streaming=True)) == rows
+    )  # `load_dataset` opens folders as it does repos
     with pytest.raises(NotFoundError):
-        list(_hub(str(tmp_path / "set"), "test"))
+        list(hub_rows(str(tmp_path / "set"), None, "test", "", streaming=True))
 
 
 def test_texts_are_counted_where_that_is_quick(tmp_path: Path) -> None:

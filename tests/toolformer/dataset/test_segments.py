@@ -9,7 +9,7 @@ from tiny_models import tiny_tokenizer
 
 from toolalpaca_hf.schema import FEATURES
 from toolalpaca_hf.toolformer import Markers, ToolCall
-from toolalpaca_hf.toolformer.dataset import annotated_row, mix, plain_row, sft_row, text_segments
+from toolalpaca_hf.toolformer.dataset import annotated_row, mix, sft_row, text_segments
 from toolalpaca_hf.training import IGNORE, SegmentTokenizer
 
 TEXT = "She has 5 - 2 = 3 eggs, see [1], and 3 * 2 = 6 legs."
@@ -36,9 +36,9 @@ def test_the_whole_text_is_trained_with_its_calls(markers: Markers) -> None:
 
 
 def test_a_row_has_the_features_of_sft() -> None:
-    for one in (sft_row(row(), Markers()), plain_row(row())):
+    for one in (sft_row(row(), Markers()), sft_row(row())):
         assert FEATURES["sft"].encode_example(one) == one and one["id"] == "toolformer/mine/0"
-    assert plain_row(row())["segments"] == [{"text": TEXT, "trainable": True}]
+    assert sft_row(row())["segments"] == [{"text": TEXT, "trainable": True}]
 
 
 def test_calls_are_in_the_order_of_the_text_and_keep_their_gain() -> None:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.metrics import perplexity
 from toolalpaca_hf.toolformer import ToolformerEvaluationConfig, evaluate
-from toolalpaca_hf.toolformer.evaluation.answering import log_likelihoods, read_texts, summarize_texts
+from toolalpaca_hf.toolformer.evaluation.evaluate import log_likelihoods, read_texts, summarize_texts
 
 TEXTS = ["The tide is high at noon.", "A", "", "High tide, low tide: " * 20, "Where is the nearest port?"]
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from ...schema import Api, Function, Step, Trajectory
 from ...storage import SettingsClaim, atomic_path, atomic_write, disk_errors, file_lock, read_json, write_json
 
 STAGES = ("toolset", "copies", "instructions", "screen", "simulation")
-"""What happens to an API, in order: it is built, compared with others, instructions are written, some are taken, these
-are played."""
 
 SEQUENTIAL = ("copies", "screen")
 """Stages in which one API decides about another: one task sees them all, in the order of the list."""
@@ -49,13 +47,9 @@ class CorpusFolder:
 
     def write_documented(self, index: int, api: Api, entry: ListedApi, set_aside: str | None = None) -> None:
         """What the first two stages leave of an API whose document exists, or why it is set aside."""
-        made = {
-            "id": api.id,
-            "entry": asdict(entry),
-            "api": None if set_aside else asdict(api),
-            "set_aside": set_aside,
-        }
-        self.write("toolset", index, {**made, "attempts": {}, "violations": [], "asked": {}})
+        made = {"id": api.id, "entry": asdict(entry), "api": None if set_aside else asdict(api)}
+        made |= {"set_aside": set_aside, "attempts": {}, "violations": [], "asked": {}}
+        self.write("toolset", index, made)
         self.write("copies", index, {"set_aside": None})
 
     def api(self, index: int) -> dict[str, Any] | None:
@@ -64,11 +58,9 @@ class CorpusFolder:
 
     def finished(self, stage: str) -> int:
         """How many APIs a stage has finished."""
-        try:
-            with os.scandir(self.path / "parts" / stage) as found:
-                return sum(entry.name.endswith(".json") for entry in found)
-        except FileNotFoundError:
-            return 0
+        with suppress(FileNotFoundError):
+            return sum(name.endswith(".json") for name in os.listdir(self.path / "parts" / stage))
+        return 0
 
     def entries(self) -> list[ListedApi]:
         """The listed APIs; an API's index is its position here."""
@@ -90,16 +82,12 @@ class CorpusFolder:
                 write_json(self.path / "entries.json", listed)
                 claim.claim()
             elif [asdict(entry) for entry in self.entries()] != listed:
-                raise OptionError(
-                    f"{self.path} holds a corpus of other APIs",
-                    option="--apis",
-                    fix="pass the same list, or another --out; a copy of requests.sqlite there saves the answers",
-                )
+                fix = "pass the same list, or another --out; a copy of requests.sqlite there saves the answers"
+                raise OptionError(f"{self.path} holds a corpus of other APIs", option="--apis", fix=fix)
             yield self
 
 
 def documents_hash(apis: Sequence[Api]) -> str:
-    """Identifies documented APIs in a corpus's settings."""
     return hashlib.sha256(json.dumps([asdict(api) for api in apis]).encode()).hexdigest()[:16]
 
 
@@ -132,7 +120,7 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
                     failed[reason] += 1
                 add_instance(row)
             if built is not None:
-                kept = [raw_instance(_trajectory(row["trajectory"])) for row in rows if row["kept"]]
+                kept = [raw_instance(trajectory_from_dict(row["trajectory"])) for row in rows if row["kept"]]
                 add_raw(raw_api(api_from_dict(built), kept))
             _count(counts, made, rows)
             for part in (made["toolset"], made["instructions"], *made["simulation"]["instances"]):
@@ -213,20 +201,15 @@ def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, 
 
 
 def _count(counts: Counter[str], made: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    built, is_copy = made["toolset"]["api"] is not None, made["copies"]["set_aside"] is not None
+    is_copy = made["copies"]["set_aside"] is not None
+    apis = int(made["toolset"]["api"] is not None and not is_copy)
     written, left_out = made["instructions"]["written"], made["instructions"]["left_out"]
-    counts["entries"] += 1
-    counts["apis"] += built and not is_copy
-    counts["set_aside"] += not built or is_copy
-    counts["copies"] += is_copy
-    counts["written"] += len(written) + len(left_out)
-    counts["instructions"] += len(written)
-    counts["taken"] += len(made["screen"]["taken"])
-    counts["instances"] += len(rows)
-    counts["kept"] += sum(row["kept"] for row in rows)
+    counts.update(entries=1, apis=apis, set_aside=1 - apis, copies=int(is_copy))
+    counts.update(written=len(written) + len(left_out), instructions=len(written), taken=len(made["screen"]["taken"]))
+    counts.update(instances=len(rows), kept=sum(row["kept"] for row in rows))
 
 
-def _trajectory(row: dict[str, Any]) -> Trajectory:
+def trajectory_from_dict(row: dict[str, Any]) -> Trajectory:
     return Trajectory(**{**row, "steps": [Step(**step) for step in row["steps"]]})
 
 

@@ -1,6 +1,6 @@
 """From a list of APIs to a corpus: what it will cost, and the stages, each run as tasks of a datatrove pipeline."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,15 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import OptionError, ToolAlpacaError
-from ...executors import noted_failure, queued_job, run_pipeline, unfinished_tasks, watching
+from ...executors import Executor, noted_failure, queued_job, run_pipeline, unfinished_tasks, watching
 from ...llm import CachedAsk, RequestCache, Usage, cost
 from ...schema import Api
 from ..config import CorpusConfig
 from .collect import SEQUENTIAL, STAGES, CorpusFolder, collect, documents_hash
 
-SHOWN = {
-    "toolset": "building APIs",
-    "copies": "comparing documents",
-    "instructions": "writing instructions",
-    "screen": "screening instructions",
-    "simulation": "simulating",
-}
+# By stage.
+SHOWN = {"toolset": "building APIs", "copies": "comparing documents", "instructions": "writing instructions"}
+SHOWN |= {"screen": "screening instructions", "simulation": "simulating"}
 
 
 class StageSubmitted(ToolAlpacaError):
@@ -57,8 +53,8 @@ def build_corpus(
     Example:
 
     ```python
-    >>> entries = load_entries("apis.json")  # doctest: +SKIP
-    >>> build_corpus(entries, "corpus", CorpusConfig.load("recipes/corpus/default.yaml"))["kept"]  # doctest: +SKIP
+    >>> config = CorpusConfig.load("recipes/corpus/default.yaml")  # doctest: +SKIP
+    >>> build_corpus(load_entries("apis.json"), "corpus", config)["kept"]  # doctest: +SKIP
     1042
     ```
     """
@@ -105,9 +101,8 @@ def _run(
     # Whatever it was cut into: two that work on one stage would ask everything twice.
     for submitted in sorted((folder.path / "logs").glob(f"{stage}-*")):
         if job := queued_job(submitted):
-            raise StageSubmitted(
-                f"the stage {stage!r} is Slurm's job {job}", fix="run the same command again once it is through"
-            )
+            fix = "run the same command again once it is through"
+            raise StageSubmitted(f"the stage {stage!r} is Slurm's job {job}", fix=fix)
     for index in range(len(folder.entries())):
         if not folder.has(stage, index):
             (logs / "completions" / f"{index % tasks:05d}").unlink(missing_ok=True)
@@ -118,15 +113,10 @@ def _run(
         config.make_budget().check(cache, config.roles)
         if failure := noted_failure(logs, tasks):
             tell(f"the stage {stage!r} is submitted again; before, it failed: {failure}")
+    where: Executor = "local" if sequential else run.executor
+    workers, step = 1 if sequential else run.workers, STEPS[stage](folder.path, config)
     try:
-        run_pipeline(
-            [STEPS[stage](folder.path, config)],
-            executor="local" if sequential else run.executor,
-            tasks=tasks,
-            workers=1 if sequential else run.workers,
-            logging_dir=logs,
-            slurm=config.slurm,
-        )
+        run_pipeline([step], executor=where, tasks=tasks, workers=workers, logging_dir=logs, slurm=config.slurm)
     except ToolAlpacaError:
         config.make_budget().check(cache, config.roles)
         raise
@@ -153,39 +143,35 @@ def _progress_bar(
 
     def look() -> None:
         spent = cache.spent()
-        calls = sum(role.calls for role in spent.values())
-        tokens = sum(role.prompt_tokens + role.completion_tokens for role in spent.values())
+        calls, tokens = _totals(spent)
         money = cost(spent, config.roles)
         bar.n = folder.finished(stage)
-        bar.set_postfix_str(
-            f"{calls:,} calls, {tokens:,} tokens" + (f", {money:,.2f} spent" if money else ""), refresh=False
-        )
-        bar.refresh()
+        bar.set_postfix_str(f"{calls:,} calls, {tokens:,} tokens" + (f", {money:,.2f} spent" if money else ""))
 
     with bar, watching(look, 0.5) if progress else nullcontext():
         yield
 
 
-TURNS = 3.0
-"""Turns of the assistant in one instance: the paper's instances have 1.9 calls, and each ends with a response."""
+def _totals(spent: Mapping[str, Usage]) -> tuple[int, int]:
+    tokens = sum(role.prompt_tokens + role.completion_tokens for role in spent.values())
+    return sum(role.calls for role in spent.values()), tokens
 
-RETRIED = 1.15
-"""Calls for each that would do if every answer were in order."""
 
+TURNS = 3.0  # of the assistant in an instance: the paper's have 1.9 calls, and each ends with a response
+RETRIED = 1.15  # calls for each that would do if every answer were in order
+# Tokens of a question and of its answer, by role, where no limit of the settings is below; the averages of a folder's
+# own calls take precedence.
 EXPECTED = {"author": (2600, 700), "user": (1900, 350), "assistant": (1500, 90), "executor": (900, 120)}
-"""Tokens of a question and of its answer, by role, where no limit of the settings is below. The averages of a folder's
-own calls take precedence."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected calls, tokens and cost; `measured` if tokens per call come from the folder's own calls."""
+    """Expected calls, tokens and cost, and how many calls have been made."""
 
     apis: int
     roles: dict[str, Usage]
     cost: float
     done: int
-    measured: bool
 
     def __str__(self) -> str:
         row = "  {:<10}{:>8,} calls{:>14,} tokens"
@@ -193,8 +179,7 @@ class Estimate:
         for role, spent in self.roles.items():
             asked = row.format(role, spent.calls, spent.prompt_tokens)
             lines.append(f"{asked} asked{spent.completion_tokens:>14,} tokens answered")
-        calls = sum(spent.calls for spent in self.roles.values())
-        tokens = sum(spent.prompt_tokens + spent.completion_tokens for spent in self.roles.values())
+        calls, tokens = _totals(self.roles)
         money = f"cost {self.cost:,.2f}" if self.cost else "no prices are set"
         lines.append(f"{row.format('together', calls, tokens)}; {money}")
         if self.done:
@@ -241,5 +226,4 @@ def estimate(apis: int, config: CorpusConfig, out: str | Path) -> Estimate:
         if (before := spent.get(role)) is not None and before.calls >= 10:
             asked, answered = before.prompt_tokens / before.calls, before.completion_tokens / before.calls
         expected[role] = Usage(round(count), round(count * asked), round(count * answered))
-    done, measured = sum(s.calls for s in spent.values()), any(s.calls >= 10 for s in spent.values())
-    return Estimate(apis, expected, cost(expected, config.roles), done, measured)
+    return Estimate(apis, expected, cost(expected, config.roles), _totals(spent)[0])

@@ -50,11 +50,7 @@ class ModelStage(Stage):
     fails once everything else is done, so that the next run retries it.
     """
 
-    preload = (
-        "toolalpaca_hf.llm.client",
-        "toolalpaca_hf.corpus.simulation.simulate",
-        "openai.resources.chat",
-    )
+    preload = ("toolalpaca_hf.llm.client", "toolalpaca_hf.corpus.simulation.simulate", "openai.resources.chat")
 
     @abstractmethod
     def split(self, index: int, entry: ListedApi, api_id: str) -> list[Any]:
@@ -73,7 +69,6 @@ class ModelStage(Stage):
         return results[0]
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield each API as soon as all of its jobs are done."""
         run = self._config.run
         cache = RequestCache(self._folder.path / "requests.sqlite", shared_disk=run.executor != "local")
         ask = CachedAsk(self._config.roles, cache, self._config.make_budget(), run.concurrency)
@@ -150,8 +145,6 @@ class ModelStage(Stage):
 
 
 class BuildToolset(ModelStage):
-    """Builds an API from an entry of the list."""
-
     name, stage = "build the APIs", "toolset"
 
     def split(self, index: int, entry: ListedApi, api_id: str) -> list[Any]:
@@ -170,12 +163,9 @@ class BuildToolset(ModelStage):
 
 
 class WriteInstructions(ModelStage):
-    """Writes instructions for an API."""
-
     name, stage = "write instructions", "instructions"
 
     def split(self, index: int, entry: ListedApi, api_id: str) -> list[Any]:
-        """The API, unless it was set aside."""
         api = self._folder.api(index)
         return [api] if api is not None else []
 
@@ -183,10 +173,9 @@ class WriteInstructions(ModelStage):
         from ..instructions import PROMPTS, write_instructions
 
         rejected: list[tuple[str, str]] = []
-        written = write_instructions(api_from_dict(job), ask, self._config.instructions, rejected)
+        written = list(map(asdict, write_instructions(api_from_dict(job), ask, self._config.instructions, rejected)))
         left_out = [{"instruction": text, "reason": reason} for text, reason in rejected]
-        made = {"written": [asdict(instruction) for instruction in written], "left_out": left_out, "failure": None}
-        return {**made, "prompts": prompt_hashes(PROMPTS)}
+        return {"written": written, "left_out": left_out, "failure": None, "prompts": prompt_hashes(PROMPTS)}
 
     def failure(self, job: Any, reason: str) -> dict[str, Any]:
         return {"written": [], "left_out": [], "failure": reason}
@@ -196,12 +185,9 @@ class WriteInstructions(ModelStage):
 
 
 class Simulate(ModelStage):
-    """Simulates each instruction."""
-
     name, stage = "simulate", "simulation"
 
     def split(self, index: int, entry: ListedApi, api_id: str) -> list[Any]:
-        """Each accepted instruction, with its API."""
         row, taken = self._folder.api(index), self._folder.read("screen", index)["taken"]
         api = api_from_dict(row) if row is not None else None
         return [(api, number, written) for number, written in enumerate(taken)]
@@ -227,7 +213,6 @@ class DropCopies(Stage):
     name, stage = "drop copied documents", "copies"
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield each API with the reason it is set aside, if any."""
         from ..toolset.building import DocumentDeduplicator
 
         deduplicator = DocumentDeduplicator(self._config.screen.documents)

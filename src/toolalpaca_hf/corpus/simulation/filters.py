@@ -62,12 +62,10 @@ def surface(answer: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 
 def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) -> bool:
-    """Whether a text contains a value: verbatim, as a number in any spelling, or as a date in another form.
+    """Whether a text contains a scalar: verbatim, as a number in any spelling, or as a date in another form.
 
     Args:
-        value: A scalar of an argument.
         name (`str`): The parameter's name, which is how a text says a boolean.
-        texts (`Sequence[str]`): The instruction and the observations.
         codes (`bool`, *optional*, defaults to `False`): Whether values of up to three letters, such as `en`, pass.
 
     Example:
@@ -86,50 +84,23 @@ def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) ->
     return len(written) > 3 and any(written in text.casefold() for text in texts)
 
 
-def ungrounded(
-    arguments: dict[str, Any],
-    texts: Sequence[str],
-    parameters: dict[str, Any],
-    free: Sequence[str] = (),
-    codes: bool = False,
-) -> tuple[str, Any] | None:
-    """The first argument that no text contains; `None` if all are grounded.
-
-    Defaults in the schema need no source. With `codes`, booleans and enum values need not appear in the text: they may
-    be the user's wish in other words. `free` names the parameters that carry credentials, which are filled in on
-    sending.
-    """
-    properties = parameters.get("properties", {})
-    for top, given in arguments.items():
-        schema = properties.get(top, {})
-        if top in free or ("default" in schema and schema["default"] == given):
-            continue
-        if codes and (isinstance(given, bool) or given in schema.get("enum", ())):
-            continue
-        for name, value in leaves(given, top):
-            if not said_in(value, name, texts, codes):
-                return name, value
-    return None
-
-
 _FIGURE = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w])", re.ASCII)
 _URL_OR_MAIL = re.compile(r"https?://[^\s\"'<>)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MIXED = re.compile(r"(?<!\w)(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{4,}(?!\w)", re.ASCII)
 
 
 def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | None:
-    """The first address, code, name or figure of a response that no text contains; `None` if there is none.
-
-    A number up to the length of the longest observed list passes, since the response may count items. Numbers may be
-    rounded.
-    """
+    """The first address, code, name or figure of a response that no text contains; `None` if there is none."""
     together = "\n".join(texts)
     folded = f"{together}\n{about}".casefold()
     for pattern in (_URL_OR_MAIL, _MIXED):
         for found in pattern.finditer(response):
             if found[0].rstrip(".,;:!?").casefold() not in folded:
                 return found[0]
-    known = {abs(number) for number in numbers_in(together)} | _inner_numbers(together)
+    # Numbers of the texts, also those inside dates, times and codes; the response may round them.
+    known = {abs(number) for number in numbers_in(together)}
+    known |= {Decimal(digits) for digits in re.findall(r"\d+(?:\.\d+)?", together, re.ASCII)}
+    # It may count items, too.
     most = max((_longest(observed(text)) for text in texts), default=0)
     for found in _FIGURE.finditer(_URL_OR_MAIL.sub(" ", response)):
         number = abs(Decimal(found[0].replace(",", "").rstrip(".")))
@@ -139,11 +110,6 @@ def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | N
         if name.casefold().removesuffix("s") not in folded:
             return name
     return None
-
-
-def _inner_numbers(text: str) -> set[Decimal]:
-    """Numbers, including those inside dates, times and codes."""
-    return {Decimal(digits) for digits in re.findall(r"\d+(?:\.\d+)?", text, re.ASCII)}
 
 
 def _rounds(exact: Decimal, rounded: Decimal) -> bool:
@@ -226,9 +192,7 @@ def apply_filters(
     """Put an instance through every filter.
 
     Args:
-        api ([`Api`]): Its API.
         instruction (`str`): What the user asked, without hidden details.
-        trajectory ([`Trajectory`]): The instance.
         settings ([`FilterSettings`], *optional*): How strict they are.
         ended (`str`, *optional*, defaults to `"answered"`): Why the rollout ended, see [`agent.Result`].
 
@@ -258,7 +222,7 @@ def apply_filters(
 
 def _unfinished(trajectory: Trajectory, ended: str) -> str | None:
     if ended != "answered":
-        why = {"steps": "at the limit on steps", "tokens": "at the limit on tokens", "time": "at the limit on time"}
+        why = {name: f"at the limit on {name}" for name in ("steps", "tokens", "time")}
         why |= {"unread": "at a turn that could not be read", "failed": "because a model could not be asked"}
         return f"it ended {why.get(ended, ended)}, without a response"
     return None if trajectory.response.strip() else "it has no response"
@@ -274,23 +238,26 @@ def _malformed(functions: Functions, steps: Sequence[Step]) -> str | None:
             return f"turn {number} calls {_quoted(step.action)}, which is no function of the API"
         if parse_arguments(step.action_input) is None:
             return f"the input of {step.action} in turn {number} is no JSON object"
-    if all(step.action in BUILT_IN for step in steps):
-        return "it calls no function of the API"
-    return None
+    return "it calls no function of the API" if all(step.action in BUILT_IN for step in steps) else None
 
 
 def _ungrounded(functions: Functions, instruction: str, steps: Sequence[Step], codes: bool) -> str | None:
     for step, start in zip(steps, turn_starts(steps), strict=True):
         texts = [instruction, *(earlier.observation for earlier in steps[:start])]
-        arguments = parse_arguments(step.action_input)
-        if step.action in functions.operations and arguments:
-            schema = functions.parameters.get(step.action, {})
-            found = ungrounded(arguments, texts, schema, tuple(functions.credentials), codes)
-            if found is not None:
-                return (
-                    f"{step.action} was called with {found[0]} {_quoted(found[1])}, "
-                    "which neither the user nor an observation had said"
-                )
+        properties = functions.parameters.get(step.action, {}).get("properties", {})
+        arguments = (parse_arguments(step.action_input) or {}) if step.action in functions.operations else {}
+        for top, given in arguments.items():
+            schema = properties.get(top, {})
+            # Credentials are filled in on sending, and a default needs no source.
+            if top in functions.credentials or ("default" in schema and schema["default"] == given):
+                continue
+            # These may be the user's wish in other words.
+            if codes and (isinstance(given, bool) or given in schema.get("enum", ())):
+                continue
+            for name, value in leaves(given, top):
+                if not said_in(value, name, texts, codes):
+                    called = f"{step.action} was called with {name} {_quoted(value)}"
+                    return f"{called}, which neither the user nor an observation had said"
     return None
 
 
@@ -332,9 +299,7 @@ def _unsupported(api: Api, instruction: str, trajectory: Trajectory) -> str | No
     texts = [instruction, *(text for step in steps for text in (step.action_input, step.observation))]
     about = " ".join([api.name, api.description, *(function.description for function in api.functions)])
     found = unsupported(response, texts, about)
-    if found is not None:
-        return f"the response says {_quoted(found)}, which no observation does"
-    return None
+    return None if found is None else f"the response says {_quoted(found)}, which no observation does"
 
 
 def _too_long(api: Api, trajectory: Trajectory, settings: FilterSettings) -> str | None:

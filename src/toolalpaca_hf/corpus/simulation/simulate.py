@@ -1,55 +1,28 @@
 """Turns an instruction into an instance: an API with an in-process simulator, and roles with models of their own."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
-from ...agent import (
-    SIMULATED_CREDENTIAL,
-    STOPS,
-    ApiCalls,
-    Backend,
-    ChatContext,
-    Completion,
-    Context,
-    ModelUser,
-    ReactContext,
-    Result,
-    Rollout,
-    RolloutLimits,
-    Task,
-    Toolbox,
-    User,
-    shown_api,
-)
+from ... import agent, simulator
+from ...agent import ChatContext, Completion, Context, ReactContext, Result, Task
 from ...errors import OptionError, ToolAlpacaError
 from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn, react_prompt
 from ...llm import Ask, BudgetExceeded, LLMError, RequestRejected, UsageTracker
 from ...metrics import functions_in
 from ...openapi import Allowlist, ApiClient, CallLimits, Credentials
 from ...schema import Api, Trajectory
-from ...simulator import (
-    IN_PROCESS,
-    FaultPlan,
-    LLMResponder,
-    Responder,
-    SchemaResponder,
-    SimulatedApi,
-    SimulatedCall,
-    SimulatedResponse,
-    Simulator,
-    find_json,
-    in_process,
-)
+from ...simulator import FaultPlan, Responder, SchemaResponder, SimulatedCall, SimulatedResponse, Simulator
 from ..config import SimulationSettings, prompt_hash, prompt_text
 from ..instructions import WrittenInstruction
 from .filters import apply_filters
 
 
-class AssistantBackend:
+class AssistantBackend(agent.Backend):
     """The assistant, as a [`Backend`] that sends requests.
 
     In style `react` the model continues the text that a trained model sees. In style `chat` it gets the tools as JSON
@@ -57,12 +30,13 @@ class AssistantBackend:
     """
 
     name, continuous, width = "assistant", False, 1
-    style: Literal["react", "chat"]
+    style: Literal["react", "chat"] = "chat"  # type: ignore[assignment]  # a property there
 
     def __init__(self, ask: Ask, style: Literal["chat", "react"] = "chat", attempts: int = 2) -> None:
         if style not in ("chat", "react"):
             raise OptionError(f"is {style!r}", option="simulation.style", fix="pass 'chat' or 'react'")
-        self._ask, self.style, self._attempts = ask, style, attempts
+        self.style = style  # type: ignore[assignment]
+        self._ask, self._attempts = ask, attempts
         self._prompt = prompt_text("assistant.txt")
 
     @property
@@ -71,15 +45,6 @@ class AssistantBackend:
         if self.style == "chat":
             return self._prompt
         return prompt_text("react.txt", "toolalpaca_hf.formats")
-
-    def check(self) -> None:
-        """Do nothing."""
-
-    def forget(self, context: Context) -> None:
-        """Do nothing."""
-
-    def reseed(self, seed: int) -> None:
-        """Do nothing."""
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         return {"backend": "ask", "style": self.style}
@@ -98,7 +63,7 @@ class AssistantBackend:
     def _turn(self, context: Context, max_tokens: int) -> Completion:
         options: dict[str, Any] = {"max_tokens": max_tokens}
         if isinstance(context, ReactContext):
-            messages, options["stop"] = [{"role": "user", "content": context.text}], STOPS
+            messages, options["stop"] = [{"role": "user", "content": context.text}], agent.STOPS
         else:
             messages = self._messages(context)
             options["schema"] = turn_schema([tool["function"]["name"] for tool in context.tools])
@@ -106,7 +71,7 @@ class AssistantBackend:
         while True:
             answer = self._ask("assistant", messages, attempt=attempt, **options)
             if isinstance(context, ReactContext):
-                end = min((at for stop in STOPS if (at := answer.text.find(stop)) >= 0), default=None)
+                end = min((at for stop in agent.STOPS if (at := answer.text.find(stop)) >= 0), default=None)
                 text = answer.text[:end]
                 turn = parse_turn(text)
             else:
@@ -152,7 +117,7 @@ def turn_schema(names: Sequence[str]) -> dict[str, Any]:
 def read_turn(text: str) -> Turn:
     """Parse a turn written as a JSON object or, failing that, under ReAct labels."""
     try:
-        value = find_json(text)
+        value = simulator.find_json(text)
     except ValueError:
         value = None
     if not isinstance(value, dict) or not {"action", "response"} & set(value):
@@ -164,12 +129,10 @@ def read_turn(text: str) -> Turn:
         given = given if isinstance(given, str) else json.dumps({} if given is None else given, ensure_ascii=False)
         return Turn(thought, action.strip(), given, parse_arguments(given))
     response = value.get("response")
-    return (
-        Turn(thought, response=response.strip()) if isinstance(response, str) and response.strip() else Turn(thought)
-    )
+    return Turn(thought, response=(response.strip() or None) if isinstance(response, str) else None)
 
 
-class LLMExecutor(LLMResponder):
+class LLMExecutor(simulator.LLMResponder):
     """A chat model plays the API; its answers are checked against the document, then repaired or requested again.
 
     Where it fails, the schema responder answers; [`fallbacks`] says why.
@@ -194,14 +157,9 @@ def _schema(call: SimulatedCall) -> dict[str, Any]:
     make = call.operation.success.make
     root = make.root if make is not None else {}
     refused = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {
-            "status": {"type": "integer"},
-            "body": {"anyOf": [{key: part for key, part in root.items() if key != "$defs"}, refused]},
-        },
-        "required": ["status", "body"],
-    }
+    body = {"anyOf": [{key: part for key, part in root.items() if key != "$defs"}, refused]}
+    properties = {"status": {"type": "integer"}, "body": body}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "required": ["status", "body"]}
     return schema | ({"$defs": root["$defs"]} if "$defs" in root else {})
 
 
@@ -217,40 +175,36 @@ class SimulatedEnvironment:
         self._directory = Simulator([api], self.schema, None, seed).directory
 
     @property
-    def simulated(self) -> SimulatedApi:
+    def simulated(self) -> simulator.SimulatedApi:
         return self._directory.apis[0]
 
-    def calls(self, responder: Responder | None = None, faults: FaultPlan | None = None) -> ApiCalls:
+    def calls(self, responder: Responder | None = None, faults: FaultPlan | None = None) -> agent.ApiCalls:
         """Calls with a state of their own, so that rollouts do not see each other's changes."""
-        simulator = Simulator([], responder or self.schema, None, self._seed, faults)
-        simulator.directory = self._directory  # its routes and validators take longest to make
+        server = Simulator([], responder or self.schema, None, self._seed, faults)
+        server.directory = self._directory  # its routes and validators take longest to make
         functions = functions_in(self.api)
-        credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
+        credentials = Credentials(dict.fromkeys(functions.credentials, agent.SIMULATED_CREDENTIAL))
         hosts = Allowlist(frozenset({"simulator"}))
-        client = ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=in_process(simulator))
-        server = f"{IN_PROCESS}{self._directory.listing()[0]['path']}"
-        return ApiCalls(self.api, server, client, credentials.names, functions=functions)
+        client = ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=simulator.in_process(server))
+        url = f"{simulator.IN_PROCESS}{self._directory.listing()[0]['path']}"
+        return agent.ApiCalls(self.api, url, client, credentials.names, functions=functions)
 
     def roll_out(
         self,
         task: Task,
-        backend: Backend,
-        user: User,
-        limits: RolloutLimits,
+        backend: agent.Backend,
+        user: agent.User,
+        limits: agent.RolloutLimits,
         responder: Responder | None = None,
-        clock: Callable[[], float] = lambda: 0.0,
         max_tools: int | None = MAX_TOOLS,
         faults: FaultPlan | None = None,
     ) -> Result:
-        api = shown_api(self.api, (), task.instruction, max_tools)
-        if backend.style == "chat":
-            context = ChatContext.begin(api, task.instruction)
-        else:
-            context = ReactContext.begin(react_prompt(), api, task.instruction)
-        calls = self.calls(responder, faults)
-        try:
-            toolbox = Toolbox(task, calls, user, limits, task.id, now=lambda: NOW)
-            rollout = Rollout(task, context, toolbox, limits, clock)
+        api, said = agent.shown_api(self.api, (), task.instruction, max_tools), task.instruction
+        chats = backend.style == "chat"
+        context = ChatContext.begin(api, said) if chats else ReactContext.begin(react_prompt(), api, said)
+        with closing(self.calls(responder, faults)) as calls:
+            toolbox = agent.Toolbox(task, calls, user, limits, task.id, now=lambda: NOW)
+            rollout = agent.Rollout(task, context, toolbox, limits, clock=lambda: 0.0)
             try:
                 while rollout.ended is None:
                     (written,) = backend.generate([context], rollout.turn_tokens)
@@ -260,8 +214,6 @@ class SimulatedEnvironment:
             except ToolAlpacaError as error:
                 rollout.fail(error)
             return rollout.result()
-        finally:
-            calls.close()
 
 
 @dataclass(frozen=True)
@@ -280,26 +232,12 @@ class SimulatedInstance:
 def simulate(
     api: Api, written: WrittenInstruction, ask: Ask, settings: SimulationSettings | None = None, index: int = 0
 ) -> SimulatedInstance:
-    """Simulate one instruction and filter the result.
-
-    The executor's answers are checked against the API's document; where its model fails, the schema responder steps in
-    and the provenance records it. A model that cannot be asked costs only this instance.
-
-    Args:
-        api ([`Api`]): The API.
-        written ([`WrittenInstruction`]): The instruction, and the details that it leaves out.
-        ask ([`Ask`]): Asks the models.
-        settings ([`SimulationSettings`], *optional*): How.
-        index (`int`, *optional*, defaults to 0): The instruction's index under its API.
-
-    Raises:
-        [`BudgetExceeded`]: The budget is spent; the instance is unfinished.
-    """
+    """Simulate the `index`-th instruction of an API and filter the result; only a spent budget raises."""
     settings = settings or SimulationSettings()
     environment = SimulatedEnvironment(api, settings.seed)
     tracker = UsageTracker(ask, (LLMError,), f"{api.id}/{index}")
     backend = AssistantBackend(tracker, settings.style, settings.attempts)
-    user = ModelUser(partial(tracker, "user", max_tokens=128), "asked")
+    user = agent.ModelUser(partial(tracker, "user", max_tokens=128), "asked")
     prompts = {"assistant": prompt_hash(backend.prompt), "user": prompt_hash(user.prompt)}
     executor: Any = None
     if settings.executor == "llm":

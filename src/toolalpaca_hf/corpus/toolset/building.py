@@ -4,31 +4,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ... import openapi
 from ...data import ListedApi, Unusable, read_api, slug
 from ...errors import ToolAlpacaError
 from ...llm import Ask, join_continuation, parse_items, parse_json, unfence
-from ...openapi import (
-    credential_names,
-    describe_raw,
-    each_operation,
-    load_document,
-    mapping,
-    parameters_of,
-    resolve,
-    servers_of,
-    text,
-    violations,
-)
+from ...openapi import mapping, resolve, servers_of
 from ...schema import REDACTED, Api
 from ..config import ToolsetSettings, prompt, prompt_values, schema
 from ..decontamination import BigramIndex, bigrams
 
-MAX_VIOLATIONS = 10
-"""How many violations a model is shown at once; one mistake often makes twenty."""
-
+MAX_VIOLATIONS = 10  # shown to a model at once; one mistake often makes twenty
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _BINARY = ("binary", "byte", "base64")
 
@@ -39,7 +28,7 @@ def read_document(answer: str) -> dict[str, Any]:
     brace = inside.find("{")
     is_json = brace >= 0 and not re.search(r"^\s*(openapi|swagger|paths)\s*:", inside[:brace], re.MULTILINE)
     try:
-        document = load_document(parse_json(inside) if is_json else inside)
+        document = openapi.load_document(parse_json(inside) if is_json else inside)
     except ToolAlpacaError as error:
         raise ValueError(f"{str(error)[:300]}.") from None
     if not isinstance(document.get("paths"), dict):
@@ -60,10 +49,10 @@ def server_for(name: str, link: str) -> str:
 
 def shortcomings(document: dict[str, Any], planned: int = 0) -> list[str]:
     """What makes a document unusable: violations of OpenAPI first, then of what a corpus needs."""
-    found = list(dict.fromkeys(violations(document)))[:MAX_VIOLATIONS]
+    found = list(dict.fromkeys(openapi.violations(document)))[:MAX_VIOLATIONS]
     if not str(document.get("openapi", "")).startswith("3."):
         found.append("The document is not OpenAPI 3; say 3.0.0 under `openapi`.")
-    operations = each_operation(document)
+    operations = openapi.each_operation(document)
     if not operations:
         found.append("The document has no operation.")
     elif 2 * len(operations) < planned:
@@ -71,19 +60,19 @@ def shortcomings(document: dict[str, Any], planned: int = 0) -> list[str]:
     names: set[str] = set()
     for name, path, method, item, operation in operations:
         place = f"{method.upper()} {path}"
-        own = text(operation.get("operationId"))
+        own = openapi.text(operation.get("operationId"))
         if not _NAME.fullmatch(own):
             found.append(f"{place} needs an operationId made of letters, digits and underscores; it has {own!r}.")
         elif own in names:
             found.append(f"{place} has the operationId {own}, which another operation has already.")
         names.add(own)
-        if not text(operation.get("summary")) and not text(operation.get("description")):
+        if not openapi.text(operation.get("summary")) and not openapi.text(operation.get("description")):
             found.append(f"{place} ({name}) needs a summary.")
         held = [mapping(resolve(document, operation.get("requestBody")))]
         held += map(mapping, mapping(resolve(document, operation.get("responses"))).values())
         kinds = dict.fromkeys(kind for holder in held for kind in mapping(holder.get("content")) if not _is_text(kind))
         found += [f"{place} takes or gives {kind}; only text goes in and out." for kind in kinds]
-        if _is_binary([held, resolve(document, parameters_of(document, item, operation))]):
+        if _is_binary([held, resolve(document, openapi.parameters_of(document, item, operation))]):
             found.append(f"{place} takes or gives binary data; only text goes in and out.")
     return list(dict.fromkeys(found))[:MAX_VIOLATIONS]
 
@@ -102,10 +91,7 @@ def _is_binary(node: Any) -> bool:
 
 
 class DocumentDeduplicator:
-    """Detects documents that copy the example shown to their author, or another API's document.
-
-    Only the document's own words (paths, names, descriptions) are compared, not OpenAPI's vocabulary.
-    """
+    """Detects documents that copy the example shown to their author, or another API's document, by their own words."""
 
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
@@ -167,19 +153,14 @@ def read_functions(text: str) -> list[dict[str, Any]]:
 
 def _read_parameters(found: Any) -> list[dict[str, Any]]:
     if isinstance(found, dict):  # by name, as tool schemas have them
-        found = [
-            {"name": name} | (value if isinstance(value, dict) else {"description": value})
-            for name, value in found.items()
-        ]
+        parts = {name: value if isinstance(value, dict) else {"description": value} for name, value in found.items()}
+        found = [{"name": name} | part for name, part in parts.items()]
     parameters = []
     for item in found if isinstance(found, list) else []:
         if isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"].strip():
             kind = item.get("type") if item.get("type") in _TYPES else "string"
-            description = str(item.get("description") or "")
-            required = item.get("required") is True
-            parameters.append(
-                {"name": item["name"].strip(), "type": kind, "required": required, "description": description}
-            )
+            given = {"name": item["name"].strip(), "type": kind, "required": item.get("required") is True}
+            parameters.append({**given, "description": str(item.get("description") or "")})
     return parameters
 
 
@@ -199,20 +180,14 @@ def function_list(functions: list[dict[str, Any]]) -> str:
         for parameter in function["parameters"]:
             needed = "Required" if parameter["required"] else "Optional"
             given[parameter["name"]] = f"{needed}. {parameter['type'].capitalize()}. {parameter['description']}"
-        texts.append(
-            f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
-            f"Input: {json.dumps(given, ensure_ascii=False)}\nOutput: {function['output']}"
-        )
+        about = f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
+        texts.append(f"{about}Input: {_compact(given)}\nOutput: {function['output']}")
     return "\n\n".join(texts)
 
 
-_REFUSAL = re.compile(
-    r"(i['’]m|i am|we['’]re) (sorry|unable)|sorry,|i (can ?not|can['’]t|won['’]t) |as an ai", re.IGNORECASE
-)
-
+_REFUSAL = re.compile(r"(?i)(i['’]m|i am|we['’]re) (sorry|unable)|sorry,|i (can ?not|can['’]t|won['’]t) |as an ai")
 
 PROMPTS = ("introduction.txt", "functions.txt", "document.txt", "repair.txt", "continue.txt", "example.json")
-"""Files of what the author is asked with."""
 
 
 @dataclass(frozen=True)
@@ -225,36 +200,28 @@ class BuiltApi:
     violations: list[str] = field(default_factory=list)
 
 
+Messages = list[dict[str, str]]
+
+
 class _GivenUp(Exception):
     """A step has used up its attempts."""
 
 
 def build_api(entry: ListedApi, ask: Ask, settings: ToolsetSettings | None = None) -> BuiltApi:
-    """Build introduction, functions, OpenAPI document and documentation of an API from an entry of a list.
+    """Build introduction, functions, OpenAPI document and documentation of an API; nothing a model writes raises.
 
     Each answer is parsed and checked; errors go back to the model, with its answer, until the attempts are used up. A
     truncated answer is continued from where it stops.
-
-    Args:
-        entry ([`ListedApi`]): Name, description, category and link.
-        ask ([`Ask`]): Asks the role `author`.
-        settings ([`ToolsetSettings`], *optional*): Attempts and limits.
-
-    Returns:
-        [`BuiltApi`]: The API, or why it was set aside; nothing a model writes raises.
-
-    Raises:
-        [`LLMError`], [`BudgetExceeded`]: The endpoint cannot answer, or may not be asked any more.
     """
     author = _Author(entry, ask, settings or ToolsetSettings())
+    api, aside = None, None
     try:
         introduction = author.introduction()
         functions = author.functions(introduction)
-        document = author.document(introduction, functions)
-        api = _api(entry, introduction, functions, document)
+        api = _api(entry, introduction, functions, author.document(introduction, functions))
     except (_GivenUp, Unusable) as reason:
-        return BuiltApi(None, str(reason), dict(author.asked), author.violations)
-    return BuiltApi(api, None, dict(author.asked), author.violations)
+        aside = str(reason)
+    return BuiltApi(api, aside, dict(author.asked), author.violations)
 
 
 class _Author:
@@ -264,9 +231,8 @@ class _Author:
         self.violations: list[str] = []
 
     def introduction(self) -> str:
-        facts = _facts(self.entry)
-        messages = [{"role": "user", "content": prompt("introduction").format(**facts)}]
-        return self._step("introduction", messages, _read_introduction, self.settings.introduction_tokens)
+        messages = [{"role": "user", "content": prompt("introduction").format(**_facts(self.entry))}]
+        return self._step("introduction", messages, _read_introduction)
 
     def functions(self, introduction: str) -> list[dict[str, Any]]:
         facts, example = _facts(self.entry), prompt_values("example")
@@ -285,7 +251,7 @@ class _Author:
                 raise ValueError(f"These are functions of {example['entry']['name']}, which was only an example.")
             return functions
 
-        return self._step("functions", messages, read, self.settings.functions_tokens, schema("functions"))
+        return self._step("functions", messages, read, schema("functions"))
 
     def document(self, introduction: str, functions: list[dict[str, Any]]) -> dict[str, Any]:
         example, server = prompt_values("example"), server_for(self.entry.name, self.entry.link)
@@ -302,37 +268,27 @@ class _Author:
                 raise ValueError(f"This is the document of {example['entry']['name']}, which was only an example.")
             return document
 
-        asked = prompt("document")
-
-        def question(name: str, introduction: str, functions: list[dict[str, Any]], server: str) -> dict[str, str]:
-            listed = function_list(functions)
-            content = asked.format(name=name, introduction=introduction, functions=listed, server=server)
-            return {"role": "user", "content": content}
-
-        shown = example["entry"]
+        asked, shown = prompt("document"), example["entry"]
+        about = {"name": shown["name"], "introduction": example["introduction"], "server": shown["link"]}
+        given = {"name": self.entry.name, "introduction": introduction, "server": server}
         messages = [
-            question(shown["name"], example["introduction"], example["functions"], shown["link"]),
+            {"role": "user", "content": asked.format(functions=function_list(example["functions"]), **about)},
             {"role": "assistant", "content": _compact(example["document"])},
-            question(self.entry.name, introduction, functions, server),
+            {"role": "user", "content": asked.format(functions=function_list(functions), **given)},
         ]
         names = {"operation_id": {"type": "string", "enum": [function["name"] for function in functions]}}
         form = schema("document")
         form = form | {"$defs": form["$defs"] | names}
-        return self._step("document", messages, read, self.settings.document_tokens, form)
+        return self._step("document", messages, read, form)
 
     def _step(
-        self,
-        step: str,
-        messages: list[dict[str, str]],
-        read: Callable[[str], Any],
-        max_tokens: int,
-        form: dict[str, Any] | None = None,
+        self, step: str, messages: Messages, read: Callable[[str], Any], form: dict[str, Any] | None = None
     ) -> Any:
         """Ask until the answer parses; each failure goes back to the model with its reason."""
         conversation, reason = messages, ""
         for attempt in range(self.settings.attempts):
             self.asked[step] += 1
-            text = self._whole(step, conversation, attempt, max_tokens, form)
+            text = self._whole(step, conversation, attempt, form)
             if text is None:
                 self.violations.append(f"{step}: the model refused")
                 reason, conversation = "the model refused", messages
@@ -341,24 +297,18 @@ class _Author:
                 return read(text)
             except ValueError as error:
                 reason = str(error)
-            sentences = reason.splitlines()
-            self.violations += [f"{step}: {sentence}" for sentence in sentences]
-            listed = "\n".join(f"- {sentence}" for sentence in sentences)
-            conversation = [
-                *messages,
-                # Servers refuse messages without content.
-                {"role": "assistant", "content": text if text.strip() else "(nothing)"},
-                {"role": "user", "content": prompt("repair").format(violations=listed)},
-            ]
+            self.violations += [f"{step}: {sentence}" for sentence in reason.splitlines()]
+            repair = prompt("repair").format(violations="\n".join(f"- {line}" for line in reason.splitlines()))
+            # Servers refuse messages without content.
+            said = {"role": "assistant", "content": text if text.strip() else "(nothing)"}
+            conversation = [*messages, said, {"role": "user", "content": repair}]
         raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
 
-    def _whole(
-        self, step: str, messages: list[dict[str, str]], attempt: int, max_tokens: int, form: dict[str, Any] | None
-    ) -> str | None:
+    def _whole(self, step: str, messages: Messages, attempt: int, form: dict[str, Any] | None) -> str | None:
         """One answer with its continuations; `None` if the model refuses."""
-        structured = form if self.settings.structured else None
-        key = f"{slug(self.entry.name)}/{step}"
-        answer = self.ask("author", messages, attempt=attempt, key=key, max_tokens=max_tokens, schema=structured)
+        options: dict[str, Any] = {"attempt": attempt, "key": f"{slug(self.entry.name)}/{step}"}
+        options["max_tokens"] = getattr(self.settings, f"{step}_tokens")
+        answer = self.ask("author", messages, schema=form if self.settings.structured else None, **options)
         # Some begin with an apology and do it then.
         declines = _REFUSAL.match(answer.text.strip()) and "{" not in answer.text
         if answer.finish_reason in ("refusal", "content_filter") or declines:
@@ -370,23 +320,18 @@ class _Author:
             if answer.finish_reason != "length" or not text.strip() or _is_complete(text):
                 break
             self.asked["continuations"] += 1
-            going_on = [
-                *messages,
-                {"role": "assistant", "content": text},
-                {"role": "user", "content": prompt("continue")},
-            ]
+            so_far, go_on = {"role": "assistant", "content": text}, {"role": "user", "content": prompt("continue")}
             # A schema would have the model begin a new document.
-            answer = self.ask("author", going_on, attempt=attempt, key=key, max_tokens=max_tokens)
+            answer = self.ask("author", [*messages, so_far, go_on], **options)
             text = join_continuation(text, answer.text)
         return text
 
 
 def _is_complete(text: str) -> bool:
-    try:
+    with suppress(ValueError):
         parse_json(text)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _to_last_sentence(text: str) -> str:
@@ -411,9 +356,9 @@ def _api(entry: ListedApi, introduction: str, functions: list[dict[str, Any]], d
         "Introduction": introduction,
         "Functions": function_list(functions),
         "Documentation": document,
-        "Authentication": dict.fromkeys(credential_names(document), REDACTED),
+        "Authentication": dict.fromkeys(openapi.credential_names(document), REDACTED),
     }
-    return read_api(describe_raw(raw), f"train/{slug(entry.name)}")
+    return read_api(openapi.describe_raw(raw), f"train/{slug(entry.name)}")
 
 
 def _facts(entry: ListedApi) -> dict[str, str]:

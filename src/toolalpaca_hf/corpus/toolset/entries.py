@@ -23,11 +23,10 @@ class EntryFilter:
 
     Args:
         categories (`tuple[str, ...]`, *optional*): Categories, case-insensitive; all if empty.
-        https (`bool`, *optional*, defaults to `False`): Whether HTTPS is required; an entry that does not say lacks
-            it.
+        https (`bool`, *optional*, defaults to `False`): Whether HTTPS is required, and stated.
         auths (`tuple[str, ...]`, *optional*): Of `none`, `apiKey` and `OAuth`; all if empty.
         reserved (`tuple[tuple[str, str], ...]`, *optional*): Name and link of APIs reserved for evaluation.
-        limit (`int`, *optional*): Keep only so many of the remaining entries.
+        limit (`int`, *optional*): Of the remaining entries.
     """
 
     categories: tuple[str, ...] = ()
@@ -122,28 +121,27 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     names = {slug(name) for name, _ in wanted.reserved}
     links = {_bare(link) for _, link in wanted.reserved if link}
     seen: set[tuple[str, str]] = set()
-    kept: list[ListedApi] = []
-    left_out: dict[str, list[str]] = {}
+    chosen = Selection([], {})
     for entry in entries:
-        reason = None
+        reason, own = None, (slug(entry.name), _bare(entry.link))
         if categories and entry.category.casefold() not in categories:
             reason = "is of another category"
-        elif slug(entry.name) in names or _bare(entry.link) in links:
+        elif own[0] in names or own[1] in links:
             reason = "is reserved for evaluation"
         elif wanted.https and not entry.https:
             reason = "has no HTTPS" if entry.https is False else "is not said to have HTTPS"
         elif wanted.auths and entry.auth.casefold() not in auths:
             reason = "has another kind of authentication"
-        elif (slug(entry.name), _bare(entry.link)) in seen:
+        elif own in seen:
             reason = "is listed twice"
-        elif wanted.limit is not None and len(kept) >= wanted.limit:
+        elif wanted.limit is not None and len(chosen.kept) >= wanted.limit:
             reason = "is over the limit"
         if reason:
-            left_out.setdefault(reason, []).append(entry.name)
+            chosen.left_out.setdefault(reason, []).append(entry.name)
         else:
-            seen.add((slug(entry.name), _bare(entry.link)))
-            kept.append(entry)
-    return Selection(kept, left_out)
+            seen.add(own)
+            chosen.kept.append(entry)
+    return chosen
 
 
 def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...]:
@@ -180,11 +178,10 @@ def write_entries(chosen: Selection, out: Path) -> None:
     if not chosen.kept:
         counts = ", ".join(f"{reason}: {len(names)}" for reason, names in chosen.left_out.items())
         raise OptionError(f"no API is left of the list ({counts})", fix="loosen the filters")
-    rows = [
-        {"API": api.name, "Description": api.description, "Auth": api.auth, "HTTPS": api.https}
-        | {"Link": api.link, "Category": api.category}
-        for api in chosen.kept
-    ]
+    # The list's own names, by ours.
+    names = {"API": "name", "Description": "description", "Auth": "auth", "HTTPS": "https"}
+    names |= {"Link": "link", "Category": "category"}
+    rows = [{theirs: getattr(api, ours) for theirs, ours in names.items()} for api in chosen.kept]
     write_json(out, {"count": len(rows), "entries": rows, "left_out": chosen.left_out}, indent=2)
 
 
@@ -201,8 +198,8 @@ def _read(place: str) -> bytes:
     try:
         return Path(place).read_bytes()
     except OSError as error:
-        fix = "pass a list of public APIs"
-        raise InputError(f"cannot be read ({error.strerror})", file=place, fix=fix) from None
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(problem, file=place, fix="pass a list of public APIs") from None
 
 
 def _fetched(url: str, private: Iterable[str]) -> bytes:

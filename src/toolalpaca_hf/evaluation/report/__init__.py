@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,7 @@ from ...formats import NO_CALL
 from ...report import NONE, clip, finite, render, write_texts
 from ...schema import Trajectory
 from ..suite import Attempt
-from .figures import (
-    ADDRESS,
-    LABELS,
-    SOURCE,
-    breakdowns,
-    error_kinds,
-    figures,
-    headline,
-    judge_counts,
-    label,
-    model_index,
-    trial_lines,
-)
-from .plots import plots
-
-__all__ = ["instruction_page", "model_index", "report_html", "report_markdown", "trial_lines", "write_report"]
+from .figures import LABELS, label, model_index, plots, template_values
 
 SHOWN = 4000
 """Characters of a text that the page shows at most."""
@@ -46,17 +30,13 @@ FAILURES = 10
 def write_report(
     folder: Path, metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt]
 ) -> None:
-    """Write `report.html`, `report.md` and `model_index.json`.
+    """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
+    `instructions.json`.
 
-    Args:
-        folder (`Path`): Created if missing.
-        metrics (`dict`): The contents of `metrics.json`.
-        records (`Sequence[dict]`): The contents of `instructions.json`, one per instruction.
-        attempts (`Sequence[Attempt]`): A record whose attempt is not among these is shown without trajectory.
+    A record whose attempt is not among `attempts` is shown without trajectory.
 
     Raises:
-        [`MissingDependencyError`]: jinja2 is not installed.
-        [`OptionError`]: The folder cannot be written.
+        [`MissingDependencyError`], [`OptionError`]: jinja2 is not installed, or the folder cannot be written.
     """
     texts = {
         "report.html": report_html(metrics, records, attempts),
@@ -75,27 +55,19 @@ def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], atte
     for record in records:
         attempt = by_id.get(str(record.get("id")))
         grouped[str(record.get("api"))].append(_instruction(record, attempt.trajectory if attempt else None, limit))
-    settings = (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
-    return render(
-        __name__,
-        "report.html.jinja",
-        plots=plots(metrics),
-        settings=[
-            (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
-            for title, key in settings
-            if metrics.get(key)
-        ],
-        apis=list(grouped.items()),
-        **_figures(metrics),
-    )
+    settings = [
+        (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
+        for title, key in (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
+        if metrics.get(key)
+    ]
+    values = template_values(metrics) | {"plots": plots(metrics), "settings": settings, "apis": list(grouped.items())}
+    return render(__name__, "report.html.jinja", **values)
 
 
 def instruction_page(record: dict[str, Any], trajectory: Trajectory | None, states: Sequence[str] = ()) -> str:
     """One instruction as `report.html` shows it, unfolded, as a page of its own.
 
-    Args:
-        record, trajectory: As in [`write_report`].
-        states (`Sequence[str]`, *optional*): What exists in the simulator after each step, as far as it is known.
+    `states` are what exists in the simulator after each step, as far as it is known.
     """
     return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN, states))
 
@@ -112,32 +84,8 @@ def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) 
         )
         for record in failed[:FAILURES]
     ]
-    return render(__name__, "report.md.jinja", failures=failures, failed_verdicts=len(failed), **_figures(metrics))
-
-
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "metrics": metrics,
-        "headline": headline(metrics),
-        "figures": figures(metrics),
-        "judge": judge_counts(metrics),
-        "breakdowns": breakdowns(metrics),
-        "errors": error_kinds(metrics),
-        "source": SOURCE,
-        "address": ADDRESS,
-    }
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text of `length` characters, and the part of it that is shown."""
-
-    shown: str
-    length: int
-
-    @property
-    def folded(self) -> bool:
-        return self.length > FOLDED or self.shown.count("\n") > 12
+    values = template_values(metrics) | {"failures": failures, "failed_verdicts": len(failed)}
+    return render(__name__, "report.md.jinja", **values)
 
 
 def _instruction(
@@ -145,14 +93,15 @@ def _instruction(
 ) -> dict[str, Any]:
     """The template's data for one instruction."""
 
-    def text(value: Any) -> _Text:
+    def text(value: Any) -> dict[str, Any]:
+        """What is shown of a text, and of how many characters."""
         value = "" if value is None else str(value)
-        return _Text(clip(value, limit), len(value))
+        shown = clip(value, limit)
+        return {"shown": shown, "length": len(value), "folded": len(value) > FOLDED or shown.count("\n") > 12}
 
-    ended = str(record.get("ended") or "")
+    ended, judge = str(record.get("ended") or ""), record.get("judge")
     scores = [(label(key), _score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
     counts = [*scores, *((label(key), _score(value)) for key, value in (record.get("validity") or {}).items())]
-    judge = record.get("judge")
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
@@ -194,7 +143,7 @@ def _instruction(
 
 
 def _score(value: Any) -> str:
-    if isinstance(value, int):
+    if isinstance(value, int | str):
         return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     share = finite(value)
-    return f"{share:.2f}" if share is not None else value if isinstance(value, str) else NONE
+    return NONE if share is None else f"{share:.2f}"

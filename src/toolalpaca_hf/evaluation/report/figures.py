@@ -1,10 +1,13 @@
-"""The rows of the report's tables, the paper's figures beside them, and results for a model card."""
+"""What the report shows: rows of tables, the paper's figures beside them, plots, and results for a model card."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
 
-from ...report import NONE, finite, rate_text
+from ...report import BLUE, NONE, ORANGE, bar_plot, finite, label_rows, plot, rate_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # What the paper prints; nothing of it was measured by this package.
 SOURCE = "arXiv 2306.05301, Table 3"
@@ -14,23 +17,14 @@ JUDGE = "GPT-4"
 INSTRUCTIONS = {"simulated": 100, "real": 114}
 """How many instructions each published suite has."""
 
-PUBLISHED: dict[str, tuple[tuple[str, float, float, float], ...]] = {
-    "simulated": (
-        ("GPT-3.5", 77.0, 85.0, 75.0),
-        ("Vicuna-7B", 19.0, 21.0, 17.0),
-        ("ToolAlpaca-7B", 63.0, 69.0, 60.0),
-        ("Vicuna-13B", 17.0, 31.0, 16.0),
-        ("ToolAlpaca-13B", 70.0, 73.0, 70.0),
-    ),
-    "real": (
-        ("GPT-3.5", 75.4, 80.7, 72.8),
-        ("Vicuna-7B", 7.9, 11.4, 7.9),
-        ("ToolAlpaca-7B", 63.2, 57.9, 55.3),
-        ("Vicuna-13B", 13.2, 16.7, 12.3),
-        ("ToolAlpaca-13B", 66.7, 67.5, 61.4),
-    ),
+PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
+    "GPT-3.5": {"simulated": (77.0, 85.0, 75.0), "real": (75.4, 80.7, 72.8)},
+    "Vicuna-7B": {"simulated": (19.0, 21.0, 17.0), "real": (7.9, 11.4, 7.9)},
+    "ToolAlpaca-7B": {"simulated": (63.0, 69.0, 60.0), "real": (63.2, 57.9, 55.3)},
+    "Vicuna-13B": {"simulated": (17.0, 31.0, 16.0), "real": (13.2, 16.7, 12.3)},
+    "ToolAlpaca-13B": {"simulated": (70.0, 73.0, 70.0), "real": (66.7, 67.5, 61.4)},
 }
-"""By suite: a model, and in percent of the instructions process, response and overall (both at once)."""
+"""By model and suite, in percent of the instructions: process, response and overall (both at once)."""
 
 SPLITS = {"simulated": "eval_simulated", "real": "eval_real", "sample": "eval_simulated"}
 """The split of the dataset repo that holds a suite's instructions."""
@@ -89,17 +83,8 @@ def label(key: str) -> str:
     return LABELS.get(key) or key.replace("_", " ").capitalize()
 
 
-@dataclass(frozen=True)
-class HeadlineRow:
-    """A model, its judge, and its rates in percent; `published` rows are the paper's, not measured here."""
-
-    model: str
-    judge: str
-    n: str
-    process: str
-    response: str
-    overall: str
-    published: bool
+# A model, its judge, and its rates in percent; `published` rows are the paper's, not measured here.
+HeadlineRow = namedtuple("HeadlineRow", "model judge n process response overall published")
 
 
 def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
@@ -114,8 +99,8 @@ def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
         n = str((rates.get("process") or {}).get("n", NONE))
         process, response, both = (rate_text(rates.get(key)) for key in ("process", "response", "both"))
         rows.append(HeadlineRow(model, judge, n, process, response, both, False))
-    for name, *published in PUBLISHED.get(suite, ()):
-        process, response, both = (f"{share:.1f}" for share in published)
+    for name, published in PUBLISHED.items() if suite in INSTRUCTIONS else ():
+        process, response, both = (f"{share:.1f}" for share in published[suite])
         rows.append(HeadlineRow(name, JUDGE, str(INSTRUCTIONS[suite]), process, response, both, True))
     return rows
 
@@ -219,16 +204,22 @@ def judge_counts(metrics: dict[str, Any]) -> dict[str, Any] | None:
     return {"n": judge.get("num", NONE), "unjudged": judge.get("error_num", NONE), "rows": rows}
 
 
-def error_kinds(metrics: dict[str, Any]) -> list[tuple[str, int]]:
-    """Kinds of errors with their counts, most frequent first."""
-    counts = [(str(kind), int(count)) for kind, count in (metrics.get("errors") or {}).items()]
-    return sorted(counts, key=lambda item: (-item[1], item[0]))
+def template_values(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the templates of both reports show of an evaluation."""
+    return {
+        "metrics": metrics,
+        "headline": headline(metrics),
+        "figures": figures(metrics),
+        "judge": judge_counts(metrics),
+        "breakdowns": breakdowns(metrics),
+        "errors": list((metrics.get("errors") or {}).items()),
+        "source": SOURCE,
+        "address": ADDRESS,
+    }
 
 
 def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Keyword arguments of `huggingface_hub.EvalResult`, in percent, for `ModelCardData(eval_results=...)`.
-
-    Figures without a value are left out.
+    """Keyword arguments of `huggingface_hub.EvalResult` for each figure that has a value, in percent.
 
     Example:
 
@@ -244,6 +235,10 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rates = [("process_verdict", "process_verdict", metrics.get("process_verdict"))]
     rates += [("llm_judge", key, rate) for key, rate in (metrics.get("judge_rates") or {}).items()]
     rates += [("tool_call_match", key, rate) for key, rate in (metrics.get("calls") or {}).items()]
+    about: dict[str, Any] = {"task_type": "text-generation", "task_name": "Tool use"}
+    about["dataset_type"] = "toolalpaca-sample" if suite == "sample" else "toolalpaca"
+    about |= {"dataset_name": f"ToolAlpaca, {suite} suite", "dataset_config": "instructions"}
+    about["dataset_split"] = SPLITS.get(suite)
     results = []
     for metric, key, found in rates:
         rate = found or {}
@@ -252,18 +247,54 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         n = f"n = {rate.get('n', metrics.get('n'))}"
         spread = n if low is None or high is None else f"95% interval {100 * low:.1f} to {100 * high:.1f}, {n}"
-        results.append(
-            {
-                "task_type": "text-generation",
-                "task_name": "Tool use",
-                "dataset_type": "toolalpaca-sample" if suite == "sample" else "toolalpaca",
-                "dataset_name": f"ToolAlpaca, {suite} suite",
-                "dataset_config": "instructions",
-                "dataset_split": SPLITS.get(suite),
-                "metric_type": metric,
-                "metric_config": key,
-                "metric_name": f"{label(key)} (%; {spread})",
-                "metric_value": round(100 * value, 1),
-            }
-        )
+        measured = {"metric_name": f"{label(key)} (%; {spread})", "metric_value": round(100 * value, 1)}
+        results.append(about | {"metric_type": metric, "metric_config": key} | measured)
     return results
+
+
+# The marker says what the colour does.
+_SERIES = {
+    "process_verdict": ("process correct, by rule", BLUE, "o"),
+    "all_functions": ("every golden function called", ORANGE, "s"),
+}
+
+
+def plots(metrics: dict[str, Any]) -> dict[str, str]:
+    """Plots of failures by error kind, by API, and by number of golden calls; none without matplotlib."""
+    kinds = list((metrics.get("errors") or {}).items())
+    title = f"Errors by kind (n = {sum(count for _, count in kinds)} errors)"
+    try:
+        drawn = {"errors": bar_plot("errors", title, kinds, ORANGE, "count")} if kinds else {}
+        return drawn | {by: _rates(found, by) for by in ("api", "golden_calls") if (found := groups(metrics, by))}
+    except ImportError:
+        return {}
+
+
+def _rates(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
+    """Two rates of each group with their intervals."""
+
+    def draw(axes: "Axes", narrow: bool) -> None:
+        for offset, (key, (name, colour, marker)) in zip((-0.14, 0.14), _SERIES.items(), strict=True):
+            points = []
+            for place, (_, group) in enumerate(found):
+                value, low, high = (finite((group.get(key) or {}).get(part)) for part in ("value", "low", "high"))
+                if value is None:
+                    continue
+                points.append((100 * value, place + offset))
+                if low is not None and high is not None:
+                    axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2, alpha=0.8)
+            xs, ys = zip(*points, strict=True) if points else ((), ())
+            axes.plot(xs, ys, marker, color=colour, markersize=7, label=name, clip_on=False)
+        rows = []
+        for name, group in found:
+            name += f" golden call{'s' * (name != '1')}" if by == "golden_calls" else ""
+            rows.append(f"{name if len(name) <= 40 else f'{name[:39]}…'} (n = {group.get('n', '?')})")
+        label_rows(axes, rows, narrow, limit=60)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("percent, with 95% interval" if narrow else "percent of instructions, with 95% interval")
+        columns = 1 if narrow else 2
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.3)
+
+    total = sum(group.get("n", 0) for _, group in found)
+    title = f"Instructions done right, {BREAKDOWNS[by].lower().replace('api', 'API')} (n = {total})"
+    return plot(by, title, draw, len(found) + 1)

@@ -3,30 +3,16 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from ... import corpus
 from ...agent import RolloutLimits, Task
-from ...corpus import (
-    PUBLISHED,
-    CorpusFolder,
-    Decontaminator,
-    EntryFilter,
-    FilterSettings,
-    SimulatedEnvironment,
-    SimulatedInstance,
-    apply_filters,
-    collect,
-    documents_hash,
-    prompt_hash,
-    prompt_text,
-    published_instructions,
-    reserved_names,
-    select_entries,
-)
-from ...data import ListedApi, Slugs, read_file
+from ...corpus import CorpusFolder, Decontaminator, FilterSettings, SimulatedEnvironment, SimulatedInstance
+from ...data import ListedApi, Slugs, read_file, without_example_keys
 from ...errors import InputError, NotFoundError, ToolAlpacaError
 from ...formats import ROW_TOOLS, select_functions
 from ...openapi import is_url, load_api
@@ -38,12 +24,10 @@ from .wording import PACKAGE
 
 logger = logging.getLogger(__name__)
 
+# The kinds of tasks, in the order in which an API is asked for them; over again where more are wanted.
 MIX = ("chain", "single", "details", "pair", "mistaken", "single", "twice", "chain", "details", "single", "unmended")
-"""The kinds of tasks, in the order in which an API is asked for them; over again where more are wanted."""
-
+# Tasks are looked for among pairs of functions: of a thousand, they would take a million trials.
 MOST_FUNCTIONS = 40
-"""How many functions of one API are tried at least: tasks are looked for among pairs of them, so that an API of a
-thousand functions would take a million trials."""
 
 
 @dataclass(frozen=True)
@@ -73,67 +57,62 @@ def build_offline_corpus(
     limit: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Build a corpus of given APIs by rules; see [`build_offline`]. Called again after an interruption, it resumes.
+    """Build a corpus of given APIs by rules. Called again after an interruption, it resumes.
 
     The checks are those of a corpus made by models: APIs reserved for evaluation are set aside, and instructions close
     to a published evaluation set or to each other are left out.
     """
     settings = settings or OfflineSettings()
     found = offline_apis(apis)[:limit]
-    entries = [ListedApi(api.name, api.description, api.link, api.category) for api in found]
-    reserved = EntryFilter(reserved=reserved_names())
+    entries = [_entry(api) for api in found]
+    reserved = corpus.EntryFilter(reserved=corpus.reserved_names())
     # Each by itself: what is listed twice may be two documents of one title.
-    reserved_for = [next(iter(select_entries([entry], reserved).left_out), None) for entry in entries]
+    reserved_for = [next(iter(corpus.select_entries([entry], reserved).left_out), None) for entry in entries]
     if all(reserved_for):
         raise InputError(f"every API of {apis} is reserved for evaluation", fix="pass others")
-    output_settings = {"source": "offline", **asdict(settings), "documents": documents_hash(found)}
+    output_settings = {"source": "offline", **asdict(settings), "documents": corpus.documents_hash(found)}
     output_settings["gates"].pop("count", None)
     if settings.faults is None:
         del output_settings["faults"]  # folders of before go on
-    decontaminator = Decontaminator(one for name in PUBLISHED for one in published_instructions(name))
+    published = (corpus.published_instructions(name) for name in corpus.PUBLISHED)
+    decontaminator = Decontaminator(chain.from_iterable(published))
     with CorpusFolder(out).opened(output_settings, entries) as folder:
         for index, api in enumerate(tqdm(found, desc="simulating", unit="API", disable=None if progress else True)):
             if folder.has("simulation", index):
                 for written in folder.read("screen", index)["taken"]:
                     decontaminator.accept(api.id, written["instruction"])
             else:
-                _build_api(folder, index, api, entries[index], settings, decontaminator, reserved_for[index])
-        return collect(folder, output_settings, {})
+                _build_api(folder, index, api, settings, decontaminator, reserved_for[index])
+        return corpus.collect(folder, output_settings, {})
+
+
+def _entry(api: Api) -> ListedApi:
+    return ListedApi(api.name, api.description, api.link, api.category)
 
 
 def _build_api(
-    folder: CorpusFolder,
-    index: int,
-    api: Api,
-    entry: ListedApi,
-    settings: OfflineSettings,
-    decontaminator: Decontaminator,
-    aside: str | None,
+    folder: CorpusFolder, index: int, api: Api, settings: OfflineSettings, screen: Decontaminator, aside: str | None
 ) -> None:
     """Write the parts of an API, the one that says it is finished last."""
     aside = aside or (None if api.functions else "it documents no function")
     instances: list[SimulatedInstance] = []
     left_out: list[tuple[str, str]] = []
     try:
-        instances = offline_instances(api, settings, decontaminator, left_out) if aside is None else []
+        instances = offline_instances(api, settings, screen, left_out) if aside is None else []
     except ToolAlpacaError as error:
         aside = str(error)
     except Exception as error:  # a bug that one document meets must not cost the others
         logger.warning("%s is set aside", api.id, exc_info=error)
         aside = f"{type(error).__name__}: {error}"
-    folder.write_documented(index, api, entry, aside)
-    taken = [
-        {"instruction": instance.trajectory.instruction, "details": instance.trajectory.hint}
-        | instance.provenance["instruction"]
-        for instance in instances
-    ]
+    folder.write_documented(index, api, _entry(api), aside)
+    taken, parts = [], []
+    for instance in instances:
+        said = {"instruction": instance.trajectory.instruction, "details": instance.trajectory.hint}
+        taken.append(said | instance.provenance["instruction"])
+        parts.append({**asdict(instance), "asked": {}})
     refused = [{"instruction": text, "reason": reason} for text, reason in left_out]
     folder.write("instructions", index, {"written": taken, "left_out": refused, "failure": None, "asked": {}})
     folder.write("screen", index, {"taken": taken, "left_out": []})
-    parts = [
-        {"trajectory": asdict(one.trajectory), "gates": one.gates, "provenance": one.provenance, "asked": {}}
-        for one in instances
-    ]
     folder.write("simulation", index, {"instances": parts})
 
 
@@ -146,7 +125,7 @@ def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
         else:
             found += _read(path)
     slugs = Slugs()
-    apis = [replace(api, id=f"train/{slugs.take(api.name)}") for api in found]
+    apis = [replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}") for api in found]
     if not any(api.functions for api in apis):
         raise InputError(f"{paths} documents no function", fix="pass a raw file or an OpenAPI document")
     return apis
@@ -178,9 +157,8 @@ def offline_instances(
     settings = settings or OfflineSettings()
     if not api.functions:
         return []
-    environment = SimulatedEnvironment(api, settings.seed)
     draws = Rng(settings.seed, "offline", api.id, topic=topic_words(api.name))
-    sampler = TaskSampler(environment, settings.seed, settings.limits.observation)
+    sampler = TaskSampler(SimulatedEnvironment(api, settings.seed), settings.seed, settings.limits.observation)
     found: list[SimulatedInstance] = []
     heard: set[str] = set()
     rejected = left_out if left_out is not None else []
@@ -188,8 +166,7 @@ def offline_instances(
     while len(found) < settings.per_api:
         instruction = ""
         try:
-            task = next(tasks, None)
-            if task is None:
+            if (task := next(tasks, None)) is None:
                 break
             own = draws.child(f"instance {len(heard)}")
             said = put_into_words(task, sampler.operations, sampler.parameters, own.child("user"))
@@ -206,7 +183,7 @@ def offline_instances(
                     rejected.append((instruction, reason))
                     continue
                 decontaminator.accept(api.id, instruction)
-            found.append(_play(environment, task, said, sampler, settings, own, len(found)))
+            found.append(_play(task, said, sampler, settings, own, len(found)))
         # A bug that one document in thousands meets costs only this instance.
         except Exception as error:
             logger.warning("an instance of %s is set aside", api.id, exc_info=error)
@@ -215,28 +192,21 @@ def offline_instances(
 
 
 def _play(
-    environment: SimulatedEnvironment,
-    task: SampledTask,
-    said: RuleInstruction,
-    sampler: TaskSampler,
-    settings: OfflineSettings,
-    draws: Rng,
-    index: int,
+    task: SampledTask, said: RuleInstruction, sampler: TaskSampler, settings: OfflineSettings, draws: Rng, index: int
 ) -> SimulatedInstance:
-    api = environment.api
+    api = sampler.environment.api
     reads = {function.name for function in api.functions if function.method.lower() == "get" and settings.faults}
     assistant = RuleAssistant(task, said, sampler.parameters, draws.child("assistant"), reads)
     user = RuleUser(said, task.kind == "mistaken", draws.child("answers"))
     rollout = Task(f"{api.id}/{index}", api, said.instruction, said.details_text)
-    result = environment.roll_out(
-        rollout, assistant, user, settings.limits, max_tools=settings.max_tools, faults=settings.faults
-    )
+    options: dict[str, Any] = {"max_tools": settings.max_tools, "faults": settings.faults}
+    result = sampler.environment.roll_out(rollout, assistant, user, settings.limits, **options)
     provenance = {
         "source": "offline",
         "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
         "instruction": {"style": said.style, "mood": said.mood},
         "models": {"user": "rule", "assistant": "rule", "executor": "schema responder"},
-        "prompts": {"wording": prompt_hash(prompt_text("offline.txt", PACKAGE))},
+        "prompts": {"wording": corpus.prompt_hash(corpus.prompt_text("offline.txt", PACKAGE))},
         "seed": settings.seed,
         "ended": result.ended,
         **({"error": result.error} if result.error else {}),
@@ -244,7 +214,7 @@ def _play(
         "tokens": {},
         "retries": {},
     }
-    gates = apply_filters(api, said.instruction, result.trajectory, settings.gates, result.ended)
+    gates = corpus.apply_filters(api, said.instruction, result.trajectory, settings.gates, result.ended)
     return SimulatedInstance(result.trajectory, gates, provenance)
 
 
@@ -264,17 +234,14 @@ def _mixed(sampler: TaskSampler, draws: Rng, most: int) -> Iterator[SampledTask]
         return
     # Pairs of so many only, whatever is asked for: they give more chains than anybody asks for.
     chains = list(sampler.chains(singles("chain")[:MOST_FUNCTIONS], draws.child("chains")))
+    pairs = [(a, b) for a, b in zip(singles("pair"), firsts, strict=False) if a.function != b.function]
     kinds = {
         "single": [SampledTask("single", (call,)) for call in [*firsts, *singles("second")]],
         "chain": _shuffled(chains, draws.child("chain order")),
         "details": changed("details", sampler.details),
         "mistaken": changed("mistaken", sampler.mistaken),
         "unmended": changed("unmended", sampler.mistaken, corrected=False),
-        "pair": [
-            SampledTask("pair", pair)
-            for pair in zip(singles("pair"), firsts, strict=False)
-            if pair[0].function != pair[1].function
-        ],
+        "pair": [SampledTask("pair", pair) for pair in pairs],
         "twice": _twice(singles("once"), singles("again")),
     }
     begin = draws.child("mix").integer(0, len(MIX) - 1)
@@ -289,14 +256,8 @@ def _mixed(sampler: TaskSampler, draws: Rng, most: int) -> Iterator[SampledTask]
 def _twice(once: list[PlannedCall], again: list[PlannedCall]) -> list[SampledTask]:
     """Tasks that call one function twice, with different required values."""
     seconds = {call.function: call for call in again}
-    return [
-        SampledTask("twice", (first, second))
-        for first in once
-        if first.arguments
-        and (second := seconds.get(first.function)) is not None
-        and second.arguments.keys() == first.arguments.keys()
-        and second != first
-    ]
+    pairs = [(first, seconds[first.function]) for first in once if first.arguments and first.function in seconds]
+    return [SampledTask("twice", (a, b)) for a, b in pairs if a.arguments.keys() == b.arguments.keys() and a != b]
 
 
 def _shuffled(items: Iterable[Any], draws: Rng) -> list[Any]:

@@ -1,12 +1,11 @@
-"""User and assistant without a model: the user puts a task into words, the assistant takes every value from what it
-was told."""
+"""User and assistant without a model: the assistant takes every value from what the user or an answer says."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import Any, Literal
 
-from ...agent import ChatContext, Completion, Context
+from ...agent import Backend, ChatContext, Completion, Context
 from ...corpus import leaves, observed, said_in, status_of
 from ...errors import ToolAlpacaError
 from ...formats import GET_DETAILS, Turn, parse_arguments
@@ -19,6 +18,9 @@ TRANSIENT = (401, 429, 500, 504)
 """What a simulator that fails on purpose answers, and its documents do not: the same call may succeed."""
 
 TRIES = 3
+
+Parameters = Mapping[str, dict[str, Any]]
+"""The JSON schema of each function's parameters."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,11 @@ class RuleInstruction:
 
     @property
     def details_text(self) -> str:
-        """The details, a line each."""
         return "\n".join(f"{name}: {value}" for name, value in self.details.items())
 
 
 def put_into_words(
-    task: SampledTask, operations: Mapping[str, Operation], parameters: Mapping[str, dict[str, Any]], draws: Rng
+    task: SampledTask, operations: Mapping[str, Operation], parameters: Parameters, draws: Rng
 ) -> RuleInstruction:
     """Word a task as an instruction that names every value the user knows, except those to be asked for."""
     sentences: list[str] = []
@@ -70,11 +71,8 @@ def _named_at_once(planned: PlannedCall) -> dict[str, Any]:
     """What of a call the user names at once, with the mistake in place of what is right."""
     said = dict(planned.arguments)
     if planned.hidden is not None:
-        if planned.wrong is None:
-            said.pop(planned.hidden)
-        else:
-            said[planned.hidden] = planned.wrong
-    return said
+        said[planned.hidden] = planned.wrong
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class RuleUser:
@@ -109,7 +107,7 @@ class _Seen:
         return self.action == other.action and {**other.arguments, **self.arguments} == other.arguments
 
 
-class RuleAssistant:
+class RuleAssistant(Backend):
     """A rule-based [`Backend`] for one rollout.
 
     It is given the task's functions and their order, which a trained model would know. It uses a value only if the
@@ -121,26 +119,12 @@ class RuleAssistant:
     """
 
     name, continuous, width = "rule", False, 1
-    style: Literal["react", "chat"] = "chat"
+    style: Literal["react", "chat"] = "chat"  # type: ignore[assignment]  # a property there
 
     def __init__(
-        self,
-        task: SampledTask,
-        said: RuleInstruction,
-        parameters: Mapping[str, dict[str, Any]],
-        draws: Rng,
-        reads: Set[str] = frozenset(),
+        self, task: SampledTask, said: RuleInstruction, parameters: Parameters, draws: Rng, reads: Set[str]
     ) -> None:
         self._task, self._said, self._parameters, self._draws, self._reads = task, said, parameters, draws, reads
-
-    def check(self) -> None:
-        """Do nothing."""
-
-    def forget(self, context: Context) -> None:
-        """Do nothing."""
-
-    def reseed(self, seed: int) -> None:
-        """Do nothing."""
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         return {"backend": "rule", "style": self.style}
@@ -168,8 +152,7 @@ class RuleAssistant:
             return wider
         if len(done) == len(self._task.calls):
             return self._respond(done, draws, answered)
-        planned = self._task.calls[len(done)]
-        wish = self._said.wishes[len(done)]
+        planned, wish = self._task.calls[len(done)], self._said.wishes[len(done)]
         texts = [instruction, *(step.observation for step in seen)]
         arguments = dict(planned.arguments)
         if planned.hidden is not None and planned.wrong is not None and last is None:
@@ -183,10 +166,9 @@ class RuleAssistant:
             if not all(said_in(part, inner, texts) for inner, part in leaves(value, name)):
                 words = self._words(planned, name)
                 thought = phrase("missing", draws, function=planned.function, words=words, wish=wish)
-                return _ask_user(thought, phrase("question", draws, words=words))
+                return _act(thought, GET_DETAILS, {"Question": phrase("question", draws, words=words)})
         ordered = {name: arguments[name] for name in self._properties(planned) if name in arguments}
-        thought = self._thought(planned, wish, ordered, last, bool(done), draws)
-        return Turn(thought, planned.function, to_json(ordered), ordered)
+        return _act(self._thought(planned, wish, ordered, last, bool(done), draws), planned.function, ordered)
 
     def _properties(self, planned: PlannedCall) -> dict[str, Any]:
         return self._parameters[planned.function].get("properties", {})
@@ -197,10 +179,10 @@ class RuleAssistant:
     def _thought(
         self, planned: PlannedCall, wish: str, arguments: dict[str, Any], last: _Seen | None, more: bool, draws: Rng
     ) -> str:
-        if last is not None and last.action == GET_DETAILS and planned.hidden is not None:
+        asked = last is not None and last.action == GET_DETAILS
+        if asked and planned.hidden is not None and planned.wrong is not None:
             words, value = self._words(planned, planned.hidden), written(arguments[planned.hidden])
-            if planned.wrong is not None:
-                return phrase("retry", draws, function=planned.function, words=words, value=value)
+            return phrase("retry", draws, function=planned.function, words=words, value=value)
         for name, link in planned.links.items():
             parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": link.which}
             return phrase("link", draws, function=planned.function, wish=wish, **parts)
@@ -214,15 +196,15 @@ class RuleAssistant:
             return self._give_up(reason, planned, draws)
         words = self._words(planned, hidden)
         thought = phrase("refused", draws, function=planned.function, reason=reason, words=words)
-        wrong = written(planned.wrong)
-        return _ask_user(thought, phrase("requestion", draws, words=words, reason=reason, value=wrong))
+        question = phrase("requestion", draws, words=words, reason=reason, value=written(planned.wrong))
+        return _act(thought, GET_DETAILS, {"Question": question})
 
     def _repeat(self, last: _Seen, seen: list[_Seen], planned: PlannedCall, draws: Rng) -> Turn:
         reason = error_reason(last.observation)
         if sum(step.action == last.action and step.arguments == last.arguments for step in seen) >= TRIES:
             return self._give_up(reason, planned, draws)
         thought = phrase("transient", draws, function=last.action, reason=reason)
-        return Turn(thought, last.action, to_json(last.arguments), last.arguments)
+        return _act(thought, last.action, last.arguments)
 
     def _wider(self, answered: list[_Seen], done: int, draws: Rng) -> Turn | None:
         """The last call once more, if its answer is of no use and it changes nothing."""
@@ -235,11 +217,9 @@ class RuleAssistant:
         wider = {name: value for name, value in last.arguments.items() if name in needed}
         if not (lacks or (is_empty(last.observation) and wider != last.arguments)):
             return None
-        if wider != last.arguments:
-            thought = phrase("wider", draws, function=last.action, words=self._dropped(last, wider))
-        else:
-            thought = phrase("lacking", draws, function=last.action)
-        return Turn(thought, last.action, to_json(wider), wider)
+        kind = "wider" if wider != last.arguments else "lacking"
+        thought = phrase(kind, draws, function=last.action, words=self._dropped(last, wider))
+        return _act(thought, last.action, wider)
 
     def _dropped(self, call: _Seen, kept: Mapping[str, Any]) -> str:
         properties = self._parameters[call.action].get("properties", {})
@@ -250,8 +230,7 @@ class RuleAssistant:
         return Turn(thought, response=phrase("sorry", draws, reason=reason))
 
     def _respond(self, done: list[_Seen], draws: Rng, answered: Sequence[_Seen]) -> Turn:
-        known = tuple(str(value) for step in done for _, value in leaves(step.arguments))
-        final = done[-1]
+        known, final = tuple(str(value) for step in done for _, value in leaves(step.arguments)), done[-1]
         thought = phrase("done", draws, function=final.action, gist=main_fact(final.observation, known))
         parts = [summarize(step.observation, known, 2 if len(done) > 1 else 4) for step in done]
         told = " ".join(dict.fromkeys(parts))
@@ -261,9 +240,8 @@ class RuleAssistant:
         return Turn(thought, response=phrase("say", draws, told=told))
 
 
-def _ask_user(thought: str, question: str) -> Turn:
-    arguments = {"Question": question}
-    return Turn(thought, GET_DETAILS, to_json(arguments), arguments)
+def _act(thought: str, function: str, arguments: dict[str, Any]) -> Turn:
+    return Turn(thought, function, to_json(arguments), arguments)
 
 
 def _steps(context: ChatContext) -> list[_Seen]:

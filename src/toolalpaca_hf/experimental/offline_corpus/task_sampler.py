@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +22,6 @@ _SECRET = re.compile(r"key$|token|passw|secret|^auth|credential|signature", re.I
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter carries something that no conversation should contain."""
     return _SECRET.search(name) is not None
 
 
@@ -105,9 +105,7 @@ def wrong_value(name: str, schema: dict[str, Any], draws: Rng) -> Any:
     return None
 
 
-OPTIONAL = 2
-"""Most optional parameters that somebody names."""
-
+OPTIONAL = 2  # most optional parameters that somebody names
 _PAGING = {"page", "offset", "cursor", "pagetoken", "skip", "callback", "format", "perpage", "pagesize"}
 # Names that say something else in every answer: no value under them is taken for a parameter of another function.
 _GENERIC = {"id", "name", "title", "type", "status", "description", "text", "value", "key", "code", "date", "message"}
@@ -122,7 +120,6 @@ class ValueLink:
     which: str = "first"
 
     def value(self, answer: Any) -> Any:
-        """The value in an answer, or `None`."""
         found = [value for name, value in surface(answer) if name == self.field]
         return (found[-1] if self.which == "last" else found[0]) if found else None
 
@@ -146,16 +143,15 @@ class TaskSampler:
     """Finds tasks for one API by trying out its functions."""
 
     def __init__(self, environment: SimulatedEnvironment, seed: int, longest: int = 2000) -> None:
-        self._environment, self._longest = environment, longest
+        self.environment, self._longest = environment, longest
         functions = functions_in(environment.api)
         self.parameters = functions.parameters
         self.operations: Mapping[str, Operation] = functions.operations
         self.tried = list(self.parameters)
         self._credentials = functions.credentials
         self._entities = Entities(environment.simulated, seed)
-        self._endpoints = {
-            (endpoint.path.strip("/"), endpoint.method): endpoint for endpoint in environment.simulated.operations
-        }
+        operations = environment.simulated.operations
+        self._endpoints = {(operation.path.strip("/"), operation.method): operation for operation in operations}
 
     def limit(self, most: int, draws: Rng) -> None:
         """Sample tasks from at most this many functions, in the document's order."""
@@ -217,11 +213,8 @@ class TaskSampler:
         """A call with its required and some optional parameters; `None` if one of them cannot be put into words."""
         properties = self.parameters[function].get("properties", {})
         required = self._required(function)
-        others = [
-            name
-            for name in properties
-            if name not in (*required, *self._credentials) and plain(name) not in _PAGING and not is_secret(name)
-        ]
+        others = [name for name in properties if name not in (*required, *self._credentials)]
+        others = [name for name in others if plain(name) not in _PAGING and not is_secret(name)]
         most = draws.integer(0 if required else 1, OPTIONAL) if others else 0
         chosen = {draws.pick(others) for _ in range(most)}
         arguments: dict[str, Any] = {}
@@ -257,11 +250,8 @@ class TaskSampler:
 
     def _observation(self, calls: list[PlannedCall]) -> str:
         """The observation after the last of several calls."""
-        made = self._environment.calls()
-        try:
+        with closing(self.environment.calls()) as made:
             return [made.call(call.function, to_json(call.arguments)) for call in calls][-1]
-        finally:
-            made.close()
 
     def _usable(self, observation: str) -> Any:
         status, answer = status_of(observation), observed(observation)
@@ -282,24 +272,17 @@ class TaskSampler:
             return None
         of_whom = singular("".join(words_of(name)[:-1])) if is_id(name) else ""
         speaks_of = {singular(word) for word in words_of(first.function)}
-        for field_name in sorted(names):
-            said = plain(field_name)
-            if said == own and (own not in _GENERIC):
+        for field_name in sorted(names) if own not in _GENERIC else ():
+            if plain(field_name) == own:
                 return field_name
-        if own == "id" or (of_whom and of_whom in speaks_of):
-            shared = speaks_of & {singular(word) for word in words_of(function)}
-            if "id" in names and (of_whom in speaks_of if of_whom else len(shared) > 0):
-                return "id"
-        return None
+        shared = speaks_of & {singular(word) for word in words_of(function)}
+        refers = of_whom in speaks_of if of_whom else own == "id" and bool(shared)
+        return "id" if refers and "id" in names else None
 
 
 def _fit_to_pass_on(value: Any) -> bool:
-    return (
-        isinstance(value, str | int)
-        and not isinstance(value, bool)
-        and 0 < len(str(value)) <= 60
-        and str(value).count(" ") <= 3
-    )
+    kind = isinstance(value, str | int) and not isinstance(value, bool)
+    return kind and 0 < len(str(value)) <= 60 and str(value).count(" ") <= 3
 
 
 def to_json(arguments: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -10,10 +11,9 @@ from ...openapi import Operation
 from ...simulator import Rng, words_of
 
 PACKAGE = "toolalpaca_hf.experimental.offline_corpus"
+# The base of a verb's ending, other verbs for some (`otherwise`), other words for the plainest ones, and what stands
+# before a value, by the last word of its parameter's name.
 _WORDS: dict[str, dict[str, Any]] = json.loads(prompt_text("words.json", PACKAGE))
-"""The base of a verb's ending, other verbs for some (`otherwise`), other words for the plainest ones, and what stands
-before a value, by the last word of its parameter's name.
-"""
 # What a description says of its function's parameters; the request names their values in its place.
 _OF_PARAMETERS = re.compile(
     r"\s*(?:,? (?:based on|using|by (?!the user)|filtered by|sorted by|according to|such as|including|like|"
@@ -21,9 +21,7 @@ _OF_PARAMETERS = re.compile(
 )
 # Words that people leave out, and others for the plainest ones.
 _LIGHT = re.compile(r"\b(?:detailed|relevant|real-time|latest|current|various|basic|general|complete)\s+")
-_PREAMBLE = re.compile(
-    r"^(?:this (?:endpoint|function|api) |allows (?:users|you) to |an? endpoint (?:to|that) )", re.IGNORECASE
-)
+_PREAMBLE = re.compile(r"(?i)^(?:this (?:endpoint|function|api) |allows (?:users|you) to |an? endpoint (?:to|that) )")
 _SPECIFIC = re.compile(r"\b(?:specific|specified|given|particular|certain|available|desired)\s+", re.IGNORECASE)
 
 
@@ -129,9 +127,8 @@ def summarize(observation: str, known: tuple[str, ...] = (), most: int = 4) -> s
         return f"The answer is {value.strip()}." if value.strip() else "It is done."
     if isinstance(value, str):
         return _sentence(value)
-    place, items = _list_in(value)
+    what, items = _list_in(value)
     if items is not None:
-        what = " ".join(words_of(place)) if place else "results"
         if not items:
             return f"There are no {what}."
         names = [_item(item, known) for item in items[:most]]
@@ -155,9 +152,8 @@ def main_fact(observation: str, known: tuple[str, ...] = ()) -> str:
     value = observed(observation)
     if isinstance(value, str):
         return written(_shortened(value.strip(), 80)) if value.strip() else "nothing more"
-    place, items = _list_in(value)
+    what, items = _list_in(value)
     if items is not None:
-        what = " ".join(words_of(place)) if place else "results"
         return f"{len(items)} {what}, the first of them {_title(items[0])}" if items else f"no {what}"
     facts = _facts(value, known) or _facts(value, ())
     return f"{facts[0][0]} {facts[0][1]}" if facts else "nothing more"
@@ -167,35 +163,28 @@ def error_reason(observation: str) -> str:
     """The reason for a rejected call, as a sentence."""
     value = observed(observation)
     if isinstance(value, dict):
-        said = next((part for name, part in _texts(value) if name.casefold() in _SAYING), "")
-        value = said or observation
-    return _sentence(
-        _shortened(" ".join(str(value).replace(" Change the Action Input and try again.", "").split()), 200)
-    )
+        value = next((part for name, part in _texts(value) if name.casefold() in _SAYING), observation)
+    text = " ".join(str(value).replace(" Change the Action Input and try again.", "").split())
+    return _sentence(_shortened(text, 200))
 
 
-def _texts(value: dict[str, Any]) -> list[tuple[str, str]]:
-    found = []
+def _texts(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in value.items():
         if isinstance(part, dict):
-            found += _texts(part)
+            yield from _texts(part)
         elif isinstance(part, str) and len(part) > 3:
-            found.append((name, part))
-    return found
+            yield name, part
 
 
-def _list_in(value: Any, place: str = "") -> tuple[str, list[Any] | None]:
-    """The list that an answer is, or contains at most one level down."""
-    if isinstance(value, list):
-        return place, value
+def _list_in(value: Any) -> tuple[str, list[Any] | None]:
+    """The list that an answer is, or contains at most one level down, and what it lists in words."""
     if not isinstance(value, dict):
-        return "", None
+        return "results", value if isinstance(value, list) else None
     for name, part in value.items():
         if isinstance(part, list) and (not part or isinstance(part[0], dict) or len(value) <= 2):
-            return name, part
-    facts = [part for part in value.values() if not isinstance(part, dict)]
-    inner = [(name, part) for name, part in value.items() if isinstance(part, dict)]
-    return _list_in(inner[0][1], inner[0][0]) if len(inner) == 1 and len(facts) <= 2 else ("", None)
+            return " ".join(words_of(name)) if name else "results", part
+    inner = [part for part in value.values() if isinstance(part, dict)]
+    return _list_in(inner[0]) if len(inner) == 1 and len(value) <= 3 else ("results", None)
 
 
 def _title(item: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from toolalpaca_hf.metrics.modules import attempt_of, golden_calls, metric_class, per_row
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
 from toolalpaca_hf.metrics.process import ProcessVerdict, judge_process
 from toolalpaca_hf.schema import Api, Instruction
 
@@ -16,16 +16,13 @@ the same arguments wherever the instruction determines them, and no unrelated fu
 """
 _INPUTS = """
 Args:
-    predictions (`list[list[dict]]`):
-        For each instruction the steps of the model, each an `action`, its `action_input` (JSON text) and the
-        `observation`, which begins with `Status Code: 200` where the API answered; an empty list for an attempt that
-        is missing, or `None`, which is a No whatever is golden.
-    references (`list[list[dict]]`):
-        For each instruction the golden calls, each an `action` and its `action_input`.
-    instructions (`list[str]`, *optional*):
-        What was asked. Without it every golden argument has to be met.
-    apis (`list[Api]`, *optional*):
-        For each instruction its API, which tells an invented function from an unrelated one in the reasons.
+    predictions (`list[list[dict]]`): For each instruction the steps of the model, each an `action`, its `action_input`
+        (JSON text) and the `observation`, which begins with `Status Code: 200` where the API answered; an empty list
+        for an attempt that is missing, or `None`, which is a No whatever is golden.
+    references (`list[list[dict]]`): For each instruction the golden calls, each an `action` and its `action_input`.
+    instructions (`list[str]`, *optional*): What was asked. Without it every golden argument has to be met.
+    apis (`list[Api]`, *optional*): For each instruction its API, which tells an invented function from an unrelated
+        one in the reasons.
 
 Returns:
     `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons`, one for each instruction, a reason being
@@ -43,23 +40,13 @@ Example:
 
 
 def compute(
-    predictions: Sequence[Sequence[dict[str, str]]],
-    references: Sequence[Sequence[dict[str, str]]],
-    instructions: Sequence[str] | None = None,
-    apis: Sequence[Api] | None = None,
+    predictions: Rows, references: Rows, instructions: Sequence[str] | None = None, apis: Sequence[Api] | None = None
 ) -> dict[str, Any]:
-    rows = zip(
-        per_row("apis", apis, len(references), Api("", "")),
-        per_row("instructions", instructions, len(references), ""),
-        references,
-        predictions,
-        strict=True,
-    )
     verdicts = [
         ProcessVerdict("No", "there is no attempt")
-        if (steps := attempt_of(made)) is None
-        else judge_process(api, Instruction("", api.id, text, golden_calls(golden)), steps)
-        for api, text, golden, made in rows
+        if steps is None
+        else judge_process(api or Api("", ""), Instruction("", "", text, golden), steps)
+        for steps, golden, api, text in attempts_of(predictions, references, apis, instructions)
     ]
     return {
         "process_verdict": sum(verdict.verdict == "Yes" for verdict in verdicts) / len(verdicts),
@@ -68,7 +55,7 @@ def compute(
     }
 
 
-_CALL = {"action": datasets.Value("string"), "action_input": datasets.Value("string")}
+_CALL = dict.fromkeys(("action", "action_input"), datasets.Value("string"))
 _STEPS = datasets.List(_CALL | {"observation": datasets.Value("string")})
 _FEATURES = datasets.Features({"predictions": _STEPS, "references": datasets.List(_CALL)})
 ProcessVerdictMetric = metric_class(

@@ -5,8 +5,8 @@ from typing import Any
 
 import datasets
 
-from toolalpaca_hf.metrics.matching import FLAGS, SHARES, match_calls
-from toolalpaca_hf.metrics.modules import attempt_of, golden_calls, means, metric_class, per_row
+from toolalpaca_hf.metrics.matching import CALL_SCORES, match_calls
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, means, metric_class
 from toolalpaca_hf.schema import Api
 
 _DESCRIPTION = """
@@ -15,17 +15,12 @@ and with which arguments. The ToolAlpaca paper (section 4.1) leaves that compari
 """
 _INPUTS = """
 Args:
-    predictions (`list[list[dict]]`):
-        For each instruction the actions of the model, each an `action` and its `action_input` (JSON text); an empty
-        list or `None` for an attempt that is missing.
-    references (`list[list[dict]]`):
-        For each instruction the golden calls, laid out alike.
-    apis (`list[Api]`, *optional*):
-        For each instruction its API, whose document gives the types of the arguments.
-    instructions (`list[str]`, *optional*):
-        What was asked, for `exempt_undetermined`.
-    exempt_undetermined (`bool`, *optional*, defaults to `False`):
-        See `match_calls`.
+    predictions (`list[list[dict]]`): For each instruction the actions of the model, each an `action` and its
+        `action_input` (JSON text); an empty list or `None` for an attempt that is missing.
+    references (`list[list[dict]]`): For each instruction the golden calls, laid out alike.
+    apis (`list[Api]`, *optional*): For each instruction its API, whose document gives the types of the arguments.
+    instructions (`list[str]`, *optional*): What was asked, for `exempt_undetermined`.
+    exempt_undetermined (`bool`, *optional*, defaults to `False`): See `match_calls`.
 
 Returns:
     `dict`: The shares of `all_functions`, `all_functions_repeated`, `exact_set`, `in_order` and `arguments`, the means
@@ -43,27 +38,18 @@ Example:
 
 
 def compute(
-    predictions: Sequence[Sequence[dict[str, str]]],
-    references: Sequence[Sequence[dict[str, str]]],
+    predictions: Rows,
+    references: Rows,
     apis: Sequence[Api] | None = None,
     instructions: Sequence[str] | None = None,
     exempt_undetermined: bool = False,
 ) -> dict[str, Any]:
-    rows = zip(
-        references,
-        predictions,
-        per_row("apis", apis, len(references), None),
-        per_row("instructions", instructions, len(references), ""),
-        strict=True,
-    )
-    scores = [
-        match_calls(golden_calls(golden), attempt_of(made) or [], api, instruction, exempt_undetermined)
-        for golden, made, api, instruction in rows
-    ]
-    return means(scores, (*FLAGS, *SHARES))
+    rows = attempts_of(predictions, references, apis, instructions)
+    scores = [match_calls(golden, made or [], api, text, exempt_undetermined) for made, golden, api, text in rows]
+    return means(scores, CALL_SCORES)
 
 
-_CALLS = datasets.List({"action": datasets.Value("string"), "action_input": datasets.Value("string")})
+_CALLS = datasets.List(dict.fromkeys(("action", "action_input"), datasets.Value("string")))
 _FEATURES = datasets.Features({"predictions": _CALLS, "references": _CALLS})
 ToolCallMatch = metric_class(
     __name__, "ToolCallMatch", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca", attempts=True

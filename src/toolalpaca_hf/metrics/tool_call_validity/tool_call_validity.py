@@ -8,7 +8,7 @@ import datasets
 
 from toolalpaca_hf.errors import OptionError
 from toolalpaca_hf.metrics.calls import OF_STEPS, call_validity, shares_of
-from toolalpaca_hf.metrics.modules import attempt_of, metric_class, per_row
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
 from toolalpaca_hf.schema import Api
 
 _DESCRIPTION = """
@@ -17,11 +17,9 @@ whether the function exists and the arguments fit, whether the call was answered
 """
 _INPUTS = """
 Args:
-    predictions (`list[list[dict]]`):
-        For each instruction the steps of the model, each an `action`, its `action_input` (JSON text) and the
-        `observation` that came back.
-    apis (`list[Api]`):
-        For each instruction its API.
+    predictions (`list[list[dict]]`): For each instruction the steps of the model, each an `action`, its `action_input`
+        (JSON text) and the `observation` that came back.
+    apis (`list[Api]`): For each instruction its API.
 
 Returns:
     `dict`: Over all steps the shares `well_formed`, `known_function`, `json_object` and `valid_arguments`, over the
@@ -40,13 +38,11 @@ Example:
 _COUNTS = (*OF_STEPS, "steps", "calls", "answered_2xx", "errors", "recovered_errors", "repeated_identical")
 
 
-def compute(predictions: Sequence[Sequence[dict[str, str]]], apis: Sequence[Api] | None = None) -> dict[str, Any]:
+def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, Any]:
     if apis is None:
         raise OptionError("the documents are needed", option="apis", fix="pass one API for each prediction")
-    found = [
-        call_validity(api, attempt_of(steps) or [])
-        for steps, api in zip(predictions, per_row("apis", apis, len(predictions), Api("", "")), strict=True)
-    ]
+    rows = attempts_of(predictions, None, apis)
+    found = [call_validity(api or Api("", ""), steps or []) for steps, _, api, _ in rows]
     total = {name: sum(counts[name] for counts in found) for name in _COUNTS}
     kinds = sum((Counter(counts["error_kinds"]) for counts in found), Counter())
     return {

@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import combinations
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ToolAlpacaError
 from ...llm import ContextFull, RequestRejected
 from ..markers import Markers, ToolCall
 from ..tools import ToolResult
 from ..tools.basic import date_in_url
-from .config import AnnotationSettings, ToolSettings
+from .config import AnnotationSettings
 from .filter import Candidate, Scorer, losses, score, select_calls
+
+if TYPE_CHECKING:
+    from .sample import Proposer
 
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
 """The outcomes of a text in which calls were looked for; any other outcome says why they were not."""
@@ -26,10 +29,6 @@ CALL_FIELDS = ("tool", "input", "result", "position", "l_minus", "l_plus", "gain
 
 Execute = Callable[[Sequence[tuple[ToolCall, Mapping[str, Any]]]], list[ToolResult]]
 """Executes calls, each with the `meta` of the text it is from."""
-Keep = Callable[[list[tuple[int, list[int]]]], list[dict[int, float]]]
-"""Given texts by number and positions of each, returns L_i(ε) of the positions that can matter."""
-Proposal = tuple[int, float, float, list[str]]
-"""Index of a token, probability of a start before it, its L_i(ε), and what was sampled there."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,6 @@ class Annotated:
         return {"id": self.row["id"], "candidates": [{**asdict(c), "gain": c.gain} for c in self.candidates]}
 
 
-class Proposer(Protocol):
-    def propose(
-        self, tool: str, settings: ToolSettings, texts: Sequence[tuple[str, Sequence[int]]], keep: Keep
-    ) -> list[list[Proposal]]:
-        """Sample calls in texts, each given as seed and ids. `keep` is asked before anything is sampled."""
-        ...
-
-
 @dataclass(eq=False)
 class _Work:
     document: Document
@@ -87,7 +78,7 @@ class Annotator:
     def __init__(
         self,
         scorer: Scorer,
-        proposer: Proposer,
+        proposer: "Proposer",
         execute: Execute,
         tools: Sequence[str],
         markers: Markers | None = None,
@@ -105,8 +96,7 @@ class Annotator:
             failure: Exception = error
         except ToolAlpacaError:
             raise
-        # Mostly out-of-memory, or a tokenizer or model failing on an odd text; whatever it is, it costs one text at
-        # most.
+        # Mostly out-of-memory, or a tokenizer or model failing on an odd text: it costs one text at most.
         except Exception as error:
             failure = error.with_traceback(None)
         if len(documents) > 1:
@@ -119,6 +109,7 @@ class Annotator:
     def _annotate(self, documents: Sequence[Document]) -> list[Annotated]:
         results: dict[int, Annotated] = {}
         works: dict[int, _Work] = {}
+        preselected: set[int] = set()
         most = self.settings.max_tokens if self.room is None else min(self.settings.max_tokens, self.room)
         for n, document in enumerate(documents):
             problem = document.problem or problem_of(document.text)
@@ -130,28 +121,25 @@ class Annotator:
                     works[n] = _Work(document, escaped, ids)
                     continue
             results[n] = self._row(document, problem or f"longer than {most} tokens")
-        preselected: set[int] = set()
         for tool in self.tools:
-            some = {n: work for n, work in works.items() if self._asks_for(tool, work.document)}
-            preselected |= set(some)
+            some = [n for n in works if not self.settings.preselect or worth_asking(tool, works[n].document)]
+            preselected.update(some)
             if some:
-                self._propose(tool, list(some.values()))
-        self._execute(list(works.values()))
-        self._score(list(works.values()))
+                self._propose(tool, [works[n] for n in some])
+        found = [(candidate, work) for work in works.values() for candidate in work.candidates]
+        self._execute(found)
+        self._score(found)
         for n, work in works.items():
             results[n] = self._write(work) if n in preselected else self._row(work.document, "not preselected")
         return [results[n] for n in range(len(documents))]
-
-    def _asks_for(self, tool: str, document: Document) -> bool:
-        return not self.settings.preselect or worth_asking(tool, document.text, document.meta, document.id)
 
     def _propose(self, tool: str, works: list[_Work]) -> None:
         floor = self.settings.floor(tool)
 
         def keep(places: list[tuple[int, list[int]]]) -> list[dict[int, float]]:
+            first = 0 if self.scorer.begin else 1
             allowed = [
-                (n, [i for i in indices if self._position(works[n], i) is not None and (i or self.scorer.begin)])
-                for n, indices in places
+                (n, [i for i in at if i >= first and self._position(works[n], i) is not None]) for n, at in places
             ]
             found = losses(self.scorer, [((), works[n].ids, indices) for n, indices in allowed])
             # L⁺ is at least 0, so no call can reach the threshold if the loss is below it.
@@ -166,9 +154,8 @@ class Annotator:
                 parsed = [call for text in texts if (call := self.markers.parse(text)) and call.tool == tool]
                 # A model copies what it reads, including escapes.
                 inputs = dict.fromkeys(self.markers.without(self.markers.restore(call.input)) for call in parsed)
-                work.candidates += [
-                    Candidate(tool, input, index, position, probability, l_empty=l_empty) for input in inputs
-                ]
+                for input in inputs:
+                    work.candidates.append(Candidate(tool, input, index, position, probability, l_empty=l_empty))
 
     def _position(self, work: _Work, index: int) -> int | None:
         """The character of the escaped text where a token starts; `None` if that is inside of a character."""
@@ -178,59 +165,43 @@ class Annotator:
         restore, at = self.markers.restore, len(before)
         return at if restore(work.escaped[:at]) + restore(work.escaped[at:]) == work.document.text else None
 
-    def _execute(self, works: list[_Work]) -> None:
-        proposed = [(candidate, work.document.meta) for work in works for candidate in work.candidates]
-        calls = [(ToolCall(candidate.tool, candidate.input), meta) for candidate, meta in proposed]
+    def _execute(self, proposed: list[tuple[Candidate, _Work]]) -> None:
+        calls = [(candidate.call, work.document.meta) for candidate, work in proposed]
         for (candidate, _), found in zip(proposed, self.execute(calls) if calls else [], strict=True):
             candidate.result, candidate.error = found.result, found.error
 
-    def _score(self, works: list[_Work]) -> None:
-        scored = []
-        for work in works:
-            for candidate in work.candidates:
-                if candidate.result is not None:
-                    call = ToolCall(candidate.tool, candidate.input)
-                    with_result = self.markers.with_result(call, candidate.result)
-                    scored.append((work.ids, candidate, with_result, self.markers.call(call)))
+    def _score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
+        found = [(c, c.call, c.result, work.ids) for c, work in proposed if c.result is not None]
+        markers = self.markers
+        scored = [(ids, c, markers.with_result(call, result), markers.call(call)) for c, call, result, ids in found]
         score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.tools})
 
     def _write(self, work: _Work) -> Annotated:
         calls = select_calls(work.candidates, {tool: self.settings.of(tool).tau_f for tool in self.tools})
-        written = [
-            (call.position, self.markers.with_result(ToolCall(call.tool, call.input), call.result or ""))
-            for call in calls
-        ]
+        written = [(kept.position, self.markers.with_result(kept.call, kept.result or "")) for kept in calls]
         annotated = self.markers.insert(work.escaped, written)
         for candidate in work.candidates:  # from here on positions are those of the text as it came
             candidate.position = len(self.markers.restore(work.escaped[: candidate.position]))
-        fields = [{name: getattr(call, name) for name in CALL_FIELDS} for call in calls]
-        outcome = ANNOTATED if calls else NOTHING_KEPT
-        return self._row(work.document, outcome, annotated, fields, work.candidates)
+        fields = [{name: getattr(kept, name) for name in CALL_FIELDS} for kept in calls]
+        made = self._row(work.document, ANNOTATED if calls else NOTHING_KEPT, work.candidates)
+        made.row.update(annotated=annotated, calls=fields)
+        return made
 
-    def _row(
-        self,
-        document: Document,
-        outcome: str,
-        annotated: str | None = None,
-        calls: Sequence[dict[str, Any]] = (),
-        candidates: Sequence[Candidate] = (),
-    ) -> Annotated:
-        sampled = {tool: [candidate for candidate in candidates if candidate.tool == tool] for tool in self.tools}
+    def _row(self, document: Document, outcome: str, candidates: Sequence[Candidate] = ()) -> Annotated:
+        sampled = {}
+        for tool in self.tools:
+            of = [candidate for candidate in candidates if candidate.tool == tool]
+            executed = sum(candidate.result is not None for candidate in of)
+            errors = most_frequent(Counter(candidate.error for candidate in of if candidate.error))
+            sampled[tool] = {"candidates": len(of), "executed": executed, "errors": errors}
         row = {
             "id": document.id,
             "text": document.text,
-            "annotated": self.markers.escape(document.text) if annotated is None else annotated,
-            "calls": list(calls),
+            "annotated": self.markers.escape(document.text),
+            "calls": [],
             "outcome": outcome,
             "meta": document.meta,
-            "sampled": {
-                tool: {
-                    "candidates": len(of),
-                    "executed": sum(candidate.result is not None for candidate in of),
-                    "errors": most_frequent(Counter(candidate.error for candidate in of if candidate.error)),
-                }
-                for tool, of in sampled.items()
-            },
+            "sampled": sampled,
         }
         return Annotated(row, list(candidates))
 
@@ -256,13 +227,13 @@ _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])
 _RESULT = re.compile(r"(?:=|\bequals|\bequal to|\btotal of|\baverage of)\s*[$€£]?\s*\d", re.IGNORECASE)
 
 
-def worth_asking(tool: str, text: str, meta: Mapping[str, Any], id: str) -> bool:
-    """Whether the heuristics select a text for a tool; any text if it has none. `id` seeds random choices."""
+def worth_asking(tool: str, document: Document) -> bool:
+    """Whether the paper's heuristics (appendix A) select a text for a tool; any text if there is none for it."""
     if tool == "Calculator":
-        return _computes(text, id)
+        return _computes(document.text, document.id)
     if tool == "Calendar":
-        return date_in_url(meta.get("url")) is not None
-    return _changes_language(text) if tool == "MT" else True
+        return date_in_url(document.meta.get("url")) is not None
+    return _changes_language(document.text) if tool == "MT" else True
 
 
 def _computes(text: str, id: str) -> bool:
@@ -274,12 +245,11 @@ def _computes(text: str, id: str) -> bool:
     for match in _NUMBER.finditer(text):
         words += len(text[start : match.start()].split())
         start = match.start()
-        numbers.append((words, float(match[0].replace(",", ""))))
-    for n, (place, c) in enumerate(numbers):
-        near = [value for at, value in numbers[:n] if place - at < 100][-20:]
-        for a, b in combinations(near, 2):
-            if _follows(a, b, c) or _follows(a, c, b) or _follows(b, c, a):
-                return True
+        c = float(match[0].replace(",", ""))
+        near = [value for at, value in numbers if words - at < 100][-20:]
+        if any(_follows(a, b, c) or _follows(a, c, b) or _follows(b, c, a) for a, b in combinations(near, 2)):
+            return True
+        numbers.append((words, c))
     return len(numbers) >= 3 and random.Random(f"calculator/{id}").random() < 0.01
 
 
@@ -292,9 +262,8 @@ def _changes_language(text: str) -> bool:
     """A piece of 10 words in another language between English ones."""
     words = text.split()
     pieces = [" ".join(words[n : n + 10]) for n in range(0, len(words), 10)]
-    languages = [language for piece in pieces if (language := _language(piece))]
-    foreign = [n for n, language in enumerate(languages) if language != "en"]
-    return any("en" in languages[:n] and "en" in languages[n + 1 :] for n in foreign)
+    english = [language == "en" for piece in pieces if (language := _language(piece))]
+    return any(not is_english and any(english[:n]) and any(english[n + 1 :]) for n, is_english in enumerate(english))
 
 
 def _language(piece: str) -> str | None:

@@ -13,8 +13,7 @@ from ..markers import Markers
 from ..tools import ApiSource, Tool
 from ..tools.search import EMBEDDED
 
-THRESHOLDS = (0.5, 1.0, 2.0)
-"""The filtering thresholds that the paper's table of counts has a column for."""
+THRESHOLDS = (0.5, 1.0, 2.0)  # those that the paper's table of counts has a column for
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,9 @@ class AnnotationSettings:
 
     Args:
         tools (`dict[str, ToolSettings]`, *optional*): Settings by tool that differ from the paper's.
-        temperature (`float`, *optional*, defaults to 1.0): Sampling temperature of calls.
         call_tokens (`int`, *optional*, defaults to 64): Maximum length of a call in tokens; longer ones are dropped.
-        max_tokens (`int`, *optional*, defaults to 1024):
-            Maximum length of a text in tokens; longer ones are not annotated.
-        all_losses (`bool`, *optional*, defaults to `False`):
-            Compute losses even if no threshold of interest can be met.
+        max_tokens (`int`, *optional*, defaults to 1024): Maximum length of a text in tokens; longer ones are skipped.
+        all_losses (`bool`, *optional*, defaults to `False`): Compute losses even if no threshold can be met.
         preselect (`bool`, *optional*, defaults to `False`): Preselect texts by the paper's heuristics (appendix A).
     """
 
@@ -86,14 +82,14 @@ class AnnotationConfig:
     """Arguments of [`annotate`] and `toolalpaca toolformer annotate`.
 
     Args:
-        source (`str`): The texts, see [`read_texts`].
+        source (`str`): A file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
+            `allenai/c4:en`.
         model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, only its tokenizer is loaded.
-        tools (`tuple[str, ...]`): Names of tools, see [`tools_named`].
-        split, text_field (`str`, *optional*): See [`read_texts`].
+        tools (`tuple[str, ...]`): See [`tools_named`], which also receives `context`.
+        text_field (`str`, *optional*): The text's column; defaults to the first of `text`, `raw_content`, `content`.
         limit (`int`, *optional*): Maximum number of texts per shard.
         candidates (`bool`, *optional*, defaults to `False`): Save every candidate with its losses.
-        dtype (`str`, *optional*, defaults to `"float32"`):
-            Precision; float32 since the filter compares small differences.
+        dtype (`str`, *optional*, defaults to `"float32"`): Precision; the filter compares small differences.
         endpoint (`str`, *optional*): A server that returns prompt log-probabilities, instead of a local model.
         served_model (`str`, *optional*): The model's name on the server; defaults to `model`.
         threads (`int`, *optional*): Threads per process; defaults to an equal share of this machine.
@@ -134,10 +130,8 @@ class AnnotationConfig:
         for name in ("out", "threads", "thresholds", "executor", "tasks", "workers", "slurm", "progress"):
             del fields[name]
         if self.api:  # an address may hold a key
-            fields["api"] |= {
-                "document": redact_url(_absolute(self.api.document)),
-                "simulator": redact_url(self.api.simulator),
-            }
+            document, simulator = redact_url(_absolute(self.api.document)), redact_url(self.api.simulator)
+            fields["api"] |= {"document": document, "simulator": simulator}
         if self.own:
             fields["own"] = f"{self.own.__module__}.{self.own.__qualname__}"  # type: ignore[attr-defined]  # a function
         return json.loads(json.dumps({**fields, "source": _absolute(self.source)}))
@@ -152,7 +146,10 @@ class AnnotationConfig:
         """A copy with absolute paths, for a worker in another folder."""
         # On a server, a model's name is not a path.
         paths = ("corpus", "translation_model", *(() if self.context.get("qa_endpoint") else ("qa_model",)))
-        credentials = self.api and self.api.credentials
+        api = self.api
+        if api:
+            credentials = api.credentials and _absolute(api.credentials)
+            api = replace(api, document=_absolute(api.document), credentials=credentials)
         return replace(
             self,
             source=_absolute(self.source),
@@ -160,12 +157,7 @@ class AnnotationConfig:
             model=_absolute(self.model),
             served_model=self.served_model or self.model,
             context={name: _absolute(value) if name in paths else value for name, value in self.context.items()},
-            api=self.api
-            and replace(
-                self.api,
-                document=_absolute(self.api.document),
-                credentials=credentials and _absolute(credentials),
-            ),
+            api=api,
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,14 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from ...errors import ToolAlpacaError, UnsupportedModelError
 from ...llm import Choice, ModelClient
 from ..markers import Markers
-from .annotator import Keep, Proposal
-from .config import ToolSettings
 from .filter import Asked
-from .sample import MarkedTokenizer, Place, ToolPrompt, select, start_ids
+from .sample import MarkedTokenizer, Opened, Place, ToolPrompt, Wanted, start_ids
 
-TOP = 20
-"""How many of the likeliest tokens a server is asked for at each place: vLLM's limit."""
-
+TOP = 20  # of the likeliest tokens a server is asked for at each place: vLLM's limit
 CONCURRENCY = 8
 
 TokenLogprobs = list[tuple[float, dict[str, float]] | None]
@@ -33,11 +29,7 @@ class EndpointScorer(MarkedTokenizer):
     """
 
     def __init__(
-        self,
-        base_url: str,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        markers: Markers | None = None,
+        self, base_url: str, model: str, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None
     ) -> None:
         super().__init__(tokenizer, markers)
         self.server = ModelClient(base_url, model, concurrency=CONCURRENCY)
@@ -54,11 +46,9 @@ class EndpointScorer(MarkedTokenizer):
                 return
             except ToolAlpacaError as error:
                 reasons.append(str(error))
-        raise UnsupportedModelError(
-            f"{self.server.base_url} does not return the log-probabilities of a prompt ({reasons[0]})",
-            option="--endpoint",
-            fix="serve the model with vLLM (`transformers serve` does not return them), or run it here",
-        )
+        problem = f"{self.server.base_url} does not return the log-probabilities of a prompt ({reasons[0]})"
+        fix = "serve the model with vLLM (`transformers serve` does not return them), or run it here"
+        raise UnsupportedModelError(problem, option="--endpoint", fix=fix)
 
     def prompt_logprobs(self, ids: Sequence[int], top: int) -> TokenLogprobs:
         options: dict[str, Any] = (
@@ -79,50 +69,33 @@ class EndpointScorer(MarkedTokenizer):
         return list(self.pool.map(of_columns, asked))
 
 
-class EndpointProposer:
-    """Samples calls with a model behind an endpoint; see [`Proposer`].
+class EndpointSampler:
+    """Samples calls with a model behind an endpoint, as [`Sampler`] does with one on this machine.
 
     A server only returns the [`TOP`] likeliest tokens: if the start marker is not among them, its probability counts
     as 0.
     """
 
     def __init__(
-        self,
-        scorer: EndpointScorer,
-        prompts: Mapping[str, str],
-        markers: Markers,
-        temperature: float = 1.0,
-        call_tokens: int = 64,
+        self, scorer: EndpointScorer, markers: Markers, temperature: float = 1.0, call_tokens: int = 64
     ) -> None:
         self.scorer, self.markers, self.temperature, self.call_tokens = scorer, markers, temperature, call_tokens
         self.starts = {scorer.decode([i]): i for i in start_ids(scorer.tokenizer, markers)}
-        self.prompts = {tool: ToolPrompt(scorer, prompt) for tool, prompt in prompts.items()}
 
-    def propose(
-        self, tool: str, settings: ToolSettings, texts: Sequence[tuple[str, Sequence[int]]], keep: Keep
-    ) -> list[list[Proposal]]:
-        prompt, map_ = self.prompts[tool], self.scorer.pool.map
-        opened = [[*prompt.head, *prompt.behind(ids)] for _, ids in texts]
-        expected = map_(lambda ids: self.scorer.prompt_logprobs(ids, TOP), opened)
-        selected = [
-            select(self._places(logprobs, len(ids)), settings)
-            for logprobs, (_, ids) in zip(expected, texts, strict=True)
-        ]
-        losses = keep([(n, [place.index for place in places]) for n, places in enumerate(selected)])
-        found: list[list[Proposal]] = []
-        for n, (seed, ids) in enumerate(texts):
-            places = [place for place in selected[n] if place.index in losses[n]]
-            before = len(opened[n]) - len(ids)
-            contexts = [
-                ([*opened[n][: before + place.index], place.start], f"{seed}/{place.index}/{sample}")
-                for place in places
-                for sample in range(settings.m)
-            ]
-            sampled = iter(list(map_(lambda context: self._sample(*context), contexts)))
-            for place in places:
-                place.drawn = [text for _ in range(settings.m) if (text := next(sampled)) is not None]
-            found.append([(p.index, p.probability, losses[n][p.index], p.drawn) for p in places])
-        return found
+    def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
+        rows = [[*prompt.head, *prompt.behind(text)] for text in texts]
+        befores = [len(row) - len(text) for row, text in zip(rows, texts, strict=True)]
+        found = self.scorer.pool.map(lambda row: self.scorer.prompt_logprobs(row, TOP), rows)
+        places = [self._places(logprobs[before:]) for logprobs, before in zip(found, befores, strict=True)]
+        yield {n: Opened(places[n], befores[n], None, row) for n, row in enumerate(rows)}
+
+    def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
+        every = [(seed, opened, place) for seed, opened, places in wanted for place in places for _ in range(m)]
+        contexts = [[*opened.ids[: opened.before + place.index], place.start] for _, opened, place in every]
+        seeds = [f"{seed}/{place.index}/{n % m}" for n, (seed, _, place) in enumerate(every)]
+        for (_, _, place), text in zip(every, self.scorer.pool.map(self._sample, contexts, seeds), strict=True):
+            if text is not None:
+                place.drawn.append(text)
 
     def check(self) -> None:
         """Send one request of each kind, so that later errors can be attributed to a text."""
@@ -130,9 +103,9 @@ class EndpointProposer:
         self.scorer.prompt_logprobs(ids, TOP)
         self._sample(ids, "check")
 
-    def _places(self, logprobs: TokenLogprobs, length: int) -> list[Place]:
+    def _places(self, logprobs: TokenLogprobs) -> list[Place]:
         places = []
-        for index, logprob in enumerate(logprobs[len(logprobs) - length :]):
+        for index, logprob in enumerate(logprobs):
             tops = {text: value for text, value in (logprob[1] if logprob else {}).items() if text in self.starts}
             likeliest = max(tops, key=tops.__getitem__, default=next(iter(self.starts)))
             chance = sum(math.exp(value) for value in tops.values())
@@ -142,9 +115,8 @@ class EndpointProposer:
     def _sample(self, ids: list[int], seed: str) -> str | None:
         number = int.from_bytes(hashlib.sha256(seed.encode("utf-8", "replace")).digest()[:4], "big") >> 1
         end = self.markers.end
-        choice = self.scorer.server.complete(
-            ids, self.call_tokens, temperature=self.temperature, seed=number, stop=[end]
-        )
+        options: dict[str, Any] = {"temperature": self.temperature, "seed": number, "stop": [end]}
+        choice = self.scorer.server.complete(ids, self.call_tokens, **options)
         text, marker, _ = choice.fields["text"].partition(end)
         # vLLM's `stop_reason` says whether the marker ended a text, or the end of the sequence.
         ended = not choice.cut and choice.fields.get("stop_reason", end) == end

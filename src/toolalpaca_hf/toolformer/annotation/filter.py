@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-REACH = 5
-"""How many tokens the weights reach: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on."""
+from ..markers import ToolCall
 
+REACH = 5  # of the weights: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on
+# Normalised: they sum to 1. Where a text ends before them the rest adds nothing.
 WEIGHTS = tuple((1 - 0.2 * t) / 3 for t in range(REACH))
-"""The weights, normalised: they sum to 1. Where a text ends before them the rest adds nothing."""
 
 Asked = tuple[Sequence[int], Sequence[int]]
 """A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first."""
@@ -52,6 +52,10 @@ class Candidate:
     l_plus: float | None = None
 
     @property
+    def call(self) -> ToolCall:
+        return ToolCall(self.tool, self.input)
+
+    @property
     def l_minus(self) -> float | None:
         """L⁻ = min(L_i(ε), L_i(e(c, ε)))."""
         return None if self.l_call is None or self.l_empty is None else min(self.l_empty, self.l_call)
@@ -69,7 +73,7 @@ def losses(
 
     All positions share a forward pass. The prefix is tokenized separately, so that the text always has the same ids.
     """
-    asked, places = [], []
+    asked, places, found = [], [], []
     for prefix, text, positions in wanted:
         offset = len(scorer.begin) + len(prefix)
         windows = {i: range(i, min(i + REACH, len(text))) for i in set(positions)}
@@ -77,12 +81,10 @@ def losses(
         end = columns[-1] + 1 if columns else 0
         asked.append(([*scorer.begin, *prefix, *text[:end]], [offset + j for j in columns]))
         places.append((windows, columns))
-    found = []
     for logprobs, (windows, columns) in zip(scorer.logprobs(asked), places, strict=True):
         of = dict(zip(columns, logprobs, strict=True))
-        found.append(
-            {i: -sum(w * of[j] for w, j in zip(WEIGHTS, window, strict=False)) for i, window in windows.items()}
-        )
+        sums = {i: sum(w * of[j] for w, j in zip(WEIGHTS, window, strict=False)) for i, window in windows.items()}
+        found.append({i: -total for i, total in sums.items()})
     return found
 
 

@@ -1,7 +1,9 @@
-"""Annotation as a resumable pipeline of tasks, one per shard."""
+"""Annotation as a resumable pipeline of tasks, one per shard of texts, and the report of what it kept."""
 
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -10,18 +12,21 @@ from typing import Any
 
 from ... import __version__
 from ...checkpoints import load_tokenizer, resolve_model
-from ...errors import OptionError
+from ...errors import InputError, NotFoundError, OptionError
 from ...executors import run_pipeline, unfinished_tasks, watching
-from ...storage import JsonlLog, SettingsClaim
+from ...report import Table, markdown_table, sections_page, write_texts
+from ...storage import JsonlLog, SettingsClaim, write_json
 from ..markers import ToolCall
+from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
-from .annotator import Annotator, Execute
-from .config import AnnotationConfig, AnnotationSettings
-from .readers import count_texts, files_of, read_texts
-from .report import write_report
+from .annotator import ANNOTATED, Annotator, Document, Execute, most_frequent
+from .config import THRESHOLDS, AnnotationConfig, settings_for
 
-ROUND = 4
-"""Texts that are annotated together, hundreds of sampled calls at once; a killed task loses at most so many."""
+ROUND = 4  # texts annotated together, hundreds of sampled calls at once; a killed task loses at most so many
+NO_MODEL = "pass another --model"
+TEXT_FIELDS = ("text", "raw_content", "content")  # everywhere, in CCNet, in RefinedWeb's layout
+DATE_FIELDS = ("date", "date_published", "date_download", "timestamp")  # the last two of CCNet and C4
+_LARGE = 200_000_000  # bytes of a file whose lines are not counted for a progress bar
 
 
 class AnnotateStep:
@@ -36,11 +41,9 @@ class AnnotateStep:
         config, out = self._config, Path(self._config.out)
         with ExitStack() as stack:
             log = stack.enter_context(JsonlLog(out / f"annotated-{rank:05d}.jsonl", key=None))
-            candidates = None
-            if config.candidates:
-                # A text's candidates are written before its row, so there may be extra ones.
-                path = out / f"candidates-{rank:05d}.jsonl"
-                candidates = stack.enter_context(JsonlLog(path, key=None, limit=log.count))
+            # A text's candidates are written before its row, so there may be extra ones.
+            every = JsonlLog(out / f"candidates-{rank:05d}.jsonl", key=None, limit=log.count)
+            candidates = stack.enter_context(every) if config.candidates else None
             left = None if config.limit is None else max(0, config.limit - log.count)
             documents = read_texts(config.source, rank, world_size, config.split, config.text_field, log.count)
             documents, annotator = islice(documents, left), None
@@ -68,9 +71,7 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
             prompt_for(tool)
         config = config.with_thresholds(list(tools))
     if local:
-        load_tokenizer(
-            config.model, "pass another --model"
-        )  # a wrong model is reported before the folder is claimed for it
+        load_tokenizer(config.model, NO_MODEL)  # a wrong one is reported before the folder is claimed for it
     if config.endpoint:
         from ...llm import ModelClient
 
@@ -80,15 +81,9 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
     if config.threads is None and local and (processes := min(workers, tasks)) > 1:  # another machine has other cores
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         config = replace(config, threads=max(1, cores // processes))
+    how: dict[str, Any] = {"executor": config.executor, "tasks": tasks, "workers": workers, "slurm": config.slurm}
     with _progress_bar(config) if config.progress else nullcontext():
-        run_pipeline(
-            [AnnotateStep(config)],
-            executor=config.executor,
-            tasks=tasks,
-            workers=workers,
-            logging_dir=out / "logs",
-            slurm=config.slurm,
-        )
+        run_pipeline([AnnotateStep(config)], logging_dir=out / "logs", **how)
     # On Slurm the tasks are still pending; running the same command after them writes the report.
     return {} if unfinished_tasks(out / "logs", tasks) else write_report(out)
 
@@ -101,26 +96,28 @@ def config_tools(config: AnnotationConfig) -> AbstractContextManager[dict[str, T
 
 def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: int = 0) -> Annotator:
     """Create an [`Annotator`] from a config and open tools; tasks share the available GPUs."""
+    from .sample import Proposer
+
     prompts = {tool.name: prompt_for(tool, config.markers) for tool in tools.values()}
     settings, markers = config.settings, config.markers
     for tool in tools.values():
         tool.check()
     execute_all = executor_of(tools, ResultCache(Path(config.out) / "results.sqlite"), config)
     if config.endpoint:
-        from .endpoint import EndpointProposer, EndpointScorer
+        from .endpoint import EndpointSampler, EndpointScorer
 
-        name, tokenizer = config.served_model or config.model, load_tokenizer(config.model, "pass another --model")
-        scorer = EndpointScorer(config.endpoint, name, tokenizer, markers=markers)
+        tokenizer = load_tokenizer(config.model, NO_MODEL)
+        scorer = EndpointScorer(config.endpoint, config.served_model or config.model, tokenizer, markers)
         scorer.check()
-        proposer = EndpointProposer(scorer, prompts, markers, settings.temperature, settings.call_tokens)
-        proposer.check()
+        sampler = EndpointSampler(scorer, markers, settings.temperature, settings.call_tokens)
+        sampler.check()
         context = scorer.server.context_length() or _context_length(config.model)
     else:
         import torch
 
         from ...inference import load_model
         from ...precision import default_device
-        from .sample import LocalProposer, LocalScorer, Sampler
+        from .sample import LocalScorer, Sampler
 
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -129,9 +126,12 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
             device = torch.device(device.type, rank % torch.accelerator.device_count())
         model, tokenizer = load_model(resolve_model(config.model), str(device), config.dtype)
         scorer = LocalScorer(model, tokenizer, markers=markers)
-        proposer = LocalProposer(Sampler(scorer, markers, settings.temperature, settings.call_tokens), prompts)
+        sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
         context = getattr(model.config, "max_position_embeddings", None)
-    room = _room(context, proposer.prompts, settings)
+    proposer, room = Proposer(sampler, prompts), None
+    if context:  # a text has to fit twice after the longest prompt, plus a call
+        longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
+        room = max(0, (context - longest - settings.call_tokens) // 2)
     return Annotator(scorer, proposer, execute_all, list(prompts), markers, settings, room)
 
 
@@ -145,8 +145,8 @@ def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: Annotatio
             dates.setdefault((str(meta.get("date")), str(meta.get("url"))), []).append(n)
         for places in dates.values():
             dated = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
-            some, timeout = [calls[n][0] for n in places], config.settings.timeout
-            results = execute(some, dated, timeout=timeout, cache=cache, markers=config.markers)
+            some = [calls[n][0] for n in places]
+            results = execute(some, dated, config.settings.timeout, cache=cache, markers=config.markers)
             found |= dict(zip(places, results, strict=True))
         return [found[n] for n in range(len(calls))]
 
@@ -161,14 +161,6 @@ def _context_length(name: str) -> int | None:
         return getattr(AutoConfig.from_pretrained(resolve_model(name)), "max_position_embeddings", None)
     except (OSError, ValueError):
         return None
-
-
-def _room(context: int | None, prompts: Mapping[str, Any], settings: AnnotationSettings) -> int | None:
-    """The maximum length of a text that fits twice after the longest prompt, plus a call."""
-    if not context:
-        return None
-    longest = max(len(prompt.head) + len(prompt.tail) for prompt in prompts.values())
-    return max(0, (context - longest - settings.call_tokens) // 2)
 
 
 @contextmanager
@@ -195,3 +187,186 @@ def _progress_bar(config: AnnotationConfig) -> Iterator[None]:
         watching(lambda: bar.update(written() - bar.n), 1.0),
     ):
         yield
+
+
+def read_texts(
+    source: str, rank: int = 0, tasks: int = 1, split: str = "train", text_field: str | None = None, skip: int = 0
+) -> Iterator[Document]:
+    """Yield the shard of a task: whole files if there are as many as tasks, else every `tasks`-th row.
+
+    Ids are made of file and row (`toolformer/FILE/ROW`), independent of the number of tasks.
+
+    `source` is a file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
+    `allenai/c4:en`. `text_field` is by default the first of [`TEXT_FIELDS`] that exists.
+    """
+    files = files_of(source)
+    if files is None:
+        shards: list[tuple[str, Path | None]] = [(source.split("/")[-1].replace(":", "-"), None)]
+    else:
+        stems, names = Counter(_stem(name) for name, _ in files), {name for name, _ in files}
+        # Files with the same stem keep their suffix.
+        ambiguous = {name for name in names if stems[_stem(name)] > 1 or _stem(name) in names}
+        shards = [(name if name in ambiguous else _stem(name), path) for name, path in files]
+    by_file = len(shards) >= tasks
+    count = -1
+    for number, (shard, path) in enumerate(shards):
+        if by_file and number % tasks != rank:
+            continue
+        name, _, config = source.partition(":")
+        hub = hub_rows(name, config or None, split, "check --input", streaming=True)
+        for index, row in enumerate(hub if path is None else read_rows(path, tolerant=True)):
+            if by_file or index % tasks == rank:
+                count += 1
+                if count >= skip:
+                    yield _document(f"toolformer/{shard}/{index}", row, text_field)
+
+
+def files_of(source: str) -> list[tuple[str, Path]] | None:
+    """The files of a path with their relative names; `None` if it may be a Hub dataset."""
+    path = Path(source)
+    if path.is_file():
+        return [(path.name, path)]
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if file.name.endswith(SUFFIXES)]
+        if not found:
+            problem = f"holds no file that ends in {', '.join(SUFFIXES)}"
+            raise InputError(problem, file=source, fix="pass another --input")
+        return [(str(file.relative_to(path)), file) for file in found]
+    if source.endswith(SUFFIXES) or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        fix = "pass a file, a folder or the name of a Hub dataset as --input"
+        raise NotFoundError("no such file", file=source, fix=fix)
+    return None
+
+
+def count_texts(source: str) -> int | None:
+    """The number of texts for a progress bar; `None` if counting would take long."""
+    import pyarrow.parquet as pq
+
+    count = 0
+    for _, path in files_of(source) or ():
+        try:
+            if path.suffix == ".parquet":
+                count += pq.read_metadata(path).num_rows
+                continue
+            if path.suffix in (".gz", ".zst") or path.stat().st_size > _LARGE:
+                return None
+            with path.open("rb") as file:
+                if file.read(1) == b"[":  # a list has its rows not by line
+                    return None
+                file.seek(0)
+                count += sum(1 for line in file if line.strip())
+        except (OSError, ValueError):  # damaged: reading it will say so
+            return None
+    return count or None
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default=""))
+
+
+def _document(id: str, row: Any, text_field: str | None) -> Document:
+    if isinstance(row, str):
+        row = {"text": row}
+    if not isinstance(row, dict):
+        return Document(id, "", problem=row.reason if isinstance(row, BadRow) else "no JSON object")
+    fields = (text_field,) if text_field else TEXT_FIELDS
+    meta = {"url": row["url"]} if isinstance(row.get("url"), str) else {}
+    if date := next((row[name] for name in DATE_FIELDS if row.get(name)), None):
+        meta["date"] = str(date)
+    if row.get("id") is not None:
+        meta["source_id"] = str(row["id"])
+    text = next((row[name] for name in fields if isinstance(row.get(name), str)), None)
+    if text is None:
+        named = " or ".join(filter(None, [", ".join(fields[:-1]), fields[-1]]))
+        return Document(id, "", meta, f"no text in {named}")
+    return Document(id, text, meta)
+
+
+def write_report(folder: str | Path) -> dict[str, Any]:
+    """Write the report as JSON, Markdown and HTML; lower thresholds than the run's τ_f need its candidates."""
+    folder, outcomes = Path(folder), Counter[str]()
+    calls, errors = defaultdict[str, Counter[str]](Counter), defaultdict[str, Counter[str]](Counter)
+    kept: dict[str, dict[str, Counter[str]]] = {}
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for row in _lines(folder, "annotated"):
+            outcomes[row["outcome"]] += 1
+            for call in row["calls"]:
+                calls[call["tool"]]["calls"] += 1
+            for tool, sampled in row.get("sampled", {}).items():
+                errors[tool].update(sampled.pop("errors", {}))
+                calls[tool].update(sampled)
+            if not config["candidates"]:
+                _count(kept, row["calls"])
+        for row in _lines(folder, "candidates") if config["candidates"] else ():
+            _count(kept, row["candidates"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot be read as an annotation ({error})", file=folder, fix="annotate again") from None
+    tools = {
+        tool: {
+            **calls[tool],
+            "errors": most_frequent(errors[tool]),
+            "kept": {threshold: dict(counts) for threshold, counts in kept.get(tool, {}).items()},
+        }
+        for tool in sorted(set(calls) | set(kept))
+    }
+    report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
+    write_json(folder / "report.json", report, indent=2)
+    parts = _parts(report)
+    texts = [part if isinstance(part, str) else _table(part) for part in ("# Annotation", *parts)]
+    write_texts(folder, {"report.md": "\n\n".join(texts) + "\n", "report.html": sections_page("Annotation", parts)})
+    return report
+
+
+def read_candidates(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """The saved candidates of an annotation, each with the `id` of its text."""
+    for row in _lines(Path(folder), "candidates"):
+        for candidate in row["candidates"]:
+            yield {"id": row["id"], **candidate}
+
+
+def _lines(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob(f"{kind}-*.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def _count(kept: dict[str, dict[str, Counter[str]]], candidates: Iterable[Mapping[str, Any]]) -> None:
+    gains: dict[str, list[float]] = {}
+    for candidate in candidates:
+        if candidate["gain"] is not None:
+            gains.setdefault(candidate["tool"], []).append(candidate["gain"])
+    for tool, found in gains.items():
+        counts = kept.setdefault(tool, {str(threshold): Counter() for threshold in THRESHOLDS})
+        for threshold in THRESHOLDS:
+            calls = sum(gain >= threshold for gain in found)
+            counts[str(threshold)].update(calls=calls, texts=int(calls > 0))
+
+
+def _parts(report: Mapping[str, Any]) -> list[str | Table]:
+    settings, tools = report["config"]["settings"], report["tools"]
+    heads = ("tool", "candidates", "executed", *(f"τ_f = {threshold}" for threshold in THRESHOLDS), "written, at τ_f")
+    rows, failed = [], []
+    for tool, found in tools.items():
+        counts = [found["kept"].get(str(threshold), {}) for threshold in THRESHOLDS]
+        kept = [f"{count.get('texts', 0):,} ({count.get('calls', 0):,})" for count in counts]
+        tau_f = settings["tools"].get(tool, {}).get("tau_f", settings_for(tool).tau_f)
+        made = [f"{found.get(name, 0):,}" for name in ("candidates", "executed")]
+        rows.append((tool, *made, *kept, f"{found.get('calls', 0):,}, {tau_f:g}"))
+        failed += [(tool, error, f"{count:,}") for error, count in found["errors"].items()]
+    parts: list[str | Table] = [
+        f"{report['texts']:,} texts, model `{report['config']['model']}`.",
+        Table(("outcome", "texts"), [(outcome, f"{count:,}") for outcome, count in report["outcomes"].items()]),
+        "Texts with a call that is kept, and calls kept, by filtering threshold.",
+        Table(heads, rows),
+    ]
+    if not report["config"]["candidates"]:
+        counted = "The calls counted are those written into the texts: none below a tool's own τ_f, one at a position."
+        parts.append(f"{counted} `--candidates` has every candidate counted.")
+    if failed:
+        parts += ["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)]
+    return [*parts, f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}."]
+
+
+def _table(table: Table) -> str:
+    return markdown_table(table.head, table.rows, table.text_columns, lambda cell: cell.replace("|", " "))

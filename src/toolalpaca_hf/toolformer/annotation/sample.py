@@ -1,37 +1,24 @@
-"""Scores texts, and samples positions and calls, with a `transformers` model (section 2, "sampling API calls").
-
-A text is run once after the tool's prompt, whose KV cache all texts share. That cache serves every position: the
-samples of all positions of several texts grow as one sequence (see [`Pack`]), and equal samples are one until they
-diverge."""
+"""Scores texts, and samples positions and calls, with a `transformers` model (section 2, "sampling API calls")."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ... import inference
 from ...errors import InputError, UnsupportedModelError
-from ...inference import (
-    Branch,
-    Layers,
-    Pack,
-    Prefix,
-    by_length,
-    end_ids,
-    exact_ways,
-    logits_at,
-    prefill,
-    sample_ids,
-    token_logprobs,
-)
+from ...inference import Branch, Pack, by_length, logits_at
 from ...training import make_encoder
 from ..markers import Markers, marker_tokens, split_at_markers
-from .annotator import Keep, Proposal
 from .config import ToolSettings
 from .filter import Asked, Scorer
+
+if TYPE_CHECKING:
+    from .endpoint import EndpointSampler
 
 
 class MarkedTokenizer:
@@ -74,7 +61,7 @@ class LocalScorer(MarkedTokenizer):
         self.model, self.batch_tokens = model.eval(), batch_tokens
 
     def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
-        return token_logprobs(self.model, asked, self.batch_tokens)
+        return inference.token_logprobs(self.model, asked, self.batch_tokens)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -114,13 +101,28 @@ class Place:
 
 
 @dataclass(eq=False)
+class _Sample:
+    generator: random.Random
+    ids: list[int] = field(default_factory=list)
+    text: str | None = None
+
+
+Samples = list[list[_Sample]]
+"""By row, those that have been alike so far."""
+
+
+@dataclass(eq=False)
 class Opened:
     """A text after a tool's prompt, with its positions and KV cache; `before` ids separate prompt and text."""
 
     places: list[Place]
     before: int
-    layers: Layers | None
+    layers: inference.Layers | None
     ids: list[int]
+
+
+Wanted = tuple[str, Opened, Sequence[Place]]
+"""A text's seed, the text, and the positions to sample at."""
 
 
 class ToolPrompt:
@@ -128,9 +130,8 @@ class ToolPrompt:
 
     def __init__(self, scorer: Scorer, prompt: str) -> None:
         if prompt.count("{text}") != 1:
-            raise InputError(
-                f"a tool's prompt has the slot {{text}} {prompt.count('{text}')} times", fix="write it once"
-            )
+            problem = f"a tool's prompt has the slot {{text}} {prompt.count('{text}')} times"
+            raise InputError(problem, fix="write it once")
         head, tail = prompt.split("{text}")
         # A trailing space would be a token of its own, which does not occur before a word in text.
         self.head = [*scorer.begin, *scorer.encode(head.rstrip(" "))]
@@ -141,7 +142,12 @@ class ToolPrompt:
 
 
 class Sampler:
-    """Samples calls with a `transformers` model; its vocabulary must have the start marker as one token."""
+    """Samples calls with a `transformers` model; its vocabulary must have the start marker as one token.
+
+    A text is run once after the tool's prompt, whose KV cache all texts share. That cache serves every position: the
+    samples of all positions of several texts grow as one sequence (see [`Pack`]), and equal samples are one until they
+    diverge.
+    """
 
     def __init__(self, scorer: LocalScorer, markers: Markers, temperature: float = 1.0, call_tokens: int = 64) -> None:
         self.scorer, self.markers = scorer, markers
@@ -150,10 +156,10 @@ class Sampler:
         # A call ends at its end marker; one sampled with an arrow and a result is still a call.
         own = marker_tokens(scorer.tokenizer, markers)
         # No call contains the end of the sequence or the special tokens of chats.
-        special = {*scorer.tokenizer.all_special_ids, *end_ids(scorer.model, scorer.tokenizer)}
+        special = {*scorer.tokenizer.all_special_ids, *inference.end_ids(scorer.model, scorer.tokenizer)}
         self.ends = special - set(own.values())
-        self.packs = "pack" in exact_ways(scorer.model)
-        self._heads: dict[tuple[int, ...], Prefix] = {}
+        self.packs = "pack" in inference.exact_ways(scorer.model)
+        self._heads: dict[tuple[int, ...], inference.Prefix] = {}
 
     @torch.inference_mode()
     def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
@@ -177,21 +183,16 @@ class Sampler:
         for row, (name, before, length) in enumerate(zip(names, befores, lengths, strict=True)):
             places = [Place(i, chances[at + i], likeliest[at + i]) for i in range(length)]
             at += length
-            layers = None
-            if cache:
-                end = shared + len(ids[row])
-                cached: list[Any] = cache.layers
-                layers = [
-                    (layer.keys[row : row + 1, :, shared:end], layer.values[row : row + 1, :, shared:end])
-                    for layer in cached
-                ]
-            opened[name] = Opened(places, before, layers, ids[row])
+            cached: list[Any] = cache.layers if cache else []
+            own = (slice(row, row + 1), slice(None), slice(shared, shared + len(ids[row])))
+            layers = [(layer.keys[own], layer.values[own]) for layer in cached]
+            opened[name] = Opened(places, before, layers or None, ids[row])
         return opened
 
-    def _head(self, prompt: ToolPrompt) -> Prefix:
+    def _head(self, prompt: ToolPrompt) -> inference.Prefix:
         key = tuple(prompt.head)
         if key not in self._heads:
-            self._heads[key] = prefill(self.scorer.model, prompt.head)
+            self._heads[key] = inference.prefill(self.scorer.model, prompt.head)
         return self._heads[key]
 
     def _chances(self, logits: torch.Tensor) -> tuple[list[float], list[int]]:
@@ -205,25 +206,20 @@ class Sampler:
         return chances, likeliest
 
     @torch.inference_mode()
-    def draw(
-        self, prompt: ToolPrompt, tool: str, wanted: Sequence[tuple[str, Opened, Sequence[Place]]], m: int
-    ) -> None:
+    def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
         """Sample `m` calls at each position; samples that do not become a complete call of the tool are dropped."""
         every = [(seed, opened, place) for seed, opened, places in wanted for place in places]
         count = max(1, ROWS_AT_ONCE // m)
         for start in range(0, len(every), count):
-            samples = [
-                [_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)]
-                for seed, _, place in every[start : start + count]
-            ]
-            some = [(opened, place) for _, opened, place in every[start : start + count]]
+            some, samples = [], []
+            for seed, opened, place in every[start : start + count]:
+                some.append((opened, place))
+                samples.append([_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)])
             (self._packed if self.packs else self._plainly)(prompt, tool, some, samples)
             for (_, place), drawn in zip(some, samples, strict=True):
                 place.drawn = [sample.text for sample in drawn if sample.text is not None]
 
-    def _packed(
-        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
-    ) -> None:
+    def _packed(self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: Samples) -> None:
         m, head = len(samples[0]), self._head(prompt)
         texts = list(dict.fromkeys(opened for opened, _ in some))
         parts = [head.layers, *(text.layers or [] for text in texts)]
@@ -249,14 +245,10 @@ class Sampler:
                     fed.append((row, token))
             going = now
 
-    def _plainly(
-        self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: list[list["_Sample"]]
-    ) -> None:
+    def _plainly(self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: Samples) -> None:
         """For models whose cache cannot be shared: every step reads everything again."""
-        going = [
-            ([*opened.ids[: opened.before + place.index], place.start], drawn)
-            for (opened, place), drawn in zip(some, samples, strict=True)
-        ]
+        contexts = [[*opened.ids[: opened.before + place.index], place.start] for opened, place in some]
+        going = list(zip(contexts, samples, strict=True))
         while going:
             now = []
             for batch in by_length([len(ids) for ids, _ in going], self.scorer.batch_tokens):
@@ -266,13 +258,11 @@ class Sampler:
                     now += [([*row, token], drawn) for token, drawn in groups.items()]
             going = now
 
-    def _take(
-        self, tool: str, logits: torch.Tensor, rows: Sequence[list["_Sample"]]
-    ) -> list[dict[int, list["_Sample"]]]:
+    def _take(self, tool: str, logits: torch.Tensor, rows: Samples) -> list[dict[int, list[_Sample]]]:
         """Draw the next token of each row's samples; returns the unfinished ones by token."""
         owners = [row for row, drawn in enumerate(rows) for _ in drawn]
         points = [sample.generator.random() for drawn in rows for sample in drawn]
-        flat = iter(sample_ids(logits, self.temperature, points, owners).tolist())
+        flat = iter(inference.sample_ids(logits, self.temperature, points, owners).tolist())
         taken: list[dict[int, list[_Sample]]] = []
         for drawn in rows:
             groups: dict[int, list[_Sample]] = {}
@@ -281,7 +271,7 @@ class Sampler:
             taken.append({token: same for token, same in groups.items() if self._goes_on(tool, token, same)})
         return taken
 
-    def _goes_on(self, tool: str, token: int, same: list["_Sample"]) -> bool:
+    def _goes_on(self, tool: str, token: int, same: list[_Sample]) -> bool:
         ids = [*same[0].ids, token]
         text = self.scorer.decode(ids)
         end = text.find(self.markers.end)
@@ -296,34 +286,34 @@ class Sampler:
         return opening.startswith(written) or written.startswith(opening)
 
 
-class LocalProposer:
-    def __init__(self, sampler: Sampler, prompts: Mapping[str, str]) -> None:
+Keep = Callable[[list[tuple[int, list[int]]]], list[dict[int, float]]]
+"""Given texts by number and positions of each, returns L_i(ε) of the positions that can matter."""
+Proposal = tuple[int, float, float, list[str]]
+"""Index of a token, probability of a start before it, its L_i(ε), and what was sampled there."""
+
+
+class Proposer:
+    """Samples calls where the model is likely to start one, by the tool's prompt."""
+
+    def __init__(self, sampler: "Sampler | EndpointSampler", prompts: Mapping[str, str]) -> None:
         self.sampler = sampler
         self.prompts = {tool: ToolPrompt(sampler.scorer, prompt) for tool, prompt in prompts.items()}
 
     def propose(
         self, tool: str, settings: ToolSettings, texts: Sequence[tuple[str, Sequence[int]]], keep: Keep
     ) -> list[list[Proposal]]:
+        """Sample calls in texts, each given as seed and ids. `keep` is asked before anything is sampled."""
         prompt = self.prompts[tool]
         found: list[list[Proposal]] = [[] for _ in texts]
         for batch in self.sampler.open(prompt, [ids for _, ids in texts]):
             selected = {n: select(opened.places, settings) for n, opened in batch.items()}
             kept = keep([(n, [place.index for place in places]) for n, places in selected.items()])
-            wanted = [
-                (texts[n][0], batch[n], [place for place in places if place.index in losses])
-                for (n, places), losses in zip(selected.items(), kept, strict=True)
-            ]
+            useful = [[p for p in selected[n] if p.index in of] for n, of in zip(selected, kept, strict=True)]
+            wanted = [(texts[n][0], batch[n], places) for n, places in zip(selected, useful, strict=True)]
             self.sampler.draw(prompt, tool, wanted, settings.m)
-            for n, (_, _, places), losses in zip(selected, wanted, kept, strict=True):
+            for n, places, losses in zip(selected, useful, kept, strict=True):
                 found[n] = [(p.index, p.probability, losses[p.index], p.drawn) for p in places]
         return found
-
-
-@dataclass(eq=False)
-class _Sample:
-    generator: random.Random
-    ids: list[int] = field(default_factory=list)
-    text: str | None = None
 
 
 def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]:
@@ -331,11 +321,9 @@ def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     found = [i for i, text in enumerate(texts) if text.strip() == markers.start]
     if not found:
-        raise UnsupportedModelError(
-            f"the start marker {markers.start!r} is not one token of this model's vocabulary",
-            option="--marker",
-            fix="use '[', or a model that was trained with such a token",
-        )
+        problem = f"the start marker {markers.start!r} is not one token of this model's vocabulary"
+        fix = "use '[', or a model that was trained with such a token"
+        raise UnsupportedModelError(problem, option="--marker", fix=fix)
     return found
 
 

@@ -28,18 +28,10 @@ def report_markdown(metrics: Mapping[str, Any], has_curve: bool = False) -> str:
     """The text of `report.md`; `has_curve` says whether there is a `curve.svg` next to it."""
     tables = [_table(task, results) for task, results in _by_task(metrics).items()]
     texts = [_perplexity_row(result) for result in metrics["results"] if "perplexity" in result]
-    return render(
-        "toolalpaca_hf.toolformer.evaluation",
-        "report.md.jinja",
-        tools=metrics["tools"],
-        k=metrics["k"],
-        limit=metrics["limit"],
-        tables=tables,
-        perplexity=texts,
-        published=bool(texts) or any(table["published"] for table in tables),
-        curve=has_curve,
-        notes=metrics["notes"],
-    )
+    values = {name: metrics[name] for name in ("tools", "k", "limit", "notes")}
+    values |= {"tables": tables, "perplexity": texts, "curve": has_curve}
+    published = bool(texts) or any(table["published"] for table in tables)
+    return render(__package__ or "", "report.md.jinja", published=published, **values)
 
 
 def _by_task(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -99,19 +91,17 @@ def curve(metrics: Mapping[str, Any]) -> str:
     for axes, results in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.values(), strict=True):
         results.sort(key=lambda result: result["parameters"])
         for key, (name, colour, style) in _SERIES.items():
-            points = [(result["parameters"], result[key]) for result in results if result.get(key)]
+            points = [result for result in results if result.get(key)]
             if not points:
                 continue
-            xs = [x for x, _ in points]
-            ys, lows, highs = ([100 * rate[end] for _, rate in points] for end in ("value", "low", "high"))
+            xs = [result["parameters"] for result in points]
+            ys, lows, highs = ([100 * result[key][end] for result in points] for end in ("value", "low", "high"))
             axes.plot(xs, ys, style, color=colour, label=name)
             axes.fill_between(xs, lows, highs, color=colour, alpha=0.15)
         sizes = [result["parameters"] for result in results]
-        axes.set_xscale("log")
+        axes.set(xscale="log", xlabel="parameters", ylabel="percent right, with 95% interval")
         axes.set_xticks(sizes, labels=list(map(short_size, sizes)))
         axes.minorticks_off()
-        axes.set_xlabel("parameters")
-        axes.set_ylabel("percent right, with 95% interval")
         axes.set_title(results[0]["title"], parse_math=False)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)

@@ -2,30 +2,125 @@
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from ...errors import InputError, NotFoundError, OptionError, nearest
 from ...metrics import answer_given, lama_correct, math_correct
 from ..rows import hub_rows, read_rows
-from .layouts import Layout, Question, cloze, dated, passage, question, simple, word_problem
 
-__all__ = ["MEASURES", "TASKS", "EvalTask", "HubDataset", "prompt_of", "task_named"]
+_BLANK = re.compile(r"(?:\[MASK\]|\[Y\]|_X_)[\s.]*$")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, word problem, or statement to complete, asked on `date`; any of the answers is right."""
+
+    text: str
+    answers: tuple[str, ...]
+    context: str = ""
+    date: str | None = None
+
+
+Layout = Callable[[Mapping[str, Any]], Question | None]
+"""Reads a row; `None` where it is of another layout or cannot be asked."""
+
+
+def simple(raw: Mapping[str, Any]) -> Question | None:
+    """The layout that every task accepts; one JSON object per line, of which `question` and an answer are needed:
+
+    {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}
+
+    `answer` may replace `answers`; `date` is what the calendar says.
+    """
+    if not isinstance(raw.get("question"), str):
+        return None
+    answers = _texts(raw.get("answers", raw.get("answer")))
+    context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
+    return _question(raw["question"].strip(), answers, context or "", date)
+
+
+def word_problem(raw: Mapping[str, Any]) -> Question | None:
+    """SVAMP, ASDiv, MAWPS and GSM8K, as published or as the Hub has them."""
+    body = (_first(raw, "Body", "body") or "").strip()
+    text = _first(raw, "Question", "sQuestion", "question")
+    answer = raw.get("Answer", raw.get("lSolutions", raw.get("result", raw.get("answer"))))
+    if not isinstance(text, str):
+        return None
+    if isinstance(answer, str):
+        # GSM8K's answer is a solution; ASDiv's names its unit, `9 (apples)`.
+        answer = answer.rpartition("####")[2].strip()
+    between = "" if not body else " " if body[-1] in ".!?,;:" else ", "
+    return _question(f"{body}{between}{text.strip()}", _texts(answer)[:1])
+
+
+def question(raw: Mapping[str, Any]) -> Question | None:
+    """WebQS, Natural Questions and TriviaQA; the latter's answers are a value with aliases."""
+    answer = raw.get("answer")
+    if isinstance(answer, Mapping):
+        raw = {**raw, "answers": [answer.get("value"), *(answer.get("aliases") or [])]}
+    return simple(raw)
+
+
+def passage(raw: Mapping[str, Any]) -> Question | None:
+    """MLQA: a question about a passage, its answers as `{"text": [...]}`."""
+    answers = raw.get("answers")
+    found = simple({**raw, "answers": answers.get("text")} if isinstance(answers, Mapping) else raw)
+    return found if found and found.context else None
+
+
+def cloze(raw: Mapping[str, Any]) -> Question | None:
+    """LAMA: statements whose last word is masked. As in the paper, one is skipped if its mask is not at the end."""
+    evidence = raw["evidences"][0] if isinstance(raw.get("evidences"), list) and raw["evidences"] else raw
+    sentence = next(iter(_texts(raw.get("masked_sentences"))), "") or evidence.get("masked_sentence")
+    if isinstance(raw.get("template"), str) and isinstance(raw.get("sub_label"), str):
+        sentence = raw["template"].replace("[X]", raw["sub_label"])
+    return _completed(sentence, _texts(raw.get("obj_label"))) or simple(raw)
+
+
+def dated(raw: Mapping[str, Any]) -> Question | None:
+    """TempLAMA: statements that end in `_X_` and are true in a year; the calendar is set to its middle."""
+    answer = raw.get("answer")
+    names = [n.get("name") if isinstance(n, Mapping) else n for n in answer] if isinstance(answer, list) else []
+    found = _completed(str(raw.get("query", "")), _texts(names))
+    if found is None:
+        return simple(raw)
+    year = re.match(r"\d{4}", str(raw.get("date", "")))
+    return Question(found.text, found.answers, date=f"{year[0]}-07-01" if year else None)
+
+
+def _completed(sentence: Any, answers: Sequence[str]) -> Question | None:
+    if not isinstance(sentence, str) or not _BLANK.search(sentence):
+        return None
+    return _question(_BLANK.sub("", sentence).rstrip(), answers)
+
+
+def _question(text: str, answers: Sequence[str], context: str = "", date: str | None = None) -> Question | None:
+    kept = tuple(answer for answer in answers if answer.strip())
+    return Question(text, kept, context, date) if text and kept else None
+
+
+def _first(raw: Mapping[str, Any], *names: str) -> Any:
+    return next((raw[name] for name in names if raw.get(name)), None)
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        for value in values
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    ]
+
 
 _NUMBER = re.compile(r"-?(?:[$€£]\s?)?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
-
-
-class HubDataset(NamedTuple):
-    repo: str
-    config: str | None
-    split: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +132,7 @@ class EvalTask:
         layout (`Layout`): Parses a row of the published files; the simple layout always works as well.
         prompt (`str`): File of `prompts`, without suffix.
         measure (`str`): A key of [`MEASURES`].
-        hub ([`HubDataset`], *optional*): `None` if the Hub has no files that `load_dataset` can open.
+        hub (`list`, *optional*): Repo, config and split; `None` if the Hub has no files that `load_dataset` can open.
         published (`list[float]`, *optional*): Percent right of GPT-J 6B, and of Toolformer made of it.
     """
 
@@ -47,7 +142,7 @@ class EvalTask:
     layout: Layout
     prompt: str
     measure: str
-    hub: HubDataset | None = None
+    hub: list[Any] | None = None
     max_new_tokens: int = 64
     max_calls: int = 1
     published: list[float] | None = None
@@ -58,10 +153,9 @@ _LISTED: dict[str, Any] = yaml.safe_load((_FOLDER / "tasks.yaml").read_text(enco
 _LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dated, passage, question, word_problem)}
 
 
-def _task(name: str, kind: str = "", hub: Sequence[Any] | None = None, **fields: Any) -> EvalTask:
+def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
     fields = _LISTED["kinds"].get(kind, {}) | fields
-    layout = _LAYOUTS[fields.pop("layout")]
-    return EvalTask(name, layout=layout, hub=HubDataset(*hub) if hub else None, **fields)
+    return EvalTask(name, layout=_LAYOUTS[fields.pop("layout")], **fields)
 
 
 TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
@@ -71,11 +165,8 @@ TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _L
 def task_named(name: str, solutions: bool = False) -> EvalTask:
     """A task by its name; with `solutions`, maths tasks ask for a worked solution and take its last number."""
     if name not in TASKS:
-        raise OptionError(
-            f"no task {name!r}",
-            option="--task",
-            fix=f"{nearest(name, TASKS)}choose among {', '.join([*TASKS, 'perplexity'])}",
-        )
+        fix = f"{nearest(name, TASKS)}choose among {', '.join([*TASKS, 'perplexity'])}"
+        raise OptionError(f"no task {name!r}", option="--task", fix=fix)
     task = TASKS[name]
     if not solutions or task.prompt == "solution":
         return task
@@ -90,12 +181,9 @@ def prompt_of(name: str) -> str:
 
 
 def _final_number(text: str) -> str:
-    """The part of a solution with its answer: after the last `####`, else from the last number on."""
+    """The part of a solution with its answer: after the last `####`, else the last number."""
     _, mark, after = text.rpartition("####")
-    if mark:
-        return after
-    found = list(_NUMBER.finditer(text))
-    return text[found[-1].start() :] if found else ""
+    return after if mark else next(reversed(_NUMBER.findall(text)), "")
 
 
 def _any_number(text: str, answers: Sequence[str]) -> bool:
@@ -147,7 +235,7 @@ def read_items(
     elif task.hub is None:
         raise NotFoundError("is not on the Hub in files that can be read", file=task.title, fix=_FIX)
     else:
-        rows, origin = hub_rows(*task.hub, fix=_FIX), f"{task.hub.repo}, {task.hub.split}"
+        rows, origin = hub_rows(*task.hub, fix=_FIX), f"{task.hub[0]}, {task.hub[2]}"
     template = prompt_of(task.prompt)
     items, left_out = [], 0
     for index, row in islice(enumerate(rows), limit):

@@ -34,16 +34,13 @@ def tools_named(
     qa_chat: bool = False,
     translation_model: str | None = None,
 ) -> dict[str, Tool]:
-    """Create tools by name.
-
-    The keys are the names written in a text: `Calculator`, `Calendar`, `QA`, `WikiSearch`, `MT`.
+    """Create tools, by the names that stand in a text: `Calculator`, `Calendar`, `QA`, `WikiSearch`, `MT`.
 
     Args:
         names (`str` or `Sequence[str]`): Some of [`TOOLS`], such as `"calculator,calendar"`; case does not matter.
         date (`date` or `str`, *optional*): Date of the calendar; defaults to today.
         corpus (`str` or `Path`, *optional*, defaults to `"embedded"`): What to search, see [`WikiSearch`].
-        qa_model, qa_endpoint, qa_chat (*optional*): See [`QuestionAnswerer`].
-        translation_model (`str`, *optional*): See [`Translation`].
+        qa_model, qa_endpoint, qa_chat, translation_model (*optional*): See [`QuestionAnswerer`] and [`Translation`].
 
     Raises:
         [`OptionError`]: There is no such tool, or it needs another option.
@@ -64,11 +61,8 @@ def tools_named(
     }
     wanted = [name.strip().lower() for name in (names.split(",") if isinstance(names, str) else names) if name.strip()]
     if unknown := [name for name in wanted if name not in makers]:
-        raise OptionError(
-            f"no tool {unknown[0]!r}",
-            option="--tools",
-            fix=f"{nearest(unknown[0], TOOLS)}choose among {', '.join(TOOLS)}",
-        )
+        fix = f"{nearest(unknown[0], TOOLS)}choose among {', '.join(TOOLS)}"
+        raise OptionError(f"no tool {unknown[0]!r}", option="--tools", fix=fix)
     if "qa" in wanted and not qa_model:
         fix = "pass it, and --qa-endpoint for a model on a server"
         raise OptionError("the tool qa needs a model", option="--qa-model", fix=fix)
@@ -83,7 +77,7 @@ def open_tools(
     """Open tools by name for the duration of a `with` block.
 
     Args:
-        names (`str` or `Sequence[str]`): See [`tools_named`], which also receives `options`.
+        names, options: See [`tools_named`].
         api ([`ApiSource`], *optional*): An API whose functions are added as tools.
         own (`Sequence[Tool]`, *optional*): Your own tools.
     """

@@ -26,10 +26,8 @@ class ApiFunction(Tool):
         self._calls, self.function = calls, function
         # In a form that a model can write between the markers.
         self.name = re.sub(r"[^\w.-]+", "_", function)[:64]
-        projection = {
-            known.name: [known.path, known.method] for known in calls.api.functions if known.name == function
-        }
-        (operation,) = functions_of(document_of(calls.api), projection)
+        known = {known.name: [known.path, known.method] for known in calls.api.functions}
+        (operation,) = functions_of(document_of(calls.api), {function: known[function]})
         self.schema = tool_schema(operation)["function"]
         self.slots = {
             "{name}": self.name,
@@ -38,16 +36,13 @@ class ApiFunction(Tool):
         }
 
     def __call__(self, text: str) -> str | None:
-        answer = _ANSWER.fullmatch(self._calls.call(self.function, self._arguments(text)))
-        return answer[1] if answer else None
-
-    def _arguments(self, text: str) -> str:
         parameters = self.schema["parameters"]
         names = parameters.get("required") or list(parameters["properties"])
-        if isinstance(parse_arguments(text), dict) or len(names) != 1 or not text.strip():
-            return text
-        # The text is converted to a number or boolean if the document requires one.
-        return json.dumps({names[0]: text.strip().strip("\"'")}, ensure_ascii=False)
+        if len(names) == 1 and text.strip() and not isinstance(parse_arguments(text), dict):
+            # The text is converted to a number or boolean if the document requires one.
+            text = json.dumps({names[0]: text.strip().strip("\"'")}, ensure_ascii=False)
+        answer = _ANSWER.fullmatch(self._calls.call(self.function, text))
+        return answer[1] if answer else None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cached_property
 from importlib.resources import files
 from threading import Lock
 from typing import Any
 
-from ...errors import NotFoundError, OptionError, UnsupportedModelError
+from ...errors import NotFoundError, UnsupportedModelError
 from ...precision import default_device
 from .tool import PROMPTS, SLOT, Tool
 
@@ -83,22 +84,17 @@ def _local(name: str) -> Callable[[str], str]:
 
 
 class Translation(Tool):
-    """The machine translation of section 3: an NLLB model. The source is detected; `target` is an ISO 639 code."""
+    """The machine translation of section 3, into English: an NLLB model. The language of a text is detected."""
 
     name = "MT"
     prompt = "mt.txt"
     at_once = 1
 
-    def __init__(self, model: str = NLLB, target: str = "en") -> None:
+    def __init__(self, model: str = NLLB) -> None:
         codes = (files("toolalpaca_hf.toolformer.tools") / "nllb_languages.json").read_text(encoding="utf-8")
         self._codes: dict[str, str] = json.loads(codes)
-        if target not in self._codes:
-            raise OptionError(
-                f"{target!r} is not a language of NLLB", option="target", fix=f"use {', '.join(self._codes)}"
-            )
-        self._model_name, self._target = model, self._codes[target]
+        self._model_name, self._target = model, self._codes["en"]
         self.key = f"MT {model} {self._target}"
-        self._loaded: tuple[Any, Any] | None = None
         self._lock = Lock()
 
     def source_of(self, text: str) -> str | None:
@@ -114,38 +110,28 @@ class Translation(Tool):
         if source is None or source == self._target:
             return None
         with self._lock:  # the tokenizer holds the source language
-            tokenizer, model = self._load()
+            tokenizer, model = self._loaded
             tokenizer.src_lang = source
-            ids = model.generate(
-                **tokenizer(text, return_tensors="pt").to(model.device),
-                forced_bos_token_id=tokenizer.convert_tokens_to_ids(self._target),
-                max_new_tokens=_TRANSLATION_TOKENS,
-                num_beams=1,
-                do_sample=False,
-            )
+            inputs = tokenizer(text, return_tensors="pt").to(model.device)
+            inputs["forced_bos_token_id"] = tokenizer.convert_tokens_to_ids(self._target)
+            ids = model.generate(**inputs, max_new_tokens=_TRANSLATION_TOKENS, num_beams=1, do_sample=False)
         return tokenizer.decode(ids[0], skip_special_tokens=True).strip() or None
 
     def check(self) -> None:
         self.source_of("")
         with self._lock:
-            self._load()
+            _ = self._loaded
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(self._model_name)
-                model = AutoModelForSeq2SeqLM.from_pretrained(self._model_name).eval()
-            except (OSError, ValueError) as error:
-                raise NotFoundError(
-                    f"no translation model ({str(error).splitlines()[0]})",
-                    file=self._model_name,
-                    fix="pass a folder or Hub id",
-                ) from None
-            if tokenizer.convert_tokens_to_ids(self._target) in (None, tokenizer.unk_token_id):
-                raise UnsupportedModelError(
-                    f"{self._model_name} does not know {self._target}", fix="pass a model of the NLLB family"
-                )
-            self._loaded = tokenizer, model.to(default_device())
-        return self._loaded
+        name, fix = self._model_name, "pass a folder or Hub id of the NLLB family"
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForSeq2SeqLM.from_pretrained(name).eval()
+        except (OSError, ValueError) as error:
+            raise NotFoundError(f"no translation model ({str(error).splitlines()[0]})", file=name, fix=fix) from None
+        if tokenizer.convert_tokens_to_ids(self._target) in (None, tokenizer.unk_token_id):
+            raise UnsupportedModelError(f"{name} does not know {self._target}", fix=fix)
+        return tokenizer, model.to(default_device())

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -29,46 +29,40 @@ class WikiSearch(Tool):
     """The search engine of section 3: the best passage for a query, by BM25 (bm25s).
 
     Args:
-        corpus (`str` or `Path`, *optional*, defaults to `"embedded"`):
-            `.jsonl` or `.parquet` with `text` and optionally `title`, `.txt`, or a folder of these; `embedded` for a
-            few short articles.
-        passages (`int`, *optional*, defaults to 1): Number of passages per result.
+        corpus (`str` or `Path`, *optional*, defaults to `"embedded"`): `.jsonl` or `.parquet` with `text` and perhaps
+            `title`, `.txt`, or a folder of these; `embedded` for a few short articles.
         cache_dir (`str` or `Path`, *optional*): Folder for indexes, keyed by the corpus; by default under `HF_HOME`.
     """
 
     name = "WikiSearch"
     prompt = "wiki_search.txt"
 
-    def __init__(self, corpus: str | Path = EMBEDDED, passages: int = 1, cache_dir: str | Path | None = None) -> None:
+    def __init__(self, corpus: str | Path = EMBEDDED, cache_dir: str | Path | None = None) -> None:
         from huggingface_hub import constants
 
-        self._passages = passages
         self._folder = Path(cache_dir) if cache_dir else Path(constants.HF_HOME) / "toolalpaca_hf" / "search"
         embedded = str(files("toolalpaca_hf.toolformer.tools") / "corpus")
         self._path = Path(embedded if corpus == EMBEDDED else corpus)
         self._digest = _digest(self._path)
-        self.key = f"WikiSearch {self._digest} {passages}"
-        self._index: Any = None
-        self._texts: list[str] = []
+        self.key = f"WikiSearch {self._digest} 1"
         self._lock = Lock()
 
     def check(self) -> None:
         """Build or load the index; an [`InputError`] if the corpus cannot be read or has no text."""
         with self._lock:
-            if self._index is None:
-                self._load()
+            _ = self._loaded
 
     def __call__(self, text: str) -> str | None:
-        """The passages that match a query, best first, or `None`."""
+        """The passage that matches a query best, or `None`."""
         self.check()
-        words = _words(text)
+        words, (index, texts) = _words(text), self._loaded
         if not words:
             return None
-        found = self._index.retrieve([words], k=min(self._passages, len(self._texts)), show_progress=False)
-        best = [self._texts[i] for i, score in zip(found.documents[0], found.scores[0], strict=True) if score > 0]
-        return " ".join(best) or None
+        found = index.retrieve([words], k=1, show_progress=False)
+        return texts[found.documents[0][0]] if found.scores[0][0] > 0 else None
 
-    def _load(self) -> None:
+    @cached_property
+    def _loaded(self) -> tuple[Any, list[str]]:
         import bm25s
 
         folder = self._folder / self._digest
@@ -89,9 +83,8 @@ class WikiSearch(Tool):
                     scratch.rename(folder)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
-        self._index = bm25s.BM25.load(folder, mmap=True, show_progress=False)
         with (folder / "passages.jsonl").open(encoding="utf-8") as lines:
-            self._texts = [json.loads(line) for line in lines]
+            return bm25s.BM25.load(folder, mmap=True, show_progress=False), [json.loads(line) for line in lines]
 
 
 def split_passages(title: str, text: str, words: int = PASSAGE_WORDS) -> Iterator[str]:
@@ -117,16 +110,15 @@ def _words(text: str) -> list[str]:
 def _files(path: Path) -> list[Path]:
     found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES) if path.is_dir() else [path]
     if not found or not found[0].is_file() or found[0].suffix not in _SUFFIXES:
-        raise NotFoundError(
-            "no corpus to search", file=path, fix=f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
-        )
+        fix = f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
+        raise NotFoundError("no corpus to search", file=path, fix=fix)
     return found
 
 
 def _digest(path: Path) -> str:
     digest = hashlib.blake2b(str(PASSAGE_WORDS).encode(), digest_size=12)
     for file in _files(path):
-        stat = os.stat(file)
+        stat = file.stat()
         digest.update(f"{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace"))
     return digest.hexdigest()
 
@@ -139,6 +131,5 @@ def _documents(path: Path) -> Iterator[tuple[str, str]]:
             yield title.strip(), text
             continue
         for row in read_rows(file):
-            text, title = (row.get("text"), row.get("title")) if isinstance(row, dict) else (None, None)
-            if isinstance(text, str) and text.strip():
-                yield title if isinstance(title, str) else "", text
+            if isinstance(row, dict) and isinstance(text := row.get("text"), str) and text.strip():
+                yield row["title"] if isinstance(row.get("title"), str) else "", text

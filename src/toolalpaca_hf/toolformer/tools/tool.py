@@ -29,8 +29,7 @@ class Tool(ABC):
 
     Attributes:
         name (`str`): The name in calls: letters, digits, `_`, `.` and `-`.
-        prompt (`str` or `Path`):
-            A file of demonstrations, see [`prompt_for`]: a name in `toolformer/prompts`, or a path.
+        prompt (`str` or `Path`): Demonstrations, see [`prompt_for`]: a name in `toolformer/prompts`, or a path.
         key (`str`, *optional*): Cache key, together with the input. `None` if results must not be cached.
         slots (`Mapping[str, str]`): Further replacements in the prompt: `{"{name}": "getFact"}`.
         at_once (`int`): Maximum concurrent calls; 1 for a model that answers sequentially.
@@ -143,7 +142,8 @@ class _Job:
     deadline: float = 0.0
 
 
-_Answers = SimpleQueue[tuple[_Job, str | None, str | None]]
+_Answer = tuple[_Job, str | None, str | None]
+"""A job, and its result or error."""
 
 
 def execute(
@@ -197,8 +197,8 @@ def execute(
     return [result or ToolResult(None, "not executed") for result in done]
 
 
-def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[tuple[_Job, str | None, str | None]]:
-    answers: _Answers = SimpleQueue()
+def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[_Answer]:
+    answers = SimpleQueue[_Answer]()
     running: dict[_Job, threading.Thread] = {}
     waiting: dict[int, deque[_Job]] = {}
     for job in jobs:
@@ -206,7 +206,7 @@ def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[tuple[_
     while waiting or running:
         for key, queue in list(waiting.items()):
             tool = queue[0].tool
-            places, hanging = max(1, min(workers, tool.at_once)), _HANGING.since(tool)
+            places, hanging = max(1, min(workers, tool.at_once)), _hanging_since(tool)
             if len(hanging) >= places and time.monotonic() - max(hanging) >= timeout:
                 yield from ((job, None, f"not made, since {len(hanging)} calls of {tool.name} hang") for job in queue)
                 del waiting[key]
@@ -224,34 +224,26 @@ def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[tuple[_
             job, answer, error = answers.get(timeout=max(min(until, default=0.0), 0.0))
         except Empty:
             for job in [job for job in running if job.deadline <= time.monotonic()]:
-                _HANGING.add(job.tool, running.pop(job))
+                with _HANGING_LOCK:
+                    _HANGING.append((job.tool, running.pop(job), time.monotonic()))
                 yield job, None, f"{job.tool.name} did not answer within {timeout:g} s"
             continue
         if running.pop(job, None):  # an answer that comes after its time does not count
             yield job, answer, error
 
 
-class _Hanging:
-    """The threads of abandoned calls, with the time of abandonment; finished ones are removed."""
-
-    def __init__(self) -> None:
-        self._threads: list[tuple[Tool, threading.Thread, float]] = []
-        self._lock = threading.Lock()
-
-    def add(self, tool: Tool, thread: threading.Thread) -> None:
-        with self._lock:
-            self._threads.append((tool, thread, time.monotonic()))
-
-    def since(self, tool: Tool) -> list[float]:
-        with self._lock:
-            self._threads = [entry for entry in self._threads if entry[1].is_alive()]
-            return [begun for hanging, _, begun in self._threads if hanging is tool]
+# The threads of abandoned calls, with the time of abandonment.
+_HANGING: list[tuple[Tool, threading.Thread, float]] = []
+_HANGING_LOCK = threading.Lock()
 
 
-_HANGING = _Hanging()
+def _hanging_since(tool: Tool) -> list[float]:
+    with _HANGING_LOCK:
+        _HANGING[:] = [entry for entry in _HANGING if entry[1].is_alive()]
+        return [begun for hanging, _, begun in _HANGING if hanging is tool]
 
 
-def _call(job: _Job, answers: _Answers) -> None:
+def _call(job: _Job, answers: SimpleQueue[_Answer]) -> None:
     answer, error = None, None
     try:
         answer = job.tool(job.call.input)
