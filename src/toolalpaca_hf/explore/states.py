@@ -58,9 +58,9 @@ class WatchedCalls:
         """The ids that exist from the beginning, by collection, where the document says that there are no others."""
         found: dict[str, list[str]] = {}
         operations = self._entities.api.operations
-        for place in dict.fromkeys(self._entities.kinds[each].collection for each in operations[:OPERATIONS]):
-            if self._entities.closed[place] is not None and "{" not in (name := "/".join(place)):
-                ids = self._entities.seeded_ids(place, name) + self._entities.shown_ids[place]
+        for place in dict.fromkeys(self._entities.kinds(each).collection for each in operations[:OPERATIONS]):
+            if self._entities.closed(place) is not None and "{" not in (name := "/".join(place)):
+                ids = self._entities.seeded_ids(place, name) + self._entities.shown_ids(place)
                 found[name] = list(dict.fromkeys(map(str, ids)))
         return found
 
