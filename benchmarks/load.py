@@ -29,6 +29,8 @@ from typing import Any
 
 from measured import show, table, write
 
+from toolalpaca_hf.simulator import SESSION_HEADER
+
 SESSIONS, CONNECTIONS, CLIENTS = 1000, 64, 16
 PATIENCE = 30.0
 NOTE = {"type": "object", "properties": {"noteId": {"type": "string"}, "text": {"type": "string"}}}
@@ -115,7 +117,7 @@ class Connection:
         reader, writer = await self.open()
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: notes\r\n"
-        head += f"X-Toolalpaca-Session: {session}\r\n" if session else ""
+        head += f"{SESSION_HEADER}: {session}\r\n" if session else ""
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode())
         for place in range(len(content) if slow else 0):
@@ -275,27 +277,34 @@ async def clear(port: int) -> None:
 
 
 async def ask_mcp(url: str, calls: int, number: int, seconds: list[float], wrong: Counter[str]) -> None:
-    """A client that adds notes of its own, and reads them back."""
+    """A client that names its session, adds notes of its own, and reads them back."""
     from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
 
-    async with Client(url) as client:
+    http = create_mcp_http_client({SESSION_HEADER: f"client {number}"})
+
+    async def ask(tool: str, **arguments: Any) -> Any:
+        [said] = (await client.call_tool(tool, arguments)).content
+        return json.loads(said.text.partition("Response: ")[2] if said.text.startswith("Status Code") else said.text)
+
+    async with http, Client(streamable_http_client(url, http_client=http)) as client:
         own: dict[str, str] = {}
         for turn in range(calls):
             text, start = f"c{number} {turn}", time.perf_counter()
             try:
                 if turn % 2 == 0:
-                    made = json.loads((await client.call_tool("addNote", {"text": text})).content[0].text)
-                    own[made["noteId"]] = text
+                    own[(await ask("addNote", text=text))["noteId"]] = text
                 else:
                     note = random.Random(turn).choice(list(own))
-                    found = json.loads((await client.call_tool("readNote", {"noteId": note})).content[0].text)
-                    wrong["another text"] += found["text"] != own[note]
+                    if (await ask("readNote", noteId=note))["text"] != own[note]:
+                        wrong["another text"] += 1
             except Exception as error:
                 wrong[f"{type(error).__name__}: {str(error)[:80]}"] += 1
             seconds.append(time.perf_counter() - start)
-        listed = json.loads((await client.call_tool("listNotes", {})).content[0].text)
-        texts = [note.get("text", "") for note in listed["notes"]]
-        wrong["sessions mix"] += any(re.match(r"c\d+ ", text) and not text.startswith(f"c{number} ") for text in texts)
+        texts = [note.get("text", "") for note in (await ask("listNotes"))["notes"]]
+        if any(re.match(r"c\d+ ", text) and not text.startswith(f"c{number} ") for text in texts):
+            wrong["sessions mix"] += 1
 
 
 async def mcp(server: Server, calls: int) -> tuple[list[float], Counter[str]]:

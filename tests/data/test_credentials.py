@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Redactor, make_prompt, read_corpus, resolve_sources, write_repo
+from toolalpaca_hf.data import raw_api as to_raw
+from toolalpaca_hf.schema import Api
 
 LISTED = "inv3nted/Key+0001"  # has characters that JSON and URLs escape
 FOUND = "f0und-beside-its-name-77"
@@ -220,3 +222,17 @@ def test_planted_keys_leave_the_published_rows_as_they_are(
     clean = read_corpus(resolve_sources(eval_real=planted))
     twin = read_corpus(resolve_sources(eval_real=real_data / "eval_real.json"))
     assert (clean.apis, clean.instructions) == (twin.apis, twin.instructions)
+
+
+def test_an_example_of_a_documents_credential_is_written_nowhere() -> None:
+    scheme = {"type": "apiKey", "name": "place_key", "in": "query"}
+    key = {"name": "place_key", "in": "query", "example": "d0cUm3nT-1", "schema": {"type": "string", "default": "x-2"}}
+    port = {"name": "port", "in": "query", "example": "Brest", "schema": {"type": "string"}}
+    document = {
+        "components": {"securitySchemes": {"key": scheme}},
+        "paths": {"/kelp": {"get": {"parameters": [key, port]}}},
+    }
+    written = json.loads(to_raw(Api("train/kelp", "Kelp", documentation=document))["Documentation"])
+    first, second = written["paths"]["/kelp"]["get"]["parameters"]
+    assert first == key | {"example": "***", "schema": {"type": "string", "default": "***"}} and second == port
+    assert document["paths"]["/kelp"]["get"]["parameters"][0] is key, "the document itself stays what it is"

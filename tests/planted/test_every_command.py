@@ -19,10 +19,10 @@ from hub.hub_server import OWNER, HubServer
 from openapi.loopback import Seen, Site
 from secret_search import files_of, search
 from serving import free_port
+from tiny_models import save_tiny_llama
 
 from toolalpaca_hf.cli import app
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "a model's key": MODEL_KEY,
@@ -191,22 +191,43 @@ def command_names(group: Any = app, before: str = "") -> set[str]:
     return names
 
 
-def test_no_key_leaves_any_command(tmp_path: Path) -> None:
+CORE = {"apis show", "apis docs", "run", "evaluate", "compare", "lint", "dataset", "screen", "simulate"}
+CORE |= {"corpus build", "corpus report", "corpus apis", "publish dataset", "publish traces"}
+MODELS = {"doctor", "show", "check-template", "create", "fetch", "explore", "dataset"}
+MODELS |= {"toolformer annotate", "toolformer generate", "toolformer evaluate", "run", "evaluate"}
+MODELS |= {"publish model", "publish results", "publish space"}
+
+
+@contextmanager
+def everything_planted(folder: Path) -> Iterator[tuple[Session, list[Any], list[Any]]]:
+    """Servers, inputs with keys, and a search over everything that came of them."""
     with Site([echo]) as api, openai_double(play) as model, HubServer() as hub:
-        call = Session(tmp_path, hub)
+        call = Session(folder, hub)
         write_files(call.inputs, api.url)
-        endpoint = ["--endpoint", f"{model.url}/v1", "--model", "gpt-9"]
-        chat, one = [*endpoint, "--style", "chat"], call.inputs / "kelp.json"
-        data, tiny = call.inputs / "raw.json", call.inputs / "tiny"
-        kept = call.inputs / "eval.json"
+        endpoint = ["--endpoint", f"{model.url}/v1", "--model", "gpt-9", "--style", "chat"]
         real = ["--real", "--credentials", call.inputs / "keys.env", "--allow-private", api.host]
-        call("doctor", "--json")
+        yield call, endpoint, real
+        for key in (KEYS["of the environment"], quote(KEYS["of the credential file"], safe="")):
+            assert any(key in str(seen) for seen in api.seen), "a key was not sent to its API, so it could not leak"
+        pushed = {f"{name}/{path}": file for name, repo in hub.repos.items() for path, file in repo.files.items()}
+        asked = {f"request {n} to the Hub": one.path.encode() + one.body for n, one in enumerate(hub.seen)}
+        shown = {f"request {n} to the model": seen.body for n, seen in enumerate(model.seen)}
+        # `apis docs` hands on what a file says besides, as it stands there; the file is the user's own.
+        written = files_of(call.out, (call.out / "described.json",))
+    assert len(written) > 20 and pushed and shown
+    assert search(written | call.printed | pushed | asked | shown, KEYS) == []
+
+
+@pytest.mark.slow
+def test_no_key_leaves_a_command_without_a_model_of_its_own(tmp_path: Path) -> None:
+    with everything_planted(tmp_path) as (call, chat, real):
+        data, kept, one = call.inputs / "raw.json", call.inputs / "eval.json", call.inputs / "kelp.json"
         call("apis show", data)
         call("apis show", one, "--json")
         call("apis docs", data, "--out", "described.json")
         call("run", "--apis", data, *chat, "--out", "simulated", "--store", "answers.sqlite")
         call("run", "--apis", one, "--instruction", "Is there kelp near Brest?", *chat, "--out", "real", *real)
-        judge = ["--judge-endpoint", f"{model.url}/v1", "--judge-model", "gpt-9"]
+        judge = ["--judge-endpoint", chat[1], "--judge-model", "gpt-9"]
         call("evaluate", "--apis", kept, *chat, "--out", "evaluated", *judge)
         call("evaluate", "--apis", kept, *chat, "--out", "evaluated-real", *real)
         call("compare", "evaluated", "evaluated-real", "--out", "compared.md")
@@ -214,73 +235,58 @@ def test_no_key_leaves_any_command(tmp_path: Path) -> None:
         built = ["--train", data, "--eval-simulated", kept, "--out", call.out / "dataset"]
         call("dataset", *built, script=ROOT / "dataset_scripts" / "toolalpaca.py")
         call("screen", "dataset", "--out", "screened.jsonl")
-        call("show", "dataset", "--tokenizer", tiny, "--html", "row.html")
-        call("check-template", tiny, "--conversations", "4", "--html", "template.html")
         call("corpus build", "--offline", "--apis", one, "--out", "corpus", "--per-api", "6")
         call("corpus report", "corpus")
         call("corpus apis", call.inputs / "list.json", "--out", "chosen.json")
-        call("create", one, "--base", tiny, "--out", "created", "--per-api", "10", "--max-steps", "1")
-        tools = ["--tools", "calculator", "--api", one, *real]
-        sizes = ["--tau-s", "0", "--k", "2", "--m", "2", "--tau-f", "-50"]
-        call(
-            "toolformer annotate",
-            "--input",
-            call.inputs / "texts.jsonl",
-            "--model",
-            tiny,
-            "--out",
-            "notes",
-            *tools,
-            *sizes,
-        )
-        forced = '[findKelp({"port": "Brest"}) ->'
-        call("toolformer generate", f"Kelp: {forced}", "--model", tiny, "--cache", "calls.sqlite", *tools, "--json")
-        svamp = [
-            "--task",
-            "svamp",
-            "--data",
-            call.inputs / "svamp.jsonl",
-            "--out",
-            "solved",
-            "--cache",
-            "calls.sqlite",
-        ]
-        call("toolformer evaluate", "--model", tiny, *svamp, *tools)
         call("publish dataset", "dataset", "--repo-id", "me/kelp")
         call("publish traces", "real", "--out", "traces")
-        about = ["--base-model", "org/tiny", "--licence", "mit"]
-        call("publish model", "created/model", "--repo-id", "me/tiny", *about)
-        call("publish results", "evaluated", "--repo-id", "me/tiny")
-        call("publish space", "dataset", "real", "--repo-id", "me/space")
-        call("fetch", "me/tiny")
         with call.serving("simulate", "--apis", data, "--store", "served.sqlite") as url:
             for path in ("/", "/kelp-watch/kelp?port=Brest"):
                 try:
                     urlopen(url + path, timeout=30).read()
                 except OSError:
                     pass
+        assert call.done == CORE
+
+
+@pytest.mark.slow
+def test_no_key_leaves_a_command_with_a_model(tmp_path: Path) -> None:
+    with everything_planted(tmp_path) as (call, chat, real):
+        save_tiny_llama(call.inputs / "tiny")
+        data, kept, one = call.inputs / "raw.json", call.inputs / "eval.json", call.inputs / "kelp.json"
+        tiny = call.inputs / "tiny"
+        built = ["--train", data, "--eval-simulated", kept, "--out", call.out / "dataset"]
+        call("dataset", *built, script=ROOT / "dataset_scripts" / "toolalpaca.py")
+        call("run", "--apis", one, "--instruction", "Is there kelp near Brest?", *chat, "--out", "real", *real)
+        call("evaluate", "--apis", kept, *chat, "--out", "evaluated", *real)
+        call("doctor", "--json")
+        call("show", "dataset", "--tokenizer", tiny, "--html", "row.html")
+        call("check-template", tiny, "--conversations", "4", "--html", "template.html")
+        call("create", one, "--base", tiny, "--out", "created", "--per-api", "10", "--max-steps", "1")
+        tools = ["--tools", "calculator", "--api", one, *real]
+        sizes = ["--tau-s", "0", "--k", "2", "--m", "2", "--tau-f", "-50"]
+        texts = ["--input", call.inputs / "texts.jsonl", "--model", tiny, "--out", "notes"]
+        call("toolformer annotate", *texts, *tools, *sizes)
+        forced = 'Kelp: [findKelp({"port": "Brest"}) ->'
+        call("toolformer generate", forced, "--model", tiny, "--cache", "calls.sqlite", *tools, "--json")
+        svamp = ["--task", "svamp", "--data", call.inputs / "svamp.jsonl", "--out", "solved"]
+        call("toolformer evaluate", "--model", tiny, *svamp, *tools)
+        about = ["--base-model", "org/tiny", "--licence", "mit"]
+        call("publish model", "created/model", "--repo-id", "me/tiny", *about)
+        call("publish results", "evaluated", "--repo-id", "me/tiny")
+        call("publish space", "dataset", "real", "--repo-id", "me/space")
+        call("fetch", "me/tiny")
         with call.serving("explore", "dataset", "real", "evaluated") as url:
             call.printed["the page"] = urlopen(f"{url}/config", timeout=60).read()
-        assert command_names() <= call.done, "a command is not part of this test"
-        assert all(any(key in str(seen) for seen in api.seen) for key in sent_keys()), "no key was sent to the API"
-        pushed = {
-            f"{name}/{path}": content for name, repo in hub.repos.items() for path, content in repo.files.items()
-        }
-        asked = {f"request {n} to the Hub": one.path.encode() + one.body for n, one in enumerate(hub.seen)}
-        shown = {f"request {n} to the model": seen.body for n, seen in enumerate(model.seen)}
-        written = files_of(call.out)
-    assert len(written) > 100 and len(pushed) > 20 and len(shown) > 5
-    assert search(written | call.printed | pushed | asked | shown, KEYS) == []
+        assert call.done == MODELS
 
 
-def sent_keys() -> list[str]:
-    return [KEYS["of the environment"], quote(KEYS["of the credential file"], safe="")]
+def test_every_command_is_part_of_these_tests() -> None:
+    assert command_names() | {"dataset"} == CORE | MODELS
 
 
 def write_files(inputs: Path, url: str) -> None:
     """Write what the commands read."""
-    from tiny_models import save_tiny_llama
-
     train, kept = raw(url)
     (inputs / "raw.json").write_text(json.dumps([train]))
     (inputs / "eval.json").write_text(json.dumps([kept]))
@@ -299,4 +305,3 @@ def write_files(inputs: Path, url: str) -> None:
     (inputs / "texts.jsonl").write_text(json.dumps({"text": "There is kelp near Brest and 2 + 2 is 4."}) + "\n")
     row = {"question": "How much? [Calculator(1 + 1) ->", "answer": 2}
     (inputs / "svamp.jsonl").write_text(json.dumps(row) + "\n")
-    save_tiny_llama(inputs / "tiny")

@@ -174,6 +174,7 @@ def test_wrong_places(thing: httpx.Client) -> None:
     assert wrong.status_code == 405 and wrong.headers["allow"] == "GET, POST"
     assert httpx.get(f"{thing.base_url}".replace("/pets", "/dogs")).status_code == 404
     assert thing.get("/thing?city=" + "x" * 60_000).status_code in (200, 414)
+    assert thing.get("/thing", headers={"X-Long": "x" * 70_000}).status_code == 431
 
 
 def test_parameters_inside_a_segment(thing: httpx.Client) -> None:

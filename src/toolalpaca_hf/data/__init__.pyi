@@ -12,6 +12,7 @@ from .corpus import read_file as read_file
 from .corpus import resolve_sources as resolve_sources
 from .corpus import slug as slug
 from .credentials import Redactor as Redactor
+from .credentials import without_example_keys as without_example_keys
 from .raw import ListedApi as ListedApi
 from .raw import Unusable as Unusable
 from .raw import parse_api_list as parse_api_list

@@ -6,12 +6,12 @@ so, in any file): neither is sufficient by itself."""
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ..openapi import LONG, SCHEME, secret_pattern
-from ..schema import REDACTED
+from ..openapi import LONG, SCHEME, credential_names, secret_pattern
+from ..schema import REDACTED, Api
 from ..storage import strict_json
 
 DOCUMENTED = {"Name", "Description", "Link", "Category", "Introduction", "Functions", "NLDocumentation"}
@@ -209,6 +209,14 @@ def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:
             for key, item in value.items()
         }
     return [_keys(item, names, secret) for item in value] if isinstance(value, list) else value
+
+
+def without_example_keys(api: Api) -> Api:
+    """The API, with `***` for the examples and defaults that its document gives for credentials."""
+    names = {name.lower() for name in (*api.authentication, *credential_names(api.documentation))}
+    if not names:
+        return api
+    return replace(api, documentation=_document(api.documentation, names, lambda value: value and REDACTED))
 
 
 def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: bool = False) -> Any:

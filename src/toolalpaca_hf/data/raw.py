@@ -12,7 +12,7 @@ from ..errors import InputError, NotFoundError
 from ..formats import split_log, step_log
 from ..openapi import mapping
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
-from .credentials import authentication_names
+from .credentials import authentication_names, without_example_keys
 from .report import Report
 
 RAW_LAYOUT = (
@@ -234,7 +234,8 @@ def raw_api(
     instructions: Sequence[Instruction] | None = None,
 ) -> dict[str, Any]:
     """Convert an API to the raw layout, so that tools for the published files can read it. Credentials are `***`."""
-    document, described = api.documentation, {function.name: function.description for function in api.functions}
+    document = without_example_keys(api).documentation
+    described = {function.name: function.description for function in api.functions}
     raw: dict[str, Any] = {
         "Name": api.name,
         **{name: getattr(api, field) for field, name in _TEXTS.items()},

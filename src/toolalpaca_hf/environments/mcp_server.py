@@ -27,8 +27,8 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
 
     A function's tool has its name; where two APIs have one of the same name, the API's slug and `_` stand before it.
     What an API answers with a status other than 2xx is a result with `isError`. Over stdio a process is a session of
-    the simulator, over HTTP the header `X-Toolalpaca-Session` or MCP's own session id names it. Its responder may not
-    wait for others.
+    the simulator, over HTTP the header `X-Toolalpaca-Session` or MCP's own session id names it; clients that send
+    neither, as the newest protocol has it, share one. Its responder may not wait for others.
     """
     calls = calls_in_process(simulator)
     named = Counter(function.name for served in simulator.directory.apis for function in served.api.functions)

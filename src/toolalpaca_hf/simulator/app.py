@@ -33,6 +33,8 @@ FALLBACK_HEADER = "X-Toolalpaca-Fallback"  # why the `schema` responder answered
 UNRECORDED_HEADER = "X-Toolalpaca-Unrecorded"  # the request is not among the recorded ones
 MAX_BODY = 2**20  # bytes; a longer request is answered with 413
 MAX_TARGET = 2**16
+"""The longest URL, and the longest headers."""
+
 SESSION_KEY = SESSION_HEADER.lower().encode()
 RESPONDERS = ("schema", "llm", "replay")
 BODY_KEY = "toolalpaca.body"  # where the scope of a request in this process has its body
@@ -104,6 +106,8 @@ class Simulator:
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
         if len(raw) + len(raw_query) > MAX_TARGET:
             raise RequestRefused("The URL is too long.", 414)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_TARGET:
+            raise RequestRefused("The headers are too long.", 431)
         # Split before decoding, so that an encoded slash stays inside its segment.
         raw_parts = raw.decode("latin-1").split("?")[0].lstrip("/").split("/")
         segments = [unquote(part, errors="replace") for part in raw_parts]

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from ... import corpus
 from ...agent import RolloutLimits, Task
 from ...corpus import CorpusFolder, Decontaminator, FilterSettings, SimulatedEnvironment, SimulatedInstance
-from ...data import ListedApi, Slugs, read_file
+from ...data import ListedApi, Slugs, read_file, without_example_keys
 from ...errors import InputError, NotFoundError, ToolAlpacaError
 from ...formats import ROW_TOOLS, select_functions
 from ...openapi import is_url, load_api
@@ -125,7 +125,7 @@ def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
         else:
             found += _read(path)
     slugs = Slugs()
-    apis = [replace(api, id=f"train/{slugs.take(api.name)}") for api in found]
+    apis = [replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}") for api in found]
     if not any(api.functions for api in apis):
         raise InputError(f"{paths} documents no function", fix="pass a raw file or an OpenAPI document")
     return apis
