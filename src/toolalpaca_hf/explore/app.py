@@ -14,13 +14,11 @@ from ..schema import Api
 from .playground import Playground
 from .targets import ANY, FILTERS, DatasetView, RunView, Target
 
-FONTS = ("system-ui", "sans-serif")
 CSS = """
 iframe { border-radius: .4rem; }
 footer { display: none !important; }
 .writing { margin: 0; max-height: 12rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
-"""Fonts are this machine's: nothing is fetched from elsewhere."""
 
 
 def build_app(targets: Sequence[Target], apis: Sequence[Api] = (), served: RolloutConfig | None = None) -> Any:
@@ -68,7 +66,8 @@ def launch(app: Any, port: int, host: str = "127.0.0.1", block: bool = True) -> 
     """Serve the app, and return its address."""
     import gradio as gr
 
-    theme = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "monospace"])
+    # Fonts of the reader's machine: nothing is fetched from elsewhere.
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     look = {"theme": theme, "css": CSS, "quiet": True, "share": False}
     _, url, _ = app.launch(server_name=host, server_port=port, prevent_thread_lock=not block, **look)
     return url
