@@ -84,7 +84,7 @@ def recipe_fields() -> set[str]:
         spec = importlib.util.find_spec(package)
         folder = Path(str(spec and spec.origin)).parent
         files += [path for name in names for path in folder.rglob(f"{name}.py")]
-    files += [ROOT / "src" / "toolalpaca_hf" / room / "config.py" for room in ("evaluation", "agent")]
+    files += [ROOT / "src" / "toolalpaca_hf" / file for file in ("evaluation/evaluate.py", "agent/config.py")]
     found = {
         name for file in files for name in re.findall(r"^    (\w+): ", file.read_text(encoding="utf-8"), re.MULTILINE)
     }

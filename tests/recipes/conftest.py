@@ -104,9 +104,8 @@ def train(recipe: ModuleType, hf_home: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(hf_home / "modules"))
 
     def train(arguments: list[str], **fields: Any) -> None:
-        fields = {"prove_template": False} | fields
         more = [part for name, value in fields.items() for part in (f"--{name}", *words(value))]
-        recipe.main(*recipe.parse_arguments([*arguments, *more]))
+        recipe.main(*recipe.parse_arguments(["--prove_template", "False", *arguments, *more]))
 
     yield train
 

@@ -25,7 +25,7 @@ from .tokenize import arrow_batches
 _INDIFFERENT = frozenset(
     "logging_dir run_name report_to disable_tqdm logging_steps resume_from_checkpoint push_to_hub hub_token "
     "hub_model_id hub_private_repo hub_base_model hub_licence local_rank accelerator_config save_total_limit "
-    "save_steps save_strategy".split()
+    "save_steps save_strategy prove_template".split()
 )
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
 _DATA = "data_fingerprint"
