@@ -110,7 +110,9 @@ def _data_tab(gr: Any, paths: list[str]) -> None:
         return gr.Dropdown(view(path).ids, value=first(path))
 
     def other_row(path: str, name: str | None) -> str:
-        return framed(row_page(name, view(path).segments(name)), "row") if name in view(path).ids else ""
+        if name is None or name not in view(path).ids:
+            return ""
+        return framed(row_page(name, view(path).segments(name)), "row")
 
     source = gr.Dropdown(paths, value=paths[0], label="Dataset")
     row = gr.Dropdown(view(paths[0]).ids, value=first(paths[0]), label="Row")

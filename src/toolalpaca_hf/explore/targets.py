@@ -132,7 +132,8 @@ class RunView:
             return None
         row = self._table.slice(self._places[name], 1).to_pylist()[0]
         values: dict[str, Any] = {field.name: row[field.name] for field in fields(Trajectory)}
-        return Trajectory(**values | {"steps": [Step(**step) for step in row["steps"]]})
+        values["steps"] = [Step(**step) for step in row["steps"]]
+        return Trajectory(**values)
 
     @cached_property
     def replay(self) -> Replay | None:

@@ -109,22 +109,26 @@ class Budget:
         self._lock = threading.Lock()
         self._begun = 0
 
+    def check(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]") -> int:
+        """Number of calls made, running ones included; raises [`BudgetExceeded`] if the budget is spent."""
+        spent = cache.spent()
+        calls = max(self._begun, sum(used.calls for used in spent.values()))
+        tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
+        limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
+        for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
+            if limit is not None and used >= limit:
+                fix = "what is answered is kept, and the same command with a larger one goes on"
+                raise BudgetExceeded(f"the budget of {form.format(limit)} is spent", fix=fix)
+        return calls
+
     @contextmanager
     def reserve(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]") -> Iterator[None]:
-        """Wrap one call; raises [`BudgetExceeded`] if the budget is spent."""
+        """Wrap one call; raises like [`check`]."""
         if self.calls is None and self.tokens is None and self.money is None:
             yield
             return
         with self._lock:
-            spent = cache.spent()
-            calls = max(self._begun, sum(used.calls for used in spent.values()))
-            tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
-            limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
-            for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
-                if limit is not None and used >= limit:
-                    fix = "what is answered is kept, and the same command with a larger one goes on"
-                    raise BudgetExceeded(f"the budget of {form.format(limit)} is spent", fix=fix)
-            self._begun = calls + 1  # those under way are in no file yet
+            self._begun = self.check(cache, roles) + 1  # those under way are in no file yet
         try:
             yield
         except BaseException:

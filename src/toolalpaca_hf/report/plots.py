@@ -5,7 +5,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .escaping import visible
 
@@ -45,8 +45,8 @@ def plot(
     drawings = []
     for narrow in (False, True):
         # Text stays text; the same name and drawing give the same ids.
-        look = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
-        with matplotlib.rc_context({**look, "svg.hashsalt": name, "svg.fonttype": "none"}):
+        look: dict[Any, Any] = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
+        with matplotlib.rc_context(look | {"svg.hashsalt": name, "svg.fonttype": "none"}):
             size = (4.7, 2 + 0.5 * rows) if narrow else (10, 1.4 + 0.42 * rows)
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.add_subplot()
