@@ -45,7 +45,7 @@ def plot(
     drawings = []
     for narrow in (False, True):
         # Text stays text; the same name and drawing give the same ids.
-        look: dict[Any, Any] = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
+        look: Any = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
         with matplotlib.rc_context(look | {"svg.hashsalt": name, "svg.fonttype": "none"}):
             size = (4.7, 2 + 0.5 * rows) if narrow else (10, 1.4 + 0.42 * rows)
             figure = Figure(figsize=size, layout="constrained")
