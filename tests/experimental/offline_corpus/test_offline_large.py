@@ -39,7 +39,7 @@ def work(operations: int, instances: int, monkeypatch: pytest.MonkeyPatch) -> tu
         return observed(self, calls)
 
     def read(self: Operations, name: str) -> object:
-        counts["read"] += name not in self.made and name in self
+        counts["read"] += name in self and self.data[name] is None
         return kept(self, name)
 
     with monkeypatch.context() as patched:
