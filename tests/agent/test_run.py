@@ -183,7 +183,7 @@ from agent.test_run import first_function
 from toolalpaca_hf.agent import run
 
 def reply(instruction, turn):
-    time.sleep(0.1)
+    time.sleep(0.04)
     sys.stdout.write(f"{instruction} {turn}\n")  # one write: threads do not mix inside it
     sys.stdout.flush()
     return first_function(instruction, turn)

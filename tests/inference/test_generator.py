@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import torch
@@ -133,13 +134,18 @@ def alone(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[int], n: int = NEW_TOKENS
 ) -> list[int]:
     """What plain greedy generation writes, up to the end-of-sequence token."""
+    return list(generated(model, tuple(ids), n, tokenizer.pad_token_id, tokenizer.eos_token_id))
+
+
+@cache  # every way of batching is compared with the same
+def generated(model: PreTrainedModel, ids: tuple[int, ...], n: int, pad: int, end: int) -> list[int]:
     made = model.generate(
         torch.tensor([ids]),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long),
         do_sample=False,
         max_new_tokens=n,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=pad,
+        eos_token_id=end,
     )
     return made[0, len(ids) :].tolist()
 
