@@ -28,6 +28,9 @@ def public_names(room: Path) -> list[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             return sorted(ast.literal_eval(node.value))
+    found = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    if exported := [alias.name for node in found for alias in node.names if alias.asname == alias.name]:
+        return sorted(exported)  # `from .x import name as name`
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     return [node.name for node in defined if not node.name.startswith("_") and ast.get_docstring(node)]
 

@@ -64,6 +64,8 @@ def draw_rewards(history: list[dict[str, Any]], folder: Path, window: int = 8) -
     """The reward curve of a run as a picture, and its figures."""
     rows = [row for row in history if "reward" in row]
     write_json(folder / "rewards.json", rows)
+    if not rows:  # fewer steps than logging_steps
+        return
     names = {"reward": "reward", "rewards/process/mean": "process right"}
     curves = DataFrame(rows).set_index("step")[list(names)].rename(columns=names)
     axes = curves.plot(style=".", alpha=0.4, legend=False, color=COLOURS, figsize=(8, 3.6), ylim=(0, 1))

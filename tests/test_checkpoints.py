@@ -188,7 +188,9 @@ def resolved_by_a_process(home: Path, **environment: str) -> Path:
     return Path(done.stdout.strip())
 
 
-@pytest.mark.parametrize("name", ["org/model", "outputs/quickstart", SMOLLM2, "./smollm2"])
+@pytest.mark.parametrize(
+    "name", ["org/model", "org/my--model", "org/a..b", "outputs/quickstart", SMOLLM2, "./smollm2"]
+)
 def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
     name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +201,7 @@ def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
     assert resolve_model(name) == name
 
 
-@pytest.mark.parametrize("name", ["./smollm2", "outputs/quickstart", "outputs", "", " "])
+@pytest.mark.parametrize("name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "outputs", "", " "])
 def test_what_can_be_no_model_is_refused(
     name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,8 +102,7 @@ def check_model(name: str) -> None:
     elif path.is_file():
         problem, hint = "a file, not a model", f"pass the folder of the model, such as {path.parent}"
     else:
-        cached = isinstance(try_to_load_from_cache(name, "config.json"), str) if _HUB_ID.fullmatch(name) else False
-        if cached or (_HUB_ID.fullmatch(name) and not path.parent.is_dir()):
+        if _HUB_ID.fullmatch(name) and (not path.parent.is_dir() or _is_cached(name)):
             return
         nearest = _nearest_model(path)
         problem = "no model: no such folder, and no Hub id (OWNER/NAME)"
@@ -138,6 +137,13 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
 
 def _is_model(folder: Path) -> bool:
     return any((folder / file).is_file() for file in _MODEL_FILES)
+
+
+def _is_cached(name: str) -> bool:
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except ValueError:  # an id that the Hub would not take
+        return False
 
 
 def _models_in(folder: Path) -> dict[str, str]:

@@ -161,6 +161,10 @@ def name(case: str, port: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, se
         ("1 < 2 <b>and</b> 3", "1 < 2 and 3"),
         ("<noscript>no <b>no</b></noscript><style>p {}</style><a href=x", ""),
         ('<a title="never closed>x</a>y', "x y"),
+        ('<a title="<script>">one</a>two', "one two"),
+        ('<svg data="a>b"/>text', "text"),
+        ("<template-card>hello</template-card>", "hello"),
+        ("<svg>no<svg>no</svg>no</svg>yes", "yes"),
     ],
 )
 def test_the_words_of_a_page(page: str, words: str) -> None:

@@ -122,6 +122,7 @@ def test_plans_from_text_and_files(tmp_path: Path) -> None:
         "kinds: [empty]\n",
         "rate: 0.5\nkinds: [fire]\n",
         "rate: 0.5\nseed: x\n",
+        "rate: 0.5\napis: {2024-01-01: 0.5}\n",
     ):
         file.write_text(words)
         with pytest.raises((InputError, OptionError)):

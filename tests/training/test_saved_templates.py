@@ -7,16 +7,16 @@ from typing import Any
 import openai
 import pytest
 from serving import teach, transformers_serve
-from tiny_models import save_tiny_llama
+from tiny_models import save_tiny_llama, tiny_tokenizer
 from transformers import AutoTokenizer, GenerationConfig, pipeline
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.agent import ReactContext
 from toolalpaca_hf.data import ToolAlpaca
-from toolalpaca_hf.errors import NotFoundError
+from toolalpaca_hf.errors import NotFoundError, ToolAlpacaError
 from toolalpaca_hf.formats import build_chat_template, documented_tools, react_prompt
 from toolalpaca_hf.schema import Api, Function, Step
-from toolalpaca_hf.training import IGNORE, SegmentTokenizer, add_templates
+from toolalpaca_hf.training import IGNORE, SegmentTokenizer, add_templates, prove_template, ways_of
 from toolalpaca_hf.training.loading import as_segments, prompt_beginning, prompt_of_row, render
 
 PARAMETERS = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
@@ -53,6 +53,20 @@ def test_a_checkpoint_carries_its_templates_and_stops(checkpoint: Path) -> None:
     assert tokenizer.response_template is not None
     config = GenerationConfig.from_pretrained(checkpoint)
     assert config.stop_strings == ["\nObservation:"] and config.eos_token_id == tokenizer.eos_token_id
+
+
+def test_a_tokenizer_without_an_end_of_sequence(tmp_path: Path) -> None:
+    folder = save_tiny_llama(tmp_path / "model", tiny_tokenizer())
+    config = GenerationConfig.from_pretrained(folder)
+    config.eos_token_id = None
+    config.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.eos_token is None
+    add_templates(folder, react_prompt())
+    assert GenerationConfig.from_pretrained(folder).stop_strings == ["\nObservation:"]
+    with pytest.raises(ToolAlpacaError, match="end-of-sequence"):
+        ways, _ = ways_of(tokenizer, react_prompt(), config="sft")
+        prove_template(ways[0], 1)
 
 
 def test_a_folder_of_the_cache_stays_what_it_is(tmp_path: Path) -> None:

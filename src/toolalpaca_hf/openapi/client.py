@@ -68,16 +68,29 @@ def _text(body: bytes, content_type: str) -> str | None:
 _short_text = lru_cache(maxsize=1024)(_text)
 
 
-_TAG = re.compile(r"""(?i)<(?=[a-z/!?])(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?""")
-# What nobody sees of a page, whatever looks like a tag in it; up to its end if it is left open.
-_HIDDEN = re.compile(
-    r"(?is)<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)\b(?:[^<>]*/>|.*?(?:</\1[^<>]*>?|\Z))"
+UNSEEN = {"script", "style", "noscript", "template", "svg"}
+_TAG = re.compile(
+    r"""<(?=[a-zA-Z/!?])[/!?]?([a-zA-Z][^\s/<>]*+)?(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?"""
 )
 
 
 def _visible_text(page: str) -> str:
-    """A page's text between its tags, in two passes: html.parser takes hours for some pages of a megabyte."""
-    return " ".join(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", page))).split())
+    """A page's text between its tags, in one pass: html.parser takes hours for some pages of a megabyte."""
+    words, at, unseen = [""], 0, 0
+    while tag := _TAG.search(page, at):
+        words += [] if unseen else [page[at : tag.start()]]
+        at, name = tag.end(), (tag[1] or "").lower()
+        if page.startswith("<!--", tag.start()):
+            end = page.find("-->", tag.start() + 4)
+            at = end + 3 if end >= 0 else len(page)
+        elif name in UNSEEN and not tag[0].endswith("/>"):
+            closes = tag[0][1] == "/"
+            unseen = max(0, unseen + (-1 if closes else 1))
+            if name in ("script", "style") and not closes:  # whatever looks like a tag in it
+                end = re.compile(f"</{name}", re.IGNORECASE).search(page, at)
+                at = end.start() if end else len(page)
+    words += [] if unseen else [page[at:]]
+    return " ".join(html.unescape(" ".join(words)).split())
 
 
 REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # without doing it twice (RFC 9110, 9.2.2)
@@ -289,9 +302,10 @@ class ApiClient:
         if (words := body_text(body, content_type)) is not None:
             return words
         kind = content_type.partition(";")[0].strip().lower()
-        named, body = f"a file of type {kind or 'unknown'}, {len(body)} bytes", self._credentials.redact_bytes(body)
+        named = f"a file of type {kind or 'unknown'}, {len(body)} bytes"
         if self._folder is None:
             return f"{named}, not shown."
+        body = self._credentials.redact_bytes(body)
         path = self._folder / f"{hashlib.sha256(body).hexdigest()[:16]}{mimetypes.guess_extension(kind) or '.bin'}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
                 raise _NotFollowedError("nothing is fetched over the net for a document")
             file = (base.parent / unquote(name)).resolve() if name else base
             if file == place:
-                return f"#{pointer}"
+                return f"#{pointer}" if ref else ref
             if not file.is_relative_to(folder):
                 raise _NotFollowedError("it leads out of the document's folder")
             key = file.relative_to(folder).as_posix()

@@ -87,6 +87,8 @@ def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPla
         return TypeAdapter(FaultPlan).validate_json(json.dumps({"seed": seed} | given, default=str), strict=True)
     except ValidationError as error:
         raise InputError(f"has no usable {error.errors()[0]['loc'][0]}", file=path, option="--faults") from None
+    except TypeError:  # a key that JSON does not have, such as a date
+        raise InputError("has no usable apis", file=path, option="--faults", fix="quote its keys") from None
 
 
 def refused(call: SimulatedCall, kind: str) -> tuple[SimulatedResponse, dict[str, str]]:

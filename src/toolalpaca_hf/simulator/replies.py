@@ -163,7 +163,7 @@ class Reply:
     def _item_id(self) -> Any:
         name = self.kind.item
         if name is None or name in self.arguments.named:
-            return self.arguments.named.get(name or "")
+            return None if name is None else self.arguments.named[name]
         value = self.body.get(name)
         return None if isinstance(value, dict | list | bool) else value
 

@@ -222,6 +222,8 @@ def _repaired(value: Any, schema: Any, make: Generator, rng: Rng, depth: int) ->
     if "array" in kinds and isinstance(value, dict):  # {"results": [...]} where the list was asked for
         lists = [part for part in value.values() if isinstance(part, list)]
         return _repaired(lists[0] if len(lists) == 1 else [value], schema, make, rng, depth + 1)
+    if isinstance(value, str) and "null" in kinds and value.strip().lower() == "null":
+        return None
     if isinstance(value, str | float) and {"integer", "number", "boolean"} & set(kinds):
         text = value.replace(",", "") if isinstance(value, str) and "string" not in kinds else value
         return coerce(text, part_of(make.root, schema), wire=isinstance(text, str))

@@ -164,7 +164,7 @@ def set_stops(config: GenerationConfig, prompt: Prompt, tokenizer: PreTrainedTok
     ends: Any = values.get("eos_token_id")
     ends = list(dict.fromkeys([*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]))
     ends = [id_ for id_ in ends if id_ is not None]
-    values["eos_token_id"] = ends if len(ends) > 1 else ends[0]
+    values["eos_token_id"] = ends if len(ends) > 1 else next(iter(ends), None)
     return GenerationConfig.from_dict(values)
 
 
