@@ -14,7 +14,7 @@ from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, write_repo
 from toolalpaca_hf.data.corpus import _not_selected
-from toolalpaca_hf.data.repo import folder_in_place
+from toolalpaca_hf.data.repo import check_replaceable, folder_in_place
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
 from toolalpaca_hf.schema import FEATURES, SPLITS, Step, Trajectory
@@ -241,6 +241,8 @@ def test_what_a_killed_build_left_is_no_loss(sources: Sources, tmp_path: Path) -
     (left / "new" / "sft").mkdir(parents=True)
     (left / "new" / "sft" / "half.parquet").write_bytes(b"PAR1")
     os.replace(out, left / "old")  # killed between the two renames
+    with pytest.raises(SettingsMismatchError):  # what is not there by name is there all the same
+        check_replaceable(out, {"sources": "others"})
     with pytest.raises(KeyboardInterrupt), folder_in_place(out) as new:
         assert digests(out) == before and not any(new.iterdir())
         raise KeyboardInterrupt

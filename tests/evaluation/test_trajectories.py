@@ -82,6 +82,14 @@ def test_a_folder_is_read_by_its_lines(suite: Suite, tmp_path: Path) -> None:
     assert not any(one.failed for one in read_trajectories(tmp_path, suite)[0])
 
 
+def test_a_row_without_an_instruction_costs_itself_only(suite: Suite, tmp_path: Path) -> None:
+    path = written(tmp_path / "rollouts.jsonl", suite, played(suite))
+    bad = {"id": "other/x/0", "steps": [], "response": "x"}
+    path.write_text(json.dumps(bad) + "\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    attempts, notes = read_trajectories(path, suite)
+    assert not any(one.failed for one in attempts) and len(notes) == 1 and "is no trajectory" in notes[0]
+
+
 @pytest.mark.parametrize("name", ["trajectories.parquet", "rollouts.jsonl"])
 def test_others_and_duplicates_are_named_and_cost_nothing(suite: Suite, tmp_path: Path, name: str) -> None:
     trajectories = played(suite)

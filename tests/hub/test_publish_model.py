@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,14 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import fetch, model_manifest, push
 
 REPO = "me/tiny"
+
+
+def test_a_base_install_publishes() -> None:
+    """Nothing of it needs torch, which the extra `train` brings."""
+    code = "import sys, toolalpaca_hf.hub as hub; hub.model_manifest, hub.check_publishable, hub.fetch;"
+    code += "print(*sorted({'torch', 'transformers', 'trl', 'accelerate', 'peft'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,8 @@ def run(
                 calls = _calls(source.apis, needed, config, folder.path / "files", stack)
             for call in calls.values() if config.confirm_unsafe else ():
                 call.confirm = ask_user
-            results = roll_out(waiting, backend, calls, user, limits, prompt, config.tools, config.max_tools)
+            results: Any = roll_out(waiting, backend, calls, user, limits, prompt, config.tools, config.max_tools)
+            stack.callback(results.close)  # a run that fails starts no more rollouts
             before, hidden = len(tasks) - len(waiting), None if progress else True
             for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):
                 folder.add(result)

@@ -149,6 +149,7 @@ class ModelUser:
         cls,
         base_url: str,
         model: str,
+        *,
         temperature: float | None = 0.0,
         seed: int | None = 0,
         max_tokens: int = 128,

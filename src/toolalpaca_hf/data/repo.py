@@ -224,14 +224,17 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
     """
     report: dict[str, Any] = {}
     try:
-        if not out.exists() and not out.is_symlink():
+        target = out.resolve()
+        moved = target.with_name(f".{target.name}.part") / "old"
+        place = moved if moved.exists() and not target.exists() else out  # a build was killed between its two renames
+        if not place.exists() and not place.is_symlink():
             return
-        if not out.is_dir():
+        if not place.is_dir():
             raise OptionError(f"{out} is not a folder", option="--out")
-        present = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-        if not present and not any(out.iterdir()):
+        present = {path.relative_to(place).as_posix() for path in place.rglob("*") if not path.is_dir()}
+        if not present and not any(place.iterdir()):
             return
-        report = json.loads((out / REPORT_FILE).read_text(encoding="utf-8")) if REPORT_FILE in present else {}
+        report = json.loads((place / REPORT_FILE).read_text(encoding="utf-8")) if REPORT_FILE in present else {}
         known = set(report["files"]) if isinstance(report, dict) and report.get("written_by") == WRITTEN_BY else set()
     except (OSError, ValueError, KeyError, TypeError):
         known, present = set(), {"?"}

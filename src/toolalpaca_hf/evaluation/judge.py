@@ -69,6 +69,7 @@ class Judge:
     def __post_init__(self, api_key: str | None) -> None:
         from ..llm import KEY_VARIABLES, ModelClient  # the client's library is heavy
 
+        self.prompt = self.prompt or own_prompt()  # `None` is ours, too
         if self.concurrency < 1 or self.retries < 0:
             raise OptionError("a judge needs a concurrency of 1 or more, and retries of 0 or more")
         names = (KEY_VARIABLE, *KEY_VARIABLES)

@@ -91,6 +91,8 @@ class _Found:
                 raise TypeError
             kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
             trajectory = Trajectory(**kept | {"steps": steps, "response": row.get("response") or ""})
+            if not isinstance(trajectory.instruction, str):
+                raise TypeError
             asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
         except (KeyError, TypeError, AttributeError):
             return self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
@@ -166,7 +168,7 @@ def _json(path: Path, notes: list[str]) -> Any:
     """The file's value; of a truncated list, the complete items."""
     try:
         return read_json(path)
-    except InputError:
+    except InputError as error:
         rows, decoder, comma = [], json.JSONDecoder(), re.compile(r"\s*,\s*")
         with suppress(OSError, ValueError, RecursionError):
             text = path.read_bytes().decode("utf-8-sig")
@@ -176,6 +178,7 @@ def _json(path: Path, notes: list[str]) -> Any:
                 rows.append(row)
                 mark = comma.match(text, place)
         if not rows:
-            raise
+            problem = f"cannot be read as JSON ({error.__cause__ or error.__context__ or error})"
+            raise InputError(problem, file=path, fix="pass a file of trajectories") from None
     notes.append(f"{path.name} breaks off: {len(rows)} APIs of it are whole and are scored, the rest is missing")
     return rows

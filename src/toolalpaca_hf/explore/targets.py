@@ -85,10 +85,13 @@ class DatasetView:
 
     def __init__(self, folder: Path) -> None:
         files = sorted((folder / "sft").glob("*.parquet"))
+        tables, file = [], folder / "sft"
         try:
-            table = pa.concat_tables([pq.read_table(file, columns=["id", "segments"]) for file in files])
+            for file in files:
+                tables.append(pq.read_table(file, columns=["id", "segments"]))
+            table = pa.concat_tables(tables)
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read ({error})", file=folder / "sft") from None
+            raise InputError(f"cannot be read ({error})", file=file) from None
         self.ids, self._segments = table["id"].to_pylist(), table["segments"]
 
     def segments(self, name: str) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from ..errors import InputError, OptionError, needing
 from ..formats import Prompt
 from ..storage import atomic_path, disk_errors, write_json
-from ..training import add_templates
 from .errors import HubError, check_repo_id, connect, hub_errors
 
 RISK = (
@@ -101,6 +100,8 @@ def fetch(
     made, place = Path(constants.HF_HOME) / "toolalpaca_hf", f"{repo_id.replace('/', '--')}/{folder.name}"
     usable = convert(folder, made / "converted" / place) if pickled else folder
     if prompt is not None and not _has_chat_template(usable):
+        with needing("adding templates", "train"):  # here, as publishing imports this module and needs no torch
+            from ..training import add_templates
         usable = add_templates(usable, prompt, None if pickled else made / "templates" / place)
     return FetchedModel(usable, folder.name, bool(pickled))
 

@@ -124,8 +124,8 @@ def _rates(path: Path, metrics: Mapping[str, Any], suite: str) -> dict[tuple[str
         groups["process_verdict"] = {"process_verdict": metrics["process_verdict"]}
     try:
         named = [(metric, name, rate) for metric, group in groups.items() for name, rate in (group or {}).items()]
-        rates = {(metric, name): dict(rate) for metric, name, rate in named}
-    except (AttributeError, TypeError, ValueError):
+        rates = {(metric, name): {**rate} for metric, name, rate in named}  # a TypeError if it is no mapping
+    except (AttributeError, TypeError):
         raise InputError("holds figures in an unknown layout", file=path, fix=AGAIN) from None
     if not rates and "judge" not in metrics:
         raise InputError("holds no figure", file=path, fix=OTHER)
@@ -209,7 +209,7 @@ def results_manifest(
     suites = [run.suite for run in runs]
     if len(set(suites)) < len(suites):
         problem = f"two runs share the folder evaluation/{max(suites, key=suites.count)}"
-        raise OptionError(problem, fix="push one by one")
+        raise OptionError(problem, fix="pass one of them")
     name, results = repo_id.split("/")[-1], with_source(runs, connect(endpoint=endpoint).endpoint, repo_id, revision)
     empty = files("toolalpaca_hf.hub").joinpath("card.md").read_text(encoding="utf-8").replace("$name", name)
 

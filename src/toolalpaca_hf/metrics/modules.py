@@ -117,7 +117,7 @@ def accuracy_metric(
 class MissingAttempts:
     """Mixin before `evaluate.Metric`, which rejects rows of `None`: as a prediction, `None` is a missing attempt.
 
-    `_compute` gets one step in which everything is `None` instead; see [`attempt_of`]. A reference of `None` raises
+    `_compute` gets one step in which everything is `None` instead; see [`attempts_of`]. A reference of `None` raises
     [`InputError`].
     """
 
