@@ -13,25 +13,18 @@ import argparse
 import cProfile
 import json
 import pstats
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measured import show, spread, table, write
+from measured import resident, show, spread, table, write
 
 from toolalpaca_hf.environments import OpenApiEnvironment, openapi_environments
 from toolalpaca_hf.metrics import calls as metrics_calls
 from toolalpaca_hf.openapi import client
 
 SPLITS = ("train", "eval_simulated")
-
-
-def resident() -> float:
-    """The resident memory of this process, in MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 class Player:

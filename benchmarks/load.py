@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from measured import show, table, write
+from measured import resident, show, table, write
 
 from toolalpaca_hf.simulator import SESSION_HEADER
 
@@ -81,8 +81,7 @@ class Server:
 
     @property
     def megabytes(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+        return resident(self.process.pid)
 
     @property
     def handles(self) -> int:

@@ -13,7 +13,6 @@ on is that from the start of Python to the first new row.
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measured import show, table, write
+from measured import resident, show, table, write
 
 ROLLOUTS = r"""
 import json, sys
@@ -126,8 +125,7 @@ def lines_of(path: Path, seen: list[int]) -> int:
 
 def look(process: int) -> tuple[float, int]:
     """Resident megabytes and open files."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, len(os.listdir(f"/proc/{process}/fd"))  # type: ignore[index]
+    return resident(process), len(os.listdir(f"/proc/{process}/fd"))
 
 
 def measure(name: str, code: str, source: Path, out: Path, log: Path, count: int) -> list[Any]:

@@ -11,10 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from toolalpaca_hf.storage import write_json
 
 Cell = str | float | int | None
 Table = dict[str, Any]
+
+
+def resident(process: int | None = None) -> float:
+    """The resident memory of a process, this one by default, in MB."""
+    return psutil.Process(process).memory_info().rss / 2**20
 
 
 def figure(value: Cell) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
-from measured import show, spread, table, write
+from measured import resident, show, spread, table, write
 
 from toolalpaca_hf.simulator import SESSION_HEADER, Directory, Generator, Rng, read_apis
 
@@ -77,12 +77,6 @@ def requests_of(apis: str) -> list[tuple[str, str, str]]:
             target = f"/{api.slug}/{path.lstrip('/')}" + (f"?{urlencode(query)}" if query else "")
             found.append((operation.method.upper(), target, body))
     return found
-
-
-def resident(process: int) -> float:
-    """The resident memory of a process, in MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
 def wrk(url: str, script: Path, connections: int, seconds: int) -> dict[str, float]:

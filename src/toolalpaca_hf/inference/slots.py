@@ -213,6 +213,7 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention of all rows' new ids: `query` is `(1, heads, ids, width)`, keys and values those of the new ids."""
     more = [name for name, given in kwargs.items() if name not in _KNOWN and given is not None]
+    # The trial before packed decoding (`exact_ways`) takes this for a model that needs another way.
     if slots is None or attention_mask is not None or more:
         raise NotImplementedError(f"attention over slots takes no {more or 'mask'}")
     step, scale = slots, query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -159,7 +159,7 @@ def _required(references: Sequence[T | None]) -> Sequence[T]:
         if value is None:
             problem = "references is None, so there is nothing to score against"
             raise InputError(problem, row=row, fix="leave the row out")
-    return references  # type: ignore[return-value]
+    return references  # type: ignore[return-value]  # none of them is `None`
 
 
 def means(scores: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:

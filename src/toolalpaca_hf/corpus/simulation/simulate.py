@@ -35,7 +35,7 @@ class AssistantBackend(agent.Backend):
     def __init__(self, ask: Ask, style: Literal["chat", "react"] = "chat", attempts: int = 2) -> None:
         if style not in ("chat", "react"):
             raise OptionError(f"is {style!r}", option="simulation.style", fix="pass 'chat' or 'react'")
-        self.style = style  # type: ignore[assignment]
+        self.style = style  # type: ignore[assignment]  # a property there
         self._ask, self._attempts = ask, attempts
         self._prompt = prompt_text("assistant.txt")
 

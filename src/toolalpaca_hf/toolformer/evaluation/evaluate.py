@@ -129,7 +129,7 @@ def _batches(
 ) -> Iterator[Sequence[Item]]:
     """Batches of similar length, longest first; with `by_date`, for tools that depend on it, of one date each."""
     ids = tokenizer([item.prompt for item in items])["input_ids"]
-    lengths = {item.id: len(row) for item, row in zip(items, ids, strict=True)}  # type: ignore[arg-type]
+    lengths = {item.id: len(row) for item, row in zip(items, ids, strict=True)}  # type: ignore[arg-type]  # lists
 
     def date(item: Item) -> str:
         return (item.date or "") if by_date else ""
