@@ -67,8 +67,9 @@ def load_tokenizer(name: str, fix: str, **options: Any) -> Any:
     path = resolve_model(name)
     try:
         return AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=path, fix=fix) from None
+    except Exception as error:  # of a file that was cut off or edited, a KeyError as well
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise NotFoundError(f"no tokenizer that can be loaded ({why})", file=path, fix=fix) from None
 
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)

@@ -84,20 +84,15 @@ def show(
 
 
 def _load_tokenizer(model: str) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
 
-    from ..checkpoints import resolve_model
+    from ..checkpoints import load_tokenizer
 
-    # A folder may hold a tokenizer and no model.
-    path = model if (Path(model) / "tokenizer_config.json").is_file() else resolve_model(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=model) from None
+    tokenizer = load_tokenizer(model, "pass a folder that training wrote, a Hub id, or smollm2")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     try:
-        return tokenizer, GenerationConfig.from_pretrained(path)
+        return tokenizer, GenerationConfig.from_pretrained(tokenizer.name_or_path)
     except OSError:
         return tokenizer, None
 
