@@ -221,6 +221,14 @@ def test_the_hub_comes_first(hub: type[Hub], home: Path, unpacked: Path) -> None
     assert resolved_by_a_process(home, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1") == folder
 
 
+def test_a_cache_without_weights_is_no_model(hub: type[Hub], home: Path, unpacked: Path) -> None:
+    """What is left after a tokenizer was loaded by itself, and the network is gone."""
+    folder = resolved_by_a_process(home, HF_ENDPOINT=hub.url)
+    (folder / "model.safetensors").unlink()
+    hub.broken = True
+    assert resolved_by_a_process(home, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1") == unpacked
+
+
 def test_a_hub_that_hangs_up_is_no_hub(hub: type[Hub], home: Path, unpacked: Path) -> None:
     hub.broken = True
     assert resolved_by_a_process(home, HF_ENDPOINT=hub.url) == unpacked

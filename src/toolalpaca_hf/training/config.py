@@ -20,6 +20,19 @@ def _field(default: Any, text: str, choices: Sequence[str] = ()) -> Any:
     return field(default=default, metadata={"help": text, **({"choices": list(choices)} if choices else {})})
 
 
+def _check_fields(config: Any, kind: Any) -> None:
+    """Reject values that the fields a class adds cannot have; argparse looks at none that come from YAML or Python."""
+    for name in kind.__annotations__:
+        spec, value = kind.__dataclass_fields__[name], getattr(config, name)
+        if choices := spec.metadata.get("choices"):
+            if value not in choices:
+                raise OptionError(f"is {value!r}", option=name, fix=f"pass one of {', '.join(choices)}")
+        elif type(spec.default) is int and not (type(value) is int and value >= 0):
+            raise OptionError(f"is {value!r}", option=name, fix="pass a whole number, 0 or more")
+        elif type(spec.default) is float and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise OptionError(f"is {value!r}", option=name, fix="pass a number from 0 to 1")
+
+
 @dataclass
 class SegmentScriptArguments(ScriptArguments):
     """TRL's `ScriptArguments` with the data of a training run; `augment_*` fields are those of [`Augmentation`]."""
@@ -38,6 +51,9 @@ class SegmentScriptArguments(ScriptArguments):
     augment_first_turns: float = _field(0.0, "Probability that a copy ends after one action.")
     augment_shuffle_hints: float = _field(0.0, "Probability of random tool hints.")
 
+    def __post_init__(self) -> None:
+        _check_fields(self, SegmentScriptArguments)
+
     def augmentation(self, tool_hints: int) -> Augmentation:
         """The `augment_*` fields as an [`Augmentation`]."""
         names = {spec.name for spec in fields(Augmentation)} - {"tool_hints"}
@@ -49,7 +65,8 @@ class SegmentSFTConfig(SFTConfig):
     """TRL's `SFTConfig` with settings for segments.
 
     Raises:
-        [`OptionError`]: `prefix_packing` is combined with TRL's own packing, or `trust_remote_code` is set.
+        [`OptionError`]: `prefix_packing` is combined with TRL's own packing, `trust_remote_code` is set, or a field
+            has a value that it cannot have.
     """
 
     overlong: str = _field("cut", "Rows beyond `max_length`: `cut` whole steps, or `drop`.", ("cut", "drop"))
@@ -84,6 +101,7 @@ class SegmentSFTConfig(SFTConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_fields(self, SegmentSFTConfig)
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
             problem = "takes the place of packing, eval_packing and padding_free"
             raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
@@ -112,7 +130,7 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     'build/mine'
     ```
     """
-    argv = list(argv)
+    argv = [word for given in argv for word in (given.split("=", 1) if given.startswith("--config=") else [given])]
     at = argv.index("--config") + 1 if "--config" in argv else 0
     if at == len(argv):
         raise OptionError("names no file", option="--config", fix="pass one of recipes/*/*.yaml")
