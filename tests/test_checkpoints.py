@@ -201,7 +201,9 @@ def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
     assert resolve_model(name) == name
 
 
-@pytest.mark.parametrize("name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "outputs", "", " "])
+@pytest.mark.parametrize(
+    "name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "runs/none", "build/none", "outputs", "", " "]
+)
 def test_what_can_be_no_model_is_refused(
     name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,8 @@ _MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json")
 def check_model(name: str) -> None:
     """Refuse a name that can only be a folder and is none, without asking the Hub; the error names the nearest.
 
-    A Hub id is OWNER/NAME; where OWNER is a folder here, the name is a path, unless the cache has that model.
+    A Hub id is OWNER/NAME; where OWNER is a folder here, or one of the documentation's (`outputs`, `build`, `runs`),
+    the name is a path, unless the cache has that model.
 
     Example:
 
@@ -106,7 +107,7 @@ def check_model(name: str) -> None:
     elif path.is_file():
         problem, hint = "a file, not a model", f"pass the folder of the model, such as {path.parent}"
     else:
-        if _HUB_ID.fullmatch(name) and (not path.parent.is_dir() or _is_cached(name)):
+        if _HUB_ID.fullmatch(name) and (not _is_owned(path) or _is_cached(name)):
             return
         nearest = _nearest_model(path)
         problem = "no model: no such folder, and no Hub id (OWNER/NAME)"
@@ -117,8 +118,7 @@ def check_model(name: str) -> None:
 def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     """Refuse the name of a built dataset that can only be a folder and is none; the error names the nearest.
 
-    `build/`, `outputs/` and `runs/` are folders of the documentation's commands and nobody's names on the Hub. The
-    error has `fix`, what to do else, and `option`, which holds the name.
+    Hub ids are those of [`check_model`]. The error has `fix`, what to do else, and `option`, which holds the name.
 
     Example:
 
@@ -130,13 +130,17 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     ```
     """
     path = Path(name).expanduser()
-    owned = path.parts[:1] in (("build",), ("outputs",), ("runs",)) or path.parent.is_dir()
-    if path.exists() or (_HUB_ID.fullmatch(name) and not owned):
+    if path.exists() or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
     known = {found.name: str(found) for found in path.parent.glob("*/") if found.is_dir()} if path.name else {}
     close = _closest(path.name, known)
     hint = f"did you mean {close}? Otherwise {fix}" if close else fix
     raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
+
+
+def _is_owned(path: Path) -> bool:
+    """Whether a name's first part is a folder, here or in the documentation's commands, and so no owner on the Hub."""
+    return path.parts[:1] in (("build",), ("outputs",), ("runs",)) or path.parent.is_dir()
 
 
 def _is_model(folder: Path) -> bool:

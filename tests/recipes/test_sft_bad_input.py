@@ -77,6 +77,7 @@ def test_arguments(fails: Fails) -> None:
     [
         ("prefix_packing_attention", "nods"), ("overlong", "cutt"), ("freeze_layers", -1), ("augment_copies", 1.5),
         ("augment_copies", -1), ("augment_mask_names", 3), ("eval_fraction", -0.5), ("tool_hints", None),
+        ("max_length", 0), ("trust_remote_code", True),
     ],
 )  # fmt: skip
 def test_a_value_that_a_field_cannot_have_is_refused_from_a_file_too(

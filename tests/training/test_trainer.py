@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.data import ToolAlpaca
-from toolalpaca_hf.errors import OptionError
+from toolalpaca_hf.errors import InputError, OptionError
 from toolalpaca_hf.training import (
     IGNORE,
     CompletionOnlyCollator,
@@ -183,6 +183,8 @@ def test_a_model_brings_its_tokenizer(chat: bool, llama: Path, rows: Dataset, tm
     with pytest.raises(OptionError) as caught:
         trainer.train(str(tmp_path / "nothing"))
     assert caught.value.option == "resume_from_checkpoint"
+    with pytest.raises(InputError):
+        SegmentSFTTrainer(model, SegmentSFTConfig(str(tmp_path), **QUIET), train_dataset=rows.select([]))
     model.config._name_or_path = ""
     with pytest.raises(OptionError) as caught:
         SegmentSFTTrainer(model, SegmentSFTConfig(str(tmp_path / "run"), **QUIET), train_dataset=rows)

@@ -105,9 +105,16 @@ class SegmentSFTConfig(SFTConfig):
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
             problem = "takes the place of packing, eval_packing and padding_free"
             raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
-        if self.trust_remote_code or cast(dict[str, Any], self.model_init_kwargs or {}).get("trust_remote_code"):
-            fix = "choose a model whose code is part of transformers"
-            raise OptionError("not supported", option="trust_remote_code", fix=fix)
+        if self.max_length is not None and self.max_length < 2:
+            raise OptionError(f"{self.max_length} is no length: one token predicts the other", option="max_length")
+        _refuse_remote_code(self)
+
+
+def _refuse_remote_code(config: Any) -> None:
+    asked = (getattr(config, "model_init_kwargs", None) or {}).get("trust_remote_code")
+    if asked or getattr(config, "trust_remote_code", False):
+        fix = "choose a model whose code is part of transformers"
+        raise OptionError("not supported", option="trust_remote_code", fix=fix)
 
 
 class _Parser(TrlParser):
@@ -121,7 +128,7 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
 
     Raises:
         [`NotFoundError`], [`InputError`]: The file does not exist, or is not YAML.
-        [`OptionError`]: A field or value is unknown.
+        [`OptionError`]: A field or value is unknown, or `trust_remote_code` is set.
 
     Example:
 
@@ -136,13 +143,16 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
         raise OptionError("names no file", option="--config", fix="pass one of recipes/*/*.yaml")
     file = argv[at] if at else None
     try:
-        return _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
+        configs = _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
     except OSError as error:
         raise NotFoundError(f"{error.strerror}", file=file, fix="pass one of recipes/*/*.yaml") from None
     except yaml.YAMLError as error:
         raise InputError(f"not YAML ({error})", file=file) from None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise OptionError(f"{error}{_meant(str(error), kinds)}", file=file) from None
+    for config in configs:
+        _refuse_remote_code(config)
+    return configs
 
 
 def _meant(message: str, kinds: Sequence[type]) -> str:

@@ -117,6 +117,8 @@ class SegmentSFTTrainer(SFTTrainer):
         rows = [plain_rows(rows, data_collator) for rows in (train_dataset, eval_dataset)]
         try:
             super().__init__(model, args, data_collator, *rows, processing_class=processing_class, **kwargs)
+        except StopIteration:
+            raise InputError("there is no row to train on", fix="check the file or selection") from None
         except _SETUP_ERRORS as error:
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
