@@ -29,6 +29,7 @@ from .content import to_csv as to_csv
 from .content import to_xml as to_xml
 from .credentials import LONG as LONG
 from .credentials import SCHEME as SCHEME
+from .credentials import TOKEN_TEXT as TOKEN_TEXT
 from .credentials import Credentials as Credentials
 from .credentials import credential_names as credential_names
 from .credentials import load_credentials as load_credentials
