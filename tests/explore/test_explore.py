@@ -3,8 +3,11 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from tiny_models import save_tiny_llama
@@ -83,6 +86,22 @@ def test_a_trajectory_stands_beside_its_golden_calls_and_runs_nothing(run: Path)
     assert "<script" not in framed(page, "x") and framed(page, "x").startswith("<iframe sandbox ")
     unscored = RunView(run / "rollouts")
     assert len(unscored.records) == 2 and "Golden" not in trajectory_page(unscored, "e/tides/0")
+
+
+@pytest.mark.parametrize("note", ["{", "[]", "{}", '{"settings": 5}', '{"settings": {"responder": "schema"}}'])
+def test_a_damaged_note_of_a_run_costs_no_page(run: Path, note: str) -> None:
+    for name, text in (("run.json", note), ("trajectories.json", "[]")):
+        (run / "rollouts" / name).write_text(text)
+    assert "At noon." in trajectory_page(RunView(run), "e/tides/0")
+
+
+@pytest.mark.parametrize("content", [b"PAR1", pq.write_table])
+def test_a_run_that_cannot_be_read_is_named(run: Path, content: Any) -> None:
+    file = run / "rollouts" / "trajectories.parquet"
+    content(pa.table({"id": ["a"]}), file) if callable(content) else file.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        RunView(run)
+    assert raised.value.file == file
 
 
 def test_of_many_rollouts_only_the_one_that_is_looked_at_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError, NotFoundError
+from ..errors import InputError, NotFoundError, ToolAlpacaError
 from ..schema import Step, Trajectory
 from ..storage import read_json
 from .states import Replay
@@ -119,8 +119,12 @@ class RunView:
         places = (place for place in (folder / "rollouts", folder) if (place / "trajectories.parquet").is_file())
         self._rollouts = next(places, None)
         if self._rollouts is not None:
-            self._table = pq.read_table(self._rollouts / "trajectories.parquet")
-            about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
+            file = self._rollouts / "trajectories.parquet"
+            try:
+                self._table = pq.read_table(file)
+                about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"cannot be read ({error})", file=file, fix="run again") from None
             self._places = {row["id"]: place for place, row in enumerate(about)}
             self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}
         if (scored := folder / "instructions.json").is_file():
@@ -140,8 +144,11 @@ class RunView:
 
     @cached_property
     def replay(self) -> Replay | None:
-        """Makes its calls again; `None` of trajectories that no run wrote."""
-        return None if self._rollouts is None else Replay(self._rollouts)
+        """Makes its calls again; `None` of trajectories that no run wrote, or whose `run.json` is damaged."""
+        try:
+            return None if self._rollouts is None else Replay(self._rollouts)
+        except (ToolAlpacaError, LookupError, TypeError, ValueError, AttributeError):
+            return None
 
     def values(self, key: str) -> list[str]:
         """The values of a field to filter by, `all` first."""
