@@ -303,7 +303,7 @@ def parse_example(segments: Sequence[Segment], example_id: str = "") -> Example 
     `segments` are `[prompt, turn, observation, ..., answer]`. Returns `None` if the prompt cannot be parsed, the last
     turn is not an answer, or anything but turns is trained.
     """
-    prompt = parse_prompt(segments[0].text)
+    prompt = parse_prompt(segments[0].text) if segments else None
     if prompt is None or len(segments) % 2 or any(segment.trainable for segment in segments[::2]):
         return None
     *turns, answer = (_plain(segment.text) for segment in segments[1::2])
