@@ -1,11 +1,14 @@
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -38,12 +41,26 @@ API = {
 }
 
 
-def toolalpaca(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+WIDE = {"COLUMNS": "200"}
+
+
+def in_a_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command in a new process, on a terminal of 200 columns."""
     source = Path(toolalpaca_hf.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(source), "COLUMNS": "200", "PYTHONUTF8": "1"} | environ
+    environment = os.environ | {"PYTHONPATH": str(source), "PYTHONUTF8": "1"} | WIDE
     command = [sys.executable, "-m", "toolalpaca_hf.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=120)
+
+
+def toolalpaca(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which need not import anything again."""
+    line, out, err, status = ["toolalpaca", *map(str, arguments)], io.StringIO(), io.StringIO(), 0
+    with patch.dict(os.environ, WIDE), patch.object(sys, "argv", line), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(line, status, out.getvalue(), err.getvalue())
 
 
 def test_docs_are_those_that_were_published(real_data: Path, tmp_path: Path) -> None:
@@ -123,7 +140,7 @@ def test_a_broken_file_is_one_sentence_and_status_2(
 
 
 def test_no_traceback_leaves_the_process(tmp_path: Path) -> None:
-    done = toolalpaca("apis", "show", tmp_path / "none.json")
+    done = in_a_process("apis", "show", tmp_path / "none.json")
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
     assert "none.json: it cannot be read" in done.stderr
 
@@ -167,7 +184,7 @@ def test_help_needs_no_room() -> None:
         and "toolalpaca_hf.agent.backend" not in loaded
         and "toolalpaca_hf.cli" in loaded
     )
-    done = toolalpaca("--help")
+    done = in_a_process("--help")
     assert done.returncode == 0 and "apis" in done.stdout and "simulate" in done.stdout
 
 
@@ -199,7 +216,7 @@ def test_options_are_checked(arguments: list[str]) -> None:
     ],
 )
 def test_a_run_that_cannot_begin_names_what_is_wrong(tmp_path: Path, arguments: list[str], named: str) -> None:
-    done = toolalpaca("run", *arguments, "--out", tmp_path / "run", HF_HUB_OFFLINE="1")
+    done = toolalpaca("run", *arguments, "--out", tmp_path / "run")
     assert done.returncode == 2 and named in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert not (tmp_path / "run").exists()
@@ -260,6 +277,8 @@ def test_recorded_verdicts_are_parsed_again(real_data: Path, tmp_path: Path) -> 
         (["--out", "x", "--model", "org/m", "--suite", "nowhere.json"], "nowhere.json: no such file"),
         (["--out", "x", "--trajectories", "none.json", "--suite", "sample"], "none.json: no trajectories"),
         (["--out", "x", "--judged", "none.json"], "none.json"),
+        (["--out", "x", "--judged", "none.json", "--labels", "l.csv"], "--judged"),
+        (["--out", "x", "--trajectories", "none.json", "--trials", "2"], "--trials"),
     ],
 )
 def test_what_can_not_be_evaluated_is_one_sentence(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""The endpoint backend against `transformers serve`, which somebody else wrote."""
+"""The endpoint backend against `transformers serve`, which somebody else wrote.
+
+Slow: the server and what it is taught take half a minute before the first test. `test_endpoint.py` has the same
+protocol against a server of ours.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +20,7 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.formats import react_prompt
 from toolalpaca_hf.schema import Api, Step
 
+pytestmark = pytest.mark.slow
 TIDES = Api("train/tides", "Tides")
 ASK = "When is high tide in Brest?"
 CALL = ' The port is known.\nAction: findTide\nAction Input: {"port": "Brest"}'

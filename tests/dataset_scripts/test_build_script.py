@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -15,13 +16,16 @@ ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "toolalpaca"
 
 
-def run(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+SCRIPT = str(ROOT / "dataset_scripts" / "toolalpaca.py")
+
+
+def run(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "dataset_scripts" / "toolalpaca.py", *map(str, arguments)],
+        [sys.executable, SCRIPT, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), **environment},
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf")},
     )
 
 
@@ -95,17 +99,26 @@ def test_upstreams_prompt_from_a_folder(tmp_path: Path) -> None:
         (["--source", "sample", "--prompt", "upstream", "--prompt-dir", "."], "agent_prompts.py"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, arguments: list[str], named: str) -> None:
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments, "--out", "build/out"])
     (tmp_path / "cut.json").write_text('[{"Name": "Tides", "Function_Proj')
     (tmp_path / "list.json").write_text('{"count": 0, "entries": []}')
     with socket.socket() as unused:  # bound and not listening: connections are refused
         unused.bind(("127.0.0.1", 0))
-        mirror = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        done = run(tmp_path, *arguments, "--out", "build/out", TOOLALPACA_HF_BASE_URL=mirror)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "download" not in line]  # the Hub's client reports retries
-    assert named in done.stderr and len(lines) == 1
-    assert "Traceback" not in done.stderr and not (tmp_path / "build" / "out").exists()
+        monkeypatch.setenv("TOOLALPACA_HF_BASE_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(SCRIPT, run_name="__main__")
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if "download" not in line]  # the Hub's client reports retries
+    assert end.value.code == 2 and named in said and len(lines) == 1
+    assert "Traceback" not in said and not (tmp_path / "build" / "out").exists()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from datasets import load_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -15,9 +17,12 @@ ROWS = [
 ]
 
 
+SCRIPT = str(ROOT / "dataset_scripts" / "toolformer.py")
+
+
 def run(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "dataset_scripts" / "toolformer.py", *map(str, arguments)],
+        [sys.executable, SCRIPT, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -37,8 +42,16 @@ def test_gsm8k_of_a_file(tmp_path: Path) -> None:
     ]
 
 
-def test_what_can_not_be_had_is_one_sentence(tmp_path: Path) -> None:
-    for arguments in (["--source", "annotated/"], ["--source", "gsm8k"]):
-        done = run(tmp_path, *arguments, "--out", "build/x")
-        assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert "pass --source gsm8k=FILE" in done.stderr and not (tmp_path / "build").exists()
+def test_what_can_not_be_had_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for source in ("annotated/", "gsm8k"):
+        monkeypatch.setattr(sys, "argv", [SCRIPT, "--source", source, "--out", "build/x"])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(SCRIPT, run_name="__main__")
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
+    assert "pass --source gsm8k=FILE" in said and not (tmp_path / "build").exists()

@@ -22,6 +22,7 @@ from toolalpaca_hf.cli import app
 from toolalpaca_hf.environments import mcp_server, openapi_environments
 from toolalpaca_hf.errors import OptionError, ToolAlpacaError
 from toolalpaca_hf.openapi import Operations
+from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import SimulateConfig, Simulator, listening_socket, read_apis
 
 PATHS = os.pathsep.join(sys.path)
@@ -110,6 +111,27 @@ def test_a_command_is_started_and_ended(tmp_path: Path) -> None:
             pass
     with pytest.raises(OptionError):
         McpTools("unclosed 'quote")
+
+
+def test_names_that_two_apis_share_are_as_long_as_providers_take() -> None:
+    long = "find" * 15
+    paths = {"/x": {"get": {"operationId": long, "responses": {"200": {"description": "ok"}}}}}
+    apis = [
+        Api(
+            f"train/animals-{n}",
+            f"Animals {n}",
+            documentation={"paths": paths},
+            functions=[Function(long, "/x", "get", "")],
+        )
+        for n in (1, 2)
+    ]
+
+    async def names() -> list[str]:
+        async with Client(mcp_server(Simulator(apis))) as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+    found = asyncio.run(names())
+    assert len(set(found)) == 2 and max(map(len, found)) == 64
 
 
 @pytest.mark.parametrize("definitions", [["A"], "A", {"A": []}, 1])

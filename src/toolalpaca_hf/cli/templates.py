@@ -86,13 +86,14 @@ def show(
 def _load_tokenizer(model: str) -> tuple[Any, Any]:
     from transformers import GenerationConfig
 
-    from ..checkpoints import load_tokenizer
+    from ..checkpoints import load_tokenizer, resolve_model
 
-    tokenizer = load_tokenizer(model, "pass a folder that training wrote, a Hub id, or smollm2")
+    path = resolve_model(model)
+    tokenizer = load_tokenizer(path, "pass a folder with one, a Hub id or smollm2")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     try:
-        return tokenizer, GenerationConfig.from_pretrained(tokenizer.name_or_path)
+        return tokenizer, GenerationConfig.from_pretrained(path)
     except OSError:
         return tokenizer, None
 

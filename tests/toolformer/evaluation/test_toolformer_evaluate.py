@@ -14,7 +14,7 @@ import pytest
 from tiny_models import save_tiny_llama
 from typer.testing import CliRunner
 
-from toolalpaca_hf.cli import app
+from toolalpaca_hf.cli import app, main
 from toolalpaca_hf.errors import OptionError, SettingsMismatchError, ToolAlpacaError
 from toolalpaca_hf.toolformer import Tool, ToolformerEvaluationConfig, tools_named
 from toolalpaca_hf.toolformer import evaluate as run
@@ -223,7 +223,9 @@ def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:
         evaluate([str(tmp_path / "no-model")], {"svamp": data}, tmp_path / "out")
 
 
-def test_the_command(llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "svamp.jsonl", ROWS[:2])
     written(tmp_path / "texts.jsonl", [{"text": "The tide is high."}])
@@ -237,7 +239,9 @@ def test_the_command(llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [one["task"] for one in metrics["results"]] == ["svamp", "perplexity"]
     assert f"perplexity              {metrics['results'][1]['perplexity']['value']:>8.2f}" in done.stdout
     assert "with calls" in done.stdout and str(folder.relative_to(tmp_path) / "report.md") in done.stdout
-    # In a process of its own what is wrong is one line.
-    line = [sys.executable, "-m", "toolalpaca_hf.cli", *command, "--task", "nq", "--data", "svamp.jsonl"]
-    ended = subprocess.run(line, capture_output=True, text=True, timeout=200)
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1) and ended.stderr.startswith("--data")
+    # What is wrong is one line.
+    monkeypatch.setattr(sys, "argv", ["toolalpaca", *command, "--task", "nq", "--data", "svamp.jsonl"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and line.startswith("--data")
