@@ -332,3 +332,15 @@ def test_an_operation_of_openapi_3_2_with_its_own_method():
     response = call(doc, "found", {"a": 1})
     assert (response.status_code, response.request.method) == (200, "QUERY")
     assert client_of(doc).request("QUERY", "/t/x", json={"a": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize("schema", [None, ITEM, TEXT])
+def test_an_example_of_json_that_is_written_as_a_text(schema: Any):
+    media = {"application/json": {"example": '{"a": 5}'} | ({"schema": schema} if schema else {})}
+    doc = document({"/x": {"get": {"responses": {"200": {"description": "ok", "content": media}}}}})
+    assert client_of(doc).get("/t/x").json() == ('{"a": 5}' if schema is TEXT else {"a": 5})
+
+
+def test_a_range_of_redirects_is_one():
+    doc = document({"/x": {"get": {"responses": {"3XX": {"description": "elsewhere"}, "404": {"description": "no"}}}}})
+    assert client_of(doc).get("/t/x").status_code == 302
