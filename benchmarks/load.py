@@ -32,6 +32,7 @@ from measured import resident, show, table, write
 from toolalpaca_hf.simulator import SESSION_HEADER
 
 SESSIONS, CONNECTIONS, CLIENTS = 1000, 64, 16
+REMEMBERED = 200  # of a session's notes; a server forgets the oldest beyond 256
 PATIENCE = 30.0
 NOTE = {"type": "object", "properties": {"noteId": {"type": "string"}, "text": {"type": "string"}}}
 NOTES = {"type": "object", "properties": {"notes": {"type": "array", "items": NOTE}}}
@@ -295,7 +296,7 @@ async def ask_mcp(url: str, calls: int, number: int, seconds: list[float], wrong
                 if turn % 2 == 0:
                     own[(await ask("addNote", text=text))["noteId"]] = text
                 else:
-                    note = random.Random(turn).choice(list(own))
+                    note = random.Random(turn).choice(list(own)[-REMEMBERED:])
                     if (await ask("readNote", noteId=note))["text"] != own[note]:
                         wrong["another text"] += 1
             except Exception as error:

@@ -277,6 +277,8 @@ def test_recorded_verdicts_are_parsed_again(real_data: Path, tmp_path: Path) -> 
         (["--out", "x", "--model", "org/m", "--suite", "nowhere.json"], "nowhere.json: no such file"),
         (["--out", "x", "--trajectories", "none.json", "--suite", "sample"], "none.json: no trajectories"),
         (["--out", "x", "--judged", "none.json"], "none.json"),
+        (["--out", "x", "--judged", "none.json", "--labels", "l.csv"], "--judged"),
+        (["--out", "x", "--trajectories", "none.json", "--trials", "2"], "--trials"),
     ],
 )
 def test_what_can_not_be_evaluated_is_one_sentence(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -253,6 +253,8 @@ def test_an_unknown_id_is_reported_remembered_and_binding(server: Server, capsys
     assert git_blob_id(folder / "tools.py") in capsys.readouterr().err
     assert fetch_prompt_folder(base_url=server.url) == folder
     assert len(server.seen) == 2 and capsys.readouterr().err == ""
+    (folder / ".tools.py.blob_id").write_bytes(b"")  # as a kill may leave it
+    assert fetch_prompt_folder(base_url=server.url) == folder
     (folder / "tools.py").unlink()
     server.files["agent/tools.py"] = b"import os\n"
     with pytest.raises(DownloadError):

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from copy import deepcopy
 from inspect import signature
 from multiprocessing import get_context
@@ -171,7 +172,8 @@ def _run_here(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path, 
     reader, writer = context.Pipe(duplex=False)
     with writer, ProcessPoolExecutor(workers, context, _end_with_parent, (reader,)) as pool:
         # A worker that was killed breaks the pool; which tasks that cost is seen by their markers.
-        wait([pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks])
+        with contextlib.suppress(BrokenProcessPool):
+            wait([pool.submit(_run_task, pipeline, tasks, logging_dir, rank) for rank in ranks])
 
 
 def _run_task(pipeline: list[Any], tasks: int, logging_dir: Path, rank: int) -> None:

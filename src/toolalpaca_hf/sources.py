@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock, logging
 
 from .errors import InputError, NotFoundError, OptionError, ToolAlpacaError
-from .storage import disk_errors
+from .storage import atomic_write, disk_errors
 
 REPO = "tangqiaoyu/ToolAlpaca"
 COMMIT = "189069998d64a7baf1b4a1c3c4b2e75eb9d05532"
@@ -170,7 +171,8 @@ def _cached_or_downloaded(url: str, target: Path, published: Published, option: 
     remembered = target.with_name(f".{target.name}.blob_id")
     expected = published.blob_ids[0] if published.blob_ids else None
     if expected is None and remembered.exists():
-        expected = remembered.read_text(encoding="ascii").strip()
+        noted = remembered.read_bytes().strip()
+        expected = noted.decode() if re.fullmatch(b"[0-9a-f]{40}", noted) else None  # a kill can cut it off
     if target.exists():
         if (blob_id := git_blob_id(target)) == expected:
             return Source(target, blob_id, "upstream")
@@ -184,7 +186,7 @@ def _cached_or_downloaded(url: str, target: Path, published: Published, option: 
             if expected is None:
                 first = f"{published.path}: git blob {blob_id}, as first downloaded; kept to from now on"
                 print(first, file=sys.stderr)
-                remembered.write_text(blob_id, encoding="ascii")
+                atomic_write(remembered, blob_id)
             part.replace(target)
             return Source(target, blob_id, "upstream")
         part.unlink()

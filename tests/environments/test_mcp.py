@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from toolalpaca_hf.cli import app
 from toolalpaca_hf.environments import mcp_server, openapi_environments
 from toolalpaca_hf.errors import OptionError, ToolAlpacaError
 from toolalpaca_hf.openapi import Operations
+from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import SimulateConfig, Simulator, listening_socket, read_apis
 
 PATHS = os.pathsep.join(sys.path)
@@ -111,6 +113,27 @@ def test_a_command_is_started_and_ended(tmp_path: Path) -> None:
         McpTools("unclosed 'quote")
 
 
+def test_names_that_two_apis_share_are_as_long_as_providers_take() -> None:
+    long = "find" * 15
+    paths = {"/x": {"get": {"operationId": long, "responses": {"200": {"description": "ok"}}}}}
+    apis = [
+        Api(
+            f"train/animals-{n}",
+            f"Animals {n}",
+            documentation={"paths": paths},
+            functions=[Function(long, "/x", "get", "")],
+        )
+        for n in (1, 2)
+    ]
+
+    async def names() -> list[str]:
+        async with Client(mcp_server(Simulator(apis))) as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+    found = asyncio.run(names())
+    assert len(set(found)) == 2 and max(map(len, found)) == 64
+
+
 @pytest.mark.parametrize("definitions", [["A"], "A", {"A": []}, 1])
 def test_definitions_that_are_none(definitions: Any) -> None:
     from mcp_types import Tool
@@ -140,6 +163,24 @@ def test_schemas_with_definitions_of_their_own() -> None:
     for operation in operations.values():
         shown = tool_schema(operation)["function"]["parameters"]["properties"]["place"]
         assert shown["properties"]["lat"]["type"] == "number"
+
+
+def test_answers_of_other_kinds_than_text() -> None:
+    from mcp_types import CallToolResult, ImageContent, TextContent
+
+    image, nothing = ImageContent(type="image", data="", mime_type="image/png"), TextContent(type="text", text="")
+    for content, structured, said in (
+        ([], {"high": "noon é"}, '{"high": "noon é"}'),
+        ([TextContent(type="text", text="At noon.")], {"high": "noon"}, "At noon."),
+        ([nothing], None, ""),
+        ([], None, ""),
+        ([image], None, "(image, not shown)"),
+    ):
+        tools = McpTools("a command")
+        result = CallToolResult(content=content, structured_content=structured)
+        tools._client = SimpleNamespace(call_tool=None)  # type: ignore[assignment]
+        tools._portal = SimpleNamespace(call=lambda *_, result=result: result)  # type: ignore[assignment]
+        assert tools._exchange("POST", "http://mcp/find", {}, b"{}")[::2] == (200, said.encode())
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:

@@ -143,6 +143,12 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
         read_suite("bfcl:simple_java", folder)
     with pytest.raises(MissingDependencyError):
         read_suite("bfcl:simple_python", tmp_path / "cache")
+    (tmp_path / "bfcl_eval-1.whl").write_bytes(b"PK broken")
+    with pytest.raises(InputError):
+        read_suite("bfcl:simple_python", tmp_path)
+    (folder / "possible_answer" / "BFCL_v4_simple_python.json").write_text("")
+    with pytest.raises(InputError):
+        read_suite("bfcl:simple_python", folder)
     (folder / "BFCL_v4_multiple.json").write_text("{")
     with pytest.raises(InputError):
         read_suite("bfcl:multiple", folder)

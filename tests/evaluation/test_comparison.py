@@ -106,6 +106,8 @@ def test_nothing_in_common(tmp_path: Path) -> None:
         (record("api 0", 1, True, f1=float("nan")), "record 1 has a f1 that is not between 0 and 1"),
         (record("api 0", 1, True, arguments="yes"), "record 1 has a arguments that is not"),
         (record("api 0", 1, True, judge="Yes"), "record 1 has a judge that is not an object"),
+        (record("api 0", 1, True, trials=[]), "record 1 has trials that are not a list"),
+        (record("api 0", 1, True, trials=["x"]), "record 1 has trials that are not a list"),
         (record("api 0", 0, False), "record 1 is api 0 0 a second time"),
     ],
 )

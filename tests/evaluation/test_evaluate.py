@@ -7,7 +7,7 @@ import pytest
 from agent.scripted import Reply, ScriptedBackend
 
 from toolalpaca_hf.agent import RolloutsFailedError, run
-from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.errors import OptionError, ToolAlpacaError
 from toolalpaca_hf.evaluation.evaluate import EvaluationConfig, evaluate_model, evaluate_trajectories
 from toolalpaca_hf.evaluation.suite import Suite, read_suite
 from toolalpaca_hf.experimental.recorded_runs import evaluate_judged
@@ -147,13 +147,18 @@ def test_verdicts_are_compared_with_peoples(suite: Suite, tmp_path: Path) -> Non
     name = suite.apis[0].name
     people = [*by_rule[:3], "No" if by_rule[3] == "Yes" else "Yes"]
     rows = [f"{name},{index},{said}" for index, said in enumerate(people)]
-    (tmp_path / "labels.csv").write_text("\n".join(["api,index,process", *rows, f"{name},nine,Yes"]), encoding="utf-8")
+    (tmp_path / "labels.csv").write_text(
+        "\n".join(["api,index,process", *rows, f"{name},nine,Yes", "Other,0,Yes"]), encoding="utf-8"
+    )
     config = EvaluationConfig(labels=str(tmp_path / "labels.csv"))
     metrics = evaluate_trajectories(suite.first(4), tmp_path / "a" / "rollouts", tmp_path / "b", config=config)
     found = metrics["agreement_with_labels"]["process_verdict"]["process"]
     assert (found["n"], found["agreement"]) == (4, 0.75)
     assert metrics["agreement_with_labels"]["judge"]["process"]["n"] == 0  # there was none
-    assert len(metrics["notes"]) == 1 and "line 6" in metrics["notes"][0]
+    first, stranger, wrong = metrics["notes"]
+    assert first.startswith("1 row is left out") and "Other 0" in stranger and "line 6" in wrong
+    with pytest.raises(OptionError):
+        EvaluationConfig(judge_repeats=2)
 
 
 def test_a_folder_that_cannot_be_written(suite: Suite, tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ def test_what_counts_as_not_solved(tmp_path: Path) -> None:
     samples = [sample("a", "C"), sample("b", "C", error="gone"), sample("c", None), sample("d", float("nan"))]
     metrics, records = read_inspect_log(log(tmp_path / "x.eval", [*samples, sample("e", "P")]), [])
     assert [record.get("exact (Inspect)") for record in records] == [1.0, 0.0, 0.0, 0.0, 0.5]
+    words, _ = read_inspect_log(
+        log(tmp_path / "y.eval", [sample(w, w) for w in ("True", "YES", "0.5", "no", "?")]), []
+    )
+    assert words["scores"]["exact (Inspect)"]["value"] == 0.5
     assert (metrics["n"], metrics["failed"]) == (5, 1) and metrics["scores"]["exact (Inspect)"]["value"] == 0.3
 
 
@@ -106,13 +110,34 @@ def test_a_run_that_was_cut_off_has_its_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[1]", b'{"eval": 3, "samples": [{"id": 1, "epoch": 1}]}', b"PK\x03\x04"]
+    "content",
+    [b"", b"{}", b"[1]", b'{"eval": 3, "samples": [{"id": 1, "epoch": 1}]}', b"PK\x03\x04", b"[" * 100_000],
 )
 def test_what_is_no_log(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(InputError) as raised:
         read_inspect_log(tmp_path / "x.json", [])
     assert raised.value.file == tmp_path / "x.json"
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, ZSTANDARD])
+def test_a_damaged_log_is_told_as_one(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "x.eval"
+    if kind == ZSTANDARD:
+        shutil.copy(LOGS / "after.eval", path)
+    else:
+        with zipfile.ZipFile(path, "w", kind) as file:
+            file.writestr("header.json", json.dumps({"eval": {"task": "t", "model": "m"}}))
+            file.writestr("summaries.json", json.dumps([sample(str(n), "C") for n in range(99)]))
+    with zipfile.ZipFile(path) as file:
+        start = file.getinfo("summaries.json").header_offset + 60
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:start] + bytes(byte ^ 255 for byte in content[start : start + 20]) + content[start + 20 :]
+    )
+    with pytest.raises(InputError) as raised:
+        read_inspect_log(path, [])
+    assert raised.value.file == path
 
 
 def test_a_log_with_nothing_finished_and_two_logs_in_a_folder(tmp_path: Path) -> None:

@@ -87,6 +87,35 @@ def test_each_fault_is_found(kind: str, tmp_path: Path) -> None:
     assert all(finding.evidence and finding.id.endswith("tides/0") for finding in found)
 
 
+@pytest.mark.parametrize("text", ['{"name": ' + "[" * 900 + "]" * 900 + "}", '{"a":' * 900 + "1" + "}" * 900])
+def test_a_call_that_is_nested_too_deep_costs_no_other(tmp_path: Path, text: str) -> None:
+    more = [["Find a port", [{"Action": "findPort", "Action_Input": '{"name": "Brest"}'}]]]
+    found = lint_row(tmp_path, f"Find {text}", ("findPort", text), more=more)
+    assert [(f.kind, f.index) for f in found] == [("unreadable arguments", 0), ("value not determined", 1)]
+
+
+def test_findings_come_in_the_order_of_what_is_written(tmp_path: Path) -> None:
+    names = [f"p{number}" for number in range(9, 0, -1)]
+    found = lint_row(tmp_path, "Find the port Brest", ("findPort", {"name": "Brest"} | dict.fromkeys(names, "Brest")))
+    said = [finding.evidence.split()[3].rstrip(",") for finding in found if finding.kind == "unknown parameter"]
+    assert said == names
+
+
+def test_an_answer_with_quotes_feeds_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = 'Status Code: 200. Response: {"port": "Le \\"Petit\\" Port\\\\"}'
+    monkeypatch.setattr("toolalpaca_hf.agent.ApiCalls.call", lambda *_: said)
+    calls = [("findPort", {"name": "Brest"}), ("getTide", '{"port": ${port from findPort}}')]
+    assert not [finding for finding in lint_row(tmp_path, "Tide at the port Brest", *calls) if finding.flags]
+
+
+@pytest.mark.parametrize(
+    "secret", ["sk-proj-" + "a1B2" * 10, "gho_" + "a1B2" * 9, "github_pat_" + "a1" * 15, "AKIA" + "A1" * 8]
+)
+def test_keys_of_known_services_are_noticed(tmp_path: Path, secret: str) -> None:
+    found = lint_row(tmp_path, f"Find the port Brest with {secret}", ("findPort", {"name": "Brest"}))
+    assert "secret inside" in {finding.kind for finding in found}
+
+
 TIDE_OF_FOUND = ("getTide", '{"port": "${portId from findPort}"}')
 TIDE_OF_ASKED = ("getTide", '{"port": ${port from getDetails}, "unit": ${unit from getDetails}}')
 

@@ -11,6 +11,8 @@ import pytest
 
 from toolalpaca_hf.data import raw_api, raw_instance
 from toolalpaca_hf.errors import InputError, NotFoundError, ToolAlpacaError
+from toolalpaca_hf.evaluation import model_index
+from toolalpaca_hf.evaluation.scores import score
 from toolalpaca_hf.evaluation.suite import Suite, read_suite
 from toolalpaca_hf.evaluation.trajectories import read_trajectories
 from toolalpaca_hf.experimental.recorded_runs import read_run
@@ -88,6 +90,19 @@ def test_a_row_without_an_instruction_costs_itself_only(suite: Suite, tmp_path: 
     path.write_text(json.dumps(bad) + "\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     attempts, notes = read_trajectories(path, suite)
     assert not any(one.failed for one in attempts) and len(notes) == 1 and "is no trajectory" in notes[0]
+
+
+def test_a_row_with_values_that_are_no_texts_is_scored_and_costs_no_other(suite: Suite, tmp_path: Path) -> None:
+    rows = rows_of(played(suite))
+    rows[0] |= {"response": {"high": 9}, "ended": None, "error": None}
+    rows[0]["steps"] = [step | {"observation": None, "thought": None} for step in rows[0]["steps"]]
+    rows[1]["steps"] = [step | {"observation": {"high": 9}} for step in rows[1]["steps"]]
+    lines = ["[" * 100_000, "", *map(json.dumps, rows)]
+    (tmp_path / "x.JSONL").write_text("\r\n".join(lines), encoding="utf-8-sig")
+    attempts, notes = read_trajectories(tmp_path / "x.JSONL", suite)
+    assert [one.ended for one in attempts] == ["answered"] * len(rows)
+    assert attempts[0].trajectory.response == '{"high":9}' and len(score(attempts)) == len(rows)
+    assert [note.split(" is ")[0] for note in notes] == ["x.JSONL, line 1"]
 
 
 @pytest.mark.parametrize("name", ["trajectories.parquet", "rollouts.jsonl"])
@@ -180,6 +195,17 @@ def test_a_file_of_something_else(
     with pytest.raises(kind) as caught:
         read_trajectories(tmp_path / name, suite)
     assert caught.value.file == tmp_path / name
+
+
+def test_a_file_of_ones_own_has_not_the_name_of_a_suite(suite: Suite, tmp_path: Path) -> None:
+    for name, own in (("real.json", "real.json"), ("bfcl.json", "bfcl.json"), ("mine.json", "mine")):
+        golden = [vars(call) for call in suite.instructions[0].golden_calls]
+        golden = [{"Action": call["action"], "Action_Input": call["action_input"]} for call in golden]
+        raw = raw_api(suite.apis[0], []) | {"Instructions": ["Which?"], "Golden_Answers": [golden]}
+        (tmp_path / name).write_text(json.dumps([raw]), encoding="utf-8")
+        assert read_suite(tmp_path / name).name == own
+        (result, *_) = model_index({"suite": own, "process_verdict": {"value": 0.5}})
+        assert result["dataset_type"] == own and "ToolAlpaca" not in result["dataset_name"]
 
 
 def test_two_apis_of_one_name_are_told_apart_by_their_order(suite: Suite, tmp_path: Path) -> None:

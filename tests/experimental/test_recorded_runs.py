@@ -139,7 +139,10 @@ def test_a_solution_without_call_and_end_counts_as_failed(tmp_path: Path) -> Non
     assert attempts[0].failed and attempts[0].text and "cannot be read" in problems[0]
 
 
-@pytest.mark.parametrize("returns", ["Retruns", "Returns", "Response", "Responses", "Observation"])
+RETURNS = ("Retruns", "Returns", "Response", "Responses", "Observation", "returned", "API Response", "Return value ")
+
+
+@pytest.mark.parametrize("returns", RETURNS)
 @pytest.mark.parametrize("steps", [[STEP], [STEP, STEP]])
 def test_calls_without_a_final_response_are_read(tmp_path: Path, returns: str, steps: list[Step]) -> None:
     cut = entry(0, steps, "At noon.")
@@ -156,7 +159,15 @@ def test_a_prompt_is_found_wherever_it_stands_and_statistics_may_be_missing(tmp_
     whole = entry(0, [STEP], "At noon.")
     prompt = whole["input"][0]["content"]
     asked = [{"role": "system", "content": "You judge."}, {"role": "user", "content": prompt}]
-    for name, sent in (("text", prompt), ("messages", asked)):
+    parts = {"role": "user", "content": [{"type": "text", "text": prompt}]}
+    lines = prompt.replace("\n", "\r\n")
+    for name, sent in (
+        ("text", prompt),
+        ("messages", asked),
+        ("message", asked[1]),
+        ("parts", [parts]),
+        ("lines", lines),
+    ):
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps({"Tides": [whole | {"input": sent}]}), encoding="utf-8")
         attempts, problems = recorded_attempts(file, [TIDES], ASKED)
@@ -181,6 +192,39 @@ def test_several_verdicts_on_an_instruction(cases: Path) -> None:
     recorded = read_recorded(cases / "evaluation" / "verdicts_with_step_ids.json")
     ids = [(record["id"], record["index"]) for record in recorded.records]
     assert ids == [("Tides/0|0", 0), ("Tides/0|1", 0), ("Tides/1|0", 1), ("Huts/0|0", 0), ("Huts/1|0", 1)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "third"),
+    [
+        ("1|0", "1|1", "0|0"),
+        ("1 | 0", "1 | 1", "0 | 0"),
+        ([1, 0], [1, 1], [0, 0]),
+        ("(1, 0)", "(1, 1)", "(0, 0)"),
+        ("1#a", "1#b", "0#a"),
+        ("1a", "1b", "0a"),
+        (1.0, 1.5, 0.0),
+        ("#1", "#1/2", "#0"),
+        ("01", "1.", "0"),
+    ],
+)
+def test_ids_in_other_notations_name_their_instruction(tmp_path: Path, first: Any, second: Any, third: Any) -> None:
+    entries = [
+        entry(place, [STEP], "At noon.") | {"id": name} for place, name in ((1, first), (1, second), (0, third))
+    ]
+    recorded = read_recorded(write(tmp_path / "out.json", entries))
+    assert [record["index"] for record in recorded.records] == [1, 1, 0] and recorded.statistics["num"] == 3
+    attempts, problems = recorded_attempts(tmp_path / "out.json", [TIDES], ASKED)
+    assert [attempt.ended for attempt in attempts] == ["answered", "answered", "missing"] and len(problems) == 1
+
+
+def test_what_a_fork_leaves_out_is_no_difference(tmp_path: Path) -> None:
+    bare = {name: value for name, value in entry(0, [STEP], "At noon.").items() if "correctness" not in name}
+    loud = entry(1, [STEP], "At noon.") | {"process_correctness": " yes", "final_response_correctness": "NO"}
+    counts = {"num": 2, "error_num": 0, "process": {"Yes": 2}, "response": {"No": 2.0}}
+    answer = {"role": "assistant", "content": bare["output"]}
+    recorded = read_recorded(write(tmp_path / "out.json", [bare | {"output": answer}, loud], counts))
+    assert recorded.problems == [] and recorded.statistics["process"]["Yes"] == 2
 
 
 def test_the_first_of_several_is_scored_and_the_others_are_said(tmp_path: Path) -> None:

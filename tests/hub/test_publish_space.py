@@ -1,8 +1,11 @@
 """A Space that shows a dataset's rows and a run's rollouts: pushed to the strict Hub, read as its app would."""
 
 import ast
+import io
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hub.hub_server import OWNER, HubServer
 from huggingface_hub import SpaceCard, constants, snapshot_download
@@ -11,7 +14,8 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.explore import DatasetView, RunView, find_targets, space_manifest
-from toolalpaca_hf.hub import push
+from toolalpaca_hf.hub import check_no_secrets, push
+from toolalpaca_hf.hub.push import as_bytes
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
 REPO = "me/petstore"
@@ -69,6 +73,35 @@ def test_the_command_publishes_the_dataset_too(
     assert empty_hub.repos[f"spaces/{REPO}"].files["requirements.txt"] == b"./here.whl[explore]\n"
     asked = len(empty_hub.seen)
     assert "app.py" in CliRunner().invoke(app, [*command, "--dry-run"]).stdout and len(empty_hub.seen) == asked
+
+
+def test_nobody_learns_whose_servers_were_asked(run: Path) -> None:
+    server = "http://gpu-7.lan:8000/v1"
+    settings = {
+        "endpoint": server,
+        "model": "m",
+        "responder": "schema",
+        "seed": 3,
+        "limits": {"steps": 4},
+        "calls": server,
+    }
+    (run / "run.json").write_text(json.dumps({"settings": settings}))
+    table = pq.read_table(run / "trajectories.parquet")
+    column = table.column_names.index("error")
+    told = table.set_column(column, table.schema.field(column), [[f"{server} cannot be reached"]])
+    pq.write_table(told, run / "trajectories.parquet")
+    (run / "instructions.json").write_text(json.dumps([{"id": "e/tides/0", "instruction": "Tide?", "error": server}]))
+    files = {path: as_bytes(content) for path, content in space_manifest([str(run)], REPO).files.items()}
+    note = json.loads(next(content for path, content in files.items() if path.endswith("/run.json")))
+    assert note["settings"] == {"responder": "schema", "faults": None, "seed": 3, "limits": {"steps": 4}}
+    rows = next(content for path, content in files.items() if path.endswith(".parquet"))
+    (row,) = pq.read_table(io.BytesIO(rows)).to_pylist()
+    assert row["error"] == "*** cannot be reached" and row["response"] == "At noon."
+    assert not any(b"gpu-7" in content for content in files.values())
+    key = pq.read_table(run / "trajectories.parquet").set_column(column, "error", [["hf_" + "a1B2" * 9]])
+    pq.write_table(key, run / "trajectories.parquet")
+    with pytest.raises(InputError):
+        check_no_secrets(space_manifest([str(run)], REPO))
 
 
 def test_models_alone_are_refused(tmp_path: Path) -> None:

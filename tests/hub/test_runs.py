@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import read_run
+from toolalpaca_hf.report import markdown_text
 
 
 def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
@@ -25,6 +26,19 @@ def test_a_run_has_its_files_and_results(tmp_path: Path) -> None:
         EvalResult(**result("real", "process_verdict", 63.0, "process_verdict")),
         EvalResult(**result("real", "exact_set", 50.0)),
     ]
+
+
+def test_servers_and_folders_of_whoever_ran_it_stay_there(tmp_path: Path) -> None:
+    folder, server = write_run(tmp_path, "real"), "http://gpu-7.lan:8000/v1"
+    settings = {"endpoint": server, "model": "/home/ada/outputs/mine", "calls": "simulator http://sim.lan:5678"}
+    told = {"settings": settings, "judge_settings": {"endpoint": "https://judge.lan/v1", "model": "j"}}
+    rewrite(folder / "metrics.json", lambda m: m | told | {"model": settings["model"]})
+    words = f"{server} cannot be reached, nor https://judge.lan/v1"
+    (folder / "report.md").write_text(markdown_text(words))
+    (folder / "report.html").write_text(f"<h1>/home/ada/outputs/mine</h1>{words}")
+    run = read_run(folder)
+    assert run.model == "/home/ada/outputs/mine" and json.loads(run.files["metrics.json"])["model"] == "mine"
+    assert not any(word in content for content in run.files.values() for word in (b"lan", b"ada"))
 
 
 def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None:

@@ -169,6 +169,8 @@ def test_numbers_below_a_hundred_in_words(number: int) -> None:
         ({"q": "fog"}, "any fog?", "", True),
         ([], "any fog?", "kinds", False),
         ("https://tides.example/a?b=1", "Send it to https://tides.example/a?b=1.", "url", True),
+        ("Am\u00e9thyste", "ask ame\u0301thyste", "q", True),
+        ("d'Am\u00e9lie", "of d'ame\u0301lie", "q", True),
         ("sNaN", "a tide", "q", False),
         ("***", "a tide", "q", False),
     ],

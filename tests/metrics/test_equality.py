@@ -95,6 +95,7 @@ def test_arguments_in_other_words_are_equal(golden: dict, data: st.DataObject) -
         ({"city": "Nan"}, {"city": "Nan"}, True),
         ({"name": "Infinity"}, {"name": "inf"}, False),
         ({"code": "1_0"}, {"code": "10"}, False),
+        ({"name": "Am\u00e9thyste"}, {"name": "AME\u0301THYSTE"}, True),
     ],
 )
 def test_arguments_by_hand(golden: dict, made: dict, equal: bool) -> None:

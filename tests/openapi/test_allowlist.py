@@ -108,11 +108,13 @@ def test_servers_are_made_whole() -> None:
             "url": "https://{region}.cats.example:{port}/v1",
             "variables": {"region": {"default": "eu"}, "port": {"default": 8443}},
         },
+        {"url": "https://{region}.birds.example", "variables": {"region": {"enum": ["us", "eu"]}}},
         {"url": "../v2"},
         {"url": "//dogs.example/x"},
     ]
     assert servers_of({"servers": servers}, "https://cats.example/docs/openapi.json") == [
         "https://eu.cats.example:8443/v1",
+        "https://us.birds.example",
         "https://cats.example/v2",
         "https://dogs.example/x",
     ]

@@ -39,6 +39,16 @@ def test_xml_is_written_and_read_as_the_schema_has_it(pet: dict, xml: bytes) -> 
     assert read == pet and validator(SCHEMA).is_valid(read)
 
 
+def test_names_of_a_namespace() -> None:
+    said = {"namespace": "http://a.example/ns", "prefix": "s"}
+    name, tag = {"type": "string", "xml": said}, {"type": "string", "xml": {"namespace": "urn:t"}}
+    schema = to_json_schema({}, {"type": "object", "properties": {"name": name, "tag": tag}}, request=True)
+    xml = b'<p><s:name xmlns:s="http://a.example/ns">Tom</s:name><tag xmlns="urn:t">x</tag></p>'
+    assert to_xml({"name": "Tom", "tag": "x"}, "p", schema) == xml
+    assert from_xml(xml.decode(), schema) == {"name": "Tom", "tag": "x"}
+    assert from_xml('<p xmlns:s="urn:s" s:name="Tom" />', schema) == {"name": "Tom"}
+
+
 @pytest.mark.parametrize("words", ["<a>", "no", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "<a>" * 90 + "</a>" * 90])
 def test_what_is_no_xml_is_refused(words: str) -> None:
     with pytest.raises(ValueError):

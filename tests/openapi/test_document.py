@@ -37,6 +37,28 @@ def test_yaml_is_read_as_json_values() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("x: [True, FALSE, Null, 'True', NO]", {"x": [True, False, None, "True", "NO"]}),
+        ("a: &a {t: 1, u: 2}\nx: {<<: *a, u: 3}", {"a": {"t": 1, "u": 2}, "x": {"t": 1, "u": 3}}),
+        ("a: &a {t: 1}\nb: &b {t: 2, <<: *a, v: 4}\nx: {<<: [*b, *a]}", {"x": {"t": 2, "v": 4}}),
+        ("x: {<<: words}", {"x": {"<<": "words"}}),
+    ],
+)
+def test_yaml_has_merge_keys_and_booleans_in_capitals(text: str, value: dict[str, Any]) -> None:
+    assert load_document(text)["x"] == value["x"]
+
+
+def test_merge_keys_that_fan_out_are_refused() -> None:
+    lines = ["a0: &a0 {k0: 1}"]
+    for n in range(1, 60):
+        lines += [f"b{n}: &b{n} {{<<: *a{n - 1}, x{n}: 1}}", f"c{n}: &c{n} {{<<: *a{n - 1}, y{n}: 1}}"]
+        lines.append(f"a{n}: &a{n} {{<<: [*b{n}, *c{n}]}}")
+    with pytest.raises(ToolAlpacaError):
+        load_document("\n".join(lines))
+
+
 def test_loading_leaves_the_source_alone() -> None:
     source = {"paths": {"/a": {"get": {}}}}
     load_document(source)["paths"]["/a"]["get"]["operationId"] = "a"

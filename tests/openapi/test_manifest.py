@@ -8,7 +8,8 @@ from loopback import Seen, Site
 
 from toolalpaca_hf.agent import simulated_calls
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.openapi import functions_of, load_api, servers_of
+from toolalpaca_hf.openapi import build_request, functions_of, load_api, servers_of
+from toolalpaca_hf.openapi.document import lookup
 from toolalpaca_hf.schema import Api
 
 DOCUMENT = {
@@ -74,6 +75,48 @@ def test_files(tmp_path: Path) -> None:
     assert load_api(str(tmp_path / "openapi.json")).functions[0].name == "getCat"
     # Of a file nobody knows where its relative servers are.
     assert servers_of(load_api(tmp_path / "openapi.json").documentation) == []
+
+
+def test_a_manifests_document_is_read_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(json.dumps(DOCUMENT | {"paths": {"/cats": {"$ref": "cats.yaml"}}}))
+    (tmp_path / "cats.yaml").write_text("get: {operationId: cats, responses: {'200': {description: ok}}}")
+    (tmp_path / "ai-plugin.json").write_text(json.dumps(manifest("openapi.json")))
+    assert [function.name for function in load_api(tmp_path / "ai-plugin.json").functions] == ["cats"]
+
+
+def test_swagger_2_in_several_files(tmp_path: Path) -> None:
+    """What another file holds is converted as well: an operation, a parameter, a body, a response, a schema."""
+    info, pet = (
+        {"title": "T", "version": "1"},
+        {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}},
+    )
+    body = {"name": "b", "in": "body", "required": True, "schema": {"$ref": "#/definitions/Pet"}}
+    shared: dict[str, Any] = {"swagger": "2.0", "info": info, "paths": {}, "definitions": {"Pet": pet}}
+    shared["parameters"] = {"L": {"name": "l", "in": "query", "type": "integer", "required": True}, "B": body}
+    shared["responses"] = {"Ok": {"description": "ok", "schema": {"$ref": "#/definitions/Pet"}}}
+    parameters = [{"$ref": "../shared.json#/parameters/L"}, {"$ref": "../shared.json#/parameters/B"}]
+    found = {"200": {"$ref": "../shared.json#/responses/Ok"}}
+    (tmp_path / "paths").mkdir()
+    (tmp_path / "shared.json").write_text(json.dumps(shared))
+    item = {"post": {"operationId": "add", "parameters": parameters, "responses": found}}
+    (tmp_path / "paths" / "pets.json").write_text(json.dumps(item))
+    main = {"swagger": "2.0", "info": info, "host": "a.example", "paths": {"/pets": {"$ref": "paths/pets.json"}}}
+    (tmp_path / "main.json").write_text(json.dumps(main))
+    document = load_api(tmp_path / "main.json").documentation
+    assert "x-not-followed" not in document and "x-not-converted" not in document
+    [operation] = functions_of(document)
+    request = build_request(document, operation, '{"l": 2, "n": 3}', "https://a.example")
+    assert (request.url, request.body) == ("https://a.example/pets?l=2", {"n": 3})
+    [schema] = [each["schema"] for each in operation.responses["200"]["content"].values()]
+    assert lookup(document, schema["$ref"]) == pet
+
+
+def test_what_a_document_from_the_net_refers_to_is_named() -> None:
+    paths = {"/a": {"$ref": "a.yaml"}, "/b": {"get": {"responses": {"200": {"$ref": "#/components/responses/No"}}}}}
+    with Site([serving({"/o.json": DOCUMENT | {"paths": paths}})]) as site:
+        api = load_api(f"{site.url}/o.json", private=[site.host])
+    assert [ref.split()[0] for ref in api.documentation["x-not-followed"]] == ["a.yaml", "#/components/responses/No"]
+    assert len(site.seen) == 1
 
 
 def test_a_file_may_name_a_url(tmp_path: Path) -> None:

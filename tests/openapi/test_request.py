@@ -226,6 +226,17 @@ def test_credentials_are_left_for_later_and_what_the_model_wrote_is_dropped() ->
         build(operation, {"token": "x"})
 
 
+def test_a_key_in_the_query_is_not_the_paths_value_of_that_name() -> None:
+    scheme = {"k": {"type": "apiKey", "in": "query", "name": "key"}}
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"key": {"type": "string"}}}}}}
+    paths = {"/issues/{key}": {"put": {"requestBody": body, "security": [{"k": []}]}}}
+    document = {"paths": paths, "components": {"securitySchemes": scheme}}
+    [operation] = functions_of(document)
+    request = build_request(document, operation, '{"key": "A-1", "body_key": "B-2"}', "https://a.example", {"key"})
+    assert (request.url, request.body) == ("https://a.example/issues/A-1", {"key": "B-2"})
+    assert request.credentials == (("query", "key"),)
+
+
 @pytest.mark.parametrize(
     ("scheme", "name", "place"),
     [

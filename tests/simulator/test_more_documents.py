@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from test_whole_documents import answers, call, client_of, document, operation_of, parameter, tool_of
 
-from toolalpaca_hf.openapi import load_document
+from toolalpaca_hf.openapi import describe, functions_of, load_document
 
 INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
 ITEM = {
@@ -151,3 +151,184 @@ def test_what_may_be_null_in_swagger_2_may_be():
     assert tool_of(old, "s")["parameters"]["properties"]["a"]["nullable"] is True
     assert call(old, "s", {"a": None}).status_code == 200
     assert operation_of(old, "s").body.required
+
+
+def replies(field: str) -> dict[str, Any]:
+    return {"operationId": field, "responses": answers({"type": "object", "required": [field]})}
+
+
+@pytest.mark.parametrize(
+    ("paths", "path"),
+    [
+        (("/v1/{name}", "/v1/{name}:cancel"), "/v1/x:cancel"),
+        (("/v1/{a}.{b}", "/v1/{a}.json"), "/v1/x.json"),
+        (("/v1/{x}", "/v1/{a}.{b}"), "/v1/x.y"),
+        (("/v1/pets", "/v1/pets/"), "/v1/pets/"),
+        (("/v1/pets/", "/v1/pets"), "/v1/pets"),
+        (("/v1/{x}/", "/v1/{x}"), "/v1/7"),
+    ],
+)
+def test_the_template_that_says_more_answers(paths: tuple[str, str], path: str):
+    doc = document({paths[0]: {"get": replies("other")}, paths[1]: {"get": replies("wanted")}})
+    client = client_of(doc)
+    assert list(client.get(f"/t{path}").json()) == ["wanted"]
+    assert set(load_document(doc)["paths"]) == set(paths)
+    projection = {name: [path, "get"] for name, path in zip(("other", "wanted"), paths, strict=True)}
+    assert [one.declared["operationId"] for one in functions_of(doc, projection)] == ["other", "wanted"]
+
+
+@pytest.mark.parametrize(
+    ("media", "value", "sent"),
+    [
+        ("application/octet-stream", "abc", b"abc"),
+        ("text/plain", "abc", b"abc"),
+        ("application/json", {"a": [1, None]}, b'{"a": [1, null]}'),
+        ("*/*", "abc", b"abc"),
+    ],
+)
+def test_a_body_without_a_schema_is_sent(media: str, value: Any, sent: bytes):
+    body = {"required": True, "content": {media: {}}}
+    doc = document({"/x": {"put": {"operationId": "x", "requestBody": body, "responses": answers(TEXT)}}}, "3.1.0")
+    assert tool_of(doc, "x")["parameters"]["required"] == ["body"]
+    response = call(doc, "x", {"body": value})
+    assert response.status_code == 200
+    assert response.request.content == sent
+    assert "*" not in response.request.headers["content-type"]
+
+
+ROW = {"type": "object", "required": ["name"], "properties": {"n": INTEGER, "name": TEXT}}
+
+
+@pytest.mark.parametrize(
+    ("media", "sent"),
+    [
+        ("text/csv", b'n,name\r\n1,"a,b"\r\n,\r\n'),
+        ("application/x-ndjson", b'{"n": 1, "name": "a,b"}\n{"name": ""}\n'),
+    ],
+)
+def test_rows_are_sent_and_checked_by_their_media_type(media: str, sent: bytes):
+    body = {"required": True, "content": {media: {"schema": {"type": "array", "items": ROW}}}}
+    rows = {"200": {"description": "ok", "content": {media: {"schema": {"type": "array", "items": ROW}}}}}
+    doc = document({"/x": {"put": {"operationId": "x", "requestBody": body, "responses": rows}}})
+    response = call(doc, "x", {"body": [{"n": 1, "name": "a,b"}, {"name": ""}]})
+    assert (response.status_code, response.request.content) == (200, sent)
+    assert len(response.text.splitlines()) > 1 and response.headers["content-type"].startswith(media)
+    wrong = sent.replace(b"1", b"one") if media == "text/csv" else sent.replace(b"1", b'"one"')
+    assert client_of(doc).put("/t/x", content=wrong, headers={"Content-Type": media}).status_code == 400
+
+
+def test_examples_do_not_show_what_is_hidden():
+    user = {
+        "type": "object",
+        "properties": {"name": TEXT, "secret": TEXT | {"writeOnly": True}, "id": INTEGER | {"readOnly": True}},
+        "example": {"name": "Ann", "secret": "s", "id": 3},
+    }
+    ref, shown = {"$ref": "#/components/schemas/User"}, {"name": "Bo", "secret": "s", "id": 3}
+    media = {"application/json": {"schema": {"type": "array", "items": ref}, "example": [shown]}}
+    doc = document(
+        {
+            "/a": {"get": {"responses": {"200": {"description": "ok", "content": media}}}},
+            "/b": {"get": {"responses": answers({"type": "object", "required": ["of"], "properties": {"of": ref}})}},
+            "/c": {"post": {"requestBody": {"content": media | {"application/json": {"schema": ref}}}}},
+        },
+        components={"schemas": {"User": user}},
+    )
+    client = client_of(doc)
+    assert client.get("/t/a").json() == [{"name": "Bo", "id": 3}]
+    assert client.get("/t/b").json() == {"of": {"name": "Ann", "id": 3}}
+    described = describe(doc)
+    assert '"secret"' in described.function_description["c_post"]
+    assert '"id"' not in described.function_description["c_post"]
+    assert described.function_description["components"].endswith("#User: Object{name, id}")
+
+
+def test_declared_errors_are_answered_as_they_are_shown():
+    shown = {"code": 17, "problem": "no"}
+    errors = {"type": "object", "properties": {"errors": {"type": "array", "items": {"properties": {"detail": TEXT}}}}}
+    xml = {"type": "object", "xml": {"name": "Err"}, "properties": {"message": TEXT | {"xml": {"attribute": True}}}}
+    declared = [
+        {"application/problem+json": {"example": shown}},
+        {"application/json": {"schema": errors}},
+        {"application/xml": {"schema": xml}},
+        {"text/plain": {"examples": {"one": {"value": "No."}}}},
+    ]
+    needed = [parameter("q", "query", INTEGER)]
+    paths = {
+        f"/{place}": {"get": {"parameters": needed, "responses": {"400": {"description": "bad", "content": content}}}}
+        for place, content in enumerate(declared)
+    }
+    found = [client_of(document(paths)).get(f"/t/{place}?q=x") for place in range(4)]
+    assert [reply.status_code for reply in found] == [400] * 4
+    assert found[0].json() == shown
+    assert all("integer" in error["detail"] for error in found[1].json()["errors"])
+    assert found[2].text.startswith('<Err message="Invalid parameter q')
+    assert found[3].text == "No."
+
+
+def test_ids_that_are_shown_anywhere_exist():
+    item = {"type": "object", "properties": {"id": TEXT, "n": INTEGER}}
+    one = parameter("id", "path", TEXT, description="The id, e.g. `said`.", **{"x-example": "old"})
+    asked = {"content": {"application/json": {"schema": item, "example": {"id": "asked", "n": 1}}}}
+    made = {"content": {"application/json": {"schema": item, "example": {"id": "made", "n": 1}}}, "description": ""}
+    client = client_of(
+        document(
+            {
+                "/albums/{id}": {"get": {"parameters": [one], "responses": answers(item)}},
+                "/albums": {"post": {"requestBody": asked, "responses": {"201": made}}},
+            }
+        )
+    )
+    assert [client.get(f"/t/albums/{id}").json()["id"] for id in ("said", "old", "asked", "made")] == [
+        "said",
+        "old",
+        "asked",
+        "made",
+    ]
+    assert client.get("/t/albums/unsaid").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("said", "servers"),
+    [
+        ({"host": "https://a.example/", "basePath": "/v1"}, ["https://a.example/v1"]),
+        ({"host": "http://a.example"}, ["http://a.example"]),
+        ({"host": "a.example", "basePath": "https://a.example/v1/"}, ["https://a.example/v1"]),
+        ({"host": " a.example:8080 ", "schemes": "HTTP"}, ["http://a.example:8080"]),
+        ({"basePath": "v1"}, ["/v1"]),
+    ],
+)
+def test_servers_of_swagger_2_however_they_are_written(said: dict[str, Any], servers: list[str]):
+    found = load_document({"swagger": "2.0", "info": {"title": "T", "version": "1"}, "paths": {}} | said)
+    assert [server["url"] for server in found["servers"]] == servers and "x-not-converted" not in found
+
+
+def test_examples_of_swagger_2():
+    response = {"description": "ok", "schema": ITEM, "examples": {"application/json": {"a": 77}}}
+    operation = {"operationId": "g", "produces": ["application/json; charset=utf-8"], "responses": {"200": response}}
+    old = {"swagger": "2.0", "info": {"title": "T", "version": "1"}, "paths": {"/x": {"get": operation}}}
+    old["definitions"] = {"A": {"type": "object", "example": {"discriminator": "x"}}}
+    assert call(old, "g", {}).json() == {"a": 77}
+    assert load_document(old)["components"]["schemas"]["A"]["example"] == {"discriminator": "x"}
+
+
+def test_what_is_beside_the_reference_of_a_path_counts():
+    shared = {"get": {"operationId": "read", "responses": answers(TEXT)}}
+    beside = {"parameters": [parameter("q", "query", INTEGER)], "post": replies("made")}
+    for version in ("3.1.0", "3.2.0"):
+        doc = document({"/a": {"$ref": "#/components/pathItems/A"} | beside}, version)
+        doc["components"] = {"pathItems": {"A": shared}, "schemas": {"I": ITEM}}
+        doc["paths"]["/b"] = {"get": {"operationId": "b", "responses": answers({"$ref": "#/components/schemas/I"})}}
+        schema = doc["paths"]["/b"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        schema |= {"required": ["extra"]}
+        assert [one.name for one in functions_of(doc)] == ["read", "made", "b"]
+        assert tool_of(doc, "read")["parameters"]["required"] == ["q"]
+        assert call(doc, "made", {"q": 3}).status_code == 200
+        assert {"a", "extra"} <= set(call(doc, "b", {}).json())
+
+
+def test_an_operation_of_openapi_3_2_with_its_own_method():
+    body = {"required": True, "content": {"application/json": {"schema": ITEM}}}
+    doc = document({"/x": {"query": replies("found") | {"requestBody": body}}}, "3.2.0")
+    response = call(doc, "found", {"a": 1})
+    assert (response.status_code, response.request.method) == (200, "QUERY")
+    assert client_of(doc).request("QUERY", "/t/x", json={"a": "x"}).status_code == 400

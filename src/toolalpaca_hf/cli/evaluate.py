@@ -49,10 +49,14 @@ def evaluate(
         raise OptionError("pass one of --model, --trajectories and --judged")
     if data_dir is not None and not (data_dir.is_dir() or (suite == "bfcl" and data_dir.is_file())):
         raise OptionError(f"{data_dir} is no folder", option="--data-dir", fix="pass one that holds a suite's file")
-    if categories and suite != "bfcl":
-        raise OptionError("are BFCL's", option="--categories", fix="pass --suite bfcl, or leave them out")
     if suite and apis:
         raise OptionError("pass --suite or --apis, not both")
+    if trials > 1 and not config.model_name_or_path:
+        raise OptionError("are rollouts of a model", option="--trials", fix="pass --model, or leave it out")
+    if judged and (suite or apis or labels or judge_endpoint or exclude_flagged):
+        problem = "are counted by themselves"
+        raise OptionError(problem, option="--judged", fix="leave out suite, labels, judge and --exclude-flagged")
+    named = _with_categories(suite, categories)
     judge: dict[str, Any] = {"judge_endpoint": judge_endpoint, "judge_model": judge_model}
     judge |= {"judge_prompt": judge_prompt, "judge_concurrency": judge_concurrency, "judge_repeats": judge_repeats}
     with needing("evaluating", "evaluate"):
@@ -62,7 +66,7 @@ def evaluate(
             **vars(config),
             **judge,
             # A file in the raw layout may hold golden answers and instances both.
-            suites=[f"{suite}:{categories}" if categories else str(apis or suite or trajectories or "simulated")],
+            suites=[named or str(apis or trajectories or "simulated")],
             data_dir=data_dir and str(data_dir),
             trials=trials,
             vary_user=vary_user,
@@ -74,6 +78,12 @@ def evaluate(
         with interruptible(lambda: _kept(out)):
             metrics = _evaluated(evaluation, trajectories, judged)
         say_json(metrics) if as_json else _print(metrics, out)
+
+
+def _with_categories(suite: str, categories: str | None) -> str:
+    if categories and suite != "bfcl":
+        raise OptionError("are BFCL's", option="--categories", fix="name the suite bfcl, or leave them out")
+    return f"{suite}:{categories}" if categories else suite
 
 
 def _kept(out: Path) -> str:
@@ -173,7 +183,7 @@ def lint(
     from ..evaluation import KINDS, lint_counts, lint_summary, read_suite, write_lint
     from ..evaluation import lint as run_lint
 
-    read = read_suite(f"{suite}:{categories}" if categories else suite, data_dir)
+    read = read_suite(_with_categories(suite, categories), data_dir)
     findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
     for kind, (count, instructions) in lint_counts(findings).items():
@@ -200,7 +210,7 @@ def screen(
     from ..corpus import Screen
     from ..storage import atomic_write
 
-    chosen = Screen(against, columns.split(",") if columns else ())
+    chosen = Screen(against, [name.strip() for name in columns.split(",")] if columns else ())
     found: list[dict[str, Any]] = []
     rows = 0
     for config, split, content in _tables(dataset):

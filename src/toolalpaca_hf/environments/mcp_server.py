@@ -16,7 +16,16 @@ from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Pa
 from .. import __version__
 from ..errors import OptionError
 from ..formats import tools_of
-from ..simulator import SESSION_HEADER, SimulateConfig, Simulator, listening_socket, read_apis, read_faults
+from ..openapi import safe_names
+from ..simulator import (
+    SESSION_HEADER,
+    SimulateConfig,
+    Simulator,
+    listening_socket,
+    read_apis,
+    read_faults,
+    socket_url,
+)
 from .sources import calls_in_process
 
 ANSWERED = "Status Code: 200. Response: "
@@ -39,6 +48,7 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
         for tool, function in own:
             name = tool["function"]["name"]
             name = f"{served.slug}_{name}" if named[function.name] > 1 or name in tools else name
+            name = safe_names([*tools, name], 64, "_-")[name] if len(name) > 64 else name  # as providers take them
             about = f"{served.api.name}: {tool['function']['description']}"
             tools[name] = Tool(name=name, description=about, input_schema=tool["function"]["parameters"])
             targets[name] = place, function.name
@@ -78,7 +88,7 @@ def serve_mcp(config: SimulateConfig, http: bool = False, announce: Callable[[st
         return
     app = server.streamable_http_app(host=config.host)
     with closing(listening_socket(config.host, config.port)) as sock:
-        announce(f"{len(apis)} APIs as MCP tools at http://{config.host}:{sock.getsockname()[1]}/mcp, Ctrl-C ends it")
+        announce(f"{len(apis)} APIs as MCP tools at {socket_url(sock, config.host)}/mcp, Ctrl-C ends it")
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[sock])
 
 

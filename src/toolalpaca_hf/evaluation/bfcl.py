@@ -5,17 +5,19 @@ JavaScript, whose answers are source text, and categories without such answers a
 """
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 from zipfile import Path as ZipPath
 
 from ..errors import InputError, MissingDependencyError, OptionError
 from ..formats import parse_arguments
 from ..metrics import is_call
-from ..openapi import describe_raw
+from ..openapi import describe_raw, mapping
 from ..schema import Step
 from ..sources import cache_folder
 from ..storage import write_json
@@ -30,6 +32,7 @@ TYPES = {"string": str, "integer": int, "float": float, "boolean": bool}
 TYPES |= {"array": list, "tuple": list, "dict": dict, "any": str}
 _JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 _FILE = "BFCL_v4_{}.json"
+AGAIN = "install bfcl-eval again"
 _PLAIN = str.maketrans("'", '"', " ,./-_*^")
 
 
@@ -53,15 +56,22 @@ def write_bfcl(categories: Sequence[str] = (), data_dir: str | Path | None = Non
 def bfcl_rows(category: str, data_dir: str | Path | None = None) -> list[tuple[dict[str, Any], list[Any]]]:
     """The rows of a category with their acceptable answers."""
     folder, name = _folder(data_dir), _FILE.format(category)
-    answers = {row["id"]: row["ground_truth"] for row in _lines(folder / "possible_answer" / name)}
-    return [(row, answers[row["id"]]) for row in _lines(folder / name)]
+    rows, answers = _lines(folder / name), _lines(folder / "possible_answer" / name)
+    try:
+        found = {answer["id"]: answer["ground_truth"] for answer in answers}
+        return [(row, found[row["id"]]) for row in rows]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"a row and its answers do not fit ({error})", file=name, fix=AGAIN) from None
 
 
 def _folder(data_dir: str | Path | None) -> Any:
     places: list[Any] = []
     if data_dir is not None:
         wheels = [Path(data_dir)] if Path(data_dir).is_file() else sorted(Path(data_dir).glob("bfcl_eval-*.whl"))
-        places = [*(ZipPath(wheel, "bfcl_eval/data/") for wheel in wheels), Path(data_dir)]
+        try:
+            places = [*(ZipPath(wheel, "bfcl_eval/data/") for wheel in wheels), Path(data_dir)]
+        except BadZipFile:
+            raise InputError("holds no whole wheel", file=data_dir, fix="download bfcl-eval's wheel again") from None
     elif (spec := find_spec("bfcl_eval")) and spec.submodule_search_locations:
         places = [Path(spec.submodule_search_locations[0]) / "data"]
     for place in places:
@@ -74,8 +84,8 @@ def _folder(data_dir: str | Path | None) -> Any:
 def _lines(path: Any) -> list[Any]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", file=str(path), fix="install bfcl-eval again") from None
+    except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot be read ({error})", file=str(path), fix=AGAIN) from None
 
 
 def question_of(row: Mapping[str, Any]) -> str:
@@ -195,7 +205,7 @@ def _accepted(value: Any, options: Sequence[Any], schema: Mapping[str, Any]) -> 
     other = next((type(option) for option in options if option != ""), expected)
     if type(value) is not expected:
         return type(value) is other and value in options
-    inner = TYPES[schema["items"]["type"]] if schema["type"] in ("array", "tuple") else None
+    inner = TYPES.get(mapping(schema.get("items")).get("type", "")) if expected is list else None
     if inner and not any(_items_fit(value, option, inner) for option in options):
         return False
     if other is not expected:

@@ -4,8 +4,10 @@ Logs of Inspect (`.eval`, a zip of JSON, or `.json`) are read as evaluations; In
 """
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -31,7 +33,8 @@ HEADLINE |= {name: LABELS[name] for name in _CALLS}
 
 
 # In logs of Inspect: grades, and how a log is packed, which `zipfile` knows from Python 3.14 on.
-GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
+GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # in any case
 ZSTANDARD = 93
 
 
@@ -143,6 +146,9 @@ def _problem(row: Any, before: Mapping[tuple[str, int], Any]) -> str:
             return f"has a {name} that is not between 0 and 1"
     if not isinstance(row.get("judge") or {}, dict):
         return "has a judge that is not an object"
+    trials = row.get("trials", [True])
+    if not isinstance(trials, list) or not trials or not all(isinstance(solved, bool) for solved in trials):
+        return "has trials that are not a list of true and false"
     return f"is {row['api']} {row['index']} a second time" if (row["api"], row["index"]) in before else ""
 
 
@@ -164,7 +170,17 @@ def read_inspect_log(path: Path, notes: list[str]) -> tuple[dict[str, Any], list
         for (name, _), sample in last.items():
             scored[name].append({} if sample.get("error") else _scores(sample.get("scores") or {}))
         metrics = {"suite": head["eval"]["task"], "model": head["eval"]["model"], "n": len(scored)}
-    except (OSError, BadZipFile, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (
+        OSError,
+        EOFError,
+        BadZipFile,
+        zlib.error,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         problem = f"is no log of Inspect ({type(error).__name__}: {error})"
         raise InputError(problem, file=path, fix="pass a log of `inspect eval`") from None
     if not scored:
@@ -203,13 +219,16 @@ def _unpacked(path: Path, file: ZipFile, name: str) -> bytes:
     about = file.getinfo(name)
     if about.compress_type != ZSTANDARD:
         return file.read(name)
-    from zstandard import ZstdDecompressor
+    from zstandard import ZstdDecompressor, ZstdError
 
     with path.open("rb") as raw:
         raw.seek(about.header_offset + 26)
         raw.seek(sum(int.from_bytes(raw.read(2), "little") for _ in range(2)), 1)
         packed = raw.read(about.compress_size)
-    return ZstdDecompressor().stream_reader(packed, read_across_frames=True).read(about.file_size)
+    try:
+        return ZstdDecompressor().stream_reader(packed, read_across_frames=True).read(about.file_size)
+    except ZstdError as error:
+        raise BadZipFile(str(error)) from None
 
 
 def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -219,9 +238,11 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
         value = score["value"]
         fields = {f"{scorer}, {k}": v for k, v in value.items()} if isinstance(value, dict) else {scorer: value}
         for name, given in fields.items():
-            number = GRADES.get(given) if isinstance(given, str) else given
-            if isinstance(number, int | float) and number == number:  # NaN is Inspect's "not scored"
-                found[f"{name} (Inspect)"] = float(number)
+            if isinstance(given, str):
+                given = GRADES.get(given, WORDS.get(given.lower(), given))
+            with suppress(ValueError, TypeError, OverflowError):
+                if (number := float(given)) == number:  # NaN is Inspect's "not scored"
+                    found[f"{name} (Inspect)"] = number
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, RolloutConfig
-from ..data import left_out
+from ..data import LeftOut, left_out
 from ..errors import OptionError
 from ..metrics import own_prompt, parse_verdict, published_prompt
 from ..sources import fetch
@@ -71,6 +71,9 @@ class EvaluationConfig(RolloutConfig):
         super().__post_init__()
         for name in ("trials", "judge_repeats"):
             self._at_least(name, 1)
+        if self.judge_repeats > 1 and self.trials < 2:
+            problem = "measure the judge's part in the variance over trials"
+            raise OptionError(problem, option="--judge-repeats", fix="pass --trials 2 or more")
         if bool(self.judge_endpoint) != bool(self.judge_model):
             raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
 
@@ -201,6 +204,11 @@ def evaluate_trajectories(
             by_rule = {(r["api"], r["index"]): {"process": r["process_verdict"]} for r in records}
             judges = {"process_verdict": by_rule, "judge": verdicts_of(records)}
             metrics["agreement_with_labels"] = {who: agreement_of(said, labelled) for who, said in judges.items()}
+            strangers = (f"{api} {index}" for api, index in labelled.keys() - by_rule.keys())
+            notes += [
+                LeftOut(f"{config.labels}, {place}", "is none of the scored instructions")
+                for place in sorted(strangers)
+            ]
         notes = [*suite.notes, *notes, *problems]
         metrics["notes"] = [*filter(None, [left_out(notes)]), *notes]
         write_json(folder / "instructions.json", records)

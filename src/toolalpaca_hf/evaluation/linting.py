@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from .. import metrics
 from ..agent import SIMULATED_CREDENTIAL, ApiCalls
 from ..data import read_file
-from ..openapi import BODY_KEYS, Allowlist, ApiClient, CallLimits, Credentials, mapping
+from ..openapi import BODY_KEYS, TOKEN_TEXT, Allowlist, ApiClient, CallLimits, Credentials, mapping
 from ..report import markdown_table, markdown_text, write_texts
 from ..schema import REDACTED, Api, Call, Instruction
 from .bfcl import first_values
@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[str, str]] = {
 """Kinds of findings: how much they matter, and what they mean. Errors and doubts flag an instruction."""
 
 _SECRET_NAME = re.compile(r"(pass(word|wd)?|secret|token|api_?key|access_?key|authorization)$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"://[^\s/:@]+:[^\s/@]+@|\b(?:sk|hf|ghp)[-_][A-Za-z0-9]{20,}")
+_SECRET_TEXT = re.compile(rf"://[^\s/:@]+:[^\s/@]+@|\b(?:sk|hf|ghp)[-_][A-Za-z0-9]{{20,}}|{TOKEN_TEXT}")
 _SAMPLES: tuple[Any, ...] = ("sample", 1, "2024-01-01", "2024-01-01T00:00:00Z", True, ["sample"], [1], {})
 
 
@@ -157,7 +157,7 @@ def _check(row: _Row, calls: ApiCalls) -> None:
         name = None if built_in else _name(row, place, call)
         if name is None:
             continue
-        arguments = metrics.golden_arguments(call.action_input)
+        arguments = _arguments(call.action_input)
         if arguments is None:
             row.report("unreadable arguments", f"{name}: {call.action_input[:200]}", place)
             continue
@@ -178,10 +178,20 @@ def _check(row: _Row, calls: ApiCalls) -> None:
     if len(real) > 1 and not row.fed and len({(call.action, call.action_input) for call in real}) > 1:
         row.report("order is free", " and ".join(call.action for call in real))
     for text, where in [(row.asked.instruction, "the instruction"), *((c.action_input, c.action) for c in golden)]:
-        given = metrics.flat(metrics.golden_arguments(text) or {})
+        given = metrics.flat(_arguments(text) or {})
         names = [name for name, value in given.items() if _SECRET_NAME.search(name) and value != REDACTED]
         if names or _SECRET_TEXT.search(text):
             row.report("secret inside", f"{where} holds {names[0] if names else 'a credential'}")
+
+
+def _arguments(text: str) -> dict[str, Any] | None:
+    """The arguments of a golden call; `None` also where they are nested too deep to be looked at."""
+    try:
+        arguments = metrics.golden_arguments(text)
+        metrics.flat(arguments or {})
+    except RecursionError:
+        return None
+    return arguments
 
 
 def _name(row: _Row, place: int, call: Call) -> str | None:
@@ -212,7 +222,7 @@ def _parameters(row: _Row, place: int, name: str, arguments: Mapping[str, Any]) 
     known = mapping(schema.get("properties"))
     if schema.get("additionalProperties") or any(key in arguments and key not in known for key in BODY_KEYS):
         return
-    for key in arguments.keys() - known.keys() - row.functions.credentials:
+    for key in [key for key in arguments if key not in known and key not in row.functions.credentials]:
         near = next(iter(get_close_matches(key, known, 1, 0.6)), None)
         kept = {near if k == key and near else k: v for k, v in arguments.items() if k != key or near}
         call = {"action": name, "action_input": json.dumps(kept, ensure_ascii=False)}
@@ -224,8 +234,9 @@ def _filled(row: _Row, name: str, arguments: dict[str, Any]) -> tuple[dict[str, 
     functions = row.functions
     properties = mapping((functions.parameters_of(name) or {}).get("properties"))
     filled = {key: value for key, value in arguments.items() if value != REDACTED}
-    for key in arguments.keys() - filled.keys() - functions.credentials:
-        said = [m[1] for _, a in row.answers for m in re.finditer(rf'"{re.escape(key)}"\s*:\s*("[^"]*"|[\d.]+)', a)]
+    for key in [key for key in arguments if key not in filled and key not in functions.credentials]:
+        given = rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?)'
+        said = [match[1] for _, answer in row.answers for match in re.finditer(given, answer)]
         samples = [*map(json.loads, said[-1:]), *(mapping(properties.get(key)).get("enum") or []), *_SAMPLES]
         fits = (sample for sample in samples if f"`{key}`" not in _problem(functions, name, filled | {key: sample}))
         filled[key] = next(fits, samples[0])

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 
 from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json
 from ..errors import InputError, NotFoundError
-from ..schema import FEATURES, Api, Instruction, Step, Trajectory
+from ..openapi import to_text
+from ..schema import Api, Instruction, Step, Trajectory
 from .suite import Attempt, Suite, index_of
 
 NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
 """What a run's folder is searched for; the first is complete even where the run was killed."""
 
-FIELDS = tuple(FEATURES["trajectories"]["steps"].feature)
+TEXTS = ("thought", "action_input", "observation", "reasoning")
 KEYS_MARK = "\nAuthentication information:"
 """What upstream puts between an instruction of the real set and the keys it hands to the model."""
 
@@ -46,8 +47,8 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
     if not path.is_file():
         raise NotFoundError("no trajectories", file=path, fix="pass a run's folder, or a file of trajectories")
     found = _Found(suite, path.name)
-    if path.suffix in (".parquet", ".jsonl"):
-        for place, row in _parquet(path) if path.suffix == ".parquet" else _lines(path, found.notes):
+    if (kind := path.suffix.lower()) in (".parquet", ".jsonl"):
+        for place, row in _parquet(path) if kind == ".parquet" else _lines(path, found.notes):
             found.add_row(place, row)
     else:
         content = _json(path, found.notes)
@@ -85,19 +86,19 @@ class _Found:
         try:
             steps = []
             for raw in row["steps"]:
-                more = {"parallel": bool(raw.get("parallel")), "reasoning": raw.get("reasoning") or ""}
-                steps.append(Step(**{name: raw.get(name) for name in FIELDS} | more))
-            if not all(isinstance(part, str) for step in steps for part in (step.action, step.action_input)):
-                raise TypeError
+                texts = {name: to_text(value) for name in TEXTS if (value := raw.get(name)) is not None}
+                more = {"log": raw.get("log"), "parallel": bool(raw.get("parallel"))}
+                steps.append(Step(**dict.fromkeys(TEXTS, "") | {"action": raw["action"]} | texts | more))
+            response = "" if row.get("response") is None else to_text(row["response"])
             kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
-            trajectory = Trajectory(**kept | {"steps": steps, "response": row.get("response") or ""})
-            if not isinstance(trajectory.instruction, str):
+            trajectory = Trajectory(**kept | {"steps": steps, "response": response})
+            if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
                 raise TypeError
             asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, RecursionError):
             return self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
         faults = tuple(map(str, row.get("faults") or ()))
-        made = (trajectory, row.get("ended") or "answered", row.get("error") or "", None, faults)
+        made = (trajectory, str(row.get("ended") or "answered"), str(row.get("error") or ""), None, faults)
         self._add(place, asked, *made)
 
     def add_raw(self, content: list[Any]) -> None:
@@ -155,11 +156,13 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 def _lines(path: Path, notes: list[str]) -> Iterator[tuple[str, Any]]:
     latest: dict[str, tuple[str, Any]] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             # A rollout that failed is made again: its later line counts.
             latest[row["id"]] = (f"line {number}", row)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             notes.append(LeftOut(f"{path.name}, line {number}", "is cut off or no trajectory, and is left out"))
     yield from latest.values()
 

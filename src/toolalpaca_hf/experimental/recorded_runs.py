@@ -2,8 +2,8 @@
 
 The layout: `{"statistics": {...}, API name: [{"id", "input", "output", "process_correctness",
 "final_response_correctness"}]}`; `input` is the one message the judge was sent, or empty if nothing was judged. An
-entry without `id` (ToolAlpaca13b.json has none) is identified by its position; `14|1` is one of several verdicts on
-instruction 14.
+entry without `id` (ToolAlpaca13b.json has none) is identified by its position; `14|1`, `[14, 1]` and the like are
+one of several verdicts on instruction 14. `input` and `output` may also be texts, messages, or parts of messages.
 """
 
 import json
@@ -60,15 +60,13 @@ class Recorded:
 
 
 SOLUTION = "## AI Assistant's Solution"
-_ID = re.compile(r"(\d{1,9})(?:[|/_.:-]\w+)*", re.ASCII)
+_ID = re.compile(r"[\s(\[#]*(\d{1,99})(?!\d)", re.ASCII)
 
 
 def _number(entry: dict[str, Any]) -> int | None:
     """The instruction index in an entry's own id, or `None`."""
-    given = entry.get("id")
-    if isinstance(given, str) and (found := _ID.fullmatch(given.strip())):
-        return int(found[1])
-    return given if isinstance(given, int) and not isinstance(given, bool) and given >= 0 else None
+    found = None if isinstance(entry.get("id"), bool) else _ID.match(str(entry.get("id")))
+    return int(found[1]) if found else None
 
 
 def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
@@ -114,12 +112,21 @@ def _read(file: str | Path) -> dict[str, Any]:
 
 def _texts(entry: dict[str, Any]) -> tuple[str, str]:
     """The judge's prompt and answer; empty where missing."""
-    sent, output = entry.get("input"), entry.get("output")
-    texts = [message.get("content") for message in listed(sent) if isinstance(message, dict)] or [sent]
-    texts = [text for text in texts if isinstance(text, str)]
+    sent, said = _contents(entry.get("input")), _contents(entry.get("output"))
     # Where a system message comes first, the prompt is the one with the solution.
-    prompt = next((text for text in texts if SOLUTION in text), texts[0] if texts else "")
-    return prompt, output if isinstance(output, str) else ""
+    prompt = next((text for text in sent if SOLUTION in text), sent[0] if sent else "")
+    prompt = prompt.replace("\r\n", "\n") if f"\r\n{SOLUTION}\r\n" in prompt else prompt
+    return prompt, said[0] if said else ""
+
+
+def _contents(value: Any) -> list[str]:
+    """The texts of a message, of several, or of a message's parts, in their order."""
+    texts, left = [], [value]
+    while left:
+        value = left.pop()
+        texts += [value] if isinstance(value, str) else []
+        left += [value.get("text"), value.get("content")] if isinstance(value, dict) else listed(value)[::-1]
+    return texts
 
 
 def read_recorded(file: str | Path) -> Recorded:
@@ -133,7 +140,8 @@ def read_recorded(file: str | Path) -> Recorded:
         was_sent = bool(sent or text)
         error = "" if not verdict.malformed else "no verdict could be read" if was_sent else "nothing was judged"
         for part, field in (("process", "process_correctness"), ("response", "final_response_correctness")):
-            if (entry.get(field) or None) != said[part]:
+            recorded = entry.get(field, said[part]) or None
+            if (recorded.strip().capitalize() if isinstance(recorded, str) else recorded) != said[part]:
                 problems.append(f"{file}: {name}/{key} has {field} {entry.get(field)!r}, its text says {said[part]!r}")
         record = {"id": f"{name}/{key}", "api": name, "index": index, "failed": not was_sent}
         record |= {"ended": "answered" if was_sent else "failed", "error": "" if was_sent else error}
@@ -152,7 +160,7 @@ def _differences(file: Path, recorded: dict[str, Any], counted: dict[str, Any], 
         other = recorded.get(key)
         if isinstance(value, dict):
             found += _differences(file, other if isinstance(other, dict) else {}, value, f"{path}{key}.")
-        elif other != value:
+        elif other != value and (value or other is not None):  # a count of nothing may be left out
             found.append(f"{file}: statistics have {path}{key} {other!r}, the texts give {value}")
     return found
 
@@ -207,11 +215,15 @@ def _sections(sent: str) -> tuple[str, str]:
 
 
 # What a return begins with: upstream misspells it, its forks have words of their own.
-_RETURNS = r"(Retruns?|Returns?|Responses?|Observations?|Outputs?|Results?)"
+_RETURNS = (
+    r"((?i:(?:\w+ )?(?:retruns?|return(?:s|ed)?|responses?|observations?|outputs?|results?|answers?)(?: values?)?) *)"
+)
 
 
 def _step(number: int, returns: str = _RETURNS) -> re.Pattern[str]:
-    return re.compile(rf"(?:^|\n){number}\. Function: ([^\n]*)\nParameters: (.*?)\n{returns}: ", re.DOTALL)
+    return re.compile(
+        rf"(?:^|\n){number}\. Function: ([^\n]*)\nParameters: (.*?)\n{returns}:(?: |(?=\n)|$)", re.DOTALL
+    )
 
 
 def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
@@ -219,7 +231,7 @@ def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
     # Steps are numbered from 1: what merely looks like one, inside a return, has another number.
     marks: list[re.Match[str]] = []
     # All returns of a file begin with the word of the first: another one is part of a return.
-    returns = first[3] if (first := _step(1).search(solution)) else _RETURNS
+    returns = f"({re.escape(first[3])})" if (first := _step(1).search(solution)) else _RETURNS
     while mark := _step(len(marks) + 1, returns).search(solution, marks[-1].end() if marks else 0):
         marks.append(mark)
     steps_left, response = list(marks), None

@@ -1,14 +1,22 @@
 """The page as a Gradio Space, with the rows and rollouts that it shows."""
 
+import io
+import json
 from collections.abc import Sequence
+from functools import reduce
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 from huggingface_hub import SpaceCardData
 
 from .. import __version__
 from ..data import Slugs, version_text
 from ..errors import InputError
-from ..hub import Manifest, check_repo_id
+from ..hub import Content, Manifest, check_repo_id, without_places
+from ..openapi import mapping
+from .states import REPLAYED, run_note
 from .targets import RUN_FILES, find_targets
 
 SHOWN = {
@@ -26,6 +34,24 @@ from toolalpaca_hf.explore import build_app, find_targets, launch
 folders = sorted(str(path) for path in Path(__file__).with_name("shown").iterdir())
 launch(build_app(find_targets(folders)), 7860, "0.0.0.0")
 '''
+
+
+def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
+    """A file of a run, without the servers and folders of whoever made it."""
+    if file.name == "run.json":
+        settings = next((mapping(note.get("settings")) for note in notes), {})
+        return json.dumps({"settings": {name: settings.get(name) for name in REPLAYED}}).encode()
+    if not any(mapping(note.get("settings")).get("endpoint") for note in notes):
+        return file
+    if file.suffix == ".json":
+        return reduce(without_places, notes, file.read_bytes())
+    table = pq.read_table(file)
+    errors = [
+        reduce(without_places, notes, str(error or "").encode()).decode() for error in table["error"].to_pylist()
+    ]
+    made, place = io.BytesIO(), table.column_names.index("error")
+    pq.write_table(table.set_column(place, table.schema.field(place), [errors]), made)
+    return made.getvalue()
 
 
 def space_manifest(
@@ -50,9 +76,11 @@ def space_manifest(
             left_out[str(target.path)] = "a model, which `toolalpaca publish model` takes"
             continue
         place = slugs.take(" ".join(target.path.resolve().parts[-2:]))
+        notes = [note for name in ("", "rollouts") if (note := run_note(target.path / name))]
         for pattern in SHOWN[target.kind]:
             found = sorted(target.path.glob(pattern))
-            files |= {f"shown/{place}/{file.relative_to(target.path).as_posix()}": file for file in found}
+            shown = {f"shown/{place}/{file.relative_to(target.path).as_posix()}": file for file in found}
+            files |= {name: _public(file, notes) for name, file in shown.items()}
     if not files:
         raise InputError("no folder holds a dataset or a run", fix="pass what create, run or evaluate wrote")
     name = repo_id.partition("/")[2]

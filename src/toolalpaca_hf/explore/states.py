@@ -10,6 +10,8 @@ from uuid import uuid4
 from ..agent import ApiCalls, RolloutLimits, ScriptedUser, Task, Toolbox
 from ..data import read_file
 from ..environments import calls_in_process
+from ..errors import InputError, NotFoundError
+from ..openapi import mapping
 from ..schema import Step, Trajectory
 from ..simulator import Entities, Simulator
 from ..storage import read_json
@@ -19,6 +21,18 @@ IDS = 12
 
 OPERATIONS = 100
 """Collections of larger documents are shown when a call has touched them: each would be read to find them."""
+
+REPLAYED = ("responder", "faults", "seed", "limits")
+"""The settings of a run by which its calls are made again."""
+
+
+def run_note(folder: Path) -> dict[str, Any]:
+    """The contents of a run's `run.json`; empty where there is none, or none that can be read."""
+    try:
+        return mapping(read_json(folder / "run.json"))
+    except (InputError, NotFoundError):
+        return {}
+
 
 Records = Mapping[tuple[str, str], dict[str, Any] | None]
 
@@ -99,8 +113,8 @@ class Replay:
 
     def __init__(self, folder: Path) -> None:
         self._calls: dict[str, WatchedCalls] = {}
-        note, file = folder / "run.json", folder / "trajectories.json"
-        settings = read_json(note)["settings"] if note.is_file() and file.is_file() else {}
+        file = folder / "trajectories.json"
+        settings = mapping(run_note(folder).get("settings")) if file.is_file() else {}
         # Another server's state is not known, and failures on purpose are not made again.
         if settings.get("responder") == "schema" and not settings.get("faults"):
             split, corpus = read_file(file)

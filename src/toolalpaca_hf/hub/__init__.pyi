@@ -7,8 +7,10 @@ from .fetch import RISK as RISK
 from .fetch import fetch as fetch
 from .model import check_publishable as check_publishable
 from .model import model_manifest as model_manifest
+from .push import Content as Content
 from .push import Manifest as Manifest
 from .push import check_no_secrets as check_no_secrets
 from .push import push as push
+from .push import without_places as without_places
 from .results import read_run as read_run
 from .results import results_manifest as results_manifest

@@ -1,19 +1,24 @@
 """What to push to a repo, and pushing it in one commit; in none if nothing has changed."""
 
+import io
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from ..errors import InputError, NotFoundError, OptionError
+from ..openapi import TOKEN_TEXT, mapping
+from ..report import markdown_text
+from ..schema import REDACTED
 from .errors import check_repo_id, check_token, connect, hub_errors
 
 Content = Path | bytes
@@ -41,11 +46,8 @@ NEVER = {
 
 TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".jinja", ".html", ".csv", ".model")
 
-_SECRETS = re.compile(
-    rb"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{40,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bAKIA[0-9A-Z]{16}\b"
-    rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
-_MARKS = (b"hf_", b"sk-", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"AKIA", b"PRIVATE KEY-----")
+_SECRETS = re.compile(TOKEN_TEXT.encode())
+_MARKS = (*b"hf_ sk- ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox AKIA".split(), b"PRIVATE KEY-----")
 _SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?$")
 
 
@@ -95,6 +97,20 @@ def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content
     return files, left_out
 
 
+def without_places(content: bytes, metrics: Mapping[str, Any]) -> bytes:
+    """A file of a run without the servers and folders that its `metrics.json` or `run.json` names, which nobody else
+    has; a folder keeps its name."""
+    settings, judge = (mapping(metrics.get(key)) for key in ("settings", "judge_settings"))
+    said = " ".join(str(server) for server in (settings.get("endpoint"), settings.get("calls"), judge.get("endpoint")))
+    places = dict.fromkeys(re.findall(r"https?://\S+", said), REDACTED)
+    names = [str(name) for name in (metrics.get("model"), settings.get("model"), settings.get("apis"))]
+    places |= {name: Path(name).name for name in names if Path(name).is_absolute()}
+    for place in sorted(places, key=len, reverse=True):
+        for form in (place, markdown_text(place)):
+            content = content.replace(form.encode("utf-8", "replace"), places[place].encode("utf-8", "replace"))
+    return content
+
+
 def _walk(folder: Path, below: str = "") -> Iterator[tuple[Path, str]]:
     """Files, and folders that are left out as a whole."""
     for path in sorted(folder.iterdir()):
@@ -129,8 +145,8 @@ def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
 
 
 def _texts(path: str, content: Content) -> Iterator[bytes]:
-    if path.endswith(".parquet") and isinstance(content, Path):
-        with pq.ParquetFile(content) as file:
+    if path.endswith(".parquet"):
+        with pq.ParquetFile(content if isinstance(content, Path) else io.BytesIO(content)) as file:
             for batch in file.iter_batches():
                 for column in batch.columns:
                     # A column's strings are contiguous in one of its buffers.

@@ -18,7 +18,7 @@ from ..errors import InputError, OptionError
 from ..storage import strict_json
 from .card_results import SOURCE, put_results
 from .errors import check_repo_id, connect
-from .push import Content, Manifest
+from .push import Content, Manifest, without_places
 
 PUSHED = ("metrics.json", "report.md", "report.html")
 """The files of a run that go to the Hub. Only the first has to be there."""
@@ -68,7 +68,7 @@ def read_run(folder: str | Path, suite: str | None = None) -> EvaluationRun:
     name = _folder_name(suite)
     if not name:
         raise OptionError(f"{suite!r} is no name for a suite", fix="pass one with letters or digits")
-    files = {file: _bytes(folder / file) for file in PUSHED if (folder / file).is_file()}
+    files = {file: without_places(_bytes(folder / file), metrics) for file in PUSHED if (folder / file).is_file()}
     if tasks and name == TOOLFORMER:
         about = f"Tools at hand: {', '.join(metrics['tools']) or 'none'}."
         model, rates, results = _toolformer(path, metrics)

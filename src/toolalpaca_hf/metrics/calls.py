@@ -158,7 +158,7 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
         named = bool(step.action.strip()) and step.action != NO_CALL
         known = step.action in functions.operations or step.action in BUILT_IN
         arguments = parse_arguments(step.action_input) if named else None
-        call, failure = is_call(step.action, functions), _failure(step.observation)
+        call, failure = is_call(step.action, functions), failure_of(step.observation)
         problem = _problem(functions, step, named, known, arguments is not None)
         counts.update(well_formed=named, known_function=known, json_object=arguments is not None)
         counts.update(valid_arguments=not problem, calls=call, answered_2xx=call and not failure)
@@ -227,7 +227,7 @@ def _written(action_input: str, arguments: dict[str, Any] | None) -> str:
         return action_input.strip()
 
 
-def _failure(observation: str) -> str:
+def failure_of(observation: str) -> str:
     """How a call failed; empty where it was answered, also into a file, as recorded runs say it."""
     if (found := _STATUS.match(observation)) is None:
         return "" if observation.startswith("The output is too long") else "no answer"

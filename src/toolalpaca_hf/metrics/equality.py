@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
 from ..openapi import to_text
 from ..schema import REDACTED
@@ -119,7 +120,12 @@ def _equal(golden: Any, made: Any) -> bool:
 def _scalar(value: float | str) -> Decimal | str:
     """An exact number (ids of 17 digits may differ only in the last), or case-folded text."""
     text = str(value).strip()
-    return Decimal(text) if _NUMBER.fullmatch(text) else text.casefold()
+    return Decimal(text) if _NUMBER.fullmatch(text) else _folded(text)
+
+
+def _folded(text: str) -> str:
+    """Text without case, whichever way its accents are written."""
+    return normalize("NFC", text.casefold())
 
 
 def values_equal(golden: Any, made: Any, schema: dict[str, Any] | None = None, reworded: bool = False) -> bool:
@@ -194,7 +200,7 @@ def text_of(value: Any) -> str:
 @lru_cache(maxsize=256)  # a call is compared with several, and an observation can be long
 def words(text: str) -> tuple[str, ...]:
     """Words and numbers of a text, without case, plural, punctuation and leading zeros."""
-    return tuple(map(_plain, _WORD.findall(text.casefold())))
+    return tuple(map(_plain, _WORD.findall(_folded(text))))
 
 
 def _plain(word: str) -> str:
@@ -239,7 +245,7 @@ _FALSE = {"no", "not", "false", "without", "exclude", "excluding", "disable", "d
 
 @lru_cache(maxsize=256)  # an instruction is asked for each value
 def _stems(text: str) -> tuple[str, ...]:
-    return tuple(word.removesuffix("s") if len(word) > 3 else word for word in _TOKEN.findall(text.casefold()))
+    return tuple(word.removesuffix("s") if len(word) > 3 else word for word in _TOKEN.findall(_folded(text)))
 
 
 def numbers_in(text: str) -> set[Decimal]:
@@ -302,7 +308,7 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
     own = _stems(text)
     if len(own) == 1:
         return own[0] in said or (codes and re.fullmatch(r"[^\W\d_]{1,3}", text) is not None)
-    if text and text.casefold() in instruction.casefold():
+    if text and _folded(text) in _folded(instruction):
         return True
     return bool(own) and all(stem in said for stem in own if len(stem) > 2)
 

@@ -12,7 +12,16 @@ from typing import Any, Literal
 
 from ..formats import NO_CALL, parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import BUILT_IN, OPTIONAL, call_validity, functions_in, golden_arguments, is_call, same_function
+from .calls import (
+    BUILT_IN,
+    OPTIONAL,
+    call_validity,
+    failure_of,
+    functions_in,
+    golden_arguments,
+    is_call,
+    same_function,
+)
 from .equality import determined, says, values_equal
 from .matching import assign, match_calls
 
@@ -32,7 +41,6 @@ VERDICT_ONLY: dict[str, float] = {"process": 1.0}
 _FAILED = re.compile(r"Status Code: (401|429|500|504)\b")
 
 _NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
-_ANSWERED = re.compile(r"Status Code: 2\d\d\b|The output is too long\b")
 
 
 @dataclass(frozen=True)
@@ -215,7 +223,7 @@ def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:
     action, asked = call.step.action, call.seen[0]
     if action in _NEVER_UNRELATED:  # what is asked of the user is free text
         return None
-    answered = _ANSWERED.match(call.step.observation) is not None
+    answered = not failure_of(call.step.observation)
     unanswered = 1, f"{action} was never answered with a status 2xx"
     if wanted.arguments is None:
         return None if answered else unanswered

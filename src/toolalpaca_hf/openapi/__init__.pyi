@@ -23,11 +23,13 @@ from .coercion import sendable_json as sendable_json
 from .coercion import to_text as to_text
 from .coercion import types_of as types_of
 from .content import from_xml as from_xml
+from .content import is_json_lines as is_json_lines
 from .content import is_xml as is_xml
 from .content import to_csv as to_csv
 from .content import to_xml as to_xml
 from .credentials import LONG as LONG
 from .credentials import SCHEME as SCHEME
+from .credentials import TOKEN_TEXT as TOKEN_TEXT
 from .credentials import Credentials as Credentials
 from .credentials import credential_names as credential_names
 from .credentials import load_credentials as load_credentials
@@ -61,6 +63,7 @@ from .operations import functions_of as functions_of
 from .operations import map_holders as map_holders
 from .operations import media_rank as media_rank
 from .operations import parameters_of as parameters_of
+from .operations import safe_names as safe_names
 from .request import BODY_KEYS as BODY_KEYS
 from .request import ApiRequest as ApiRequest
 from .request import CallError as CallError
@@ -68,6 +71,7 @@ from .request import build_request as build_request
 from .schema import resolve as resolve
 from .schema import to_json_schema as to_json_schema
 from .schema import validator as validator
+from .schema import without_hidden as without_hidden
 from .styles import add_value as add_value
 from .styles import holds_json as holds_json
 from .styles import read_deep as read_deep

@@ -72,7 +72,8 @@ def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
     for server in map(mapping, listed(document.get("servers"))):
         url = text(server.get("url"))
         for name, variable in mapping(server.get("variables")).items():
-            url = url.replace(f"{{{name}}}", str(mapping(variable).get("default", "")))
+            first = next(iter(listed(mapping(variable).get("enum"))), "")
+            url = url.replace(f"{{{name}}}", str(mapping(variable).get("default", first)))
         with suppress(ValueError, ToolAlpacaError):
             url = urljoin(base, url)
             origin_of(url)

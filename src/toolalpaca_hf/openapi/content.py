@@ -17,6 +17,7 @@ from .request import ApiRequest
 from .styles import add_value, write_query
 
 FORM = "application/x-www-form-urlencoded"
+IN_RANGE = {"*": "text/plain", "text": "text/plain", "image": "image/png", "audio": "audio/mpeg", "video": "video/mp4"}
 
 
 def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
@@ -24,6 +25,8 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     kind, body = request.body_type.partition(";")[0].strip().lower(), request.body
     if body is None:
         return None, {}
+    if "*" in kind:  # a request has one type, which a range holds
+        kind = IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
         fields = [write_query(name, value, mapping(request.encoding.get(name))) for name, value in body.items()]
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
@@ -35,6 +38,8 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return to_xml(body, "body", request.schema), {"Content-Type": kind}
     if kind == "text/csv" and isinstance(body, list):
         return to_csv(body).encode(), {"Content-Type": kind}
+    if is_json_lines(kind) and isinstance(body, list):
+        return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in body).encode(), {"Content-Type": kind}
     if "json" not in kind and (isinstance(body, str) or kind.startswith("text/")):
         return to_text(body).encode(), {"Content-Type": kind or "text/plain"}
     kind = kind if "json" in kind else "application/json"
@@ -54,6 +59,10 @@ def _parts(name: str, value: Any, request: ApiRequest) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         return [(name, (None, to_text(value), kind or "application/json"))]
     return [(name, (None, to_text(value), kind) if kind else (None, to_text(value)))]
+
+
+def is_json_lines(kind: str) -> bool:
+    return re.search("ndjson|jsonl", kind.lower()) is not None
 
 
 def is_xml(kind: str) -> bool:
@@ -81,7 +90,11 @@ def to_xml(value: Any, name: str, schema: dict[str, Any] | None = None) -> bytes
     names = _Xml(schema or {})
 
     def element(name: str, value: Any, part: Any) -> ElementTree.Element:
-        node, made = names.node(part), ElementTree.Element(name)
+        node, made, said = names.node(part), ElementTree.Element(name), names.said(part)
+        if namespace := text(said.get("namespace")):
+            prefix = re.sub(r"[^\w.-]+", "_", text(said.get("prefix")))
+            made.tag = f"{prefix}:{name}" if prefix else name
+            made.set(f"xmlns:{prefix}" if prefix else "xmlns", namespace)
         if isinstance(value, dict):
             for key, item in value.items():
                 declared = node.get("properties", {}).get(key)
@@ -132,7 +145,8 @@ def from_xml(words: str, schema: dict[str, Any]) -> Any:
         for key, declared in properties.items():
             own, each, wrapped = names.field(key, declared)
             keys[each if "array" in types_of(names.node(declared)) and not wrapped else own] = key
-        found: dict[str, Any] = {keys.get(name, name): value for name, value in element.attrib.items()}
+        attributes = ((name.rpartition("}")[2], value) for name, value in element.attrib.items())
+        found: dict[str, Any] = {keys.get(name, name): value for name, value in attributes}
         for child in element:
             tag = child.tag.rpartition("}")[2]
             key = keys.get(tag, tag)
@@ -154,6 +168,6 @@ def to_csv(rows: list[Any]) -> str:
     out = io.StringIO()
     if rows and all(isinstance(row, dict) for row in rows):
         names = list(dict.fromkeys(name for row in rows for name in row))
-        rows = [names, *[[row.get(name) for name in names] for row in rows]]
+        rows = [names, *[["" if row.get(name) is None else row[name] for name in names] for row in rows]]
     csv.writer(out).writerows([to_text(cell) for cell in row] if isinstance(row, list) else [row] for row in rows)
     return out.getvalue()

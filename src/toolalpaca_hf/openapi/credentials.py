@@ -21,6 +21,12 @@ LONG = 6  # from this length on a value is taken out inside words, too
 # `Bearer abc` is a scheme and a secret, and the secret also travels by itself.
 SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(?=\S)", re.IGNORECASE)
 
+# What keys of known services and private keys look like.
+TOKEN_TEXT = (
+    r"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{40,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{22,}"
+    r"|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
 
 def escaped_forms(value: str) -> set[str]:
     """A text unchanged, and as URLs, JSON, HTML and base64 escape it, once or twice."""

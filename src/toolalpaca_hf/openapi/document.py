@@ -25,7 +25,7 @@ MAX_DEPTH = 64  # of a document, or of a schema with its references followed; re
 MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
 CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAML takes seconds a megabyte
 MAX_KEPT = 120  # files, up to three a document; the oldest go first
-CACHE_VERSION = 2  # part of the name of what is kept; another reading of documents needs another
+CACHE_VERSION = 3  # part of the name of what is kept; another reading of documents needs another
 LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
 Value = TypeVar("Value")
 
@@ -34,11 +34,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """YAML 1.2, with libyaml's C loader if there is one: it is ten times as fast."""
 
 
-# Only what JSON has: a bare `NO` stays text, as do a date and `12:30`.
+# Only what JSON has, and `True` as in YAML 1.2: a bare `NO` stays text, as do a date and `12:30`.
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
-    ("null", r"^(null|~|)$", ["n", "~", ""]),
-    ("bool", r"^(true|false)$", ["t", "f"]),
+    ("null", r"^(null|Null|NULL|~|)$", ["n", "N", "~", ""]),
+    ("bool", r"^(true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     ("int", r"^-?(0|[1-9][0-9]*)$", list("-0123456789")),
     ("float", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
 ):
@@ -80,7 +80,7 @@ def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
         return source
     large = isinstance(source, str) and len(source) > CACHED_FROM
     digest = hashlib.sha256(str(source).encode("utf-8", "replace")).hexdigest() if large else ""
-    return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source))), digest)
+    return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source), deref)), digest)
 
 
 def original(source: str | dict[str, Any]) -> dict[str, Any]:
@@ -158,13 +158,26 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if depth > MAX_DEPTH:
         raise InputError(f"the OpenAPI document is nested more than {MAX_DEPTH} levels deep", fix="flatten it")
     if isinstance(value, dict):
-        return {_text(key): _plain(item, depth + 1, left) for key, item in value.items()}
+        return {_text(key): _plain(item, depth + 1, left) for key, item in _merged(value, depth, left).items()}
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1, left) for item in value]
     # Integers beyond 64 bits, infinity and NaN do not survive Parquet's and other languages' JSON.
     small = isinstance(value, int) and -(2**63) <= value < 2**63
     finite = isinstance(value, float) and math.isfinite(value)
     return value if value is None or small or finite else _text(value)
+
+
+def _merged(value: dict[Any, Any], depth: int, left: list[int]) -> dict[Any, Any]:
+    """A mapping with those that its YAML merge key `<<` names; its own keys and earlier ones come first."""
+    below = value.get("<<")
+    sources = below if isinstance(below, list) else [below]
+    left[0] -= len(sources)
+    if depth > MAX_DEPTH or left[0] < 0 or not sources or not all(isinstance(source, dict) for source in sources):
+        return value
+    found: dict[Any, Any] = {}
+    for source in reversed(sources):
+        found |= _merged(mapping(source), depth + 1, left)
+    return found | {key: item for key, item in value.items() if key != "<<"}
 
 
 def _text(value: Any) -> str:
@@ -202,6 +215,11 @@ def lookup(document: dict[str, Any], ref: Any) -> Any:
     return value
 
 
+def is_modern(document: dict[str, Any]) -> bool:
+    """Whether a document's schemas are JSON Schema 2020-12, as from OpenAPI 3.1 on."""
+    return bool(re.match(r"3\.[1-9]", str(document.get("openapi", ""))))
+
+
 def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
     """Follow a node's own reference, not those inside it; an empty mapping if the result is none."""
     for _ in range(MAX_DEPTH):
@@ -237,12 +255,13 @@ def violations(document: dict[str, Any]) -> list[str]:
 
 def _violations(document: dict[str, Any]) -> list[str]:
     # These take a third of a second to import, and few commands need them.
+    import openapi_spec_validator as made
     from jsonschema_path import SchemaPath
-    from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
-    modern, found = str(document.get("openapi", "")).startswith("3.1"), list[str]()
-    validator = OpenAPIV31SpecValidator if modern else OpenAPIV30SpecValidator
-    validator = OpenAPIV2SpecValidator if "swagger" in document else validator
+    found, version = list[str](), str(document.get("openapi", ""))
+    validator = made.OpenAPIV31SpecValidator if version.startswith("3.1") else made.OpenAPIV30SpecValidator
+    validator = getattr(made, "OpenAPIV32SpecValidator", validator) if version.startswith("3.2") else validator
+    validator = made.OpenAPIV2SpecValidator if "swagger" in document else validator
     try:
         # By default, the validator opens whatever file or site a reference names.
         if is_large(document):  # what is not in the schema takes many seconds a megabyte

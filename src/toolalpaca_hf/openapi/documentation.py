@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InputError
 from .document import MAX_DEPTH, deref, listed, load_document, lookup, mapping, text
 from .operations import each_operation, media_schema, parameters_of
-from .schema import references
+from .schema import hidden_names, references
 
 COMPONENTS = "components"  # the key of `Function_Description` that holds the shared output schemas
 LONGEST = 8_000  # characters of the description of one function; the published ones have up to 1,107
@@ -83,8 +83,10 @@ def _laid_out(words: "_SchemaWords", item: dict[str, Any], operation: dict[str, 
         described = words.of(schema | {"description": ""}, depth, refs)
         parameters[parameter["name"]] = f"{needed}{described} {_sentence(parameter.get('description'))}"
     body, refs = words.follow(media_schema(deref(document, operation.get("requestBody"))), ())
-    required = listed(body.get("required"))
+    required, hidden = listed(body.get("required")), hidden_names(document, body, "readOnly")
     for name, schema in mapping(body.get("properties")).items():
+        if name in hidden:
+            continue
         parameters[name] = ("Required. " if name in required else "") + words.of(schema, depth, refs)
 
     responses = mapping(operation.get("responses"))
@@ -154,6 +156,8 @@ def _structure(node: Any, plain: dict[str, str], depth: int = MAX_DEPTH) -> str:
     if node.get("type") == "object":
         parts = []
         for name, value in (mapping(node.get("properties")) if depth else {}).items():
+            if mapping(value).get("writeOnly") is True:
+                continue
             inner = _structure(value, plain, depth - 1)
             parts.append(f"{name}: {inner}" if inner else name)
         return f"Object{{{', '.join(parts)}}}" if parts else "Object"

@@ -12,7 +12,7 @@ from ..schema import Api, Function
 from .allowlist import Allowlist, origin_of, redact_url, servers_of
 from .client import ApiClient, CallLimits
 from .credentials import credential_names
-from .document import Document, kept, load_document, lookup, mapping, text
+from .document import Document, kept, load_document, lookup, mapping, original, text
 from .documentation import COMPONENTS, Documentation, describe
 from .operations import map_holders
 
@@ -25,23 +25,24 @@ class _NotFollowedError(Exception):
     pass
 
 
-def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
+def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
     """Load the files that a document refers to under `x-files`, and redirect its references there.
 
-    Only files inside the document's own folder are read; other references are listed under `x-not-followed`.
+    Only files inside the document's own folder are read, none for one from the net (`place` is `None`); other
+    references are listed under `x-not-followed`.
     """
-    place = place.resolve()
-    folder = place.parent
+    start = Path("/") if place is None else place.resolve()
+    folder = start.parent
     files: dict[str, Any] = {}
     lost: dict[str, None] = {}
 
     def target(ref: str, base: Path) -> str:
         name, _, pointer = ref.partition("#")
         try:
-            if "://" in name or name.startswith("//"):
+            if (name and place is None) or "://" in name or name.startswith("//"):
                 raise _NotFollowedError("nothing is fetched over the net for a document")
             file = (base.parent / unquote(name)).resolve() if name else base
-            if file == place:
+            if file == start:
                 return f"#{pointer}" if ref else ref
             if not file.is_relative_to(folder):
                 raise _NotFollowedError("it leads out of the document's folder")
@@ -50,7 +51,7 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
                 if len(files) >= MAX_FILES or file.stat().st_size > MAX_BYTES:
                     raise _NotFollowedError("there are too many files, or it is too long")
                 files[key] = {}  # files may refer to each other
-                files[key] = moved(load_document(file.read_bytes().decode("utf-8-sig")), file)
+                files[key] = moved(original(file.read_bytes().decode("utf-8-sig")), file)
             return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
         except _NotFollowedError as error:
             problem = f"is not followed: {error}"
@@ -71,16 +72,14 @@ def with_files(document: dict[str, Any], place: Path) -> dict[str, Any]:
             found["$ref"] = target(found["$ref"], base)
         return found
 
-    # Most documents, and the largest ones, refer to no other file.
-    digest, made = getattr(document, "digest", ""), document
-    refs = kept(digest, "references", list, lambda: _refs(document))
-    if not all(ref.startswith("#") for ref in refs):
-        made = moved(document, place) | {FILES: files}
-        refs, digest = _refs(made), ""
-    for ref in refs:
-        if ref.startswith("#") and ref != "#" and lookup(made, ref) is None:
-            lost[f"{ref} leads nowhere"] = None
-    return Document(made | ({"x-not-followed": list(lost)} if lost else {}), digest)
+    made = moved(document, start) | ({FILES: files} if files else {})
+    return _with_lost(made, _refs(made), list(lost))
+
+
+def _with_lost(document: dict[str, Any], refs: list[str], lost: list[str]) -> dict[str, Any]:
+    local = (ref for ref in refs if ref.startswith("#") and ref != "#")
+    lost = [*lost, *(f"{ref} leads nowhere" for ref in local if lookup(document, ref) is None)]
+    return document | ({"x-not-followed": lost} if lost else {})
 
 
 def _refs(value: Any) -> list[str]:
@@ -109,8 +108,6 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
     place = str(source)
     allowed = Allowlist(frozenset(_hosts_of(place)), frozenset(map(str.lower, private)))
     found = _load(place, allowed)
-    if not is_url(place):
-        found = with_files(found, Path(place))
     manifest: dict[str, Any] = {}
     if "paths" not in found and isinstance(mapping(found.get("api")).get("url"), str):
         manifest, named = found, found["api"]["url"]
@@ -203,7 +200,14 @@ def _load(place: str, hosts: Allowlist) -> dict[str, Any]:
                 content = client.fetch(place)
         else:
             content = Path(place).read_bytes()
-        return load_document(content.decode("utf-8-sig"))
+        words = content.decode("utf-8-sig")
+        found = load_document(words)
+        digest = getattr(found, "digest", "")
+        refs = kept(digest, "references", list, lambda: _refs(found))
+        if all(ref.startswith("#") for ref in refs):  # as in most documents, and the largest ones
+            return Document(_with_lost(found, refs, []), digest)
+        # Swagger 2.0 is converted with its files, which may hold operations.
+        return load_document(with_files(original(words), None if is_url(place) else Path(place)))
     except UnicodeDecodeError:
         problem, fix = "it is not UTF-8 text", "pass an OpenAPI document or a plugin manifest"
     except OSError as error:

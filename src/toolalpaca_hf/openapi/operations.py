@@ -13,7 +13,7 @@ from .coercion import COMPOSED, kinds_of
 from .document import deref, listed, load_document, mapping, text
 from .schema import MEANT, TYPES, to_json_schema, validator
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
 
 Value = TypeVar("Value")
@@ -80,6 +80,8 @@ class RequestBody:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
+        if not self.described and re.fullmatch(r"(?!.*(json|xml|form)).*/[^*]+", self.media):  # a file, in OpenAPI 3.1
+            return {"type": "string"} | ({} if self.media.startswith("text/") else {"x-format": "binary"})
         return to_json_schema(self.document, self.declared.get("schema"), request=True)
 
     @cached_property
@@ -136,8 +138,13 @@ class Operation:
         return found or ({"": RequestBody(required)} if declared else {})
 
     @property
+    def described_bodies(self) -> list[RequestBody]:
+        """The bodies that have a schema; all if none has."""
+        return [body for body in self.bodies.values() if body.described] or list(self.bodies.values())
+
+    @property
     def body(self) -> RequestBody | None:
-        return next((body for body in self.bodies.values() if body.described), None)
+        return next(iter(self.described_bodies), None)
 
     @cached_property
     def responses(self) -> dict[str, dict[str, Any]]:
@@ -160,7 +167,8 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     """
     found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
-        item = deref(document, item)
+        # From OpenAPI 3.1 on more may be beside a reference.
+        item = deref(document, item) | {key: value for key, value in mapping(item).items() if key != "$ref"}
         for method, operation in item.items():
             if method.lower() not in METHODS or not isinstance(operation, dict):
                 continue
@@ -203,12 +211,13 @@ class Operations(Lazily[Operation]):
         if projection is None:
             entries = {name: (path, method, (document, *declared)) for name, path, method, *declared in read}
         else:
+            by_path = {(path, method): (document, *declared) for _, path, method, *declared in read}
             # A projection may write the leading slash that the document leaves out.
-            by_place = {(path.strip("/"), method): (document, *declared) for _, path, method, *declared in read}
+            by_bare = {(path.strip("/"), method): found for (path, method), found in by_path.items()}
             places = {name: [str(part) for part in [*place, "", ""][:2]] for name, place in projection.items()}
             entries = {
-                name: (path, method.lower(), by_place.get((path.strip("/"), method.lower()), ()))
-                for name, (path, method) in places.items()
+                name: (path, kind, by_path.get((path, kind)) or by_bare.get((path.strip("/"), kind), ()))
+                for name, (path, kind) in ((name, (path, method.lower())) for name, (path, method) in places.items())
             }
         safe = safe_names(list(entries), 64, "_-")
         self.missing = {name for name, (_, _, declared) in entries.items() if not declared}

@@ -121,6 +121,9 @@ def build_request(
     names = tool_names(operation)
     arguments = names.restored(read_arguments(action_input))
     parts = _Parts()
+    # A key that has a place of its own is none of a path's or a body's values of that name.
+    schemes = map(mapping, mapping(mapping(document.get("components")).get("securitySchemes")).values())
+    fillable = credentials - {text(scheme.get("name")) for scheme in schemes if scheme.get("type") == "apiKey"}
     for parameter in operation.parameters:
         name, where = parameter.name, parameter.place
         if where not in ("path", "header", "cookie") or (where == "path" and name not in operation.in_path):
@@ -129,7 +132,7 @@ def build_request(
         if where == "header" and name.lower() in FRAMING:
             continue
         parts.known.add(called)
-        if name in credentials:
+        if name in (fillable if where == "path" else credentials):
             parts.credentials.append((where, name))
             if where == "path":
                 parts.path[name] = f"{{{name}}}"
@@ -139,7 +142,7 @@ def build_request(
                 value = arguments.get(name)
             _place(parts, parameter, where, value, called)
     parts.credentials += _security(document, operation, credentials)
-    body, media = _body_and_media(parts, operation, arguments, credentials, names)
+    body, media = _body_and_media(parts, operation, arguments, fillable, names)
     if parts.problems:
         unknown = ", ".join([f"`{name[:60]}`" for name in arguments if name not in parts.known][:10])
         unknown = f" {operation.name} has no parameter {unknown}." if unknown else ""
@@ -220,7 +223,7 @@ def _body_and_media(
 ) -> tuple[Any, RequestBody | None]:
     """The body, and the first declared media type whose schema it fits; else raises what the preferred one reports."""
     chosen: tuple[Any, _Parts, RequestBody] | None = None
-    for media in [media for media in operation.bodies.values() if media.described]:
+    for media in operation.described_bodies:
         tried = _Parts(known=set(parts.known))
         body = _body(tried, media, arguments, credentials, names)
         fits = not tried.problems and (chosen is None or body is not None)

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from .discriminators import inherited_tag, parts_of_schema, tagged
-from .document import MAX_DEPTH, listed, lookup, mapping
+from .document import MAX_DEPTH, is_modern, listed, lookup, mapping
 
 MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
 MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
@@ -111,7 +111,7 @@ class Definitions(dict[str, Any]):
         super().__init__()
         self.document, self.request = document, request
         self.flag = "readOnly" if request else "writeOnly"
-        self.modern = str(document.get("openapi", "")).startswith("3.1")
+        self.modern = is_modern(document)
         self._names: dict[tuple[str, frozenset[str]], str] = {}
         self._waiting: dict[str, tuple[Any, str, frozenset[str]]] = {}
         self._references: dict[str, set[str]] = {}
@@ -124,7 +124,7 @@ class Definitions(dict[str, Any]):
         self[name] = {}  # or another could take the name meanwhile
         self[name] = made = self.convert(target, 0, hidden)
         tag = inherited_tag(self.document, target, ref)
-        if tag and not tag.keys() & (hidden | _hidden_names(self.document, target, self.flag)):
+        if tag and not tag.keys() & (hidden | hidden_names(self.document, target, self.flag)):
             self[name] = made = {"properties": tag, "allOf": [made]}
         return made
 
@@ -172,8 +172,12 @@ class Definitions(dict[str, Any]):
         if self.modern and not self.request and "nullable" in node:  # no keyword of OpenAPI 3.1
             node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
-        hidden |= _hidden_names(self.document, node, self.flag)
+        hidden |= hidden_names(self.document, node, self.flag)
         found = _plain_keywords(node, self.request, hidden)
+        for key in ("example", "examples", "default"):
+            if isinstance(found.get(key), dict | list):
+                shown = {"items": node} if key == "examples" else node
+                found[key] = without_hidden(self.document, shown, found[key], self.flag)
         for key in ONE:
             if isinstance(node.get(key), dict | bool):
                 found[key] = self.convert(node[key], depth + 1)
@@ -282,7 +286,7 @@ def resolve(root: dict[str, Any], node: Any, ending: bool = False, left: list[in
     `ending`, cut schemas allow only values that the original allows; `left` is a budget that several calls share.
     """
     left = [MAX_NODES] if left is None else left
-    modern = str(root.get("openapi", "")).startswith("3.1")
+    modern = is_modern(root)
 
     def follow(value: Any, open_refs: tuple[str, ...], depth: int) -> Any:
         left[0] -= 1
@@ -335,7 +339,20 @@ def _last_level(root: dict[str, Any], node: Any, depth: int) -> Any:
     return found
 
 
-def _hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[str]:
+def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str = "writeOnly") -> Any:
+    """An example of a schema without the properties that have a flag, `readOnly` or `writeOnly`."""
+    parts = list(parts_of_schema(document, schema, set()))
+    if isinstance(value, list):
+        items = next((part["items"] for part in parts if "items" in part), None)
+        return [without_hidden(document, items, item, flag) for item in value]
+    if not isinstance(value, dict):
+        return value
+    fields = {name: inner for part in parts for name, inner in mapping(part.get("properties")).items()}
+    shown = value.keys() - hidden_names(document, schema, flag)
+    return {key: without_hidden(document, fields.get(key), value[key], flag) for key in value if key in shown}
+
+
+def hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[str]:
     """Names of an object's properties that have a flag, `readOnly` or `writeOnly`, in any of its parts."""
     parts = (mapping(part.get("properties")) for part in parts_of_schema(document, schema, set()))
     fields = (entry for properties in parts for entry in properties.items())

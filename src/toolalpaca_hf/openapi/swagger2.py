@@ -1,6 +1,7 @@
 """Converts Swagger 2.0 to OpenAPI 3.0 when a document is loaded."""
 
-from collections.abc import Container
+import re
+from collections.abc import Callable, Container
 from typing import Any
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
@@ -16,16 +17,16 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 IN_BODY = ("body", "formData")
 
 
-def to_openapi3(document: dict[str, Any]) -> dict[str, Any]:
+def to_openapi3(document: dict[str, Any], deref: Callable[[dict[str, Any], Any], dict[str, Any]]) -> dict[str, Any]:
     """Convert Swagger 2.0 to OpenAPI 3.0; `x-not-converted` lists what has no counterpart."""
     if not str(document.get("swagger", "")).startswith("2"):
         return document
-    return _Conversion(document).converted()
+    return _Conversion(document, deref).converted()
 
 
 class _Conversion:
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
+    def __init__(self, document: dict[str, Any], deref: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
+        self.document, self.deref = document, deref
         self.lost: list[str] = []
 
     def converted(self) -> dict[str, Any]:
@@ -48,35 +49,38 @@ class _Conversion:
         return made | ({"x-not-converted": self.lost} if self.lost else {})
 
     def _servers(self, schemes: Any) -> list[dict[str, Any]]:
-        host, base = self.document.get("host"), self.document.get("basePath")
-        base = base.strip("/") if isinstance(base, str) else ""
+        host, base = (said if isinstance(said, str) else "" for said in map(self.document.get, ("host", "basePath")))
+        # Some documents have a whole URL in either place.
+        scheme, _, host = host.strip().strip("/").rpartition("://")
+        base = re.sub(r"^(\w+:)?//[^/]*", "", base.strip()).strip("/")
         base = base and f"/{base}"
-        if not isinstance(host, str) or not host:
+        if not host:
             return [{"url": base}] if base else []
-        kinds = schemes if isinstance(schemes, list) else []
+        kinds = [kind.lower() for kind in _kinds(schemes if isinstance(schemes, list) else [schemes])]
+        kinds = kinds or [scheme.lower()] if scheme else kinds
         unknown = [kind for kind in kinds if kind not in ("http", "https")]
         self.lost += [f"schemes: {kind} is not converted; only http and https are called" for kind in unknown]
         # Prefer https: the calls carry keys.
         kinds = [kind for kind in ("https", "http") if kind in kinds] or ["https"]
-        return [{"url": f"{kind}://{host.rstrip('/')}{base}"} for kind in kinds]
+        return [{"url": f"{kind}://{host}{base}"} for kind in kinds]
 
     def _item(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
+        item = self._followed(item) | _without(item, ("$ref",))
         shared = self._parameters(item)
         made = {key: value for key, value in item.items() if key.lower() not in METHODS and key != "parameters"}
         made |= self._plain_parameters(path, shared)
         for key, operation in item.items():
             if key.lower() in METHODS and isinstance(operation, dict):
-                made[key] = self._operation(f"{key.upper()} {path}", operation, shared)
+                made[key] = self._operation(f"{key.upper()} {path}", self._followed(operation), shared)
         return made
 
     def _parameters(self, holder: dict[str, Any]) -> list[dict[str, Any]]:
-        shared = _mapping(self.document.get("parameters"))
+        listed = holder.get("parameters")
+        return [self._followed(each) for each in listed] if isinstance(listed, list) else []
 
-        def followed(parameter: dict[str, Any]) -> dict[str, Any]:
-            ref = str(parameter.get("$ref", ""))
-            return _mapping(shared.get(ref.rsplit("/", 1)[-1])) if ref.startswith("#/parameters/") else parameter
-
-        return [followed(each) for each in holder.get("parameters") or [] if isinstance(each, dict)]
+    def _followed(self, node: Any) -> dict[str, Any]:
+        """What a node refers to; the node itself if it refers to nothing in the document."""
+        return self.deref(self.document, node) or _mapping(node)
 
     def _plain_parameters(self, place: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
         plain = [self._parameter(place, p) for p in parameters if p.get("in") not in IN_BODY]
@@ -154,6 +158,8 @@ class _Conversion:
         return {str(code): self._response(value, produces) for code, value in _named(declared).items()}
 
     def _response(self, old: dict[str, Any], produces: Any) -> dict[str, Any]:
+        if not str(old.get("$ref", "")).startswith("#/responses/"):
+            old = self._followed(old)
         if "$ref" in old or "content" in old:
             return old
         made = _without(old, ("schema", "examples", "headers"))
@@ -166,8 +172,10 @@ class _Conversion:
         media = {"schema": schema} if isinstance(schema, dict) else {}
         if media or examples:
             kinds = _kinds(produces) or list(examples) or ["application/json"]
-            shown = {kind: {"example": examples[kind]} for kind in kinds if kind in examples}
-            made["content"] = {kind: media | shown.get(kind, {}) for kind in kinds}
+            bare = {_bare(kind) for kind in kinds}  # an example may leave out the charset
+            kinds = [*kinds, *(kind for kind in examples if _bare(kind) not in bare)]
+            shown = {_bare(kind): {"example": value} for kind, value in examples.items()}
+            made["content"] = {kind: media | shown.get(_bare(kind), {}) for kind in kinds}
         return made
 
     def _security(self, old: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +205,10 @@ def _kinds(value: Any) -> list[str]:
     return [kind for kind in value if isinstance(kind, str)] if isinstance(value, list) else []
 
 
+def _bare(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
 def _with_moved_refs(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_moved_refs(item) for item in value]
@@ -209,6 +221,7 @@ def _with_moved_refs(value: Any) -> Any:
             found["$ref"] = new + ref[len(old) :]
     if found.get("x-nullable") is True:
         found["nullable"] = True
-    if isinstance(found.get("discriminator"), str):  # a schema's; 3.0 has an object
+    # A schema's, not an example's; 3.0 has an object.
+    if isinstance(found.get("discriminator"), str) and {"properties", "allOf"} & found.keys():
         found["discriminator"] = {"propertyName": found["discriminator"]}
     return found

@@ -39,4 +39,5 @@ from .server import listening_socket as listening_socket
 from .server import read_apis as read_apis
 from .server import running as running
 from .server import serve as serve
+from .server import socket_url as socket_url
 from .state import SESSION_HEADER as SESSION_HEADER

@@ -120,7 +120,7 @@ class Simulator:
         below = rest[:-1] if slash else rest
         path, method = "/".join(below), scope["method"].lower()
         query = parse_qsl(raw_query, keep_blank_values=True, errors="replace")
-        routed = api.find(below, method, query)
+        routed = api.find(below, method, query, slash)
         if routed is None or (not below and not slash):
             about = _about(api, below, str(http.base_url))
             if about is not None and method in ("get", "head"):

@@ -109,12 +109,15 @@ class Entities:
                 parts += parts_of((segment,))
             if operation.has_examples or operation in near:
                 found += self._shown_by(self.kinds(operation), operation, collection)
+            if operation.method == "post" and parts == collection:
+                found += operation.shown_ids.get(self.kinds(operation).id_field or "id", ())
         return list(dict.fromkeys(found))
 
     def _shown_by(self, kind: OperationKind, operation: SimulatedOperation, collection: tuple[str, ...]) -> list[Any]:
         """The ids in the examples of an answer and of its schema."""
         field, make, found = kind.id_field, operation.success.make, list[Any]()
-        if kind.collection != collection or kind.action not in ("read", "list") or field is None or make is None:
+        acts = kind.action in ("read", "list", "create", "update")
+        if kind.collection != collection or not acts or field is None or make is None:
             return []
         place = kind.list_place or kind.about
         node = make.merger.node(make.root, *place)

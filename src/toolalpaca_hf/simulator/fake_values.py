@@ -212,10 +212,16 @@ def kind_of(name: str, numeric: bool = False) -> str | None:
     return NUMBERS[end][0] if end else None
 
 
+def example_in(description: str) -> str:
+    """The value that a description quotes as an example, or an empty text."""
+    found = _EXAMPLE.search(description)
+    return found[1] if found else ""
+
+
 def fake_text(name: str, rng: Rng, description: str = "", most: int = 10_000) -> str:
     """A plausible text for a field by its name or description, at most `most` characters long."""
-    if (example := _EXAMPLE.search(description)) and len(example[1]) <= most:
-        return example[1]
+    if (example := example_in(description)) and len(example) <= most:
+        return example
     if (template := _TEMPLATE.search(description)) and len(template[1]) <= most // 2:
         return re.sub(r"\{\w+\}", lambda _: _PARTS["slug"](rng), template[1])
     number_end = _number_end(name)

@@ -25,8 +25,10 @@ from ..openapi import (
     media_rank,
     merged_schema,
     to_json_schema,
+    without_hidden,
 )
 from ..schema import Api
+from .fake_values import example_in
 from .generate import Generator
 
 # OpenAPI ignores parameters of these names.
@@ -45,6 +47,7 @@ class SimulatedOperation:
     def __init__(self, declared: Operation) -> None:
         self.declared, self.name, self.path, self.method = declared, declared.name, declared.path, declared.method
         bare, *fixed = re.split(r"[?#]", self.path)
+        self.slash = bare.endswith("/")
         # What distinguishes operations of one path, as the client sends it.
         self.fixed = tuple(pair for part in fixed for pair in parse_qsl(part, keep_blank_values=True))
         self.segments = tuple(unquote(part) for part in bare.strip("/").split("/")) if bare.strip("/") else ()
@@ -104,15 +107,17 @@ class SimulatedOperation:
             return DeclaredResponse(status, "application/json", None)
         kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
         chosen = mapping(content[media[0]])
-        examples = [chosen[key] for key in ("example",) if key in chosen] + self._example_values(chosen)
-        if not isinstance(chosen.get("schema"), dict | bool) and not examples:
+        schema = chosen.get("schema")
+        examples = [without_hidden(self.declared.document, schema, value) for value in self._example_values(chosen)]
+        if not isinstance(schema, dict | bool) and not examples:
             return DeclaredResponse(status, kind, None)
-        make = Generator(to_json_schema(self.declared.document, chosen.get("schema")))
+        make = Generator(to_json_schema(self.declared.document, schema))
         return DeclaredResponse(status, kind, make, tuple(value for value in examples if make.is_valid(value)))
 
     def _example_values(self, holder: dict[str, Any]) -> list[Any]:
+        own = [holder["example"]] if "example" in holder else []
         examples = (deref(self.declared.document, example) for example in mapping(holder.get("examples")).values())
-        return [example["value"] for example in examples if "value" in example]
+        return own + [example["value"] for example in examples if "value" in example]
 
     def shown(self, parameter: Parameter) -> list[Any]:
         """The values that the document shows for a parameter, the best first."""
@@ -123,12 +128,13 @@ class SimulatedOperation:
     @cached_property
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
-        found = {parameter.name: self.shown(parameter) for parameter in self.parameters}
+        found = {each.name: self.shown(each) + described_values(each.declared) for each in self.parameters}
         if self.body is not None:
             merger = SchemaMerger(self.body.schema)
             body = merger.node(self.body.schema)
             for name, schema in body.get("properties", {}).items():
-                whole = [mapping(value).get(name) for value in shown_values(body)]
+                examples = shown_values(body) + self._example_values(self.body.declared)
+                whole = [mapping(value).get(name) for value in examples]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
         for name, values in found.items():
             found[name] = [value for value in values if isinstance(value, str | int) and value != ""]
@@ -136,8 +142,15 @@ class SimulatedOperation:
 
 
 def shown_values(holder: dict[str, Any]) -> list[Any]:
-    """What a schema or a parameter shows as its value."""
-    return [holder[key] for key in ("example", "default") if key in holder] + listed(holder.get("examples"))
+    """What a schema or a parameter shows as its value; `x-example` is that of Swagger 2."""
+    shown = [holder[key] for key in ("example", "x-example", "default") if key in holder]
+    return shown + listed(holder.get("examples"))
+
+
+def described_values(parameter: dict[str, Any]) -> list[str]:
+    """What the description of a parameter shows as its value."""
+    said = example_in(str(parameter.get("description", "")))
+    return [said] if said else []
 
 
 RESERVED = ("health", "__simulator_cache__")
@@ -166,11 +179,12 @@ class SimulatedApi:
         return blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def find(
-        self, segments: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = ()
+        self, segments: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = (), slash: bool = False
     ) -> tuple[SimulatedOperation | None, dict[str, str], list[str]] | None:
         """A request's operation, path values and the methods that the path allows; `None` for an unknown path.
 
-        `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`.
+        `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`, and
+        a final `slash` those that differ in it.
         """
         fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
         matching = [(fixed, {})] if fixed else []
@@ -180,6 +194,7 @@ class SimulatedApi:
         for wanted in (method, "get") if method == "head" else (method,):
             for found, values in matching:
                 if own := [operation for operation in found if operation.method == wanted]:
+                    own.sort(key=lambda operation: operation.slash != slash)
                     operation, more = _of_query(own, query)
                     return operation, values | more, allowed
         return (None, {}, allowed) if matching else None
@@ -212,12 +227,14 @@ class _Template:
     """A path template with parameters, also inside a segment (`/maps/{z}-{x}.png`)."""
 
     def __init__(self, segments: tuple[str, ...]) -> None:
-        self.open_parts = [int("{" in part) for part in segments]
+        self.open_parts: list[tuple[int, ...]] = []  # sorts what is fixed first: `{name}:stop` before `{name}`
         self._parts: list[tuple[str, re.Pattern[str] | None, list[str]]] = []
         for part in segments:
             pieces = re.split(r"\{([^{}]+)\}", part)
+            alone = pieces[::2] == ["", ""]
+            self.open_parts.append((alone, len(pieces), -len("".join(pieces[::2])) if len(pieces) > 1 else 0))
             # A parameter by itself takes all of its segment.
-            group = "(.+)" if pieces[::2] == ["", ""] else "(.+?)"
+            group = "(.+)" if alone else "(.+?)"
             pattern = re.compile(group.join(map(re.escape, pieces[::2])), re.DOTALL) if len(pieces) > 1 else None
             self._parts.append((part, pattern, pieces[1::2]))
 

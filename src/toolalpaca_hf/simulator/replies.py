@@ -31,7 +31,7 @@ def make_reply(entities: Entities, call: SimulatedCall, arguments: Arguments) ->
     """Answer a call, and remember what it made, changed or removed."""
     reply = ListReply if entities.kinds(call.operation).action == "list" else Reply
     declared = call.operation.success
-    return encode_response(declared.status, declared.media, reply(entities, call, arguments).value(declared.make))
+    return encode_response(declared, reply(entities, call, arguments).value(declared.make))
 
 
 class Reply:

@@ -18,6 +18,7 @@ from ..openapi import (
     fields_of,
     from_xml,
     holds_json,
+    is_json_lines,
     is_xml,
     json_value,
     kinds_of,
@@ -89,10 +90,18 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
         except ValueError as error:
             raise RequestRefused(f"The body is not valid XML: {str(error)[:MAX_SHOWN]}.") from None
     if kind == "text/csv" and "array" in wanted:
-        return list(csv.reader(io.StringIO(words)))
+        rows = list(csv.reader(io.StringIO(words)))
+        item = merged_schema(part_of(schema, merged_schema(schema).get("items", {})))
+        if "object" not in kinds_of(item) or not rows:
+            return rows
+        needed = item.get("required", ())  # an empty cell is no value
+        cells = (zip(rows[0], row, strict=False) for row in rows[1:])
+        return [{name: cell for name, cell in row if cell or name in needed} for row in cells]
     if kind and wanted == ["string"] and "json" not in kind:
         return words
     try:
+        if is_json_lines(kind) and "array" in wanted:
+            return [sendable_json(line) for line in words.split("\n") if line.strip()]
         return sendable_json(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         if kind and not kind.endswith("json"):

@@ -122,7 +122,7 @@ class LLMResponder:
             if not declared.make.is_valid(value):
                 raise ValueError(next(iter(declared.make.violations(value)), "it is not valid for the schema")[:300])
         Reply(self._schema.entities(call), call, arguments).learn(value)
-        return encode_response(declared.status, declared.media, value)
+        return encode_response(declared, value)
 
 
 def chat_responder(

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..openapi import is_xml, to_csv, to_xml
+from ..openapi import is_json_lines, is_xml, to_csv, to_xml
 from .generate import Given
-from .operations import SimulatedApi, SimulatedOperation
+from .operations import DeclaredResponse, SimulatedApi, SimulatedOperation
 from .requests import IncomingRequest
 from .rng import Rng, plain
 from .state import Session
@@ -64,13 +64,16 @@ def dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def encode_response(status: int, media: str, value: Any) -> SimulatedResponse:
-    return SimulatedResponse(status, _encoded(media, value), media)
+def encode_response(declared: DeclaredResponse, value: Any) -> SimulatedResponse:
+    schema = declared.make.root if declared.make is not None else {}
+    return SimulatedResponse(declared.status, _encoded(declared.media, value, schema), declared.media)
 
 
-def _encoded(media: str, value: Any) -> bytes:
+def _encoded(media: str, value: Any, schema: dict[str, Any]) -> bytes:
     if not media:
         return b""
+    if is_json_lines(media) and isinstance(value, list):
+        return b"".join(dump_json(row) + b"\n" for row in value)
     if "json" in media.lower():
         return dump_json(value)
     if media.startswith("image/") and "svg" not in media:
@@ -78,7 +81,7 @@ def _encoded(media: str, value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if is_xml(media):
-        return to_xml(value, "response")
+        return to_xml(value, "response", schema)
     if media.partition(";")[0] == "text/csv" and isinstance(value, list):
         return to_csv(value).encode("utf-8", "replace")
     words = json.dumps(value, ensure_ascii=False)
@@ -86,21 +89,23 @@ def _encoded(media: str, value: Any) -> bytes:
 
 
 def refuse(operation: SimulatedOperation, status: int, reason: str) -> SimulatedResponse:
-    """The response to an invalid request, in the form that the document declares for it."""
+    """The response to an invalid request, as the document declares it: its example if there is one."""
     declared = operation.failure(status)
     status, make = declared.status, declared.make
     if make is None:
-        return encode_response(status, declared.media or "application/json", {"error": reason})
+        return encode_response(declared, {"error": reason})
+    if declared.examples:
+        return encode_response(declared, declared.examples[0])
     rng = Rng(reason)
     node = make.merger.node(make.root)
     if node.get("type") == "string":
-        return encode_response(status, declared.media, reason if make.is_valid(reason) else make(rng))
-    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason)
+        return encode_response(declared, reason if make.is_valid(reason) else make(rng))
+    record: dict[str, Any] = dict.fromkeys(MESSAGES, reason) | {key: [reason] for key in ("errors", "messages")}
     record |= {"status": status, "code": status, "statuscode": status, "success": False, "ok": False}
     fields = {plain(name): name for name in reversed(node.get("properties", {}))}
     error = fields.get("error", "") if "message" not in fields else ""
     about = (error,) if error and make.merger.node(node, error).get("type") == "object" else ()
-    return encode_response(status, declared.media, make(rng, Given(record=record, about=about)))
+    return encode_response(declared, make(rng, Given(arguments=record, record=record, about=about)))
 
 
 # The smallest possible pictures: one white pixel each.

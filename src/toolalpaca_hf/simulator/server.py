@@ -78,7 +78,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _url(sock: socket.socket, host: str) -> str:
+def socket_url(sock: socket.socket, host: str) -> str:
+    """The URL at which `host` is listened on."""
     return f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
 
@@ -90,7 +91,7 @@ def serve(config: SimulateConfig, announce: Callable[[str], None] = lambda text:
     apis = read_apis(config.apis)
     app = create_app(apis, config.responder, config.store, config.seed, read_faults(config.faults, config.seed))
     with closing(listening_socket(config.host, config.port)) as sock:
-        url = _url(sock, config.host)
+        url = socket_url(sock, config.host)
         command = curl_example(apis, url, config.seed)
         announce(f"{len(apis)} APIs at {url}; {url}/health lists them, Ctrl-C ends it. Try:\n  {command}")
         uvicorn.Server(_uvicorn_config(app)).run(sockets=[sock])
@@ -165,7 +166,7 @@ def running(apis: Sequence[Api], *args: Any, port: int = 0, **kwargs: Any) -> It
                 if not thread.is_alive():
                     raise ToolAlpacaError("the simulator did not start", fix="run `toolalpaca simulate` to see why")
                 time.sleep(0.005)
-            yield _url(sock, "127.0.0.1")
+            yield socket_url(sock, "127.0.0.1")
         finally:
             server.should_exit = True
             thread.join(timeout=10)
