@@ -21,7 +21,7 @@ from toolalpaca_hf import evaluation
 from toolalpaca_hf.agent import kept_rollouts, make_backend
 from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.hub import push, read_run, results_manifest
+from toolalpaca_hf.hub import check_push, push, read_run, results_manifest
 from toolalpaca_hf.storage import check_output_folder, interruptible
 from toolalpaca_hf.training import parse_fields
 
@@ -30,7 +30,9 @@ def main(config: evaluation.EvaluationConfig) -> None:
     """Read the suites, roll out each process's share, score in the first one, push: in that order."""
     # PartialState() by itself takes processes without a GPU for one each.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
-    first = state.is_main_process
+    first, repo_id = state.is_main_process, str(config.hub_model_id or config.model_name_or_path)
+    if config.push_to_hub and first:
+        check_push(repo_id)  # what would be refused at the end
     with state.main_process_first():  # it downloads what the others read
         suites = [evaluation.read_suite(name, config.data_dir) for name in config.suites]
         folders = {suite.name: Path(config.output_dir) / suite.name for suite in suites}
@@ -52,7 +54,6 @@ def main(config: evaluation.EvaluationConfig) -> None:
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
     if config.push_to_hub and first:
-        repo_id = config.hub_model_id or config.model_name_or_path
         runs = [read_run(folder, suite) for suite, folder in folders.items()]
         print(f"Pushed to {push(results_manifest(runs, repo_id), repo_id).url}.")
     state.wait_for_everyone()

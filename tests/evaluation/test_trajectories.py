@@ -11,6 +11,7 @@ import pytest
 
 from toolalpaca_hf.data import raw_api, raw_instance
 from toolalpaca_hf.errors import InputError, NotFoundError, ToolAlpacaError
+from toolalpaca_hf.evaluation import model_index
 from toolalpaca_hf.evaluation.scores import score
 from toolalpaca_hf.evaluation.suite import Suite, read_suite
 from toolalpaca_hf.evaluation.trajectories import read_trajectories
@@ -194,6 +195,17 @@ def test_a_file_of_something_else(
     with pytest.raises(kind) as caught:
         read_trajectories(tmp_path / name, suite)
     assert caught.value.file == tmp_path / name
+
+
+def test_a_file_of_ones_own_has_not_the_name_of_a_suite(suite: Suite, tmp_path: Path) -> None:
+    for name, own in (("real.json", "real.json"), ("bfcl.json", "bfcl.json"), ("mine.json", "mine")):
+        golden = [vars(call) for call in suite.instructions[0].golden_calls]
+        golden = [{"Action": call["action"], "Action_Input": call["action_input"]} for call in golden]
+        raw = raw_api(suite.apis[0], []) | {"Instructions": ["Which?"], "Golden_Answers": [golden]}
+        (tmp_path / name).write_text(json.dumps([raw]), encoding="utf-8")
+        assert read_suite(tmp_path / name).name == own
+        (result, *_) = model_index({"suite": own, "process_verdict": {"value": 0.5}})
+        assert result["dataset_type"] == own and "ToolAlpaca" not in result["dataset_name"]
 
 
 def test_two_apis_of_one_name_are_told_apart_by_their_order(suite: Suite, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from datasets import Dataset
 from tiny_models import save_tiny_llama
 
 from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, write_repo
-from toolalpaca_hf.errors import InputError, NotFoundError
+from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
 from toolalpaca_hf.explore.app import framed
 from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step
@@ -88,6 +88,20 @@ def test_a_trajectory_stands_beside_its_golden_calls_and_runs_nothing(run: Path)
     assert len(unscored.records) == 2 and "Golden" not in trajectory_page(unscored, "e/tides/0")
 
 
+def test_a_run_that_is_not_finished_is_shown(run: Path) -> None:
+    file = run / "rollouts" / "trajectories.parquet"
+    *rows, last = pq.read_table(file).to_pylist()
+    failed = last | {"ended": "failed", "error": "gone"}
+    lines = [json.dumps(row) for row in (failed, *rows, last)]
+    (run / "rollouts" / "rollouts.jsonl").write_text("\n".join([*lines, lines[0][:40]]))
+    file.unlink()
+    (run / "instructions.json").unlink()
+    (target,) = find_targets([str(run)])
+    view = RunView(target.path)
+    assert [record["ended"] for record in view.records.values()] == ["steps", "answered"]
+    assert "At noon." in trajectory_page(view, "e/tides/1")
+
+
 @pytest.mark.parametrize("note", ["{", "[]", "{}", '{"settings": 5}', '{"settings": {"responder": "schema"}}'])
 def test_a_damaged_note_of_a_run_costs_no_page(run: Path, note: str) -> None:
     for name, text in (("run.json", note), ("trajectories.json", "[]")):
@@ -131,6 +145,8 @@ def test_the_app_serves_and_the_playground_answers(built: Path, run: Path, tmp_p
         url = launch(app, port, block=False)
         text = httpx.get(url).text
         assert all(tab in text for tab in ("Data", "Trajectories", "Side by side", "Playground"))
+        with pytest.raises(OptionError):  # by now the port is in use
+            launch(build_app(find_targets([str(run)])), port, block=False)
     finally:
         app.close()
     pages = list(Playground(lambda: load_backend(str(model)), apis).ask(apis[0].name, "Which fruit is in season?"))

@@ -274,3 +274,29 @@ def test_hints_are_those_of_bm25(sample: Corpus) -> None:
             same += text == prompt.head(api, row.instruction)
             count += 1
     assert count == 40 and same == count
+
+
+WORDY = "List every pet of a user with all that is known about it, its age and its weight and"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        *["", "GET a tide.", " Led by a space. ", "Two  spaces", "A\ttab", "x" * 120, f"Of {'y' * 120}"],
+        f"{WORDY} also names",  # as long as is shown
+        f"{WORDY} also its names",
+        f"{WORDY} its-well-known-name",  # cut within a word with hyphens
+        f"{WORDY[:-4]} " + "a" * (96 - len(WORDY[:-4]) - 1) + " and more of it",  # cut between two words
+    ],
+)
+def test_a_hint_is_cut_as_in_training(description: str) -> None:
+    prompt, api = react_prompt(1), Api("", "", functions=[Function("f", "", "", description)])
+    messages, tools = [{"role": "user", "content": "?"}], documented_tools(api, prompt)
+    text = render(prompt, messages, tools, add_generation_prompt=True)
+    assert text == prompt.head(api, "?") and "there is f." in text.lower()
+
+
+def test_a_call_without_arguments() -> None:
+    for function in ({"name": "tide"}, {"name": "tide", "arguments": None}, {"name": "tide", "arguments": {}}):
+        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [{"function": function}]}]
+        assert render(REACT, messages, [TIDE]).endswith("\nAction: tide\nAction Input: {}\nObservation:")

@@ -1,7 +1,9 @@
 """Models fetched from a Hub on loopback: which files, at which revision, whole, and pickles only when asked for."""
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.formats import documented_tools, react_prompt, upstream_prompt
 from toolalpaca_hf.hub import fetch
 from toolalpaca_hf.schema import Api, Function
+from toolalpaca_hf.storage import StorageError
 
 REPO = "org/tiny"
 
@@ -53,6 +56,16 @@ def pickled(llama: Path, tmp_path: Path, shards: int = 1) -> dict[str, bytes]:
         index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
         files["pytorch_model.bin.index.json"] = json.dumps(index).encode()
     return files
+
+
+def test_a_full_disk_is_one_sentence(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys.modules["toolalpaca_hf.hub.fetch"], "snapshot_download", full)
+    with HubServer({REPO: bytes_of(llama)}) as hub, pytest.raises(StorageError) as raised:
+        fetch(REPO, token=OWNER, endpoint=hub.url)
+    assert raised.value.file == constants.HF_HUB_CACHE
 
 
 def test_safetensors_and_no_code(llama: Path) -> None:

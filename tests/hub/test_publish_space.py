@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.explore import DatasetView, RunView, find_targets, space_manifest
-from toolalpaca_hf.hub import push
+from toolalpaca_hf.hub import check_no_secrets, push
 from toolalpaca_hf.hub.push import as_bytes
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
@@ -98,6 +98,10 @@ def test_nobody_learns_whose_servers_were_asked(run: Path) -> None:
     (row,) = pq.read_table(io.BytesIO(rows)).to_pylist()
     assert row["error"] == "*** cannot be reached" and row["response"] == "At noon."
     assert not any(b"gpu-7" in content for content in files.values())
+    key = pq.read_table(run / "trajectories.parquet").set_column(column, "error", [["hf_" + "a1B2" * 9]])
+    pq.write_table(key, run / "trajectories.parquet")
+    with pytest.raises(InputError):
+        check_no_secrets(space_manifest([str(run)], REPO))
 
 
 def test_models_alone_are_refused(tmp_path: Path) -> None:

@@ -42,13 +42,36 @@ def test_a_step_of_which_a_part_is_missing(field: str) -> None:
 
 @pytest.mark.parametrize("name", ["lama", "math_answer", "question_answering"])
 def test_an_answer_that_is_missing_is_wrong(name: str) -> None:
-    assert metrics.load(name).compute(predictions=["12", None], references=["12", "12"])["accuracy"] == 0.5
+    for made in (["12", None], [None, "12"]):
+        assert metrics.load(name).compute(predictions=made, references=["12", "12"])["accuracy"] == 0.5
 
 
 def test_a_verdict_that_is_missing_is_none() -> None:
     text = "Process Correctness: Yes\nFinal Response Correctness: Yes"
-    found = metrics.load("llm_judge").compute(predictions=[text, None])
-    assert (found["process"], found["statistics"]["error_num"]) == (0.5, 1)
+    for said in ([text, None], [None, text]):
+        found = metrics.load("llm_judge").compute(predictions=said)
+        assert (found["process"], found["statistics"]["error_num"]) == (0.5, 1)
+    assert metrics.load("llm_judge").compute(predictions=[None, "x"], judge=str.upper)["texts"] == ["", "X"]
+
+
+def test_a_text_without_probabilities_has_no_tokens() -> None:
+    found = metrics.load("token_perplexity").compute(predictions=[None, [None, -1.0]])
+    assert (found["nll"], found["tokens"], found["n"]) == (1.0, 1, 2)
+
+
+def test_rows_are_added_one_by_one_as_together() -> None:
+    metric = metrics.load("tool_call_match", keep_in_memory=True)
+    for made in (None, GOLDEN):
+        metric.add(prediction=made, reference=GOLDEN)
+    assert metric.compute()["arguments"] == 0.5
+    with pytest.raises(InputError):
+        metric.add(prediction=GOLDEN, reference=None)
+
+
+@pytest.mark.parametrize("name", ["tool_call_match", "process_verdict"])
+def test_nothing_to_score_is_said(name: str) -> None:
+    with pytest.raises(InputError):
+        metrics.load(name).compute(predictions=[], references=[])
 
 
 @pytest.mark.parametrize("name", ["tool_call_match", "process_verdict"])
@@ -57,6 +80,9 @@ def test_a_reference_that_is_missing_is_refused(name: str) -> None:
     with pytest.raises(InputError) as raised:
         metrics.load(name).compute(predictions=[made, made], references=[GOLDEN, None])
     assert raised.value.row == 1
+    if name == "tool_call_match":
+        with pytest.raises(InputError):
+            metrics.load("question_answering").compute(predictions=["12"], references=[["12", None]])
 
 
 @pytest.mark.parametrize(

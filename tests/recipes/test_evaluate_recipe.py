@@ -106,6 +106,14 @@ def launched(environment: dict[str, str]) -> Callable[..., subprocess.CompletedP
     return launched
 
 
+def test_a_push_that_would_be_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(["--model_name_or_path", str(tmp_path), "--suites", "sample", "--push_to_hub", "true"])
+    assert "no repo id" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 def test_a_model_that_is_not_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

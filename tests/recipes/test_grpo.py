@@ -13,6 +13,7 @@ from tiny_models import tiny_tokenizer
 from trl import GRPOConfig, ModelConfig
 
 from toolalpaca_hf.environments import EnvironmentGRPOTrainer
+from toolalpaca_hf.errors import OptionError
 from toolalpaca_hf.training import parse_fields
 
 FILES = sorted(RECIPES.glob("*/grpo.yaml"))
@@ -32,6 +33,15 @@ def test_a_recipe_has_only_known_fields(path: Path) -> None:
     assert training.output_dir.startswith("outputs/") and model.model_name_or_path and data.split == "train"
     first, second, *_ = path.read_text(encoding="utf-8").splitlines()
     assert first.startswith("# Hardware: ") and second.startswith("# Worked out")
+
+
+@pytest.mark.parametrize(
+    "given", [["--trust_remote_code", "true"], ["--model_init_kwargs", '{"trust_remote_code": true}']]
+)
+def test_code_of_others_is_not_run(given: list[str]) -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_fields(["--use_cpu", "true", "--bf16", "false", *given], script_arguments(), GRPOConfig, ModelConfig)
+    assert caught.value.option == "trust_remote_code"
 
 
 def test_a_turn_is_cut_behind_its_label() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from datasets import Dataset
 from tiny_models import save_tiny_llama, tiny_tokenizer
 
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError, UnsupportedModelError
+from toolalpaca_hf.training import SegmentSFTConfig, hold_out, parse_arguments
+from toolalpaca_hf.training.loading import load_tokenizer
 
 Fails = Callable[..., None]
 PLAIN = {"augment_copies": 0, "tool_hints": 0, "prefix_packing": "false"}
@@ -72,12 +75,34 @@ def test_arguments(fails: Fails) -> None:
     fails(OptionError, "prefix_packing", packing="true")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prefix_packing_attention", "nods"), ("overlong", "cutt"), ("freeze_layers", -1), ("augment_copies", 1.5),
+        ("augment_copies", -1), ("augment_mask_names", 3), ("eval_fraction", -0.5), ("tool_hints", None),
+        ("max_length", 0), ("trust_remote_code", True),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_field_cannot_have_is_refused_from_a_file_too(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({field: value, "use_cpu": True, "bf16": False}), encoding="utf-8")
+    with pytest.raises(OptionError) as caught:
+        parse_arguments([f"--config={path}"])
+    assert caught.value.option == field
+
+
 def test_models(fails: Fails, llama: Path, tmp_path: Path) -> None:
     fails(NotFoundError, "no/such-model", model_name_or_path="no/such-model")
     fails(ToolAlpacaError, model_name_or_path=tmp_path / "nothing")
     without_eos = save_tiny_llama(tmp_path / "without-eos", tiny_tokenizer(pad_token="<|endoftext|>"))
     fails(UnsupportedModelError, without_eos, model_name_or_path=without_eos)
     fails(OptionError, "eos_token", eos_token="<|nothing|>")
+    (broken := tmp_path / "broken").mkdir()
+    for file in llama.iterdir():
+        (broken / file.name).write_bytes(b'{"a": 1}' if file.name == "tokenizer.json" else file.read_bytes())
+    fails(NotFoundError, broken, model_name_or_path=broken)
     (without_weights := tmp_path / "without-weights").mkdir()
     for file in llama.glob("*.json"):
         (without_weights / file.name).write_bytes(file.read_bytes())
@@ -97,6 +122,7 @@ def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
     fails(NotFoundError, "dataset_train_split", dataset_name=built, dataset_train_split="dev")
     fails(InputError, "sample", dataset_config="trajectories")
     fails(OptionError, "eval_fraction", eval_fraction=1.0)
+    fails(OptionError, "dataset_test_split", eval_fraction=0.1, dataset_test_split="train")
 
     other = tmp_path / "other"
     (other / "sft").mkdir(parents=True)
@@ -125,7 +151,27 @@ def test_an_output_folder_that_is_a_file(fails: Fails, tmp_path: Path) -> None:
     fails(ToolAlpacaError, output_dir=tmp_path / "file")
 
 
-def test_a_damaged_dataset_folder(fails: Fails, tmp_path: Path) -> None:
+def test_a_damaged_dataset_folder(fails: Fails, built: Path, tmp_path: Path) -> None:
+    for name, keep in (("half", 0.5), ("none", 0)):
+        shutil.copytree(built, tmp_path / name)
+        [file] = (tmp_path / name / "sft").glob("*.parquet")
+        file.write_bytes(file.read_bytes()[: int(file.stat().st_size * keep)])
+        fails(InputError, tmp_path / name, dataset_name=tmp_path / name)
+        file.unlink()
+        fails(InputError, tmp_path / name, dataset_name=tmp_path / name)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "sft.jsonl").write_text(json.dumps({"segments": 1}) + "\n{")
     fails(NotFoundError, "dataset_config", dataset_name=tmp_path / "damaged")
+
+
+def test_rows_of_ones_own_are_held_out_without_naming_an_api() -> None:
+    rows = Dataset.from_list([{"messages": [{"role": "user", "content": str(i)}]} for i in range(10)])
+    kept, held_out = hold_out(rows, 0.2, seed=0)
+    assert len(kept) == 8 and len(held_out) == 2
+
+
+def test_the_unknown_token_may_end_or_pad_a_row(tmp_path: Path) -> None:
+    token = "<|endoftext|>"
+    tiny_tokenizer(eos_token=token, unk_token=token).save_pretrained(tmp_path)
+    config = SegmentSFTConfig("run", use_cpu=True, bf16=False, eos_token=token, pad_token=token)
+    assert load_tokenizer(str(tmp_path), config).pad_token == token

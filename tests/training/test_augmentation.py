@@ -11,10 +11,18 @@ import pytest
 from datasets import Dataset
 
 from toolalpaca_hf.data import read_corpus, resolve_sources, write_repo
-from toolalpaca_hf.formats import parse_example, parse_prompt, parse_turn, react_prompt, trajectory_segments
-from toolalpaca_hf.schema import FEATURES, Api, Function, Segment, Step
+from toolalpaca_hf.errors import InputError
+from toolalpaca_hf.formats import Example, parse_example, parse_prompt, parse_turn, react_prompt, trajectory_segments
+from toolalpaca_hf.schema import FEATURES, Api, Function, Segment, Step, Trajectory
 from toolalpaca_hf.training import Augmentation, SegmentScriptArguments, augment_dataset
-from toolalpaca_hf.training.augmentation import _renamed_step, augment, called_functions, described_turn, render
+from toolalpaca_hf.training.augmentation import (
+    _masked,
+    _renamed_step,
+    augment,
+    called_functions,
+    described_turn,
+    render,
+)
 from toolalpaca_hf.training.dataset import load_split, load_trajectories
 
 
@@ -240,6 +248,50 @@ def test_a_row_without_prompt_is_repeated_as_it_is() -> None:
     copies = augment_dataset(rows, Augmentation(), copies=2, seed=0, shared=True, descriptions=2)
     assert copies["id"] == ["a/0+0", "a/0+1"]
     assert all(row["segments"] == segments for row in copies)
+
+
+def test_rows_that_share_an_id_keep_what_is_theirs() -> None:
+    rows = sample_rows().select([0, 60, 100])
+    for name in ("x", None):
+        same = rows.map(lambda row, name=name: {**row, "id": name})
+        copies, apart = (augment_dataset(given, Augmentation(mask_names=0.0), 1, 0) for given in (same, rows))
+        assert [row["segments"][1] for row in copies] == [row["segments"][1] for row in apart]
+
+
+def test_rows_with_more_or_less_than_segments_need() -> None:
+    segments = [
+        {"text": "no prompt", "trainable": False, "weight": 1},
+        {"text": " text", "trainable": True, "weight": 1},
+    ]
+    rows = Dataset.from_list([{"id": "a", "api": "", "segments": segments}, {"id": "b", "api": "", "segments": None}])
+    copies = augment_dataset(rows, Augmentation(), copies=1, seed=0)
+    assert [len(row["segments"]) for row in copies] == [2, 0]
+    broken = Dataset.from_list([{"id": "c", "api": "", "segments": [{"text": None, "trainable": True}]}])
+    with pytest.raises(InputError) as caught:
+        augment_dataset(broken, Augmentation(), copies=1, seed=0)
+    assert caught.value.row == "c"
+
+
+def test_functions_of_one_name_are_one() -> None:
+    functions = [
+        Function("find", "", "", "One."),
+        Function("find", "", "", "Two."),
+        Function("tell", "", "", "Three."),
+    ]
+    trajectory = Trajectory("", "", "Find it.", "", [Step("I look.", "find", "{}", "ok")], "So.", "Yes.")
+    for mask in (0.0, 1.0):
+        example = Example(Api("", "", functions=functions), trajectory, (True, True))
+        copy, _ = augment(example, Augmentation(mask_names=mask), random.Random(0))
+        assert sorted(f.description for f in copy.api.functions) == ["Three.", "Two."]
+        assert called_functions(copy.trajectory) <= {f.name for f in copy.api.functions}
+
+
+def test_a_masked_parameter_takes_no_name_of_another() -> None:
+    names = ["river", "gold", "star", "rain", "snow", "wolf"]
+    description = "X.\nParameters: {" + ", ".join(f'"{name}": "a"' for name in names) + "}"
+    for seed in range(200):
+        masked, new = _masked(description, random.Random(seed))
+        assert re.findall(r'"(\w+)": "', masked) == list(new.values()) and list(new) == names
 
 
 def test_copies_of_other_prompts_are_not_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,18 @@ def test_a_token_beyond_the_embedding_is_refused(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_labels_that_are_no_tokens_of_the_row_are_refused() -> None:
+    row = {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}
+    for labels in ([-100, 6, 8], [-100, 6]):
+        with pytest.raises(ToolAlpacaError):
+            build_tree([row, {**row, "labels": labels}])
+    empty = {"input_ids": [], "labels": []}
+    assert build_tree([empty, row]) == build_tree([row])
+    assert list(share_prefixes(Dataset.from_list([empty, row]), 500)) == list(
+        share_prefixes(Dataset.from_list([row]), 500)
+    )
+
+
 def test_nested_rows_however_deep() -> None:
     ids = np.random.default_rng(0).integers(5, 150, 1200).tolist()
     rows = [{"input_ids": ids[:n], "labels": ids[:n]} for n in range(200, 1200)]

@@ -164,6 +164,22 @@ def test_ways_of_a_tokenizer_without_a_trainable_template(chatml: PreTrainedToke
     assert [way.name for way in ways] == ["sft"] and list(closed) == ["chat"]
 
 
+def test_a_template_by_name_is_proved_as_one_by_itself(chatml: PreTrainedTokenizerBase) -> None:
+    named = copy.deepcopy(chatml)
+    named.chat_template = {"default": "{{ messages[0].content }}", "tool_use": qwen3_instruct_2507_chat_template}
+    named.response_template = None
+    ways, closed = ways_of(named, react_prompt(), config="chat")
+    assert [way.training_template for way in ways] == [HOLDS] * 2 and not closed
+    proof = prove_template(ways[1], 2, features=["calls"])
+    assert proof.conversations == 2 and proof.trainable and not proof.left_out
+
+
+def test_a_template_that_cannot_be_proved_is_said(chatml: PreTrainedTokenizerBase) -> None:
+    proof, said = prove_template(Way("chat", chatml, "{{ raise_exception('no') }}"), 4), []
+    require_proof([proof], said.append)
+    assert not proof.trainable and len(said) == 1 and "no" in said[0]
+
+
 def test_qwen25_trains_a_token_that_is_given_and_the_same_is_a_reason_not_to_train(
     chatml: PreTrainedTokenizerBase,
 ) -> None:

@@ -1,5 +1,6 @@
 """A chat template is admitted by what it shows of a conversation of markers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from trl.chat_template_utils import supports_tool_calling
 from toolalpaca_hf.errors import InputError, UnsupportedModelError
 from toolalpaca_hf.formats import to_messages
 from toolalpaca_hf.schema import FEATURES, Api, Step, Trajectory
-from toolalpaca_hf.training.loading import check_template, renderable, without_absent
+from toolalpaca_hf.training.loading import check_template, renderable, tool_template, without_absent
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 # Mistral's: calls need ids of nine characters.
@@ -98,6 +99,33 @@ def test_rows_of_the_chat_config_render_as_the_messages_they_hold(name: str, str
     text = tokenizer.apply_chat_template(rows[0]["messages"], tools=rows[0]["tools"], tokenize=False)
     assert text == tokenizer.apply_chat_template(made["messages"], tools=made["tools"], tokenize=False)
     assert text.count("metres") == 2 and "Nantes" in text
+
+
+def test_rows_that_cannot_be_trained_cost_no_other() -> None:
+    asked, answered = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    rows = Dataset.from_list([{"messages": messages} for messages in ([asked, answered], None, [asked])])
+    tokenizer = tokenizer_with(NEEDS_IDS)
+    kept, sentence = renderable(without_absent(rows), tokenizer, assistant_only=True)
+    assert len(kept) == 1 and "2 refused" in sentence
+    streamed, _ = renderable(without_absent(rows.to_iterable_dataset()), tokenizer, assistant_only=True)
+    assert [row["messages"] for row in streamed] == [[asked, answered]]
+    # A run on everything that was said trains the question by itself, too.
+    assert len(renderable(without_absent(rows), tokenizer)[0]) == 2
+
+
+def test_tools_may_be_written_as_json() -> None:
+    made = row()
+    rows = Dataset.from_list([{"messages": made["messages"], "tools": json.dumps(made["tools"])}])
+    assert len(renderable(rows, tokenizer_with(NEEDS_IDS))[0]) == 1
+
+
+def test_of_several_templates_the_one_for_tools_is_taken() -> None:
+    tokenizer = tokenizer_with("")
+    tokenizer.chat_template = {"default": "plain", "tool_use": NEEDS_IDS}
+    assert tool_template(tokenizer) == NEEDS_IDS
+    assert check_template(tokenizer, tool_template(tokenizer)) == []
+    tokenizer.chat_template = {"default": "plain"}
+    assert tool_template(tokenizer) == "plain" and tool_template(tokenizer_with(NEEDS_IDS)) == NEEDS_IDS
 
 
 def test_messages_that_lack_nothing_stay_as_they_are() -> None:

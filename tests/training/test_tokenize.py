@@ -214,6 +214,20 @@ def test_a_segment_of_another_form_is_refused(segment: Any) -> None:
         merge([Segment("a", True), segment])
 
 
+def test_a_row_without_segments_is_empty_and_another_layout_refused() -> None:
+    assert merge(None) == merge([]) == []
+    for layout in (5, [["text", True]]):
+        with pytest.raises(InputError) as caught:
+            merge(layout, 3)  # type: ignore[arg-type]
+        assert caught.value.row == 3
+
+
+def test_half_a_surrogate_pair_is_replaced_as_in_files(family: Family) -> None:
+    tokenizer = family.segment_tokenizer
+    broken, replaced = ([Segment(f"a{letter}", False), Segment(f"b{letter}c", True)] for letter in ("\ud83d", "?"))
+    assert tokenizer.encode(broken) == tokenizer.encode(replaced)
+
+
 def test_the_tokenizer_is_left_as_it_was(family: Family) -> None:
     tokenizer = copy.deepcopy(family.tokenizer)
     before = tokenizer.encode("a</s><|im_end|> b")

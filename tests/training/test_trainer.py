@@ -8,11 +8,11 @@ import pytest
 import torch
 from datasets import Dataset
 from sft_settings import LAZY, QUIET
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.data import ToolAlpaca
-from toolalpaca_hf.errors import OptionError
+from toolalpaca_hf.errors import InputError, OptionError
 from toolalpaca_hf.training import (
     IGNORE,
     CompletionOnlyCollator,
@@ -23,6 +23,11 @@ from toolalpaca_hf.training import (
 )
 
 Build = Callable[..., SFTTrainer]
+KNOWS_TOOLS = (
+    "{{ tools | tojson if tools }}{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}"
+    "{{ m.tool_calls | tojson if m.tool_calls }}{{ m.content }}{{ eos_token }}{% endgeneration %}"
+    "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +165,30 @@ def test_arguments_of_others_are_taken(
     trainer = SegmentSFTTrainer(str(llama), args, train_dataset=rows, processing_class=tokenizer)
     assert isinstance(trainer.args, SegmentSFTConfig) and trainer.args.freeze_layers == 0
     assert {name: getattr(trainer.args, name) for name in given} == given and trainer.args.learning_rate == 3e-3
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_model_brings_its_tokenizer(chat: bool, llama: Path, rows: Dataset, tmp_path: Path) -> None:
+    """As in TRL, whether it is named or loaded; of several templates by name the one for tools is trained."""
+    model, options = AutoModelForCausalLM.from_pretrained(llama), {}
+    if chat:
+        (tokenizer := AutoTokenizer.from_pretrained(llama)).chat_template = {"default": "", "tool_use": KNOWS_TOOLS}
+        tokenizer.save_pretrained(tmp_path / "tokenizer")
+        model.config._name_or_path = str(tmp_path / "tokenizer")
+        messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        rows, options = Dataset.from_list([{"messages": messages}]), {"assistant_only_loss": True}
+    trainer = SegmentSFTTrainer(model, SegmentSFTConfig(str(tmp_path / "run"), **QUIET, **options), train_dataset=rows)
+    assert len(trainer.train_dataset) == len(rows)
+    assert trainer.processing_class.chat_template == (KNOWS_TOOLS if chat else None)
+    with pytest.raises(OptionError) as caught:
+        trainer.train(str(tmp_path / "nothing"))
+    assert caught.value.option == "resume_from_checkpoint"
+    with pytest.raises(InputError):
+        SegmentSFTTrainer(model, SegmentSFTConfig(str(tmp_path), **QUIET), train_dataset=rows.select([]))
+    model.config._name_or_path = ""
+    with pytest.raises(OptionError) as caught:
+        SegmentSFTTrainer(model, SegmentSFTConfig(str(tmp_path / "run"), **QUIET), train_dataset=rows)
+    assert caught.value.option == "processing_class"
 
 
 def test_offloading_without_a_gpu_is_refused(llama: Path, rows: Dataset, tmp_path: Path) -> None:

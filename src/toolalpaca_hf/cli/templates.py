@@ -84,16 +84,12 @@ def show(
 
 
 def _load_tokenizer(model: str) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
 
-    from ..checkpoints import resolve_model
+    from ..checkpoints import load_tokenizer, resolve_model
 
-    # A folder may hold a tokenizer and no model.
-    path = model if (Path(model) / "tokenizer_config.json").is_file() else resolve_model(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=model) from None
+    path = resolve_model(model)
+    tokenizer = load_tokenizer(path, "pass a folder with one, a Hub id or smollm2")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     try:

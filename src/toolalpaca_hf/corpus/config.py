@@ -165,7 +165,7 @@ class CorpusConfig:
             sections[section] = _mapping(sections.get(section), section) | said
         where = str(path) if path is not None else None
         shared, own = (_mapping(sections.pop(name, None), name) for name in ("models", "roles"))
-        if unknown := sorted(set(own) - set(ROLES)):
+        if unknown := sorted(map(str, set(own) - set(ROLES))):
             fix = f"the roles are {', '.join(ROLES)}"
             raise OptionError("there is no such role", file=where, option=f"roles.{unknown[0]}", fix=fix)
         sections["roles"] = roles = {role: _role(role, shared, own.get(role), where) for role in ROLES}
@@ -253,10 +253,12 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(path.read_bytes())
+        json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, fix="pass a recipe") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"is not YAML: {' '.join(str(error).split())[:200]}", file=path) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
+        raise InputError(problem, file=path, fix="correct it") from None
     return _mapping(found, str(path))
 
 

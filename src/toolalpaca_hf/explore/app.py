@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import Backend, RolloutConfig, make_backend
-from ..errors import needing
+from ..errors import OptionError, needing
 from ..evaluation import instruction_page
 from ..report import sections_page, token_page
 from ..schema import Api
@@ -63,13 +63,18 @@ def build_app(targets: Sequence[Target], apis: Sequence[Api] = (), served: Rollo
 
 
 def launch(app: Any, port: int, host: str = "127.0.0.1", block: bool = True) -> str:
-    """Serve the app, and return its address."""
+    """Serve the app, and return its address; [`OptionError`] where the port is in use or the host is none of this
+    machine's."""
     import gradio as gr
 
     # Fonts of the reader's machine: nothing is fetched from elsewhere.
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     look = {"theme": theme, "css": CSS, "quiet": True, "share": False}
-    _, url, _ = app.launch(server_name=host, server_port=port, prevent_thread_lock=not block, **look)
+    try:
+        _, url, _ = app.launch(server_name=host, server_port=port, prevent_thread_lock=not block, **look)
+    except OSError:  # gradio's, which says how it is set in its own ways
+        fix = "pass another, or end what listens there"
+        raise OptionError(f"{host}:{port} cannot be served on", option="--port", fix=fix) from None
     return url
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, NotFoundError, ToolAlpacaError
-from ..schema import Step, Trajectory
-from ..storage import read_json
+from ..schema import ROLLOUT_FEATURES, Step, Trajectory
+from ..storage import intact_rows, read_json
 from .states import Replay
 
 ANY = "all"
@@ -21,7 +21,10 @@ FILTERS = {"api": "API", "process_verdict": "Verdict, by rule", "ended": "Ended"
 """Fields of a record to filter by, and what they are called."""
 
 RUN_FILES = ("instructions.json", "trajectories.parquet", "rollouts/trajectories.parquet")
-"""Of a run or an evaluation, finished or not."""
+"""Of a run or an evaluation."""
+
+LINES = "rollouts.jsonl"
+"""What a run that is not finished has."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Target:
     """A folder to look at.
 
     Args:
-        kind (`str`): `dataset`, `run` (with or without verdicts) or `model`.
+        kind (`str`): `dataset`, `run` (with or without verdicts, finished or not) or `model`.
         path (`Path`): The folder.
     """
 
@@ -65,7 +68,7 @@ def find_targets(names: Sequence[str]) -> list[Target]:
 def _kind(path: Path) -> Literal["dataset", "run", "model"] | None:
     if any((path / "sft").glob("*.parquet")):
         return "dataset"
-    if any((path / name).is_file() for name in RUN_FILES):
+    if any((path / name).is_file() for name in (*RUN_FILES, LINES, f"rollouts/{LINES}")):
         return "run"
     return "model" if any((path / f"{name}config.json").is_file() for name in ("", "adapter_")) else None
 
@@ -99,6 +102,12 @@ class DatasetView:
         return self._segments[self.ids.index(name)].as_py()
 
 
+def _lines(file: Path) -> pa.Table:
+    """The last line of each rollout: one that failed is made again."""
+    rows = {row["id"]: row for row in intact_rows(file)}
+    return pa.Table.from_pylist(list(rows.values()), schema=ROLLOUT_FEATURES.arrow_schema)
+
+
 class RunView:
     """A run, or an evaluation of one; a trajectory becomes Python objects when it is looked at.
 
@@ -116,12 +125,12 @@ class RunView:
     def __init__(self, folder: Path) -> None:
         self.name, self.records = str(folder), dict[str, dict[str, Any]]()
         self._places: dict[str, int] = {}
-        places = (place for place in (folder / "rollouts", folder) if (place / "trajectories.parquet").is_file())
-        self._rollouts = next(places, None)
-        if self._rollouts is not None:
-            file = self._rollouts / "trajectories.parquet"
+        files = [place / name for name in ("trajectories.parquet", LINES) for place in (folder / "rollouts", folder)]
+        file = next((file for file in files if file.is_file()), None)
+        self._rollouts = None if file is None else file.parent
+        if file is not None:
             try:
-                self._table = pq.read_table(file)
+                self._table = pq.read_table(file) if file.suffix == ".parquet" else _lines(file)
                 about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
             except (OSError, ValueError, KeyError) as error:
                 raise InputError(f"cannot be read ({error})", file=file, fix="run again") from None

@@ -74,7 +74,8 @@ def fetch(
     check_repo_id(repo_id)
     api = connect(token, endpoint)
     refused = OptionError(f"{repo_id} has only pickled weights: {RISK}", option="--allow-bin", fix="pass it")
-    with hub_errors(api, repo_id, revision, fetching=True):
+    room = disk_errors(constants.HF_HUB_CACHE, "free some space, or set HF_HOME to another folder")
+    with room, hub_errors(api, repo_id, revision, fetching=True):
         pickled = _only_pickled(api, repo_id, revision)
         if pickled and not allow_bin:
             raise refused

@@ -1,5 +1,6 @@
 """What to push to a repo, and pushing it in one commit; in none if nothing has changed."""
 
+import io
 import os
 import re
 import warnings
@@ -144,8 +145,8 @@ def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
 
 
 def _texts(path: str, content: Content) -> Iterator[bytes]:
-    if path.endswith(".parquet") and isinstance(content, Path):
-        with pq.ParquetFile(content) as file:
+    if path.endswith(".parquet"):
+        with pq.ParquetFile(content if isinstance(content, Path) else io.BytesIO(content)) as file:
             for batch in file.iter_batches():
                 for column in batch.columns:
                     # A column's strings are contiguous in one of its buffers.

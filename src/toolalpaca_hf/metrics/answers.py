@@ -72,12 +72,12 @@ def math_correct(prediction: str, gold: str) -> bool:
     return right is not None and first_number(prediction) == right
 
 
-def perplexity(log_probs: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+def perplexity(log_probs: Sequence[Sequence[float | None] | None]) -> dict[str, Any]:
     """Exponential of the mean negative log-likelihood over all tokens (compared in the paper's section 4.3).
 
     Args:
         log_probs (`Sequence[Sequence[float]]`): For each text, natural logarithms of its tokens' probabilities;
-            `None`, as for a first token, is left out.
+            `None`, as for a first token, is left out, as is a text that is `None`.
 
     Returns:
         `dict[str, Any]`: `perplexity` (infinite if a token was impossible), `nll` (the mean) and `tokens`.
@@ -93,7 +93,7 @@ def perplexity(log_probs: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     ```
     """
     known: list[float] = []
-    for row, text in enumerate(log_probs):
+    for row, text in enumerate(text or () for text in log_probs):
         known += [value for value in text if value is not None]
         if wrong := [value for value in text if value is not None and not value <= 0]:  # NaN is not, either
             raise InputError(f"{wrong[0]} is no natural logarithm of a probability", row=row)

@@ -76,9 +76,9 @@ def metric_class(
     inputs: str,
     features: Any,
     paper: Literal["toolalpaca", "toolformer"],
-    attempts: bool = False,
+    missing: Any,
 ) -> type:
-    """The class that `evaluate.load` looks for in a script; see [`MissingAttempts`] for those with `attempts`."""
+    """The class that `evaluate.load` looks for in a script; see [`MissingRows`] for what is `missing`."""
     import evaluate
 
     citation = (FOLDER / "citations" / f"{paper}.bib").read_text(encoding="utf-8")
@@ -92,9 +92,9 @@ def metric_class(
             reference_urls=[f"https://arxiv.org/abs/{_PAPERS[paper]}"],
         )
 
-    body = {"_info": info, "_compute": lambda self, **given: compute(**given)}
+    body = {"_info": info, "_compute": lambda self, **given: compute(**given), "missing": missing}
     body |= {"__doc__": description + inputs, "__module__": module}
-    return type(name, (*((MissingAttempts,) if attempts else ()), evaluate.Metric), body)
+    return type(name, (MissingRows, evaluate.Metric), body)
 
 
 def accuracy_metric(
@@ -111,21 +111,26 @@ def accuracy_metric(
     text = datasets.Value("string")
     kinds = [datasets.Features({"predictions": text, "references": kind}) for kind in (text, datasets.List(text))]
     compute = partial(_accuracy, correct)
-    return metric_class(module, name, compute, description, inputs, kinds if several else kinds[0], "toolformer")
+    return metric_class(module, name, compute, description, inputs, kinds if several else kinds[0], "toolformer", "")
 
 
-class MissingAttempts:
-    """Mixin before `evaluate.Metric`, which rejects rows of `None`: as a prediction, `None` is a missing attempt.
+class MissingRows:
+    """Mixin before `evaluate.Metric`, which rejects rows of `None`: as a prediction, `None` is one that is missing.
 
-    `_compute` gets one step in which everything is `None` instead; see [`attempts_of`]. A reference of `None` raises
-    [`InputError`].
+    `_compute` gets `missing` instead; see [`attempts_of`]. A reference of `None` raises [`InputError`].
     """
 
-    def add_batch(self, *, predictions: Any = None, references: Any = None, **more: Any) -> None:
+    missing: Any
+
+    def add(self, *, prediction: Any = None, **more: Any) -> None:
         """As `evaluate.Metric` has it, which adds the metric's inputs to this text and needs one here."""
-        nothing = [dict.fromkeys(self.info.features["predictions"].feature)]  # type: ignore[attr-defined]
-        predictions = predictions and [nothing if row is None else row for row in predictions]
-        references = references and _required(references)
+        self.add_batch(predictions=[prediction], **{f"{name}s": [value] for name, value in more.items()})
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **more: Any) -> None:
+        """As [`add`]."""
+        if predictions is not None:
+            predictions = [self.missing if row is None else row for row in predictions]
+        references = None if references is None else _required(references)
         super().add_batch(predictions=predictions, references=references, **more)  # type: ignore[misc]
 
 
@@ -156,7 +161,7 @@ def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
 
 def _required(references: Sequence[T | None]) -> Sequence[T]:
     for row, value in enumerate(references):
-        if value is None:
+        if value is None or (isinstance(value, list) and None in value):
             problem = "references is None, so there is nothing to score against"
             raise InputError(problem, row=row, fix="leave the row out")
     return references  # type: ignore[return-value]  # none of them is `None`

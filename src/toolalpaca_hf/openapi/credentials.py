@@ -31,6 +31,7 @@ TOKEN_TEXT = (
 
 def escaped_forms(value: str) -> set[str]:
     """A text unchanged, and as URLs, JSON, HTML and base64 escape it, once or twice."""
+    value = value.encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8, and is written as `?`
     escaped = quote(value, safe="").replace("-", "%2D").replace(".", "%2E").replace("_", "%5F")
     every = "".join(f"%{byte:02X}" for byte in value.encode())
     plain = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value)}

@@ -25,6 +25,7 @@ from .proof import Proof as Proof
 from .proof import prove_template as prove_template
 from .prover import Way as Way
 from .prover import ways_of as ways_of
+from .results import data_fingerprint as data_fingerprint
 from .results import resolved as resolved
 from .results import start_or_resume as start_or_resume
 from .tokenize import IGNORE as IGNORE

@@ -28,7 +28,7 @@ from ..formats import (
     used_components,
 )
 from ..schema import FEATURES, Api, Function, Segment, Step, Trajectory
-from .tokenize import code_hash
+from .tokenize import code_hash, merge
 
 # Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.
 _WORDS = (
@@ -184,8 +184,9 @@ def _masked(description: str, rng: random.Random) -> tuple[str, dict[str, str]]:
     masked: dict[str, str] = {}
     for i, line in enumerate(lines):
         if line.startswith("Parameters: {"):
-            taken = set(masked.values())
-            masked |= {key: random_name(rng, taken) for key in dict.fromkeys(_PARAMETER.findall(line))}
+            keys = dict.fromkeys(_PARAMETER.findall(line))
+            taken = {*masked.values(), *keys}  # or one name's replacement would be replaced as another name
+            masked |= {key: random_name(rng, taken) for key in keys}
             for key, name in masked.items():
                 lines[i] = lines[i].replace(f'"{key}": "', f'"{name}": "')
     return "\n".join(lines), masked
@@ -196,6 +197,7 @@ def _rename(
 ) -> tuple[list[Function], dict[str, str], dict[str, dict[str, str]]]:
     """Renamed functions, new names by old, and for each new name its parameters, new by old."""
     names = {function.name: function.name for function in functions}
+    functions = list({function.name: function for function in functions}.values())  # of one name, the last is called
     descriptions = [function.description for function in functions]
     parameters: list[dict[str, str]] = [{} for _ in functions]
     if rng.random() < how.mask_names:
@@ -269,12 +271,18 @@ def described_turn(
     return [Segment(head, False), Segment(answer, True), Segment(" ", False)]
 
 
-def _documentation(row_id: str, example: Example | None) -> str:
+def _documentation(place: int, example: Example | None) -> str:
     """Equal for rows whose prompts document the same functions; a row without prompt has its own."""
     if example is None:
-        return row_id
+        return str(place)
     functions = sorted((function.name, function.description) for function in example.api.functions)
     return hashlib.sha256(json.dumps(functions).encode()).hexdigest()
+
+
+def _segments(row: Mapping[str, Any]) -> list[Segment]:
+    """A row's segments as they stand there; an [`InputError`] with its id where one is malformed."""
+    merge(row["segments"], row["id"])
+    return [Segment(segment["text"], segment["trainable"]) for segment in row["segments"] or ()]
 
 
 def augment_dataset(
@@ -299,23 +307,23 @@ def augment_dataset(
     """
     plain: Any = rows.with_format(None)  # iterates over dicts, which `datasets` does not type
     prompt = react_prompt(how.tool_hints)
-    found: dict[str, tuple[Example | None, str]] = {}
+    found: list[tuple[Example | None, str]] = []  # by place: ids may be repeated, or be none
     called: dict[str, set[str]] = {}
-    leaders: dict[str, str] = {}
-    for row in plain:
+    leaders: dict[str, int] = {}
+    for place, row in enumerate(plain):
         example = (examples or {}).get(row["id"])
         if example is None:
-            example = parse_example([Segment(**segment) for segment in row["segments"]], row["id"])
-        documentation = _documentation(row["id"], example)
-        found[row["id"]] = example, documentation
+            example = parse_example(_segments(row), row["id"])
+        documentation = _documentation(place, example)
+        found.append((example, documentation))
         called.setdefault(documentation, set()).update(called_functions(example.trajectory) if example else ())
-        leaders.setdefault(documentation, row["id"])
+        leaders.setdefault(documentation, place)
 
-    def augmented(row: dict[str, Any], number: int) -> Iterator[tuple[str, list[Segment]]]:
-        example, documentation = found[row["id"]]
+    def augmented(place: int, row: dict[str, Any], number: int) -> Iterator[tuple[str, list[Segment]]]:
+        example, documentation = found[place]
         name = f"{row['id']}+{number}"
         if example is None:
-            yield name, [Segment(**segment) for segment in row["segments"]]
+            yield name, _segments(row)
             return
         # The copy depends on the row's id only, not on its place, so that any subset gives the same copies; where
         # documentation is shared it depends on the documentation instead.
@@ -324,7 +332,7 @@ def augment_dataset(
         copy, nearest = augment(example, how, rng, called[documentation] if shared else ())
         first_turn = random.Random(f"{seed}/{row['id']}/{number}/first turn").random() < how.first_turns
         yield name, render(copy, prompt, nearest, first_turn)
-        if descriptions and leaders[documentation] == row["id"]:
+        if descriptions and leaders[documentation] == place:
             rng = random.Random(f"{seed}/{owner}/{number}/descriptions")
             functions = list(copy.api.functions)
             rng.shuffle(functions)
@@ -335,9 +343,9 @@ def augment_dataset(
                     yield f"{name}/{function.name}", segments
 
     def generate() -> Iterator[dict[str, Any]]:
-        for row in plain:
+        for place, row in enumerate(plain):
             for number in range(copies):
-                for name, segments in augmented(row, number):
+                for name, segments in augmented(place, row, number):
                     yield {"id": name, "api": row["api"], "segments": [asdict(segment) for segment in segments]}
 
     # What the copies look like is in this code and that of the formats, and in what the rows were rendered from.

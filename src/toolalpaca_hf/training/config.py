@@ -20,6 +20,19 @@ def _field(default: Any, text: str, choices: Sequence[str] = ()) -> Any:
     return field(default=default, metadata={"help": text, **({"choices": list(choices)} if choices else {})})
 
 
+def _check_fields(config: Any, kind: Any) -> None:
+    """Reject values that the fields a class adds cannot have; argparse looks at none that come from YAML or Python."""
+    for name in kind.__annotations__:
+        spec, value = kind.__dataclass_fields__[name], getattr(config, name)
+        if choices := spec.metadata.get("choices"):
+            if value not in choices:
+                raise OptionError(f"is {value!r}", option=name, fix=f"pass one of {', '.join(choices)}")
+        elif type(spec.default) is int and not (type(value) is int and value >= 0):
+            raise OptionError(f"is {value!r}", option=name, fix="pass a whole number, 0 or more")
+        elif type(spec.default) is float and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise OptionError(f"is {value!r}", option=name, fix="pass a number from 0 to 1")
+
+
 @dataclass
 class SegmentScriptArguments(ScriptArguments):
     """TRL's `ScriptArguments` with the data of a training run; `augment_*` fields are those of [`Augmentation`]."""
@@ -38,6 +51,9 @@ class SegmentScriptArguments(ScriptArguments):
     augment_first_turns: float = _field(0.0, "Probability that a copy ends after one action.")
     augment_shuffle_hints: float = _field(0.0, "Probability of random tool hints.")
 
+    def __post_init__(self) -> None:
+        _check_fields(self, SegmentScriptArguments)
+
     def augmentation(self, tool_hints: int) -> Augmentation:
         """The `augment_*` fields as an [`Augmentation`]."""
         names = {spec.name for spec in fields(Augmentation)} - {"tool_hints"}
@@ -49,7 +65,8 @@ class SegmentSFTConfig(SFTConfig):
     """TRL's `SFTConfig` with settings for segments.
 
     Raises:
-        [`OptionError`]: `prefix_packing` is combined with TRL's own packing, or `trust_remote_code` is set.
+        [`OptionError`]: `prefix_packing` is combined with TRL's own packing, `trust_remote_code` is set, or a field
+            has a value that it cannot have.
     """
 
     overlong: str = _field("cut", "Rows beyond `max_length`: `cut` whole steps, or `drop`.", ("cut", "drop"))
@@ -84,12 +101,20 @@ class SegmentSFTConfig(SFTConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_fields(self, SegmentSFTConfig)
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
             problem = "takes the place of packing, eval_packing and padding_free"
             raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
-        if self.trust_remote_code or cast(dict[str, Any], self.model_init_kwargs or {}).get("trust_remote_code"):
-            fix = "choose a model whose code is part of transformers"
-            raise OptionError("not supported", option="trust_remote_code", fix=fix)
+        if self.max_length is not None and self.max_length < 2:
+            raise OptionError(f"{self.max_length} is no length: one token predicts the other", option="max_length")
+        _refuse_remote_code(self)
+
+
+def _refuse_remote_code(config: Any) -> None:
+    asked = (getattr(config, "model_init_kwargs", None) or {}).get("trust_remote_code")
+    if asked or getattr(config, "trust_remote_code", False):
+        fix = "choose a model whose code is part of transformers"
+        raise OptionError("not supported", option="trust_remote_code", fix=fix)
 
 
 class _Parser(TrlParser):
@@ -103,7 +128,7 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
 
     Raises:
         [`NotFoundError`], [`InputError`]: The file does not exist, or is not YAML.
-        [`OptionError`]: A field or value is unknown.
+        [`OptionError`]: A field or value is unknown, or `trust_remote_code` is set.
 
     Example:
 
@@ -112,19 +137,22 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     'build/mine'
     ```
     """
-    argv = list(argv)
+    argv = [word for given in argv for word in (given.split("=", 1) if given.startswith("--config=") else [given])]
     at = argv.index("--config") + 1 if "--config" in argv else 0
     if at == len(argv):
         raise OptionError("names no file", option="--config", fix="pass one of recipes/*/*.yaml")
     file = argv[at] if at else None
     try:
-        return _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
+        configs = _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
     except OSError as error:
         raise NotFoundError(f"{error.strerror}", file=file, fix="pass one of recipes/*/*.yaml") from None
     except yaml.YAMLError as error:
         raise InputError(f"not YAML ({error})", file=file) from None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise OptionError(f"{error}{_meant(str(error), kinds)}", file=file) from None
+    for config in configs:
+        _refuse_remote_code(config)
+    return configs
 
 
 def _meant(message: str, kinds: Sequence[type]) -> str:

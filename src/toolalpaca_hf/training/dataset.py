@@ -1,11 +1,12 @@
 """Loads the rows to train on, those to hold out, and one to look at."""
 
+import copy
 import random
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from datasets import Dataset, IterableDataset, get_dataset_config_names, get_dataset_split_names, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import get_training_chat_template, has_generation_markers
@@ -18,7 +19,7 @@ from ..report import token_texts
 from ..schema import SPLITS, Api, Function, Step, Trajectory
 from .augmentation import augment_dataset
 from .config import SegmentScriptArguments, SegmentSFTConfig
-from .loading import present
+from .loading import present, tool_template, tools_of
 from .tokenize import IGNORE, SegmentTokenizer
 
 Rows = Dataset | IterableDataset
@@ -55,6 +56,9 @@ def _load_examples(script_args: SegmentScriptArguments, training_args: SegmentSF
         raise OptionError("need augmented copies to be rendered into", option="tool_hints", fix="set augment_copies")
     rows: dict[str, Rows] = {}
     if training_args.eval_strategy != "no" or script_args.eval_fraction:
+        if script_args.dataset_test_split == script_args.dataset_train_split:
+            fix = "name another split"
+            raise OptionError("is the split that is trained on", option="dataset_test_split", fix=fix)
         held_out = load_split(script_args, config, script_args.dataset_test_split)
         if held_out is None:
             if not isinstance(train, Dataset):
@@ -97,8 +101,12 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
     except (DatasetNotFoundError, FileNotFoundError, HfHubHTTPError, ConnectionError) as error:
         problem = f"neither a folder nor to be had from the Hub ({str(error).splitlines()[0]})"
         raise NotFoundError(problem, file=name, option="dataset_name", fix=_BUILD) from None
-    except ValueError as error:
-        raise InputError(f"config {config}: {error}", file=name) from None
+    except (ValueError, DatasetsError) as error:  # what is wrong with a file is said at the bottom
+        causes = [error]
+        while cause := causes[-1].__cause__:
+            causes.append(cause)
+        why = " ".join(str(causes[-1]).split())[:300] or type(causes[-1]).__name__
+        raise InputError(f"config {config} cannot be read ({why})", file=name, fix=_BUILD) from None
 
 
 def load_trajectories(script_args: SegmentScriptArguments) -> dict[str, Example]:
@@ -134,7 +142,7 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     """Split off the rows of some whole APIs, so that none of their documentation is trained on.
 
     Args:
-        rows (`Dataset`): Rows with `id` and `api`; a row without API counts as one of its own.
+        rows (`Dataset`): Rows, with `api` where they have one; a row without counts as an API of its own.
         fraction (`float`): Share of the APIs to hold out, at least one API.
 
     Raises:
@@ -148,7 +156,9 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     [1, 1]
     ```
     """
-    owner = [api or row for api, row in zip(rows["api"], rows["id"], strict=True)]
+    # Rows of one's own making may lack the columns.
+    named = {name: rows[name] if name in rows.column_names else [None] * len(rows) for name in ("api", "id")}
+    owner = [str(api or row or place) for place, (api, row) in enumerate(zip(*named.values(), strict=True))]
     apis = sorted(set(owner))
     random.Random(seed).shuffle(apis)
     held = set(apis[: max(1, round(fraction * len(apis)))])
@@ -189,13 +199,15 @@ def masked_row(
 
 
 def _chat_tokens(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[bool]]:
-    template: Any = tokenizer.chat_template
+    template = tool_template(tokenizer)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = template
     try:
         if not template or not has_generation_markers(template):
             template = get_training_chat_template(tokenizer)
         options: dict[str, Any] = {"return_dict": True, "return_assistant_tokens_mask": True}
         whole: Any = tokenizer.apply_chat_template(
-            present(row["messages"]), tools=row["tools"], chat_template=template, **options
+            present(row["messages"]), tools=tools_of(row), chat_template=template, **options
         )
     except Exception as error:  # a template raises whatever it likes
         why = " ".join(str(error).split())[:200]

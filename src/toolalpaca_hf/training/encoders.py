@@ -55,7 +55,7 @@ class SlowEncoder:
         return [self._continuation(text) for text in texts]
 
     def _ids(self, text: str) -> list[int]:
-        tokens = self.tokenizer.tokenize(text, split_special_tokens=self.plain)
+        tokens = self.tokenizer.tokenize(_utf8(text), split_special_tokens=self.plain)
         return cast(list[int], self.tokenizer.convert_tokens_to_ids(tokens))
 
     def _continuation(self, text: str) -> list[int]:
@@ -105,13 +105,23 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
     return encoder
 
 
+def _utf8(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell and no tokenizer reads, is replaced as in files."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _encode_in_calls(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
     ids: list[list[int]] = []
     start = size = 0
     for end, text in enumerate(texts, 1):
         size += len(text)
         if size >= CHARACTERS_A_CALL or end == len(texts):
-            ids += [encoding.ids for encoding in backend.encode_batch_fast(texts[start:end], add_special_tokens=False)]
+            some = texts[start:end]
+            try:
+                found = backend.encode_batch_fast(some, add_special_tokens=False)
+            except TypeError:
+                found = backend.encode_batch_fast(list(map(_utf8, some)), add_special_tokens=False)
+            ids += [encoding.ids for encoding in found]
             start, size = end, 0
     return ids
 

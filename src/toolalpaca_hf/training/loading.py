@@ -21,7 +21,7 @@ from ..schema import Segment
 from ..storage import atomic_write, write_json
 from .conversations import as_messages, tools
 from .encoders import make_encoder
-from .tokenize import bos_ids
+from .tokenize import bos_ids, merge
 
 
 def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
@@ -39,7 +39,11 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
     tokenizer = checkpoints.load_tokenizer(path, fix, revision=revision or "main", padding_side="right")
     for name in ("eos_token", "pad_token"):
         if (token := getattr(config, name)) is not None:
-            if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
+            # The unknown token may be meant: Vicuna pads with it, and GPT-2's is its end of sequence.
+            if token != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(token) in (
+                None,
+                tokenizer.unk_token_id,
+            ):
                 raise OptionError(f"{token!r} is not in the vocabulary of {path}", option=name)
             setattr(tokenizer, name, token)
     if tokenizer.eos_token is None:
@@ -71,6 +75,18 @@ def freeze(model: PreTrainedModel, layers: int) -> None:
         raise OptionError(f"is {layers}, and {type(model).__name__} has {found}", option="freeze_layers")
     for module in (model.get_input_embeddings(), *stack[:layers]):
         module.requires_grad_(False)
+
+
+def tool_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The chat template for conversations with tools: of several by name, the one that transformers takes for them."""
+    templates: Any = tokenizer.chat_template
+    return (templates.get("tool_use") or templates.get("default")) if isinstance(templates, dict) else templates
+
+
+def tools_of(row: Mapping[str, Any]) -> Any:
+    """The tools of a row of messages, which may be written as JSON."""
+    tools = row.get("tools")
+    return json.loads(tools) if isinstance(tools, str) else tools
 
 
 _KEY, _VALUE = "marked_key_b9d4", "marked_value_d6e7"
@@ -112,7 +128,8 @@ def without_absent(dataset: Any) -> Any:
     if not isinstance(getattr(features.get("messages"), "feature", None), dict):
         return dataset
     return dataset.map(
-        lambda row: {"messages": present(row["messages"])}, features=Features({**features, "messages": List(Json())})
+        lambda row: {"messages": present(row["messages"] or ())},
+        features=Features({**features, "messages": List(Json())}),
     )
 
 
@@ -120,22 +137,29 @@ def present(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in message.items() if value is not None} for message in messages]
 
 
-def renderable(dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any = None) -> tuple[Any, str]:
-    """Drop the rows that a template rejects; a stream is returned unchanged."""
-    if not isinstance(dataset, Dataset):
-        return dataset, ""
-    kept, reasons = [], Counter[str]()
-    rows: Any = dataset.with_format(None)
-    for place, row in enumerate(rows):
+def renderable(
+    dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any = None, assistant_only: bool = False
+) -> tuple[Any, str]:
+    """Drop the rows that a template rejects and, with `assistant_only`, those without a turn of the assistant; a
+    stream's as they come, uncounted."""
+
+    def refusal(row: Mapping[str, Any]) -> str:
         try:
-            options = {"tools": row.get("tools"), "chat_template": template, "tokenize": False}
+            options = {"tools": tools_of(row), "chat_template": template, "tokenize": False}
             tokenizer.apply_chat_template(row["messages"], **options)
-            kept.append(place)
+            answered = any(message["role"] == "assistant" for message in row["messages"])
+            return "" if answered or not assistant_only else "no turn of the assistant"
         except Exception as error:  # a template raises whatever it likes
-            reasons[" ".join(str(error).split())[:200] or type(error).__name__] += 1
+            return " ".join(str(error).split())[:200] or type(error).__name__
+
+    if not isinstance(dataset, Dataset):
+        return dataset.filter(lambda row: not refusal(row)), ""
+    rows: Any = dataset.with_format(None)
+    found = [refusal(row) for row in rows]
+    kept, reasons = [place for place, why in enumerate(found) if not why], Counter(filter(None, found))
     if not reasons:
         return dataset, ""
-    left_out = f"{reasons.total():,} refused by the chat template (most often: {reasons.most_common(1)[0][0]})"
+    left_out = f"{reasons.total():,} refused (most often: {reasons.most_common(1)[0][0]})"
     if not kept:
         raise InputError(f"no row is left to train on: {left_out}", fix="pass another --chat_template_path")
     return dataset.select(kept), f"; {left_out}"
@@ -194,8 +218,8 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"no tokenizer ({str(error).splitlines()[0]})", file=folder) from None
+    except Exception as error:  # of damaged files tokenizers raises whatever it likes
+        raise NotFoundError(f"no tokenizer ({' '.join(f'{error!r}'.split())[:200]})", file=folder) from None
     set_templates(tokenizer, prompt)
     settings.pop("chat_template", None)  # where older versions kept it
     try:
@@ -237,10 +261,11 @@ def render(
 
 
 def prompt_of_row(
-    segments: Sequence[Mapping[str, Any]], prompt_dir: str | None = None, tool_hints: int = 0
+    segments: Sequence[Mapping[str, Any]] | None, prompt_dir: str | None = None, tool_hints: int = 0
 ) -> Prompt | None:
     """The prompt that a row of `segments` was rendered with, if it is our own or, with `prompt_dir`, the published."""
-    head = str(segments[0]["text"]) if segments else ""
+    runs = merge(segments and segments[:1], 0)
+    head = runs[0].text if runs else ""
     if parse_prompt(head) is None:
         return None
     if "\nAction: getDetails\n" in head:

@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
 
-from ..errors import OptionError
+from ..errors import InputError, OptionError
 from .tokenize import IGNORE, code_hash
 
 Row = Mapping[str, Sequence[int]]
@@ -109,6 +109,9 @@ def build_tree(rows: Sequence[Row], min_node_tokens: int = MIN_NODE_TOKENS) -> P
         `dict[str, list[int]]`: `input_ids`, `labels`, `position_ids`, `weights` and `nodes` (numbered in sequence
             order), each as long as the sequence, and `parents`, for each node its parent or -1.
 
+    Raises:
+        [`InputError`]: A label is neither its token nor -100.
+
     Example:
 
     ```python
@@ -119,7 +122,12 @@ def build_tree(rows: Sequence[Row], min_node_tokens: int = MIN_NODE_TOKENS) -> P
     ```
     """
     pack: Pack = {name: [] for name in _COLUMNS}
-    rows = [{name: _ids(row[name]) for name in ("input_ids", "labels")} for row in rows]
+    rows = [{name: _ids(row[name]) for name in ("input_ids", "labels")} for row in rows if len(row["input_ids"])]
+    for row in rows:
+        ids, labels = (np.asarray(row[name]) for name in ("input_ids", "labels"))
+        if len(ids) != len(labels) or ((labels != IGNORE) & (labels != ids)).any():
+            fix = "give each trained token its own id, or set prefix_packing: false"
+            raise InputError("the labels of a row are neither its tokens nor -100", fix=fix)
     ordered = sorted(rows, key=_order)
     common = [0, *(_common(a, b) for a, b in pairwise(ordered))]
     # Groups still to come, the next one last: rows, what each has in common with the one before it, depth, parent.
@@ -187,7 +195,7 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
 
     def sequences() -> Any:
         keys = [_order(row) for row in plain]
-        places = sorted(range(len(plain)), key=keys.__getitem__)
+        places = sorted((place for place, key in enumerate(keys) if key), key=keys.__getitem__)
         del keys
         # Two rows at a time, so that the rows themselves are never all in memory.
         common = [0, *(_common(plain[a], plain[b]) for a, b in pairwise(places))]

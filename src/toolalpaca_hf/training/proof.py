@@ -126,7 +126,9 @@ def require_proof(proofs: Sequence[Proof], say: Callable[[str], object] = print)
             raise UnsupportedModelError(f"{proof.way}: {problem}", fix=fix)
         for example in proof.failures.values():
             say(f"Careful: {CHECKS[example.check]}: not so, {example.problem}.")
-        if proof.conversations:
+        if not proof.conversations:
+            say(f"Template: not proved, {proof.way}: {'; '.join(proof.notes)}.")
+        else:
             say(f"Template: over {proof.conversations} random conversations, what is trained is what is generated.")
 
 

@@ -16,7 +16,7 @@ from ..errors import ToolAlpacaError
 from ..formats import Prompt
 from ..report import token_texts
 from .conversations import FEATURES, MARKED, Conversation, as_messages, json_text, random_conversation, smaller, tools
-from .loading import as_segments, prompt_beginning, render, set_stops, set_templates
+from .loading import as_segments, prompt_beginning, render, set_stops, set_templates, tool_template
 from .tokenize import IGNORE, SegmentTokenizer
 
 _MAX_TRIES = 400
@@ -59,16 +59,15 @@ def ways_of(
         stops = set_stops(generation or GenerationConfig(), prompt, ours)
         ways.append(Way("sft", ours, str(ours.chat_template), True, stops))
     if config in ("", "chat"):
-        template: Any = tokenizer.chat_template
-        template = template.get("default") if isinstance(template, dict) else template
+        own = copy.deepcopy(tokenizer)
+        own.chat_template = template = tool_template(tokenizer)
         if not template:
             return ways, {"chat": "the tokenizer has no chat template"}
         try:
             marked = has_generation_markers(template)
-            training = template if marked else get_training_chat_template(tokenizer) or template
+            training = template if marked else get_training_chat_template(own) or template
         except ValueError as error:
             return ways, {"chat": str(error).split(". ")[0]}
-        own = copy.deepcopy(tokenizer)
         if getattr(own, "response_template", None) is None:
             with suppress(ValueError):
                 add_response_schema(own)

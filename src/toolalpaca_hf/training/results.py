@@ -23,9 +23,8 @@ from .tokenize import arrow_batches
 
 # Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
 _INDIFFERENT = frozenset(
-    "logging_dir run_name report_to disable_tqdm logging_steps resume_from_checkpoint push_to_hub hub_token "
-    "hub_model_id hub_private_repo hub_base_model hub_licence local_rank accelerator_config save_total_limit "
-    "save_steps save_strategy prove_template".split()
+    "output_dir logging_dir run_name report_to disable_tqdm logging_steps resume_from_checkpoint push_to_hub "
+    "local_rank accelerator_config save_total_limit save_steps save_strategy prove_template".split()
 )
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
 _DATA = "data_fingerprint"
@@ -99,6 +98,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         found = checkpoints(folder)
         before = before if isinstance(before, dict) else {}
         compared = (settings.keys() | before.keys()) - _INDIFFERENT
+        compared = {name for name in compared if not name.startswith("hub_")}
         changed = sorted(name for name in compared if settings.get(name) != before.get(name))
         before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
         # Other settings may well make other rows.
@@ -116,7 +116,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         # Half a file would look like other settings to the next run.
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
         if data:
-            (folder / _DATA).write_text(data + "\n", encoding="utf-8")
+            atomic_write(folder / _DATA, data + "\n")
     except (OSError, yaml.YAMLError) as error:
         problem = f"cannot be used for this run: {error}"
         raise InputError(problem, file=folder, fix="pass another --output_dir") from None
@@ -158,12 +158,15 @@ def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | Non
         "num_tokens": sum(after - before if after >= before else after for before, after in pairwise(counts)),
     }
     if trainer.eval_dataset is not None:
-        metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
-        metrics["eval_perplexity"] = math.exp(metrics["eval_loss"])
+        for name, loss in trainer.evaluate().items():  # of several datasets, eval_NAME_loss
+            if name.endswith("_loss"):
+                metrics[name] = loss
+                metrics[name.removesuffix("loss") + "perplexity"] = math.exp(loss) if loss < 709 else math.inf
     if weights:
         metrics["weights"] = weights
     if trainer.is_world_process_zero():
         folder = Path(str(trainer.args.output_dir))
+        metrics, *history = map(_finite, (metrics, *history))
         write_json(folder / "metrics.json", metrics, indent=2)
         write_json(folder / "log_history.json", history)
         # TRL writes a card of its own at every save; this one says what the rows were and what came out.
@@ -171,15 +174,22 @@ def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | Non
     return metrics
 
 
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Figures of a run that diverged are none: JSON has neither NaN nor infinities."""
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+
 def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The model card: Markdown with metadata that `ModelCard.load` reads."""
     base = settings.get("model_name_or_path", "unknown")
+    base = SMOLLM2 if base == "smollm2" else str(base)
     chosen = {name: settings[name] for name in _MAIN_SETTINGS if name in settings}
     measured = {name: value for name, value in metrics.items() if value is not None}
     tables = ("\n".join(f"| {name} | {value} |" for name, value in rows.items()) for rows in (measured, chosen))
     template = files("toolalpaca_hf").joinpath("training", "card.md").read_text(encoding="utf-8")
     text = Template(template).substitute(
-        base_model=SMOLLM2 if base == "smollm2" else base,
+        base_model=base,
+        base_model_yaml=json.dumps(base, ensure_ascii=False),
         name=Path(str(settings.get("output_dir", "model"))).name,
         dataset=settings.get("dataset_name", "unknown"),
         config=settings.get("dataset_config", "sft"),

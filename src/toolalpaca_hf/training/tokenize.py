@@ -170,10 +170,10 @@ class SegmentTokenizer:
         return self.parse_special_tokens and ended
 
 
-def merge(segments: Iterable[Segment | Mapping[str, Any]], row: int | None = None) -> list[Segment]:
+def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str | None = None) -> list[Segment]:
     """Join neighbouring segments (or dicts with `text` and `trainable`) of one kind, and drop empty ones.
 
-    `row` is the row's index, for the [`InputError`] that a malformed segment raises.
+    `row` is the row's index or id, for the [`InputError`] that a malformed segment raises; `None` is none.
 
     Example:
 
@@ -183,13 +183,15 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]], row: int | None = Non
     ```
     """
     runs: list[Segment] = []
-    for i, segment in enumerate(segments):
+    fix = 'pass a Segment or {"text": a string, "trainable": true or false}'
+    if not isinstance(segments, Iterable | None):
+        raise InputError(f"segments are {str(segments)[:80]!r}", row=row, fix=fix)
+    for i, segment in enumerate(segments or ()):
         found = vars(segment) if isinstance(segment, Segment) else segment if isinstance(segment, Mapping) else {}
         text, trainable = found.get("text"), found.get("trainable")
         if not isinstance(trainable, bool) and getattr(trainable, "dtype", None) in (torch.bool, np.bool_):
             trainable = bool(trainable)  # rows in numpy's or torch's format
         if not isinstance(text, str) or not isinstance(trainable, bool):
-            fix = 'pass a Segment or {"text": a string, "trainable": true or false}'
             raise InputError(f"segment {i} is {str(segment)[:80]!r}", row=row, fix=fix)
         if text:
             runs.append(Segment(text, trainable))

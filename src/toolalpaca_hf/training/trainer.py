@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset, IterableDataset
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from trl import SFTTrainer
 from trl.chat_template_utils import add_response_schema
 
@@ -27,6 +27,7 @@ from .loading import (
     renderable,
     set_stops,
     set_templates,
+    tool_template,
     without_absent,
 )
 from .loss import ATTENTION, completion_loss
@@ -94,20 +95,30 @@ class SegmentSFTTrainer(SFTTrainer):
         self._weights = None
         self._prompt: Prompt | None = None
         self._features: set[str] | None = None
-        if isinstance(model, str):
-            with args.main_process_first(local=False, desc="model"):
+        with args.main_process_first(local=False, desc="model"):
+            if isinstance(model, str):
                 name, model = model, resolve_model(model)
                 self._weights = weights_of(model) if name == "smollm2" else None
-                processing_class = processing_class or load_tokenizer(model, args)
+            if processing_class is None:
+                path = model if isinstance(model, str) else model.config._name_or_path
+                if not path:
+                    raise OptionError(
+                        "the model was loaded from nowhere", option="processing_class", fix="pass its own"
+                    )
+                processing_class = load_tokenizer(path, args)
         if train_dataset is not None and "messages" in (train_dataset.column_names or ()):
+            if isinstance(getattr(processing_class, "chat_template", None), dict):
+                processing_class.chat_template = tool_template(processing_class)
             if not (args.chat_template_path or getattr(processing_class, "chat_template", None)):
                 fix = "choose a chat model, pass --chat_template_path, or train on the config sft"
                 raise UnsupportedModelError("the tokenizer has no chat template", fix=fix)
-        if data_collator is None and processing_class is not None:
+        if data_collator is None:
             data_collator = _collator_for(args, train_dataset, processing_class)
         rows = [plain_rows(rows, data_collator) for rows in (train_dataset, eval_dataset)]
         try:
             super().__init__(model, args, data_collator, *rows, processing_class=processing_class, **kwargs)
+        except StopIteration:
+            raise InputError("there is no row to train on", fix="check the file or selection") from None
         except _SETUP_ERRORS as error:
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
@@ -260,7 +271,7 @@ class SegmentSFTTrainer(SFTTrainer):
             dataset = without_absent(dataset)
         template = self.chat_template or tokenizer.chat_template
         self.row_reports += check_template(tokenizer, template)
-        dataset, reasons = renderable(dataset, tokenizer, template)
+        dataset, reasons = renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
         if name == "train" and args.assistant_only_loss:
             self._features = features_of(dataset)
         try:
@@ -300,7 +311,12 @@ class SegmentSFTTrainer(SFTTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in transformers; with `run_settings`, from the newest complete checkpoint of the same run, if any."""
-        if self.run_settings is not None and resume_from_checkpoint is None:
+        asked = resume_from_checkpoint is None or str(resume_from_checkpoint).lower() == "true"
+        if isinstance(resume_from_checkpoint, str) and not asked:
+            if not (Path(resume_from_checkpoint) / TRAINER_STATE_NAME).is_file():
+                problem, fix = f"{resume_from_checkpoint} holds no checkpoint", "leave it out: a run finds its own"
+                raise OptionError(problem, option="resume_from_checkpoint", fix=fix)
+        if self.run_settings is not None and asked:
             # The first process decides for all.
             start: list[Any] = [None]
             if self.args.process_index == 0:

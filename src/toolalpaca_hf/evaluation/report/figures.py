@@ -236,9 +236,12 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rates += [("llm_judge", key, rate) for key, rate in (metrics.get("judge_rates") or {}).items()]
     rates += [("tool_call_match", key, rate) for key, rate in (metrics.get("calls") or {}).items()]
     about: dict[str, Any] = {"task_type": "text-generation", "task_name": "Tool use"}
-    about["dataset_type"] = "toolalpaca-sample" if suite == "sample" else "toolalpaca"
-    about |= {"dataset_name": f"ToolAlpaca, {suite} suite", "dataset_config": "instructions"}
-    about["dataset_split"] = SPLITS.get(suite)
+    if suite in SPLITS:
+        about["dataset_type"] = "toolalpaca-sample" if suite == "sample" else "toolalpaca"
+        about |= {"dataset_name": f"ToolAlpaca, {suite} suite", "dataset_config": "instructions"}
+        about["dataset_split"] = SPLITS[suite]
+    else:
+        about |= {"dataset_type": suite, "dataset_name": "BFCL" if suite == "bfcl" else suite}
     results = []
     for metric, key, found in rates:
         rate = found or {}

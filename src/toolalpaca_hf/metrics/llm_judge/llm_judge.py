@@ -36,7 +36,7 @@ Examples:
 
 
 def compute(predictions: list[str], judge: Callable[[str], str] | None = None) -> dict[str, Any]:
-    texts = [text or "" for text in predictions] if judge is None else [judge(prompt) for prompt in predictions]
+    texts = [judge(text) if judge and text else text or "" for text in predictions]
     statistics = judge_statistics([parse_verdict(text)._asdict() for text in texts], len(texts))
     n = len(texts) or 1
     shares = {name: statistics[name]["Yes"] / n for name in ("process", "response")}
@@ -44,4 +44,4 @@ def compute(predictions: list[str], judge: Callable[[str], str] | None = None) -
 
 
 _FEATURES = datasets.Features({"predictions": datasets.Value("string")})
-LlmJudge = metric_class(__name__, "LlmJudge", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca")
+LlmJudge = metric_class(__name__, "LlmJudge", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca", "")

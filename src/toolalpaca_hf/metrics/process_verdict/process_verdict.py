@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
+from toolalpaca_hf.metrics.modules import Rows, attempts_of, means, metric_class
 from toolalpaca_hf.metrics.process import ProcessVerdict, judge_process
 from toolalpaca_hf.schema import Api, Instruction
 
@@ -48,8 +48,9 @@ def compute(
         else judge_process(api or Api("", ""), Instruction("", "", text, golden), steps)
         for steps, golden, api, text in attempts_of(predictions, references, apis, instructions)
     ]
+    shares = means([{"yes": verdict.verdict == "Yes"} for verdict in verdicts], ["yes"])
     return {
-        "process_verdict": sum(verdict.verdict == "Yes" for verdict in verdicts) / len(verdicts),
+        "process_verdict": shares["yes"],
         "verdicts": [verdict.verdict for verdict in verdicts],
         "reasons": [verdict.reason for verdict in verdicts],
     }
@@ -59,5 +60,12 @@ _CALL = dict.fromkeys(("action", "action_input"), datasets.Value("string"))
 _STEPS = datasets.List(_CALL | {"observation": datasets.Value("string")})
 _FEATURES = datasets.Features({"predictions": _STEPS, "references": datasets.List(_CALL)})
 ProcessVerdictMetric = metric_class(
-    __name__, "ProcessVerdictMetric", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca", attempts=True
+    __name__,
+    "ProcessVerdictMetric",
+    compute,
+    _DESCRIPTION,
+    _INPUTS,
+    _FEATURES,
+    "toolalpaca",
+    [dict.fromkeys(_STEPS.feature)],
 )

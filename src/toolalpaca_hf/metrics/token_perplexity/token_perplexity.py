@@ -34,4 +34,6 @@ def compute(predictions: Sequence[Sequence[float | None]]) -> dict[str, Any]:
 
 
 _FEATURES = datasets.Features({"predictions": datasets.List(datasets.Value("float64"))})
-TokenPerplexity = metric_class(__name__, "TokenPerplexity", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolformer")
+TokenPerplexity = metric_class(
+    __name__, "TokenPerplexity", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolformer", []
+)

@@ -57,5 +57,12 @@ def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, A
 _STEPS = datasets.List(dict.fromkeys(("action", "action_input", "observation"), datasets.Value("string")))
 _FEATURES = datasets.Features({"predictions": _STEPS})
 ToolCallValidity = metric_class(
-    __name__, "ToolCallValidity", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca", attempts=True
+    __name__,
+    "ToolCallValidity",
+    compute,
+    _DESCRIPTION,
+    _INPUTS,
+    _FEATURES,
+    "toolalpaca",
+    [dict.fromkeys(_STEPS.feature)],
 )
