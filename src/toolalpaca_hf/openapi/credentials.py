@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 from ..errors import InputError, OptionError
 from ..schema import REDACTED
 from .document import mapping, text
+from .operations import security_schemes
 from .request import ApiRequest
 
 LONG = 6  # from this length on a value is taken out inside words, too
@@ -120,9 +121,8 @@ class Credentials:
 
 def credential_names(document: dict[str, Any]) -> list[str]:
     """Names of a document's credentials: the parameter's for an `apiKey` scheme, else the scheme's own name."""
-    schemes = mapping(mapping(document.get("components")).get("securitySchemes")).items()
-    read = [(name, mapping(scheme)) for name, scheme in schemes]
-    names = [text(scheme.get("name")) if scheme.get("type") == "apiKey" else name for name, scheme in read]
+    schemes = security_schemes(document).items()
+    names = [text(scheme.get("name")) if scheme.get("type") == "apiKey" else name for name, scheme in schemes]
     return list(dict.fromkeys(filter(None, names)))
 
 
