@@ -249,6 +249,11 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
     return {name: made[name] for name in names}
 
 
+def security_schemes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    schemes = mapping(mapping(document.get("components")).get("securitySchemes"))
+    return {name: deref(document, scheme) for name, scheme in schemes.items()}
+
+
 def servers_beside(item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
     """Servers of the operation, else of its path; empty if the document's apply."""
     for holder in (operation, item):

@@ -20,6 +20,7 @@ from ..openapi import (
     document_of,
     each_operation,
     is_xml,
+    json_value,
     listed,
     mapping,
     media_rank,
@@ -72,9 +73,10 @@ class SimulatedOperation:
     def success(self) -> DeclaredResponse:
         """The response to a valid request: the lowest declared 2xx, else 3xx, else `default`, else any 200."""
         responses = self.declared.responses
-        for pattern in (r"2(\d\d|XX|xx)", r"3\d\d", "default"):
+        for pattern in (r"2(\d\d|XX|xx)", r"3(\d\d|XX|xx)", "default"):
             for code in sorted(code for code in responses if re.fullmatch(pattern, code)):
-                return self._response(int(code) if code.isdecimal() else 200, responses[code])
+                any_of = 302 if code[0] == "3" else 200
+                return self._response(int(code) if code.isdecimal() else any_of, responses[code])
         return DeclaredResponse(200, "application/json", None)
 
     @property
@@ -108,10 +110,15 @@ class SimulatedOperation:
         kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
         chosen = mapping(content[media[0]])
         schema = chosen.get("schema")
-        examples = [without_hidden(self.declared.document, schema, value) for value in self._example_values(chosen)]
+        examples = self._example_values(chosen)
         if not isinstance(schema, dict | bool) and not examples:
             return DeclaredResponse(status, kind, None)
         make = Generator(to_json_schema(self.declared.document, schema))
+        if "json" in kind.lower():  # some documents write it as a text
+            read = [(value, json_value(value) if isinstance(value, str) else None) for value in examples]
+            unfit = [isinstance(inner, dict | list) and not (schema and make.is_valid(value)) for value, inner in read]
+            examples = [pair[bad] for pair, bad in zip(read, unfit, strict=True)]
+        examples = [without_hidden(self.declared.document, schema, value) for value in examples]
         return DeclaredResponse(status, kind, make, tuple(value for value in examples if make.is_valid(value)))
 
     def _example_values(self, holder: dict[str, Any]) -> list[Any]:
