@@ -15,7 +15,7 @@ from ..agent import RolloutLimits
 from ..errors import InputError, OptionError
 from ..executors import Executor
 from ..llm import Budget, ModelSettings
-from .decontamination import PUBLISHED, Fingerprint, instructions_of, published_instructions
+from .decontamination import PUBLISHED, Fingerprint, evaluation_texts
 
 # `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
 # `assistant` acts, `executor` plays the API.
@@ -59,7 +59,7 @@ class InstructionSettings:
 class DecontaminationSettings:
     """What instructions and documents may not repeat."""
 
-    evaluation: tuple[str, ...] = PUBLISHED  # also files in the raw layout
+    evaluation: tuple[str, ...] = PUBLISHED  # also `bfcl`, `tau2`, `sample` and files; see `Screen`
     threshold: Share = 0.5  # see `Decontaminator`
     contained: Share = 0.75
     documents: Share = 0.5  # similarity from which an API is dropped as a copy of another
@@ -199,12 +199,9 @@ class CorpusConfig:
     def make_budget(self) -> Budget:
         return Budget(self.budget.calls, self.budget.tokens, self.budget.money)
 
-    def evaluation_instructions(self) -> list[Fingerprint]:
-        """Fingerprints of the instructions that must not leak."""
-        found: list[Fingerprint] = []
-        for name in self.screen.evaluation:
-            found += published_instructions(name) if name in PUBLISHED else map(Fingerprint.of, instructions_of(name))
-        return found
+    def evaluation_instructions(self) -> list[str | Fingerprint]:
+        """The instructions that must not leak; of those that are published, fingerprints."""
+        return [one for name in self.screen.evaluation for one in evaluation_texts(name)]
 
 
 def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dict[str, Any]:

@@ -251,7 +251,7 @@ class Screen:
 
     @cached_property
     def _indices(self) -> dict[str, Decontaminator]:
-        texts = {name: list(_instructions(name)) for name in self.sets}
+        texts = {name: evaluation_texts(name) for name in self.sets}
         texts[""] = [text for held in texts.values() for text in held]
         return {name: Decontaminator(held, self.threshold, self.contained) for name, held in texts.items()}
 
@@ -278,22 +278,26 @@ class Screen:
         return self.leak(row) is None
 
 
-def _instructions(name: str) -> Iterable[str | Fingerprint]:
+def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
+    """The instructions of a published set, of a benchmark, of `sample` or of a file; see [`Screen`]."""
     if name in (*PUBLISHED, *BENCHMARKS):
         return published_instructions(name)
     path = SAMPLE / "eval.json" if name == "sample" else Path(name)
     try:
-        if path.suffix.lower() == ".json":
+        if path.suffix.lower() == ".json" and path.exists():
             found = instructions_of(path)
         else:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             found = [text for line in lines for text in texts_of(line)]
+    except FileNotFoundError:
+        fix = f"name a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
+        raise NotFoundError("no such set or file", file=path, fix=fix) from None
     except (OSError, UnicodeDecodeError):
         problem, fix = "is not UTF-8 text", "pass a file in the raw layout, or one with an instruction a line"
-        raise InputError(problem, file=path, option="--against", fix=fix) from None
+        raise InputError(problem, file=path, fix=fix) from None
     if not any(len(words(text)) >= SHORTEST for text in found):
         problem = f"holds no instruction of {SHORTEST} words"
-        raise InputError(problem, file=path, option="--against", fix="pass one that does")
+        raise InputError(problem, file=path, fix="pass one that does")
     return found
 
 

@@ -24,6 +24,7 @@ from toolalpaca_hf.agent import read_tasks, real_calls, simulated_calls
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import SESSION_HEADER, running
+from toolalpaca_hf.storage import StorageError
 from toolalpaca_hf.toolformer import Markers, Tool, ToolCall, prompt_for, tools_named
 from toolalpaca_hf.toolformer.tools import (
     TOOLS,
@@ -178,6 +179,16 @@ def test_passages_are_the_text_and_none_is_longer(text: str, words: int) -> None
     passages = list(split_passages("", text, words))
     assert " ".join(passages).split() == text.split()
     assert all(0 < len(passage.split()) <= words for passage in passages)
+
+
+def test_a_corpus_without_words_of_one_line_and_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "... !!!"}\n')
+    (tmp_path / "b.txt").write_text("Oaks are trees.")
+    with pytest.raises(InputError):
+        WikiSearch(tmp_path / "a.jsonl", cache_dir=tmp_path / "index").check()
+    assert WikiSearch(tmp_path / "b.txt", cache_dir=tmp_path / "index")("oaks") == "Oaks are trees."
+    with pytest.raises(StorageError):
+        WikiSearch(tmp_path / "b.txt", cache_dir=tmp_path / "b.txt" / "index").check()
 
 
 def test_an_index_is_built_once_and_anew_when_its_corpus_changes(tmp_path: Path) -> None:
