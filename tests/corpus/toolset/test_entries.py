@@ -25,7 +25,7 @@ README = """# Public APIs
 API | Description | Auth | HTTPS | CORS |
 |:---|:---|:---|:---|:---|
 | [Cat Facts](https://cats.example/) | Daily cat facts | No | Yes | No | |
-| [Owls](http://owls.example/api(v2)) | Owls \\| hoots | `apiKey` | No | Unknown |
+| [Owls](http://owls.example/api(v2) "Owls of all kinds") | Owls \\| hoots | `apiKey` | No | Unknown |
 
 **[Back to Index](#index)**
 
@@ -131,8 +131,9 @@ def test_the_reserved_names_are_those_of_the_evaluation_sets(real_data: Path) ->
 def test_another_name_or_way_to_write_the_link_does_not_help(tmp_path: Path) -> None:
     renamed = ListedApi("Weatherstack", "", "http://www.weatherstack.com", "Weather")
     respelt = ListedApi("AMETHYSTE", "", "https://elsewhere.example", "Art")
+    bare = ListedApi("Weather", "", "www.weatherstack.com/", "Weather")
     other = ListedApi("Weatherstation", "", "https://weatherstack.com.example/", "Weather")
-    chosen = select_entries([renamed, respelt, other], EntryFilter(reserved=reserved_names()))
+    chosen = select_entries([renamed, respelt, bare, other], EntryFilter(reserved=reserved_names()))
     assert chosen.kept == [other]
     (tmp_path / "more.txt").write_text("# mine\nWeatherstation\nOwls\thttps://owls.example\n", encoding="utf-8")
     more = EntryFilter(reserved=reserved_names(tmp_path / "more.txt"))
