@@ -29,6 +29,7 @@ FAST = {"float32": 250.0, "bfloat16": 700.0, "float16": 3.0}
         ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cpu", "float32"),
         ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cuda", "float16"),
         ({"float32": 100.0, "bfloat16": 0.0, "float16": 0.0}, "mps", "float32"),
+        ({"float32": 0.0, "bfloat16": 0.0, "float16": 0.0}, "cuda", "float32"),
         # As fast as float32 is no reason to lose digits.
         ({"float32": 100.0, "bfloat16": 105.0, "float16": 0.0}, "cpu", "float32"),
     ],

@@ -164,6 +164,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     """Every operation's name, path, method, path item and object, in document order, unresolved.
 
     Without an `operationId` the name is path and method (`jokes_random_category_get`); a taken one gets a number.
+    White space in it is a single space, since an action's name is read without what is around it.
     """
     found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
@@ -174,7 +175,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
                 continue
             operation = deref(document, operation)
             derived = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
-            unique = name = text(operation.get("operationId")) or derived
+            unique = name = " ".join(text(operation.get("operationId")).split()) or derived
             while unique in numbers:
                 numbers[name] += 1
                 unique = f"{name}_{numbers[name]}"

@@ -264,7 +264,7 @@ def prompt_of_row(
     segments: Sequence[Mapping[str, Any]] | None, prompt_dir: str | None = None, tool_hints: int = 0
 ) -> Prompt | None:
     """The prompt that a row of `segments` was rendered with, if it is our own or, with `prompt_dir`, the published."""
-    runs = merge(segments and segments[:1], 0)
+    runs = merge(None if segments is None else segments[:1], 0)
     head = runs[0].text if runs else ""
     if parse_prompt(head) is None:
         return None
