@@ -1,7 +1,9 @@
 """The choice of a dtype follows what was measured, and everything that computes follows the choice."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,8 @@ from tiny_models import save_tiny_llama
 from trl import ModelConfig, SFTConfig
 
 from toolalpaca_hf import precision
-from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.checkpoints import load_tokenizer
+from toolalpaca_hf.errors import NotFoundError, ToolAlpacaError
 from toolalpaca_hf.inference import load_model
 from toolalpaca_hf.training import config, parse_arguments
 
@@ -26,6 +29,7 @@ FAST = {"float32": 250.0, "bfloat16": 700.0, "float16": 3.0}
         ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cpu", "float32"),
         ({"float32": 100.0, "bfloat16": 90.0, "float16": 900.0}, "cuda", "float16"),
         ({"float32": 100.0, "bfloat16": 0.0, "float16": 0.0}, "mps", "float32"),
+        ({"float32": 0.0, "bfloat16": 0.0, "float16": 0.0}, "cuda", "float32"),
         # As fast as float32 is no reason to lose digits.
         ({"float32": 100.0, "bfloat16": 105.0, "float16": 0.0}, "cpu", "float32"),
     ],
@@ -47,6 +51,12 @@ def test_measured_once_and_left_as_it_was() -> None:
     assert precision.gflops("cpu") is speeds
 
 
+def test_an_accelerator_is_asked_for_more_work_than_it_needs_to_begin() -> None:
+    m, k, n = precision._LARGE
+    fastest, launch = 1e15, 10e-6  # FLOP/s of today's fastest, and seconds until a product begins
+    assert 2 * m * k * n / fastest > launch
+
+
 @pytest.mark.parametrize("speeds", [SLOW, FAST])
 def test_a_checkpoint_loads_in_the_dtype_that_is_fast(
     speeds: dict[str, float], tiny_llama: str, monkeypatch: pytest.MonkeyPatch
@@ -57,6 +67,29 @@ def test_a_checkpoint_loads_in_the_dtype_that_is_fast(
     assert load_model(tiny_llama, "cpu", "bfloat16")[0].dtype == torch.bfloat16
     with pytest.raises(ToolAlpacaError):
         load_model(tiny_llama, "cpu", "int8")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", None),  # cut off
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": "llama", "vocab_size": 7}'),
+        ("tokenizer.json", b'{"x": 1}'),
+        ("tokenizer_config.json", b"[]"),
+    ],
+)
+def test_a_checkpoint_with_a_damaged_file_is_named(
+    tiny_llama: str, tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "damaged"))
+    (folder / file).write_bytes((folder / file).read_bytes()[:1000] if content is None else content)
+    with pytest.raises(NotFoundError) as caught:
+        load_model(str(folder), "cpu", "float32")
+    assert caught.value.file == str(folder)
+    if file.startswith("tokenizer"):
+        with pytest.raises(NotFoundError):
+            load_tokenizer(str(folder), "fetch it again")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def run_main(main: Callable[[], object]) -> None:
     try:
         main()
     except ToolAlpacaError as error:
-        text = str(error)
+        # It may quote a file that anybody wrote: nothing in it is to command the terminal.
+        text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in str(error))
         print(text if isinstance(error, SettingsMismatchError) else " ".join(text.split()), file=sys.stderr)
         sys.exit(error.status)

@@ -1,6 +1,7 @@
 """A server of OpenAI's API that refuses what the real one refuses, and says what it is told to say."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from openapi.loopback import Seen, Site
 Answer = tuple[int, dict[str, str], bytes]
 
 KEY = "sk-not-a-real-key-0815"
+NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 OPTIONS = {"model": str, "temperature": (int, float), "seed": int}
 FIELDS: dict[str, dict[str, Any]] = {
     "/v1/completions": {**OPTIONS, "prompt": str, "max_tokens": int, "stop": list},
@@ -61,6 +63,8 @@ def problem_of_messages(messages: list[Any]) -> str | None:
                 return f"wrong call {call}"
             if not isinstance(call["function"]["arguments"], str):
                 return "arguments is not a string"
+            if not NAME.fullmatch(call["function"]["name"]):
+                return f"invalid name of a call {call['function']['name']!r}"
             json.loads(call["function"]["arguments"])
             open_calls.append(call["id"])
     return None
@@ -71,7 +75,10 @@ def problem_of_tools(tools: list[Any]) -> str | None:
     for tool in tools:
         if set(tool) != {"type", "function"} or not {"name", "parameters"} <= set(tool["function"]):
             return f"wrong tool {tool}"
-    return None
+        if not NAME.fullmatch(tool["function"]["name"]):
+            return f"invalid name of a tool {tool['function']['name']!r}"
+    names = [tool["function"]["name"] for tool in tools]
+    return None if len(set(names)) == len(names) else "tool names must be unique"
 
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> Answer:

@@ -1,5 +1,6 @@
 """One configuration of rollouts: what is too small is said, and the command line has an option for each field."""
 
+import math
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ def test_defaults_are_those_of_a_rollout() -> None:
         *((name, 0) for name in ("batch_size", "concurrency", "limit", "max_steps", "max_new_tokens", "max_tokens")),
         *((name, 0) for name in ("max_tools", "max_unread", "unreadable_after")),
         *((name, -1) for name in ("tool_hints", "temperature", "max_seconds")),
+        *((name, math.nan) for name in ("temperature", "max_seconds")),
     ],
 )
 def test_a_number_that_is_too_small_is_refused(field: str, value: Any) -> None:

@@ -15,7 +15,8 @@ from toolalpaca_hf.agent import ChatContext, Completion, Context, EndpointBacken
 from toolalpaca_hf.data import make_prompt, raw_instance, read_instance, resolve_sources, write_repo
 from toolalpaca_hf.evaluation import read_suite
 from toolalpaca_hf.evaluation.evaluate import evaluate_trajectories
-from toolalpaca_hf.formats import Turn, react_prompt, trajectory_segments
+from toolalpaca_hf.formats import Turn, react_prompt, to_messages, trajectory_segments
+from toolalpaca_hf.openapi import load_api
 from toolalpaca_hf.schema import Api, Call, Step, Trajectory
 
 BEDS = json.dumps({"train": "NR 72", "cabin": "deluxe", "date": "2025-08-30", "travellers": 2})
@@ -110,6 +111,34 @@ def test_calls_of_a_turn_are_made_in_order_and_told_together(ran: tuple[Path, li
     sft = load_dataset(str(tmp_path / "repo"), "sft", split="train", cache_dir=str(tmp_path / "cache"))[0]
     text = "".join(one["text"] for one in sft["segments"] if one["trainable"])
     assert re.findall(r"Action: (\w+)", text) == NAMES
+
+
+def test_a_function_whose_name_providers_refuse_is_called_by_its_tools_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "things.json"
+    names = {"get": "list things.v2", "post": "list_things_v2", "delete": "getDetails"}
+    paths = {m: {"operationId": n, "summary": m, "responses": {"200": {"description": ""}}} for m, n in names.items()}
+    document = {"openapi": "3.0.0", "info": {"title": "Things", "version": "1"}, "paths": {"/things": paths}}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    shown = [tool["function"]["name"] for tool in ChatContext.begin(load_api(path), "").tools]
+    assert shown == ["getDetails", "list_things_v2_2", "list_things_v2", "getDetails_2"]
+    monkeypatch.setenv("TOOLALPACA_API_KEY", KEY)
+    calls = [(name, "{}") for name in shown[1:]]
+    with openai_double(message("Hi"), message("I look.", *calls), message("Done.")) as site:
+        backend = EndpointBackend(f"{site.url}/v1", "gpt-9", "chat", retries=0)
+        note = run(path, backend, tmp_path / "run", instructions=["List all."], progress=False)
+    assert note["ended"] == {"answered": 1}
+    row = json.loads((tmp_path / "run" / "rollouts.jsonl").read_text(encoding="utf-8"))
+    # The document's names are recorded, and those of the tools are sent.
+    assert [step["action"] for step in row["steps"]] == list(names.values())
+    assert all(step["observation"].startswith("Status Code: 200") for step in row["steps"])
+    sent = json.loads(site.seen[-1].body)["messages"][1]["tool_calls"]
+    assert [call["function"]["name"] for call in sent] == shown[1:]
+    trajectory = Trajectory("a/b/0", "a/b", "List all.", "", [Step(**step) for step in row["steps"]], None, "Done.")
+    trained = to_messages(load_api(path), trajectory)
+    assert [call["function"]["name"] for call in trained["messages"][1]["tool_calls"]] == shown[1:]
+    assert [tool["function"]["name"] for tool in trained["tools"]] == shown
 
 
 class Chatty(ScriptedBackend):

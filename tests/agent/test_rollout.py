@@ -12,6 +12,7 @@ from toolalpaca_hf.agent import (
     ChatContext,
     Completion,
     Context,
+    ReactContext,
     Result,
     RolloutLimits,
     ScriptedUser,
@@ -21,8 +22,9 @@ from toolalpaca_hf.agent import (
     simulated_calls,
 )
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.formats import Turn, react_prompt, trajectory_segments
+from toolalpaca_hf.formats import Prompt, Turn, react_prompt, trajectory_segments
 from toolalpaca_hf.llm import ContextFull
+from toolalpaca_hf.schema import Api
 from toolalpaca_hf.simulator import SESSION_HEADER, running
 
 CALL = " I look.\nAction: {}\nAction Input: {}"
@@ -224,6 +226,30 @@ def test_one_that_fails_costs_itself_only(
     assert [result.ended for result in results.values()].count("failed") == 2
     assert [result.ended for result in results.values()].count("answered") == 8
     assert backend.forgotten == 10 and max(backend.batches) == (3 if continuous else 1)
+
+
+@pytest.mark.parametrize("where", ["start", "head"])
+def test_a_turn_that_cannot_begin_costs_itself_only(
+    tasks: list[Task], calls: dict[str, ApiCalls], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    bad, begun = tasks[1].instruction, ReactContext.begin
+    backend = ScriptedBackend(lambda instruction, turn: ANSWER)
+    start = backend.start
+
+    def refuse(context: ReactContext, *limits: int | None) -> None:
+        if f"USER: {bad}\n" in context.text:
+            raise TypeError("no text")
+        start(context, *limits)  # type: ignore[arg-type]
+
+    def begin(prompt: Prompt, api: Api, instruction: str) -> ReactContext:
+        if instruction == bad:
+            raise RecursionError("too deep")
+        return begun(prompt, api, instruction)
+
+    monkeypatch.setattr(*((backend, "start", refuse) if where == "start" else (ReactContext, "begin", begin)))
+    results = {result.trajectory.id: result for result in roll_out(tasks[:3], backend, calls)}
+    assert [results[task.id].ended for task in tasks[:3]] == ["answered", "failed", "answered"]
+    assert results[tasks[1].id].error.startswith("TypeError: " if where == "start" else "RecursionError: ")
 
 
 class Chatty(ScriptedBackend):

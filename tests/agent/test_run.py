@@ -15,7 +15,7 @@ from datasets import load_dataset
 
 from toolalpaca_hf.agent import RolloutsFailedError, kept_rollouts, read_tasks, run
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.errors import InputError, NotFoundError, ToolAlpacaError
+from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
 from toolalpaca_hf.simulator import running
 from toolalpaca_hf.storage import FileInUseError, StorageError
@@ -296,6 +296,8 @@ def test_instructions_of_ones_own_for_any_documented_api(tmp_path: Path) -> None
     first, second = sorted(lines(tmp_path), key=lambda row: row["id"])
     assert (first["instruction"], second["instruction"]) == ("What is there?", "And then?")
     assert first["steps"][0]["observation"].startswith(("Status Code: ", "Missing required "))
+    with pytest.raises(OptionError):
+        run(tmp_path / "other.json", ScriptedBackend(reply), tmp_path / "x", instructions=["Hi", " "])
     with pytest.raises(ToolAlpacaError, match="is neither an OpenAPI document"):
         (tmp_path / "other.json").write_text("{}")
         run(tmp_path / "other.json", ScriptedBackend(reply), tmp_path / "x", instructions=["x"])

@@ -78,6 +78,7 @@ def test_what_was_taken_is_not_taken_again() -> None:
     assert screen.reason("b", first.replace("3 May", "9 July")) == "is close to an instruction of another API"
     assert screen.reason("a", "?!") == "says nothing"
     assert screen.reason("a", "Which harbours of Brittany have water enough for a large ship?") is None
+    assert Decontaminator(["", "?!"]).leaked("") is None, "an instruction that says nothing is no leak"
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), TEXTS), max_size=20), st.integers(0, 20))

@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from datatrove.data import Document
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.corpus import Screen, ScreenFilter
-from toolalpaca_hf.errors import NotFoundError, OptionError
+from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.evaluation import read_suite
 
 PLUMS = "Where can I get plums for no more than 4 a kilo?"
@@ -66,6 +67,35 @@ def test_a_file_with_an_instruction_a_line(tmp_path: Path) -> None:
     assert Screen(str(path)).leak({"text": OTHER}) and not Screen(str(path)).leak({"text": PLUMS})
     with pytest.raises(NotFoundError):
         Screen("nowhere")
+
+
+API = {"Name": "a", "Function_Projection": {}}
+RAW = [API | {"Instructions": [f"{PLUMS}\nHint: the cheapest ones of all there are"]}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", json.dumps({"id": 1, "instruction": PLUMS})),
+        ("a.txt", f"\ufeff{PLUMS}\r\n\r\n[A] note, and nothing else\r\n"),
+        ("a.JSON", json.dumps([*RAW, {"Instructions": 5}])),
+    ],
+)
+def test_files_of_other_layouts(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    found = Screen(str(tmp_path / name)).leak({"text": np.array([OTHER, f"  {json.dumps([PLUMS])}"], dtype=object)})
+    assert found is not None and found[1:] == ("is in the evaluation set", PLUMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.txt", b""), ("a.txt", "Où est la gare?".encode("latin-1")), ("a.json", json.dumps([API]).encode())],
+)
+def test_a_file_without_instructions_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        Screen(str(tmp_path / name))
+    assert caught.value.file == tmp_path / name
 
 
 def test_packaged_fingerprints_hold_no_text_and_know_no_sample_row(real_data: Path) -> None:

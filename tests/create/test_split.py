@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from toolalpaca_hf.create import CreateConfig, check_documents, hold_out, plan
+from toolalpaca_hf.corpus import documents_hash
+from toolalpaca_hf.create import CreateConfig, check_documents, create, hold_out, plan, usage_lines
 from toolalpaca_hf.create.split import golden_calls, write_split
 from toolalpaca_hf.data import read_file
-from toolalpaca_hf.errors import InputError, OptionError
+from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.schema import Api, Function, Step, Trajectory
+from toolalpaca_hf.storage import write_json
 
 ROOT = Path(__file__).parents[2]
 GOOD = 'Status Code: 200. Response: {"ok": true}'
@@ -83,6 +85,30 @@ def test_a_plan_says_rows_steps_and_minutes() -> None:
     said = "\n".join(plan(config, checked, 2.0))
     assert "10 functions" in said and "at most 50" in said and "7 steps" in said and "2 min" in said
     assert said.splitlines()[-1].startswith("in all about ") and " min" not in "".join(plan(config, checked))
+
+
+def test_usage_names_a_document_that_run_takes(tmp_path: Path) -> None:
+    petstore = (ROOT / "examples" / "petstore.yaml").read_bytes()
+    (tmp_path / "a.json").write_text('[{"Name": "Raw", "Function_Projection": {}}]')
+    (tmp_path / "b.txt").write_text("no document")
+    (tmp_path / "c.yaml").write_bytes(petstore)
+    found = [CreateConfig((str(place),), "out") for place in (tmp_path, tmp_path / "c.yaml", "https://x.test/api")]
+    assert [config.example_document for config in found] == [str(tmp_path / "c.yaml")] * 2 + ["https://x.test/api"]
+    for raw in (str(tmp_path / "a.json"), "sample"):  # the held-out instructions are asked
+        config = CreateConfig((raw,), "out")
+        assert config.example_document is None and "out/data/held_out.json" in usage_lines(config)[-1]
+
+
+def test_a_document_that_was_edited_is_not_gone_on_with(tmp_path: Path) -> None:
+    petstore, out = tmp_path / "petstore.yaml", tmp_path / "out"
+    petstore.write_bytes((ROOT / "examples" / "petstore.yaml").read_bytes())
+    config = CreateConfig((str(petstore),), str(out))
+    claimed = config.claimed() | {"documents_hash": documents_hash(check_documents(config.documents).apis)}
+    write_json(out / "create.json", claimed)
+    petstore.write_bytes(petstore.read_bytes().replace(b"rabbit", b"hamster"))
+    with pytest.raises(SettingsMismatchError) as caught:
+        create(config)
+    assert list(caught.value.differences) == ["documents_hash"]
 
 
 @pytest.mark.parametrize("fields", [{"documents": ()}, {"held_out": 1.0}, {"per_api": 0}, {"max_steps": 0}])

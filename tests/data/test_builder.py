@@ -78,6 +78,17 @@ def test_the_config_id_follows_all_that_rows_are_made_of(write: Write, tmp_path:
     assert config_id(train=moved) == ids[0]
 
 
+def test_a_split_without_rows_is_left_out_or_told(tmp_path: Path, write: Write) -> None:
+    train = str(write("train.json", [raw_api(Instances=[{"error": "x"}])]))
+    evaluated = str(write("eval.json", [raw_api(Instructions=["High tide?"], Golden_Answers=[[]])]))
+    assert list(build(tmp_path, "apis", train=train, eval_simulated=evaluated).as_dataset()) == [
+        "train",
+        "eval_simulated",
+    ]
+    with pytest.raises(InputError, match="records an error"):
+        build(tmp_path, "trajectories", train=train)
+
+
 def test_unknown_names_are_refused(tmp_path: Path, write: Write) -> None:
     with pytest.raises(OptionError):
         ToolAlpaca(str(tmp_path), "sfft")

@@ -14,6 +14,7 @@ from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Redactor, make_prompt, read_corpus, resolve_sources, write_repo
 from toolalpaca_hf.data import raw_api as to_raw
+from toolalpaca_hf.data.credentials import authentication_names
 from toolalpaca_hf.schema import Api
 
 LISTED = "inv3nted/Key+0001"  # has characters that JSON and URLs escape
@@ -170,6 +171,40 @@ def test_other_shapes_of_authentication(authentication: Any) -> None:
     )
     clean = Redactor([api]).api(api)
     assert "s3cret" not in json.dumps(clean) and "Authorization" in clean["Authentication"]
+
+
+@pytest.mark.parametrize(
+    ("authentication", "names"),
+    [
+        ("apiKey", []),
+        ("No", []),
+        ({"access_key": "string", "needed": True, "n": 1}, ["access_key", "needed", "n"]),
+        ({"type": "apiKey", "name": "X-Key", "in": "header"}, ["X-Key"]),
+        ({"key": {"type": "apiKey", "name": "X-Key", "in": "query"}}, ["X-Key"]),
+        ({"type": "http", "scheme": "bearer"}, ["Authorization"]),
+    ],
+)
+def test_a_kind_of_authentication_is_no_secret(authentication: Any, names: list[str]) -> None:
+    said = "No name, 1 string, True: the header X-Key of type apiKey, in a query or a bearer."
+    api = raw_api(Authentication=authentication, Instances=[raw_instance(said)])
+    clean = Redactor([api]).api(api)
+    assert clean["Instances"][0]["input"] == said and authentication_names(authentication) == names
+
+
+@pytest.mark.parametrize(
+    ("authentication", "text"),
+    [
+        ({"type": "apiKey", "name": "X-Key", "value": "s3cret-of-nine"}, "s3cret-of-nine"),
+        ({"Authorization": ["Bearer s3cret-of-nine"]}, "none"),
+        (["X-Key"], {"X-Key": ["s3cret-of-nine", 7]}),
+        (["X-Key"], '{\\"X-Key\\": [\\"s3cret-of-nine\\"]}'),
+        ({"key": "s3cret\ud800of-nine"}, "s3cret\ud800of-nine"),
+    ],
+)
+def test_a_secret_in_a_list_in_a_scheme_or_without_utf8(authentication: Any, text: Any) -> None:
+    api = raw_api(Authentication=authentication, Instances=[raw_instance(output=text)])
+    clean = json.dumps(Redactor([api]).api(api))
+    assert "s3cret" not in clean and clean.encode()
 
 
 @given(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_layout import raw_api, raw_instance
 
-from toolalpaca_hf.data import Report, Slugs, parse_api_list, read_corpus, resolve_sources, slug
+from toolalpaca_hf.data import Report, Slugs, parse_api_list, read_corpus, read_file, resolve_sources, slug
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.formats import step_log
 
@@ -94,7 +94,7 @@ def test_an_unusable_api_takes_its_rows_with_it(write: Write) -> None:
 
 
 def test_irregular_instructions(write: Write) -> None:
-    golden = [[{"Action": "findTide", "Action_Input": "${not json}"}], [], [{"Action_Input": "{}"}], "x"]
+    golden = [[{"Action": "findTide", "Action_Input": "${not json}"}], [], [{"Action": " "}], "x"]
     texts = ["one\nHint: a hint", "two", "three", "four", "five"]
     api = raw_api(Instructions=texts, Golden_Answers=golden)
     corpus = read_corpus(resolve_sources(eval_real=write("eval_real.json", [api])))
@@ -130,6 +130,32 @@ def test_a_lone_surrogate_does_not_stop_a_build(write: Write) -> None:
     assert trajectory.instruction == "High ? tide?"
 
 
+@pytest.mark.parametrize("depth", [150, 900])
+def test_what_is_nested_too_deeply_costs_only_its_row(write: Write, depth: int) -> None:
+    deep, step = "[" * depth + "]" * depth, ["findTide", "{}", " I look."]
+    instances = [raw_instance(intermediate_steps=[[step, json.loads(deep)]]), raw_instance()]
+    document = '{"paths": ' * depth + "{}" + "}" * depth
+    train = [raw_api(Instances=instances, Authentication={"k": "***"}, Documentation=document), json.loads(deep)]
+    more = write("more.json", [[[json.loads(deep)], [True]], [["a"], [True]]])
+    corpus = read_corpus(resolve_sources(train=write("train.json", train), processed=more))
+    assert [row.id for row in corpus.trajectories["train"]] == ["train/tides/1"]
+    assert corpus.apis["train"][0].documentation == {"text": document}
+    assert [row["id"] for row in corpus.processed] == ["processed/more/1"]
+    assert [(row.config, row.row) for row in corpus.report.rows] == [
+        ("trajectories", "API 0 (Tides), instance 0"),
+        ("apis", "API 1"),
+        ("processed", "row 0"),
+    ]
+
+
+def test_an_error_that_is_none_and_apis_without_rows(write: Write) -> None:
+    none = raw_instance(error=None, intermediate_steps=[])
+    corpus = read_corpus(resolve_sources(train=write("train.json", [raw_api(Instances=[none])])))
+    assert corpus.trajectories["train"][0].response == "At noon." and not corpus.report.rows
+    split, corpus = read_file(write("apis.json", [raw_api()]))
+    assert split == "train" and [api.id for api in corpus.apis[split]] == ["train/tides"]
+
+
 def test_both_layouts_of_the_list_of_apis(write: Write) -> None:
     as_dict = {"count": 3, "entries": [{"API": "Tides", "Description": "d", "Auth": "apiKey", "Link": "l"}, {}, "x"]}
     report = Report()
@@ -138,6 +164,8 @@ def test_both_layouts_of_the_list_of_apis(write: Write) -> None:
     assert [(line["rows_in"], line["kept"]) for line in report.counts()] == [(3, 1)]
     plain = [{"Name": "Tides", "Description": "d", "Link": "l", "Category": "Sea"}]
     assert parse_api_list(plain, "b.json")[0].category == "Sea"
+    said = [{"API": "Tides", "Auth": "No", "HTTPS": "Yes"}, {"API": "Moons", "Auth": None, "HTTPS": "unknown"}]
+    assert [(api.auth, api.https) for api in parse_api_list(said, "d.json")] == [("", True), ("", None)]
     with pytest.raises(InputError):
         parse_api_list({"APIs": []}, "c.json")
 
@@ -210,7 +238,7 @@ def test_slugs_of_known_names() -> None:
     assert slug("A Bíblia Digital") == "a-biblia-digital" and slug("Lob.com") == "lob-com"
     # The same name, composed and decomposed.
     assert slug("Ame\u0301thyste") == slug("Am\u00e9thyste") == "amethyste"
-    assert slug("天気") != slug("天") and slug("天気").startswith("api-")
+    assert slug("天気") != slug("天") and slug("天気").startswith("api-") and slug("\ud83d").startswith("api-")
     slugs = Slugs()
     assert [slugs.take(name) for name in ("Steam", "Steam 2", "Steam", "steam")] == [
         "steam",

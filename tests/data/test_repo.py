@@ -133,6 +133,12 @@ def test_rows_in_are_rows_kept_and_set_aside(sources: Sources, tmp_path: Path) -
     assert "more than 5" in card and "records an error: 'none'" in card
 
 
+def test_names_do_not_reach_the_terminal_as_commands(write: Write, tmp_path: Path) -> None:
+    apis = [raw_api("Ti\x1b[2J\ndes", Function_Projection=None), raw_api(Instances=[raw_instance()])]
+    build = write_repo(resolve_sources(train=write("train.json", apis)), tmp_path / "out", make_prompt("react"))
+    assert "\x1b" not in build.summary() and "API 0 (Ti␛[2J des)" in build.summary()
+
+
 def test_json_columns_keep_what_was_read(sources: Sources, tmp_path: Path) -> None:
     write_repo(sources, tmp_path / "out", make_prompt("react"))
     row = list(load_dataset(str(tmp_path / "out"), "apis", split="train", streaming=True))[1]

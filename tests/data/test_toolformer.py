@@ -18,6 +18,9 @@ from toolalpaca_hf.toolformer.dataset import annotated_row
 TOKENS = Markers("<API>", "</API>", "→")
 
 
+UNUSABLE: list[dict[str, Any]] = [{"position": 2**70}, {"position": True}, {"gain": 10**400}, {"tool": None}]
+
+
 def annotated_rows(count: int, markers: Markers = TOKENS) -> list[dict[str, Any]]:
     """Every third text has no call."""
     rows = []
@@ -106,6 +109,8 @@ def test_bad_rows_are_set_aside_with_their_place(folder: Path) -> None:
         good | {"id": "b", "calls": [{"tool": "Calculator", "input": "1", "result": None, "position": 0}]},
         good | {"id": "c", "text": 7},
         json.dumps(good | {"id": "d", "text": "half \ud800 a pair"}),
+        good | {"id": "g", "annotated": good["annotated"].replace("<API>", "[")},
+        *(good | {"id": f"f{n}", "calls": [good["calls"][0] | changed]} for n, changed in enumerate(UNUSABLE)),
         [],
     ]
     write_lines(folder / "annotated-00002.jsonl", [*bad, good | {"id": "e"}])
@@ -146,6 +151,26 @@ def test_nothing_is_written_over_files_of_others_nor_where_there_is_nothing_to_t
     with pytest.raises(InputError):
         built(folder)
     assert list((folder.parent / "built").iterdir()) == []
+
+
+def test_one_file_has_the_markers_of_its_folder_and_a_list_rows_without_utf8(folder: Path) -> None:
+    rows = annotated_rows(3)
+    (folder / "list.json").write_text("\n " + json.dumps([*rows, rows[1] | {"id": "x", "text": "half \ud800"}]))
+    source = open_source(folder / "list.json")
+    build = build_repo(source, folder.parent / "built")
+    assert source.markers == TOKENS and build.split_rows["annotated"] == {"train": 3}
+    assert [row.row for row in build.report.rows] == ["row 3"]
+
+
+def test_plain_texts_that_cannot_be_read_are_counted_and_a_missing_file_is_found(folder: Path) -> None:
+    texts = write_lines(folder.parent / "texts.txt", ["As it is.", json.dumps({"text": "As is."})])
+    build = build_repo(open_source(folder), folder.parent / "built", plain=texts, plain_fraction=0.5)
+    (line,) = (line for line in build.report.counts() if line["config"] == "plain texts")
+    assert (line["file"], line["rows_in"], line["kept"]) == ("texts.txt", 2, 1)
+    with pytest.raises(NotFoundError):
+        build_repo(open_source(folder), folder.parent / "new", plain=folder / "nowhere.jsonl", plain_fraction=0.0)
+    with pytest.raises(OptionError):
+        open_source(folder, limit=-1)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("nowhere", NotFoundError), ("gsm8k=nowhere.jsonl", InputError)])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,6 +163,24 @@ def test_schemas_with_definitions_of_their_own() -> None:
     for operation in operations.values():
         shown = tool_schema(operation)["function"]["parameters"]["properties"]["place"]
         assert shown["properties"]["lat"]["type"] == "number"
+
+
+def test_answers_of_other_kinds_than_text() -> None:
+    from mcp_types import CallToolResult, ImageContent, TextContent
+
+    image, nothing = ImageContent(type="image", data="", mime_type="image/png"), TextContent(type="text", text="")
+    for content, structured, said in (
+        ([], {"high": "noon é"}, '{"high": "noon é"}'),
+        ([TextContent(type="text", text="At noon.")], {"high": "noon"}, "At noon."),
+        ([nothing], None, ""),
+        ([], None, ""),
+        ([image], None, "(image, not shown)"),
+    ):
+        tools = McpTools("a command")
+        result = CallToolResult(content=content, structured_content=structured)
+        tools._client = SimpleNamespace(call_tool=None)  # type: ignore[assignment]
+        tools._portal = SimpleNamespace(call=lambda *_, result=result: result)  # type: ignore[assignment]
+        assert tools._exchange("POST", "http://mcp/find", {}, b"{}")[::2] == (200, said.encode())
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_a_parallel_call_without_a_turn_before_it_begins_one() -> None:
         ("Brest", {"input": "Brest"}),
         ('{"a": 1}, {"a": 2}', {"input": '{"a": 1}, {"a": 2}'}),
         ("[1]", {"input": "[1]"}),
+        ('{"a": 1, "a": 2}', {"input": '{"a": 1, "a": 2}'}),
+        ('{"a": 1, "a": 1}', {"a": 1}),
         ('{"a": NaN}', {"input": '{"a": NaN}'}),
         ('{"a": 1e999}', {"input": '{"a": 1e999}'}),
         ('{"a": 99999999999999999999}', {"input": '{"a": 99999999999999999999}'}),

@@ -274,3 +274,49 @@ def test_hints_are_those_of_bm25(sample: Corpus) -> None:
             same += text == prompt.head(api, row.instruction)
             count += 1
     assert count == 40 and same == count
+
+
+LANGUAGES = {
+    "查询城市的天气预报": "明天巴黎的天气怎么样？",
+    "Узнать ПОГОДУ в городе": "Какая погода в городе?",
+    "Prévisions météo d'une ville à l’étranger": "Météo à Genève – s'il vous plaît",
+    "ΟΔΟΣ: οδός ΣΑΣ και ΑΒéx": "ποια οδος ΣΑΣ; ΑΒéx ABéx",
+    "Termine für übermorgen 「予約」 ÜberSicht": "Übersicht der Termine übermorgen… 予約",
+    "날씨 예보 ١٢٣ １２": "오늘 날씨 ١٢٣ １２ 🙂",
+}
+
+
+@pytest.mark.parametrize("description", LANGUAGES)
+def test_hints_in_other_languages(description: str) -> None:
+    """The function that is meant is found behind three others, by the prompt and by its template."""
+    others = [Function(name, "", "", f"{name} something else.") for name in ("first", "second", "third")]
+    prompt, api = react_prompt(1), Api("", "", functions=[*others, Function("meant", "", "", description)])
+    messages, tools = [{"role": "user", "content": LANGUAGES[description]}], documented_tools(api, prompt)
+    text = render(prompt, messages, tools, add_generation_prompt=True)
+    assert text == prompt.head(api, LANGUAGES[description]) and "there is meant." in text
+
+
+WORDY = "List every pet of a user with all that is known about it, its age and its weight and"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        *["", "GET a tide.", " Led by a space. ", "Two  spaces", "A\ttab", "x" * 120, f"Of {'y' * 120}"],
+        f"{WORDY} also names",  # as long as is shown
+        f"{WORDY} also its names",
+        f"{WORDY} its-well-known-name",  # cut within a word with hyphens
+        f"{WORDY[:-4]} " + "a" * (96 - len(WORDY[:-4]) - 1) + " and more of it",  # cut between two words
+    ],
+)
+def test_a_hint_is_cut_as_in_training(description: str) -> None:
+    prompt, api = react_prompt(1), Api("", "", functions=[Function("f", "", "", description)])
+    messages, tools = [{"role": "user", "content": "?"}], documented_tools(api, prompt)
+    text = render(prompt, messages, tools, add_generation_prompt=True)
+    assert text == prompt.head(api, "?") and "there is f." in text.lower()
+
+
+def test_a_call_without_arguments() -> None:
+    for function in ({"name": "tide"}, {"name": "tide", "arguments": None}, {"name": "tide", "arguments": {}}):
+        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [{"function": function}]}]
+        assert render(REACT, messages, [TIDE]).endswith("\nAction: tide\nAction Input: {}\nObservation:")

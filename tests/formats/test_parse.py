@@ -142,7 +142,11 @@ def test_turns_that_are_not_well_formed(turn: Turn) -> None:
 
 @pytest.mark.parametrize(
     ("text", "arguments"),
-    [("", {}), (" \n", {}), ("{}", {}), ("null", None), ("[]", None), ('"a"', None), ("{'a': 1}", None), ("{", None)],
+    [
+        *[("", {}), (" \n", {}), ("{}", {}), ("null", None), ("[]", None), ('"a"', None), ("{'a': 1}", None)],
+        *[("{", None), ('{"a": NaN}', None), ('{"a": -Infinity}', None), ('{"a": 1e999}', None)],
+        *[('{"a": 1, "a": 2}', None), ('{"a": 1, "a": true}', None), ('{"a": 2, "a": 2}', {"a": 2})],
+    ],
 )
 def test_arguments_by_hand(text: str, arguments: dict | None) -> None:
     assert parse_arguments(text) == arguments

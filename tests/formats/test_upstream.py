@@ -165,3 +165,13 @@ def test_a_template_with_anything_but_the_known_fields(
     folder = write_upstream(**{part: template})
     with pytest.raises(InputError):
         upstream_prompt(folder).head(HARBOUR, "Is it?")
+
+
+def test_files_of_windows_editors_and_names_with_braces(write_upstream: Callable[..., Path]) -> None:
+    folder = write_upstream(form="One of [{tool_names}].")
+    wanted = upstream_prompt(folder).head(HARBOUR, "Is it?")
+    for path in folder.rglob("*.py"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert upstream_prompt(folder).head(HARBOUR, "Is it?") == wanted
+    odd = Api("", "", functions=[Function("get{id}", "", "", "Gets {it}.")])
+    assert "getDetails, get{id}" in upstream_prompt(folder).head(odd, "Is it?")

@@ -57,6 +57,15 @@ def test_an_answer_depends_on_the_question_alone(tiny: LocalModel) -> None:
     assert len(greedy) == 1
 
 
+def test_a_template_that_refuses_and_a_text_without_utf8(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = [{"role": "user", "content": "When \ud83d?"}]
+    assert tiny.answer(half, max_tokens=2) == tiny.answer([half[0] | {"content": "When ??"}], max_tokens=2)
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ raise_exception('roles must alternate') }}")
+    with pytest.raises(UnsupportedModelError) as caught:
+        tiny.answer(QUESTION)
+    assert "roles must alternate" in str(caught.value)
+
+
 def test_a_stop_text_ends_the_answer(tiny: LocalModel) -> None:
     whole = tiny.answer(QUESTION, max_tokens=40).text
     stop = whole[len(whole) // 2 : len(whole) // 2 + 3]

@@ -56,6 +56,20 @@ def test_it_does_not_matter_where_the_bytes_are_cut(cuts: list[int]) -> None:
     assert whole["choices"][0]["finish_reason"] == "tool_calls" and whole["usage"]["completion_tokens"] == 9
 
 
+@pytest.mark.parametrize("index", [{"index": 0}, {}])
+def test_calls_that_all_have_one_index_are_told_apart_by_their_ids(index: dict[str, int]) -> None:
+    answer = StreamedAnswer(lambda text: None)
+    pieces = [("x", "findTide", '{"port": '), ("", None, '"Brest"}'), ("y", "now", "{}"), (None, None, "")]
+    for call_id, name, arguments in pieces:
+        call = index | {"id": call_id, "function": {"name": name, "arguments": arguments}}
+        answer.feed(events({"delta": {"tool_calls": [call]}}))
+    made = json.loads(answer.whole())["choices"][0]["message"]["tool_calls"]
+    assert [(call["id"], *call["function"].values()) for call in made] == [
+        ("x", "findTide", '{"port": "Brest"}'),
+        ("y", "now", "{}"),
+    ]
+
+
 def backend(site: Site, style: Any) -> EndpointBackend:
     return EndpointBackend(f"{site.url}/v1", "m", style, api_key=KEY, retries=0)
 
@@ -90,6 +104,7 @@ def test_a_turn_of_text_is_streamed_and_a_repeated_key_is_not_shown() -> None:
         b'data: {"choices": [{"delta": "x"}]}\n\n',
         b"data: {half\n\n",
         b'data: {"error": {"message": "overloaded"}}\n\n',
+        b'data: {"choices": [{"delta": {"content": "At"}}]}\n\ndata: {"error": {"message": "overloaded"}}\n\n',
         b'data: {"choices": [{"index": 0, "delta": {"tool_calls": ["x"]}}]}\n\n',
     ],
 )

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -60,6 +61,32 @@ def test_the_layout_in_small() -> None:
     )
     assert made.function_description["components"].endswith("\n#Cat: Object{id}")
     assert made.nl_documentation.startswith("addCat: Add a cat\n")
+
+
+NAME, AGE = (
+    {"properties": {"name": {"type": "string"}}, "required": ["name"]},
+    {"properties": {"age": {"type": "integer"}}},
+)
+HIDDEN = {"properties": {"id": {"type": "integer", "readOnly": True}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "parameters"),
+    [
+        ({"allOf": [NAME, AGE, HIDDEN]}, {"name": "Required. string. ", "age": "integer. "}),
+        ({"oneOf": [NAME, AGE, HIDDEN]}, {"name": "string. ", "age": "integer. "}),
+        ({"type": "array", "items": {"type": "string"}}, {"body": "Required. Array[string]. "}),
+        ({"type": "string", "description": "A note"}, {"body": "Required. string. A note."}),
+        ({}, {}),
+    ],
+)
+def test_every_kind_of_body_is_described(schema: dict[str, Any], parameters: dict[str, str]) -> None:
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    made = describe({"paths": {"/x": {"post": {"operationId": "x", "summary": "X", "requestBody": body}}}})
+    line = made.function_description["x"].splitlines()[1].removeprefix("Parameters: ")
+    assert {name: words.strip() for name, words in json.loads(line).items()} == {
+        name: words.strip() for name, words in parameters.items()
+    }
 
 
 @settings(max_examples=40)

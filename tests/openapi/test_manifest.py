@@ -8,7 +8,7 @@ from loopback import Seen, Site
 
 from toolalpaca_hf.agent import simulated_calls
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.openapi import build_request, functions_of, load_api, servers_of
+from toolalpaca_hf.openapi import build_request, functions_of, load_api, servers_of, tool_schema
 from toolalpaca_hf.openapi.document import lookup
 from toolalpaca_hf.schema import Api
 
@@ -109,6 +109,29 @@ def test_swagger_2_in_several_files(tmp_path: Path) -> None:
     assert (request.url, request.body) == ("https://a.example/pets?l=2", {"n": 3})
     [schema] = [each["schema"] for each in operation.responses["200"]["content"].values()]
     assert lookup(document, schema["$ref"]) == pet
+
+
+def test_alternatives_and_keys_in_other_files(tmp_path: Path) -> None:
+    text, need = {"type": "string"}, {"type": "object", "required": ["kind"]}
+    (tmp_path / "Dog.json").write_text(json.dumps(need | {"properties": {"kind": text, "barks": {"type": "boolean"}}}))
+    (tmp_path / "all.yaml").write_text(json.dumps({"Cat": need | {"properties": {"kind": text, "purrs": text}}}))
+    tags = {"hund": "Dog.json#/", "katze": "all.yaml#/Cat"}
+    alternatives = [{"$ref": ref} for ref in tags.values()]
+    schema = {"oneOf": alternatives, "discriminator": {"propertyName": "kind", "mapping": tags}}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    paths = {"/pets": {"post": {"operationId": "add", "requestBody": body, "security": [{"k": []}]}}}
+    keys = {
+        "k": {"$ref": "#/components/securitySchemes/real"},
+        "real": {"type": "apiKey", "in": "query", "name": "key"},
+    }
+    document = {"openapi": "3.0.3", "info": {}, "paths": paths, "components": {"securitySchemes": keys}}
+    (tmp_path / "api.json").write_text(json.dumps(document))
+    api = load_api(tmp_path / "api.json")
+    [operation] = functions_of(api.documentation)
+    assert tool_schema(operation)["function"]["parameters"]["properties"]["kind"]["enum"] == ["hund", "katze"]
+    assert "x-not-followed" not in api.documentation and api.authentication == ["key"]
+    request = build_request(api.documentation, operation, '{"kind": "hund"}', "https://a.example", {"key"})
+    assert request.credentials == (("query", "key"),)
 
 
 def test_what_a_document_from_the_net_refers_to_is_named() -> None:

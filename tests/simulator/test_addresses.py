@@ -93,6 +93,7 @@ def test_an_operation_at_the_root_stands_behind_a_slash() -> None:
         one_operation({"type": "string", "minLength": 10**9}),
         one_operation({"type": "string", "pattern": "^(a|b|ab)*c{5000}$"}),
         one_operation({"type": "string", "pattern": "^((a{1000}){1000}){1000}$"}),
+        one_operation({"type": "string", "pattern": "^(((a+)+)+)+$"}),
         one_operation({"type": "array", "minItems": 900, "items": {"type": "array", "minItems": 900}}),
     ],
 )

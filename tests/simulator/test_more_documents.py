@@ -332,3 +332,30 @@ def test_an_operation_of_openapi_3_2_with_its_own_method():
     response = call(doc, "found", {"a": 1})
     assert (response.status_code, response.request.method) == (200, "QUERY")
     assert client_of(doc).request("QUERY", "/t/x", json={"a": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize("schema", [None, ITEM, TEXT])
+def test_an_example_of_json_that_is_written_as_a_text(schema: Any):
+    media = {"application/json": {"example": '{"a": 5}'} | ({"schema": schema} if schema else {})}
+    doc = document({"/x": {"get": {"responses": {"200": {"description": "ok", "content": media}}}}})
+    assert client_of(doc).get("/t/x").json() == ('{"a": 5}' if schema is TEXT else {"a": 5})
+
+
+def test_a_range_of_redirects_is_one():
+    doc = document({"/x": {"get": {"responses": {"3XX": {"description": "elsewhere"}, "404": {"description": "no"}}}}})
+    assert client_of(doc).get("/t/x").status_code == 302
+
+
+def test_totals_of_a_list_are_those_of_all_its_pages():
+    item = {"type": "object", "properties": {"id": INTEGER}}
+    fields = {"items": {"type": "array", "items": item}, "total": INTEGER, "count": INTEGER, "totalPages": INTEGER}
+    fields |= {"hasMore": {"type": "boolean"}, "next": {"type": ["string", "null"]}}
+    queries = [parameter(name, "query", INTEGER, required=False) for name in ("limit", "page")]
+    page = answers({"type": "object", "required": list(fields), "properties": fields})
+    one = {"parameters": [parameter("id", "path", INTEGER)], "responses": answers(item)}
+    doc = document({"/a": {"get": {"parameters": queries, "responses": page}}, "/a/{id}": {"get": one}}, "3.1.0")
+    client = client_of(doc)
+    for asked, shown, pages, more in (("", 8, 1, False), ("?limit=3", 3, 3, True), ("?limit=3&page=3", 2, 3, False)):
+        found = client.get(f"/t/a{asked}").json()
+        assert [len(found["items"]), found["count"], found["total"]] == [shown, shown, 8]
+        assert [found["totalPages"], found["hasMore"], found["next"] is not None] == [pages, more, more]

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from toolalpaca_hf.agent import ApiCalls
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import (
+    ApiClient,
     CallError,
     allowed_hosts,
     build_request,
@@ -23,7 +25,7 @@ from toolalpaca_hf.openapi import (
     tool_schema,
 )
 from toolalpaca_hf.openapi.content import encode_body
-from toolalpaca_hf.schema import Api
+from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import create_app, read_apis
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "openapi"
@@ -325,6 +327,20 @@ def test_the_nearest_server_is_known():
     assert operation_of(doc, "b").servers == [{"url": "https://own.example"}]
     allowed_hosts(doc).check("https://near.example/a")
     allowed_hosts(doc).check("https://own.example/b")
+
+
+def test_a_relative_server_is_beside_the_documents():
+    doc = document({"/a": {"get": {"operationId": "a", "servers": [{"url": "/v2"}], "responses": OK}}})
+    called = list[str]()
+
+    def exchange(method: str, url: str, headers: Any, content: bytes) -> tuple[int, dict[str, str], bytes]:
+        called.append(url)
+        return 200, {}, b""
+
+    client = ApiClient(allowed_hosts(doc), exchange=exchange)
+    api = Api("train/t", "T", documentation=doc, functions=[Function("a", "/a", "get", "")])
+    ApiCalls(api, "https://far.example/v1", client, own_servers=True).call("a", "{}")
+    assert called == ["https://far.example/v2/a"]
 
 
 def test_references_are_followed_within_the_folder_only(tmp_path: Path):

@@ -1,12 +1,13 @@
 """What a model is shown in a rollout, made by the code that makes training rows, and what writes its turns."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..errors import ToolAlpacaError
-from ..formats import GET_DETAILS, NO_CALL, Prompt, Turn, append_call, tools_of
-from ..schema import Api, Segment, Step
+from ..formats import GET_DETAILS, NO_CALL, Prompt, Turn, append_call, functions_by_tool, tools_of
+from ..schema import Api, Call, Segment, Step
 
 STOPS = ("\nObservation:", "\nASSISTANT Observation:")
 """Where a ReAct turn ends: a model that writes the observation's label waits for the observation."""
@@ -52,6 +53,8 @@ class ReactContext:
 class ChatContext:
     """The conversation of a model with native tool calls: messages in the layout of chat templates, and JSON schemas.
 
+    `functions` are the API's, by the names that the tools have.
+
     Example:
 
     ```python
@@ -64,17 +67,19 @@ class ChatContext:
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] = field(default_factory=list)
+    functions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, api: Api, instruction: str) -> "ChatContext":
-        return cls([{"role": "user", "content": instruction}], tools_of(api))
+        tools = tools_of(api)
+        return cls([{"role": "user", "content": instruction}], tools, functions_by_tool(api, tools))
 
     def add(self, step: Step) -> None:
         if step.action == NO_CALL:  # a message that cannot be read is answered as the user
             self.messages.append({"role": "assistant", "content": step.log or step.thought})
             self.messages.append({"role": "user", "content": step.observation})
         else:
-            append_call(self.messages, step)
+            append_call(self.messages, step, self.functions)
 
 
 Context = ReactContext | ChatContext
@@ -89,6 +94,20 @@ class Completion:
     turn: Turn
     tokens: int
     cut: bool = False
+
+
+def read_calls(values: Sequence[Any]) -> list[Call]:
+    """The calls of one turn; none if one of them cannot be read, so that no turn is carried out in part."""
+    calls = []
+    for value in values:
+        name = value.get("name") if isinstance(value, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            return []
+        arguments = value.get("arguments", value.get("parameters"))
+        if not isinstance(arguments, str):
+            arguments = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+        calls.append(Call(name.strip(), arguments))
+    return calls
 
 
 class Backend(Protocol):

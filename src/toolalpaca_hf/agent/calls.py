@@ -102,7 +102,7 @@ class ApiCalls:
             return f"The document of the API has no operation for {action}; use another tool."
         server = self._server
         if self._own_servers:
-            server = next(iter(servers_of({"servers": operation.servers})), server)
+            server = next(iter(servers_of({"servers": operation.servers}, server)), server)
         if not server:
             return "The document of the API names no server, so nothing can be called."
         # The rollouts of a group, and the trials of an instruction, make the same calls.

@@ -120,7 +120,7 @@ class RolloutConfig:
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # NaN is not
             raise OptionError(f"is {value}", option=name, fix=f"pass {least} or more")
 
     @property

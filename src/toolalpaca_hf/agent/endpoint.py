@@ -8,8 +8,7 @@ from typing import Any, Literal
 from ..errors import OptionError, ToolAlpacaError
 from ..formats import GET_DETAILS_TOOL, Turn, parse_turn
 from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
-from ..schema import Call
-from .backend import STOPS, ChatContext, Completion, Context, ReactContext
+from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read_calls
 
 # Where servers put reasoning; `reasoning_content` is also what chat templates read.
 _REASONING = ("reasoning_content", "reasoning")
@@ -157,14 +156,14 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     if isinstance(found, list) and found:
         calls = [call.get("function") if isinstance(call, dict) else None for call in found]
         marked = [f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls]
-        return "\n".join([content, *marked]).strip(), Turn.of_calls(said, _calls(calls), reasoning)
+        return "\n".join([content, *marked]).strip(), Turn.of_calls(said, read_calls(calls), reasoning)
     if mark := _CALL.search(said):
-        return content, Turn.of_calls(said[: mark.start()].strip(), _calls(_marked(said)), reasoning)
+        return content, Turn.of_calls(said[: mark.start()].strip(), read_calls(_marked(said)), reasoning)
     value, end = _json(said, 0)
     calls = value if isinstance(value, list) else [value]
     named = (isinstance(call, dict) and "name" in call and set(call) & {"arguments", "parameters"} for call in calls)
     if calls and end == len(said) and all(named):
-        return content, Turn.of_calls("", _calls(calls), reasoning)
+        return content, Turn.of_calls("", read_calls(calls), reasoning)
     return content, Turn("", response=said or None, reasoning=reasoning)
 
 
@@ -184,17 +183,3 @@ def _json(text: str, start: int) -> tuple[Any, int]:
         return json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
         return None, start
-
-
-def _calls(values: Sequence[Any]) -> list[Call]:
-    """The calls of one turn; none if one of them cannot be read, so that no turn is carried out in part."""
-    calls = []
-    for value in values:
-        name = value.get("name") if isinstance(value, dict) else None
-        if not isinstance(name, str) or not name.strip():
-            return []
-        arguments = value.get("arguments", value.get("parameters"))
-        if not isinstance(arguments, str):
-            arguments = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
-        calls.append(Call(name.strip(), arguments))
-    return calls

@@ -1,6 +1,5 @@
 """A model on this machine that writes the turns of many rollouts in one batch."""
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -14,9 +13,8 @@ from ..errors import OptionError, ToolAlpacaError, UnsupportedModelError
 from ..formats import Turn, hopeless, parse_turn
 from ..inference import BatchGenerator, Generation, NameConstraint, RowState, load_model
 from ..llm import ContextFull
-from ..schema import Call
-from ..training import SegmentTokenizer, merge
-from .backend import STOPS, ChatContext, Completion, Context, ReactContext
+from ..training import SegmentTokenizer, merge, tool_template
+from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read_calls
 
 _USE_REACT = "use style='react', or a model whose template knows tools"
 
@@ -86,7 +84,8 @@ class LocalBackend:
         self._failed: list[tuple[Context, ToolAlpacaError]] = []
         self.generator = BatchGenerator(model, tokenizer, stops, batch_size, reuse, temperature, seed)
         # Models without positions to run out of do not say a length.
-        self.max_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", sys.maxsize)
+        known = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        self.max_length = known or sys.maxsize
 
     def check(self) -> None:
         """Do nothing: the model is loaded."""
@@ -203,8 +202,7 @@ class LocalBackend:
         reasoning = (reply.get("reasoning_content") or reply.get("thinking") or "").strip()
         if not reply.get("tool_calls"):
             return unread if opening else Turn("", response=reply["content"].strip(), reasoning=reasoning)
-        functions: list[dict[str, Any]] = [call.get("function", call) for call in reply["tool_calls"]]
-        calls = [Call(call["name"], json.dumps(call["arguments"], ensure_ascii=False)) for call in functions]
+        calls = read_calls([call.get("function", call) for call in reply["tool_calls"]])
         return Turn.of_calls(reply["content"].strip(), calls, reasoning)
 
 
@@ -215,6 +213,7 @@ def load_backend(model: str, *, device: str | None = None, dtype: str = "auto", 
 
 def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[str]:
     """What a tool call begins with; also sets the response template that belongs to the tokenizer's chat template."""
+    tokenizer.chat_template = tool_template(tokenizer)  # of several by name, the one that has tools
     if tokenizer.chat_template is None:
         raise UnsupportedModelError(f"{name} has no chat template", fix=_USE_REACT)
     if getattr(tokenizer, "response_template", None) is None:

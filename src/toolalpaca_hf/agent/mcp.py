@@ -95,7 +95,9 @@ class McpTools:
             return 500, httpx.Headers({"content-type": "text/plain"}), str(error).encode()
         except TimeoutError:
             raise httpx.ReadTimeout("the tool did not answer") from None
-        parts = [getattr(part, "text", None) or f"({part.type}, not shown)" for part in result.content]
+        parts = [part.text if part.type == "text" else f"({part.type}, not shown)" for part in result.content]
+        if not parts and result.structured_content is not None:
+            parts = [json.dumps(result.structured_content, ensure_ascii=False)]
         text, status = "\n".join(parts), 500 if result.is_error else 200
         head, _, rest = text.partition(". Response: ")
         if result.is_error and head.removeprefix("Status Code: ").isdecimal() and head.startswith("Status Code: "):

@@ -87,12 +87,14 @@ class Rollout:
         thought, log = turn.thought or turn.reasoning, None
         if turn.action and isinstance(self.context, ReactContext):
             thought, log = split_log(turn.action, turn.action_input or "", f" {text}")
+        functions = self.context.functions if isinstance(self.context, ChatContext) else {}
         for place, call in enumerate(turn.calls[: self._limits.steps - len(self._steps)]):
-            observation = self._toolbox.call(call.action, call.action_input)
+            action = functions.get(call.action, call.action)
+            observation = self._toolbox.call(action, call.action_input)
             if place:
-                self._add(Step("", call.action, call.action_input, observation, parallel=True))
+                self._add(Step("", action, call.action_input, observation, parallel=True))
             else:
-                self._add(Step(thought, call.action, call.action_input, observation, log, reasoning=turn.reasoning))
+                self._add(Step(thought, action, call.action_input, observation, log, reasoning=turn.reasoning))
         self._unread = 0 if turn.action else self._unread + 1
         if self._limits.unread and self._unread >= self._limits.unread:
             self._end("unread")  # a turn that could not be parsed; rollouts.jsonl has this word
@@ -177,7 +179,7 @@ def roll_out(
 
     def begin(task: Task) -> Rollout:
         context: Context = ChatContext([])
-        problem: ToolAlpacaError | None = None
+        problem: Exception | None = None
         shown: tuple[str, ...] = ()
         try:
             api = shown_api(task.api, tools, task.instruction, max_tools)
@@ -185,7 +187,7 @@ def roll_out(
                 shown = tuple(function.name for function in api.functions)
             chat, asked = backend.style == "chat", task.instruction
             context = ChatContext.begin(api, asked) if chat else ReactContext.begin(prompt, api, asked)
-        except ToolAlpacaError as error:  # a document that cannot be shown costs its own rollouts only
+        except Exception as error:  # a document that cannot be shown costs its own rollouts only
             problem = error
         # A new session each time: what an interrupted rollout left in the simulator must not be met again.
         toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex, shown=shown)
@@ -219,8 +221,10 @@ def _continuously(
 
     def go_on(rollout: Rollout) -> None:
         if rollout.ended is None:
+            turn = (rollout.context, rollout.turn_tokens, limits.unreadable_after)
+            _guarded(rollout, lambda: backend.start(*turn))
+        if rollout.ended is None:
             writing[rollout.context] = rollout
-            backend.start(rollout.context, rollout.turn_tokens, limits.unreadable_after)
         else:
             ended.append(rollout)
 

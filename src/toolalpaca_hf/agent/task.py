@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..data import LeftOut, left_out, read_file
-from ..errors import InputError
+from ..errors import InputError, OptionError
 from ..llm import Answer, LLMError
 from ..openapi import load_api
 from ..schema import Api, Instruction, Trajectory
@@ -51,6 +51,10 @@ def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[
     api = source if isinstance(source, Api) else load_api(source, private=private)
     if not api.functions:
         raise InputError("documents no operation", file=api.link, fix="pass another document")
+    if not all(map(str.strip, instructions)):
+        raise OptionError("is empty", option="--instruction", fix="say what to ask")
+    # The command line hands on bytes that are no UTF-8 as halves of surrogate pairs.
+    instructions = [instruction.encode("utf-8", "replace").decode("utf-8") for instruction in instructions]
     tasks = [Task(f"{api.id}/{i}", api, instruction) for i, instruction in enumerate(instructions)]
     document = json.dumps([api.documentation, *instructions], sort_keys=True)
     return TaskFile([api], tasks, [], hashlib.sha1(document.encode("utf-8", "replace")).hexdigest())

@@ -49,15 +49,16 @@ def run(
         note = run_rollouts(apis, make_backend(config), out, config, instructions=instruction or (), mcp=tools)
     if as_json:
         return say_json(note)
+    apis_made = json.loads((out / "trajectories.json").read_text(encoding="utf-8"))
     if instruction:
-        for made in json.loads((out / "trajectories.json").read_text(encoding="utf-8"))[0]["Instances"]:
+        for made in apis_made[0]["Instances"]:
             words = made["output"] or f"(no answer: {ended_words(made.get('ended', 'not run'))})"
             typer.echo(f"{made['input']}\n  {words}")
     ended = ", ".join(f"{count} {ended_words(reason)}" for reason, count in note["ended"].items())
     typer.echo(f"{out}: {note['rollouts']} rollouts ({ended}), {note['steps']} steps, {note['tokens']} tokens")
     if note["left_out"]:
         typer.echo(note["left_out"])
-    if not instruction:
+    if any(api.get("Golden_Answers") for api in apis_made):
         suite = "--suite sample" if apis == "sample" else f"--apis {apis}"
         typer.echo(f"Next: toolalpaca evaluate --trajectories {out} {suite} --out {out}-scored")
 
@@ -110,7 +111,9 @@ def create(
         typer.echo(f"{words:<30}{before:>22}{after:>22}")
     typer.echo(f"\n{minutes:.1f} minutes. {out}/model is the checkpoint with its card, {out}/report.html the report.")
     typer.echo("Use it:\n  " + "\n  ".join(usage_lines(config)))
-    typer.echo(f'Next: toolalpaca run --model {out}/model --apis {documents[0]} --instruction "..." --out {out}/asked')
+    document = config.example_document
+    asked = f'{document} --instruction "..."' if document else f"{out}/data/held_out.json"
+    typer.echo(f"Next: toolalpaca run --model {out}/model --apis {asked} --out {out}/asked")
 
 
 def simulate(

@@ -15,7 +15,7 @@ from ..agent import RolloutLimits
 from ..errors import InputError, OptionError
 from ..executors import Executor
 from ..llm import Budget, ModelSettings
-from .decontamination import PUBLISHED, Fingerprint, instructions_of, published_instructions
+from .decontamination import PUBLISHED, Fingerprint, evaluation_texts
 
 # `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
 # `assistant` acts, `executor` plays the API.
@@ -59,7 +59,7 @@ class InstructionSettings:
 class DecontaminationSettings:
     """What instructions and documents may not repeat."""
 
-    evaluation: tuple[str, ...] = PUBLISHED  # also files in the raw layout
+    evaluation: tuple[str, ...] = PUBLISHED  # also `bfcl`, `tau2`, `sample` and files; see `Screen`
     threshold: Share = 0.5  # see `Decontaminator`
     contained: Share = 0.75
     documents: Share = 0.5  # similarity from which an API is dropped as a copy of another
@@ -165,7 +165,7 @@ class CorpusConfig:
             sections[section] = _mapping(sections.get(section), section) | said
         where = str(path) if path is not None else None
         shared, own = (_mapping(sections.pop(name, None), name) for name in ("models", "roles"))
-        if unknown := sorted(set(own) - set(ROLES)):
+        if unknown := sorted(map(str, set(own) - set(ROLES))):
             fix = f"the roles are {', '.join(ROLES)}"
             raise OptionError("there is no such role", file=where, option=f"roles.{unknown[0]}", fix=fix)
         sections["roles"] = roles = {role: _role(role, shared, own.get(role), where) for role in ROLES}
@@ -199,12 +199,9 @@ class CorpusConfig:
     def make_budget(self) -> Budget:
         return Budget(self.budget.calls, self.budget.tokens, self.budget.money)
 
-    def evaluation_instructions(self) -> list[Fingerprint]:
-        """Fingerprints of the instructions that must not leak."""
-        found: list[Fingerprint] = []
-        for name in self.screen.evaluation:
-            found += published_instructions(name) if name in PUBLISHED else map(Fingerprint.of, instructions_of(name))
-        return found
+    def evaluation_instructions(self) -> list[str | Fingerprint]:
+        """The instructions that must not leak; of those that are published, fingerprints."""
+        return [one for name in self.screen.evaluation for one in evaluation_texts(name)]
 
 
 def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dict[str, Any]:
@@ -253,10 +250,12 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(path.read_bytes())
+        json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, fix="pass a recipe") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"is not YAML: {' '.join(str(error).split())[:200]}", file=path) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
+        raise InputError(problem, file=path, fix="correct it") from None
     return _mapping(found, str(path))
 
 

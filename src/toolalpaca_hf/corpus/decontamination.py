@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data import SAMPLE, read_raw
-from ..errors import NotFoundError, OptionError
+from ..errors import InputError, NotFoundError, OptionError
+from ..openapi import listed, mapping
+from ..schema import HINT_MARK
 
 PUBLISHED = ("simulated", "real")
 BENCHMARKS = ("bfcl", "tau2")  # BFCL's single-turn rows with calls as answers, and τ²-bench's tasks
@@ -139,8 +141,9 @@ class Decontaminator:
         self._accepted_texts: dict[str, str] = {}
         for instruction in evaluation:
             fingerprint = Fingerprint.of(instruction) if isinstance(instruction, str) else instruction
-            self._evaluation.add(fingerprint)
-            self._evaluation_texts.add(fingerprint.text)
+            if fingerprint.bigrams:  # one that says nothing is no leak
+                self._evaluation.add(fingerprint)
+                self._evaluation_texts.add(fingerprint.text)
 
     def reason(self, api: str, instruction: str) -> str | None:
         """Why an instruction is rejected; `None` if it may be accepted."""
@@ -193,8 +196,8 @@ def published_instructions(name: str) -> list[Fingerprint]:
 
 
 def instructions_of(path: str | Path) -> list[str]:
-    listed = [api.get("Instructions") for api in read_raw(Path(path)) if isinstance(api, dict)]
-    return [instruction for given in listed for instruction in given or () if isinstance(instruction, str)]
+    given = [text for api in read_raw(Path(path)) for text in listed(mapping(api).get("Instructions"))]
+    return [text.rpartition(HINT_MARK)[0] or text for text in given if isinstance(text, str)]
 
 
 class Screen:
@@ -205,13 +208,13 @@ class Screen:
 
     Args:
         against (`str` or `Sequence[str]`, *optional*, defaults to `"published"`):
-            `simulated`, `real`, `bfcl`, `tau2`, `published` for all of them, `sample`, or files: the raw layout, or an
-            instruction a line.
+            `simulated`, `real`, `bfcl`, `tau2`, `published` for all of them, `sample`, or files: the raw layout, or
+            lines, each of which is an instruction or JSON with instructions.
         columns (`Sequence[str]`, *optional*): Columns that are compared; all by default.
         threshold, contained (`float`, *optional*): See [`Decontaminator`].
 
     Raises:
-        [`NotFoundError`]: There is neither such a set nor such a file.
+        [`NotFoundError`], [`InputError`]: There is neither such a set nor such a file; or it holds no instruction.
 
     Example:
 
@@ -238,9 +241,12 @@ class Screen:
         self.sets = list(dict.fromkeys(n for name in names for n in (everything if name == "published" else (name,))))
         self.columns, self.threshold, self.contained = tuple(columns), threshold, contained
         for name in self.sets:
-            if name not in (*everything, "sample") and not Path(name).is_file():
+            if name in (*everything, "sample"):
+                continue
+            if not Path(name).is_file():
                 fix = f"pass published, sample, a file, or one of {', '.join(everything)}"
                 raise NotFoundError("no such set", file=name, option="--against", fix=fix)
+            evaluation_texts(name)  # what is wrong with it is found before any row is read
 
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints are read again in each process; without them, `datasets` hashes the filter at once.
@@ -248,7 +254,7 @@ class Screen:
 
     @cached_property
     def _indices(self) -> dict[str, Decontaminator]:
-        texts = {name: list(_instructions(name)) for name in self.sets}
+        texts = {name: evaluation_texts(name) for name in self.sets}
         texts[""] = [text for held in texts.values() for text in held]
         return {name: Decontaminator(held, self.threshold, self.contained) for name, held in texts.items()}
 
@@ -275,19 +281,33 @@ class Screen:
         return self.leak(row) is None
 
 
-def _instructions(name: str) -> Iterable[str | Fingerprint]:
+def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
+    """The instructions of a published set, of a benchmark, of `sample` or of a file; see [`Screen`]."""
     if name in (*PUBLISHED, *BENCHMARKS):
         return published_instructions(name)
     path = SAMPLE / "eval.json" if name == "sample" else Path(name)
-    if path.suffix == ".json":
-        return instructions_of(path)
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if len(words(line)) >= SHORTEST]
+    try:
+        if path.suffix.lower() == ".json" and path.exists():
+            found = instructions_of(path)
+        else:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            found = [text for line in lines for text in texts_of(line)]
+    except FileNotFoundError:
+        fix = f"name a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
+        raise NotFoundError("no such set or file", file=path, fix=fix) from None
+    except (OSError, UnicodeDecodeError):
+        problem, fix = "is not UTF-8 text", "pass a file in the raw layout, or one with an instruction a line"
+        raise InputError(problem, file=path, fix=fix) from None
+    if not any(len(words(text)) >= SHORTEST for text in found):
+        problem = f"holds no instruction of {SHORTEST} words"
+        raise InputError(problem, file=path, fix="pass one that does")
+    return found
 
 
 def texts_of(value: Any) -> Iterator[str]:
     """Every text in a value of at least [`SHORTEST`] words, however nested; JSON text is read."""
     if isinstance(value, str):
-        if value[:1] in ("{", "["):
+        if value.lstrip()[:1] in ("{", "["):
             try:
                 yield from texts_of(json.loads(value))
                 return
@@ -300,6 +320,8 @@ def texts_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from texts_of(item)
+    elif hasattr(value, "tolist"):  # of NumPy, in rows of that format
+        yield from texts_of(value.tolist())
 
 
 def parts_of(text: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..experimental.offline_corpus import offline_apis
-from ..openapi import is_large, violations
+from ..openapi import document_in, is_large, is_url, violations
 from ..schema import Api
 
 
@@ -63,6 +63,16 @@ class CreateConfig:
     def claimed(self) -> dict[str, Any]:
         """What the folder's contents depend on; where it is, and where a model is served, may change."""
         return asdict(self) | {"out": Path(self.out).name, "endpoint": self.endpoint is not None}
+
+    @property
+    def example_document(self) -> str | None:
+        """The first of the documents that `toolalpaca run --instruction` takes; raw files and `sample` are none."""
+        first = Path(self.documents[0])
+        files = sorted(first.iterdir()) if first.is_dir() else [first]
+        if is_url(self.documents[0]):
+            return self.documents[0]
+        files = [file for file in files if file.suffix.lower() in (".json", ".yaml", ".yml")]
+        return next((str(file) for file in files if document_in(file, described=False)), None)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..agent import LocalBackend, RolloutConfig
 from ..checkpoints import check_model, resolve_model, weights_of
-from ..corpus import CorpusConfig, build_corpus, estimate
+from ..corpus import CorpusConfig, build_corpus, documents_hash, estimate
 from ..data import ListedApi, read_corpus, resolve_sources, write_repo
 from ..errors import ToolAlpacaError
 from ..evaluation import evaluate_model, first_turn_text, measure, read_suite, read_trajectories, write_records
@@ -137,7 +137,8 @@ def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[st
     checked, out = check_documents(config.documents), Path(config.out)
     for note in checked.notes:
         tell(note)
-    SettingsClaim(out / "create.json", config.claimed(), "a model", out).claim()
+    claimed = config.claimed() | {"documents_hash": documents_hash(checked.apis)}
+    SettingsClaim(out / "create.json", claimed, "a model", out).claim()
     state = out / "stages.json"
     seconds: dict[str, float] = read_json(state) if state.exists() else {}
     if "training" not in seconds:
@@ -227,8 +228,10 @@ def _train(config: CreateConfig, out: Path, epochs: int = 1) -> None:
     fields |= {"dataset_name": str(out / "dataset"), "output_dir": str(out / "model")}
     if config.base != "smollm2":
         fields["freeze_layers"] = "0"
-    if default_device().type == "cuda":
+    device = default_device().type
+    if device != "cpu":
         fields |= {"use_cpu": "false"}
+    if device == "cuda":
         environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         if config.base != "smollm2":  # QLoRA, as recipes/toolalpaca-7b/qlora.yaml has it
             fields |= {"load_in_4bit": "true", "use_peft": "true", "lora_r": "64", "lora_alpha": "16"}

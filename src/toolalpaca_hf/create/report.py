@@ -31,10 +31,14 @@ def rollout_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def usage_lines(config: CreateConfig) -> list[str]:
     """Three lines of Python that ask the model something."""
+    document = config.example_document
+    asked = f'"{document}", backend, "{config.out}/asked", instructions=["..."]'
+    if document is None:
+        asked = f'"{config.out}/data/held_out.json", backend, "{config.out}/asked"'
     return [
         "from toolalpaca_hf.agent import load_backend, run",
         f'backend = load_backend("{config.out}/model", constrained=True)',
-        f'print(run("{config.documents[0]}", backend, "{config.out}/asked", instructions=["..."])["ended"])',
+        f'print(run({asked})["ended"])',
     ]
 
 

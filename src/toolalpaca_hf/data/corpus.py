@@ -109,7 +109,8 @@ def slug(name: str) -> str:
     """Make an id from a name: lower-case ASCII words joined by `-`, or a hash if the name has none."""
     folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
     words = "-".join(re.findall(r"[a-z0-9]+", folded))
-    return words or f"api-{hashlib.sha1(unicodedata.normalize('NFC', name).encode()).hexdigest()[:8]}"
+    composed = unicodedata.normalize("NFC", name).encode("utf-8", "replace")
+    return words or f"api-{hashlib.sha1(composed).hexdigest()[:8]}"
 
 
 class Slugs:
@@ -164,8 +165,9 @@ def read_corpus(sources: Sources) -> Corpus:
     redact = Redactor(api for _, _, rows in raw for api in rows if isinstance(api, dict))
     slugs = {split: Slugs() for split in FILE_NAMES}
     for split, source, rows in raw:
-        wanted = "Instances" if split == "train" else "Golden_Answers"
-        if not any(isinstance(api, dict) and wanted in api for api in rows):
+        wanted, other = ("Instances", "Golden_Answers") if split == "train" else ("Golden_Answers", "Instances")
+        known = {name for api in rows if isinstance(api, dict) for name in api}
+        if wanted not in known and other in known:
             option = "--eval-simulated or --eval-real" if split == "train" else "--train"
             raise InputError(f"no {wanted} in any API", file=source.path, fix=f"pass it with {option}")
         for index, api in enumerate(rows):
@@ -176,7 +178,7 @@ def read_corpus(sources: Sources) -> Corpus:
         stem = stems.take(source.path.stem)
         for index, row in enumerate(rows):
             try:
-                corpus.processed.append(sft_row(redact(row), f"processed/{stem}/{index}"))
+                corpus.processed.append(redact(sft_row(row, f"processed/{stem}/{index}")))
                 corpus.report.keep("processed", source.path.name)
             except Unusable as reason:
                 corpus.report.set_aside("processed", source.path.name, f"row {index}", str(reason))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ..openapi import LONG, SCHEME, credential_names, secret_pattern
+from ..openapi import LONG, SCHEME, credential_names, listed, secret_pattern
 from ..schema import REDACTED, Api
 from ..storage import strict_json
 
@@ -19,7 +19,24 @@ DOCUMENTED |= {"Documentation", "Function_Description", "Function_Projection", "
 """Fields where `"access_key": "..."` is a description of the parameter, not its value."""
 
 EXAMPLE_KEYS = {"example", "examples", "default", "enum", "const", "value", "x-example"}
-TYPE_WORDS = {"string", "integer", "number", "boolean", "object", "array", "null", "true", "false", "none", "required"}
+PLAIN_WORDS = {*"string integer number boolean object array null true false none required yes no unknown".split()}
+PLAIN_WORDS |= {*"apikey http oauth oauth2 basic bearer token jwt header query cookie".split()}
+PLAIN_WORDS |= {"api key", "user-agent", "x-mashape-key"}
+"""What stands in a credential's place and is no secret: a type, or a kind of authentication."""
+
+SCHEME_TYPES = ("apiKey", "http", "oauth2", "openIdConnect")
+SCHEME_FIELDS = ("type", "name", "in", "scheme", "bearerFormat", "description", "flows", "openIdConnectUrl")
+
+DEEPEST = 100
+"""Levels of a value. What is nested deeper is no data, and code that follows it would run out of stack."""
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than [`DEEPEST`]."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [part for one in level for part in (one.values() if isinstance(one, dict) else listed(one))]
+    return bool(level)
 
 
 def _opaque(value: str) -> bool:
@@ -28,10 +45,13 @@ def _opaque(value: str) -> bool:
 
 
 def _pairs(value: Any, name: str | None = None) -> Iterator[tuple[str | None, Any]]:
-    """Names and values in an `Authentication` field: a dict, possibly nested, or a list of names."""
+    """Names and values in an `Authentication` field: a dict, possibly nested, a list of names, or security schemes."""
+    if isinstance(value, dict) and value.get("type") in SCHEME_TYPES:
+        name = value["name"] if isinstance(value.get("name"), str) else name or "Authorization"
+        value = [item for key, item in value.items() if key not in SCHEME_FIELDS]
     if isinstance(value, dict | list):
         yield name, None
-        for key, item in value.items() if isinstance(value, dict) else ((None, item) for item in value):
+        for key, item in value.items() if isinstance(value, dict) else ((name, item) for item in value):
             yield from [(item, None)] if key is None and isinstance(item, str) else _pairs(item, key)
     else:
         yield name, value
@@ -40,7 +60,8 @@ def _pairs(value: Any, name: str | None = None) -> Iterator[tuple[str | None, An
 def _values(authentication: Any) -> set[str]:
     values = [str(value) for _, value in _pairs(authentication) if value is not None]
     values += [value.split(None, 1)[1] for value in values if SCHEME.match(value)]
-    return {value for value in values if value.strip() and value != REDACTED}
+    # Shorter ones would be taken out of every text, and protect nothing.
+    return {v for v in values if len(v.strip()) > 2 and v != REDACTED and v.strip().casefold() not in PLAIN_WORDS}
 
 
 def authentication_names(authentication: Any) -> list[str]:
@@ -54,7 +75,7 @@ def _by_name(names: Iterable[str]) -> re.Pattern[str] | None:
         return None
     value = r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?P<q>\\+["']).*?(?<!\\)(?P=q)|[^\s"'\\,;}\])&<>]+)"""
     return re.compile(
-        rf"""(?P<head>(?<![\w-])(?:{choice})(?:(?P<json>\\*["']\s*:\s*)|(?P<equals>\s?=\s?)|(?P<colon>:\s*)))"""
+        rf"""(?P<head>(?<![\w-])(?:{choice})(?:(?P<json>\\*["']\s*:\s*(?:\[\s*)?)|(?P<equals>\s?=\s?)|(?P<colon>:\s*)))"""
         rf"""(?P<scheme>(?:Bearer|Basic|Token|ApiKey)\s+)?{value}""",
         re.IGNORECASE | re.DOTALL,
     )
@@ -136,7 +157,7 @@ class Redactor:
         def secret(value: Any) -> Any:
             if value is None or isinstance(value, bool) or value in ("", REDACTED):
                 return value
-            if found and str(value).lower() not in TYPE_WORDS:
+            if found and str(value).lower() not in PLAIN_WORDS:
                 found(str(value))
                 if SCHEME.match(str(value)):
                     found(str(value).split(None, 1)[1])
@@ -182,7 +203,8 @@ def _parse(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return strict_json(value)
+        parsed = strict_json(value)
+        return value if too_deep(parsed) else parsed
     except (ValueError, RecursionError):
         return value
 
@@ -200,14 +222,15 @@ def _walk(value: Any, text: Callable[[str], str], number: Callable[[Any], Any] =
 
 
 def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:
-    """Replace the values of credential names in nested dicts."""
+    """Replace the values of credential names in nested dicts, and those in a list under such a name."""
+
+    def under(key: str, item: Any) -> Any:
+        if isinstance(item, dict) or key.lower() not in names:
+            return _keys(item, names, secret)
+        return [under(key, part) for part in item] if isinstance(item, list) else secret(item)
+
     if isinstance(value, dict):
-        return {
-            key: _keys(item, names, secret)
-            if isinstance(item, dict | list) or key.lower() not in names
-            else secret(item)
-            for key, item in value.items()
-        }
+        return {key: under(key, item) for key, item in value.items()}
     return [_keys(item, names, secret) for item in value] if isinstance(value, list) else value
 
 

@@ -12,7 +12,7 @@ from ..errors import InputError, NotFoundError
 from ..formats import split_log, step_log
 from ..openapi import mapping
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
-from .credentials import authentication_names, without_example_keys
+from .credentials import authentication_names, too_deep, without_example_keys
 from .report import Report
 
 RAW_LAYOUT = (
@@ -69,7 +69,18 @@ def read_raw(path: Path) -> list[Any]:
     if not any("Function_Projection" in api for api in apis):
         kind = "a list of public APIs" if apis or (isinstance(rows, dict) and "entries" in rows) else "another layout"
         raise InputError(f"{kind}, not {RAW_LAYOUT}", file=path, fix="give each API a Name and a Function_Projection")
-    return list(rows)
+    return [_without_deep_parts(row) if too_deep(row) else row for row in rows]
+
+
+def _without_deep_parts(api: Any) -> Any:
+    """An API whose rows that are nested too deeply are records of an error, so that the others can be read."""
+
+    def checked(value: Any) -> Any:
+        return {"error": "nested too deeply"} if too_deep(value) else value
+
+    if not isinstance(api, dict):
+        return checked(api)
+    return {name: [*map(checked, value)] if isinstance(value, list) else checked(value) for name, value in api.items()}
 
 
 def _text(value: Any) -> str:
@@ -136,7 +147,7 @@ def read_instance(raw: Any, api_id: str, index: int, instructions: Any = None) -
     if not isinstance(raw, dict):
         text = isinstance(raw, str)
         raise Unusable(f"is a bare text: {raw[:80]!r}" if text else f"is a {type(raw).__name__}, not an object")
-    if "error" in raw and not (raw.get("intermediate_steps") and raw.get("output")):
+    if raw.get("error") is not None and not (raw.get("intermediate_steps") and raw.get("output")):
         raise Unusable(f"records an error: {_text(raw['error'])[:80]!r}")
     text = raw.get("input")
     if text is None and isinstance(instructions, list) and index < len(instructions):
@@ -179,9 +190,10 @@ def read_instruction(text: Any, golden: Any, api_id: str, index: int) -> Instruc
         raise Unusable("has no golden answer")
     calls = []
     for place, call in enumerate(golden):
-        if not isinstance(mapping(call).get("Action"), str):
+        action = mapping(call).get("Action")
+        if not isinstance(action, str) or not action.strip():
             raise Unusable(f"golden call {place} has no Action")
-        calls.append(Call(call["Action"], _text(call.get("Action_Input"))))
+        calls.append(Call(action, _text(call.get("Action_Input"))))
     instruction, mark, _ = text.rpartition(HINT_MARK)
     return Instruction(f"{api_id}/{index}", api_id, instruction if mark else text, calls)
 
@@ -289,16 +301,17 @@ def parse_api_list(data: Any, place: str, report: Report | None = None) -> list[
     entries: Any = data.get("entries") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise InputError('not a list of public APIs: neither {"entries": [...]} nor a plain list', file=place)
-    listed = []
+    found = []
     for index, entry in enumerate(entries):
         name = (entry.get("API") or entry.get("Name")) if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name.strip():
             report.set_aside("api_list", file, f"entry {index}", "has no API or Name")
             continue
-        fields = (str(entry.get(key) or "") for key in ("Description", "Link", "Category", "Auth"))
-        https = entry.get("HTTPS")
-        listed.append(ListedApi(name, *fields, https=https if isinstance(https, bool) else None))
+        *texts, auth = (str(entry.get(key) or "") for key in ("Description", "Link", "Category", "Auth"))
+        auth = "" if auth.strip().casefold() in ("no", "none", "null") else auth
+        https = {"yes": True, "true": True, "no": False, "false": False}.get(str(entry.get("HTTPS")).casefold())
+        found.append(ListedApi(name, *texts, auth=auth, https=https))
         report.keep("api_list", file)
-    if not listed:
+    if not found:
         raise InputError("names no API", file=place, fix="pass upstream's public_apis.json or a list of that layout")
-    return listed
+    return found

@@ -16,7 +16,7 @@ from datasets.utils import are_progress_bars_disabled, disable_progress_bars, en
 from .. import __version__
 from ..errors import InputError, OptionError, SettingsMismatchError
 from ..formats import Prompt
-from ..report import markdown_table
+from ..report import markdown_table, visible
 from ..schema import FEATURES
 from ..storage import differences, file_lock
 from .card import dataset_card, filled_card
@@ -64,7 +64,8 @@ class Build:
         row = f"{{config:<{first}}}{{file:<{width}}}{{rows_in:>9}}{{kept:>9}}{{set_aside:>11}}"
         lines += ["", *(row.format(**line) for line in (heading, *counts))]
         lines += [summary] if (summary := left_out(self.report.notes())) else []
-        lines += [f"set aside: {row.file}, {row.row}: {row.reason}" for row in rows[:10]]
+        left = (" ".join(f"set aside: {row.file}, {row.row}: {row.reason}".split()) for row in rows[:10])
+        lines += map(visible, left)
         lines += [f"... and {len(rows) - 10} more"] if len(rows) > 10 else []
         lines += ["", f"written to {self.folder}; what was set aside is in {self.folder / 'report.json'}"]
         return "\n".join(lines)

@@ -15,6 +15,7 @@ from ..formats import Prompt, UpstreamPrompt, react_prompt, upstream_prompt
 from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
 from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
+from .report import left_out
 
 ROOMS = ("data", "formats", "openapi")
 """Whose code decides what a row is."""
@@ -135,9 +136,11 @@ class ToolAlpaca(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         sources, self._prompt = self.config.resolve()
         self._corpus = read_corpus(sources)
-        found = config_splits(self._corpus, self.config.name)
-        if not found:
-            raise InputError(f"no file of this source has rows for the config {self.config.name}")
+        splits = config_splits(self._corpus, self.config.name)
+        found = [split for split in splits if any(True for _ in self._generate_examples(split=split))]
+        if not found:  # `datasets` refuses to open a split of no rows
+            reason = left_out(self._corpus.report.notes()) or "pass others"
+            raise InputError(f"no file of this source has rows for the config {self.config.name}", fix=reason)
         return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in found]
 
     def _generate_examples(self, **kwargs: Any) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from .chat import GET_DETAILS_TOOL as GET_DETAILS_TOOL
 from .chat import append_call as append_call
 from .chat import arguments_of as arguments_of
+from .chat import functions_by_tool as functions_by_tool
 from .chat import to_messages as to_messages
 from .chat import tools_of as tools_of
 from .hints import MAX_TOOLS as MAX_TOOLS

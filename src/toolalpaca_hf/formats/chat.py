@@ -1,12 +1,11 @@
 """Trajectories as chat messages and tools, in TRL's tool-calling layout."""
 
 import json
-import math
 from typing import Any
 
 from ..openapi import functions_of, tool_schema
 from ..schema import Api, Step, Trajectory
-from .parse import NO_CALL
+from .parse import NO_CALL, finite, unambiguous
 from .react import GET_DETAILS
 
 # How long the tools of one conversation may be, in characters of JSON, before each gets a share of it.
@@ -42,17 +41,29 @@ def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
     ```
     """
     messages: list[dict[str, Any]] = [{"role": "user", "content": trajectory.instruction}]
+    tools = tools_of(api)
+    functions = functions_by_tool(api, tools)
     for step in trajectory.steps:
         if step.action != NO_CALL:
-            append_call(messages, step)
+            append_call(messages, step, functions)
     last = {"role": "assistant", "content": trajectory.response}
     if trajectory.final_thought and any(step.reasoning for step in trajectory.steps):
         last["reasoning_content"] = trajectory.final_thought
-    return {"messages": [*messages, last], "tools": tools_of(api)}
+    return {"messages": [*messages, last], "tools": tools}
 
 
-def append_call(messages: list[dict[str, Any]], step: Step) -> None:
-    """Append a step to a conversation: a message of the assistant, which parallel calls share, and a result."""
+def functions_by_tool(api: Api, tools: list[dict[str, Any]]) -> dict[str, str]:
+    """The functions of an API by the names that [`tools_of`] gave them, which providers take: `a.b` is `a_b` there."""
+    names = [GET_DETAILS, *dict.fromkeys(function.name for function in api.functions)]
+    return {tool["function"]["name"]: name for tool, name in zip(tools, names, strict=True)}
+
+
+def append_call(messages: list[dict[str, Any]], step: Step, functions: dict[str, str] | None = None) -> None:
+    """Append a step to a conversation: a message of the assistant, which parallel calls share, and a result.
+
+    A call has the name of its tool there, by `functions` ([`functions_by_tool`]).
+    """
+    called = next((tool for tool, name in reversed((functions or {}).items()) if name == step.action), step.action)
     turn = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     if turn is None or not (step.parallel and "tool_calls" in turn):
         said = "" if step.thought == step.reasoning else step.thought.strip()
@@ -60,16 +71,17 @@ def append_call(messages: list[dict[str, Any]], step: Step) -> None:
         turn |= {"reasoning_content": step.reasoning} if step.reasoning else {}
         messages.append(turn)
     call_id = f"call{len(messages) - 1:05}"
-    function = {"name": step.action, "arguments": arguments_of(step.action_input)}
+    function = {"name": called, "arguments": arguments_of(step.action_input)}
     turn["tool_calls"].append({"id": call_id, "type": "function", "function": function})
-    messages.append({"role": "tool", "name": step.action, "tool_call_id": call_id, "content": step.observation})
+    messages.append({"role": "tool", "name": called, "tool_call_id": call_id, "content": step.observation})
 
 
 def arguments_of(action_input: str) -> dict[str, Any]:
     """The arguments of a call as a training row shows them, `{}` for empty input.
 
-    Input that is not a JSON object, or cannot be stored as JSON (NaN, integers beyond 64 bits, lone surrogates),
-    becomes `{"input": text}`. Unlike [`parse_arguments`], which acts on what a model meant, nothing is cut off.
+    Input that is not a JSON object, gives a name two values, or cannot be stored as JSON (NaN, integers beyond 64
+    bits, lone surrogates) becomes `{"input": text}`. Unlike [`parse_arguments`], which acts on what a model meant,
+    nothing is cut off.
 
     Example:
 
@@ -81,7 +93,8 @@ def arguments_of(action_input: str) -> dict[str, Any]:
     if not action_input.strip():
         return {}
     try:
-        value = json.loads(action_input, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        numbers: dict[str, Any] = {"parse_int": _int64, "parse_float": finite, "parse_constant": finite}
+        value = json.loads(action_input, **numbers, object_pairs_hook=unambiguous)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
     except (ValueError, RecursionError):
         return {"input": action_input}
@@ -95,12 +108,6 @@ def _int64(digits: str) -> int:
     return int(digits)
 
 
-def _finite(digits: str) -> float:
-    if not math.isfinite(float(digits)):
-        raise ValueError(f"{digits} is not a JSON number")
-    return float(digits)
-
-
 def tools_of(api: Api) -> list[dict[str, Any]]:
     """The tools of an API: `getDetails`, then its functions in order."""
     published = {function.name: function for function in api.functions}
@@ -112,4 +119,6 @@ def tools_of(api: Api) -> list[dict[str, Any]]:
     for operation, tool in zip(operations, made, strict=True):
         if not operation.found:
             tool["function"]["description"] = published[operation.name].description
+        if operation.name == GET_DETAILS:  # providers refuse two tools of one name
+            tool["function"]["name"] += "_2"
     return [GET_DETAILS_TOOL, *made]

@@ -18,7 +18,9 @@ ROW_TOOLS = 9
 """How many a training row shows of a larger API: the published ones have up to 9, and a row has 2,048 tokens."""
 
 _SHARED = re.compile(r"#([^\s,{}\[\]]+)")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Camel case is split; other alphabets' letters are as lower-case ones; scripts without spaces have a word a character.
+_LOWER = "a-z\u00c0-\u1fff"
+_WORD = re.compile(f"[A-Z]+(?![{_LOWER}])|[A-Z]?[{_LOWER}]+|[0-9]+|[\u2e80-\U0010ffff]")
 # Words of every request and of every description say nothing about a function.
 _STOP = frozenset(
     "a an and are as at be by can could do for from get give has have help i if in into is it its like me my need of "
@@ -28,7 +30,8 @@ _STOP = frozenset(
 
 def words_of(text: str) -> list[str]:
     """Lower-case words of a name or sentence: camel case split, plural `s` and stop words removed."""
-    words = (word.lower() for word in _WORD.findall(text))
+    # Letter by letter, as the chat template does it: a final sigma would be another letter.
+    words = ("".join(map(str.lower, word)) for word in _WORD.findall(text))
     return [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words if word not in _STOP]
 
 

@@ -1,6 +1,7 @@
 """Parses a model's turn, a recorded step, a rendered prompt or row; whatever the text, none of it raises."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,17 +87,24 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # JSON leaves open which value of a repeated name counts, so two readers would make two calls of it.
     value: dict[str, Any] = {}
     for name, item in pairs:
-        if name in value and value[name] != item:
+        # Python has True == 1, JSON does not.
+        if name in value and (value[name] != item or isinstance(value[name], bool) != isinstance(item, bool)):
             raise ValueError(f"{name} has two values")
         value[name] = item
     return value
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unambiguous)
+def finite(digits: str) -> float:
+    if not math.isfinite(float(digits)):
+        raise ValueError(f"{digits} is not a JSON number")
+    return float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_float=finite, parse_constant=finite, object_pairs_hook=unambiguous)
 
 
 def parse_turn(text: str) -> Turn:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from textwrap import shorten
 from typing import Protocol
 
 from ..schema import Api, Segment, Step, Trajectory
@@ -64,7 +63,10 @@ def _hints(api: Api, names: Sequence[str]) -> str:
     """Purpose, then name, as in a thought: a small model can copy the whole."""
     lines = []
     for function in (function for name in names for function in api.functions if function.name == name):
-        does = shorten(function.description.partition("\n")[0], _HINT_LENGTH, placeholder=" ...").rstrip(".")
+        first = function.description.partition("\n")[0].strip()
+        # As the chat template has it, to the character; Jinja has no `textwrap`.
+        cut = f"{first[: _HINT_LENGTH - 4].rsplit(' ', 1)[0]} ..."
+        does = (first if len(first) <= _HINT_LENGTH else cut).rstrip(".")
         # The first word of a description is a verb in most documents; an abbreviation keeps its capitals.
         verb = does if does[1:2].isupper() else does[:1].lower() + does[1:]
         lines.append(f"- To {verb} there is {function.name}." if does else f"- There is {function.name}.")

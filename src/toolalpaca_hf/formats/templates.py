@@ -65,6 +65,7 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
     if prompt.tool_hints:
         constants |= {"hints_label": f"\n{HINTS_LABEL}", "stop_words": sorted(_STOP)}
         constants |= {"upper_case": string.ascii_uppercase, "lower_case": string.ascii_lowercase}
+        constants |= {"separators": string.punctuation + string.whitespace}  # other letters are compared
     body = files("toolalpaca_hf.formats").joinpath("templates", "chat_template.jinja").read_text(encoding="utf-8")
     return "".join(f"{{%- set {name} = {_literal(value)} -%}}\n" for name, value in constants.items()) + body
 

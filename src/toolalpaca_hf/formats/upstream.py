@@ -17,7 +17,7 @@ PARTS = ("prefix", "format_instructions", "suffix")
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         fix = "name a folder that holds upstream's agent/ files with --prompt-dir"
         raise NotFoundError("no such file", file=path, fix=fix) from None
@@ -61,7 +61,7 @@ def _get_details(path: Path) -> str:
     raise InputError("has no class GetDetailsTool with a description", file=path, fix=_AGAIN)
 
 
-def _fill(template: str, where: str, **fields: str) -> str:
+def _fill(template: str, file: Path, where: str, **fields: str) -> str:
     """`str.format` with plain fields only: no attribute access, no indexing, only the given names."""
     pieces = []
     try:
@@ -69,10 +69,10 @@ def _fill(template: str, where: str, **fields: str) -> str:
             pieces.append(literal)
             if name is not None:
                 if spec or conversion or name not in fields:
-                    raise InputError(f"unknown field {{{name}}}; expected {sorted(fields)}", file=where)
+                    raise InputError(f"unknown field {{{name}}}; expected {sorted(fields)}", file=file, row=where)
                 pieces.append(fields[name])
     except ValueError as error:
-        raise InputError(str(error), file=where, fix=_AGAIN) from None
+        raise InputError(str(error), file=file, row=where, fix=_AGAIN) from None
     return "".join(pieces)
 
 
@@ -96,13 +96,14 @@ class UpstreamPrompt:
         self.folder = Path(folder)
         if (self.folder / "agent").is_dir():
             self.folder = self.folder / "agent"
-        path = self.folder / "agent_prompts.py"
+        self._path = path = self.folder / "agent_prompts.py"
         table = _prompts(path)
         parts = table.get(name)
         if not isinstance(parts, dict) or not all(isinstance(parts.get(part), str) for part in PARTS):
             raise InputError(f"no complete prompt {name!r}, only {sorted(map(str, table))}", file=path)
         self._prefix, self._format, self._suffix = (parts[part] for part in PARTS)
-        self._get_details = _fill(_get_details(self.folder / "tools.py"), "GetDetailsTool.description")
+        tools = self.folder / "tools.py"
+        self._get_details = _fill(_get_details(tools), tools, "GetDetailsTool.description")
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
         """See [`Prompt`]; ends in the space after the first thought's label, and has no hints."""
@@ -110,10 +111,12 @@ class UpstreamPrompt:
         if api.functions:
             tools[-1] += api.components
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
-        # Upstream formats the instructions first and the joined template again, so their braces are undone twice.
-        form = _fill(_fill(self._format, "format_instructions", tool_names=names), "format_instructions")
-        suffix = _fill(self._suffix, "suffix", input=instruction, agent_scratchpad="")
-        head = "\n\n".join([_fill(self._prefix, "prefix"), "\n".join(tools), form, suffix])
+        # Upstream formats the instructions first and the joined template again, so their braces are undone twice; a
+        # function's own are its name.
+        once = _fill(self._format, self._path, "format_instructions", tool_names="{tool_names}")
+        form = _fill(once, self._path, "format_instructions", tool_names=names)
+        suffix = _fill(self._suffix, self._path, "suffix", input=instruction, agent_scratchpad="")
+        head = "\n\n".join([_fill(self._prefix, self._path, "prefix"), "\n".join(tools), form, suffix])
         return head.rstrip(" ") + " "  # one, whether or not the suffix has it already
 
     def action(self, step: Step) -> str:

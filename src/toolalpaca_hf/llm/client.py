@@ -227,6 +227,8 @@ class ModelClient:
             answer = json.loads(self._secret_in_answers.redact_bytes(body))
         except (ValueError, RecursionError):
             raise self._malformed(f"no JSON: {self._words(body.decode('utf-8', 'replace'), 60)!r}") from None
+        if streamed and isinstance(answer, dict) and answer.get("error"):  # what came before it is not all
+            raise self._unanswered(f"broke its answer off ({self._words(answer['error'])})", "its own log says why")
         choices = answer.get("choices") if isinstance(answer, dict) else None
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise self._malformed(f"no choice: {self._words(answer, 60)!r}")

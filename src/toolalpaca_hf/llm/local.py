@@ -1,5 +1,6 @@
 """A local model that answers like a server; with a schema, it can write nothing else."""
 
+import json
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -75,9 +76,15 @@ class LocalModel:
 
         Raises:
             [`ContextFull`], [`RequestRejected`]: The question does not fit, or the schema came to a dead end.
+            [`UnsupportedModelError`]: The chat template refuses the conversation.
         """
-        prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        reads = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
+        messages = json.loads(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))
+        try:
+            prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        except Exception as error:  # a template is a program of the model's author and raises what it likes
+            problem = f"the chat template of {self.name} does not take the conversation ({error})"
+            raise UnsupportedModelError(problem, fix="take another model") from None
+        reads = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30
         room = min(max_tokens, reads - len(prompt))
         if room < 1:
             fix = "ask for less at once, or take a model with a longer context"

@@ -65,7 +65,9 @@ def _join(made: dict[str, Any], more: dict[str, Any]) -> None:
             parts = made.setdefault(name, [])
             for part in value:
                 place = part.get("index", 0)
-                if (known := next((one for one in parts if one["index"] == place), None)) is None:
+                # The newest with this index: some servers give each of several calls the index 0, and another id.
+                known = next((made for made in reversed(parts) if made["index"] == place), None)
+                if known is None or (known.get("id") and part.get("id") not in (None, "", known["id"])):
                     parts.append(known := {"index": place})
                 _join(known, part)
         elif isinstance(value, str) and name in _GROWING:

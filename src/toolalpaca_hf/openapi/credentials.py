@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 from ..errors import InputError, OptionError
 from ..schema import REDACTED
 from .document import mapping, text
+from .operations import security_schemes
 from .request import ApiRequest
 
 LONG = 6  # from this length on a value is taken out inside words, too
@@ -30,6 +31,7 @@ TOKEN_TEXT = (
 
 def escaped_forms(value: str) -> set[str]:
     """A text unchanged, and as URLs, JSON, HTML and base64 escape it, once or twice."""
+    value = value.encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8, and is written as `?`
     escaped = quote(value, safe="").replace("-", "%2D").replace(".", "%2E").replace("_", "%5F")
     every = "".join(f"%{byte:02X}" for byte in value.encode())
     plain = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value)}
@@ -119,9 +121,8 @@ class Credentials:
 
 def credential_names(document: dict[str, Any]) -> list[str]:
     """Names of a document's credentials: the parameter's for an `apiKey` scheme, else the scheme's own name."""
-    schemes = mapping(mapping(document.get("components")).get("securitySchemes")).items()
-    read = [(name, mapping(scheme)) for name, scheme in schemes]
-    names = [text(scheme.get("name")) if scheme.get("type") == "apiKey" else name for name, scheme in read]
+    schemes = security_schemes(document).items()
+    names = [text(scheme.get("name")) if scheme.get("type") == "apiKey" else name for name, scheme in schemes]
     return list(dict.fromkeys(filter(None, names)))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from .discriminators import parts_of_schema
 from .document import MAX_DEPTH, deref, listed, load_document, lookup, mapping, text
 from .operations import each_operation, media_schema, parameters_of
 from .schema import hidden_names, references
@@ -82,11 +83,12 @@ def _laid_out(words: "_SchemaWords", item: dict[str, Any], operation: dict[str, 
         needed = "Required. " if parameter.get("required") is True else ""
         described = words.of(schema | {"description": ""}, depth, refs)
         parameters[parameter["name"]] = f"{needed}{described} {_sentence(parameter.get('description'))}"
-    body, refs = words.follow(media_schema(deref(document, operation.get("requestBody"))), ())
-    required, hidden = listed(body.get("required")), hidden_names(document, body, "readOnly")
-    for name, schema in mapping(body.get("properties")).items():
-        if name in hidden:
-            continue
+    holder = deref(document, operation.get("requestBody"))
+    body, refs = words.follow(media_schema(holder), ())
+    fields, required = _body_fields(document, body)
+    if not fields and (text(body.get("type")) not in ("", "object") or "items" in body):
+        fields, required = {"body": body}, ["body"] if holder.get("required") is True else []
+    for name, schema in fields.items():
         parameters[name] = ("Required. " if name in required else "") + words.of(schema, depth, refs)
 
     responses = mapping(operation.get("responses"))
@@ -100,6 +102,18 @@ def _laid_out(words: "_SchemaWords", item: dict[str, Any], operation: dict[str, 
         f" - Format: {kind}\n"
         f" - Structure: {_structure(mapping(media).get('schema'), {}, depth + 1)}"
     )
+
+
+def _body_fields(document: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The properties of a body, also of its `allOf` and its alternatives, and which are always required."""
+    parts = list(parts_of_schema(document, body, set()))
+    either = [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
+    every = parts + [part for member in either for part in parts_of_schema(document, member, set())]
+    fields = {name: schema for part in reversed(every) for name, schema in mapping(part.get("properties")).items()}
+    named = list(dict.fromkeys(name for part in every for name in mapping(part.get("properties"))))
+    hidden = {name for whole in (body, *either) for name in hidden_names(document, whole, "readOnly")}
+    required = [name for part in parts for name in listed(part.get("required"))]
+    return {name: fields[name] for name in named if name not in hidden}, required
 
 
 def _sentence(value: Any) -> str:

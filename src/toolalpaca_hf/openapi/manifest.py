@@ -37,7 +37,7 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
     lost: dict[str, None] = {}
 
     def target(ref: str, base: Path) -> str:
-        name, _, pointer = ref.partition("#")
+        name, _, pointer = ref.removesuffix("#/").partition("#")
         try:
             if (name and place is None) or "://" in name or name.startswith("//"):
                 raise _NotFollowedError("nothing is fetched over the net for a document")
@@ -70,6 +70,8 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
         found = {key: moved(item, base) for key, item in value.items()}
         if isinstance(found.get("$ref"), str):
             found["$ref"] = target(found["$ref"], base)
+        tags = mapping(mapping(found.get("discriminator")).get("mapping"))  # to references, or to names of schemas
+        tags |= {tag: target(ref, base) for tag, ref in tags.items() if re.search(r"[#/]|\.(json|ya?ml)$", text(ref))}
         return found
 
     made = moved(document, start) | ({FILES: files} if files else {})

@@ -164,6 +164,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     """Every operation's name, path, method, path item and object, in document order, unresolved.
 
     Without an `operationId` the name is path and method (`jokes_random_category_get`); a taken one gets a number.
+    White space in it is a single space, since an action's name is read without what is around it.
     """
     found, numbers = [], {}
     for path, item in mapping(document.get("paths")).items():
@@ -174,7 +175,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
                 continue
             operation = deref(document, operation)
             derived = "_".join([*re.sub(r"[{}]", "", path).strip("/").split("/"), method.lower()])
-            unique = name = text(operation.get("operationId")) or derived
+            unique = name = " ".join(text(operation.get("operationId")).split()) or derived
             while unique in numbers:
                 numbers[name] += 1
                 unique = f"{name}_{numbers[name]}"
@@ -246,6 +247,11 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
         numbers[unique] = 1
         made[name] = unique
     return {name: made[name] for name in names}
+
+
+def security_schemes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    schemes = mapping(mapping(document.get("components")).get("securitySchemes"))
+    return {name: deref(document, scheme) for name, scheme in schemes.items()}
 
 
 def servers_beside(item: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote, urlsplit
 from ..errors import InputError, ToolAlpacaError
 from .allowlist import AddressError, origin_of
 from .coercion import SchemaMerger, coerce, is_valid, kinds_of, part_of, problems, to_text, types_of
-from .document import MAX_DEPTH, deref, mapping, text
-from .operations import IN_PATH, Operation, Parameter, RequestBody
+from .document import MAX_DEPTH, mapping, text
+from .operations import IN_PATH, Operation, Parameter, RequestBody, security_schemes
 from .schema import validator
 from .styles import holds_json, write_query, write_simple
 from .tools import ToolNames, body_fields, tool_names
@@ -122,8 +122,8 @@ def build_request(
     arguments = names.restored(read_arguments(action_input))
     parts = _Parts()
     # A key that has a place of its own is none of a path's or a body's values of that name.
-    schemes = map(mapping, mapping(mapping(document.get("components")).get("securitySchemes")).values())
-    fillable = credentials - {text(scheme.get("name")) for scheme in schemes if scheme.get("type") == "apiKey"}
+    schemes = security_schemes(document)
+    fillable = credentials - {text(one.get("name")) for one in schemes.values() if one.get("type") == "apiKey"}
     for parameter in operation.parameters:
         name, where = parameter.name, parameter.place
         if where not in ("path", "header", "cookie") or (where == "path" and name not in operation.in_path):
@@ -141,7 +141,7 @@ def build_request(
             if value is None and parameter.required:  # one value for two, as published calls have it
                 value = arguments.get(name)
             _place(parts, parameter, where, value, called)
-    parts.credentials += _security(document, operation, credentials)
+    parts.credentials += _security(schemes, operation, credentials)
     body, media = _body_and_media(parts, operation, arguments, fillable, names)
     if parts.problems:
         unknown = ", ".join([f"`{name[:60]}`" for name in arguments if name not in parts.known][:10])
@@ -203,12 +203,13 @@ def _hint(kinds: list[str]) -> str:
     return f" ({kinds[0]})" if len(kinds) == 1 else ""
 
 
-def _security(document: dict[str, Any], operation: Operation, credentials: Set[str]) -> list[tuple[str, str]]:
+def _security(
+    schemes: dict[str, dict[str, Any]], operation: Operation, credentials: Set[str]
+) -> list[tuple[str, str]]:
     """Place and name of the credentials that the operation's security schemes require."""
-    schemes = mapping(mapping(document.get("components")).get("securitySchemes"))
     places = []
     for scheme_name in [name for requirement in operation.security for name in requirement]:
-        scheme = deref(document, schemes.get(scheme_name))
+        scheme = schemes.get(scheme_name, {})
         kind, name = text(scheme.get("type")), scheme_name
         where = "basic" if text(scheme.get("scheme")).lower() == "basic" else "bearer"
         if kind == "apiKey":

@@ -323,6 +323,9 @@ def make_text(node: dict[str, Any], name: str, rng: Rng, bare: bool = False) -> 
     return text[:most]
 
 
+_OPEN_GROUP = re.compile(r"\)(?:[*+]|\{[0-9]*,\})")
+
+
 def _matching(pattern: str, least: int, most: int, rng: Rng) -> str:
     best = ""
     times = math.prod(max(int(number), 1) for number in re.findall(r"(?<=[{,])[0-9]{1,18}(?=[},])", pattern))
@@ -330,9 +333,11 @@ def _matching(pattern: str, least: int, most: int, rng: Rng) -> str:
         return best  # a few letters can ask for more text than there is memory
     # JSON Schema's dialect writes some classes otherwise than Python's.
     written = re.sub(r"\\p\{[^}]*\}", "[A-Za-z]", pattern)
-    for _ in range(40):
+    # A group repeated a hundred times is too long for most fields, and one inside another is without end.
+    shorter, nested = _OPEN_GROUP.sub("){1,3}", written), len(_OPEN_GROUP.findall(written)) > 1
+    for attempt in range(40):
         try:
-            text = rstr.Rstr(random.Random(rng.integer(0, 2**32))).xeger(written)
+            text = rstr.Rstr(random.Random(rng.integer(0, 2**32))).xeger(shorter if attempt or nested else written)
         except (re.error, ValueError, KeyError, IndexError, RecursionError, OverflowError, MemoryError):
             return best
         text = "".join(letter if letter.isprintable() else " " for letter in text)

@@ -20,6 +20,7 @@ from ..openapi import (
     document_of,
     each_operation,
     is_xml,
+    json_value,
     listed,
     mapping,
     media_rank,
@@ -72,9 +73,10 @@ class SimulatedOperation:
     def success(self) -> DeclaredResponse:
         """The response to a valid request: the lowest declared 2xx, else 3xx, else `default`, else any 200."""
         responses = self.declared.responses
-        for pattern in (r"2(\d\d|XX|xx)", r"3\d\d", "default"):
+        for pattern in (r"2(\d\d|XX|xx)", r"3(\d\d|XX|xx)", "default"):
             for code in sorted(code for code in responses if re.fullmatch(pattern, code)):
-                return self._response(int(code) if code.isdecimal() else 200, responses[code])
+                any_of = 302 if code[0] == "3" else 200
+                return self._response(int(code) if code.isdecimal() else any_of, responses[code])
         return DeclaredResponse(200, "application/json", None)
 
     @property
@@ -108,10 +110,15 @@ class SimulatedOperation:
         kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
         chosen = mapping(content[media[0]])
         schema = chosen.get("schema")
-        examples = [without_hidden(self.declared.document, schema, value) for value in self._example_values(chosen)]
+        examples = self._example_values(chosen)
         if not isinstance(schema, dict | bool) and not examples:
             return DeclaredResponse(status, kind, None)
         make = Generator(to_json_schema(self.declared.document, schema))
+        if "json" in kind.lower():  # some documents write it as a text
+            read = [(value, json_value(value) if isinstance(value, str) else None) for value in examples]
+            unfit = [isinstance(inner, dict | list) and not (schema and make.is_valid(value)) for value, inner in read]
+            examples = [pair[bad] for pair, bad in zip(read, unfit, strict=True)]
+        examples = [without_hidden(self.declared.document, schema, value) for value in examples]
         return DeclaredResponse(status, kind, make, tuple(value for value in examples if make.is_valid(value)))
 
     def _example_values(self, holder: dict[str, Any]) -> list[Any]:
@@ -128,12 +135,13 @@ class SimulatedOperation:
     @cached_property
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
-        found = {each.name: self.shown(each) + described_values(each.declared) for each in self.parameters}
+        described = ((each, example_in(str(each.declared.get("description", "")))) for each in self.parameters)
+        found = {each.name: [*self.shown(each), said] for each, said in described}
         if self.body is not None:
             merger = SchemaMerger(self.body.schema)
             body = merger.node(self.body.schema)
+            examples = shown_values(body) + self._example_values(self.body.declared)
             for name, schema in body.get("properties", {}).items():
-                examples = shown_values(body) + self._example_values(self.body.declared)
                 whole = [mapping(value).get(name) for value in examples]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
         for name, values in found.items():
@@ -145,12 +153,6 @@ def shown_values(holder: dict[str, Any]) -> list[Any]:
     """What a schema or a parameter shows as its value; `x-example` is that of Swagger 2."""
     shown = [holder[key] for key in ("example", "x-example", "default") if key in holder]
     return shown + listed(holder.get("examples"))
-
-
-def described_values(parameter: dict[str, Any]) -> list[str]:
-    """What the description of a parameter shows as its value."""
-    said = example_in(str(parameter.get("description", "")))
-    return [said] if said else []
 
 
 RESERVED = ("health", "__simulator_cache__")

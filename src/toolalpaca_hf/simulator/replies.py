@@ -183,11 +183,18 @@ class ListReply(Reply):
         schema, most = node.get("items", {}), self._limit(node)
         start = self._start(most)
         items = self._items(make, schema, make.merger.node(schema).get("properties", {}), start)
+        closed = self.entities.closed(self.kind.collection) is not None
         # Invented items are the requested page itself.
-        items = items[start : start + most] if self.entities.closed(self.kind.collection) is not None else items[:most]
-        facts = dict.fromkeys(("total", "count", "totalresults", "totalcount", "totalitems", "size"), len(items))
-        page = flat.get("page", 1)
-        facts |= {"totalpages": 1, "pages": 1, "currentpage": page, "page": page, "success": True}
+        total = len(items) if closed else min(len(items), most)
+        items = items[start : start + most] if closed else items[:most]
+        facts: dict[str, Any] = dict.fromkeys(("total", "totalresults", "totalcount", "totalitems"), total)
+        facts |= dict.fromkeys(("count", "size"), len(items))
+        facts |= dict.fromkeys(("totalpages", "pages"), max(1, -(-total // most)) if most else 1)
+        facts |= dict.fromkeys(("currentpage", "page"), flat.get("page", 1)) | {"success": True}
+        if closed:
+            more = start + most < total
+            facts |= dict.fromkeys(("hasmore", "hasnext", "hasnextpage"), more)
+            facts |= {} if more else dict.fromkeys(("next", "nextpage", "nextcursor", "nextpagetoken"))
         deep = self.deep | {name: facts[name] for name in facts if name.startswith(("total", "current"))}
         preset = {place: items} if len(items) >= node.get("minItems", 0) else {}
         return make(self.call_rng, Given(arguments=deep, record=facts | flat, about=self.kind.about, preset=preset))

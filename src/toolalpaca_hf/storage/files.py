@@ -184,7 +184,10 @@ class JsonlLog:
         May be called by several threads. What has no UTF-8 (half a surrogate pair) is replaced.
         """
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        rest = memoryview(text.encode("utf-8", "replace"))
+        written = text.encode("utf-8", "replace")
+        if b"?" in written and written.decode() != text:  # kept as they will be read
+            rows = tuple(map(json.loads, written.splitlines()))
+        rest = memoryview(written)
         with self._writing, disk_errors(self.path):
             before = os.fstat(self._file.fileno()).st_size
             try:
@@ -213,10 +216,8 @@ class JsonlLog:
                         self.rows[row[self.key]] = row
                 except (ValueError, KeyError, TypeError, RecursionError):
                     if not self.skip_damaged:
-                        problem, fix = (
-                            f"is not JSON with the field {self.key!r}",
-                            "remove the line, and it is made again",
-                        )
+                        problem = f"is not JSON with the field {self.key!r}"
+                        fix = "remove the line, and it is made again"
                         raise InputError(problem, file=self.path, row=self.count, fix=fix) from None
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)

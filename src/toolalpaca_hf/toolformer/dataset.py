@@ -216,6 +216,8 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     Raises:
         [`NotFoundError`], [`InputError`]: The source does not exist, or cannot be read.
     """
+    if limit is not None and limit < 1:
+        raise OptionError(f"is {limit}", option="--limit", fix="pass 1 or more")
     first = "" if limit is None else f", the first {limit} texts"
     kind, _, file = str(name).partition("=")
     if kind == "gsm8k":
@@ -227,9 +229,10 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
 
     def read(report: Report | None) -> Iterator[dict[str, Any]]:
-        return islice(_annotated_rows(files, report or Report()), limit)
+        return islice(_annotated_rows(files, markers, report or Report()), limit)
 
-    return AnnotatedSource(f"{path.name}{first}", read, _markers_of(path / "config.json"), _digest(files))
+    markers = _markers_of((path if path.is_dir() else path.parent) / "config.json")
+    return AnnotatedSource(f"{path.name}{first}", read, markers, _digest(files))
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -263,11 +266,11 @@ def _markers_of(config: Path) -> Markers:
         raise InputError("cannot be read", file=config, fix="annotate again, or remove the file") from None
 
 
-def _annotated_rows(files: list[Path], report: Report) -> Iterator[dict[str, Any]]:
+def _annotated_rows(files: list[Path], markers: Markers, report: Report) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for file in files:
         for number, row in enumerate(read_rows(file)):
-            if reason := _objection(row, seen):
+            if reason := _objection(row, seen, markers):
                 report.set_aside("annotated", file.name, f"row {number}", reason)
                 continue
             seen.add(row["id"])
@@ -277,24 +280,31 @@ def _annotated_rows(files: list[Path], report: Report) -> Iterator[dict[str, Any
             yield {"outcome": "annotated" if calls else NOTHING_KEPT, "meta": {}} | row | {"calls": calls}
 
 
-def _objection(row: Any, seen: set[str]) -> str:
+def _objection(row: Any, seen: set[str], markers: Markers) -> str:
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
         return "is not JSON with the texts id, text and annotated"
     if not isinstance(row.get("calls"), list) or not all(map(_is_call, row["calls"])):
         return "has no list of calls with tool, input, result and position"
+    if sum(1 for _ in markers.find(row["annotated"])) != len(row["calls"]):
+        return f"has other calls in annotated than in calls, by the markers {' '.join(markers.all)} of config.json"
     return "has an id that was there before" if row["id"] in seen else ""
 
 
 def _is_call(call: Any) -> bool:
     kinds = (str, str, str, int, *[float | int | None] * 3)  # of `CALL_FIELDS`
     fields = zip(CALL_FIELDS, kinds, strict=True)
-    return isinstance(call, dict) and all(isinstance(call.get(name), kind) for name, kind in fields)
+    if not isinstance(call, dict) or not all(isinstance(call.get(name), kind) for name, kind in fields):
+        return False
+    return not isinstance(call["position"], bool) and all(abs(call.get(n) or 0) < 2**63 for n in CALL_FIELDS[3:])
 
 
-def _plain_texts(file: str | Path) -> Iterator[dict[str, Any]]:
+def _plain_texts(file: str | Path, report: Report) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(read_rows(file)):
         if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"].strip():
+            report.keep("plain texts", Path(file).name)
             yield {"id": f"plain/{Path(file).stem}/{number}", "text": row["text"], "annotated": None}
+        else:
+            report.set_aside("plain texts", Path(file).name, f"row {number}", "is not JSON with the field text")
 
 
 def build_repo(
@@ -323,21 +333,23 @@ def build_repo(
     """
     if not 0 <= plain_fraction < 1:
         raise OptionError(f"is {plain_fraction}", option="--plain-fraction", fix="pass a number from 0 to below 1")
+    if plain is not None:
+        git_blob_id(plain)  # a file that is not there is found now, needed or not
     if not any(row["calls"] for row in source.rows(None)):
         fix = "annotate more texts, with a larger model or a lower --tau-f, or build from --source gsm8k"
         raise InputError("no text has a call, so there is nothing to train on", file=source.name, fix=fix)
     report = Report()
 
-    def training() -> Iterator[Any]:
+    def training(report: Report) -> Iterator[Any]:
         with_calls = (row for row in source.rows(None) if row["calls"])
         kept = (row for row in source.rows(None) if not row["calls"] and row["outcome"] in _PLAIN)
         without = (row | {"annotated": None} for row in kept if row["text"].strip())
-        return mix(with_calls, _plain_texts(plain) if plain else without, plain_fraction)
+        return mix(with_calls, _plain_texts(plain, report) if plain else without, plain_fraction)
 
     configs = {
         "annotated": source.rows(report),
-        "sft": (sft_row(row, source.markers, mask_results) for row in training()),
-        "plain": map(sft_row, training()),
+        "sft": (sft_row(row, source.markers, mask_results) for row in training(report)),
+        "plain": map(sft_row, training(Report())),
     }
     settings = {
         "source": source.name,

@@ -53,11 +53,12 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
     with fsspec.open(str(path), "rb", compression=compression) as file:
         # Zstandard's reader does not iterate over lines.
         lines: Any = io.BufferedReader(file) if compression == "zstd" else file  # type: ignore[arg-type]
-        first = next(iter(lines), b"")
-        if first.removeprefix(b"\xef\xbb\xbf").startswith(b"["):
+        first = next((line for line in lines if line.strip()), b"")
+        if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
             content = first + lines.read()
             try:
-                yield from json.loads(content)
+                rows = json.loads(content)
+                yield from rows if tolerant or b"\\ud" not in content.lower() else map(_with_utf8, rows)
                 return
             except (ValueError, RecursionError):
                 if not tolerant:
@@ -71,13 +72,20 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
 def _parsed(line: bytes, tolerant: bool) -> Any:
     try:
         value = json.loads(line)
-        if not tolerant and b"\\ud" in line.lower():  # half a surrogate pair can be spelt here and be written nowhere
-            json.dumps(value, ensure_ascii=False).encode()
+        return value if tolerant or b"\\ud" not in line.lower() else _with_utf8(value)
     except UnicodeError:
         return BadRow("no valid UTF-8")
     except (ValueError, RecursionError):
         return BadRow("no JSON")
-    return value
+
+
+def _with_utf8(row: Any) -> Any:
+    """The row, unless it has half a surrogate pair, which can be spelt in JSON and be written nowhere."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeError:
+        return BadRow("no valid UTF-8")
+    return row
 
 
 def _parquet_rows(path: Path) -> Iterator[Any]:

@@ -120,6 +120,21 @@ def test_what_a_local_model_cannot_be_combined_with(tmp_path: Path) -> None:
     assert (found.roles["executor"].local, found.roles["user"].local, found.run.concurrency) == ("smollm2", None, 64)
 
 
+@pytest.mark.parametrize(
+    "text", ["toolset: {2024-01-01: 1}", "run: &a [*a]", "? [a]\n: 1", "[", "a: " * 9, "toolset: " + "[" * 5000]
+)
+def test_yaml_that_is_no_recipe_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        CorpusConfig.load(path, {"models": MODELS})
+    assert caught.value.file == path
+    path.write_text("roles: {1: {}, x: {}}")
+    with pytest.raises(OptionError) as refused:
+        CorpusConfig.load(path, {"models": MODELS})
+    assert refused.value.option == "roles.1"
+
+
 @pytest.mark.parametrize("name", ["default", "local", "smollm2"])
 def test_recipes_hold_settings_that_exist(name: str) -> None:
     path = Path(__file__).parents[3] / "recipes" / "corpus" / f"{name}.yaml"

@@ -217,11 +217,12 @@ def test_tokens_are_counted_by_who_knows_them(tmp_path: Path) -> None:
     assert "estimated" not in (tmp_path / "a" / "corpus_report.md").read_text()
 
 
+@pytest.mark.parametrize("broken", [b'{"id": "train/hu', b"[]", b'{"api": {"id": "x"}}', b'{"\xff": 1}', b"[" * 9999])
 @pytest.mark.parametrize("name", ["apis.jsonl", "instances.jsonl"])
-def test_a_broken_line_is_named(name: str, tmp_path: Path) -> None:
+def test_a_broken_line_is_named(name: str, broken: bytes, tmp_path: Path) -> None:
     path = folder(tmp_path / "corpus", [described(huts())], [line(TWO)])
-    with (path / name).open("a", encoding="utf-8") as file:
-        file.write('{"id": "train/hu')
+    with (path / name).open("ab") as file:
+        file.write(broken)
     with pytest.raises(InputError) as caught:
         write_report(path)
     assert (caught.value.file, caught.value.row) == (path / name, 2)

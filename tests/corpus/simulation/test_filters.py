@@ -180,6 +180,10 @@ def test_figures_may_be_rounded_and_lists_counted() -> None:
     assert unsupported("There are 4.", texts) == "4"
 
 
+def test_an_answer_may_be_nested_deeply() -> None:
+    assert unsupported("There are 3.", ["Status Code: 200. Response: " + "[" * 900 + "1, 2, 3" + "]" * 900]) is None
+
+
 def test_a_failure_has_to_be_told() -> None:
     refused = replace(SEARCH, observation='Status Code: 404. Response: {"error":"no such place"}')
     assert reasons(refused, response="Unfortunately there is no such place.") == {}

@@ -25,7 +25,7 @@ README = """# Public APIs
 API | Description | Auth | HTTPS | CORS |
 |:---|:---|:---|:---|:---|
 | [Cat Facts](https://cats.example/) | Daily cat facts | No | Yes | No | |
-| [Owls](http://owls.example/api(v2)) | Owls \\| hoots | `apiKey` | No | Unknown |
+| [Owls](http://owls.example/api(v2) "Owls of all kinds") | Owls \\| hoots | `apiKey` | No | Unknown |
 
 **[Back to Index](#index)**
 
@@ -97,6 +97,9 @@ def test_what_can_not_be_a_list(site: tuple[str, dict[str, bytes]], tmp_path: Pa
         load_entries(f"http://{host}/page")
     with pytest.raises(ToolAlpacaError, match="cannot be read"):
         load_entries(tmp_path / "none.json")
+    (tmp_path / "names.txt").write_bytes("Améthyste\n".encode("latin-1"))
+    with pytest.raises(ToolAlpacaError, match="is not UTF-8 text"):  # or an API kept for evaluation would be taken
+        reserved_names(tmp_path / "names.txt")
 
 
 def test_filters_agree_with_the_published_list(real_data: Path) -> None:
@@ -131,8 +134,9 @@ def test_the_reserved_names_are_those_of_the_evaluation_sets(real_data: Path) ->
 def test_another_name_or_way_to_write_the_link_does_not_help(tmp_path: Path) -> None:
     renamed = ListedApi("Weatherstack", "", "http://www.weatherstack.com", "Weather")
     respelt = ListedApi("AMETHYSTE", "", "https://elsewhere.example", "Art")
+    bare = ListedApi("Weather", "", "www.weatherstack.com/", "Weather")
     other = ListedApi("Weatherstation", "", "https://weatherstack.com.example/", "Weather")
-    chosen = select_entries([renamed, respelt, other], EntryFilter(reserved=reserved_names()))
+    chosen = select_entries([renamed, respelt, bare, other], EntryFilter(reserved=reserved_names()))
     assert chosen.kept == [other]
     (tmp_path / "more.txt").write_text("# mine\nWeatherstation\nOwls\thttps://owls.example\n", encoding="utf-8")
     more = EntryFilter(reserved=reserved_names(tmp_path / "more.txt"))
@@ -204,3 +208,8 @@ def test_names_do_not_reach_the_terminal_as_commands(
         main()
     stdout, _ = capsys.readouterr()
     assert not end.value.code and "\x1b" not in stdout and "[2JCats" in stdout
+    monkeypatch.setattr(sys, "argv", [*command, "--category", "b"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    _, stderr = capsys.readouterr()
+    assert end.value.code == 2 and "\x1b" not in stderr and "a [31m" in stderr

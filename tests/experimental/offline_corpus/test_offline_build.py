@@ -42,6 +42,20 @@ def test_an_api_that_is_reserved_for_evaluation_is_set_aside(tmp_path: Path) -> 
         build_offline_corpus(written(tmp_path / "more", "Axolotl"), tmp_path / "none")
 
 
+def test_a_file_of_a_folder_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    apis, out = written(tmp_path / "apis", "Huts"), tmp_path / "corpus"
+    (apis / "cut.json").write_text('{"openapi": "3.0')
+    (apis / "latin.yaml").write_bytes(b"openapi: \xff")
+    (apis / "folder.json").mkdir()
+    note = build_offline_corpus(apis, out, OfflineSettings(per_api=1))
+    assert (note["entries"], note["apis"], note["set_aside"], note["kept"]) == (3, 1, 2, 1)
+    reasons = [row["set_aside"] for row in rows(out / "apis.jsonl")]
+    assert reasons[0] is None and "cut.json" in reasons[1] and "latin.yaml" in reasons[2]
+    (apis / "0.yaml").unlink()
+    with pytest.raises(InputError, match=r"cut\.json"):
+        build_offline_corpus(apis, tmp_path / "none")
+
+
 def test_no_api_of_the_published_evaluation_sets_is_left(real_data: Path, tmp_path: Path) -> None:
     sets = [real_data / f"eval_{name}.json" for name in ("simulated", "real")]
     with pytest.raises(InputError):

@@ -123,6 +123,10 @@ def test_a_folder_of_other_settings_is_refused(proposer_folder: Path, tmp_path: 
     with pytest.raises(SettingsMismatchError) as error:
         annotate(config_of(source, tmp_path / "out", proposer_folder, dtype="bfloat16"))
     assert error.value.differences == {"dtype": ("float32", "bfloat16")}
+    write_texts(source, 3)  # other texts under the name of those that were annotated
+    with pytest.raises(SettingsMismatchError) as error:
+        annotate(config_of(source, tmp_path / "out", proposer_folder))
+    assert list(error.value.differences) == ["texts"]
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.json*")}
 
 

@@ -1,9 +1,12 @@
 """Perplexity of plain text: windows and batches against one token at a time."""
 
+import gzip
 import json
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tiny_models import save_tiny_llama
@@ -48,7 +51,14 @@ def test_windows_and_batches_change_nothing(llama: Path, width: int, batch_token
 
 def test_texts_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n{\n{"text": " "}\n{"text": "Two."}\n')
-    assert read_texts(tmp_path / "a.jsonl") == ([("a/0", "One."), ("a/3", "Two.")], "a.jsonl")
+    texts, origin, notes = read_texts(tmp_path / "a.jsonl")
+    assert (texts, origin) == ([("a/0", "One."), ("a/3", "Two.")], "a.jsonl")
+    assert len(notes) == 1 and "1 rows" in notes[0]  # a blank text is one
+    (tmp_path / "g.jsonl.gz").write_bytes(gzip.compress(b'{"text": "One."}\n'))
+    pq.write_table(pa.table({"text": ["One."]}), tmp_path / "p.parquet")
+    (tmp_path / "l.json").write_text('["One."]')
+    for name in ("g.jsonl.gz", "p.parquet", "l.json"):
+        assert [text for _, text in read_texts(tmp_path / name)[0]] == ["One."]
     assert read_texts(tmp_path / "a.jsonl", limit=1)[0] == [("a/0", "One.")]
     (tmp_path / "b.jsonl").write_text(json.dumps({"question": "Left?", "answer": "3-1 = <<3-1=2>>2\n#### 2"}))
     assert read_texts(tmp_path / "b.jsonl")[0] == [("b/0", "Left?\n3-1 = 2\n#### 2")]

@@ -20,6 +20,13 @@ def items_of(tmp_path: Path, task: str, *rows: Any, suffix: str = "jsonl", **opt
     return [(item.prompt, list(item.answers)) for item in items]
 
 
+def test_a_problem_whose_answer_is_no_number_is_not_asked(tmp_path: Path) -> None:
+    rows = [{"Body": "", "Question": "How many?", "Answer": right} for right in ("seven", float("nan"), "7 eggs")]
+    assert items_of(tmp_path, "svamp", *rows, {"question": "Who?", "answers": ["he"]}) == [
+        ("How many? The answer is", ["7 eggs"])
+    ]
+
+
 @pytest.mark.parametrize(
     ("task", "row", "prompt", "answers"),
     [

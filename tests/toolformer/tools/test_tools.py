@@ -24,10 +24,12 @@ from toolalpaca_hf.agent import read_tasks, real_calls, simulated_calls
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import SESSION_HEADER, running
+from toolalpaca_hf.storage import StorageError
 from toolalpaca_hf.toolformer import Markers, Tool, ToolCall, prompt_for, tools_named
 from toolalpaca_hf.toolformer.tools import (
     TOOLS,
     ApiFunction,
+    ApiSource,
     Calculator,
     Calendar,
     QuestionAnswerer,
@@ -134,8 +136,9 @@ def test_the_calendar_goes_by_the_document_s_date_else_by_today() -> None:
         assert Calendar().for_document({**crawled, "url": url})("") == said
     assert Calendar().for_document({"url": "https://example.com/2012/07/01/news"})("").endswith("July 1, 2012.")
     assert Calendar("2023-01-30").key != Calendar("2023-01-31").key
-    with pytest.raises(OptionError):
-        Calendar("30 January")
+    for day in ("30 January", "2023-01-301"):
+        with pytest.raises(OptionError):
+            Calendar(day)
 
 
 # --- search
@@ -176,6 +179,16 @@ def test_passages_are_the_text_and_none_is_longer(text: str, words: int) -> None
     passages = list(split_passages("", text, words))
     assert " ".join(passages).split() == text.split()
     assert all(0 < len(passage.split()) <= words for passage in passages)
+
+
+def test_a_corpus_without_words_of_one_line_and_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "... !!!"}\n')
+    (tmp_path / "b.txt").write_text("Oaks are trees.")
+    with pytest.raises(InputError):
+        WikiSearch(tmp_path / "a.jsonl", cache_dir=tmp_path / "index").check()
+    assert WikiSearch(tmp_path / "b.txt", cache_dir=tmp_path / "index")("oaks") == "Oaks are trees."
+    with pytest.raises(StorageError):
+        WikiSearch(tmp_path / "b.txt", cache_dir=tmp_path / "b.txt" / "index").check()
 
 
 def test_an_index_is_built_once_and_anew_when_its_corpus_changes(tmp_path: Path) -> None:
@@ -358,6 +371,16 @@ def test_functions_of_an_api_are_tools() -> None:
     for result in filter(None, results.values()):
         json.loads(result)
     assert all(tool.key is None for tool in tools.values())
+
+
+def test_names_of_functions_can_be_written_in_a_call_and_differ(tmp_path: Path) -> None:
+    names = ["a b", "a_b", "2fa", "n" * 70 + "1", "n" * 70 + "2", "wetter_für"]
+    paths = {f"/{i}": {"get": {"operationId": name, "responses": {}}} for i, name in enumerate(names)}
+    document = {"openapi": "3.0.0", "info": {"title": "T", "version": "1"}, "paths": paths}
+    (tmp_path / "api.json").write_text(json.dumps(document), encoding="utf-8")
+    with ApiSource(str(tmp_path / "api.json")).opened() as tools:
+        assert len(tools) == len(names) and {"a_b", "a_b_2", "_2fa", "wetter_für"} <= set(tools)
+        assert all(Markers().parse(Markers().call(ToolCall(name, "1"))) == ToolCall(name, "1") for name in tools)
 
 
 def arguments_of(tool: ApiFunction) -> dict:

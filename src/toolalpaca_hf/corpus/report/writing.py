@@ -68,14 +68,14 @@ def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[InstanceRow]]]:
     apis, instances = folder / "apis.jsonl", folder / "instances.jsonl"
     if not apis.is_file() or not instances.is_file():
         raise InputError("holds no apis.jsonl and instances.jsonl", file=folder, fix="pass a folder of corpus build")
-    groups = groupby(json_lines(instances), key=lambda row: row.get("api"))
+    groups = groupby(json_lines(instances, lambda line: (line["api"], _row(line))), key=lambda pair: pair[0])
     key, group = next(groups, (None, iter(())))
-    for line in json_lines(apis):
-        if not isinstance(line.get("api"), dict):
+    for api in json_lines(apis, lambda line: api_from_dict(line["api"]) if isinstance(line["api"], dict) else None):
+        if api is None:
             continue
-        api, rows = api_from_dict(line["api"]), []
+        rows: list[InstanceRow] = []
         if key == api.id:
-            rows = list(map(_row, group))
+            rows = [row for _, row in group]
             key, group = next(groups, (None, iter(())))
         yield api, rows
     if key is not None:
@@ -94,15 +94,17 @@ def rows_of_file(path: Path, settings: FilterSettings) -> Iterator[tuple[Api, li
         yield api, [InstanceRow(row, apply_filters(api, row.instruction, row, settings), True) for row in rows]
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSONL file; raises [`InputError`] with the number of a malformed line."""
+def json_lines(path: Path, read: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
+    """What `read` makes of the rows of a JSONL file; an [`InputError`] has the number of a malformed line."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise InputError("is not JSON", file=path, row=number, fix="build the corpus again") from None
+                    made = read(json.loads(line))
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    problem = "is no row of a corpus"
+                    raise InputError(problem, file=path, row=number, fix="build the corpus again") from None
+                yield made
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
 
@@ -336,9 +338,11 @@ def _note(source: Path) -> dict[str, Any]:
 
 
 def _set_aside(folder: Path) -> list[tuple[str, str]]:
-    aside = (line for line in json_lines(folder / "apis.jsonl") if line.get("set_aside"))
-    names = ((str((line.get("entry") or {}).get("name", line.get("id"))), line) for line in aside)
-    return [(name, clip(str(line["set_aside"]), LONGEST)) for name, line in islice(names, SHOWN)]
+    def told(line: dict[str, Any]) -> tuple[str, str] | None:
+        name = (line.get("entry") or {}).get("name", line.get("id"))
+        return (str(name), clip(str(line["set_aside"]), LONGEST)) if line.get("set_aside") else None
+
+    return list(islice(filter(None, json_lines(folder / "apis.jsonl", told)), SHOWN))
 
 
 def _instance(api: Api, row: InstanceRow) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ...checkpoints import resolve_model
 from ...errors import OptionError, ToolAlpacaError
 from ...formats import GET_DETAILS, NO_CALL, api_for_row, parse_arguments, react_prompt, trajectory_segments
 from ...metrics import BUILT_IN, Functions, determined, functions_in, numbers_in
+from ...openapi import listed
 from ...schema import REDACTED, Api, Step, Trajectory, turn_starts
 from ..config import FilterSettings
 
@@ -121,9 +122,12 @@ def _rounds(exact: Decimal, rounded: Decimal) -> bool:
 
 
 def _longest(value: Any) -> int:
-    if isinstance(value, list):
-        return max([len(value), *(_longest(part) for part in value)])
-    return max(map(_longest, value.values()), default=0) if isinstance(value, dict) else 0
+    longest, left = 0, [value]
+    while left:  # not by recursion: an answer may be nested deeply
+        part = left.pop()
+        longest = max(longest, len(listed(part)))
+        left += part.values() if isinstance(part, dict) else listed(part)
+    return longest
 
 
 def _names(response: str) -> Iterator[str]:

@@ -57,11 +57,7 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
         [`ToolAlpacaError`]: It cannot be loaded.
     """
     place = str(source)
-    content = _fetched(place, private) if is_url(place) else _read(place)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", file=place, fix="pass a list of public APIs") from None
+    text = _decoded(_fetched(place, private) if is_url(place) else _read(place), place)
     if text.lstrip()[:1] in ("{", "["):
         try:
             return parse_api_list(json.loads(text), place)
@@ -69,7 +65,7 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
             decoding = isinstance(error, json.JSONDecodeError)
             reason = f"{error.msg.removesuffix(' at')} in line {error.lineno}" if decoding else "too deep"
             raise InputError(f"is not complete JSON ({reason})", file=place, fix="get the list again") from None
-    listed = read_tables(text)
+    listed = read_tables(text, place)
     if not listed:
         page = "a web page" if text.lstrip()[:1] == "<" else "neither JSON nor a README with tables of APIs"
         fix = "pass public_apis.json, or the raw README.md of the repository public-apis"
@@ -77,22 +73,21 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
     return listed
 
 
-def read_tables(text: str) -> list[ListedApi]:
+def read_tables(text: str, place: str = "README.md") -> list[ListedApi]:
     """Parse public-apis' README: `### Category`, then rows `| [API](link) | description | auth | HTTPS | CORS |`."""
-    listed, category = [], ""
+    rows, category = [], ""
     for line in text.splitlines():
         if heading := re.match(r"#{1,6}\s+(.*)", line):
             category = heading[1].strip() if line.startswith("### ") else ""
             continue
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-        named = re.fullmatch(r"\[(.+)\]\(\s*(\S+?)\s*\)", cells[0])
+        named = re.fullmatch(r"\[(.+)\]\(\s*(\S+?)(?:\s+[\"'].*[\"'])?\s*\)", cells[0])
         if not named or not category or len(cells) < 4:
             continue
-        auth, https = cells[2].strip("` "), cells[3].strip("` ").lower()
-        auth = "" if auth.lower() in ("no", "none") else auth
-        known = {"yes": True, "no": False}.get(https)
-        listed.append(ListedApi(named[1].strip(), cells[1], named[2], category, auth, known))
-    return listed
+        auth, https = (cell.strip("` ") for cell in cells[2:4])
+        about = {"API": named[1].strip(), "Description": cells[1], "Link": named[2], "Category": category}
+        rows.append(about | {"Auth": auth, "HTTPS": https})
+    return parse_api_list(rows, place) if rows else []
 
 
 def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selection:
@@ -164,7 +159,7 @@ def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...
     if path is None:
         text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
     else:
-        text = _read(str(path)).decode("utf-8-sig", "replace")
+        text = _decoded(_read(str(path)), str(path))
         if text.lstrip()[:1] in ("{", "["):
             return tuple((entry.name, entry.link) for entry in load_entries(path))
     lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -189,9 +184,16 @@ def _bare(link: str) -> str:
     """A link normalized for comparison."""
     try:
         parts = urlsplit(link)
-        return f"{(parts.hostname or '').removeprefix('www.')}{parts.path.rstrip('/')}".casefold() or link
+        return f"{parts.hostname or ''}{parts.path.rstrip('/')}".casefold().removeprefix("www.") or link
     except ValueError:
         return link
+
+
+def _decoded(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", file=place, fix="pass a list of public APIs") from None
 
 
 def _read(place: str) -> bytes:

@@ -63,13 +63,15 @@ def build_offline_corpus(
     to a published evaluation set or to each other are left out.
     """
     settings = settings or OfflineSettings()
-    found = offline_apis(apis)[:limit]
+    read = _read_all(apis)[:limit]
+    found = [api for api, _ in read]
     entries = [_entry(api) for api in found]
     reserved = corpus.EntryFilter(reserved=corpus.reserved_names())
     # Each by itself: what is listed twice may be two documents of one title.
-    reserved_for = [next(iter(corpus.select_entries([entry], reserved).left_out), None) for entry in entries]
-    if all(reserved_for):
-        raise InputError(f"every API of {apis} is reserved for evaluation", fix="pass others")
+    kept_back = (next(iter(corpus.select_entries([entry], reserved).left_out), None) for entry in entries)
+    aside = [problem or reason for (_, problem), reason in zip(read, kept_back, strict=True)]
+    if all(aside):
+        raise InputError(f"no API of {apis} is left; the first {aside[0]}", fix="pass others")
     output_settings = {"source": "offline", **asdict(settings), "documents": corpus.documents_hash(found)}
     output_settings["gates"].pop("count", None)
     if settings.faults is None:
@@ -82,7 +84,7 @@ def build_offline_corpus(
                 for written in folder.read("screen", index)["taken"]:
                     decontaminator.accept(api.id, written["instruction"])
             else:
-                _build_api(folder, index, api, settings, decontaminator, reserved_for[index])
+                _build_api(folder, index, api, settings, decontaminator, aside[index])
         return corpus.collect(folder, output_settings, {})
 
 
@@ -117,17 +119,29 @@ def _build_api(
 
 
 def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
-    found: list[Api] = []
+    """The APIs of files, folders and URLs; a file of a folder that cannot be read is one without functions."""
+    return [api for api, _ in _read_all(paths)]
+
+
+def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str | None]]:
+    """The APIs, each with the reason why it could not be read."""
+    found: list[tuple[Api, str | None]] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        if not is_url(str(path)) and Path(path).is_dir():
-            inside = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in (".json", ".yaml", ".yml"))
-            found += [api for file in inside for api in _read(file)]
-        else:
-            found += _read(path)
+        in_folder = not is_url(str(path)) and Path(path).is_dir()
+        for file in sorted(Path(path).iterdir()) if in_folder else [path]:
+            if in_folder and (not file.is_file() or file.suffix.lower() not in (".json", ".yaml", ".yml")):
+                continue
+            try:
+                found += [(api, None) for api in _read(file)]
+            except ToolAlpacaError as error:
+                if not in_folder:
+                    raise
+                found.append((Api("", Path(file).name), f"cannot be read: {error}"))
     slugs = Slugs()
-    apis = [replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}") for api in found]
-    if not any(api.functions for api in apis):
-        raise InputError(f"{paths} documents no function", fix="pass a raw file or an OpenAPI document")
+    apis = [(replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}"), why) for api, why in found]
+    if not any(api.functions for api, _ in apis):
+        why = next((f"; one {why}" for _, why in apis if why), "")
+        raise InputError(f"{paths} documents no function{why}", fix="pass a raw file or an OpenAPI document")
     return apis
 
 

@@ -250,5 +250,5 @@ def _steps(context: ChatContext) -> list[_Seen]:
         function = call["tool_calls"][0]["function"]
         arguments = function["arguments"]
         arguments = arguments if isinstance(arguments, dict) else parse_arguments(arguments) or {}
-        seen.append(_Seen(function["name"], arguments, answer["content"]))
+        seen.append(_Seen(context.functions.get(function["name"], function["name"]), arguments, answer["content"]))
     return seen

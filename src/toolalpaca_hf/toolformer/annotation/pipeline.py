@@ -1,10 +1,11 @@
 """Annotation as a resumable pipeline of tasks, one per shard of texts, and the report of what it kept."""
 
+import hashlib
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -76,8 +77,8 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
         from ...llm import ModelClient
 
         ModelClient(config.endpoint, config.model)  # refuses a URL that holds a key before it is written anywhere
-    claim = SettingsClaim(out / "config.json", config.deciding() | {"tasks": tasks}, "an annotation")
-    claim.claim(toolalpaca_hf=__version__)
+    settings = config.deciding() | {"tasks": tasks, "texts": _hash_of(config.source)}
+    SettingsClaim(out / "config.json", settings, "an annotation").claim(toolalpaca_hf=__version__)
     if config.threads is None and local and (processes := min(workers, tasks)) > 1:  # another machine has other cores
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         config = replace(config, threads=max(1, cores // processes))
@@ -236,6 +237,15 @@ def files_of(source: str) -> list[tuple[str, Path]] | None:
         fix = "pass a file, a folder or the name of a Hub dataset as --input"
         raise NotFoundError("no such file", file=source, fix=fix)
     return None
+
+
+def _hash_of(source: str) -> str:
+    """Of a source's files by name, size and beginning: what has other texts must not go on from those before."""
+    digest = hashlib.sha256()
+    for name, path in files_of(source) or ():
+        with suppress(OSError), path.open("rb") as file:  # reading it will say so
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode("utf-8", "replace") + file.read(1 << 16))
+    return digest.hexdigest()[:16]
 
 
 def count_texts(source: str) -> int | None:

@@ -22,7 +22,7 @@ from ...metrics import perplexity
 from ...storage import JsonlLog, SettingsClaim, read_json, write_json
 from ..dataset import split_marks
 from ..markers import Markers
-from ..rows import hub_rows, read_rows, read_text
+from ..rows import SUFFIXES, hub_rows, read_rows, read_text
 from ..tasks import MEASURES, EvalTask, Item, prompt_of, read_items, task_named
 from ..tools import ResultCache, Tool
 from .report import write_report
@@ -167,26 +167,32 @@ HUB = ("Salesforce/wikitext", "wikitext-103-raw-v1", "test")
 _GROUP = 256
 
 
-def read_texts(data: str | Path | None = None, limit: int | None = None) -> tuple[list[tuple[str, str]], str]:
-    """Plain texts with their ids, and where they are from; WikiText from the Hub by default.
+def read_texts(
+    data: str | Path | None = None, limit: int | None = None
+) -> tuple[list[tuple[str, str]], str, list[str]]:
+    """Plain texts with their ids, where they are from, and a note if rows were skipped; WikiText from the Hub by
+    default.
 
-    `data` is JSON lines with `text`, or GSM8K's questions and answers; any other file is a single text.
+    `data` is JSON lines or Parquet with `text`, or GSM8K's questions and answers; any other file is a single text.
     """
     if data is None:
         name, texts = "wikitext", (row.get("text") for row in hub_rows(*HUB, fix="pass a file with --data"))
-    elif Path(data).suffix in (".jsonl", ".json"):
+    elif str(data).endswith(SUFFIXES):
         name, texts = Path(data).stem, map(_text_of, read_rows(data))
     else:
         name, texts = Path(data).stem, iter([read_text(data)])
-    found = [(f"{name}/{i}", text) for i, text in enumerate(texts) if isinstance(text, str) and text.strip()]
+    rows = [(f"{name}/{i}", text) for i, text in enumerate(texts)]
+    found = [(row_id, text) for row_id, text in rows if isinstance(text, str) and text.strip()]
     if not found:
         raise InputError("holds no text", file=data, fix="pass JSON lines with the field text")
-    return found[:limit], HUB[0] if data is None else Path(data).name
+    without = sum(not isinstance(text, str) for _, text in rows)
+    note = f"Perplexity: {without} rows are left out, since they have no field text"
+    return found[:limit], HUB[0] if data is None else Path(data).name, [note] if without else []
 
 
 def _text_of(row: Any) -> Any:
     if not isinstance(row, dict):
-        return None
+        return row
     if isinstance(row.get("question"), str) and isinstance(row.get("answer"), str):
         return f"{row['question'].strip()}\n{split_marks(row['answer'].strip())[0]}"
     return row.get("text")
@@ -264,11 +270,12 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
     data: dict[str, tuple[list[Any], str]] = {}
     notes: list[str] = []
     for name, file in config.tasks.items():
+        read: tuple[list[Any], str, list[str]]
         if name == PERPLEXITY:
-            data[name] = read_texts(file, config.limit)
+            read = read_texts(file, config.limit)
         else:
-            items, origin, left_out = read_items(task_named(name, config.solutions), file, config.limit)
-            data[name], notes = (items, origin), notes + left_out
+            read = read_items(task_named(name, config.solutions), file, config.limit)
+        data[name], notes = read[:2], notes + read[2]
     results = []
     sizes_file = out / "models.json"  # so that a run that has all its answers loads no model
     sizes: dict[str, int] = read_json(sizes_file) if sizes_file.is_file() else {}

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 
 from ...agent import ApiCalls, real_calls, simulated_calls
 from ...formats import parse_arguments
@@ -22,10 +23,11 @@ class ApiFunction(Tool):
 
     prompt = "api_function.txt"
 
-    def __init__(self, calls: ApiCalls, function: str) -> None:
+    def __init__(self, calls: ApiCalls, function: str, taken: Container[str] = ()) -> None:
         self._calls, self.function = calls, function
-        # In a form that a model can write between the markers.
-        self.name = re.sub(r"[^\w.-]+", "_", function)[:64]
+        # In a form that a model can write between the markers, and of no other function.
+        name = re.sub(r"^(?![A-Za-z_])", "_", re.sub(r"[^\w.-]+", "_", function))[:64]
+        self.name = next(n for n in chain([name], (f"{name[:60]}_{i}" for i in count(2))) if n not in taken)
         known = {known.name: [known.path, known.method] for known in calls.api.functions}
         (operation,) = functions_of(document_of(calls.api), {function: known[function]})
         self.schema = tool_schema(operation)["function"]
@@ -80,5 +82,8 @@ class ApiSource:
                 url = stack.enter_context(running([api])) if self.simulator == "embedded" else self.simulator
                 calls = simulated_calls([api], url, SESSION_HEADER, self.timeout)[api.id]
             stack.callback(calls.close)
-            tools = [ApiFunction(calls, name) for name in calls.names]
-            yield {tool.name: tool for tool in tools}
+            found: dict[str, Tool] = {}
+            for function in calls.names:
+                tool = ApiFunction(calls, function, found)
+                found[tool.name] = tool
+            yield found

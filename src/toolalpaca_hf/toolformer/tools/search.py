@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...errors import InputError, NotFoundError
+from ...storage import disk_errors
 from ..rows import read_rows, read_text
 from .tool import Tool
 
@@ -66,12 +68,14 @@ class WikiSearch(Tool):
         import bm25s
 
         folder = self._folder / self._digest
-        self._folder.mkdir(parents=True, exist_ok=True)
         # Written to a temporary name and renamed, so that an existing index is complete.
-        with FileLock(self._folder / f"{self._digest}.lock"):
+        with ExitStack() as stack:
+            stack.enter_context(disk_errors(self._folder, "free space or point HF_HOME elsewhere"))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(self._folder / f"{self._digest}.lock"))
             if not folder.is_dir():
                 passages = [passage for document in _documents(self._path) for passage in split_passages(*document)]
-                if not passages:
+                if not any(map(_words, passages)):
                     raise InputError("holds no text", file=self._path, fix="pass a corpus with the column `text`")
                 index = bm25s.BM25()
                 index.index([_words(passage) for passage in passages], show_progress=False)
@@ -128,7 +132,7 @@ def _documents(path: Path) -> Iterator[tuple[str, str]]:
     for file in _files(path):
         if file.suffix == ".txt":
             title, _, text = read_text(file).partition("\n")
-            yield title.strip(), text
+            yield (title.strip(), text) if text.strip() else ("", title)  # of one line
             continue
         for row in read_rows(file):
             if isinstance(row, dict) and isinstance(text := row.get("text"), str) and text.strip():
