@@ -16,6 +16,7 @@ import torch
 from conftest import RECIPES
 from safetensors.torch import load_file
 
+from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.training.results import checkpoints
 
 STEPS = ["--max_steps", "12", "--save_steps", "2", "--save_total_limit", "3", "--learning_rate", "5e-3"]
@@ -86,6 +87,13 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(
     train(arguments, save_steps=1, save_total_limit=2, logging_steps=2)
     assert f"Resuming from {folder / 'checkpoint-2'}." in capsys.readouterr().out
     assert metrics_of(folder) == before
+    optimizer = folder / "checkpoint-2" / "optimizer.pt"
+    whole = optimizer.read_bytes()
+    optimizer.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError) as caught:
+        train(arguments, save_steps=1, save_total_limit=2)
+    assert caught.value.file == str(folder / "checkpoint-2") and "Resuming" in capsys.readouterr().out
+    optimizer.write_bytes(whole)
 
     train(arguments, save_steps=1, save_total_limit=2, seed=7, warmup_steps=0)
     said = capsys.readouterr().out

@@ -222,8 +222,9 @@ def test_rows_of_any_format(format_: str, tmp_path: Path) -> None:
     collator = CompletionOnlyCollator(SegmentTokenizer(TOKENIZER))
     trainer = SegmentSFTTrainer(
         model=llama(), args=SegmentSFTConfig(str(tmp_path), **QUIET, **LAZY), train_dataset=plain.with_format(format_),
-        data_collator=collator, processing_class=TOKENIZER,
+        eval_dataset={"some": plain.with_format(format_)}, data_collator=collator, processing_class=TOKENIZER,
     )  # fmt: skip
+    assert trainer.eval_dataset["some"][0] == plain[0]
     assert next(iter(trainer.get_train_dataloader()))["input_ids"].dim() == 2
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from huggingface_hub import ModelCard
 
+from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.training import start_or_resume
 from toolalpaca_hf.training.results import training_card, write_results
 
@@ -20,6 +22,9 @@ def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path) -> Non
     moved = settings | {"output_dir": "b", "hub_revision": "v1", "hub_strategy": "checkpoint", "push_to_hub": True}
     assert start_or_resume(folder, moved, "rows")[0] == folder / "checkpoint-1"
     assert start_or_resume(folder, moved, "other rows")[0] is None
+    (folder / "config.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(InputError):
+        start_or_resume(folder, moved, "rows")
 
 
 def trainer(folder: Path, history: list[dict[str, Any]], evaluated: dict[str, float]) -> Any:

@@ -72,13 +72,9 @@ def openapi_environments(
         for tool, function in zip(tools[1:], api.functions, strict=True) if documentation else ():
             tool["function"]["description"] = function.description or tool["function"]["description"]
         tasks = {task.id: task for task in instructions if task.api == api.id}
-        members: dict[str, Any] = {
-            "api": api,
-            "tools": tools,
-            "tasks": tasks,
-            "__doc__": f"{api.name} as an environment.",
-        }
-        members |= {"_actions": {}, "_calls": calls, "_simulator": simulator, "_slug": served.slug}
+        members: dict[str, Any] = {"api": api, "tools": tools, "tasks": tasks}
+        members |= {"__doc__": f"{api.name} as an environment.", "_actions": {}, "_calls": calls}
+        members |= {"_simulator": simulator, "_slug": served.slug}
         members |= {"_limits": limits or RolloutLimits(), "_weights": WEIGHTS if partial_credit else VERDICT_ONLY}
         for place, (tool, action) in enumerate(zip(tools, actions, strict=True)):
             aliases = python_names(tool["function"]["parameters"].get("properties", {}))

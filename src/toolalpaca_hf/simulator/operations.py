@@ -135,12 +135,13 @@ class SimulatedOperation:
     @cached_property
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
-        found = {each.name: self.shown(each) + described_values(each.declared) for each in self.parameters}
+        described = ((each, example_in(str(each.declared.get("description", "")))) for each in self.parameters)
+        found = {each.name: [*self.shown(each), said] for each, said in described}
         if self.body is not None:
             merger = SchemaMerger(self.body.schema)
             body = merger.node(self.body.schema)
+            examples = shown_values(body) + self._example_values(self.body.declared)
             for name, schema in body.get("properties", {}).items():
-                examples = shown_values(body) + self._example_values(self.body.declared)
                 whole = [mapping(value).get(name) for value in examples]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
         for name, values in found.items():
@@ -152,12 +153,6 @@ def shown_values(holder: dict[str, Any]) -> list[Any]:
     """What a schema or a parameter shows as its value; `x-example` is that of Swagger 2."""
     shown = [holder[key] for key in ("example", "x-example", "default") if key in holder]
     return shown + listed(holder.get("examples"))
-
-
-def described_values(parameter: dict[str, Any]) -> list[str]:
-    """What the description of a parameter shows as its value."""
-    said = example_in(str(parameter.get("description", "")))
-    return [said] if said else []
 
 
 RESERVED = ("health", "__simulator_cache__")

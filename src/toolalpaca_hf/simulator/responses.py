@@ -13,18 +13,7 @@ from .requests import IncomingRequest
 from .rng import Rng, plain
 from .state import Session
 
-MESSAGES = (
-    "message",
-    "error",
-    "detail",
-    "details",
-    "reason",
-    "description",
-    "title",
-    "msg",
-    "errormessage",
-    "statustext",
-)
+MESSAGES = "message error detail details reason description title msg errormessage statustext".split()
 
 
 @dataclass(frozen=True)

@@ -216,10 +216,8 @@ class JsonlLog:
                         self.rows[row[self.key]] = row
                 except (ValueError, KeyError, TypeError, RecursionError):
                     if not self.skip_damaged:
-                        problem, fix = (
-                            f"is not JSON with the field {self.key!r}",
-                            "remove the line, and it is made again",
-                        )
+                        problem = f"is not JSON with the field {self.key!r}"
+                        fix = "remove the line, and it is made again"
                         raise InputError(problem, file=self.path, row=self.count, fix=fix) from None
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)

@@ -102,10 +102,10 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
         problem = f"neither a folder nor to be had from the Hub ({str(error).splitlines()[0]})"
         raise NotFoundError(problem, file=name, option="dataset_name", fix=_BUILD) from None
     except (ValueError, DatasetsError) as error:  # what is wrong with a file is said at the bottom
-        causes = [error]
-        while cause := causes[-1].__cause__:
-            causes.append(cause)
-        why = " ".join(str(causes[-1]).split())[:300] or type(causes[-1]).__name__
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        why = " ".join(str(cause).split())[:300] or type(cause).__name__
         raise InputError(f"config {config} cannot be read ({why})", file=name, fix=_BUILD) from None
 
 

@@ -54,9 +54,9 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
-    """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win."""
+    """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win: pickles need one."""
     attention = model_args.attn_implementation
-    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype}
+    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype, "use_safetensors": True}
     kwargs |= {"attn_implementation": attention} if attention else {}
     return kwargs | cast(dict[str, Any], config.model_init_kwargs or {})
 
@@ -264,7 +264,7 @@ def prompt_of_row(
     segments: Sequence[Mapping[str, Any]] | None, prompt_dir: str | None = None, tool_hints: int = 0
 ) -> Prompt | None:
     """The prompt that a row of `segments` was rendered with, if it is our own or, with `prompt_dir`, the published."""
-    runs = merge(segments and segments[:1], 0)
+    runs = merge(None if segments is None else segments[:1], 0)
     head = runs[0].text if runs else ""
     if parse_prompt(head) is None:
         return None

@@ -76,6 +76,8 @@ def _guarded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def plain_rows(rows: Any, collator: Any) -> Any:
     """Rows in Python format; sequences of [`share_prefixes`] keep the format that guards them."""
+    if isinstance(rows, dict):  # several datasets to evaluate on
+        return {name: plain_rows(part, collator) for name, part in rows.items()}
     if "nodes" not in (getattr(rows, "column_names", None) or ()):
         return rows.with_format(None) if isinstance(rows, Dataset) and rows.format["type"] is not None else rows
     if not isinstance(collator, PrefixCollator):

@@ -117,7 +117,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
         if data:
             atomic_write(folder / _DATA, data + "\n")
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         problem = f"cannot be used for this run: {error}"
         raise InputError(problem, file=folder, fix="pass another --output_dir") from None
     return resume, sentence

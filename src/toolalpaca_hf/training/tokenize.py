@@ -186,7 +186,7 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str
     fix = 'pass a Segment or {"text": a string, "trainable": true or false}'
     if not isinstance(segments, Iterable | None):
         raise InputError(f"segments are {str(segments)[:80]!r}", row=row, fix=fix)
-    for i, segment in enumerate(segments or ()):
+    for i, segment in enumerate(() if segments is None else segments):
         found = vars(segment) if isinstance(segment, Segment) else segment if isinstance(segment, Mapping) else {}
         text, trainable = found.get("text"), found.get("trainable")
         if not isinstance(trainable, bool) and getattr(trainable, "dtype", None) in (torch.bool, np.bool_):

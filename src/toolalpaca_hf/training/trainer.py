@@ -199,7 +199,8 @@ class SegmentSFTTrainer(SFTTrainer):
         try:
             loss = super().training_step(*args, **kwargs)
         except Exception as error:
-            if self._tried_step or isinstance(error, ToolAlpacaError):
+            # A batch that takes too much memory is for `auto_find_batch_size` to see.
+            if self._tried_step or self.args.auto_find_batch_size or isinstance(error, ToolAlpacaError):
                 raise
             why = " ".join(str(error).split())[:300]
             raise UnsupportedModelError(f"the first batch cannot be trained: {type(error).__name__}: {why}") from error
@@ -328,7 +329,16 @@ class SegmentSFTTrainer(SFTTrainer):
             resume_from_checkpoint = str(checkpoint) if checkpoint else None
             for line in (*self.row_reports, sentence):
                 self.accelerator.print(line)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except Exception as error:  # damaged files raise whatever they like
+            if self._tried_step or not resume_from_checkpoint or isinstance(error, ToolAlpacaError):
+                raise
+            why = " ".join(str(error).split())[:300]
+            problem = f"the run cannot go on from it: {type(error).__name__}: {why}"
+            raise InputError(
+                problem, file=str(resume_from_checkpoint), fix="remove it: an earlier one is taken"
+            ) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As in transformers, but without pushing: a finished run is published as a whole, with metrics and card."""
