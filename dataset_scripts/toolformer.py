@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from toolalpaca_hf.data import check_replaceable
-from toolalpaca_hf.errors import ToolAlpacaError
+from toolalpaca_hf.errors import ToolAlpacaError, run_main
 from toolalpaca_hf.hub import check_push, dataset_manifest, push
 from toolalpaca_hf.toolformer import build_repo, open_source
 
@@ -59,4 +59,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(lambda: sys.exit(main()))

@@ -101,7 +101,9 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
     measure(model, out / "before", script_args)
 
     training_args.reward_weights = [0.0] * len(parts)  # logged; the environments' own reward counts
-    training_args.model_init_kwargs = {"dtype": model_args.dtype} | (training_args.model_init_kwargs or {})
+    training_args.model_init_kwargs = {"dtype": model_args.dtype, "use_safetensors": True} | (
+        training_args.model_init_kwargs or {}
+    )
     trainer = EnvironmentGRPOTrainer(
         model=model,
         args=training_args,

@@ -66,9 +66,14 @@ def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(OptionError("x"), 2), (RolloutsFailedError("x"), 1), (InterruptedRunError("x"), 130)],
+    [
+        (OptionError("x"), 2),
+        (RolloutsFailedError("x"), 1),
+        (InterruptedRunError("x"), 130),
+        (KeyboardInterrupt(), 130),
+    ],
 )
-def test_exit_statuses(error: Exception, status: int) -> None:
+def test_exit_statuses(error: BaseException, status: int) -> None:
     def fail() -> None:
         raise error
 

@@ -137,10 +137,14 @@ def _short(value: Any) -> str:
 
 
 def run_main(main: Callable[[], object]) -> None:
-    """Call a script's main function; a [`ToolAlpacaError`] is printed as one sentence, and its `status` ends it."""
+    """Call a script's main function; a [`ToolAlpacaError`] or Ctrl-C is one sentence and an exit status."""
     try:
         main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(InterruptedRunError.status)
     except ToolAlpacaError as error:
-        text = str(error)
+        # It may quote a file that anybody wrote: nothing in it is to command the terminal.
+        text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in str(error))
         print(text if isinstance(error, SettingsMismatchError) else " ".join(text.split()), file=sys.stderr)
         sys.exit(error.status)

@@ -1,5 +1,6 @@
 """The local backend: what a model writes becomes turns, whatever it is."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -235,6 +236,15 @@ def test_a_model_without_a_readable_template_can_not_chat(folder: Path, tmp_path
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     with pytest.raises(UnsupportedModelError):
         load_backend(str(save_tiny_llama(tmp_path, tokenizer)), style="chat")
+
+
+def test_of_several_templates_the_one_for_tools_chats(chat: LocalBackend) -> None:
+    tokenizer = copy.deepcopy(chat.tokenizer)
+    tokenizer.chat_template = {"default": "{{ messages[0].content }}", "tool_use": chat.tokenizer.chat_template}
+    tokenizer.response_template = None
+    named = LocalBackend(chat.model, tokenizer, "chat", batch_size=1)
+    context = ChatContext.begin(API, "Is T47 open?")
+    assert named.ids(context) == chat.ids(context)
 
 
 def test_no_model_is_an_error_of_one_sentence(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def test_a_file_a_rollout_with_calls_and_their_answers(tmp_path: Path) -> None:
     assert messages[1]["reasoningContent"] == "I look." and json.loads(call["function"]["arguments"]) == {}
     assert messages[2]["toolCallId"] == call["id"] and messages[2]["content"]
     assert messages[-1]["content"] == "It is so." and messages[-1]["model"] == "mine"
+    write_traces(tmp_path / "run", tmp_path / "named")
+    *_, last = (tmp_path / "named" / path.name).read_text().splitlines()
+    assert json.loads(last)["message"]["model"] == "scripted"  # as run.json has it
     assert messages[-1]["reasoningContent"].strip() == "I know it."
 
 

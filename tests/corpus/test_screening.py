@@ -94,7 +94,7 @@ def test_files_of_other_layouts(tmp_path: Path, name: str, content: str) -> None
 def test_a_file_without_instructions_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as caught:
-        Screen(str(tmp_path / name)).leak({"text": PLUMS})
+        Screen(str(tmp_path / name))
     assert caught.value.file == tmp_path / name
 
 

@@ -109,6 +109,7 @@ def test_bad_rows_are_set_aside_with_their_place(folder: Path) -> None:
         good | {"id": "b", "calls": [{"tool": "Calculator", "input": "1", "result": None, "position": 0}]},
         good | {"id": "c", "text": 7},
         json.dumps(good | {"id": "d", "text": "half \ud800 a pair"}),
+        good | {"id": "g", "annotated": good["annotated"].replace("<API>", "[")},
         *(good | {"id": f"f{n}", "calls": [good["calls"][0] | changed]} for n, changed in enumerate(UNUSABLE)),
         [],
     ]

@@ -122,9 +122,9 @@ def test_shares_of_several_processes_are_taken_over(suite: Suite, tmp_path: Path
 def test_trajectories_are_scored_without_their_model(suite: Suite, tmp_path: Path) -> None:
     made = evaluate_model(suite, knows_all(suite), tmp_path / "a", progress=False)
     assert made["model"] == "scripted"
-    for number, name in enumerate(("", "rollouts.jsonl", "trajectories.parquet", "trajectories.json")):
-        out = tmp_path / f"b{number}"
-        scored = evaluate_trajectories(suite, tmp_path / "a" / "rollouts" / name, out)
+    for number, name in enumerate((".", "", "rollouts.jsonl", "trajectories.parquet", "trajectories.json")):
+        out, folder = tmp_path / f"b{number}", tmp_path / "a" if name == "." else tmp_path / "a" / "rollouts"
+        scored = evaluate_trajectories(suite, folder / name, out)
         assert scored["model"] == "scripted" and scored["settings"]["responder"] == "schema"
         assert {key: scored[key] for key in ("calls", "validity", "by")} == {
             key: made[key] for key in ("calls", "validity", "by")

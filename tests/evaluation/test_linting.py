@@ -171,10 +171,12 @@ def test_the_embedded_suite_has_no_flag_and_says_what_it_knows(tmp_path: Path) -
 def test_a_row_made_wrong_is_flagged_by_the_command(tmp_path: Path) -> None:
     rows = json.loads((SAMPLE / "eval.json").read_text())[:1]
     rows[0]["Golden_Answers"][2][0]["Action_Input"] = '{"crop": "leek"}'
+    rows[0]["Golden_Answers"][3] = [{"Function": "findProduce"}]
     path = tmp_path / "eval.json"
     path.write_text(json.dumps(rows))
     result = CliRunner().invoke(app, ["lint", str(path), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0 and "1 more with doubts" in result.output and "leek" in result.output
+    assert "1 row is left out" in result.output
     assert json.loads((tmp_path / "out" / "lint.json").read_text())["flagged"] == ["eval_simulated/orchard-lane/2"]
 
 

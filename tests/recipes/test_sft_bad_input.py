@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import RECIPES, written_yaml
 from datasets import Dataset
+from safetensors.torch import load_file
 from tiny_models import save_tiny_llama, tiny_tokenizer
 
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError, UnsupportedModelError
+from toolalpaca_hf.inference import load_model
 from toolalpaca_hf.training import SegmentSFTConfig, hold_out, parse_arguments
 from toolalpaca_hf.training.loading import load_tokenizer
 
@@ -107,6 +110,11 @@ def test_models(fails: Fails, llama: Path, tmp_path: Path) -> None:
     for file in llama.glob("*.json"):
         (without_weights / file.name).write_bytes(file.read_bytes())
     fails(UnsupportedModelError, without_weights, model_name_or_path=without_weights)
+    # Pickled weights are no weights, unless one insists.
+    torch.save(load_file(llama / "model.safetensors"), without_weights / "pytorch_model.bin")
+    fails(UnsupportedModelError, without_weights, model_name_or_path=without_weights)
+    with pytest.raises(NotFoundError, match="--allow-bin"):
+        load_model(str(without_weights))
 
 
 def test_a_model_without_chat_template(fails: Fails) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from toolalpaca_hf.errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
-from toolalpaca_hf.storage import SettingsClaim, check_output_folder, differences, interruptible
+from toolalpaca_hf.storage import (
+    FileInUseError,
+    SettingsClaim,
+    check_output_folder,
+    differences,
+    file_lock,
+    interruptible,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,11 @@ def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
     (out / "run.json").write_text("{}")
     (out / "part-0").mkdir()
     check_output_folder(out, "a run", ["run.json", "part-*"])
+    for lock in (out / ".lock", out / "part-0" / ".rows.jsonl.lock"):
+        with file_lock(lock), pytest.raises(FileInUseError):
+            check_output_folder(out, "a run", ["run.json", "part-*"], overwrite=True)
+        lock.unlink(missing_ok=True)
+    assert (out / "run.json").exists()
     check_output_folder(out, "a run", ["run.json", "part-*"], overwrite=True)
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]  # only its own is removed
     with pytest.raises(OptionError):

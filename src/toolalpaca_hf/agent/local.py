@@ -13,7 +13,7 @@ from ..errors import OptionError, ToolAlpacaError, UnsupportedModelError
 from ..formats import Turn, hopeless, parse_turn
 from ..inference import BatchGenerator, Generation, NameConstraint, RowState, load_model
 from ..llm import ContextFull
-from ..training import SegmentTokenizer, merge
+from ..training import SegmentTokenizer, merge, tool_template
 from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read_calls
 
 _USE_REACT = "use style='react', or a model whose template knows tools"
@@ -213,6 +213,7 @@ def load_backend(model: str, *, device: str | None = None, dtype: str = "auto", 
 
 def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[str]:
     """What a tool call begins with; also sets the response template that belongs to the tokenizer's chat template."""
+    tokenizer.chat_template = tool_template(tokenizer)  # of several by name, the one that has tools
     if tokenizer.chat_template is None:
         raise UnsupportedModelError(f"{name} has no chat template", fix=_USE_REACT)
     if getattr(tokenizer, "response_template", None) is None:

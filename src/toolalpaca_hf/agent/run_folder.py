@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -200,9 +200,10 @@ def trace_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 def write_traces(run: str | Path, out: str | Path, model: str = "") -> int:
     """Write each rollout of a run's folder as a file in the Session Trace Simple Format, for a dataset repo.
 
-    Returns the number of files. [`NotFoundError`]: the folder holds no rollouts. `model` is its name in the traces.
+    Returns the number of files. [`NotFoundError`]: the folder holds no rollouts. `model` is its name in the traces, by
+    default that in `run.json`.
     """
-    rows = _rollouts(run)
+    rows, model = _rollouts(run), model or _model_of(run)
     for name, row in rows.items():
         head = {"type": "session", "harness": "toolalpaca-hf", "id": name, "name": row["instruction"][:80]}
         lines = [head | {"ended": row.get("ended", "answered")}]
@@ -225,7 +226,7 @@ def log_traces(run: str | Path, project: str, model: str = "") -> int:
     """Log each rollout of a run as a `trackio.Trace` of Trackio's project; otherwise as [`write_traces`]."""
     import trackio
 
-    rows = _rollouts(run)
+    rows, model = _rollouts(run), model or _model_of(run)
     trackio.init(project=project, name=model or None, embed=False, auto_log_cpu=False, auto_log_gpu=False)
     try:
         for step, (name, row) in enumerate(rows.items()):
@@ -234,6 +235,14 @@ def log_traces(run: str | Path, project: str, model: str = "") -> int:
     finally:
         trackio.finish()
     return len(rows)
+
+
+def _model_of(run: str | Path) -> str:
+    """The model's name in `run.json`; of a folder on this machine the last part, which is all that others know."""
+    with suppress(InputError):
+        name = str(RunFolder(run, {})._noted_settings()[1].get("model") or "")
+        return Path(name).name if Path(name).is_absolute() else name
+    return ""
 
 
 def _rollouts(run: str | Path) -> dict[str, dict[str, Any]]:

@@ -143,7 +143,9 @@ def _as_typed(context: typer.Context, parameter: Any) -> str:
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote, or a file of that layout.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that build wrote, or a file in the raw layout.")],
+) -> None:
     """Write corpus_report.md and corpus_report.html anew from the folder's files, or beside the file."""
     with needing("the report", "evaluate"):
         from ..corpus import write_report

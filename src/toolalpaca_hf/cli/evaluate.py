@@ -180,12 +180,15 @@ def lint(
     categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.")] = None,
 ) -> None:
     """Check golden calls by their documents, the simulator and their instructions; nothing is changed."""
+    from ..data import left_out
     from ..evaluation import KINDS, lint_counts, lint_summary, read_suite, write_lint
     from ..evaluation import lint as run_lint
 
     read = read_suite(_with_categories(suite, categories), data_dir)
     findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
+    for note in filter(None, [left_out(read.notes), *read.notes[:20]]):
+        typer.echo(f"- {note}")
     for kind, (count, instructions) in lint_counts(findings).items():
         severity, meaning = KINDS[kind]
         typer.echo(f"{severity:<6} {kind:<32}{count:>5} in {instructions} instructions: {meaning}")
@@ -236,6 +239,7 @@ def screen(
 def _tables(dataset: str) -> Any:
     """Each config and split with its rows."""
     from datasets import get_dataset_config_names, load_dataset
+    from datasets.exceptions import DatasetsError
 
     path = Path(dataset)
     try:
@@ -246,5 +250,5 @@ def _tables(dataset: str) -> Any:
         for config in get_dataset_config_names(dataset):
             for split, content in load_dataset(dataset, config).items():
                 yield config, split, content
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         raise InputError(f"cannot be loaded ({error})", file=dataset, fix="pass a dataset's folder or file") from None

@@ -119,7 +119,7 @@ def space(
 def traces(
     run: Annotated[Path, typer.Argument(help="A run's folder, or `rollouts` of an evaluation.")],
     out: Annotated[Path | None, option("Folder to write, a file a rollout.")] = None,
-    model: Annotated[str, option("The model's name in the traces.")] = "",
+    model: Annotated[str, option("The model's name in the traces; the run's otherwise.")] = "",
     trackio: Annotated[str | None, option("Trackio's project to log them to.", HUB)] = None,
 ) -> None:
     """Write rollouts as session traces, which the Hub renders when they are in a dataset repo; or into Trackio."""

@@ -241,9 +241,12 @@ class Screen:
         self.sets = list(dict.fromkeys(n for name in names for n in (everything if name == "published" else (name,))))
         self.columns, self.threshold, self.contained = tuple(columns), threshold, contained
         for name in self.sets:
-            if name not in (*everything, "sample") and not Path(name).is_file():
+            if name in (*everything, "sample"):
+                continue
+            if not Path(name).is_file():
                 fix = f"pass published, sample, a file, or one of {', '.join(everything)}"
                 raise NotFoundError("no such set", file=name, option="--against", fix=fix)
+            evaluation_texts(name)  # what is wrong with it is found before any row is read
 
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints are read again in each process; without them, `datasets` hashes the filter at once.

@@ -150,7 +150,8 @@ def evaluate_trajectories(
 
     Args:
         suite ([`Suite`]): Their instructions, from [`read_suite`].
-        trajectories (`str` or `Path`): See [`read_trajectories`]. Recorded verdicts are parsed again and reported.
+        trajectories (`str` or `Path`): See [`read_trajectories`], or an evaluation's folder. Recorded verdicts are
+            parsed again and reported.
         out (`str` or `Path`): The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`,
             `model_index.json`.
         judge ([`Judge`], *optional*): A model that also judges each attempt, of the first trial `judge_repeats` times.
@@ -168,6 +169,8 @@ def evaluate_trajectories(
         [`InputError`], [`StorageError`]: Nothing can be read, or the folder cannot be written.
     """
     config, path, folder = config or EvaluationConfig(), Path(trajectories), Path(out)
+    # Of an evaluation's folder, what was scored in it.
+    path = next((at for at in (path, path / "rollouts") if any((at / name).is_file() for name in NAMES)), path)
     settings = {**_run_settings(path), **(settings or {})}
     model = str(settings.get("model") or path.stem)
     labelled, problems = read_labels(config.labels) if config.labels else ({}, [])

@@ -344,7 +344,7 @@ def write_lint(folder: Path, suite: Suite, findings: Sequence[Finding]) -> None:
         table = [(f.id, f.evidence, " ".join((f.correction or {}).values())) for f in of_kind]
         head = ("instruction", "evidence", "proposed")
         parts += [f"## {kind.capitalize()}", markdown_table(head, table, escape=markdown_text)]
-    known = {"suite": suite.name, "hash": suite.digest, "instructions": len(suite.instructions)}
+    known = {"suite": suite.name, "hash": suite.digest, "instructions": len(suite.instructions), "notes": suite.notes}
     listed = [asdict(f) | {"severity": KINDS[f.kind][0]} for f in findings]
     content = known | {"flagged": sorted(flagged(findings)), "findings": listed}
     texts = {"lint.md": "\n\n".join(parts) + "\n", "lint.json": json.dumps(content, indent=1, ensure_ascii=False)}

@@ -193,7 +193,7 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
         for name, scores in (("word_overlap", overlaps), ("bm25", ranked)):
             # What a choice of the best is expected to get right, ties broken at random.
             best = [function.name for function, score in zip(functions, scores, strict=True) if score == max(scores)]
-            found[name] += any(same_function(golden, choice) for choice in best) / len(best)
+            found[name] += any(same_function(golden, choice) for choice in best) / max(1, len(best))
     return {name: total / len(instructions) for name, total in found.items()}
 
 

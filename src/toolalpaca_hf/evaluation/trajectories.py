@@ -86,9 +86,10 @@ class _Found:
         try:
             steps = []
             for raw in row["steps"]:
-                texts = {name: to_text(value) for name in TEXTS if (value := raw.get(name)) is not None}
-                more = {"log": raw.get("log"), "parallel": bool(raw.get("parallel"))}
-                steps.append(Step(**dict.fromkeys(TEXTS, "") | {"action": raw["action"]} | texts | more))
+                fields: dict[str, Any] = dict.fromkeys(TEXTS, "")
+                fields |= {name: to_text(value) for name in TEXTS if (value := raw.get(name)) is not None}
+                fields |= {"action": raw["action"], "log": raw.get("log"), "parallel": bool(raw.get("parallel"))}
+                steps.append(Step(**fields))
             response = "" if row.get("response") is None else to_text(row["response"])
             kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
             trajectory = Trajectory(**kept | {"steps": steps, "response": response})

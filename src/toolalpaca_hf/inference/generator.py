@@ -31,10 +31,10 @@ def load_model(
     computed = resolve_dtype(dtype, where)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=computed)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=computed, use_safetensors=True)
     except Exception as error:  # of a file cut off or edited: of safetensors, of tokenizers, a KeyError
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        fix = "pass a folder that training wrote, or a Hub id"
+        fix = "pass a folder that training wrote, or a Hub id; `toolalpaca fetch --allow-bin` converts pickled weights"
         raise NotFoundError(f"is no model that can be loaded ({why})", file=path, fix=fix) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token

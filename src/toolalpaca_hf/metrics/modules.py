@@ -127,7 +127,7 @@ class MissingRows:
         self.add_batch(predictions=[prediction], **{f"{name}s": [value] for name, value in more.items()})
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **more: Any) -> None:
-        """As [`add`]."""
+        """As `add`."""
         if predictions is not None:
             predictions = [self.missing if row is None else row for row in predictions]
         references = None if references is None else _required(references)

@@ -81,9 +81,8 @@ class RequestBody:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        if not self.described and re.fullmatch(
-            r"(?!.*(json|xml|form|multipart)).*/[^*]+", self.media
-        ):  # a file, in OpenAPI 3.1
+        # A file, in OpenAPI 3.1.
+        if not self.described and re.fullmatch(r"(?!.*(json|xml|form|multipart)).*/[^*]+", self.media):
             return {"type": "string"} | ({} if self.media.startswith("text/") else {"x-format": "binary"})
         return to_json_schema(self.document, self.declared.get("schema"), request=True)
 

@@ -186,9 +186,7 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     if where == "query":
         pieces = write_query(name, value, parameter.declared, operation.query_names if isinstance(value, dict) else ())
         if parameter.required and not pieces:
-            parts.problems.append(
-                f"`{called}` is required, and a query cannot hold an empty list or object; give a value."
-            )
+            parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
         parts.query += pieces
     elif where == "path":
         if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(unquote(flat))))):

@@ -28,9 +28,7 @@ class _Conversion:
     def __init__(self, document: dict[str, Any], deref: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
         self.document, self.deref = document, deref
         self.lost: list[str] = []
-        self.inner: dict[
-            str, tuple[str, Any]
-        ] = {}  # name and schema of what is inside of operations, by its reference
+        self.inner: dict[str, tuple[str, Any]] = {}  # names and schemas of what is inside of operations, by reference
 
     def converted(self) -> dict[str, Any]:
         old = self.document
@@ -48,12 +46,10 @@ class _Conversion:
         }
         components = dict(_mapping(old.get("components")))
         components |= {key: _mapping(components.get(key)) | value for key, value in parts.items() if value}
-        made = self._with_moved_refs(made | ({"components": components} if components else {}))
+        made, components = self._with_moved_refs(made), self._with_moved_refs(components)
         if self.inner:
-            components = _mapping(made.get("components"))
-            made["components"] = components | {
-                "schemas": _mapping(components.get("schemas")) | dict(self.inner.values())
-            }
+            components["schemas"] = components.get("schemas", {}) | dict(self.inner.values())
+        made |= {"components": components} if components else {}
         return made | ({"x-not-converted": self.lost} if self.lost else {})
 
     def _servers(self, schemes: Any) -> list[dict[str, Any]]:

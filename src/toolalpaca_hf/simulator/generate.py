@@ -130,18 +130,19 @@ class _Attempt:
         self, schema: Any, place: Place | None, depth: int, open_refs: tuple[str, ...]
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """A schema without alternatives: the one whose tags and other fixed values are those given."""
-        merger, about = self.generator.merger, place is not None and place == self.given.about
-        given = self.given.arguments.keys() | (self.given.record.keys() if about else ())
+        merger, given = self.generator.merger, self.given.arguments.keys()
+        given |= self.given.record.keys() if place is not None and place == self.given.about else set()
         found: list[tuple[int, dict[str, Any], tuple[str, ...]]] = []
         for number in range(self.number, self.number + MAX_CHOICES):
             node, refs = merger.merged(schema, open_refs, number, depth > MAX_DEPTH)
-            fields = ((key, part) for key, part in node.get("properties", {}).items() if plain(key) in given)
-            fixed = [(key, part) for key, part in fields if {"enum", "const"} & merger.node(part).keys()]
+            fields = () if node is schema else node.get("properties", {}).items()
+            fixed = [at for at in fields if plain(at[0]) in given and {"enum", "const"} & merger.node(at[1]).keys()]
             unlike = sum(self._given(key, part, place) is MISSING for key, part in fixed)
-            if not unlike or (found and node == found[0][1]):  # fits, or all have been seen
-                found += [] if unlike else [(0, node, refs)]
+            if found and node == found[0][1]:  # all have been seen
                 break
             found.append((unlike, node, refs))
+            if not unlike:
+                break
         return min(found, key=lambda one: one[0])[1:]
 
     def _example(self, node: dict[str, Any], schema: Any, name: str, rng: Rng, place: Place | None) -> Any:

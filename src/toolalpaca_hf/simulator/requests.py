@@ -127,11 +127,8 @@ def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
     """The declared body of a media type or its range (`text/*`), else the preferred one for JSON, forms or no type."""
     bodies = operation.declared.bodies
     found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
-    return (
-        operation.body
-        if found is None and (media in ("", FORM) or media.startswith("multipart/") or "json" in media)
-        else found
-    )
+    known = media in ("", FORM) or media.startswith("multipart/") or "json" in media
+    return operation.body if found is None and known else found
 
 
 def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> Arguments:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
-from .files import StorageError, read_json, write_json
+from .files import StorageError, file_lock, read_json, write_json
 
 
 def differences(before: Any, now: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
@@ -102,7 +102,7 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.
-        [`StorageError`]: It cannot be used.
+        [`StorageError`]: It cannot be used, or another run is to be overwritten while it works.
     """
     try:
         if not out.exists():
@@ -118,6 +118,9 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
             names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
             problem = f"{out} holds other data ({names}), not {kind}"
             raise OptionError(problem, option="--out", fix="pass another, or --overwrite to write there")
+        for lock in out.rglob(".*lock") if overwrite and mine else ():
+            with file_lock(lock, out):  # what another run works on is not removed
+                pass
         for path in mine if overwrite else ():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:

@@ -229,7 +229,7 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
 
     def read(report: Report | None) -> Iterator[dict[str, Any]]:
-        return islice(_annotated_rows(files, report or Report()), limit)
+        return islice(_annotated_rows(files, markers, report or Report()), limit)
 
     markers = _markers_of((path if path.is_dir() else path.parent) / "config.json")
     return AnnotatedSource(f"{path.name}{first}", read, markers, _digest(files))
@@ -266,11 +266,11 @@ def _markers_of(config: Path) -> Markers:
         raise InputError("cannot be read", file=config, fix="annotate again, or remove the file") from None
 
 
-def _annotated_rows(files: list[Path], report: Report) -> Iterator[dict[str, Any]]:
+def _annotated_rows(files: list[Path], markers: Markers, report: Report) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for file in files:
         for number, row in enumerate(read_rows(file)):
-            if reason := _objection(row, seen):
+            if reason := _objection(row, seen, markers):
                 report.set_aside("annotated", file.name, f"row {number}", reason)
                 continue
             seen.add(row["id"])
@@ -280,11 +280,13 @@ def _annotated_rows(files: list[Path], report: Report) -> Iterator[dict[str, Any
             yield {"outcome": "annotated" if calls else NOTHING_KEPT, "meta": {}} | row | {"calls": calls}
 
 
-def _objection(row: Any, seen: set[str]) -> str:
+def _objection(row: Any, seen: set[str], markers: Markers) -> str:
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
         return "is not JSON with the texts id, text and annotated"
     if not isinstance(row.get("calls"), list) or not all(map(_is_call, row["calls"])):
         return "has no list of calls with tool, input, result and position"
+    if sum(1 for _ in markers.find(row["annotated"])) != len(row["calls"]):
+        return f"has other calls in annotated than in calls, by the markers {' '.join(markers.all)} of config.json"
     return "has an id that was there before" if row["id"] in seen else ""
 
 

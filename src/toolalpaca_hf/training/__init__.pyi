@@ -15,6 +15,7 @@ from .loading import freeze as freeze
 from .loading import load_tokenizer as load_tokenizer
 from .loading import model_init_kwargs as model_init_kwargs
 from .loading import set_templates as set_templates
+from .loading import tool_template as tool_template
 from .loss import continuation_logprobs as continuation_logprobs
 from .prefixes import PrefixCollator as PrefixCollator
 from .prefixes import build_tree as build_tree

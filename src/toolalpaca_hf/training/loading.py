@@ -54,9 +54,9 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
-    """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win."""
+    """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win: pickles need one."""
     attention = model_args.attn_implementation
-    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype}
+    kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype, "use_safetensors": True}
     kwargs |= {"attn_implementation": attention} if attention else {}
     return kwargs | cast(dict[str, Any], config.model_init_kwargs or {})
 

@@ -97,6 +97,9 @@ def test_what_can_not_be_a_list(site: tuple[str, dict[str, bytes]], tmp_path: Pa
         load_entries(f"http://{host}/page")
     with pytest.raises(ToolAlpacaError, match="cannot be read"):
         load_entries(tmp_path / "none.json")
+    (tmp_path / "names.txt").write_bytes("Améthyste\n".encode("latin-1"))
+    with pytest.raises(ToolAlpacaError, match="is not UTF-8 text"):  # or an API kept for evaluation would be taken
+        reserved_names(tmp_path / "names.txt")
 
 
 def test_filters_agree_with_the_published_list(real_data: Path) -> None:
@@ -205,3 +208,8 @@ def test_names_do_not_reach_the_terminal_as_commands(
         main()
     stdout, _ = capsys.readouterr()
     assert not end.value.code and "\x1b" not in stdout and "[2JCats" in stdout
+    monkeypatch.setattr(sys, "argv", [*command, "--category", "b"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    _, stderr = capsys.readouterr()
+    assert end.value.code == 2 and "\x1b" not in stderr and "a [31m" in stderr

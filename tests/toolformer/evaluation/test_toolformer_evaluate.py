@@ -216,6 +216,8 @@ def test_names_cannot_break_the_report() -> None:
 def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         evaluate([], {"svamp": None}, tmp_path / "out")
+    with pytest.raises(OptionError):  # before a tool is opened
+        ToolformerEvaluationConfig([llama], {"svmap": None}, tmp_path / "out")
     with pytest.raises(OptionError):  # named twice
         evaluate([llama, llama], {"dateset": None}, tmp_path / "out")
     data = written(tmp_path / "svamp.jsonl", ROWS[:1])

@@ -57,11 +57,7 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
         [`ToolAlpacaError`]: It cannot be loaded.
     """
     place = str(source)
-    content = _fetched(place, private) if is_url(place) else _read(place)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", file=place, fix="pass a list of public APIs") from None
+    text = _decoded(_fetched(place, private) if is_url(place) else _read(place), place)
     if text.lstrip()[:1] in ("{", "["):
         try:
             return parse_api_list(json.loads(text), place)
@@ -163,7 +159,7 @@ def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...
     if path is None:
         text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
     else:
-        text = _read(str(path)).decode("utf-8-sig", "replace")
+        text = _decoded(_read(str(path)), str(path))
         if text.lstrip()[:1] in ("{", "["):
             return tuple((entry.name, entry.link) for entry in load_entries(path))
     lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -191,6 +187,13 @@ def _bare(link: str) -> str:
         return f"{parts.hostname or ''}{parts.path.rstrip('/')}".casefold().removeprefix("www.") or link
     except ValueError:
         return link
+
+
+def _decoded(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", file=place, fix="pass a list of public APIs") from None
 
 
 def _read(place: str) -> bytes:

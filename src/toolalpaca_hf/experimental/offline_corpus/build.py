@@ -144,7 +144,8 @@ def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str |
     apis = [(replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}"), why) for api, why in found]
     if not any(api.functions for api, _ in apis):
         why = next((f"; one {why}" for _, why in apis if why), "")
-        raise InputError(f"{paths} documents no function{why}", fix="pass a raw file or an OpenAPI document")
+        fix = "pass an OpenAPI document, or a raw file with what `toolalpaca apis docs` makes"
+        raise InputError(f"{paths} documents no function{why}", fix=fix)
     return apis
 
 

@@ -65,6 +65,11 @@ class ToolformerEvaluationConfig:
     cache: str | Path | None = None
     timeout: float = 30.0
 
+    def __post_init__(self) -> None:
+        for name in self.tasks:  # before a tool is opened, which may be a model
+            if name != PERPLEXITY:
+                task_named(name, self.solutions)
+
 
 class LazyModel:
     """A model (a folder, a Hub id, or `smollm2`) that is loaded when first needed."""

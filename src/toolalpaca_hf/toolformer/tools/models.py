@@ -129,7 +129,7 @@ class Translation(Tool):
         name, fix = self._model_name, "pass a folder or Hub id of the NLLB family"
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForSeq2SeqLM.from_pretrained(name).eval()
+            model = AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True).eval()
         except (OSError, ValueError) as error:
             raise NotFoundError(f"no translation model ({str(error).splitlines()[0]})", file=name, fix=fix) from None
         if tokenizer.convert_tokens_to_ids(self._target) in (None, tokenizer.unk_token_id):
