@@ -441,6 +441,8 @@ def test_a_path_parameter_that_is_spelled_otherwise_is_asked_for_once(spelled: s
     assert tool_of(doc, "g")["parameters"]["required"] == [spelled, "pet"]
     assert call(doc, "g", {spelled: 5, "pet": "x"}).json() == {"petId": 5}
     assert client_of(doc).get("/t/p/x/of/y").status_code == 400
+    doc["paths"] = {"/p/{petId:int}/of/{pet}": doc["paths"].popitem()[1]}
+    assert call(doc, "g", {spelled: 5, "pet": "x"}).json() == {"petId": 5}
     both = {"parameters": [parameter("pet_id", "path", INTEGER)], "get": get}
     assert tool_of(document({"/p/{petId}/{pet_id}": both}), "g")["parameters"]["required"] == ["pet_id", "petId"]
 

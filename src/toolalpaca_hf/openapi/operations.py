@@ -268,7 +268,7 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()
+    return re.sub(r":.*|[\W_]+", "", name).lower()  # also of `{id:int}`
 
 
 def security_schemes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
