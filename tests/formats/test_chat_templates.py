@@ -239,6 +239,33 @@ def test_turns_are_read_back(label: str, end: str) -> None:
         assert read["content"] == "At noon.\nOr later."
 
 
+@pytest.mark.parametrize("written", [" So.\nResponse: At noon.", " I look.\nAction: tide\nAction Input: {}"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        EOS,
+        "\nObservation: 7\nThought: More.\nAction: moon\nAction Input: {}\nObservation:",
+        "\nASSISTANT Observation: 7\nASSISTANT Thought: So.\nASSISTANT Response: At seven." + EOS,
+    ],
+)
+def test_what_is_made_up_behind_a_turn_is_not_read(written: str, more: str) -> None:
+    template = build_response_template(EOS)
+    wanted = parse_response(written, template, prefix="Thought:")
+    assert parse_response(written + more, template, prefix="Thought:") == wanted and len(wanted) > 1
+    parser = ResponseParser(template, prefix="Thought:")
+    for character in written + more:
+        parser.feed(character)
+    assert parser.finalize()[0] == wanted
+    if "Response" in written:
+        more = "\nThought: And now?\nAction: moon\nAction Input: {}\nObservation:"
+        assert parse_response(written + more, template, prefix="Thought:") == wanted
+
+
+def test_a_turn_that_cannot_be_read_has_no_end_of_sequence_token_in_its_thought() -> None:
+    read = parse_response(f" I wonder.{EOS}", build_response_template(EOS), prefix="Thought:")
+    assert read == {"role": "assistant", "reasoning_content": "I wonder."}
+
+
 def test_turns_are_read_as_they_come() -> None:
     text = ' I look.\nAction: tide\nAction Input: {"port": "Brest"}\nObservation:'
     parser = ResponseParser(build_response_template(EOS), prefix="Thought:")

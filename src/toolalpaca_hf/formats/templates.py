@@ -77,16 +77,18 @@ def build_response_template(eos_token: str) -> dict[str, Any]:
     response. Input that is no JSON comes back as text.
     """
     label = r"(?:^|\n)[ \t]*(?:ASSISTANT )?"
-    again = rf"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action|Observation)[ \t]*:|{re.escape(eos_token)}"
+    # What a model writes behind a label that is not its to write is no part of the turn, nor a call.
+    observed = rf"\n[ \t]*(?:ASSISTANT )?Observation[ \t]*:[\s\S]*|{re.escape(eos_token)}"
+    again = rf"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action)[ \t]*:[\s\S]*|{observed}"
     call = rf"{label}(?i:Action)[ \t]*:[ \t]*(?P<name>[^\n]*?)[ \t]*{label}(?i:Action Input)[ \t]*:"
     return {
         "defaults": {"role": "assistant"},
         "start_anchor": ["Thought: ", "Thought:"],
         "fields": {
-            "reasoning_content": {"content": "text"},
+            "reasoning_content": {"close": eos_token, "content": "text"},
             "tool_calls": {
                 "open_pattern": call,
-                "close_pattern": rf"\s*(?:\n[ \t]*(?:ASSISTANT )?Observation[ \t]*:|{re.escape(eos_token)})",
+                "close_pattern": rf"\s*(?:{observed})",
                 "repeats": True,
                 "content": "json",
                 "content_args": {"allow_non_json": True},
