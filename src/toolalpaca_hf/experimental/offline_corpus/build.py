@@ -63,7 +63,10 @@ def build_offline_corpus(
     to a published evaluation set or to each other are left out.
     """
     settings = settings or OfflineSettings()
-    read = _read_all(apis)[:limit]
+    every = _read_all(apis)
+    if settings.faults is not None:
+        settings.faults.check(api.id.rpartition("/")[2] for api, _ in every)
+    read = every[:limit]
     found = [api for api, _ in read]
     entries = [_entry(api) for api in found]
     reserved = corpus.EntryFilter(reserved=corpus.reserved_names())
