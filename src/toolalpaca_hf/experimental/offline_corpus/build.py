@@ -131,9 +131,9 @@ def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str |
     found: list[tuple[Api, str | None]] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
         in_folder = not is_url(str(path)) and Path(path).is_dir()
-        for file in sorted(Path(path).iterdir()) if in_folder else [path]:
-            if in_folder and (not file.is_file() or file.suffix.lower() not in (".json", ".yaml", ".yml")):
-                continue
+        inside = sorted(file for file in Path(path).iterdir() if file.is_file()) if in_folder else []
+        documents = [file for file in inside if file.suffix.lower() in (".json", ".yaml", ".yml")]
+        for file in documents if in_folder else [path]:
             try:
                 found += [(api, None) for api in _read(file)]
             except ToolAlpacaError as error:
