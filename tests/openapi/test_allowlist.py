@@ -109,7 +109,7 @@ def test_servers_are_made_whole() -> None:
             "variables": {"region": {"default": "eu"}, "port": {"default": 8443}},
         },
         {"url": "https://{region}.birds.example", "variables": {"region": {"enum": ["us", "eu"]}}},
-        {"url": "../v2"},
+        {"url": " ../v2\n"},
         {"url": "//dogs.example/x"},
     ]
     assert servers_of({"servers": servers}, "https://cats.example/docs/openapi.json") == [

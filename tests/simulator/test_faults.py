@@ -113,6 +113,8 @@ def test_plans_from_text_and_files(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text("rate: 0.5\nkinds: [empty, stale]\napis: {tides: 1.0}\nseed: 3\n")
     assert read_faults(str(file)) == FaultPlan(0.5, ("empty", "stale"), {"tides": 1.0}, 3)
+    file.write_text('{\n\t"rate": 0.5\n}')
+    assert read_faults(str(file)) == FaultPlan(0.5)
     for wrong in ("2", "nan", "-0.1"):
         with pytest.raises(OptionError):
             read_faults(wrong)

@@ -429,6 +429,9 @@ def test_multipart_bodies_are_checked_and_have_named_parts():
         with pytest.raises(ToolAlpacaError):
             call(doc, "x", {"body": [1]})
     body["content"] = {"application/yaml": {"schema": {"type": "object", "properties": {"n": INTEGER}}}}
+    body["content"] |= {"application/json, application/xml": body["content"].pop("application/yaml")}
+    assert call(doc, "x", {"n": 1}).request.headers["content-type"] == "application/json"
+    body["content"] = {"application/yaml": {"schema": {"type": "object", "properties": {"n": INTEGER}}}}
     request = call(doc, "x", {"n": 1}).request
     assert (request.headers["content-type"], request.content) == ("application/yaml", b'{"n": 1}')
 

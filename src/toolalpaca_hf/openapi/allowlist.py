@@ -75,7 +75,7 @@ def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
     """
     found = []
     for server in map(mapping, listed(document.get("servers"))):
-        url = text(server.get("url"))
+        url = text(server.get("url")).strip()
         for name, variable in mapping(server.get("variables")).items():
             values = [mapping(variable).get("default"), *listed(mapping(variable).get("enum"))]
             plain = (to_text(value) for value in values if isinstance(value, str | int | float))

@@ -150,7 +150,7 @@ class Operation:
         content, found = mapping(declared.get("content")), dict[str, RequestBody]()
         required, description = declared.get("required") is True, text(declared.get("description"))
         for kind in sorted(content, key=media_rank):
-            bare = kind.partition(";")[0].strip().lower()
+            bare = re.split("[;,]", kind)[0].strip().lower()  # some documents write several as one
             found.setdefault(bare, RequestBody(required, bare, description, mapping(content[kind]), self.document))
         return found or ({"": RequestBody(required)} if declared else {})
 

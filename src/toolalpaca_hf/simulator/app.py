@@ -269,7 +269,7 @@ async def _multipart(http: HttpRequest, raw: bytes, kind: str) -> dict[str, Any]
 
     try:
         form_data = re.sub(r"^[^;]*", "multipart/form-data", kind).encode("latin-1", "replace")  # all have its parts
-        scope = http.scope | {"headers": [(b"content-type", form_data)]}
+        scope = dict(http.scope) | {"headers": [(b"content-type", form_data)]}
         form = await HttpRequest(scope, again).form(max_part_size=MAX_BODY)
     except Exception as error:  # the parser has no one base class of its own
         raise RequestRefused(f"The body is no multipart form: {str(error)[:200]}.") from None

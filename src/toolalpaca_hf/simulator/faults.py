@@ -85,7 +85,7 @@ def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPla
     except ValueError:
         path = Path(str(text))
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml.safe_load(path.read_text(encoding="utf-8").replace("\t", " "))  # JSON may hold tabs
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = f"neither a rate nor a file that can be read ({str(error).splitlines()[0]})"
         raise InputError(problem, file=path, option="--faults", fix="pass 0.2") from None
