@@ -8,7 +8,7 @@ import pytest
 from agent.scripted import ScriptedBackend
 
 from toolalpaca_hf.agent import ChatContext, ReactContext, read_tasks, run, shown_api
-from toolalpaca_hf.formats import bm25_scores, react_prompt, select_functions
+from toolalpaca_hf.formats import bm25_scores, react_prompt, select_functions, used_components
 from toolalpaca_hf.schema import Api, Function
 
 TIDES = Api(
@@ -37,6 +37,8 @@ def test_shared_outputs_of_what_is_left_out_are_left_out() -> None:
     assert [one.name for one in tides.functions] == ["findTides"]
     assert [line.partition(":")[0] for line in tides.components.splitlines()[1:]] == ["#Tide", "#Time"]
     assert select_functions(TIDES, "wind", 1).components == ""
+    in_brackets = used_components(TIDES.components, [Function("f", "", "", "Hours (#Time), of #Port.")])
+    assert [line.partition(":")[0] for line in in_brackets.splitlines()[1:]] == ["#Port", "#Time"]
 
 
 @pytest.mark.parametrize("style", ["react", "chat"])

@@ -271,3 +271,12 @@ def test_an_example_of_a_documents_credential_is_written_nowhere() -> None:
     first, second = written["paths"]["/kelp"]["get"]["parameters"]
     assert first == key | {"example": "***", "schema": {"type": "string", "default": "***"}} and second == port
     assert document["paths"]["/kelp"]["get"]["parameters"][0] is key, "the document itself stays what it is"
+    # A property may bear a key's name by chance: its choices stay, its examples may be keys.
+    choices, only = {"type": "string", "enum": ["major", "minor"]}, {"enum": ["d0cUm3nT-1"]}
+    document["components"]["schemas"] = {
+        "Scale": {"properties": {"place_key": choices | {"example": "d0cUm3nT-1"}}},
+        "Key": {"properties": {"place_key": only}},
+    }
+    written = json.loads(to_raw(Api("train/kelp", "Kelp", documentation=document))["Documentation"])
+    scale, key = (written["components"]["schemas"][name]["properties"]["place_key"] for name in ("Scale", "Key"))
+    assert scale == choices | {"example": "***"} and key == {"enum": ["***"]}

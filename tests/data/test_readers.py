@@ -192,6 +192,14 @@ def test_a_bad_file_is_refused_with_its_name(write: Write, content: Any) -> None
     assert caught.value.file == path and "\n" not in str(caught.value)
 
 
+def test_apis_whose_functions_are_named_nowhere_are_told_how(write: Write) -> None:
+    api = {name: value for name, value in raw_api().items() if name != "Function_Projection"}
+    path = write("train.json", [api])
+    with pytest.raises(InputError) as caught:
+        read_corpus(resolve_sources(train=path))
+    assert "apis docs" in (caught.value.fix or "")
+
+
 def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
     path.write_bytes(b'["\xff"]')

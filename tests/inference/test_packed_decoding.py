@@ -9,6 +9,7 @@ from tiny_models import tiny_tokenizer
 from transformers import PreTrainedModel
 
 from toolalpaca_hf.inference import BatchGenerator, Generation
+from toolalpaca_hf.inference.admission import exact_ways
 
 NEW_TOKENS = 12
 END = 2
@@ -24,7 +25,9 @@ class Key:
 
 def alone(name: str, ids: list[int]) -> list[int]:
     """What plain greedy generation of a model of its own writes: some keep a state between calls."""
-    made = tiny_model(tiny_config(name)).generate(
+    model = tiny_model(tiny_config(name))
+    model.generation_config.forced_eos_token_id = None  # at a limit, which is no part of what it says
+    made = model.generate(
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), do_sample=False,
         max_new_tokens=NEW_TOKENS, pad_token_id=0, eos_token_id=END,
     )  # fmt: skip
@@ -95,6 +98,12 @@ def walk(names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
 def test_what_is_decoded_together_is_what_each_says_alone(name: str) -> None:
     cells, wrong = walk([name])
     assert cells and not wrong
+
+
+def test_attention_to_the_best_few_is_tried_beyond_them() -> None:
+    config = tiny_config("deepseek_v32")
+    config.index_topk = 2048  # as published; what is shorter sees everything
+    assert "padded" not in exact_ways(tiny_model(config))
 
 
 @pytest.mark.slow

@@ -120,6 +120,19 @@ def test_servers_are_made_whole() -> None:
     ]
 
 
+def test_a_server_with_a_variable_that_nothing_fills_comes_last_and_is_not_allowed() -> None:
+    variables = {"a": {"description": "no default"}, "b": {"default": None, "enum": ["eu"]}, "c": {"default": True}}
+    urls = (
+        "https://{a}.cats.example",
+        "https://cats.example:{port}",
+        "https://{b}.cats.example/{c}",
+        "https://{d}.example",
+    )
+    document = {"servers": [{"url": url, "variables": variables} for url in urls]}
+    assert servers_of(document) == ["https://eu.cats.example/true", urls[0], urls[1], urls[3]]
+    assert allowed_hosts(document).names == {"eu.cats.example:443"}
+
+
 def test_origins() -> None:
     assert origin_of("http://[::1]:8080/x") == ("http", "::1", 8080)
     for url in ("http://cats.example:99999/", "http://:80/", "mailto:a@b", "http://a b/", "http://user@cats.example/"):

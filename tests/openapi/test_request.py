@@ -322,12 +322,22 @@ def test_headers_of_the_client_are_not_the_models(name: str) -> None:
         "https://",
         "https://[::1",
         "https://a b/",
+        "https://{tenant}.cats.example",
+        "https://cats.example/{tenant}/v1",
+        "https://cats.example:{port}",
     ],
 )
 def test_a_server_that_is_none_is_the_documents_fault(server: str) -> None:
     with pytest.raises(ToolAlpacaError, match="server") as error:
         build_request({}, get(), "{}", server)
     assert not isinstance(error.value, CallError)
+
+
+def test_a_required_list_cannot_be_empty_in_a_query() -> None:
+    lists = parameter("x", required=True, type="array"), parameter("y", type="array")
+    assert build(get(*lists), {"x": ["a"], "y": []}).url == f"{SERVER}cats?x=a"
+    with pytest.raises(CallError, match="`x`"):
+        build(get(*lists), {"x": []})
 
 
 def test_a_slash_may_be_missing_and_a_query_may_be_part_of_the_path() -> None:

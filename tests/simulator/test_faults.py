@@ -131,6 +131,16 @@ def test_plans_from_text_and_files(tmp_path: Path) -> None:
         read_faults(str(tmp_path / "absent"))
 
 
+def test_a_plan_names_apis_that_there_are() -> None:
+    for simulated in (calls_of, lambda plan: openapi_environments("sample", split="eval_simulated", faults=plan)):
+        with pytest.raises(OptionError) as raised:
+            simulated(FaultPlan(0.1, apis={"tidse": 0.5, "bauhoff": 0.5}))
+        assert raised.value.option == "--faults" and "tidse" in raised.value.problem
+    with pytest.raises(OptionError) as raised:
+        openapi_environments("sample", split="eval_simulated", faults=FaultPlan(0.1, apis={"bauhoff": 0.5}))
+    assert "bauhof?" in str(raised.value.fix)
+
+
 def test_an_environment_fails_and_says_nothing_of_it() -> None:
     kind = openapi_environments("sample", split="eval_simulated", faults=1.0)["eval_simulated/bauhof"]
     environment = kind()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from test_whole_documents import answers, call, client_of, document, operation_of, parameter, tool_of
 
+from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import describe, functions_of, load_document
 
 INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
@@ -184,6 +185,7 @@ def test_the_template_that_says_more_answers(paths: tuple[str, str], path: str):
         ("text/plain", "abc", b"abc"),
         ("application/json", {"a": [1, None]}, b'{"a": [1, null]}'),
         ("*/*", "abc", b"abc"),
+        ("*/*", {"a": 1}, b'{"a": 1}'),
     ],
 )
 def test_a_body_without_a_schema_is_sent(media: str, value: Any, sent: bytes):
@@ -359,3 +361,120 @@ def test_totals_of_a_list_are_those_of_all_its_pages():
         found = client.get(f"/t/a{asked}").json()
         assert [len(found["items"]), found["count"], found["total"]] == [shown, shown, 8]
         assert [found["totalPages"], found["hasMore"], found["next"] is not None] == [pages, more, more]
+
+
+def test_references_into_the_operations_of_swagger_2():
+    pet = {"type": "object", "required": ["n"], "properties": {"n": INTEGER, "next": {}}}
+    place = "#/paths/~1a/post/parameters/1/schema"
+    pet["properties"]["next"] = {"$ref": place}
+    of_body = {"name": "b", "in": "body", "required": True, "schema": pet}
+    made = {"200": {"description": "ok", "schema": {"$ref": "#/definitions/Pet"}}}
+    first = {"parameters": [{"name": "q", "in": "query", **INTEGER}, of_body], "responses": made}
+    refs = [place, "#/parameters/P/schema", "#/paths/~1a/post/responses/200/schema", "#/responses/R/schema"]
+    paths = {
+        f"/{number}": {
+            "post": {
+                "operationId": f"p{number}",
+                "parameters": [{"$ref": "#/paths/~1a/post/parameters/0"}, of_body | {"schema": {"$ref": ref}}],
+                "responses": {"200": {"description": "ok", "schema": {"$ref": ref}}},
+            }
+        }
+        for number, ref in enumerate(refs)
+    }
+    old = {"swagger": "2.0", "info": {"title": "T", "version": "1"}, "paths": {"/a": {"post": first}} | paths}
+    old |= {"definitions": {"Pet": pet}, "parameters": {"P": of_body}, "responses": {"R": made["200"]}}
+    client = client_of(old)
+    for number in range(len(refs)):
+        assert tool_of(old, f"p{number}")["parameters"]["required"] == ["n"]
+        assert client.post(f"/t/{number}", json={"n": 1, "next": {"n": "x"}}).status_code == 400
+        assert client.post(f"/t/{number}?q=1", json={"n": 77}).json()["n"] == 77
+    assert "components/schemas/Pet" in str(load_document(old)["paths"]["/2"])
+
+
+WHO = {"type": "object", "properties": {"name": TEXT, "age": INTEGER, "who": TEXT}}
+
+
+@pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "multipart/mixed", "query"])
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        ({"name": TEXT, "who": WHO}, {"name": "a", "who": {"name": "b", "age": 3}}),
+        ({"name": TEXT, "who": WHO}, {"who": {"name": "b"}}),
+        ({"name": TEXT, "who": WHO}, {"name": "a", "who": {"age": 3}}),
+        ({"who": WHO}, {"who": {"who": "c"}}),
+        ({"one": WHO, "two": WHO}, {"one": {"name": "a"}, "two": {"name": "b"}}),
+        ({"one": WHO, "two": WHO}, {"two": {"name": "b"}}),
+    ],
+)
+def test_an_object_is_not_spread_over_another_field(media: str, fields: dict[str, Any], value: dict[str, Any]):
+    whole = {"type": "object", "properties": fields}
+    operation: dict[str, Any] = {"operationId": "p", "responses": answers(whole | {"required": [*fields]})}
+    if media == "query":
+        operation["parameters"] = [parameter(name, "query", of) | {"required": False} for name, of in fields.items()]
+    else:
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": whole}}}
+    got = call(document({"/p": {"post": operation}}), "p", value)
+    assert got.status_code == 200 and {name: got.json()[name] for name in value} == value
+    assert media == "query" or got.request.headers["content-type"].startswith(media)
+
+
+def test_multipart_bodies_are_checked_and_have_named_parts():
+    body = {"content": {"multipart/related": {"schema": {"type": "object", "properties": {"n": INTEGER}}}}}
+    doc = document({"/x": {"post": {"operationId": "x", "requestBody": body, "responses": answers(TEXT)}}})
+    part = b'--x\r\nContent-Disposition: form-data; name="n"\r\n\r\nz\r\n--x--\r\n'
+    for kind in ("Multipart/Related; boundary=x", "multipart/mixed; boundary=x"):
+        assert client_of(doc).post("/t/x", content=part, headers={"content-type": kind}).status_code == 400
+    for media in ("multipart/related", "application/x-www-form-urlencoded"):
+        body["content"] = {media: {"schema": {"type": "array", "items": INTEGER}}}
+        with pytest.raises(ToolAlpacaError):
+            call(doc, "x", {"body": [1]})
+    body["content"] = {"application/yaml": {"schema": {"type": "object", "properties": {"n": INTEGER}}}}
+    request = call(doc, "x", {"n": 1}).request
+    assert (request.headers["content-type"], request.content) == ("application/yaml", b'{"n": 1}')
+
+
+@pytest.mark.parametrize("spelled", ["petid", "pet_id", "PetId"])
+def test_a_path_parameter_that_is_spelled_otherwise_is_asked_for_once(spelled: str):
+    found = answers({"type": "object", "required": ["petId"], "properties": {"petId": INTEGER}})
+    get = {"operationId": "g", "responses": found}
+    doc = document({"/p/{petId}/of/{pet}": {"parameters": [parameter(spelled, "path", INTEGER)], "get": get}})
+    assert tool_of(doc, "g")["parameters"]["required"] == [spelled, "pet"]
+    assert call(doc, "g", {spelled: 5, "pet": "x"}).json() == {"petId": 5}
+    assert client_of(doc).get("/t/p/x/of/y").status_code == 400
+    both = {"parameters": [parameter("pet_id", "path", INTEGER)], "get": get}
+    assert tool_of(document({"/p/{petId}/{pet_id}": both}), "g")["parameters"]["required"] == ["pet_id", "petId"]
+
+
+@pytest.mark.parametrize("inside", ["", "data", "list"])
+def test_an_answer_has_the_tag_that_was_given(inside: str):
+    own = {"lives": INTEGER, "barks": {"type": "boolean"}} | {f"n{number}": INTEGER for number in range(12)}
+    schemas = {
+        f"P-{key}": {"type": "object", "required": ["tag", key], "properties": {"tag": TEXT, key: of}}
+        for key, of in own.items()
+    }
+    either = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas]}
+    either |= {"discriminator": {"propertyName": "tag"}}
+    wrapped = {"type": "object", "required": ["data"], "properties": {"data": either}}
+    found = {"": either, "data": wrapped, "list": {"type": "array", "minItems": 1, "items": either}}[inside]
+    body = {"required": True, "content": {"application/json": {"schema": either}}}
+    post = {"operationId": "make", "requestBody": body, "responses": answers(found)}
+    doc = document({"/pets": {"post": post}}, components={"schemas": schemas})
+    client = client_of(doc)
+    for key, value in (("n11", 4), ("barks", True), ("lives", 9)):
+        reply = call(doc, "make", {"tag": f"P-{key}", key: value}, client).json()
+        reply = reply["data"] if inside == "data" else reply[0] if inside == "list" else reply
+        assert reply == {"tag": f"P-{key}", key: value}
+
+
+def test_the_example_that_fits_the_request_comes_first():
+    shown = {"one": {"value": {"a": 1, "words": []}}, "two": {"value": {"a": 2, "words": ["x"]}}}
+    media = {"application/json": {"schema": ITEM, "examples": shown}}
+    made = {"200": {"description": "ok", "content": media}}
+    doc = document({"/x": {"get": {"parameters": [parameter("a", "query", INTEGER)], "responses": made}}})
+    assert client_of(doc).get("/t/x?a=2").json() == shown["two"]["value"]
+
+
+def test_nothing_changed_is_no_answer_where_there_is_another():
+    found = answers(INTEGER)["200"]
+    doc = document({"/x": {"get": {"responses": {"304": {"description": "as before"}, "default": found}}}})
+    assert client_of(doc).get("/t/x").status_code == 200

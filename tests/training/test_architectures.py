@@ -15,7 +15,14 @@ from tiny_models import tiny_tokenizer
 from torch.nn.functional import cross_entropy
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.training import PrefixCollator, SegmentSFTConfig, SegmentSFTTrainer, build_tree
+from toolalpaca_hf.training import (
+    InexactModelError,
+    PrefixCollator,
+    SegmentSFTConfig,
+    SegmentSFTTrainer,
+    build_tree,
+    require_exact,
+)
 
 LOSS, GRADIENT = 1e-5, 1e-4
 
@@ -99,6 +106,13 @@ def walk(names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
 def test_exact_or_refused(name: str) -> None:
     cells, wrong = walk([name])
     assert cells and not wrong
+
+
+def test_attention_to_the_best_few_is_tried_beyond_them() -> None:
+    config = tiny_config("deepseek_v32")
+    config.index_topk = 2048  # as published; what is shorter sees everything
+    with pytest.raises(InexactModelError):
+        require_exact(tiny_model(config), "mask")
 
 
 @pytest.mark.slow

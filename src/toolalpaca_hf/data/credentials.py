@@ -242,21 +242,28 @@ def without_example_keys(api: Api) -> Api:
     return replace(api, documentation=_document(api.documentation, names, lambda value: value and REDACTED))
 
 
-def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: bool = False) -> Any:
-    """Replace examples and defaults of credential parameters and properties in an OpenAPI document."""
+def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: str = "") -> Any:
+    """Replace examples and defaults of credential parameters and properties in an OpenAPI document.
+
+    `named` is the kind of what has a credential's name. A property may have it by chance: its choices stay.
+    """
     if isinstance(value, list):
         return [_document(item, names, secret, named) for item in value]
     if not isinstance(value, dict):
         return value
-    named = named or str(value.get("name", "")).lower() in names
+    named = "parameter" if str(value.get("name", "")).lower() in names else named
     cleaned = {}
     for key, item in value.items():
         if key in EXAMPLE_KEYS and named and not isinstance(item, dict):
             items = item if isinstance(item, list) else [item]
-            items = [_document(i, names, secret, True) if isinstance(i, dict | list) else secret(i) for i in items]
+            if named == "property" and key in ("enum", "const") and not (len(items) == 1 and _opaque(str(items[0]))):
+                cleaned[key] = item
+                continue
+            items = [_document(i, names, secret, named) if isinstance(i, dict | list) else secret(i) for i in items]
             cleaned[key] = items if isinstance(item, list) else items[0]
         elif key in EXAMPLE_KEYS:
             cleaned[key] = _document(_keys(item, names, secret), names, secret, named)
         else:
-            cleaned[key] = _document(item, names, secret, named or (isinstance(item, dict) and key.lower() in names))
+            own = "property" if isinstance(item, dict) and key.lower() in names else ""
+            cleaned[key] = _document(item, names, secret, named or own)
     return cleaned

@@ -67,8 +67,12 @@ def read_raw(path: Path) -> list[Any]:
         raise InputError(_OPENAPI, file=path, fix=_OPENAPI_FIX)
     apis = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     if not any("Function_Projection" in api for api in apis):
-        kind = "a list of public APIs" if apis or (isinstance(rows, dict) and "entries" in rows) else "another layout"
-        raise InputError(f"{kind}, not {RAW_LAYOUT}", file=path, fix="give each API a Name and a Function_Projection")
+        documented = any("Documentation" in api for api in apis)
+        is_list = (apis and not documented) or (isinstance(rows, dict) and "entries" in rows)
+        kind = "a list of public APIs" if is_list else "another layout"
+        fix = "give each API a Name and a Function_Projection"
+        fix += "; `toolalpaca apis docs` makes it of the Documentation" if documented else ""
+        raise InputError(f"{kind}, not {RAW_LAYOUT}", file=path, fix=fix)
     return [_without_deep_parts(row) if too_deep(row) else row for row in rows]
 
 

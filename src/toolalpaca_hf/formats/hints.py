@@ -108,7 +108,8 @@ def used_components(components: str, functions: Sequence[Function]) -> str:
     named = {schema.partition(": ")[0]: schema for schema in shared}
     left, used = [function.description for function in functions], set[str]()
     while left:
-        found = {name for name in _SHARED.findall(left.pop()) if name in named} - used
+        written = _SHARED.findall(left.pop())  # or in brackets, or at the end of a sentence
+        found = {name for word in written for name in (word, word.rstrip("`*).;:!?'\"")) if name in named} - used
         used |= found
         left += [named[name] for name in found]
     kept = "".join(f"\n#{words}" for name, words in named.items() if name in used)

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from .kv_cache import Branch, Pack, RowState, common_length, prefill
 from .slots import Slots
 
-_LENGTH = re.compile(r"position_embeddings$|window|chunk_size|n_positions|n_ctx|max_seq_len|context_length")
+_LENGTH = re.compile(r"position_embeddings$|window|chunk_size|n_positions|n_ctx|max_seq_len|context_length|index_topk")
 # The first of them in the small model; the next is twice as long.
 _SMALL = 12
 _BEGINNING = 5
@@ -90,7 +90,7 @@ def _small(model: PreTrainedModel) -> tuple[PreTrainedModel, list[int]]:
             if weights.ndim > 1:
                 weights.detach().normal_(0.0, 1.5 * weights.shape[-1] ** -0.5)
     ends = sorted(small.values()) or [4 * _SMALL]
-    at = {_BEGINNING + 1, _BEGINNING + 3, *(end + more for end in ends for more in (-_NEW - 1, -1, 3))}
+    at = {_BEGINNING + 1, _BEGINNING + 3, *(end + more for end in ends for more in (-_NEW - 1, -1, 3, _SMALL))}
     lengths_tried = sorted(length for length in at if length > _BEGINNING)
     try:
         _generated(twin, [[3] * lengths_tried[-1]])

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import ToolAlpacaError
+from .coercion import to_text
 from .document import listed, mapping, text
-from .operations import each_operation, servers_beside
+from .operations import IN_PATH, each_operation, servers_beside
 
 # Ranges that tunnel to other addresses or lead nowhere, and that older Pythons consider global.
 _NEVER = tuple(ip_network(block) for block in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23"))
@@ -59,7 +60,8 @@ def allowed_hosts(
     """
     if hosts is None:
         beside = [one for *_, item, operation in each_operation(document) for one in servers_beside(item, operation)]
-        origins = [origin_of(url) for url in [*servers_of(document), *servers_of({"servers": beside})]]
+        urls = [*servers_of(document), *servers_of({"servers": beside})]
+        origins = [origin_of(url) for url in urls if not IN_PATH.search(url)]
         hosts = [_with_port(host, port) for _, host, port in origins]
         # A server that redirects from http to https is the same server.
         hosts += [_with_port(host, 443) for scheme, host, port in origins if scheme == "http" and port == 80]
@@ -67,18 +69,23 @@ def allowed_hosts(
 
 
 def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
-    """The http and https base URLs of a document with variables filled in; `base` is where it was loaded from."""
+    """The http and https base URLs of a document with variables filled in; `base` is where it was loaded from.
+
+    Those with a variable that has neither a default nor an enumeration come last: [`build_request`] refuses them.
+    """
     found = []
     for server in map(mapping, listed(document.get("servers"))):
         url = text(server.get("url"))
         for name, variable in mapping(server.get("variables")).items():
-            first = next(iter(listed(mapping(variable).get("enum"))), "")
-            url = url.replace(f"{{{name}}}", str(mapping(variable).get("default", first)))
+            values = [mapping(variable).get("default"), *listed(mapping(variable).get("enum"))]
+            plain = (to_text(value) for value in values if isinstance(value, str | int | float))
+            url = url.replace(f"{{{name}}}", next(plain, f"{{{name}}}"))
         with suppress(ValueError, ToolAlpacaError):
-            url = urljoin(base, url)
-            origin_of(url)
+            url = url if re.match(r"[^/?#]+//", url) else urljoin(base, url)
+            if not (IN_PATH.search(url) and "//" in url):
+                origin_of(url)
             found.append(url)
-    return found
+    return sorted(found, key=lambda url: bool(IN_PATH.search(url)))
 
 
 def origin_of(url: str) -> tuple[str, str, int]:

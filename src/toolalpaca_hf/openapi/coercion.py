@@ -52,7 +52,8 @@ def _common_types(first: Any, second: Any) -> Any:
     found = [kind for kind in firsts if kind in seconds]
     if ("integer" in seconds and "number" in firsts) or ("integer" in firsts and "number" in seconds):
         found.append("integer")
-    return found or first
+    found = list(dict.fromkeys(found))
+    return found[0] if len(found) == 1 else found or first
 
 
 MERGED: dict[str, Callable[[Any, Any], Any]] = {

@@ -11,13 +11,15 @@ from xml.etree import ElementTree
 
 import httpx
 
-from .coercion import SchemaMerger, to_text, types_of
+from ..errors import InputError
+from .coercion import SchemaMerger, fields_of, part_of, to_text, types_of
 from .document import mapping, text
 from .request import ApiRequest
-from .styles import add_value, write_query
+from .styles import add_value, taken_names, write_query
 
 FORM = "application/x-www-form-urlencoded"
 IN_RANGE = {"*": "text/plain", "text": "text/plain", "image": "image/png", "audio": "audio/mpeg", "video": "video/mp4"}
+IN_RANGE |= {"multipart": "multipart/form-data"}
 
 
 def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
@@ -25,15 +27,23 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     kind, body = request.body_type.partition(";")[0].strip().lower(), request.body
     if body is None:
         return None, {}
+    if kind in ("*/*", "application/*") and isinstance(body, dict | list):
+        kind = "application/json"
     if "*" in kind:  # a request has one type, which a range holds
         kind = IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
-        fields = [write_query(name, value, mapping(request.encoding.get(name))) for name, value in body.items()]
+        encoding = {name: mapping(request.encoding.get(name)) for name in body | fields_of(request.schema)}
+        schemas = {name: part_of(request.schema, part) for name, part in fields_of(request.schema).items()}
+        taken = taken_names((name, holder, schemas.get(name, {})) for name, holder in encoding.items())
+        fields = [write_query(name, value, encoding[name], taken) for name, value in body.items()]
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
-    if kind == "multipart/form-data" and isinstance(body, dict):
+    if kind.startswith("multipart/") and isinstance(body, dict):
         files = [part for name, value in body.items() for part in _parts(name, value, request)]
         made = httpx.Request("POST", "https://multipart.invalid", files=files)
-        return made.read(), {"Content-Type": made.headers["Content-Type"]} if files else {}
+        sent_as = made.headers.get("Content-Type", "").replace("multipart/form-data", kind)
+        return made.read(), {"Content-Type": sent_as} if files else {}
+    if kind.startswith("multipart/") or (kind == FORM and not isinstance(body, str)):
+        raise InputError(f"a body of type {kind} has named fields", fix="describe it as an object in the document")
     if is_xml(kind) and not isinstance(body, str):
         return to_xml(body, "body", request.schema), {"Content-Type": kind}
     if kind == "text/csv" and isinstance(body, list):
@@ -42,7 +52,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in body).encode(), {"Content-Type": kind}
     if "json" not in kind and (isinstance(body, str) or kind.startswith("text/")):
         return to_text(body).encode(), {"Content-Type": kind or "text/plain"}
-    kind = kind if "json" in kind else "application/json"
+    kind = kind if "json" in kind or "yaml" in kind else "application/json"  # JSON is YAML, too
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), {"Content-Type": kind}
 
 

@@ -12,6 +12,7 @@ import jsonschema_rs
 from .coercion import COMPOSED, kinds_of
 from .document import deref, listed, load_document, mapping, text
 from .schema import MEANT, TYPES, to_json_schema, validator
+from .styles import taken_names
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
@@ -80,7 +81,8 @@ class RequestBody:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        if not self.described and re.fullmatch(r"(?!.*(json|xml|form)).*/[^*]+", self.media):  # a file, in OpenAPI 3.1
+        # A file, in OpenAPI 3.1.
+        if not self.described and re.fullmatch(r"(?!.*(json|xml|form|multipart)).*/[^*]+", self.media):
             return {"type": "string"} | ({} if self.media.startswith("text/") else {"x-format": "binary"})
         return to_json_schema(self.document, self.declared.get("schema"), request=True)
 
@@ -111,8 +113,24 @@ class Operation:
         return text(self.declared.get("summary")) or text(self.declared.get("description"))
 
     @cached_property
+    def template(self) -> str:
+        """The path, with its parameters spelled as they are declared (`{petId}` as `{pet_id}`)."""
+        names = set(IN_PATH.findall(self.path))
+        every = parameters_of(self.document, self.item, self.declared) if names else ()
+        declared = {one["name"] for one in every if one.get("in") == "path"}
+        if names <= declared:
+            return self.path
+        meant = {_folded(name): f"{{{name}}}" for name in sorted(declared - names)}
+        return IN_PATH.sub(lambda at: at[0] if at[1] in declared else meant.get(_folded(at[1]), at[0]), self.path)
+
+    @cached_property
     def in_path(self) -> list[str]:
-        return list(dict.fromkeys(IN_PATH.findall(self.path)))
+        return list(dict.fromkeys(IN_PATH.findall(self.template)))
+
+    @cached_property
+    def query_names(self) -> set[str]:
+        """Names in the query that no object may be spread over."""
+        return taken_names((one.name, one.declared, one.schema) for one in self.parameters if one.place == "query")
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -247,6 +265,10 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
         numbers[unique] = 1
         made[name] = unique
     return {name: made[name] for name in names}
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def security_schemes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -140,7 +140,7 @@ def build_request(
             value = arguments.get(called)
             if value is None and parameter.required:  # one value for two, as published calls have it
                 value = arguments.get(name)
-            _place(parts, parameter, where, value, called)
+            _place(parts, operation, parameter, where, value, called)
     parts.credentials += _security(schemes, operation, credentials)
     body, media = _body_and_media(parts, operation, arguments, fillable, names)
     if parts.problems:
@@ -150,7 +150,7 @@ def build_request(
         raise CallError(" ".join(sentences.split()))  # names may hold line breaks
     if parts.cookies:
         parts.headers["Cookie"] = "; ".join(parts.cookies)
-    url = _url(server, operation.path, parts.path, parts.query)
+    url = _url(server, operation.template, parts.path, parts.query)
     names_of = tuple(dict.fromkeys(parts.credentials))
     request = ApiRequest(operation.method.upper(), url, parts.headers, body, credentials=names_of)
     if media is None:
@@ -170,7 +170,7 @@ class _Parts:
     problems: list[str] = field(default_factory=list)
 
 
-def _place(parts: _Parts, parameter: Parameter, where: str, value: Any, called: str) -> None:
+def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str, value: Any, called: str) -> None:
     name, kinds = parameter.name, kinds_of(parameter.schema)
     if value is None or _left_out(value, parameter.schema):
         if parameter.required or where == "path":
@@ -184,7 +184,10 @@ def _place(parts: _Parts, parameter: Parameter, where: str, value: Any, called: 
         value = to_text(value)
     flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
     if where == "query":
-        parts.query += write_query(name, value, parameter.declared)
+        pieces = write_query(name, value, parameter.declared, operation.query_names if isinstance(value, dict) else ())
+        if parameter.required and not pieces:
+            parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
+        parts.query += pieces
     elif where == "path":
         if not flat or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(unquote(flat))))):
             parts.problems.append(f"`{name}` is part of the path: it can be neither empty nor hold `.` or `..` steps.")
@@ -295,6 +298,9 @@ def _left_out(value: Any, schema: dict[str, Any]) -> bool:
 @lru_cache(maxsize=1024)
 def _base_of(server: str) -> str:
     """The beginning of every URL of a server."""
+    if unfilled := IN_PATH.findall(server):
+        problem = f"the server {server!r} has no value for its variable {unfilled[0]}"
+        raise InputError(problem, fix=f"give {unfilled[0]} a default in `servers` of the document")
     try:
         origin_of(server)
     except AddressError:

@@ -1,12 +1,13 @@
 """OpenAPI's `style` and `explode`: the client writes parameters with them, and the simulator reads them back."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
-from .coercion import to_text
+from .coercion import fields_of, to_text
 from .document import mapping, text
 
 STYLES = {"path": ("simple", "label", "matrix"), "header": ("simple",), "cookie": ("form",)}
@@ -52,11 +53,23 @@ def write_simple(parameter: dict[str, Any], where: str, value: Any, encode: bool
     return ",".join(parts)
 
 
-def write_query(name: str, value: Any, holder: dict[str, Any]) -> list[str]:
-    """The percent-encoded `k=v` pieces of a query or form for one name; `holder` has its `style` and `explode`."""
+def taken_names(fields: Iterable[tuple[str, dict[str, Any], dict[str, Any]]]) -> set[str]:
+    """Names that no object may be spread over, as another field has them; `fields` are names, styles and schemas."""
+    fields = list(fields)
+    spread = (schema for _, holder, schema in fields if style_of(holder, "query") == ("form", True))
+    inner = Counter(key for schema in spread for key in fields_of(schema))
+    return {name for name, *_ in fields} | {key for key, count in inner.items() if count > 1}
+
+
+def write_query(name: str, value: Any, holder: dict[str, Any], taken: Container[str] = ()) -> list[str]:
+    """The percent-encoded `k=v` pieces of a query or form for one name; `holder` has its `style` and `explode`.
+
+    An object with a field of a name that is [`taken_names`] is written with brackets, or one value would be lost.
+    """
     style, explode = style_of(holder, "query")
     encoded, spread = _escape(name), isinstance(value, dict) and explode and style == "form"
-    if style == "deepObject" and isinstance(value, dict | list):
+    clashes = spread and any(key in taken for key in value)
+    if clashes or (style == "deepObject" and isinstance(value, dict | list)):
         return [f"{encoded}{place}={_escape(to_text(item))}" for place, item in _deep(value, "")]
     parts = _parts(value, spread, _escape)
     if isinstance(value, list) and explode:

@@ -28,6 +28,7 @@ class _Conversion:
     def __init__(self, document: dict[str, Any], deref: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
         self.document, self.deref = document, deref
         self.lost: list[str] = []
+        self.inner: dict[str, tuple[str, Any]] = {}  # names and schemas of what is inside of operations, by reference
 
     def converted(self) -> dict[str, Any]:
         old = self.document
@@ -45,7 +46,10 @@ class _Conversion:
         }
         components = dict(_mapping(old.get("components")))
         components |= {key: _mapping(components.get(key)) | value for key, value in parts.items() if value}
-        made = _with_moved_refs(made | ({"components": components} if components else {}))
+        made, components = self._with_moved_refs(made), self._with_moved_refs(components)
+        if self.inner:
+            components["schemas"] = components.get("schemas", {}) | dict(self.inner.values())
+        made |= {"components": components} if components else {}
         return made | ({"x-not-converted": self.lost} if self.lost else {})
 
     def _servers(self, schemes: Any) -> list[dict[str, Any]]:
@@ -188,6 +192,40 @@ class _Conversion:
         flows = {FLOWS.get(flow, flow): made | {"scopes": _mapping(old.get("scopes"))}}
         return {"type": "oauth2", "flows": flows} | {key: old[key] for key in ("description",) if key in old}
 
+    def _with_moved_refs(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._with_moved_refs(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = {key: self._with_moved_refs(item) for key, item in value.items()}
+        if isinstance(found.get("$ref"), str):
+            found["$ref"] = self._moved(found["$ref"])
+        if found.get("x-nullable") is True:
+            found["nullable"] = True
+        # A schema's, not an example's; 3.0 has an object.
+        if isinstance(found.get("discriminator"), str) and {"properties", "allOf"} & found.keys():
+            found["discriminator"] = {"propertyName": found["discriminator"]}
+        return found
+
+    def _moved(self, ref: str) -> str:
+        """Where a reference leads now; what is inside of an operation, a parameter or a response becomes a schema."""
+        old = next((place for place in PLACES if ref.startswith(place)), "")
+        inside = ref.startswith("#/paths/") or (old not in ("", "#/definitions/") and "/" in ref[len(old) :])
+        target = self.deref(self.document, {"$ref": ref}) if inside else {}
+        if not target:
+            return PLACES.get(old, "") + ref[len(old) :]
+        holder, _, key = ref.rpartition("/")
+        if isinstance(further := _mapping(self.deref(self.document, {"$ref": holder}).get(key)).get("$ref"), str):
+            return self._moved(further)
+        if ref not in self.inner:
+            name = re.sub(r"\W+", "_", ref[2:])
+            while name in {*_mapping(self.document.get("definitions")), *dict(self.inner.values())}:
+                name += "_"
+            self.inner[ref] = name, {}  # or one that leads back to itself would have no end
+            schema = self._parameter(ref, target)["schema"] if "in" in target else target
+            self.inner[ref] = name, self._with_moved_refs(schema)
+        return f"#/components/schemas/{self.inner[ref][0]}"
+
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
@@ -207,21 +245,3 @@ def _kinds(value: Any) -> list[str]:
 
 def _bare(kind: str) -> str:
     return kind.partition(";")[0].strip().lower()
-
-
-def _with_moved_refs(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_moved_refs(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _with_moved_refs(item) for key, item in value.items()}
-    ref = found.get("$ref")
-    for old, new in PLACES.items():
-        if isinstance(ref, str) and ref.startswith(old):
-            found["$ref"] = new + ref[len(old) :]
-    if found.get("x-nullable") is True:
-        found["nullable"] = True
-    # A schema's, not an example's; 3.0 has an object.
-    if isinstance(found.get("discriminator"), str) and {"properties", "allOf"} & found.keys():
-        found["discriminator"] = {"propertyName": found["discriminator"]}
-    return found

@@ -70,6 +70,8 @@ class Simulator:
             raise OptionError(f"there is no responder {responder!r}", option="--responder", fix=fix)
         self.store = None if store is None else AnswerStore(store, create=kind != "replay")
         self.directory, self.sessions, self.faults = Directory(apis), Sessions(), faults
+        if faults is not None and apis:
+            faults.check([found.slug for found in self.directory.apis])
         if not isinstance(responder, str):
             self.responder = responder
         elif kind == "replay":
@@ -134,8 +136,8 @@ class Simulator:
             return _error(405, reason), {"Allow": allowed}
         headers = {name.decode("latin-1"): _header_text(value) for name, value in scope["headers"]}
         raw_body, kind = await _body(http), headers.get("content-type", "")
-        if kind.startswith("multipart/form-data") and raw_body:
-            body = await _multipart(http, raw_body)
+        if kind.lower().startswith("multipart/") and raw_body:
+            body = await _multipart(http, raw_body, kind)
         else:
             body = parse_body(raw_body, kind, operation) if raw_body else None
         sent = zip(operation.segments, raw_parts[len(segments) - len(rest) :], strict=False)
@@ -261,12 +263,14 @@ async def _body(http: HttpRequest) -> bytes:
     return bytes(body)
 
 
-async def _multipart(http: HttpRequest, raw: bytes) -> dict[str, Any]:
+async def _multipart(http: HttpRequest, raw: bytes, kind: str) -> dict[str, Any]:
     async def again() -> dict[str, Any]:
         return {"type": "http.request", "body": raw, "more_body": False}
 
     try:
-        form = await HttpRequest(http.scope, again).form(max_part_size=MAX_BODY)
+        form_data = re.sub(r"^[^;]*", "multipart/form-data", kind).encode("latin-1", "replace")  # all have its parts
+        scope = http.scope | {"headers": [(b"content-type", form_data)]}
+        form = await HttpRequest(scope, again).form(max_part_size=MAX_BODY)
     except Exception as error:  # the parser has no one base class of its own
         raise RequestRefused(f"The body is no multipart form: {str(error)[:200]}.") from None
     found: dict[str, Any] = {}

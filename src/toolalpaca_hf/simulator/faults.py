@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,7 +10,7 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import InputError, OptionError
+from ..errors import InputError, OptionError, nearest
 from ..openapi import mapping
 from .responses import SimulatedCall, SimulatedResponse, dump_json, refuse
 from .rng import Rng
@@ -49,6 +50,14 @@ class FaultPlan:
         if unknown or not self.kinds:
             problem = f"there is no fault {unknown[0]!r}" if unknown else "names no kind of fault"
             raise OptionError(problem, option="--faults", fix=f"choose among {', '.join(FAULTS)}")
+
+    def check(self, slugs: Iterable[str]) -> None:
+        """Raise an [`OptionError`] if the plan names an API that is not there."""
+        known = list(slugs)
+        for slug in self.apis or ():
+            if slug not in known:
+                fix = f"{nearest(slug, known)}name APIs by the last part of their address, as /health lists them"
+                raise OptionError(f"there is no API {slug!r}", option="--faults", fix=fix)
 
     def draw(self, call: SimulatedCall, place: int) -> tuple[list[str], Rng]:
         """The faults to try at a session's `place`-th request, in order; none if it does not fail."""

@@ -15,7 +15,7 @@ from .rng import Rng, is_id, plain, singular, words_of
 MISSING: Any = object()
 Place = tuple[str, ...]
 
-ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS = 8, 3000, 7, 1000
+ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS, MAX_CHOICES = 8, 3000, 7, 1000, 100
 # Keywords that say more about a value than its name.
 FIXED = {"const", "enum", "example", "examples", "default", "pattern", "$ref", "allOf", "anyOf", "oneOf"}
 # Fields that only people have.
@@ -97,7 +97,7 @@ class _Attempt:
         if place is not None and place in self.given.preset:
             return self.given.preset[place]
         self.nodes_left -= 1
-        node, open_refs = self.generator.merger.merged(schema, open_refs, self.number, depth > MAX_DEPTH)
+        node, open_refs = self._merged(schema, place, depth, open_refs)
         if depth > 40:
             return {}
         if "const" in node:
@@ -125,6 +125,25 @@ class _Attempt:
                 return make_number(node, name, rng, kind == "integer", self.bare)
             case "boolean":
                 return bool(AFFIRMED & set(words_of(name))) or rng.integer(0, 1) == 1
+
+    def _merged(
+        self, schema: Any, place: Place | None, depth: int, open_refs: tuple[str, ...]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """A schema without alternatives: the one whose tags and other fixed values are those given."""
+        merger, given = self.generator.merger, self.given.arguments.keys()
+        given |= self.given.record.keys() if place is not None and place == self.given.about else set()
+        found: list[tuple[int, dict[str, Any], tuple[str, ...]]] = []
+        for number in range(self.number, self.number + MAX_CHOICES):
+            node, refs = merger.merged(schema, open_refs, number, depth > MAX_DEPTH)
+            fields = () if node is schema else node.get("properties", {}).items()
+            fixed = [at for at in fields if plain(at[0]) in given and {"enum", "const"} & merger.node(at[1]).keys()]
+            unlike = sum(self._given(key, part, place) is MISSING for key, part in fixed)
+            if found and node == found[0][1]:  # all have been seen
+                break
+            found.append((unlike, node, refs))
+            if not unlike:
+                break
+        return min(found, key=lambda one: one[0])[1:]
 
     def _example(self, node: dict[str, Any], schema: Any, name: str, rng: Rng, place: Place | None) -> Any:
         """The document's example; not for an id, or every item would have the same one."""

@@ -47,7 +47,7 @@ class DeclaredResponse:
 class SimulatedOperation:
     def __init__(self, declared: Operation) -> None:
         self.declared, self.name, self.path, self.method = declared, declared.name, declared.path, declared.method
-        bare, *fixed = re.split(r"[?#]", self.path)
+        bare, *fixed = re.split(r"[?#]", declared.template)
         self.slash = bare.endswith("/")
         # What distinguishes operations of one path, as the client sends it.
         self.fixed = tuple(pair for part in fixed for pair in parse_qsl(part, keep_blank_values=True))
@@ -71,9 +71,9 @@ class SimulatedOperation:
 
     @cached_property
     def success(self) -> DeclaredResponse:
-        """The response to a valid request: the lowest declared 2xx, else 3xx, else `default`, else any 200."""
+        """The response to a valid request: the lowest declared 2xx, 3xx or `default`, else 304, else any 200."""
         responses = self.declared.responses
-        for pattern in (r"2(\d\d|XX|xx)", r"3(\d\d|XX|xx)", "default"):
+        for pattern in (r"2(\d\d|XX|xx)", r"3(?!04)(\d\d|XX|xx)", "default", "304"):
             for code in sorted(code for code in responses if re.fullmatch(pattern, code)):
                 any_of = 302 if code[0] == "3" else 200
                 return self._response(int(code) if code.isdecimal() else any_of, responses[code])

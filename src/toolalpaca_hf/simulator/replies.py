@@ -70,8 +70,12 @@ class Reply:
         declared = self.call.operation.success
         if not declared.examples or make is not declared.make:
             return None
-        value = json.loads(json.dumps(declared.examples[0]))
         known = self.deep | record
+
+        def alike(shown: Any) -> int:
+            return sum(plain(key) in known and known[plain(key)] == part for key, part in mapping(shown).items())
+
+        value = json.loads(json.dumps(max(declared.examples, key=alike)))
         for key in mapping(value):
             if plain(key) in known and type(known[plain(key)]) is type(value[key]):
                 changed = value | {key: known[plain(key)]}

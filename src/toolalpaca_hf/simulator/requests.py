@@ -35,7 +35,7 @@ from .operations import SimulatedOperation
 from .rng import plain
 
 MAX_SHOWN = 200
-FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+FORM = "application/x-www-form-urlencoded"
 
 
 class RequestRefused(Exception):
@@ -127,7 +127,8 @@ def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
     """The declared body of a media type or its range (`text/*`), else the preferred one for JSON, forms or no type."""
     bodies = operation.declared.bodies
     found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
-    return operation.body if found is None and (media in ("", FORM, MULTIPART) or "json" in media) else found
+    known = media in ("", FORM) or media.startswith("multipart/") or "json" in media
+    return operation.body if found is None and known else found
 
 
 def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> Arguments:
@@ -174,7 +175,7 @@ def _checked_body(operation: SimulatedOperation, request: IncomingRequest, probl
         body = "" if plain_text else {}  # a text and the fields of a form may be nothing
     if spec is None:  # parse_body has refused it
         return body
-    if request.media in (FORM, MULTIPART) and isinstance(body, dict):
+    if (request.media == FORM or request.media.startswith("multipart/")) and isinstance(body, dict):
         body = _form(body, spec)
     elif is_xml(request.media) or request.media == "text/csv":
         body = coerce(body, spec.schema, wire=True)

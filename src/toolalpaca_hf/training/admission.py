@@ -23,7 +23,7 @@ from .tokenize import IGNORE, largest
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 # Limits of a config: beyond such a length, or at such a distance, a model computes something else.
 _LIMIT = re.compile(
-    r"(window|chunk|max_position|max_seq|n_positions|n_ctx|context_length|_block)(?!.*(layer|pattern))"
+    r"(window|chunk|max_position|max_seq|n_positions|n_ctx|context_length|_block|index_topk)(?!.*(layer|pattern))"
 )
 # Rows of the trial have 40 to 100 tokens, sequences of them over 200: on both sides of a limit that rows of the data
 # cross, and on both sides in packs only of one that they do not. Learned positions have no other side.

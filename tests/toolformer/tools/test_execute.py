@@ -177,13 +177,13 @@ def test_megabytes_are_cut() -> None:
     assert done.result == "x" * 100
 
 
-@given(st.text(alphabet=st.sampled_from("[]->AB \n\t\x00\u202e<>PI/é😀\ud800"), max_size=60))
+@given(st.text(alphabet=st.sampled_from("[]->AB \n\t\x00\u202e\u2066<>PI/é😀\ud800"), max_size=60))
 def test_a_result_is_one_line_without_markers(text: str) -> None:
     for markers in (Markers(), Markers("<API>", "</API>", "->")):
         (done,) = run(lambda _: text, "x", markers=markers)
         result = done.result or ""
         assert not any(marker in result for marker in (markers.start, markers.end, markers.arrow))
-        assert result == " ".join(result.split()) and "\x00" not in result and "\u202e" not in result
+        assert result == " ".join(result.split()) and "\x00" not in result and not {"\u202e", "\u2066"} & {*result}
         result.encode("utf-8")
         written = markers.with_result(ToolCall("Own", "x"), result) if result else markers.call(ToolCall("Own", "x"))
         (found,) = markers.find(written)

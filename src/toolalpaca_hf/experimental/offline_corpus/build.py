@@ -63,7 +63,10 @@ def build_offline_corpus(
     to a published evaluation set or to each other are left out.
     """
     settings = settings or OfflineSettings()
-    read = _read_all(apis)[:limit]
+    every = _read_all(apis)
+    if settings.faults is not None:
+        settings.faults.check(api.id.rpartition("/")[2] for api, _ in every)
+    read = every[:limit]
     found = [api for api, _ in read]
     entries = [_entry(api) for api in found]
     reserved = corpus.EntryFilter(reserved=corpus.reserved_names())
@@ -128,9 +131,9 @@ def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str |
     found: list[tuple[Api, str | None]] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
         in_folder = not is_url(str(path)) and Path(path).is_dir()
-        for file in sorted(Path(path).iterdir()) if in_folder else [path]:
-            if in_folder and (not file.is_file() or file.suffix.lower() not in (".json", ".yaml", ".yml")):
-                continue
+        inside = sorted(file for file in Path(path).iterdir() if file.is_file()) if in_folder else []
+        documents = [file for file in inside if file.suffix.lower() in (".json", ".yaml", ".yml")]
+        for file in documents if in_folder else [path]:
             try:
                 found += [(api, None) for api in _read(file)]
             except ToolAlpacaError as error:
@@ -141,7 +144,8 @@ def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str |
     apis = [(replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}"), why) for api, why in found]
     if not any(api.functions for api, _ in apis):
         why = next((f"; one {why}" for _, why in apis if why), "")
-        raise InputError(f"{paths} documents no function{why}", fix="pass a raw file or an OpenAPI document")
+        fix = "pass an OpenAPI document, or a raw file with what `toolalpaca apis docs` makes"
+        raise InputError(f"{paths} documents no function{why}", fix=fix)
     return apis
 
 

@@ -260,9 +260,10 @@ def _question_of(task: EvalTask, raw: Any) -> Question | None:
         found = task.layout(raw) or simple(raw)
     except (AttributeError, KeyError, TypeError):  # a field of another kind, somewhere inside
         return None
-    # In maths, whatever is answered would count as wrong where no answer holds a number.
-    maths = found is not None and task.measure in ("first_number", "last_number")
-    return None if maths and not any(math_correct(right, right) for right in found.answers) else found
+    if found is None or task.measure not in ("first_number", "last_number"):
+        return found
+    # Whatever is answered would count as wrong where no answer holds a number.
+    return found if any(math_correct(right, right) for right in found.answers) else None
 
 
 def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:

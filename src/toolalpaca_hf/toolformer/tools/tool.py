@@ -103,6 +103,7 @@ LONGEST_RESULT = 400
 _POLL = 0.05
 _ADDRESS = re.compile(r"\w+://\S+")
 _KEPT_CHARACTERS = 20_000
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def _call(job: _Job, answers: SimpleQueue[_Answer]) -> None:
 def _harmless(answer: str | None, markers: Markers, longest: int) -> ToolResult:
     """A result that is safe to insert into a text: one line, of limited length, without markers."""
     text = _utf8((answer or "")[: 20 * longest])
-    text = markers.without(re.sub(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]+", " ", text))
+    text = markers.without(_UNSEEN.sub(" ", text))
     text = " ".join(text.split())
     if len(text) > longest:
         text = text[:longest].rpartition(" ")[0] or text[:longest]
