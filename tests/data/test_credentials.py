@@ -278,5 +278,10 @@ def test_an_example_of_a_documents_credential_is_written_nowhere() -> None:
         "Key": {"properties": {"place_key": only}},
     }
     written = json.loads(to_raw(Api("train/kelp", "Kelp", documentation=document))["Documentation"])
+    document["components"]["securitySchemes"]["default"] = {"type": "oauth2"}
+    default = {"default": {"headers": {"N": {"schema": {"example": "d0cUm3nT-1"}}}}}
+    document["paths"]["/kelp"]["get"]["responses"] = default
+    again = json.loads(to_raw(Api("train/kelp", "Kelp", documentation=document))["Documentation"])
+    assert again["paths"]["/kelp"]["get"]["responses"] == default
     scale, key = (written["components"]["schemas"][name]["properties"]["place_key"] for name in ("Scale", "Key"))
     assert scale == choices | {"example": "***"} and key == {"enum": ["***"]}

@@ -126,7 +126,7 @@ def test_a_server_with_a_variable_that_nothing_fills_comes_last_and_is_not_allow
         "https://{a}.cats.example",
         "https://cats.example:{port}",
         "https://{b}.cats.example/{c}",
-        "https://{d}.example",
+        "{{base}}/v1",
     )
     document = {"servers": [{"url": url, "variables": variables} for url in urls]}
     assert servers_of(document) == ["https://eu.cats.example/true", urls[0], urls[1], urls[3]]

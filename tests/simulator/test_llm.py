@@ -11,18 +11,23 @@ from typing import Any
 import httpx
 import pytest
 from chat_server import chat_server, problem_of
+from fastapi.testclient import TestClient
 from openapi.loopback import Site
 from simulated import PETS, api_of, problems
 
 from toolalpaca_hf.errors import OptionError
+from toolalpaca_hf.schema import Api
 from toolalpaca_hf.simulator import (
     FALLBACK_HEADER,
     RESPONDER_HEADER,
     SESSION_HEADER,
     UNRECORDED_HEADER,
     chat_responder,
+    create_app,
     running,
 )
+from toolalpaca_hf.simulator.responder_llm import LLMResponder
+from toolalpaca_hf.simulator.responders import SchemaResponder
 
 REX = {"id": 12, "name": "Rex", "status": "sold", "weight": 7.5}
 
@@ -100,6 +105,17 @@ def test_the_schemas_stand_in_and_it_is_recorded(text: str, monkeypatch: pytest.
     assert reply.headers[FALLBACK_HEADER].startswith("actor: ")
     rows = sqlite3.connect(store).execute("SELECT responder, fallback FROM answers").fetchall()
     assert len(rows) == 1 and rows[0][0] == "llm/actor" and rows[0][1].startswith("actor: ")
+
+
+@pytest.mark.parametrize(("written_as", "status"), [(302, 302), (400, 400), (301, 400)])
+def test_a_redirect_that_is_declared_is_an_answer(written_as: int, status: int) -> None:
+    async def complete(*_: Any) -> str:
+        return written(None, written_as)
+
+    found = {"operationId": "away", "responses": {"302": {"description": "elsewhere"}}}
+    api = Api("train/t", "T", documentation={"openapi": "3.0.3", "paths": {"/away": {"get": found}}})
+    app = create_app([api], LLMResponder(complete, "actor", SchemaResponder()))
+    assert TestClient(app, follow_redirects=False).get("/t/away").status_code == status
 
 
 def test_a_copy_of_the_schema_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

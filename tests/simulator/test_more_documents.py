@@ -394,7 +394,7 @@ def test_references_into_the_operations_of_swagger_2():
 WHO = {"type": "object", "properties": {"name": TEXT, "age": INTEGER, "who": TEXT}}
 
 
-@pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "multipart/mixed", "query"])
+@pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "multipart/mixed", "query", "cookie"])
 @pytest.mark.parametrize(
     ("fields", "value"),
     [
@@ -409,13 +409,13 @@ WHO = {"type": "object", "properties": {"name": TEXT, "age": INTEGER, "who": TEX
 def test_an_object_is_not_spread_over_another_field(media: str, fields: dict[str, Any], value: dict[str, Any]):
     whole = {"type": "object", "properties": fields}
     operation: dict[str, Any] = {"operationId": "p", "responses": answers(whole | {"required": [*fields]})}
-    if media == "query":
-        operation["parameters"] = [parameter(name, "query", of) | {"required": False} for name, of in fields.items()]
+    if media in ("query", "cookie"):
+        operation["parameters"] = [parameter(name, media, of) | {"required": False} for name, of in fields.items()]
     else:
         operation["requestBody"] = {"required": True, "content": {media: {"schema": whole}}}
     got = call(document({"/p": {"post": operation}}), "p", value)
     assert got.status_code == 200 and {name: got.json()[name] for name in value} == value
-    assert media == "query" or got.request.headers["content-type"].startswith(media)
+    assert "/" not in media or got.request.headers["content-type"].startswith(media)
 
 
 def test_multipart_bodies_are_checked_and_have_named_parts():
@@ -441,6 +441,8 @@ def test_a_path_parameter_that_is_spelled_otherwise_is_asked_for_once(spelled: s
     assert tool_of(doc, "g")["parameters"]["required"] == [spelled, "pet"]
     assert call(doc, "g", {spelled: 5, "pet": "x"}).json() == {"petId": 5}
     assert client_of(doc).get("/t/p/x/of/y").status_code == 400
+    doc["paths"] = {"/p/{petId:int}/of/{pet}": doc["paths"].popitem()[1]}
+    assert call(doc, "g", {spelled: 5, "pet": "x"}).json() == {"petId": 5}
     both = {"parameters": [parameter("pet_id", "path", INTEGER)], "get": get}
     assert tool_of(document({"/p/{petId}/{pet_id}": both}), "g")["parameters"]["required"] == ["pet_id", "petId"]
 

@@ -237,6 +237,7 @@ def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:
 def without_example_keys(api: Api) -> Api:
     """The API, with `***` for the examples and defaults that its document gives for credentials."""
     names = {name.lower() for name in (*api.authentication, *credential_names(api.documentation))}
+    names -= {"default"}  # as some generators name a scheme: a response is called so, too
     if not names:
         return api
     return replace(api, documentation=_document(api.documentation, names, lambda value: value and REDACTED))

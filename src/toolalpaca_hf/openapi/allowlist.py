@@ -81,8 +81,9 @@ def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
             plain = (to_text(value) for value in values if isinstance(value, str | int | float))
             url = url.replace(f"{{{name}}}", next(plain, f"{{{name}}}"))
         with suppress(ValueError, ToolAlpacaError):
-            url = url if re.match(r"[^/?#]+//", url) else urljoin(base, url)
-            if not (IN_PATH.search(url) and "//" in url):
+            whole = re.match(r"[^/?#]+//|\{", url)  # what begins with a variable may be
+            url = url if whole else urljoin(base, url)
+            if not (whole and IN_PATH.search(url)):
                 origin_of(url)
             found.append(url)
     return sorted(found, key=lambda url: bool(IN_PATH.search(url)))

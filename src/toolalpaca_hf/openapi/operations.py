@@ -127,10 +127,9 @@ class Operation:
     def in_path(self) -> list[str]:
         return list(dict.fromkeys(IN_PATH.findall(self.template)))
 
-    @cached_property
-    def query_names(self) -> set[str]:
-        """Names in the query that no object may be spread over."""
-        return taken_names((one.name, one.declared, one.schema) for one in self.parameters if one.place == "query")
+    def taken_names(self, place: str) -> set[str]:
+        """Names in the query, or among the cookies, that no object may be spread over."""
+        return taken_names((one.name, one.declared, one.schema) for one in self.parameters if one.place == place)
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -268,7 +267,7 @@ def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()
+    return re.sub(r":.*|[\W_]+", "", name).lower()  # also of `{id:int}`
 
 
 def security_schemes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -183,8 +183,9 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     if holds_json(parameter.declared) and (isinstance(value, dict | list) or kinds not in ([], ["string"])):
         value = to_text(value)
     flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
+    taken = operation.taken_names(where) if isinstance(value, dict) else ()
+    pieces = write_query(name, value, parameter.declared, taken) if where in ("query", "cookie") else []
     if where == "query":
-        pieces = write_query(name, value, parameter.declared, operation.query_names if isinstance(value, dict) else ())
         if parameter.required and not pieces:
             parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
         parts.query += pieces
@@ -195,8 +196,7 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     elif re.search(r"[\x00-\x1f\x7f]", unquote(flat) if where == "cookie" else flat):
         parts.problems.append(f"`{name}` must be a single line without control characters.")
     elif where == "cookie":
-        pieces = write_query(name, value, parameter.declared) if isinstance(value, dict | list) else []
-        parts.cookies += pieces or [f"{quote(name, safe='')}={flat}"]
+        parts.cookies += pieces if isinstance(value, dict | list) and pieces else [f"{quote(name, safe='')}={flat}"]
     else:
         parts.headers[name] = flat.strip()
 

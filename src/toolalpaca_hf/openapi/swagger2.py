@@ -48,7 +48,7 @@ class _Conversion:
         components |= {key: _mapping(components.get(key)) | value for key, value in parts.items() if value}
         made, components = self._with_moved_refs(made), self._with_moved_refs(components)
         if self.inner:
-            components["schemas"] = components.get("schemas", {}) | dict(self.inner.values())
+            components["schemas"] = _mapping(components.get("schemas")) | dict(self.inner.values())
         made |= {"components": components} if components else {}
         return made | ({"x-not-converted": self.lost} if self.lost else {})
 

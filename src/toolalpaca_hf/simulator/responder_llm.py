@@ -110,7 +110,7 @@ class LLMResponder:
             status, value = value.get("status", status), value["body"]
         if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status < 600:
             raise ValueError(f"{str(status)[:50]!r} is no HTTP status code")
-        if status >= 300:
+        if status >= 300 and status != declared.status:
             reason = value.get("error", value.get("message")) if isinstance(value, dict) else value
             words = reason if isinstance(reason, str) else json.dumps(reason or "Refused", ensure_ascii=False)
             return refuse(call.operation, status if status >= 400 else 400, words[:1000])

@@ -38,7 +38,8 @@ def read_document(answer: str) -> dict[str, Any]:
 
 def with_servers(document: dict[str, Any], server: str) -> dict[str, Any]:
     """The document with a usable server: its own if it has one, else `server`."""
-    found = servers_of(document) or servers_of(document, server) or [server]
+    found = servers_of(document) or servers_of(document, server)
+    found = [url for url in found if "{" not in url] or [server]
     return document | {"servers": [{"url": url} for url in found]}
 
 
