@@ -177,7 +177,7 @@ def _child(function: Callable[[str], Any], name: str, pipe: Any) -> None:
         pipe.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
 
 
-def in_a_process(function: Callable[[str], Any], name: str, seconds: float = 90.0) -> tuple[str, Any]:
+def in_a_process(function: Callable[[str], Any], name: str, seconds: float = 300.0) -> tuple[str, Any]:
     """Call `function(name)` in a forked process: `("done", value)`, `("failed", why)` or `("late", seconds)`."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()

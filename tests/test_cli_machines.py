@@ -15,6 +15,8 @@ from toolalpaca_hf.agent import RolloutsFailedError
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InterruptedRunError, NotFoundError, OptionError, nearest, run_main
 from toolalpaca_hf.evaluation import read_suite
+from toolalpaca_hf.hub import HubError
+from toolalpaca_hf.llm import Unanswered
 
 ROOT = Path(__file__).parents[1]
 doctor = importlib.import_module("toolalpaca_hf.cli.doctor")  # the package has the command of this name
@@ -71,6 +73,9 @@ def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         (RolloutsFailedError("x"), 1),
         (InterruptedRunError("x"), 130),
         (KeyboardInterrupt(), 130),
+        # What a server answered is no exit status, nor is it none where it did not answer.
+        *((Unanswered("x", status=status), 2) for status in (None, 401)),
+        *((HubError("x", status), 2) for status in (None, 403)),
     ],
 )
 def test_exit_statuses(error: BaseException, status: int) -> None:

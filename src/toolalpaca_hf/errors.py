@@ -147,4 +147,4 @@ def run_main(main: Callable[[], object]) -> None:
         # It may quote a file that anybody wrote: nothing in it is to command the terminal.
         text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in str(error))
         print(text if isinstance(error, SettingsMismatchError) else " ".join(text.split()), file=sys.stderr)
-        sys.exit(error.status)
+        sys.exit(type(error).status)  # the errors of servers have HTTP's as `status`

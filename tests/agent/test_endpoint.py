@@ -182,6 +182,7 @@ def test_the_double_refuses_what_the_service_refuses() -> None:
         ('<tool_call>{"name": "f", "arguments": [1]}</tool_call>', "", "f", None),
         ('x <tool_call>{"name": "f", "argu', "x", None, None),
         ('<tool_call>{"name": ""}</tool_call>', "", None, None),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1, "a": 2}}</tool_call>', "", None, None),
         ("<tool_call>", "", None, None),
     ],
 )
@@ -199,6 +200,7 @@ def test_calls_that_a_server_leaves_in_the_text_are_read(
         ({"content": "At noon."}, "At noon."),
         ({"content": "<think>Hm</think>\n\nAt noon."}, "At noon."),
         ({"content": [{"type": "text", "text": "At "}, {"type": "text", "text": "noon."}]}, "At noon."),
+        ({"content": [{"type": "text", "text": None}, {"type": "text", "text": "At noon."}]}, "At noon."),
         ({"content": None, "refusal": "I must not."}, "I must not."),
         (
             {"content": 'He wrote {"name": "f", "arguments": {}} there'},
@@ -228,6 +230,11 @@ def test_arguments_of_every_kind(arguments: Any, text: str, read: dict[str, Any]
     with openai_double(message(None, ("f", arguments))) as site:
         turn = one(backend(site, "chat")).turn
     assert (turn.action, turn.action_input, turn.arguments) == ("f", text, read)
+
+
+def test_a_call_without_a_function_of_its_own_is_read() -> None:
+    call = {"type": "function", "id": "x", "name": "f", "arguments": "{}"}
+    assert read_message({"content": "", "tool_calls": [call]})[1].calls == (Call("f", "{}"),)
 
 
 def test_several_calls_of_a_turn_are_read() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import OptionError, ToolAlpacaError
-from ..formats import GET_DETAILS_TOOL, Turn, parse_turn
+from ..formats import GET_DETAILS_TOOL, Turn, parse_turn, unambiguous
 from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
 from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read_calls
 
@@ -14,6 +14,7 @@ from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read
 _REASONING = ("reasoning_content", "reasoning")
 # What models write before a call; most servers read it, some pass it on as text.
 _CALL = re.compile(r"<tool_call>|<\|tool_call\|>|\[TOOL_CALLS\]|<\|python_tag\|>")
+_DECODER = json.JSONDecoder(object_pairs_hook=unambiguous)
 
 
 class EndpointBackend:
@@ -146,7 +147,7 @@ def openai_messages(messages: Sequence[dict[str, Any]], reasoning: str | None = 
 def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     content = message.get("content") or message.get("refusal") or ""
     if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     content = str(content)
     said = without_thinking(content)
     thinking = content.rpartition("</think>")[0].rpartition("<think>")[2]
@@ -154,7 +155,7 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     reasoning = next(apart, thinking).strip()
     found = message.get("tool_calls")
     if isinstance(found, list) and found:
-        calls = [call.get("function") if isinstance(call, dict) else None for call in found]
+        calls = [call.get("function", call) if isinstance(call, dict) else None for call in found]
         marked = [f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls]
         return "\n".join([content, *marked]).strip(), Turn.of_calls(said, read_calls(calls), reasoning)
     if mark := _CALL.search(said):
@@ -180,6 +181,6 @@ def _json(text: str, start: int) -> tuple[Any, int]:
     """The value that begins there, and its end; `None` if there is none."""
     start += len(text[start:]) - len(text[start:].lstrip())
     try:
-        return json.JSONDecoder().raw_decode(text, start)
+        return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None, start

@@ -88,6 +88,7 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 
 
 def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` for JSON: a `ValueError` for a name with two values."""
     # JSON leaves open which value of a repeated name counts, so two readers would make two calls of it.
     value: dict[str, Any] = {}
     for name, item in pairs:
