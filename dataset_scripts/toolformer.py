@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             print(push(dataset_manifest(args.out, args.push_to_hub), args.push_to_hub, public=args.public))
     except ToolAlpacaError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.status
+        return type(error).status  # the errors of servers have HTTP's as `status`
     return 0
 
 

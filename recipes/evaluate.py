@@ -2,7 +2,8 @@
 Evaluate a model on ToolAlpaca's sets: rollouts, metrics, report; one process or many.
 
     accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/evaluate.py \\
-        --config recipes/toolalpaca-7b/evaluate.yaml [--hub_model_id me/my-toolalpaca --push_to_hub]
+        --config recipes/toolalpaca-7b/evaluate.yaml --model_name_or_path FOLDER \\
+        [--hub_model_id me/my-toolalpaca --push_to_hub]
 
 Every field of `EvaluationConfig` can stand in the YAML and on the command line, which wins. A run that was killed goes
 on when the same command is given again.
@@ -11,6 +12,7 @@ on when the same command is given again.
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from toolalpaca_hf.agent import kept_rollouts, make_backend
 from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import run_main
 from toolalpaca_hf.hub import check_push, push, read_run, results_manifest
+from toolalpaca_hf.simulator import Directory, read_faults
 from toolalpaca_hf.storage import check_output_folder, interruptible
 from toolalpaca_hf.training import parse_fields
 
@@ -37,12 +40,18 @@ def main(config: evaluation.EvaluationConfig) -> None:
         suites = [evaluation.read_suite(name, config.data_dir) for name in config.suites]
         folders = {suite.name: Path(config.output_dir) / suite.name for suite in suites}
         make_prompt(config.prompt, config.prompt_dir)
+        slugs = {suite.name: [served.slug for served in Directory(suite.apis).apis] for suite in suites}
+        if faults := read_faults(config.faults, config.seed):
+            faults.check(chain.from_iterable(slugs.values()))
         for folder in folders.values() if first else ():
             check_output_folder(folder, "an evaluation", evaluation.EVALUATION_FILES, config.overwrite)
     judge, backend = config.load_judge(), make_backend(config, str(state.device))
     backend = cache(backend) if callable(backend) else backend  # one model for all suites
     for suite in suites:
         folder, rollouts = folders[suite.name], replace(config, real=config.real and suite.name == "real")
+        if faults and faults.apis:  # a simulator takes only rates of its own APIs
+            own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
+            rollouts = replace(rollouts, faults=replace(faults, apis=own))
         if state.num_processes > 1:
             share = (state.process_index, state.num_processes)
             plan = evaluation.plan_trials(rollouts, config.trials, config.vary_user)

@@ -36,6 +36,7 @@ OTHERS = {
     ".ci/run",
     "vllm",
     "source",
+    "openenv",
 }
 """Programs that are not ours."""
 
@@ -119,6 +120,8 @@ def check_script(words: list[str]) -> None:
 def check(words: list[str]) -> None:
     """Fail where a command would not even start."""
     program, rest = words[0], words[1:]
+    if program not in OTHERS:
+        program = Path(program).name  # of another environment
     if program == "toolalpaca":
         check_toolalpaca(rest)
     elif program == "make":

@@ -17,6 +17,9 @@ from toolalpaca_hf.inference import load_model
 from toolalpaca_hf.training import config, parse_arguments
 
 SLOW = {"float32": 122.6, "bfloat16": 1.1, "float16": 1.2}
+# Other sizes than the weights have, and small ones: without them it would be a model of 7 billion parameters.
+TINY = b'{"model_type": "llama", "vocab_size": 7, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1'
+TINY += b', "num_attention_heads": 1, "num_key_value_heads": 1}'
 FAST = {"float32": 250.0, "bfloat16": 700.0, "float16": 3.0}
 
 
@@ -74,7 +77,7 @@ def test_a_checkpoint_loads_in_the_dtype_that_is_fast(
     [
         ("model.safetensors", None),  # cut off
         ("config.json", b"[]"),
-        ("config.json", b'{"model_type": "llama", "vocab_size": 7}'),
+        ("config.json", TINY),
         ("tokenizer.json", b'{"x": 1}'),
         ("tokenizer_config.json", b"[]"),
     ],

@@ -10,7 +10,7 @@ from toolalpaca_hf.corpus import documents_hash
 from toolalpaca_hf.create import CreateConfig, check_documents, create, hold_out, plan, usage_lines
 from toolalpaca_hf.create.split import golden_calls, write_split
 from toolalpaca_hf.data import read_file
-from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
+from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, SettingsMismatchError
 from toolalpaca_hf.schema import Api, Function, Step, Trajectory
 from toolalpaca_hf.storage import write_json
 
@@ -91,7 +91,9 @@ def test_usage_names_a_document_that_run_takes(tmp_path: Path) -> None:
     petstore = (ROOT / "examples" / "petstore.yaml").read_bytes()
     (tmp_path / "a.json").write_text('[{"Name": "Raw", "Function_Projection": {}}]')
     (tmp_path / "b.txt").write_text("no document")
+    (tmp_path / "a_cut.json").write_text('{"openapi": "3.0')
     (tmp_path / "c.yaml").write_bytes(petstore)
+    assert "cannot be read" in check_documents([str(tmp_path)]).notes[1]
     found = [CreateConfig((str(place),), "out") for place in (tmp_path, tmp_path / "c.yaml", "https://x.test/api")]
     assert [config.example_document for config in found] == [str(tmp_path / "c.yaml")] * 2 + ["https://x.test/api"]
     for raw in (str(tmp_path / "a.json"), "sample"):  # the held-out instructions are asked
@@ -109,6 +111,11 @@ def test_a_document_that_was_edited_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(SettingsMismatchError) as caught:
         create(config)
     assert list(caught.value.differences) == ["documents_hash"]
+    # A folder of before does not say: it goes on.
+    write_json(out / "create.json", config.claimed())
+    write_json(out / "stages.json", dict.fromkeys(("corpus", "before", "training", "after"), 1.0))
+    with pytest.raises(NotFoundError):  # at its report, for which nothing is there
+        create(config)
 
 
 @pytest.mark.parametrize("fields", [{"documents": ()}, {"held_out": 1.0}, {"per_api": 0}, {"max_steps": 0}])

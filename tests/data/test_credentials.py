@@ -195,6 +195,7 @@ def test_a_kind_of_authentication_is_no_secret(authentication: Any, names: list[
     ("authentication", "text"),
     [
         ({"type": "apiKey", "name": "X-Key", "value": "s3cret-of-nine"}, "s3cret-of-nine"),
+        ({"type": "apiKey", "in": "query", "api_key": "***"}, "api_key=s3cret-of-nine"),
         ({"Authorization": ["Bearer s3cret-of-nine"]}, "none"),
         (["X-Key"], {"X-Key": ["s3cret-of-nine", 7]}),
         (["X-Key"], '{\\"X-Key\\": [\\"s3cret-of-nine\\"]}'),
@@ -205,6 +206,12 @@ def test_a_secret_in_a_list_in_a_scheme_or_without_utf8(authentication: Any, tex
     api = raw_api(Authentication=authentication, Instances=[raw_instance(output=text)])
     clean = json.dumps(Redactor([api]).api(api))
     assert "s3cret" not in clean and clean.encode()
+
+
+def test_names_and_scopes_in_a_list_are_no_secrets() -> None:
+    for authentication, said in (({"header": ["X-Api-Key"]}, "X-Api-Key"), ({"auth": ["read:pets"]}, "read:pets")):
+        api = raw_api(Authentication=authentication, Instances=[raw_instance(output=f"It needs {said}.")])
+        assert Redactor([api]).api(api)["Instances"][0]["output"] == f"It needs {said}."
 
 
 @given(

@@ -107,6 +107,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     named: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments, "--out", "build/out"])
     (tmp_path / "cut.json").write_text('[{"Name": "Tides", "Function_Proj')
     (tmp_path / "list.json").write_text('{"count": 0, "entries": []}')

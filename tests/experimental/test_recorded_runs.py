@@ -218,6 +218,12 @@ def test_ids_in_other_notations_name_their_instruction(tmp_path: Path, first: An
     assert [attempt.ended for attempt in attempts] == ["answered", "answered", "missing"] and len(problems) == 1
 
 
+def test_hashes_and_uuids_are_no_numbers(tmp_path: Path) -> None:
+    ids = ["3f2504e0-4f89-11d3-9a0c-0305e82c3301", "7c9e6679", "550e8400-e29b-41d4-a716-446655440000"]
+    entries = [entry(0, [STEP], "At noon.") | {"id": name} for name in ids]
+    assert [record["index"] for record in read_recorded(write(tmp_path / "out.json", entries)).records] == [0, 1, 2]
+
+
 def test_what_a_fork_leaves_out_is_no_difference(tmp_path: Path) -> None:
     bare = {name: value for name, value in entry(0, [STEP], "At noon.").items() if "correctness" not in name}
     loud = entry(1, [STEP], "At noon.") | {"process_correctness": " yes", "final_response_correctness": "NO"}

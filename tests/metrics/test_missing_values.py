@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from toolalpaca_hf import metrics
@@ -100,3 +101,11 @@ def test_a_name_with_two_values_says_nothing(text: str, value: Any) -> None:
     made = [{"action": "findTide", "action_input": text}]
     references = [[{"action": "findTide", "action_input": '{"port": "Nantes"}'}]]
     assert metrics.load("tool_call_match").compute(predictions=[made], references=references)["arguments"] == 0.0
+
+
+def test_a_row_is_added_by_either_name() -> None:
+    for names in (("prediction", "reference"), ("predictions", "references")):
+        metric = metrics.load("tool_call_match")
+        metric.add(**dict(zip(names, (GOLDEN, GOLDEN), strict=True)))
+        assert metric.compute()["n"] == 1
+    assert metrics.perplexity([np.array([-1.0, -3.0])])["nll"] == 2.0

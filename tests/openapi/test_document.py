@@ -50,6 +50,14 @@ def test_yaml_has_merge_keys_and_booleans_in_capitals(text: str, value: dict[str
     assert load_document(text)["x"] == value["x"]
 
 
+def test_what_merge_keys_copy_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolalpaca_hf.openapi.document.MAX_VALUES", 2_000)
+    wide = ", ".join(f"k{n}: 1" for n in range(100))
+    assert load_document(f"b: &b {{{wide}}}\nx: {{<<: [*b, *b]}}")["x"]["k99"] == 1
+    with pytest.raises(InputError):
+        load_document(f"b: &b {{{wide}}}\nx: {{<<: [{', '.join(['*b'] * 50)}]}}")
+
+
 def test_merge_keys_that_fan_out_are_refused() -> None:
     lines = ["a0: &a0 {k0: 1}"]
     for n in range(1, 60):

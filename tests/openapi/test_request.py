@@ -235,6 +235,11 @@ def test_a_key_in_the_query_is_not_the_paths_value_of_that_name() -> None:
     request = build_request(document, operation, '{"key": "A-1", "body_key": "B-2"}', "https://a.example", {"key"})
     assert (request.url, request.body) == ("https://a.example/issues/A-1", {"key": "B-2"})
     assert request.credentials == (("query", "key"),)
+    # A scheme that nothing asks for has no place: then it is the body's.
+    del paths["/issues/{key}"]["put"]["security"]
+    [operation] = functions_of(document)
+    request = build_request(document, operation, "{}", "https://a.example", {"key"})
+    assert request.url == "https://a.example/issues/{key}" and {place for place, _ in request.credentials} >= {"path"}
 
 
 @pytest.mark.parametrize(
@@ -338,6 +343,8 @@ def test_a_required_list_cannot_be_empty_in_a_query() -> None:
     assert build(get(*lists), {"x": ["a"], "y": []}).url == f"{SERVER}cats?x=a"
     with pytest.raises(CallError, match="`x`"):
         build(get(*lists), {"x": []})
+    page = {"page": {"type": "integer"}}  # an object of which every field may be left out
+    assert build(get(parameter("x", required=True, type="object", properties=page)), {"x": {}}).url == f"{SERVER}cats"
 
 
 def test_a_slash_may_be_missing_and_a_query_may_be_part_of_the_path() -> None:

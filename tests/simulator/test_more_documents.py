@@ -265,6 +265,10 @@ def test_declared_errors_are_answered_as_they_are_shown():
     assert all("integer" in error["detail"] for error in found[1].json()["errors"])
     assert found[2].text.startswith('<Err message="Invalid parameter q')
     assert found[3].text == "No."
+    # What is shown for any status says nothing of this one.
+    media = {"application/json": {"schema": {"properties": {"message": TEXT}}, "example": {"message": "Too many."}}}
+    other = {"get": {"parameters": needed, "responses": {"default": {"description": "bad", "content": media}}}}
+    assert "q" in client_of(document({"/x": other})).get("/t/x?q=x").json()["message"]
 
 
 def test_ids_that_are_shown_anywhere_exist():
@@ -287,6 +291,15 @@ def test_ids_that_are_shown_anywhere_exist():
         "made",
     ]
     assert client.get("/t/albums/unsaid").status_code == 404
+    # By its type, and once.
+    for said, count in (("The id, e.g. `123`.", 8), ('For example "latest".', 8)):
+        one = parameter("id", "path", INTEGER | {"example": 123}, description=said)
+        item = {"type": "object", "properties": {"id": INTEGER}}
+        paths = {"/albums/{id}": {"get": {"parameters": [one], "responses": answers(item)}}}
+        paths["/albums"] = {"get": {"responses": answers({"type": "array", "items": item})}}
+        client = client_of(document(paths))
+        ids = [album["id"] for album in client.get("/t/albums").json()]
+        assert len(set(ids)) == count and all(client.get(f"/t/albums/{id}").status_code == 200 for id in ids)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +310,7 @@ def test_ids_that_are_shown_anywhere_exist():
         ({"host": "a.example", "basePath": "https://a.example/v1/"}, ["https://a.example/v1"]),
         ({"host": " a.example:8080 ", "schemes": "HTTP"}, ["http://a.example:8080"]),
         ({"basePath": "v1"}, ["/v1"]),
+        ({"host": "a.example", "basePath": "//api/v1"}, ["https://a.example/api/v1"]),
     ],
 )
 def test_servers_of_swagger_2_however_they_are_written(said: dict[str, Any], servers: list[str]):
@@ -361,6 +375,18 @@ def test_totals_of_a_list_are_those_of_all_its_pages():
         found = client.get(f"/t/a{asked}").json()
         assert [len(found["items"]), found["count"], found["total"]] == [shown, shown, 8]
         assert [found["totalPages"], found["hasMore"], found["next"] is not None] == [pages, more, more]
+
+
+def test_references_of_swagger_2_that_lead_on_and_on():
+    link = "#/paths/~1p{}/get/responses/200/schema"
+    paths = {
+        f"/p{n}": {
+            "get": {"responses": {"200": {"description": "", "schema": {"items": {"$ref": link.format(n + 1)}}}}}
+        }
+        for n in range(400)
+    }
+    found = load_document({"swagger": "2.0", "info": {"title": "T", "version": "1"}, "paths": paths})
+    assert len(found["components"]["schemas"]) == 399
 
 
 def test_references_into_the_operations_of_swagger_2():

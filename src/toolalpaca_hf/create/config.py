@@ -1,11 +1,12 @@
 """The settings of `toolalpaca create`, and what its documents say before anything is made of them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, ToolAlpacaError
 from ..experimental.offline_corpus import offline_apis
 from ..openapi import document_in, is_large, is_url, violations
 from ..schema import Api
@@ -71,8 +72,11 @@ class CreateConfig:
         files = sorted(first.iterdir()) if first.is_dir() else [first]
         if is_url(self.documents[0]):
             return self.documents[0]
-        files = [file for file in files if file.suffix.lower() in (".json", ".yaml", ".yml")]
-        return next((str(file) for file in files if document_in(file, described=False)), None)
+        for file in (file for file in files if file.suffix.lower() in (".json", ".yaml", ".yml")):
+            with suppress(ToolAlpacaError):  # one that cannot be read was set aside
+                if document_in(file, described=False):
+                    return str(file)
+        return None
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,11 @@ def check_documents(documents: Sequence[str]) -> CheckedDocuments:
     28
     ```
     """
-    apis, notes = offline_apis(list(documents)), []
+    unread: dict[str, str] = {}
+    apis, notes = offline_apis(list(documents), unread), []
     for api in apis:
         if not api.functions:
-            notes.append(f"{api.name} documents no function and is left out")
+            notes.append(f"{api.name} {unread.get(api.id, 'documents no function')} and is left out")
         elif not is_large(api.documentation) and (found := violations(api.documentation)):
             notes.append(f"{api.name}: {len(found)} violations of OpenAPI, the first: {found[0]}")
     return CheckedDocuments(apis, notes)

@@ -178,7 +178,10 @@ def read_corpus(sources: Sources) -> Corpus:
         stem = stems.take(source.path.stem)
         for index, row in enumerate(rows):
             try:
-                corpus.processed.append(redact(sft_row(row, f"processed/{stem}/{index}")))
+                made = sft_row(row, f"processed/{stem}/{index}")
+                for segment in made["segments"]:
+                    segment["text"] = redact(segment["text"])
+                corpus.processed.append(made)
                 corpus.report.keep("processed", source.path.name)
             except Unusable as reason:
                 corpus.report.set_aside("processed", source.path.name, f"row {index}", str(reason))

@@ -48,11 +48,14 @@ def _pairs(value: Any, name: str | None = None) -> Iterator[tuple[str | None, An
     """Names and values in an `Authentication` field: a dict, possibly nested, a list of names, or security schemes."""
     if isinstance(value, dict) and value.get("type") in SCHEME_TYPES:
         name = value["name"] if isinstance(value.get("name"), str) else name or "Authorization"
-        value = [item for key, item in value.items() if key not in SCHEME_FIELDS]
+        value = {name if key == "value" else key: item for key, item in value.items() if key not in SCHEME_FIELDS}
     if isinstance(value, dict | list):
         yield name, None
         for key, item in value.items() if isinstance(value, dict) else ((name, item) for item in value):
-            yield from [(item, None)] if key is None and isinstance(item, str) else _pairs(item, key)
+            # A word in a list is a name or a scope; one with a digit, or behind a scheme, may be a key.
+            word = isinstance(value, list) and isinstance(item, str)
+            word = word and (key is None or not (SCHEME.match(item) or re.search(r"\d", item)))
+            yield from [(item, None)] if word else _pairs(item, key)
     else:
         yield name, value
 

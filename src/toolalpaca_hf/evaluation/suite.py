@@ -116,7 +116,7 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     # A file is the published suite by its bytes, whatever it is called.
     known = [suite for suite, source in SUITES.items() if source in FILES and digest in FILES[source].blob_ids]
     # Another file has not the name of a suite, whose published figures would stand beside its own.
-    own = Path(file).name if Path(file).stem in (*SUITES, BFCL) else Path(file).stem
+    own = Path(file).name if Path(file).stem in SUITES else Path(file).stem
     suite = BFCL if kind == BFCL else name if name in SUITES else next(iter(known), own)
     raw = {api.get("Name"): api["BFCL"] for api in read_raw(Path(file)) if "BFCL" in api} if suite == BFCL else {}
     names = {api.id: api.name for api in apis}

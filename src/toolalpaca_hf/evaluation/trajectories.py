@@ -123,7 +123,8 @@ class _Found:
             raw = redact.api(raw)
             for index, instance in enumerate(raw["Instances"]):
                 said = instance if isinstance(instance, dict) else {}
-                error, ended = str(said["error"]) if "error" in said else "", str(said.get("ended", "answered"))
+                error = "" if said.get("error") is None else str(said["error"])
+                ended = str(said.get("ended", "answered"))
                 try:
                     trajectory = read_instance(instance, api.id, index, raw.get("Instructions"))
                 except Unusable as reason:

@@ -60,7 +60,7 @@ class Recorded:
 
 
 SOLUTION = "## AI Assistant's Solution"
-_ID = re.compile(r"[\s(\[#]*(\d{1,99})(?!\d)", re.ASCII)
+_ID = re.compile(r"[\s(\[#]*(\d{1,99})[a-z]?(?![a-z0-9])", re.ASCII | re.IGNORECASE)
 
 
 def _number(entry: dict[str, Any]) -> int | None:

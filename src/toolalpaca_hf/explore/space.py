@@ -41,7 +41,8 @@ def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
     if file.name == "run.json":
         settings = next((mapping(note.get("settings")) for note in notes), {})
         return json.dumps({"settings": {name: settings.get(name) for name in REPLAYED}}).encode()
-    if not any(mapping(note.get("settings")).get("endpoint") for note in notes):
+    runs = [mapping(note.get("settings")) for note in notes]
+    if not any(each.get("endpoint") or "://" in str(each.get("calls")) for each in runs):
         return file
     if file.suffix == ".json":
         return reduce(without_places, notes, file.read_bytes())

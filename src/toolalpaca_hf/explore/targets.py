@@ -132,7 +132,7 @@ class RunView:
             try:
                 self._table = pq.read_table(file) if file.suffix == ".parquet" else _lines(file)
                 about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"cannot be read ({error})", file=file, fix="run again") from None
             self._places = {row["id"]: place for place, row in enumerate(about)}
             self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}

@@ -19,8 +19,8 @@ ROW_TOOLS = 9
 
 _SHARED = re.compile(r"#([^\s,{}\[\]]+)")
 # Camel case is split; other alphabets' letters are as lower-case ones; scripts without spaces have a word a character.
-_LOWER = "a-z\u00c0-\u1fff"
-_WORD = re.compile(f"[A-Z]+(?![{_LOWER}])|[A-Z]?[{_LOWER}]+|[0-9]+|[\u2e80-\U0010ffff]")
+_LOWER = "a-z\u00c0-\u167f\u1681-\u1fff"  # without what is white space
+_WORD = re.compile(f"[A-Z]+(?![{_LOWER}])|[A-Z]?[{_LOWER}]+|[0-9]+|[\u2e80-\u2fff\u3001-\U0010ffff]")
 # Words of every request and of every description say nothing about a function.
 _STOP = frozenset(
     "a an and are as at be by can could do for from get give has have help i if in into is it its like me my need of "

@@ -32,6 +32,8 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
         model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=computed, use_safetensors=True)
+    except (torch.OutOfMemoryError, ImportError):  # no fault of the model
+        raise
     except Exception as error:  # of a file cut off or edited: of safetensors, of tokenizers, a KeyError
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         fix = "pass a folder that training wrote, or a Hub id; `toolalpaca fetch --allow-bin` converts pickled weights"

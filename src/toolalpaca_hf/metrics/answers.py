@@ -93,7 +93,7 @@ def perplexity(log_probs: Sequence[Sequence[float | None] | None]) -> dict[str, 
     ```
     """
     known: list[float] = []
-    for row, text in enumerate(text or () for text in log_probs):
+    for row, text in enumerate(() if text is None else text for text in log_probs):
         known += [value for value in text if value is not None]
         if wrong := [value for value in text if value is not None and not value <= 0]:  # NaN is not, either
             raise InputError(f"{wrong[0]} is no natural logarithm of a probability", row=row)

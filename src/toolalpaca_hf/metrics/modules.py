@@ -124,7 +124,9 @@ class MissingRows:
 
     def add(self, *, prediction: Any = None, **more: Any) -> None:
         """As `evaluate.Metric` has it, which adds the metric's inputs to this text and needs one here."""
-        self.add_batch(predictions=[prediction], **{f"{name}s": [value] for name, value in more.items()})
+        made = more.pop("predictions", prediction)  # `evaluate.combine` uses the names of `add_batch`
+        others = {f"{name.removesuffix('s')}s": [value] for name, value in more.items()}
+        self.add_batch(predictions=[made], **others)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **more: Any) -> None:
         """As `add`."""

@@ -24,7 +24,7 @@ from .swagger2 import to_openapi3
 MAX_DEPTH = 64  # of a document, or of a schema with its references followed; real ones stay below 30
 MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
 CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAML takes seconds a megabyte
-MAX_KEPT = 120  # files, up to three a document; the oldest go first
+MAX_KEPT = 160  # files, up to four a document; the oldest go first
 CACHE_VERSION = 4  # part of the name of what is kept; another reading of documents needs another
 LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
 Value = TypeVar("Value")
@@ -169,14 +169,19 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
 
 def _merged(value: dict[Any, Any], depth: int, left: list[int]) -> dict[Any, Any]:
     """A mapping with those that its YAML merge key `<<` names; its own keys and earlier ones come first."""
-    below = value.get("<<")
+    if "<<" not in value:
+        return value
+    below = value["<<"]
     sources = below if isinstance(below, list) else [below]
-    left[0] -= len(sources)
     if depth > MAX_DEPTH or left[0] < 0 or not sources or not all(isinstance(source, dict) for source in sources):
         return value
     found: dict[Any, Any] = {}
     for source in reversed(sources):
-        found |= _merged(mapping(source), depth + 1, left)
+        more = _merged(mapping(source), depth + 1, left)
+        left[0] -= 1 + len(more)
+        if left[0] < 0:  # whatever is in it is refused next
+            break
+        found |= more
     return found | {key: item for key, item in value.items() if key != "<<"}
 
 

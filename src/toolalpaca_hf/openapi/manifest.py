@@ -209,7 +209,8 @@ def _load(place: str, hosts: Allowlist) -> dict[str, Any]:
         if all(ref.startswith("#") for ref in refs):  # as in most documents, and the largest ones
             return Document(_with_lost(found, refs, []), digest)
         # Swagger 2.0 is converted with its files, which may hold operations.
-        return load_document(with_files(original(words), None if is_url(place) else Path(place)))
+        whole = kept(digest, "original", dict, lambda: original(words))
+        return load_document(with_files(whole, None if is_url(place) else Path(place)))
     except UnicodeDecodeError:
         problem, fix = "it is not UTF-8 text", "pass an OpenAPI document or a plugin manifest"
     except OSError as error:

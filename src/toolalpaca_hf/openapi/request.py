@@ -123,7 +123,8 @@ def build_request(
     parts = _Parts()
     # A key that has a place of its own is none of a path's or a body's values of that name.
     schemes = security_schemes(document)
-    fillable = credentials - {text(one.get("name")) for one in schemes.values() if one.get("type") == "apiKey"}
+    placed = _security(schemes, operation, credentials)
+    fillable = credentials - {name for where, name in placed if where in ("query", "header", "cookie")}
     for parameter in operation.parameters:
         name, where = parameter.name, parameter.place
         if where not in ("path", "header", "cookie") or (where == "path" and name not in operation.in_path):
@@ -141,7 +142,7 @@ def build_request(
             if value is None and parameter.required:  # one value for two, as published calls have it
                 value = arguments.get(name)
             _place(parts, operation, parameter, where, value, called)
-    parts.credentials += _security(schemes, operation, credentials)
+    parts.credentials += placed
     body, media = _body_and_media(parts, operation, arguments, fillable, names)
     if parts.problems:
         unknown = ", ".join([f"`{name[:60]}`" for name in arguments if name not in parts.known][:10])
@@ -186,7 +187,7 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     taken = operation.taken_names(where) if isinstance(value, dict) else ()
     pieces = write_query(name, value, parameter.declared, taken) if where in ("query", "cookie") else []
     if where == "query":
-        if parameter.required and not pieces:
+        if parameter.required and not pieces and isinstance(value, list):
             parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
         parts.query += pieces
     elif where == "path":

@@ -28,6 +28,8 @@ class _Conversion:
     def __init__(self, document: dict[str, Any], deref: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
         self.document, self.deref = document, deref
         self.lost: list[str] = []
+        self.waiting: list[tuple[str, dict[str, Any]]] = []
+        self.names = set(_mapping(document.get("definitions")))
         self.inner: dict[str, tuple[str, Any]] = {}  # names and schemas of what is inside of operations, by reference
 
     def converted(self) -> dict[str, Any]:
@@ -47,6 +49,10 @@ class _Conversion:
         components = dict(_mapping(old.get("components")))
         components |= {key: _mapping(components.get(key)) | value for key, value in parts.items() if value}
         made, components = self._with_moved_refs(made), self._with_moved_refs(components)
+        while self.waiting:  # not by recursion: one may lead to another without end
+            ref, target = self.waiting.pop()
+            schema = self._parameter(ref, target)["schema"] if "in" in target else target
+            self.inner[ref] = self.inner[ref][0], self._with_moved_refs(schema)
         if self.inner:
             components["schemas"] = _mapping(components.get("schemas")) | dict(self.inner.values())
         made |= {"components": components} if components else {}
@@ -56,7 +62,7 @@ class _Conversion:
         host, base = (said if isinstance(said, str) else "" for said in map(self.document.get, ("host", "basePath")))
         # Some documents have a whole URL in either place.
         scheme, _, host = host.strip().strip("/").rpartition("://")
-        base = re.sub(r"^(\w+:)?//[^/]*", "", base.strip()).strip("/")
+        base = re.sub(r"^\w+://[^/]*", "", base.strip()).strip("/")
         base = base and f"/{base}"
         if not host:
             return [{"url": base}] if base else []
@@ -177,7 +183,7 @@ class _Conversion:
         if media or examples:
             kinds = _kinds(produces) or list(examples) or ["application/json"]
             bare = {_bare(kind) for kind in kinds}  # an example may leave out the charset
-            kinds = [*kinds, *(kind for kind in examples if _bare(kind) not in bare)]
+            kinds = [*kinds, *(kind for kind in examples if "/" in kind and _bare(kind) not in bare)]
             shown = {_bare(kind): {"example": value} for kind, value in examples.items()}
             made["content"] = {kind: media | shown.get(_bare(kind), {}) for kind in kinds}
         return made
@@ -219,11 +225,11 @@ class _Conversion:
             return self._moved(further)
         if ref not in self.inner:
             name = re.sub(r"\W+", "_", ref[2:])
-            while name in {*_mapping(self.document.get("definitions")), *dict(self.inner.values())}:
+            while name in self.names:
                 name += "_"
-            self.inner[ref] = name, {}  # or one that leads back to itself would have no end
-            schema = self._parameter(ref, target)["schema"] if "in" in target else target
-            self.inner[ref] = name, self._with_moved_refs(schema)
+            self.names.add(name)
+            self.inner[ref] = name, {}
+            self.waiting.append((ref, target))
         return f"#/components/schemas/{self.inner[ref][0]}"
 
 

@@ -16,9 +16,11 @@ from ..openapi import (
     Parameter,
     RequestBody,
     SchemaMerger,
+    coerce,
     deref,
     document_of,
     each_operation,
+    is_valid,
     is_xml,
     json_value,
     listed,
@@ -26,6 +28,7 @@ from ..openapi import (
     media_rank,
     merged_schema,
     to_json_schema,
+    to_text,
     without_hidden,
 )
 from ..schema import Api
@@ -132,11 +135,18 @@ class SimulatedOperation:
         values = shown_values(parameter.declared) + self._example_values(parameter.declared) + shown_values(node)
         return [value for value in values + listed(node.get("enum")) if value is not None]
 
+    def _shown_once(self, parameter: Parameter) -> list[Any]:
+        """What is shown for a parameter, also in its description, by its type."""
+        said = example_in(str(parameter.declared.get("description", "")))
+        fit = coerce(said, parameter.schema) if said else None
+        values = [coerce(value, parameter.schema) for value in self.shown(parameter)]
+        values += [fit] if fit is not None and is_valid(parameter.check, fit) else []
+        return list({to_text(value): value for value in values}.values())
+
     @cached_property
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
-        described = ((each, example_in(str(each.declared.get("description", "")))) for each in self.parameters)
-        found = {each.name: [*self.shown(each), said] for each, said in described}
+        found = {each.name: self._shown_once(each) for each in self.parameters}
         if self.body is not None:
             merger = SchemaMerger(self.body.schema)
             body = merger.node(self.body.schema)

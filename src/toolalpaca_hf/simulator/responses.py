@@ -83,7 +83,7 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     status, make = declared.status, declared.make
     if make is None:
         return encode_response(declared, {"error": reason})
-    if declared.examples:
+    if declared.examples and str(status) in operation.declared.responses:  # one for any error says nothing of this one
         return encode_response(declared, declared.examples[0])
     rng = Rng(reason)
     node = make.merger.node(make.root)

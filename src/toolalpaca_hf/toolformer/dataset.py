@@ -295,7 +295,9 @@ def _is_call(call: Any) -> bool:
     fields = zip(CALL_FIELDS, kinds, strict=True)
     if not isinstance(call, dict) or not all(isinstance(call.get(name), kind) for name, kind in fields):
         return False
-    return not isinstance(call["position"], bool) and all(abs(call.get(n) or 0) < 2**63 for n in CALL_FIELDS[3:])
+    return not isinstance(call["position"], bool) and all(
+        isinstance(value := call.get(n) or 0, float) or abs(value) < 2**63 for n in CALL_FIELDS[3:]
+    )
 
 
 def _plain_texts(file: str | Path, report: Report) -> Iterator[dict[str, Any]]:
@@ -333,8 +335,8 @@ def build_repo(
     """
     if not 0 <= plain_fraction < 1:
         raise OptionError(f"is {plain_fraction}", option="--plain-fraction", fix="pass a number from 0 to below 1")
-    if plain is not None:
-        git_blob_id(plain)  # a file that is not there is found now, needed or not
+    if plain is not None and not Path(plain).is_file():
+        raise NotFoundError("no such file", file=plain, option="--plain", fix="pass JSON lines with the field text")
     if not any(row["calls"] for row in source.rows(None)):
         fix = "annotate more texts, with a larger model or a lower --tau-f, or build from --source gsm8k"
         raise InputError("no text has a call, so there is nothing to train on", file=source.name, fix=fix)

@@ -89,10 +89,10 @@ def test_published_layouts(tmp_path: Path, task: str, row: dict, prompt: str, an
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_takes_the_simple_layout(tmp_path: Path, task: str) -> None:
-    row = {"question": "What {is} it", "answers": ["this", "that"], "context": "Here."}
+    row = {"question": "What {is} it", "answers": ["7", "8"], "context": "Here."}
     ((prompt, answers),) = items_of(tmp_path, task, row)
     assert "What {is} it" in prompt and "{text}" not in prompt
-    assert answers[0] == "this"
+    assert answers[0] == "7"
 
 
 def test_rows_that_cannot_be_asked_cost_no_other(tmp_path: Path) -> None:
@@ -108,7 +108,9 @@ def test_rows_that_cannot_be_asked_cost_no_other(tmp_path: Path) -> None:
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
     items, origin, notes = read_items(TASKS["lama-squad"], path)
     assert [item.id for item in items] == ["lama-squad/5"] and origin == "data.jsonl"
-    assert notes == ["LAMA, SQuAD: 5 rows cannot be asked (another layout, or no mask at the end)"]
+    assert notes == [
+        "LAMA, SQuAD: 5 rows cannot be asked (another layout, no mask at the end, or no number in the answer)"
+    ]
 
 
 def test_a_folder_of_relations_is_read_whole(tmp_path: Path) -> None:

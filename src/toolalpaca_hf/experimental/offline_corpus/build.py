@@ -74,7 +74,8 @@ def build_offline_corpus(
     kept_back = (next(iter(corpus.select_entries([entry], reserved).left_out), None) for entry in entries)
     aside = [problem or reason for (_, problem), reason in zip(read, kept_back, strict=True)]
     if all(aside):
-        raise InputError(f"no API of {apis} is left; the first {aside[0]}", fix="pass others")
+        first = f"; the first {aside[0]}" if aside else ""
+        raise InputError(f"no API of {apis} is left{first}", fix="pass others")
     output_settings = {"source": "offline", **asdict(settings), "documents": corpus.documents_hash(found)}
     output_settings["gates"].pop("count", None)
     if settings.faults is None:
@@ -121,9 +122,13 @@ def _build_api(
     folder.write("simulation", index, {"instances": parts})
 
 
-def offline_apis(paths: str | Path | Sequence[str | Path]) -> list[Api]:
-    """The APIs of files, folders and URLs; a file of a folder that cannot be read is one without functions."""
-    return [api for api, _ in _read_all(paths)]
+def offline_apis(paths: str | Path | Sequence[str | Path], unread: dict[str, str] | None = None) -> list[Api]:
+    """The APIs of files, folders and URLs; a file of a folder that cannot be read is one without functions, and
+    `unread` gets the reason by its id."""
+    read = _read_all(paths)
+    if unread is not None:
+        unread |= {api.id: why for api, why in read if why}
+    return [api for api, _ in read]
 
 
 def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str | None]]:

@@ -249,8 +249,8 @@ def read_items(
     if not items:
         fix = "pass the published file, or JSON lines with question and answers"
         raise InputError(f"holds no question of {task.title}", file=origin, fix=fix)
-    note = f"{task.title}: {left_out} rows cannot be asked (another layout, or no mask at the end)"
-    return items, origin, [note] if left_out else []
+    why = "another layout, no mask at the end, or no number in the answer"
+    return items, origin, [f"{task.title}: {left_out} rows cannot be asked ({why})"] if left_out else []
 
 
 def _question_of(task: EvalTask, raw: Any) -> Question | None:

@@ -70,7 +70,7 @@ class Calendar(Tool):
 
     def __init__(self, day: date | str | None = None) -> None:
         self.day = day if day is None or isinstance(day, date) else _date_of(day)
-        if day is not None and (self.day is None or len(str(day)) > 10):
+        if day is not None and (self.day is None or (isinstance(day, str) and len(day.strip()) > 10)):
             raise OptionError(f"{day!r} is not a date", option="--date", fix="write one as 2023-01-30")
 
     @property

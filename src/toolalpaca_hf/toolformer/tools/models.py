@@ -126,7 +126,8 @@ class Translation(Tool):
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        name, fix = self._model_name, "pass a folder or Hub id of the NLLB family"
+        name = self._model_name
+        fix = "pass a folder or Hub id of the NLLB family; `toolalpaca fetch --allow-bin` converts pickled weights"
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True).eval()
