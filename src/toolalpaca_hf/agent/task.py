@@ -48,11 +48,11 @@ class TaskFile:
 
 def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[str] = ()) -> TaskFile:
     """Tasks from your own instructions for an API, or the URL or file of its document, see [`load_api`]."""
+    if not all(map(str.strip, instructions)):
+        raise OptionError("is empty", option="--instruction", fix="say what to ask")
     api = source if isinstance(source, Api) else load_api(source, private=private)
     if not api.functions:
         raise InputError("documents no operation", file=api.link, fix="pass another document")
-    if not all(map(str.strip, instructions)):
-        raise OptionError("is empty", option="--instruction", fix="say what to ask")
     # The command line hands on bytes that are no UTF-8 as halves of surrogate pairs.
     instructions = [instruction.encode("utf-8", "replace").decode("utf-8") for instruction in instructions]
     tasks = [Task(f"{api.id}/{i}", api, instruction) for i, instruction in enumerate(instructions)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..data import LeftOut, read_file, read_raw
 from ..errors import InputError, NotFoundError, nearest
+from ..openapi import mapping
 from ..schema import Api, Instruction, Trajectory
 from ..sources import FILES, fetch
 from .bfcl import write_bfcl
@@ -116,9 +117,10 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
     # A file is the published suite by its bytes, whatever it is called.
     known = [suite for suite, source in SUITES.items() if source in FILES and digest in FILES[source].blob_ids]
     # Another file has not the name of a suite, whose published figures would stand beside its own.
-    own = Path(file).name if Path(file).stem in SUITES else Path(file).stem
-    suite = BFCL if kind == BFCL else name if name in SUITES else next(iter(known), own)
-    raw = {api.get("Name"): api["BFCL"] for api in read_raw(Path(file)) if "BFCL" in api} if suite == BFCL else {}
+    own = Path(file).name if Path(file).stem in (*SUITES, BFCL) else Path(file).stem
+    rows = read_raw(Path(file)) if kind == BFCL or own == f"{BFCL}.json" else ()
+    suite = BFCL if any("BFCL" in mapping(row) for row in rows) else name if name in SUITES else next(iter(known), own)
+    raw = {row.get("Name"): row["BFCL"] for row in rows if "BFCL" in mapping(row)}
     names = {api.id: api.name for api in apis}
     answers = {asked.id: raw[names[asked.api]] for asked in instructions if names[asked.api] in raw}
     return Suite(suite, file, digest, apis, instructions, notes, answers)
