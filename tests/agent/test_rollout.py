@@ -239,7 +239,7 @@ def test_a_turn_that_cannot_begin_costs_itself_only(
     def refuse(context: ReactContext, *limits: int | None) -> None:
         if f"USER: {bad}\n" in context.text:
             raise TypeError("no text")
-        start(context, *limits)  # type: ignore[arg-type]
+        start(context, *limits)  # type: ignore[arg-type]  # the two that it was called with
 
     def begin(prompt: Prompt, api: Api, instruction: str) -> ReactContext:
         if instruction == bad:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,6 +165,16 @@ def test_schemas_with_definitions_of_their_own() -> None:
         assert shown["properties"]["lat"]["type"] == "number"
 
 
+def answering(result: Any) -> Callable[..., Any]:
+    """In place of a connection, one that knows a single call."""
+
+    def call(method: str, name: str, arguments: dict[str, Any]) -> Any:
+        assert (method, name, arguments) == ("call_tool", "find", {})
+        return result
+
+    return call
+
+
 def test_answers_of_other_kinds_than_text() -> None:
     from mcp_types import CallToolResult, ImageContent, TextContent
 
@@ -178,8 +188,8 @@ def test_answers_of_other_kinds_than_text() -> None:
     ):
         tools = McpTools("a command")
         result = CallToolResult(content=content, structured_content=structured)
-        tools._client = SimpleNamespace(call_tool=None)  # type: ignore[assignment]
-        tools._portal = SimpleNamespace(call=lambda *_, result=result: result)  # type: ignore[assignment]
+        tools._client = SimpleNamespace(call_tool="call_tool")  # type: ignore[assignment]  # no client of MCP's
+        tools._portal = SimpleNamespace(call=answering(result))  # type: ignore[assignment]  # no portal of anyio's
         assert tools._exchange("POST", "http://mcp/find", {}, b"{}")[::2] == (200, said.encode())
 
 

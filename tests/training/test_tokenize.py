@@ -218,7 +218,7 @@ def test_a_row_without_segments_is_empty_and_another_layout_refused() -> None:
     assert merge(None) == merge([]) == []
     for layout in (5, [["text", True]]):
         with pytest.raises(InputError) as caught:
-            merge(layout, 3)  # type: ignore[arg-type]
+            merge(layout, 3)  # type: ignore[arg-type]  # what it has to refuse
         assert caught.value.row == 3
 
 

@@ -76,9 +76,9 @@ def metric_class(
     inputs: str,
     features: Any,
     paper: Literal["toolalpaca", "toolformer"],
-    missing: Any,
+    missing: Any = None,
 ) -> type:
-    """The class that `evaluate.load` looks for in a script; see [`MissingRows`] for what is `missing`."""
+    """The class that `evaluate.load` looks for; `missing` (see [`MissingRows`]) is an empty step by default."""
     import evaluate
 
     citation = (FOLDER / "citations" / f"{paper}.bib").read_text(encoding="utf-8")
@@ -93,6 +93,8 @@ def metric_class(
         )
 
     body = {"_info": info, "_compute": lambda self, **given: compute(**given), "missing": missing}
+    if missing is None:
+        body["missing"] = [dict.fromkeys(features["predictions"].feature)]
     body |= {"__doc__": description + inputs, "__module__": module}
     return type(name, (MissingRows, evaluate.Metric), body)
 

@@ -243,10 +243,10 @@ class _Template:
         self._parts: list[tuple[str, re.Pattern[str] | None, list[str]]] = []
         for part in segments:
             pieces = re.split(r"\{([^{}]+)\}", part)
-            alone = pieces[::2] == ["", ""]
-            self.open_parts.append((alone, len(pieces), -len("".join(pieces[::2])) if len(pieces) > 1 else 0))
+            whole = pieces[::2] == ["", ""]
+            self.open_parts.append((whole, len(pieces), -len("".join(pieces[::2])) if len(pieces) > 1 else 0))
             # A parameter by itself takes all of its segment.
-            group = "(.+)" if alone else "(.+?)"
+            group = "(.+)" if whole else "(.+?)"
             pattern = re.compile(group.join(map(re.escape, pieces[::2])), re.DOTALL) if len(pieces) > 1 else None
             self._parts.append((part, pattern, pieces[1::2]))
 

@@ -338,11 +338,11 @@ def _note(source: Path) -> dict[str, Any]:
 
 
 def _set_aside(folder: Path) -> list[tuple[str, str]]:
-    def told(line: dict[str, Any]) -> tuple[str, str] | None:
+    def reason_of(line: dict[str, Any]) -> tuple[str, str] | None:
         name = (line.get("entry") or {}).get("name", line.get("id"))
         return (str(name), clip(str(line["set_aside"]), LONGEST)) if line.get("set_aside") else None
 
-    return list(islice(filter(None, json_lines(folder / "apis.jsonl", told)), SHOWN))
+    return list(islice(filter(None, json_lines(folder / "apis.jsonl", reason_of)), SHOWN))
 
 
 def _instance(api: Api, row: InstanceRow) -> dict[str, Any]:

@@ -60,12 +60,5 @@ _CALL = dict.fromkeys(("action", "action_input"), datasets.Value("string"))
 _STEPS = datasets.List(_CALL | {"observation": datasets.Value("string")})
 _FEATURES = datasets.Features({"predictions": _STEPS, "references": datasets.List(_CALL)})
 ProcessVerdictMetric = metric_class(
-    __name__,
-    "ProcessVerdictMetric",
-    compute,
-    _DESCRIPTION,
-    _INPUTS,
-    _FEATURES,
-    "toolalpaca",
-    [dict.fromkeys(_STEPS.feature)],
+    __name__, "ProcessVerdictMetric", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca"
 )

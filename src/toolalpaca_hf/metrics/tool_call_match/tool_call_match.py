@@ -51,6 +51,4 @@ def compute(
 
 _CALLS = datasets.List(dict.fromkeys(("action", "action_input"), datasets.Value("string")))
 _FEATURES = datasets.Features({"predictions": _CALLS, "references": _CALLS})
-ToolCallMatch = metric_class(
-    __name__, "ToolCallMatch", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca", [dict.fromkeys(_CALLS.feature)]
-)
+ToolCallMatch = metric_class(__name__, "ToolCallMatch", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca")

@@ -56,13 +56,4 @@ def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, A
 
 _STEPS = datasets.List(dict.fromkeys(("action", "action_input", "observation"), datasets.Value("string")))
 _FEATURES = datasets.Features({"predictions": _STEPS})
-ToolCallValidity = metric_class(
-    __name__,
-    "ToolCallValidity",
-    compute,
-    _DESCRIPTION,
-    _INPUTS,
-    _FEATURES,
-    "toolalpaca",
-    [dict.fromkeys(_STEPS.feature)],
-)
+ToolCallValidity = metric_class(__name__, "ToolCallValidity", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca")
