@@ -1,6 +1,16 @@
 import pytest
 
-from toolalpaca_hf.openapi import coerce, from_xml, to_json_schema, to_xml, validator
+from toolalpaca_hf.openapi import (
+    CallError,
+    build_request,
+    coerce,
+    from_xml,
+    functions_of,
+    to_json_schema,
+    to_xml,
+    validator,
+)
+from toolalpaca_hf.openapi.content import encode_body
 
 PET = {
     "type": "object",
@@ -53,3 +63,16 @@ def test_names_of_a_namespace() -> None:
 def test_what_is_no_xml_is_refused(words: str) -> None:
     with pytest.raises(ValueError):
         from_xml(words, {})
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "application/x-www-form-urlencoded"])
+def test_a_form_of_no_declared_fields_takes_an_object_and_nothing_else(kind: str) -> None:
+    document = {"paths": {"/cats": {"post": {"requestBody": {"content": {kind: {"schema": {"properties": {}}}}}}}}}
+    (operation,) = functions_of(document)
+
+    def sent(text: str) -> tuple[bytes | None, dict[str, str]]:
+        return encode_body(build_request(document, operation, text, "https://cats.example"))
+
+    assert b"Tom" in (sent('{"body": {"name": "Tom"}}')[0] or b"")
+    with pytest.raises(CallError, match="give an object"):
+        sent('{"body": [1]}')

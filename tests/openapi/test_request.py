@@ -410,13 +410,13 @@ def escape_nothing(document: dict[str, Any], text: str) -> None:
     for operation in functions_of(document):
         try:
             request = build_request(document, operation, text, SERVER, {"a"})
+            encode_body(request)
         except CallError as error:
             assert "\n" not in str(error) and len(str(error)) < 20_000
             continue
         parts = urlsplit(request.url)
         assert (parts.scheme, parts.netloc, parts.fragment) == ("https", "cats.example", "") and request.url.isascii()
         assert not any(re.search(r"[\x00-\x1f\x7f]", value) for value in request.headers.values())
-        encode_body(request)
 
 
 def keep_the_template(template: str, arguments: dict[str, Any]) -> None:

@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 
 import httpx
 
-from ..errors import InputError
 from .coercion import SchemaMerger, fields_of, part_of, to_text, types_of
 from .document import mapping, text
-from .request import ApiRequest
+from .request import ApiRequest, CallError
 from .styles import add_value, taken_names, write_query
 
 FORM = "application/x-www-form-urlencoded"
@@ -43,7 +42,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         sent_as = made.headers.get("Content-Type", "").replace("multipart/form-data", kind)
         return made.read(), {"Content-Type": sent_as} if files else {}
     if kind.startswith("multipart/") or (kind == FORM and not isinstance(body, str)):
-        raise InputError(f"a body of type {kind} has named fields", fix="describe it as an object in the document")
+        raise CallError(f"A body of type {kind} has named fields; give an object.")
     if is_xml(kind) and not isinstance(body, str):
         return to_xml(body, "body", request.schema), {"Content-Type": kind}
     if kind == "text/csv" and isinstance(body, list):
