@@ -63,7 +63,7 @@ def main(config: evaluation.EvaluationConfig) -> None:
             counts = "{n} instructions, {failed} failed".format(**metrics)
             print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
     if config.push_to_hub and first:
-        runs = [read_run(folder, suite) for suite, folder in folders.items()]
+        runs = [read_run(folder) for folder in folders.values()]
         print(f"Pushed to {push(results_manifest(runs, repo_id), repo_id).url}.")
     state.wait_for_everyone()
     state.destroy_process_group()

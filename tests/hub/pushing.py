@@ -27,6 +27,6 @@ def push_results(
     create_pr: bool = False,
     benchmark: str | None = None,
 ) -> str:
-    read = [read_run(folder, suite) for suite, folder in runs.items()]
+    read = [read_run(folder) for folder in runs.values()]
     manifest = results_manifest(read, repo_id, endpoint, revision, benchmark)
     return push(manifest, repo_id, token, endpoint, revision=revision, create_pr=create_pr).url

@@ -141,17 +141,6 @@ def test_a_repo_without_a_card_gets_one(hub: HubServer, real: Path) -> None:
     assert push_results({"real": real}, "me/bare", OWNER, hub.url) == f"{hub.url}/me/bare"
 
 
-def test_without_model_index_the_figures_come_from_the_metrics(hub: HubServer, real: Path) -> None:
-    (real / "model_index.json").unlink()
-    push_results({"real": real}, REPO, OWNER, hub.url)
-    found = {(one.metric_type, one.metric_config): one.metric_value for one in results_of(hub)[1:]}
-    assert found == {
-        ("tool_call_match", "all_functions"): 80.0,
-        ("tool_call_match", "exact_set"): 50.0,
-        ("process_verdict", "process_verdict"): 63.0,
-    }
-
-
 def test_a_pull_request_leaves_the_branch_alone(hub: HubServer, real: Path) -> None:
     assert push_results({"real": real}, REPO, GUEST, hub.url, create_pr=True) == f"{hub.url}/{REPO}/discussions/1"
     assert hub.repos[REPO].files["README.md"] == CARD.encode()

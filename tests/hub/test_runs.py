@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub.evaluated import result, write_run
-from huggingface_hub import EvalResult
+from hub.evaluated import write_run
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.hub import read_run
@@ -22,10 +21,11 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
 def test_a_run_has_its_files_and_results(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, "real", 0.63, exact_set=0.5))
     assert run.files == {name: (tmp_path / name).read_bytes() for name in ("metrics.json", "report.md", "report.html")}
-    assert run.results == [
-        EvalResult(**result("real", "process_verdict", 63.0, "process_verdict")),
-        EvalResult(**result("real", "exact_set", 50.0)),
+    assert [(one.metric_type, one.metric_config, one.metric_value) for one in run.results] == [
+        ("process_verdict", "process_verdict", 63.0),
+        ("tool_call_match", "exact_set", 50.0),
     ]
+    assert run.results[0].dataset_split == "eval_real"
 
 
 def test_servers_and_folders_of_whoever_ran_it_stay_there(tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ def test_servers_and_folders_of_whoever_ran_it_stay_there(tmp_path: Path) -> Non
 
 def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None:
     rates = {"process": {"value": 0.77, "low": 0.7, "high": 0.8, "n": 100}, "both": {"value": None}}
-    metrics = {"suite": "", "n": 100, "judge": {"num": 100}, "judge_rates": rates}
+    metrics = {"suite": "real", "n": 100, "judge": {"num": 100}, "judge_rates": rates}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    run = read_run(tmp_path, "real")
+    run = read_run(tmp_path)
     assert list(run.files) == ["metrics.json"]
     assert [(one.metric_type, one.metric_config, one.metric_value) for one in run.results] == [
         ("llm_judge", "process", 77.0)
@@ -55,62 +55,43 @@ def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda m: [m], "has no number of instructions `n`"),
+        (lambda m: [m], "names no suite"),
         (lambda m: m | {"n": 0}, "has no number of instructions `n`"),
         (lambda m: m | {"n": True}, "has no number of instructions `n`"),
         (lambda m: {"suite": "real", "n": 4}, "holds no figure"),
         (
             lambda m: m | {"calls": {"exact_set": {"value": 63}}},
-            "has 63 for tool_call_match, exact_set, which is no share",
+            "has 63 for exact set, which is no share",
         ),
-        (lambda m: m | {"calls": {"exact_set": {"value": "0.6"}}}, "has '0.6' for tool_call_match, exact_set"),
+        (lambda m: m | {"calls": {"exact_set": {"value": "0.6"}}}, "has '0.6' for exact set"),
         (lambda m: m | {"process_verdict": {"value": float("nan")}}, r"not whole JSON \(NaN"),
         (lambda m: m | {"calls": [1]}, "unknown layout"),
         (lambda m: m | {"calls": {"exact_set": 0.5}}, "unknown layout"),
-        (lambda m: m | {"suite": "simulated"}, "scores the suite 'simulated', not 'real'"),
     ],
 )
 def test_metrics_that_are_none(tmp_path: Path, change: Callable[[Any], Any], words: str) -> None:
     rewrite(write_run(tmp_path, "real") / "metrics.json", change)
     with pytest.raises(ToolAlpacaError, match=words) as caught:
-        read_run(tmp_path, "real")
+        read_run(tmp_path)
     assert str(tmp_path / "metrics.json") in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda rows: {"results": rows}, "holds no list of results"),
-        (lambda rows: [*rows, 3], "row 3: is no object"),
-        (lambda rows: [rows[0] | {"metric": 3}], "row 0: has unknown fields: metric;"),
-        (lambda rows: [rows[0] | {"dataset_type": None}], "row 0: lacks dataset_type;"),
-        (lambda rows: [rows[0] | {"metric_value": [1]}], r"row 0: metric_value is \[1\]"),
-        (lambda rows: [rows[0] | {"dataset_name": 3}], "row 0: dataset_name is no text"),
-    ],
-)
-def test_results_that_are_none(tmp_path: Path, change: Callable[[Any], Any], words: str) -> None:
-    rewrite(write_run(tmp_path, "real") / "model_index.json", change)
-    with pytest.raises(ToolAlpacaError, match=words) as caught:
-        read_run(tmp_path, "real")
-    assert str(tmp_path / "model_index.json") in str(caught.value)
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ToolAlpacaError, match=r"metrics\.json.*cannot be read"):
-        read_run(tmp_path, "real")
+        read_run(tmp_path)
     (tmp_path / "metrics.json").write_bytes(b'{"n": "\xff"}')
     with pytest.raises(ToolAlpacaError, match="not whole JSON"):
-        read_run(tmp_path, "real")
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("suite", "folder"), [("my eval", "my-eval"), ("../a/b", "a-b"), (".hidden", "hidden"), ("v1.2_x", "v1.2_x")]
 )
 def test_a_suite_becomes_a_folders_name(tmp_path: Path, suite: str, folder: str) -> None:
-    assert read_run(write_run(tmp_path, suite), suite).suite == folder
+    assert read_run(write_run(tmp_path, suite)).suite == folder
 
 
-@pytest.mark.parametrize("suite", ["", "..", "/", "\N{HIRAGANA LETTER A}"])
+@pytest.mark.parametrize("suite", ["..", "/", "\N{HIRAGANA LETTER A}"])
 def test_a_suite_without_a_name(tmp_path: Path, suite: str) -> None:
     with pytest.raises(ToolAlpacaError, match="is no name for a suite"):
-        read_run(write_run(tmp_path, "real"), suite)
+        read_run(write_run(tmp_path, suite))

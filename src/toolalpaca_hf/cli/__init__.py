@@ -5,7 +5,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from .. import __version__
 from ..errors import run_main
@@ -41,35 +41,15 @@ def _root(
 ) -> None: ...
 
 
-def _without_types(params: list[Any]) -> list[Any]:
-    """Help shows no type beside a flag, which takes no value."""
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-    return params
-
-
-class _Command(TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
-
-
-class _Group(TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
-
-
-def _use_classes(inside: typer.Typer) -> None:
-    inside.info.cls = _Group
-    for command in inside.registered_commands:
-        command.cls = _Command
-    for group in inside.registered_groups:
-        group.cls = _Group
-        if group.typer_instance is not None:
-            _use_classes(group.typer_instance)
-
-
-_use_classes(app)
+def build() -> Any:
+    """The whole command, whose help shows no type beside a flag, which takes no value."""
+    commands = [get_command(app)]
+    for command in commands:
+        for param in command.get_params(command.context_class(command)):
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        commands += getattr(command, "commands", {}).values()
+    return commands[0]
 
 
 def main() -> None:
@@ -77,4 +57,4 @@ def main() -> None:
     if not sys.stderr.isatty():  # bars are for people; the libraries read these when they are imported
         for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
             os.environ.setdefault(name, "1")
-    run_main(app)
+    run_main(build())

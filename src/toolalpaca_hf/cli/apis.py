@@ -112,23 +112,14 @@ def _show(file: Path, as_json: bool) -> None:
 
 
 def _read_apis(file: Path) -> list[dict[str, Any]]:
+    from ..data import read_json
     from ..openapi import document_in
 
-    api = document_in(file, described=False)
-    if api is not None:
+    if (api := document_in(file, described=False)) is not None:
         # With what the readers of the raw layout ask for, so that it can be served.
         raw = {"Name": api.name, "Description": api.description, "Category": "", "Link": api.link}
         return [raw | {"Documentation": api.documentation, "Instances": []}]
-    fix = "pass a file in the raw layout, such as train_data.json"
-    try:
-        found = json.loads(file.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"it cannot be read ({error.strerror})", file=file, fix=fix) from None
-    except json.JSONDecodeError as error:
-        problem = f"it is not JSON ({error.msg.removesuffix(' at')} in line {error.lineno})"
-        raise InputError(problem, file=file, row=error.lineno, fix=fix) from None
-    except (ValueError, RecursionError):
-        raise InputError("it is not UTF-8 text, or is nested too deep", file=file, fix=fix) from None
+    found = read_json(file)
     if not isinstance(found, list) or not found or not all(isinstance(api, dict) for api in found):
-        raise InputError("it is not a list of APIs", file=file, fix=fix)
+        raise InputError("not a list of APIs", file=file, fix="pass a file in the raw layout, such as train_data.json")
     return found

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import OptionError, ToolAlpacaError, needing
 from ..storage import check_output_folder, interruptible
-from .options import AllowPrivate, Overwrite, Precision, option
+from .options import AllowPrivate, Overwrite, Precision, check_models, option
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
 OWN = ["settings.json", "entries.json", "corpus.json", "train_data.json", "apis.jsonl", "instances.jsonl"]
@@ -55,22 +55,16 @@ def build(
     recipe: Annotated[Path | None, option("YAML, such as recipes/corpus/default.yaml.", None, "--config")] = None,
     endpoint: Annotated[str | None, option("OpenAI-compatible server of every role.", MODELS)] = None,
     model: Annotated[str | None, option("The model's name there.", MODELS)] = None,
-    local: Annotated[
-        str | None, option("In place of both, a model on this machine: folder, Hub id or smollm2.", MODELS)
-    ] = None,
+    local: Annotated[str | None, option("In place of both: folder, Hub id or smollm2.", MODELS)] = None,
     constrained: Annotated[
         bool | None, option("With --local: hold it to JSON schemas.", MODELS, "--constrained/--unconstrained")
     ] = None,
-    dtype: Annotated[
-        Precision | None, option("With --local: auto, the default, is what computes fastest here.", MODELS)
-    ] = None,
+    dtype: Annotated[Precision | None, option("With --local; by default what computes fastest.", MODELS)] = None,
     key_variable: Annotated[str | None, option("Environment variable that holds the key.", MODELS)] = None,
     offline: Annotated[bool, option("No endpoint: rule-based agents.", MODELS, "--offline")] = False,
     per_api: Annotated[int, option("With --offline: instances of an API.", min=1)] = 8,
     max_tools: Annotated[int, option("With --offline: functions shown, the nearest to the instruction.", min=1)] = 9,
-    faults: Annotated[
-        str | None, option("With --offline: let the simulator fail, a rate such as 0.2, or a file.")
-    ] = None,
+    faults: Annotated[str | None, option("With --offline: the simulator fails; a rate (0.2) or a file.")] = None,
     seed: Annotated[int | None, option("Of every role; with --offline, of the rules.")] = None,
     limit: Annotated[int | None, option("Only the first so many APIs.", min=1)] = None,
     dry_run: Annotated[bool, option("Say what it would cost, and end.", SPENDING, "--dry-run")] = False,
@@ -110,10 +104,7 @@ def build(
     run |= {"set_aside_failed": set_aside_failed or None}
     budget = {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money}
     config = corpus.CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
-    for name in {role.local for role in config.roles.values() if role.local}:
-        from ..checkpoints import check_model
-
-        check_model(name)
+    check_models(*{role.local for role in config.roles.values() if role.local})
     wanted = corpus.EntryFilter(reserved=corpus.reserved_names(), limit=limit)
     chosen = corpus.select_entries(corpus.load_entries(apis), wanted)
     for reason, names in chosen.left_out.items():

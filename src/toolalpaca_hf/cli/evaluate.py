@@ -24,9 +24,7 @@ def evaluate(
     out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
     suite: Annotated[str, option("simulated, real, sample or bfcl.", WHAT)] = "",
     categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.", WHAT)] = None,
-    trajectories: Annotated[
-        Path | None, option("In place of --model: a run's folder, Parquet, or either upstream layout.", WHAT)
-    ] = None,
+    trajectories: Annotated[Path | None, option("In place of --model: a run, or upstream's layouts.", WHAT)] = None,
     apis: Annotated[Path | None, option("In place of --suite: instructions and golden answers, JSON.", WHAT)] = None,
     judged: Annotated[Path | None, option("Alone: recorded verdict texts, parsed again.", WHAT)] = None,
     data_dir: Annotated[Path | None, option("Folder searched first for a suite's file.", WHAT)] = None,

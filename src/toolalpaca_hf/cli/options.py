@@ -46,6 +46,14 @@ def say_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def check_models(*names: str) -> None:
+    """Refuse names that can be no model before torch is loaded, which takes longer than the answer."""
+    from ..checkpoints import check_model
+
+    for name in names:
+        check_model(name)
+
+
 def with_rollout_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes a `config` an option for each field of [`RolloutConfig`]."""
     types, added = get_type_hints(RolloutConfig), []
@@ -86,9 +94,7 @@ class ToolOptions:
 
     tools: Annotated[str, option("Some of calculator, calendar, qa, wikisearch, mt, by commas.", TOOLS)] = ""
     date: Annotated[str | None, option("The calendar's, 2023-01-30; else today's.", TOOLS)] = None
-    corpus: Annotated[
-        str | None, option("What wikisearch searches: JSONL, Parquet, text or a folder; embedded.", TOOLS)
-    ] = None
+    corpus: Annotated[str | None, option("For wikisearch: JSONL, Parquet, text, a folder; embedded.", TOOLS)] = None
     qa_model: Annotated[str | None, option("Answers questions; with --qa-endpoint, its name there.", TOOLS)] = None
     qa_endpoint: Annotated[str | None, option("OpenAI-compatible server.", TOOLS)] = None
     qa_chat: Annotated[bool, option("Chat completions instead of raw ones.", TOOLS, "--qa-chat")] = False

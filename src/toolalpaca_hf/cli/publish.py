@@ -96,9 +96,7 @@ def space(
     folders: Annotated[list[str], typer.Argument(help="Datasets, runs, evaluations, or what create wrote.")],
     to: PushOptions,
     dataset_id: Annotated[str | None, option("Publish the dataset among them as this repo, too, and link it.")] = None,
-    package: Annotated[
-        str | None, option("What the Space installs, such as toolalpaca-hf[explore] @ git+URL.")
-    ] = None,
+    package: Annotated[str | None, option("What it installs: toolalpaca-hf[explore] @ git+URL.")] = None,
 ) -> None:
     """Publish a Gradio Space that shows rows and rollouts as `toolalpaca explore` does."""
     with needing("a Space", "explore"):

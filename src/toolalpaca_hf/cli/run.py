@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..agent import RolloutConfig
-from ..errors import OptionError, needing
+from ..errors import NotFoundError, OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import Json, Overwrite, option, say_json, with_rollout_options
+from .options import Json, Overwrite, check_models, option, say_json, with_rollout_options
 
 RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
+CREATE_FILES = "create.json stages.json corpus data dataset before model after metrics.json report.html".split()
 
 
 @with_rollout_options
@@ -22,9 +23,7 @@ def run(
     config: RolloutConfig,
     out: Annotated[Path, option("Folder to write; a run that is there goes on.")],
     apis: Annotated[str, option("APIs and instructions, JSON such as eval_simulated.json; or sample.")] = "",
-    mcp: Annotated[
-        str | None, option("In place of --apis: command or URL of an MCP server, whose tools are called.")
-    ] = None,
+    mcp: Annotated[str | None, option("In place of --apis: command or URL of an MCP server.")] = None,
     instruction: Annotated[
         list[str] | None, option("Ask this; --apis is then the URL or file of an OpenAPI document.")
     ] = None,
@@ -64,53 +63,47 @@ def run(
 
 
 def create(
-    documents: Annotated[
-        list[str], typer.Argument(help="OpenAPI documents or plugin manifests: files, folders, URLs.")
-    ],
+    documents: Annotated[list[str], typer.Argument(help="OpenAPI documents, manifests, folders of them, URLs.")],
     out: Annotated[Path, option("Folder to write; one that is there goes on.")],
     base: Annotated[str, option("Model to train: folder, Hub id or smollm2.")] = "smollm2",
     per_api: Annotated[int, option("Most instances that are made of an API.", min=5)] = 64,
     held_out: Annotated[float, option("Share of them that is kept for evaluation.")] = 0.2,
     max_steps: Annotated[int | None, option("Training steps; the recipe's epoch otherwise.", min=1)] = None,
     seed: Annotated[int, option("Of values, wording and simulated data.")] = 0,
-    endpoint: Annotated[
-        str | None, option("OpenAI-compatible server: its model writes the corpus, not the rules.")
-    ] = None,
+    endpoint: Annotated[str | None, option("Server of a model that writes the corpus; rules do otherwise.")] = None,
     model: Annotated[str | None, option("The model's name there.")] = None,
     dry_run: Annotated[bool, option("Say what would happen and how long, and end.", None, "--dry-run")] = False,
     as_json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a small model that calls your API: documents, corpus, training, evaluation, report."""
+    for document in documents:  # before anything is loaded, which takes longer than the answer
+        if "://" not in document and document != "sample" and not Path(document).exists():
+            raise NotFoundError("no such file or folder", file=document, fix="pass OpenAPI documents, or their folder")
+    check_models(base)
+    if not dry_run:
+        check_output_folder(out, "a model", CREATE_FILES, overwrite)
     with needing("creating", "quickstart,corpus"):
-        from ..create import (
-            CREATE_FILES,
-            CreateConfig,
-            check_documents,
-            first_calls_table,
-            plan,
-            rollout_rows,
-            seconds_a_pass,
-            usage_lines,
+        from .. import create as room
+
+        config = room.CreateConfig(
+            tuple(documents), str(out), base, per_api, held_out, max_steps, seed, endpoint, model
         )
-        from ..create import create as create_model
-    config = CreateConfig(tuple(documents), str(out), base, per_api, held_out, max_steps, seed, endpoint, model)
-    if dry_run:
-        checked = check_documents(config.documents)
-        sentences = [*plan(config, checked, seconds_a_pass(base)), *checked.notes]
-        return say_json(sentences) if as_json else typer.echo("\n".join(sentences))
-    check_output_folder(out, "a model", [*CREATE_FILES, "stages.json"], overwrite)
-    with interruptible(lambda: f"finished stages are kept in {out}; the same command goes on"):
-        metrics = create_model(config, partial(typer.echo, err=True))
+        if dry_run:
+            checked = room.check_documents(config.documents)
+            sentences = [*room.plan(config, checked, room.seconds_a_pass(base)), *checked.notes]
+            return say_json(sentences) if as_json else typer.echo("\n".join(sentences))
+        with interruptible(lambda: f"finished stages are kept in {out}; the same command goes on"):
+            metrics = room.create(config, partial(typer.echo, err=True))
     if as_json:
         return say_json(metrics)
     minutes = sum(metrics["seconds"].values()) / 60
-    typer.echo(f"{metrics['n']} held-out instructions\n\n{first_calls_table(metrics)}\n")
+    typer.echo(f"{metrics['n']} held-out instructions\n\n{room.first_calls_table(metrics)}\n")
     typer.echo("whole rollouts against the simulator, percent (95% interval)")
-    for words, before, after in rollout_rows(metrics):
+    for words, before, after in room.rollout_rows(metrics):
         typer.echo(f"{words:<30}{before:>22}{after:>22}")
     typer.echo(f"\n{minutes:.1f} minutes. {out}/model is the checkpoint with its card, {out}/report.html the report.")
-    typer.echo("Use it:\n  " + "\n  ".join(usage_lines(config)))
+    typer.echo("Use it:\n  " + "\n  ".join(room.usage_lines(config)))
     document = config.example_document
     asked = f'{document} --instruction "..."' if document else f"{out}/data/held_out.json"
     typer.echo(f"Next: toolalpaca run --model {out}/model --apis {asked} --out {out}/asked")
@@ -141,9 +134,7 @@ def simulate(
 
 
 def explore(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Folders of datasets, runs, evaluations, models or create.")
-    ] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help="Datasets, runs, evaluations, models.")] = None,
     port: Annotated[int, option("Where it is served.", min=1, max=65535)] = 7860,
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     apis: Annotated[str, option("What the playground's models call: a document, or sample.")] = "sample",

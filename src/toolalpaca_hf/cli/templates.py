@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import NotFoundError, OptionError
 from .options import option
 
 if TYPE_CHECKING:
@@ -27,11 +26,12 @@ def check_template(
 
     from ..formats import react_prompt
     from ..report import terminal_tokens, token_page
-    from ..storage import atomic_write
+    from ..storage import atomic_write, read_yaml
     from ..training import CHECKS, Proof, prove_template, ways_of
 
     tokenizer, generation = _load_tokenizer(model)
-    ways, closed = ways_of(tokenizer, react_prompt(), generation, _config_of(config))
+    trained = (read_yaml(config, "pass one of recipes/*/*.yaml").get("dataset_config") or "sft") if config else ""
+    ways, closed = ways_of(tokenizer, react_prompt(), generation, str(trained))
     proofs = [prove_template(way, conversations) for way in ways]
     proofs += [Proof(name, 0, notes=[why]) for name, why in closed.items()]
     console = Console()
@@ -96,20 +96,6 @@ def _load_tokenizer(model: str) -> tuple[Any, Any]:
         return tokenizer, GenerationConfig.from_pretrained(path)
     except OSError:
         return tokenizer, None
-
-
-def _config_of(recipe: Path | None) -> str:
-    if recipe is None:
-        return ""
-    import yaml
-
-    try:
-        found: Any = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotFoundError(f"{error.strerror}", file=recipe, fix="pass one of recipes/*/*.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"not YAML ({error})", file=recipe, option="--config") from None
-    return str((found if isinstance(found, dict) else {}).get("dataset_config") or "sft")
 
 
 def _verdict(proof: "Proof", check: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, option, with_options
+from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, with_options
 
 TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
 ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
@@ -27,9 +27,7 @@ Arrow = Annotated[str, option("Marker before its result.")]
 @app.command()
 @with_options("tools", ToolOptions, tools="calculator", timeout=10.0)
 def annotate(
-    input: Annotated[
-        str, option("File or folder (JSON lines, .gz, .zst, Parquet), or a Hub dataset, NAME or NAME:CONFIG.")
-    ],
+    input: Annotated[str, option("JSON lines (.gz, .zst), Parquet, a folder, or a Hub dataset, NAME:CONFIG.")],
     out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
     tools: ToolOptions,
     model: Annotated[str, option("Folder, Hub id or smollm2; with --endpoint, of its tokenizer.")] = "smollm2",
@@ -48,24 +46,17 @@ def annotate(
         bool, option("Keep every candidate, with all its losses (slower).", THRESHOLDS, "--candidates")
     ] = False,
     marker: Annotated[tuple[str, str, str], option("Start, end and arrow.", THRESHOLDS)] = ("[", "]", "->"),
-    dtype: Annotated[
-        Precision, option("Of the model; losses are compared closely, so not auto by default.", WHERE)
-    ] = "float32",
-    endpoint: Annotated[
-        str | None, option("Server that returns log-probabilities of a prompt, such as vLLM's.", WHERE)
-    ] = None,
+    dtype: Annotated[Precision, option("Not auto by default: losses are compared closely.", WHERE)] = "float32",
+    endpoint: Annotated[str | None, option("Server that returns log-probabilities of a prompt.", WHERE)] = None,
     served_model: Annotated[str | None, option("The model's name there, if another.", WHERE)] = None,
     executor: Annotated[Literal["local", "ray", "slurm"], typer.Option(rich_help_panel=WHERE)] = "local",
     tasks: Annotated[int, option("Shards of the texts.", WHERE, min=1)] = 1,
     workers: Annotated[int | None, option("Tasks at once, each with its model; all of them.", WHERE, min=1)] = None,
-    slurm: Annotated[
-        list[str] | None,
-        option("NAME=VALUE of datatrove's Slurm executor; Ray takes gpus_per_task and the like.", WHERE),
-    ] = None,
+    slurm: Annotated[list[str] | None, option("NAME=VALUE of datatrove's executor on Slurm or Ray.", WHERE)] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
-    _check_models(model)
+    check_models(model)
     check_output_folder(out, "an annotation", ANNOTATION_FILES, overwrite)
     thresholds = {"tau_s": tau_s, "k": k, "m": m, "tau_f": tau_f}
     sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
@@ -104,14 +95,6 @@ def annotate(
     typer.echo(
         f"Next: python dataset_scripts/toolformer.py --source {out} --out build/toolformer makes a dataset of it"
     )
-
-
-def _check_models(*names: str) -> None:
-    """Before torch is loaded, which takes longer than the answer."""
-    from ..checkpoints import check_model
-
-    for name in names:
-        check_model(name)
 
 
 def _kept(out: Path) -> str:
@@ -153,7 +136,7 @@ def generate(
     dtype: Dtype = "auto",
 ) -> None:
     """Let a model continue texts; calls are made as it writes them, and shown in colour."""
-    _check_models(model)
+    check_models(model)
     with needing("generating", "toolformer"):
         from ..checkpoints import resolve_model
         from ..inference import load_model
@@ -209,9 +192,7 @@ def evaluate(
         ),
     ],
     tools: ToolOptions,
-    data: Annotated[
-        list[str] | None, option("File of the task's questions, TASK=FILE where there are several; the Hub otherwise.")
-    ] = None,
+    data: Annotated[list[str] | None, option("File of questions, TASK=FILE with several; else the Hub.")] = None,
     out: Annotated[Path | None, option("Folder to write; outputs/toolformer-TASK-MODEL by default.")] = None,
     cache: CacheFile = None,
     k: Annotated[int, option("A call begins where its marker is in the top k.", ASKED, min=1)] = 10,
@@ -227,7 +208,7 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
-    _check_models(*model)
+    check_models(*model)
     folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(name).name for name in model)])
     own = ("metrics.json", "models.json", "report.md", "curve.svg", *task)
     check_output_folder(folder, "an evaluation", own, overwrite)

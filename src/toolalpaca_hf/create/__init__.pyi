@@ -1,7 +1,6 @@
 from .config import CheckedDocuments as CheckedDocuments
 from .config import CreateConfig as CreateConfig
 from .config import check_documents as check_documents
-from .pipeline import CREATE_FILES as CREATE_FILES
 from .pipeline import TrainingFailedError as TrainingFailedError
 from .pipeline import create as create
 from .pipeline import plan as plan

@@ -18,16 +18,13 @@ class CreateConfig:
 
     Args:
         documents (`tuple[str, ...]`): OpenAPI documents, plugin manifests or raw files; URLs, or folders of them.
-        out (`str`): The folder to write.
-        base (`str`, *optional*, defaults to `"smollm2"`): The model to train: a folder, a Hub id, or `smollm2`.
         per_api (`int`, *optional*, defaults to 64): Most instances that are made of an API.
         held_out (`float`, *optional*, defaults to 0.2): Share of each API's instances that is kept for evaluation; of
             four APIs or more, so many whole ones as well.
         max_steps (`int`, *optional*): Optimizer steps, in place of the recipe's epochs.
         seed (`int`, *optional*, defaults to 0): Of values, wording and simulated data.
-        endpoint (`str`, *optional*): OpenAI-compatible server of a model that writes instructions and trajectories,
-            in place of the rules; the key is in `TOOLALPACA_API_KEY` or `OPENAI_API_KEY`.
-        model (`str`, *optional*): Its name there.
+        endpoint, model (`str`, *optional*): OpenAI-compatible server and name of a model that writes instructions and
+            trajectories, in place of the rules; the key is in `TOOLALPACA_API_KEY` or `OPENAI_API_KEY`.
 
     Raises:
         [`OptionError`]: A value cannot be used.
@@ -94,9 +91,6 @@ class CheckedDocuments:
 
 def check_documents(documents: Sequence[str]) -> CheckedDocuments:
     """Read documents and say what is wrong with them; a violation is a note, since published documents have many.
-
-    Args:
-        documents (`Sequence[str]`): Files, folders or URLs.
 
     Raises:
         [`NotFoundError`], [`InputError`]: One cannot be read, or none documents a function.

@@ -24,9 +24,6 @@ from .config import CheckedDocuments, CreateConfig, check_documents
 from .report import write_create_report
 from .split import hold_out, unseen_apis, write_split
 
-CREATE_FILES = ("create.json", "corpus", "data", "dataset", "before", "model", "after", "metrics.json", "report.html")
-"""What is written into the folder."""
-
 TOOL_HINTS = 1
 """As recipes/create/sft.yaml has it."""
 
@@ -69,10 +66,7 @@ def expected_sizes(config: CreateConfig, checked: CheckedDocuments) -> tuple[int
 def plan(config: CreateConfig, checked: CheckedDocuments, seconds_a_pass: float | None = None) -> list[str]:
     """What each stage would do, in a sentence, with the minutes of the long ones.
 
-    Args:
-        config ([`CreateConfig`]): The settings.
-        checked ([`CheckedDocuments`]): From [`check_documents`].
-        seconds_a_pass (`float`, *optional*): Of the base model over 256 tokens; no time is said without it.
+    `seconds_a_pass` is the base model's over 256 tokens; no time is said without it.
     """
     rows, kept, steps, _ = expected_sizes(config, checked)
     passes = {"before": PASSES_BEFORE * kept, "training": PASSES_A_STEP * steps, "after": PASSES_AFTER * kept}
@@ -114,9 +108,7 @@ def seconds_a_pass(base: str) -> float:
 def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Make a model that calls the APIs of some documents. Called again after a kill, it goes on.
 
-    Args:
-        config ([`CreateConfig`]): The settings.
-        tell (`Callable[[str], None]`, *optional*, defaults to `print`): Is given a sentence a stage.
+    `tell` is given a sentence a stage.
 
     Returns:
         `dict`: The contents of `metrics.json`: `n`, `baselines`, `before` and `after` (shares of first calls and

@@ -43,9 +43,7 @@ def hold_out(
 
     Args:
         apis (`Sequence[Api]`): Of four or more, about a share of whole APIs is held out.
-        trajectories (`Sequence[Trajectory]`): Of these APIs.
         share (`float`): Of each API's trajectories.
-        seed (`int`, *optional*, defaults to 0): Another one, another split.
 
     Returns:
         `tuple[dict, dict]`: Trajectories by API id: trained on, held out.

@@ -130,21 +130,13 @@ class Slugs:
 
 @dataclass
 class Corpus:
-    """Everything that was read, without credentials.
-
-    Args:
-        sources ([`Sources`]): The files.
-        apis, trajectories, instructions (`dict[str, list]`): By split. Trajectories outside `train` are only
-            references, and instructions are of the evaluation splits.
-        processed (`list[dict]`): Rows of the `sft` config from files in the processed layout.
-        report ([`Report`]): Counts, and the rows that were skipped.
-    """
+    """Everything that was read, by split and without credentials; trajectories outside `train` are only references."""
 
     sources: Sources
     apis: dict[str, list[Api]] = field(default_factory=dict)
     trajectories: dict[str, list[Trajectory]] = field(default_factory=dict)
     instructions: dict[str, list[Instruction]] = field(default_factory=dict)
-    processed: list[dict[str, Any]] = field(default_factory=list)
+    processed: list[dict[str, Any]] = field(default_factory=list)  # rows of the config `sft`
     report: Report = field(default_factory=Report)
 
 
@@ -281,10 +273,7 @@ def config_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split as laid out in [`FEATURES`]; JSON columns are JSON text.
 
-    Args:
-        prompt ([`Prompt`]): Layout of the `sft` rows.
-        selection (`bool`, *optional*, defaults to `False`): Apply upstream's selection to `sft` and `chat`.
-        report ([`Report`], *optional*): Receives the counts of `sft` and `chat`.
+    `prompt` lays out `sft`; `selection` applies upstream's to `sft` and `chat`, whose counts `report` gets.
     """
     if config == "apis":
         for api in corpus.apis[split]:

@@ -41,8 +41,7 @@ def read_json(path: Path) -> Any:
         text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text)
     except FileNotFoundError:
-        fix = "check the path, or use --source sample or upstream"
-        raise NotFoundError("no such file", file=path, fix=fix) from None
+        raise NotFoundError("no such file", file=path, fix="check the path") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
     except json.JSONDecodeError as error:
@@ -54,7 +53,9 @@ def read_json(path: Path) -> Any:
         place = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
         problem = f"not JSON ({error.msg.removesuffix(' at')} at {place}column {error.colno})"
         raise InputError(problem, file=path) from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise InputError("nested too deep", file=path) from None
+    except ValueError as error:  # not UTF-8, or a number of too many digits
         raise InputError(f"not JSON that can be read ({type(error).__name__})", file=path) from None
 
 
@@ -105,11 +106,7 @@ def _functions(projection: Any, descriptions: Mapping[str, Any]) -> list[Functio
 
 
 def read_api(raw: Any, api_id: str) -> Api:
-    """Convert an API of the raw layout, without credentials (see [`Redactor`]), to a row with id `SPLIT/API-SLUG`.
-
-    Raises:
-        Unusable: It has no function table.
-    """
+    """Convert an API of the raw layout, without credentials, to a row; [`Unusable`] without a function table."""
     descriptions, tools = mapping(raw.get("Function_Description")), raw.get("external_tools")
     document = raw.get("Documentation")
     if not isinstance(document, dict):  # not a JSON object
@@ -138,12 +135,7 @@ def _step(raw: Any, place: int) -> Step:
 
 
 def read_instance(raw: Any, api_id: str, index: int, instructions: Any = None) -> Trajectory:
-    """Convert an entry of `Instances`, with steps as published.
-
-    Args:
-        raw: The entry: a dict, an `{"error": ...}`, or a bare string.
-        api_id (`str`), index (`int`): Id of its API, and its index there.
-        instructions (`list`, *optional*): The API's `Instructions`, for an instance without `input`.
+    """Convert an entry of `Instances`, with steps as published; one without `input` takes it from `instructions`.
 
     Raises:
         Unusable: It records an error, has neither steps nor a response, or a step has another layout.
@@ -275,13 +267,7 @@ def raw_api(
 
 @dataclass(frozen=True)
 class ListedApi:
-    """An entry of a list of public APIs.
-
-    Args:
-        name, description, link, category (`str`): As published; empty if absent.
-        auth (`str`, *optional*, defaults to `""`): Kind of authentication, only in the dict layout.
-        https (`bool`, *optional*): Whether it is served over HTTPS; `None` if the list does not say.
-    """
+    """An entry of a list of public APIs, with empty texts and `None` for what the list does not say."""
 
     name: str
     description: str
@@ -294,12 +280,7 @@ class ListedApi:
 def parse_api_list(data: Any, place: str, report: Report | None = None) -> list[ListedApi]:
     """Read the named entries of a list: `{"count", "entries": [{"API", ...}]}` or a plain list of `{"Name", ...}`.
 
-    Args:
-        data, place: Parsed JSON, and its name in errors.
-        report ([`Report`], *optional*): Receives counts and skipped entries, as config `api_list`.
-
-    Raises:
-        [`InputError`]: It has neither layout, or names no API.
+    `place` is its name in errors; `report` gets counts and skipped entries, as config `api_list`.
     """
     report, file = report if report is not None else Report(), Path(place).name
     entries: Any = data.get("entries") if isinstance(data, dict) else data

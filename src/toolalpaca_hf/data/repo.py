@@ -41,16 +41,11 @@ TOOLFORMER_FEATURES = {"annotated": Features(_ROW), "sft": FEATURES["sft"], "pla
 
 @dataclass(frozen=True)
 class Build:
-    """The result of [`write_repo`].
-
-    Args:
-        folder (`Path`), report ([`Report`]): The repo, and what was read, kept and skipped.
-        split_rows (`dict[str, dict[str, int]]`): Rows by config and split.
-    """
+    """The result of [`write_repo`]."""
 
     folder: Path
-    report: Report
-    split_rows: dict[str, dict[str, int]]
+    report: Report  # what was read, kept and skipped
+    split_rows: dict[str, dict[str, int]]  # by config and split
 
     def summary(self) -> str:
         """Rows by config and split, then counts of all rows read, as text for a terminal."""
@@ -123,11 +118,9 @@ def write_toolformer_repo(
     """Write the dataset repo of annotated texts, as [`write_repo`] does; at most a shard is in memory.
 
     Args:
-        configs (`Mapping[str, Iterable[Mapping]]`): Rows by config, as laid out in [`TOOLFORMER_FEATURES`].
-        out (`str` or `Path`): A new or empty folder, or an earlier build.
+        configs (`Mapping[str, Iterable[Mapping]]`): Rows by config, as laid out in `TOOLFORMER_FEATURES`.
         report ([`Report`]): Counts of what was read; complete once the rows are consumed.
         settings (`Mapping`): How the rows were made: `source`, `markers`, and anything else for the card.
-        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from another source.
     """
     out = Path(out)
     check_replaceable(out, settings, overwrite)

@@ -22,15 +22,9 @@ ROOMS = ("data", "formats", "openapi")
 
 
 def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str | Path | None = None) -> Prompt:
-    """Create the prompt by the name that configs and command lines use.
+    """Create the prompt by its name: `"react"`, this package's own, or `"upstream"`, the published one.
 
-    Args:
-        prompt (`str`): `"react"`, this package's own, or `"upstream"`, the published one.
-        prompt_dir (`str` or `Path`, *optional*): Folder with upstream's `agent/` files; downloaded by default.
-        data_dir (`str` or `Path`, *optional*): Folder to look in before downloading.
-
-    Raises:
-        [`ToolAlpacaError`]: The name is unknown, or upstream's files are missing or modified.
+    Upstream's `agent/` files are read from `prompt_dir`, else from `data_dir`, else downloaded.
     """
     if prompt == "react":
         return react_prompt()
@@ -56,15 +50,8 @@ def _fingerprint(sources: Sources, prompt: Prompt, selection: bool) -> str:
 
 @dataclass
 class ToolAlpacaConfig(datasets.BuilderConfig):
-    """Sources and settings of a config; see [`resolve_sources`] and [`make_prompt`].
-
-    Args:
-        source (`str`, *optional*): `"sample"` (the default if no file is given), `"upstream"` or a folder.
-        train, eval_simulated, eval_real, processed (path or paths, *optional*): Files that override `source`.
-        prompt (`str`, *optional*, defaults to `"react"`): Layout of the `sft` rows, `"react"` or `"upstream"`.
-        prompt_dir (`str`, *optional*): Folder with upstream's `agent/` files.
-        upstream_selection (`bool`, *optional*, defaults to `False`): Apply upstream's selection to `sft` and `chat`.
-    """
+    """Sources and settings of a config; see [`resolve_sources`] and [`make_prompt`]. The source is `sample` by default
+    where no file is given; `upstream_selection` is of `sft` and `chat`."""
 
     source: str | None = None
     train: str | Sequence[str] | None = None

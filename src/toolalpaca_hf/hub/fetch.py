@@ -59,7 +59,6 @@ def fetch(
     cache is used.
 
     Args:
-        revision (`str`, *optional*, defaults to `"main"`): Branch, tag or commit.
         allow_bin (`bool`, *optional*, defaults to `False`):
             If a repo has only pickled weights, load them with `weights_only=True` and convert them to safetensors.
         prompt ([`Prompt`], *optional*):

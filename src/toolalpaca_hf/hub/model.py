@@ -14,7 +14,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from ..checkpoints import SMOLLM2, resolve_model
 from ..errors import InputError, OptionError, needing
 from ..formats import ReactPrompt, UpstreamPrompt
-from ..storage import atomic_path, disk_errors, read_json
+from ..storage import atomic_path, disk_errors, read_json, read_yaml
 from .card_results import with_kept_results
 from .errors import check_push, check_repo_id, connect
 from .fetch import INDEX, indexed
@@ -40,11 +40,8 @@ OWNED = (
 def check_publishable(
     settings: Mapping[str, Any], repo_id: str, base_model: str | None = None, licence: str | None = None
 ) -> None:
-    """Fail before training, without contacting the Hub, where publishing the model would fail after it.
-
-    Args:
-        settings (`Mapping[str, Any]`): The run's, as in its `config.yaml`; the others as in [`model_manifest`].
-    """
+    """Fail before training, without contacting the Hub, where publishing would fail after it; `settings` is the run's
+    `config.yaml`, the others are as in [`model_manifest`]."""
     check_push(repo_id)
     base = _base_of(settings, base_model)
     licence_of(template_for(settings, {}, base), base, licence)
@@ -69,13 +66,10 @@ def model_manifest(
     Args:
         run (`str` or `Path`): Written by `recipes/sft.py`: full weights, or an adapter, pushed as such unless `merge`.
         results (`Sequence[str | Path]`, *optional*): Output folders of `toolalpaca evaluate`, one per suite.
-        merge (`bool`, *optional*, defaults to `False`): Merge the adapter into its base, under `RUN/_publish/merged`.
         card (`str`, *optional*): A template of `model_cards/`; chosen by the run's settings by default.
         base_model (`str`, *optional*): The base's Hub id, for a run that was trained from a folder.
         licence (`str`, *optional*): The weights' licence as a Hub identifier, if the template does not know it.
         evaluated_as (`str`, *optional*): The model's name in `results`, if not the run's folder or `repo_id`.
-        endpoint (`str`, *optional*): The Hub's address, for the sources of results; defaults to `HF_ENDPOINT`.
-        shard_bytes (`int`, *optional*, defaults to 5 GB): Maximum size of a weights file.
 
     Raises:
         [`InputError`]: The folder is no finished run or has no safetensors, or a figure of the card is missing.
@@ -87,7 +81,8 @@ def model_manifest(
     left_out.pop("README.md", None)  # the run's own account, which the card replaces
     if "metrics.json" not in files:
         raise InputError("has no metrics.json", file=run, fix="finish the training")
-    settings, metrics = _settings(run), read_json(run / "metrics.json", "finish the training")
+    settings = read_yaml(run / "config.yaml", "pass a folder that recipes/sft.py wrote")
+    metrics = read_json(run / "metrics.json", "finish the training")
     if not isinstance(metrics, dict):
         raise InputError("no object", file=run / "metrics.json", fix="train again")
     base = _base_of(settings, base_model)
@@ -145,18 +140,6 @@ def _base_of(settings: Mapping[str, Any], named: str | None) -> str:
         problem = f"the run started from {base or 'an unnamed model'}, which is no id of the Hub"
         raise OptionError(problem, option="--base-model", fix="pass its id")
     return base
-
-
-def _settings(run: Path) -> dict[str, Any]:
-    path, fix = run / "config.yaml", "pass a folder that recipes/sft.py wrote"
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"cannot be read ({said})", file=path, fix=fix) from None
-    if not isinstance(settings, dict):
-        raise InputError("holds no settings", file=path, fix=fix)
-    return settings
 
 
 def _dump(value: Any, sort_keys: bool = False) -> bytes:

@@ -182,12 +182,9 @@ def push(
     `manifest.owned`.
 
     Args:
-        repo_id (`str`): The repo, such as `me/my-model`.
-        token (`str`, *optional*): Defaults to `HF_TOKEN`, then to the logged-in user's.
-        endpoint (`str`, *optional*): The Hub's address; defaults to `HF_ENDPOINT`, then to huggingface.co.
+        token, endpoint (`str`, *optional*): Default to `HF_TOKEN` or the logged-in user's, and to `HF_ENDPOINT`.
         public (`bool`, *optional*, defaults to `False`): Make the repo public. A public one is never made private.
         revision (`str`, *optional*, defaults to `"main"`): The branch, or `refs/pr/N` to add to a pull request.
-        create_pr (`bool`, *optional*, defaults to `False`): Open a pull request on an existing repo.
 
     Raises:
         [`InputError`]: A file holds a token, or the repo's card cannot be read.

@@ -1,10 +1,8 @@
 """Pushes a model's evaluation results to its repo: reports as files, figures in the card's metadata."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -15,6 +13,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 
 from ..errors import InputError, OptionError
+from ..evaluation import model_index
 from ..storage import strict_json
 from .card_results import SOURCE, put_results
 from .errors import check_repo_id, connect
@@ -26,7 +25,6 @@ PUSHED = ("metrics.json", "report.md", "report.html")
 SCORES = ("ast", "process verdict")
 """The rate that stands for a suite on the Hub: the first that a run has."""
 
-REQUIRED = ("task_type", "dataset_type", "dataset_name", "metric_type", "metric_value")
 TOOLFORMER = "toolformer"
 WAYS = {"with_calls": "with calls", "without_calls": "calls disabled"}
 AGAIN = "run toolalpaca evaluate again"
@@ -45,56 +43,38 @@ class EvaluationRun:
     rates: dict[str, dict[str, Any]]  # each with its interval, by name
 
 
-def read_run(folder: str | Path, suite: str | None = None) -> EvaluationRun:
+def read_run(folder: str | Path) -> EvaluationRun:
     """Read an output folder of `toolalpaca evaluate` or `toolalpaca toolformer evaluate`.
 
-    Args:
-        folder (`str` or `Path`): Has `metrics.json`, and optionally `report.md`, `report.html` and `model_index.json`.
-        suite (`str`, *optional*): The suite, by default that of `metrics.json`.
-
     Raises:
-        [`InputError`]: A file is missing, half-written, does not hold what it should, or scores another suite.
+        [`InputError`]: `metrics.json` is missing, half-written, or does not hold what it should.
         [`OptionError`]: No folder can be named after the suite.
     """
     folder = Path(folder)
-    path, index = folder / "metrics.json", folder / "model_index.json"
-    found = _read_json(path)
+    path = folder / "metrics.json"
+    try:
+        found = strict_json(_bytes(path).decode("utf-8"))
+    except ValueError as error:
+        raise InputError(f"not whole JSON ({error})", file=path, fix=AGAIN) from None
     metrics: dict[str, Any] = found if isinstance(found, dict) else {}
-    tasks = isinstance(metrics.get("results"), list) and "tools" in metrics
-    if suite is None:
-        suite = TOOLFORMER if tasks else metrics.get("suite")
-        if not isinstance(suite, str) or not suite:
-            raise InputError("names no suite", file=path, fix=OTHER)
-    name = _folder_name(suite)
+    tasks = all(isinstance(metrics.get(name), list) for name in ("results", "tools"))
+    suite = TOOLFORMER if tasks else metrics.get("suite")
+    if not isinstance(suite, str) or not suite:
+        raise InputError("names no suite", file=path, fix=OTHER)
+    # A user's own suite is named after its file, which may have any name.
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")
     if not name:
         raise OptionError(f"{suite!r} is no name for a suite", fix="pass one with letters or digits")
     files = {file: without_places(_bytes(folder / file), metrics) for file in PUSHED if (folder / file).is_file()}
-    if tasks and name == TOOLFORMER:
-        about = f"Tools at hand: {', '.join(metrics['tools']) or 'none'}."
+    if tasks:
+        about = f"Tools at hand: {', '.join(map(str, metrics['tools'])) or 'none'}."
         model, rates, results = _toolformer(path, metrics)
         return EvaluationRun(name, files, results, model, about, rates)
-    by_metric = _rates(path, metrics, suite)
-    if index.is_file():
-        if not isinstance(listed := _read_json(index), list):
-            raise InputError("holds no list of results", file=index, fix=AGAIN)
-        results = [_result(index, row, entry) for row, entry in enumerate(listed)]
-    else:
-        about, known = ("text-generation", "toolalpaca", f"ToolAlpaca, {suite} suite"), by_metric.items()
-        values = {key: _percent(rate["value"]) for key, rate in known if rate.get("value") is not None}
-        results = [
-            EvalResult(*about, metric, value, metric_name=f"{config.replace('_', ' ')} (%)", metric_config=config)
-            for (metric, config), value in values.items()
-        ]
+    rates = _rates(path, metrics)
+    results = [EvalResult(**result) for result in model_index(metrics)]
     absent = sum(metrics[key] for key in ("failed", "missing") if type(metrics.get(key)) is int)
-    failed = f"; {absent} failed or missing, which count as wrong" if absent else ""
-    rates = {config.replace("_", " "): rate for (_, config), rate in by_metric.items()}
-    about = f"{metrics['n']} instructions{failed}."
+    about = f"{metrics['n']} instructions{f'; {absent} failed or missing, which count as wrong' if absent else ''}."
     return EvaluationRun(name, files, results, str(metrics.get("model") or ""), about, rates)
-
-
-def _folder_name(suite: str) -> str:
-    # A user's own suite is named after its file, which may have any name.
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -104,53 +84,24 @@ def _bytes(path: Path) -> bytes:
         raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=OTHER) from None
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return strict_json(_bytes(path).decode("utf-8"))
-    except ValueError as error:
-        raise InputError(f"not whole JSON ({error})", file=path, fix=AGAIN) from None
-
-
-def _rates(path: Path, metrics: Mapping[str, Any], suite: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every rate by metric and configuration, as a card names them."""
+def _rates(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every rate by its name in words."""
     if type(metrics.get("n")) is not int or metrics["n"] < 1:
         raise InputError("has no number of instructions `n`", file=path, fix=OTHER)
-    own = _folder_name(str(metrics.get("suite") or ""))
-    if own and own != _folder_name(suite):
-        problem = f"scores the suite {metrics['suite']!r}, not {suite!r}"
-        raise InputError(problem, file=path, fix="pass it under its own name")
-    groups = {"tool_call_match": metrics.get("calls"), "llm_judge": metrics.get("judge_rates")}
-    if metrics.get("process_verdict") is not None:
-        groups["process_verdict"] = {"process_verdict": metrics["process_verdict"]}
     try:
-        named = [(metric, name, rate) for metric, group in groups.items() for name, rate in (group or {}).items()]
-        rates = {(metric, name): {**rate} for metric, name, rate in named}  # a TypeError if it is no mapping
+        found = {**(metrics.get("calls") or {}), **(metrics.get("judge_rates") or {})}
+        if metrics.get("process_verdict") is not None:
+            found["process_verdict"] = metrics["process_verdict"]
+        rates = {name.replace("_", " "): {**rate} for name, rate in found.items()}  # a TypeError if it is no mapping
     except (AttributeError, TypeError):
         raise InputError("holds figures in an unknown layout", file=path, fix=AGAIN) from None
     if not rates and "judge" not in metrics:
         raise InputError("holds no figure", file=path, fix=OTHER)
-    for (metric, config), rate in rates.items():
+    for name, rate in rates.items():
         value = rate.get("value")
         if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
-            raise InputError(f"has {value!r} for {metric}, {config}, which is no share", file=path, fix=AGAIN)
+            raise InputError(f"has {value!r} for {name}, which is no share", file=path, fix=AGAIN)
     return rates
-
-
-def _result(path: Path, row: int, entry: Any) -> EvalResult:
-    wrong = partial(InputError, file=path, row=row, fix=AGAIN)
-    if not isinstance(entry, dict):
-        raise wrong("is no object")
-    if unknown := sorted(set(entry) - {field.name for field in fields(EvalResult)}):
-        raise wrong(f"has unknown fields: {', '.join(unknown)}")
-    if missing := [name for name in REQUIRED if entry.get(name) is None]:
-        raise wrong(f"lacks {', '.join(missing)}")
-    if not_text := [name for name in REQUIRED[:-1] if not isinstance(entry[name], str)]:
-        raise wrong(f"{not_text[0]} is no text")
-    value = entry["metric_value"]
-    if type(value) not in (int, float, str) or (type(value) is float and not math.isfinite(value)):
-        raise wrong(f"metric_value is {value!r}")
-    # The caller of the push adds the source.
-    return EvalResult(**{name: part for name, part in entry.items() if name not in ("source_name", "source_url")})
 
 
 def _toolformer(path: Path, metrics: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[EvalResult]]:
@@ -195,8 +146,6 @@ def results_manifest(
     `model-index`; other results and the rest of the card stay.
 
     Args:
-        runs (`Sequence[EvaluationRun]`): See [`read_run`].
-        endpoint, revision: As in [`push`], for the sources of the figures.
         benchmark (`str`, *optional*): Dataset repo with an `eval.yaml`: `.eval_results/` gets the process verdict
             (and BFCL's) as well, which the Hub shows on the model's page and the benchmark's leaderboard.
 

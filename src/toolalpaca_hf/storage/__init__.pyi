@@ -8,6 +8,7 @@ from .files import file_lock as file_lock
 from .files import hold_folder as hold_folder
 from .files import intact_rows as intact_rows
 from .files import read_json as read_json
+from .files import read_yaml as read_yaml
 from .files import strict_json as strict_json
 from .files import write_json as write_json
 from .folder import SettingsClaim as SettingsClaim

@@ -124,13 +124,29 @@ def read_json(path: str | Path, fix: str = "remove it, and it is made again") ->
         raise InputError("is not JSON", file=path, fix=fix) from None
 
 
+def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
+    """Read a YAML file of names with values; else an [`InputError`]."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(path).read_bytes())
+        json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=fix) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
+        raise InputError(problem, file=path, fix=fix) from None
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"holds {str(found)[:60]!r}, where names with values are expected", file=path, fix=fix)
+    return found or {}
+
+
 class JsonlLog:
     """Rows of JSON by a key, in a file that grows with each; the last row of a key counts.
 
     On entering, other runs are kept out and the end of a line that a kill cut off is removed.
 
     Args:
-        path (`str` or `Path`): The file; its folder is made where there is none.
         key (`str`, *optional*, defaults to `"id"`): The field that rows are found by; `None` only counts them.
         skip_damaged (`bool`, *optional*, defaults to `False`): Pass over whole lines that cannot be read.
         limit (`int`, *optional*): Remove what is behind so many lines.

@@ -22,12 +22,10 @@ class SqliteCache:
     """Tables in a file. A row is in the file before [`insert`] returns, and survives a kill of the process.
 
     Args:
-        path (`str` or `Path`): The file; made where there is none.
         tables, probe (`str`): SQL that makes the tables where they are not there, and a query that fails where the
             file has other columns.
         shared_disk (`bool`, *optional*, defaults to `False`): Whether several machines write to it: SQLite's
             write-ahead log needs one machine's memory, so a slower journal is used.
-        wait (`float`, *optional*, defaults to 60): Seconds to wait for another writer.
         option (`str`, *optional*): The option that names the file, for errors.
 
     Raises:
