@@ -12,8 +12,8 @@ from toolalpaca_hf.data import Build
 from toolalpaca_hf.data import repo as writer
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import FEATURES
-from toolalpaca_hf.toolformer import Markers, ToolCall, build_repo, open_source
-from toolalpaca_hf.toolformer.dataset import annotated_row
+from toolalpaca_hf.toolformer import Markers, build_repo, open_source
+from toolalpaca_hf.toolformer.annotation.annotator import annotated_row
 
 TOKENS = Markers("<API>", "</API>", "→")
 
@@ -26,7 +26,7 @@ def annotated_rows(count: int, markers: Markers = TOKENS) -> list[dict[str, Any]
     rows = []
     for i in range(count):
         text = f"Text {i} says [1] that {i} + 1 = {i + 1}."
-        call = {"call": ToolCall("Calculator", f"{i} + 1"), "result": str(i + 1), "position": text.index("= ") + 2}
+        call = {"tool": "Calculator", "input": f"{i} + 1", "result": str(i + 1), "position": text.index("= ") + 2}
         known = {"l_minus": 2.5, "l_plus": 1.0, "gain": 1.5}
         rows.append(
             annotated_row(
@@ -108,6 +108,7 @@ def test_bad_rows_are_set_aside_with_their_place(folder: Path) -> None:
         good | {"id": "a", "calls": None},
         good | {"id": "b", "calls": [{"tool": "Calculator", "input": "1", "result": None, "position": 0}]},
         good | {"id": "c", "text": 7},
+        good | {"id": "o", "outcome": 5},
         json.dumps(good | {"id": "d", "text": "half \ud800 a pair"}),
         good | {"id": "g", "annotated": good["annotated"].replace("<API>", "[")},
         *(good | {"id": f"f{n}", "calls": [good["calls"][0] | changed]} for n, changed in enumerate(UNUSABLE)),

@@ -3,46 +3,26 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from decimal import Decimal, InvalidOperation
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from ..data import Build, Report, write_toolformer_repo
 from ..errors import InputError, NotFoundError, OptionError
 from ..schema import Segment
 from ..sources import git_blob_id
-from .annotation.annotator import CALL_FIELDS, NOTHING_KEPT
-from .markers import Markers, ToolCall
+from .annotation.annotator import ANNOTATED, NOTHING_KEPT, annotated_row
+from .markers import Markers
 from .rows import hub_rows, read_rows
 from .tools import Calculator
 
 Row = Mapping[str, Any]
-
-
-def annotated_row(
-    row_id: str, text: str, calls: Sequence[Row], markers: Markers, meta: Row | None = None
-) -> dict[str, Any]:
-    """Make a row of the `annotated` config; markers already in the text are escaped, `position` counts characters."""
-    rows, written = [], []
-    for found in sorted(calls, key=lambda found: found["position"]):
-        call, result, position = found["call"], found["result"], found["position"]
-        losses = {name: found.get(name) for name in ("l_minus", "l_plus", "gain")}
-        rows.append({"tool": call.tool, "input": call.input, "result": result, "position": position, **losses})
-        harmless = ToolCall(call.tool, markers.without(call.input))
-        place = len(markers.escape(text[:position]))
-        written.append((place, markers.with_result(harmless, markers.without(result))))
-    return {
-        "id": row_id,
-        "text": text,
-        "annotated": markers.insert(markers.escape(text), written),
-        "calls": rows,
-        "outcome": "annotated" if rows else "no call kept",
-        "meta": dict(meta or {}),
-    }
 
 
 def text_segments(annotated: str, markers: Markers, mask_results: bool = False) -> list[Segment]:
@@ -79,21 +59,16 @@ def mix(rows: Iterable[Row], plain: Iterable[Row], fraction: float) -> Iterator[
 
 
 _MARK = re.compile(r"<<([^<>\n]*)>>")
-_SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "{": "(", "}": ")"})
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*%")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_EXPRESSION = re.compile(r"[\d.\s+*/()-]*\d[\d.\s+*/()-]*")
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One `<<expression=value>>` at character `position`; `repaired` if it had to be rewritten for the calculator."""
+    """One `<<expression=value>>` at character `position`; without both, the expression is empty."""
 
     text: str
     position: int
     expression: str = ""
     value: str = ""
-    repaired: bool = False
 
 
 def split_marks(solution: str) -> tuple[str, list[Mark]]:
@@ -101,22 +76,12 @@ def split_marks(solution: str) -> tuple[str, list[Mark]]:
     plain, marks, at = "", [], 0
     for found in _MARK.finditer(solution):
         plain += solution[at : found.start()]
-        marks.append(_read_mark(Mark(found[1], len(plain))))
+        # `a=b=c` is a calculation and its value with an intermediate step; two rows write a division as `//`.
+        parts = [part.strip() for part in found[1].replace("//", "/").split("=")]
+        expression, value = (parts[0], parts[-1]) if len(parts) > 1 and parts[0] else ("", "")
+        marks.append(Mark(found[1], len(plain), expression, value))
         at = found.end()
     return plain + solution[at:], marks
-
-
-def _read_mark(mark: Mark) -> Mark:
-    # `a=b=c` is a calculation and its value with an intermediate step.
-    parts = [part.strip() for part in mark.text.split("=")]
-    if len(parts) < 2 or not parts[0]:
-        return mark
-    expression = parts[0].replace("//", "/")
-    if not _EXPRESSION.fullmatch(expression):
-        expression = re.sub(r"(?<=[\d)\s])[xX](?=[\d(\s.])", "*", expression.translate(_SIGNS))
-        expression = _PERCENT.sub(r"(\1/100)", _THOUSANDS.sub("", expression.replace("$", "")))
-    value = _THOUSANDS.sub("", parts[-1].strip("$ "))
-    return replace(mark, expression=expression, value=value, repaired=expression != mark.text.partition("=")[0])
 
 
 def mark_objection(mark: Mark, result: str | None) -> str:
@@ -125,16 +90,14 @@ def mark_objection(mark: Mark, result: str | None) -> str:
         return f"{mark.text!r} is no expression and value"
     if result is None:
         return f"the calculator gives nothing for {mark.expression!r}"
-    percent = mark.value.endswith("%")
     try:
-        value, computed = Decimal(mark.value.rstrip("%")) / (100 if percent else 1), Decimal(result)
+        value, computed = Decimal(mark.value.strip("$ ").replace(",", "")), Decimal(result)
         # The one with fewer decimals may be rounded.
         decimals = min(_decimals(value), _decimals(computed))
-    except (InvalidOperation, ValueError):
+        agree = abs(value - computed) <= Decimal(5).scaleb(-decimals - 1)
+    except (ArithmeticError, ValueError):
         return f"the value {mark.value!r} of {mark.expression!r} is no number"
-    if abs(value - computed) <= Decimal(5).scaleb(-decimals - 1):
-        return ""
-    return f"the calculator gives {result} for {mark.expression!r}, not {mark.value}"
+    return "" if agree else f"the calculator gives {result} for {mark.expression!r}, not {mark.value}"
 
 
 def _decimals(number: Decimal) -> int:
@@ -164,7 +127,7 @@ def gsm8k_rows(
     A mark that the calculator does not confirm becomes plain text, and `report` says why. A call's result is the
     calculator's, which is what a model gets at inference.
     """
-    markers, report, calculate = markers or Markers(), report or Report(), cache(calculator)
+    markers, report = markers or Markers(), report or Report()
     for number, row in enumerate(rows):
         place = f"row {number}"
         try:
@@ -178,20 +141,18 @@ def gsm8k_rows(
             continue
         calls = []
         for mark in marks:
-            result = calculate(mark.expression) if mark.expression else None
-            reason = mark_objection(mark, result)
-            if reason or result is None:
+            result = calculator(mark.expression) if mark.expression else None
+            if reason := mark_objection(mark, result):
                 report.set_aside("calls", name, place, reason)
                 continue
-            report.keep("calls repaired" if mark.repaired else "calls", name)
-            call, position = ToolCall("Calculator", mark.expression), len(question) + 1 + mark.position
-            calls.append({"call": call, "result": result, "position": position})
+            report.keep("calls", name)
+            call = {"tool": "Calculator", "input": mark.expression, "result": result}
+            calls.append(call | {"position": len(question) + 1 + mark.position})
         report.keep("annotated", name)
         meta = {"source": "gsm8k", "row": number}
         yield annotated_row(f"toolformer/{name}/{number}", f"{question}\n{plain}", calls, markers, meta)
 
 
-_TEXTS = ("id", "text", "annotated")
 # Outcomes of texts to train on although they have no call; others are empty, binary or unreadable.
 _PLAIN = (NOTHING_KEPT, "not preselected")
 
@@ -221,39 +182,28 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     first = "" if limit is None else f", the first {limit} texts"
     kind, _, file = str(name).partition("=")
     if kind == "gsm8k":
-        return _gsm8k_source(file or None, limit, first)
+        stem, raws = read_gsm8k(file or None)
+        markers = Markers()
+        read = partial(gsm8k_rows, stem, raws[:limit], cache(Calculator()), markers)
+        if next(read(), None) is None:
+            raise InputError("holds no row of GSM8K", file=file or kind, fix="pass its train.jsonl as published")
+        digest = _digest([Path(file)]) if file else ""
+        return AnnotatedSource(f"GSM8K's calculator marks ({stem}){first}", read, markers, digest)
     path = Path(name)
     files = sorted(path.glob("annotated-*.jsonl")) if path.is_dir() else [path]
     if not files or not path.exists():
         fix = "pass a folder that `toolalpaca toolformer annotate` wrote, gsm8k, or gsm8k=FILE"
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
+    markers = _markers_of((path if path.is_dir() else path.parent) / "config.json")
 
-    def read(report: Report | None) -> Iterator[dict[str, Any]]:
+    def rows(report: Report | None) -> Iterator[dict[str, Any]]:
         return islice(_annotated_rows(files, markers, report or Report()), limit)
 
-    markers = _markers_of((path if path.is_dir() else path.parent) / "config.json")
-    return AnnotatedSource(f"{path.name}{first}", read, markers, _digest(files))
+    return AnnotatedSource(f"{path.name}{first}", rows, markers, _digest(files))
 
 
 def _digest(files: Iterable[Path]) -> str:
     return hashlib.sha1(" ".join(map(git_blob_id, files)).encode(), usedforsecurity=False).hexdigest()
-
-
-def _gsm8k_source(file: str | None, limit: int | None, first: str) -> AnnotatedSource:
-    name, raws = read_gsm8k(file)
-    markers, report = Markers(), Report()
-    rows = list(gsm8k_rows(name, raws[:limit], Calculator(), markers, report))
-    if not rows:
-        raise InputError("holds no row of GSM8K", file=file or "gsm8k", fix="pass its train.jsonl as published")
-
-    def read(into: Report | None) -> Iterator[dict[str, Any]]:
-        if into is not None:
-            into.kept.update(report.kept)
-            into.rows.extend(report.rows)
-        return iter(rows)
-
-    digest = _digest([Path(file)]) if file else ""
-    return AnnotatedSource(f"GSM8K's calculator marks ({name}){first}", read, markers, digest)
 
 
 def _markers_of(config: Path) -> Markers:
@@ -266,38 +216,47 @@ def _markers_of(config: Path) -> Markers:
         raise InputError("cannot be read", file=config, fix="annotate again, or remove the file") from None
 
 
+class _Call(BaseModel, strict=True):
+    tool: str
+    input: str
+    result: str
+    position: Annotated[int, Field(ge=0, lt=2**63)]
+    l_minus: float | None = None
+    l_plus: float | None = None
+    gain: float | None = None
+
+
+class _Row(BaseModel, strict=True):
+    id: str
+    text: str
+    annotated: str
+    calls: list[_Call]
+    outcome: str = ""
+    meta: dict[str, Any] = {}
+
+
 def _annotated_rows(files: list[Path], markers: Markers, report: Report) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
-    for file in files:
-        for number, row in enumerate(read_rows(file)):
-            if reason := _objection(row, seen, markers):
-                report.set_aside("annotated", file.name, f"row {number}", reason)
-                continue
-            seen.add(row["id"])
-            report.keep("annotated", file.name)
-            report.keep("calls", file.name, len(row["calls"]))
-            calls = [{name: call.get(name) for name in CALL_FIELDS} for call in row["calls"]]
-            yield {"outcome": "annotated" if calls else NOTHING_KEPT, "meta": {}} | row | {"calls": calls}
-
-
-def _objection(row: Any, seen: set[str], markers: Markers) -> str:
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
-        return "is not JSON with the texts id, text and annotated"
-    if not isinstance(row.get("calls"), list) or not all(map(_is_call, row["calls"])):
-        return "has no list of calls with tool, input, result and position"
-    if sum(1 for _ in markers.find(row["annotated"])) != len(row["calls"]):
-        return f"has other calls in annotated than in calls, by the markers {' '.join(markers.all)} of config.json"
-    return "has an id that was there before" if row["id"] in seen else ""
-
-
-def _is_call(call: Any) -> bool:
-    kinds = (str, str, str, int, *[float | int | None] * 3)  # of `CALL_FIELDS`
-    fields = zip(CALL_FIELDS, kinds, strict=True)
-    if not isinstance(call, dict) or not all(isinstance(call.get(name), kind) for name, kind in fields):
-        return False
-    return not isinstance(call["position"], bool) and all(
-        isinstance(value := call.get(n) or 0, float) or abs(value) < 2**63 for n in CALL_FIELDS[3:]
-    )
+    every = ((file.name, number, row) for file in files for number, row in enumerate(read_rows(file)))
+    for file, number, raw in every:
+        try:
+            row = _Row.model_validate(raw)
+            if sum(1 for _ in markers.find(row.annotated)) != len(row.calls):
+                by = f"by the markers {' '.join(markers.all)} of config.json"
+                raise ValueError(f"has other calls in annotated than in calls, {by}")
+            if row.id in seen:
+                raise ValueError("has an id that was there before")
+        except ValueError as error:
+            reason = str(error)
+            if isinstance(error, ValidationError):
+                first = error.errors(include_url=False)[0]
+                reason = f"is no annotated text ({' '.join([*map(str, first['loc']), first['msg']])})"
+            report.set_aside("annotated", file, f"row {number}", reason)
+            continue
+        seen.add(row.id)
+        report.keep("annotated", file)
+        report.keep("calls", file, len(row.calls))
+        yield row.model_dump() | {"outcome": row.outcome or (ANNOTATED if row.calls else NOTHING_KEPT)}
 
 
 def _plain_texts(file: str | Path, report: Report) -> Iterator[dict[str, Any]]:

@@ -1,86 +1,22 @@
 """Greedy decoding with tool calls (section 2, inference): they start if their marker is among the likeliest tokens."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..errors import OptionError, UnsupportedModelError
+from ..errors import OptionError
 from ..inference import BatchGenerator, RowState
-from ..training import SegmentTokenizer
-from .markers import Markers, ToolCall, marker_tokens, split_at_markers
+from .markers import Markers, ToolCall
 from .tools import ResultCache, Tool, ToolResult, execute
 from .tools.tool import LONGEST_RESULT
+from .vocabulary import CALL_SO_FAR, Vocabulary
 
-# How a call continues after its start marker; anything else is a footnote or a list.
-CALL_SO_FAR = re.compile(r"\s*([A-Za-z_][\w.-]*(\(.*)?)?", re.DOTALL)
-# This many preceding ids affect how a text is decoded (some tokenizers drop the first space).
-CONTEXT = 8
-
-
-class Vocabulary:
-    """A tokenizer as seen by the decoder. A token may hold more than a marker: `" ["` and `"["` both start a call.
-
-    Attributes:
-        starts (`set[int]`): Ids that are only a start marker; one of these is chosen if it is likely enough.
-        openings (`set[int]`): Ids after which a call has begun: the starts, and others such as `"(["`.
-        holding (`torch.BoolTensor`): Of shape `(size,)`: ids that contain the start marker.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers, names: Iterable[str], size: int) -> None:
-        self.tokenizer, self.markers = tokenizer, markers
-        self._segments = SegmentTokenizer(tokenizer)
-        tokens = [[i] for i in range(min(len(tokenizer), size))]
-        pieces = tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
-        names = [f"{name}(" for name in names]
-        self.starts, self.openings = set(), set()
-        self.holding = torch.zeros(size, dtype=torch.bool)
-        for i, piece in enumerate(pieces):
-            before, marker, rest = piece.partition(markers.start)
-            if not marker:
-                continue
-            self.holding[i] = True
-            if CALL_SO_FAR.fullmatch(rest):
-                self.openings.add(i)
-            if not before.strip() and (not rest or any(name.startswith(rest) for name in names)):
-                self.starts.add(i)
-        if not self.starts:
-            name = tokenizer.name_or_path or type(tokenizer).__name__
-            fix = "choose another one, or add it as a special token and train with it"
-            raise UnsupportedModelError(f"no token of {name} is the start marker {markers.start!r}", fix=fix)
-
-    def prompt(self, text: str) -> list[int]:
-        head, *rest = split_at_markers(text, self._special)
-        if head in self._special:
-            head, rest = "", [head, *rest]
-        ids, bos = self._segments.prompt_ids(head) + self._continued(rest), self.tokenizer.bos_token_id
-        first: Any = self.tokenizer.eos_token_id if bos is None else bos
-        return ids or [first]
-
-    def result(self, text: str) -> list[int]:
-        """The ids of a result with its end marker, after the arrow. None of its text becomes a control token."""
-        return self._continued(split_at_markers(text, self._special))
-
-    def text(self, ids: list[int], start: int) -> str:
-        context = ids[max(start - CONTEXT, 0) : start]
-        before, whole = self._decode(context), self._decode(context + ids[start:])
-        # A partial character before the start decodes differently once the rest is there.
-        return whole[len(before) :] if whole.startswith(before) else self._decode(ids[start:])
-
-    def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-    def _continued(self, parts: Iterable[str]) -> list[int]:
-        special, plain = self._special, self._segments.continuation_ids
-        return [i for part in parts for i in ([special[part]] if part in special else plain(part))]
-
-    @cached_property
-    def _special(self) -> dict[str, int]:
-        return marker_tokens(self.tokenizer, self.markers)
+# Number of tokens searched for one with nothing after the arrow.
+BEHIND_ARROW = 16
 
 
 @dataclass(frozen=True)
@@ -97,13 +33,17 @@ class MadeCall:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits per text: `tokens` besides calls, `calls`, `call_tokens` of each, `context` length, `longest` result."""
+    """Limits per text: `tokens` besides calls, `calls`, `call_tokens` of each, `context` length, `longest` result.
+
+    A call starts if its marker is among the `k` likeliest tokens.
+    """
 
     tokens: int
     calls: int
     call_tokens: int
     context: int
     longest: int
+    k: int
 
 
 @dataclass
@@ -139,16 +79,16 @@ class CallState:
         self.ids, self.start = list(self.row.ids), len(self.row.ids)
         self._open_in_prompt()
 
-    def choose(self, ranked: Sequence[int], k: int, unmarked: int) -> int:
+    def choose(self, ranked: Sequence[int], unmarked: int) -> int:
         """The next id from the most likely ones, best first; `unmarked` is the best without a start marker."""
-        if self.open:
+        if begun := self.open:
             # Whatever a token has after the arrow would take the place of the result.
             arrow = self.vocabulary.markers.arrow
-            free = (token for token in ranked if not self._content([token]).partition(arrow)[2].strip())
+            free = (token for token in ranked if not self._content(begun, token).partition(arrow)[2].strip())
             return next(free, ranked[0])
         if self.used >= self.limits.calls:
             return unmarked
-        return next((token for token in ranked[:k] if token in self.vocabulary.starts), ranked[0])
+        return next((token for token in ranked[: self.limits.k] if token in self.vocabulary.starts), ranked[0])
 
     def take(self, token: int, likeliest: int | None, forced: bool) -> None:
         self.ids.append(token)
@@ -159,10 +99,9 @@ class CallState:
             self.ids.pop()
             return self._end()
         elif self.open:
-            self._read()
+            self._read(self.open)
         elif self.used < self.limits.calls and token in self.vocabulary.openings:
-            self.open = _Begun(len(self.ids) - 1, token != likeliest)
-            self._read()
+            self._begin(len(self.ids) - 1, token != likeliest)
         else:
             self.plain += 1
         if self.plain >= self.limits.tokens or len(self.ids) >= self.limits.context:
@@ -191,35 +130,39 @@ class CallState:
         begins = at >= 0 and markers.end not in text[at:] and CALL_SO_FAR.fullmatch(text[at + len(markers.start) :])
         if not begins or self.limits.calls < 1:
             return
-        place = next(i for i in range(len(self.ids) - 1, -1, -1) if markers.start in self.vocabulary.text(self.ids, i))
-        self.open = _Begun(place, True)
-        self._read()
+        places = range(len(self.ids) - 1, -1, -1)
+        self._begin(next(i for i in places if markers.start in self.vocabulary.text(self.ids, i)), forced=True)
 
-    def _content(self, more: Sequence[int] = ()) -> str:
-        assert self.open
-        text = self.vocabulary.text([*self.ids, *more], self.open.at)
+    def _begin(self, at: int, forced: bool) -> None:
+        self.open = _Begun(at, forced)
+        self._read(self.open)
+
+    def _content(self, begun: _Begun, *more: int) -> str:
+        text = self.vocabulary.text([*self.ids, *more], begun.at)
         return text.partition(self.vocabulary.markers.start)[2]
 
-    def _so_far(self) -> ToolCall:
-        name, _, text = self._content().strip().partition("(")
+    def _so_far(self, begun: _Begun) -> ToolCall:
+        name, _, text = self._content(begun).strip().partition("(")
         return ToolCall(name, text)
 
-    def _read(self) -> None:
-        assert self.open
-        markers, content = self.vocabulary.markers, self._content()
+    def _read(self, begun: _Begun) -> None:
+        markers, content = self.vocabulary.markers, self._content(begun)
         head, arrow, _ = content.partition(markers.arrow)
         closed = markers.end in head
         call = markers.parse(head.partition(markers.end)[0]) if arrow or closed else None
         if call and not closed:
-            self.open.call = self.asked = call
+            begun.call = self.asked = call
         elif call:
-            self.open.call, self.open.error = call, "it ended without asking for its result"
+            begun.call, begun.error = call, "it ended without asking for its result"
             self._close()
         elif arrow or closed or not CALL_SO_FAR.fullmatch(content):
-            self._no_call()
-        elif len(self.ids) - self.open.at > self.limits.call_tokens:
-            self.open.call = self._so_far()
-            self.open.error = f"it did not end within {self.limits.call_tokens} tokens"
+            # Text after all. It counts as a call if the decoder forced it, or it would start one forever.
+            self.used += begun.forced
+            self.plain += len(self.ids) - max(begun.at, self.start)
+            self.open = None
+        elif len(self.ids) - begun.at > self.limits.call_tokens:
+            begun.call = self._so_far(begun)
+            begun.error = f"it did not end within {self.limits.call_tokens} tokens"
             self.row.forced.extend(self.vocabulary.result(markers.end))
 
     def _close(self) -> None:
@@ -229,25 +172,14 @@ class CallState:
         self.used += 1
         self.open = None
 
-    def _no_call(self) -> None:
-        """Text after all. It counts as a call if the decoder forced it, or it would start one forever."""
-        assert self.open
-        self.used += self.open.forced
-        self.plain += len(self.ids) - max(self.open.at, self.start)
-        self.open = None
-
     def _end(self) -> None:
         self.done = True
-        if self.open:
-            self.open.call = self.open.call or self._so_far()
-            self.open.error = self.open.error or "the text ended inside it"
+        if begun := self.open:
+            begun.call = begun.call or self._so_far(begun)
+            begun.error = begun.error or "the text ended inside it"
             self.row.forced.clear()
             self.asked = None
             self._close()
-
-
-# Number of tokens searched for one with nothing after the arrow.
-BEHIND_ARROW = 16
 
 
 @dataclass(frozen=True)
@@ -310,10 +242,8 @@ def generate(
         max_calls (`int`, *optional*, defaults to 1): Maximum calls per text.
         max_new_tokens (`int`, *optional*, defaults to 128): Maximum tokens per text, excluding calls and results.
         call_tokens (`int`, *optional*, defaults to 64): Maximum tokens of a call up to its arrow.
-        batch_size (`int`, *optional*, defaults to 8): Number of texts decoded together.
         calls_enabled (`bool`, *optional*, defaults to `True`): If `False`, the start marker is never written.
-        timeout (`float`, *optional*, defaults to 30.0): Seconds per call, see [`execute`].
-        longest (`int`, *optional*, defaults to 400): Maximum characters of a result.
+        timeout, cache, longest (*optional*): See [`execute`].
         on_event (`Callable[[Event], None]`, *optional*): Receives each piece of text as it is written.
 
     Raises:
@@ -332,13 +262,12 @@ def generate(
         raise OptionError("k, max_new_tokens, call_tokens and batch_size have to be at least 1, max_calls 0")
     markers = markers or Markers()
     config = model.config.get_text_config(decoder=True)
-    vocabulary = Vocabulary(tokenizer, markers, tools, config.vocab_size)
-    vocabulary.holding = vocabulary.holding.to(model.device)
+    vocabulary = Vocabulary(tokenizer, markers, tools, config.vocab_size, model.device)
     # Models without a position limit do not state a length.
     context = getattr(config, "max_position_embeddings", None) or 1 << 30
-    limits = Limits(max_new_tokens, max_calls if calls_enabled else 0, call_tokens, context, longest)
+    limits = Limits(max_new_tokens, max_calls if calls_enabled else 0, call_tokens, context, longest, k)
     run = partial(execute, tools=tools, timeout=timeout, cache=cache, markers=markers, longest=longest)
-    decoder = _Decoder(model, vocabulary, limits, k, batch_size, run, on_event)
+    decoder = _Decoder(model, vocabulary, limits, batch_size, run, on_event)
     done: dict[int, Generated] = {}
     rows: dict[int, RowState] = {}
     encoded = [vocabulary.prompt(prompt) for prompt in prompts]
@@ -369,13 +298,12 @@ class _Decoder(BatchGenerator):
         model: PreTrainedModel,
         vocabulary: Vocabulary,
         limits: Limits,
-        k: int,
         batch_size: int,
         execute: Callable[[list[ToolCall]], list[ToolResult]],
         on_event: Callable[[Event], None] | None,
     ) -> None:
         super().__init__(model, vocabulary.tokenizer, batch_size=batch_size)
-        self.vocabulary, self.limits, self.k, self.execute, self.on_event = vocabulary, limits, k, execute, on_event
+        self.vocabulary, self.limits, self.execute, self.on_event = vocabulary, limits, execute, on_event
         self.states: dict[RowState, CallState] = {}
         self.likeliest: dict[RowState, int] = {}
 
@@ -399,11 +327,11 @@ class _Decoder(BatchGenerator):
 
     def choose(self, logits: torch.Tensor, rows: Sequence[RowState]) -> torch.Tensor:
         """The most likely allowed id, or a start marker among the `k` most likely."""
-        ranked = logits.topk(min(max(self.k, BEHIND_ARROW), logits.shape[1])).indices.tolist()
+        ranked = logits.topk(min(max(self.limits.k, BEHIND_ARROW), logits.shape[1])).indices.tolist()
         unmarked = logits.masked_fill(self.vocabulary.holding, -torch.inf).argmax(-1).tolist()
         self.likeliest |= {row: best[0] for row, best in zip(rows, ranked, strict=True)}
         choices = zip(rows, ranked, unmarked, strict=True)
-        return torch.tensor([self.states[row].choose(best, self.k, plain) for row, best, plain in choices])
+        return torch.tensor([self.states[row].choose(best, plain) for row, best, plain in choices])
 
     def take(self, rows: Sequence[RowState], tokens: Sequence[int], forced: Sequence[bool]) -> None:
         for row, token, given in zip(rows, tokens, forced, strict=True):

@@ -33,6 +33,7 @@ from .tokenize import IGNORE as IGNORE
 from .tokenize import CompletionOnlyCollator as CompletionOnlyCollator
 from .tokenize import LengthReport as LengthReport
 from .tokenize import SegmentTokenizer as SegmentTokenizer
+from .tokenize import bos_ids as bos_ids
 from .tokenize import merge as merge
 from .tokenize import tokenize_dataset as tokenize_dataset
 from .trainer import SegmentSFTTrainer as SegmentSFTTrainer

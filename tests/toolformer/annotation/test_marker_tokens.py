@@ -23,7 +23,6 @@ from toolalpaca_hf.toolformer.annotation.sample import (
     Sampler,
     ToolPrompt,
     _Sample,
-    encode,
 )
 from toolalpaca_hf.toolformer.decoding import Vocabulary
 from toolalpaca_hf.training import SegmentTokenizer
@@ -121,15 +120,18 @@ def test_a_call_is_sampled_up_to_its_end(scorer: LocalScorer, written: str, draw
 
 
 def test_markers_that_are_text_change_nothing(scorer: LocalScorer) -> None:
+    def read(tokenizer: Any, text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
     plain, encoder = tiny_tokenizer(eos_token="<|im_end|>"), MarkedTokenizer(scorer.tokenizer, Markers()).encode
     for text in (DEMONSTRATION, "[Calculator(2 + 7) -> 9]", " [1] <API> <|im_end|>", ""):
-        expected = plain(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        expected = read(plain, text)
         assert MarkedTokenizer(plain, Markers()).encode(text) == MarkedTokenizer(plain).encode(text) == expected
-        assert encoder(text) == encode(scorer.tokenizer, text)
+        assert encoder(text) == read(scorer.tokenizer, text)
     # Added, and not special: a token in any text, as before.
     plain.add_tokens(OWN)
     written = f"It is {MARKERS.with_result(CALL, '9')} 9"
-    assert MarkedTokenizer(plain, MARKERS).encode(written) == encode(plain, written)
+    assert MarkedTokenizer(plain, MARKERS).encode(written) == read(plain, written)
 
 
 def test_no_space_is_put_behind_a_marker() -> None:

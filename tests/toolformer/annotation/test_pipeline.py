@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,23 @@ def test_each_document_has_its_own_day(tmp_path: Path) -> None:
     assert [answer.result and answer.result[-5:-1] for answer in found] == ["2012", "2013", "2019", "2018"]
 
 
+def test_calls_of_all_documents_are_executed_together_and_equal_ones_once(tmp_path: Path) -> None:
+    together, asked = threading.Barrier(2, timeout=20), []
+
+    class Waits(Tool):
+        name = key = "Waits"
+
+        def __call__(self, text: str) -> str | None:
+            asked.append(text)
+            together.wait()
+            return text
+
+    run = AnnotationConfig("texts.jsonl", str(tmp_path), "smollm2", ())
+    execute_all = executor_of({"Waits": Waits()}, ResultCache(tmp_path / "results.sqlite"), run)
+    calls = [(ToolCall("Waits", text), {"url": f"https://example.org/{n}"}) for n, text in enumerate("abab")]
+    assert [answer.result for answer in execute_all(calls)] == ["a", "b", "a", "b"] and sorted(asked) == ["a", "b"]
+
+
 def test_a_shard_has_one_writer(proposer_folder: Path, tmp_path: Path) -> None:
     source, out = write_texts(tmp_path / "texts.jsonl", 3), tmp_path / "out"
     step = AnnotateStep(config_of(source, out, proposer_folder, candidates=True))
@@ -306,7 +324,7 @@ def test_the_report_adds_up_what_failed(tmp_path: Path) -> None:
     assert (of["candidates"], of["executed"]) == (60, 3)
     assert of["errors"] == {"away": 5, "a | b": 1, "no 0": 1, "no 1": 1, "no 2": 1, "other errors": 7}
     lines = (tmp_path / "report.md").read_text().splitlines()
-    assert "| QA | away | 5 |" in lines and "| QA | a   b | 1 |" in lines
+    assert "| QA | away | 5 |" in lines and "| QA | a &#124; b | 1 |" in lines
 
 
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
@@ -408,12 +426,19 @@ def test_rows_that_can_not_be_read_say_why(tmp_path: Path) -> None:
         "toolformer/a/0": ("Good.", None),
         "toolformer/a/1": ("", "no JSON"),
         "toolformer/a/2": ("", "no JSON object"),
-        "toolformer/a/3": ("", "no text in text, raw_content or content"),
+        "toolformer/a/3": ("", "no text in text or raw_content or content"),
         "toolformer/a/4": ("", "no valid UTF-8"),
         "toolformer/a/5": ("Text alone.", None),
         "toolformer/b/0": ("", "b.jsonl.gz cannot be read from here on: EOFError"),
         "toolformer/c/0": ("", "c.parquet cannot be read from here on: ArrowInvalid"),
     }
+
+
+def test_what_is_written_is_no_input(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.jsonl", 2)
+    with pytest.raises(OptionError) as error:
+        annotate(config_of(tmp_path, tmp_path / "annotated", tmp_path))
+    assert error.value.option == "--out" and not (tmp_path / "annotated").exists()
 
 
 @pytest.mark.parametrize("source", ["nowhere.jsonl", "./nowhere", "/no/such/folder"])

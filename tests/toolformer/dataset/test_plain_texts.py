@@ -6,8 +6,8 @@ from typing import Any
 
 from datasets import load_dataset
 
-from toolalpaca_hf.toolformer import Markers, ToolCall, build_repo, open_source
-from toolalpaca_hf.toolformer.dataset import annotated_row
+from toolalpaca_hf.toolformer import Markers, build_repo, open_source
+from toolalpaca_hf.toolformer.annotation.annotator import annotated_row
 
 
 def row(name: str, text: str, outcome: str) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def row(name: str, text: str, outcome: str) -> dict[str, Any]:
 
 
 def test_plain_text_is_text_that_was_read_and_no_other(tmp_path: Path) -> None:
-    calls = [{"call": ToolCall("Calculator", "1 + 1"), "result": "2", "position": 0}]
+    calls = [{"tool": "Calculator", "input": "1 + 1", "result": "2", "position": 0}]
     rows = [annotated_row(f"a{n}", f"{n} and more.", calls, Markers()) for n in range(4)]
     # What can not be trained on comes first, so that it would take the share of the rest.
     rows += [row("list", "", "no JSON"), row("image", "PNG\x00\x01", "binary"), row("blank", " ", "no call kept")]

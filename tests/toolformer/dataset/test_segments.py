@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from tiny_models import tiny_tokenizer
 
 from toolalpaca_hf.schema import FEATURES
-from toolalpaca_hf.toolformer import Markers, ToolCall
-from toolalpaca_hf.toolformer.dataset import annotated_row, mix, sft_row, text_segments
+from toolalpaca_hf.toolformer import Markers
+from toolalpaca_hf.toolformer.annotation.annotator import annotated_row
+from toolalpaca_hf.toolformer.dataset import mix, sft_row, text_segments
 from toolalpaca_hf.training import IGNORE, SegmentTokenizer
 
 TEXT = "She has 5 - 2 = 3 eggs, see [1], and 3 * 2 = 6 legs."
 CALLS = [
-    {"call": ToolCall("Calculator", "3 * 2"), "result": "6", "position": TEXT.index("6 legs")},
-    {"call": ToolCall("Calculator", "5 - 2"), "result": "3", "position": TEXT.index("3 eggs"), "gain": 1.5},
+    {"tool": "Calculator", "input": "3 * 2", "result": "6", "position": TEXT.index("6 legs")},
+    {"tool": "Calculator", "input": "5 - 2", "result": "3", "position": TEXT.index("3 eggs"), "gain": 1.5},
 ]
 ALL_MARKERS = [Markers(), Markers("<API>", "</API>", "→")]
 
@@ -57,7 +58,7 @@ def test_masked_results_are_the_only_tokens_out_of_the_loss(markers: Markers) ->
 
 
 def test_a_result_that_holds_a_marker_can_not_end_its_call() -> None:
-    call = {"call": ToolCall("WikiSearch", "a [b]"), "result": "see [2] -> there", "position": 0}
+    call = {"tool": "WikiSearch", "input": "a [b]", "result": "see [2] -> there", "position": 0}
     found = list(Markers().find(annotated_row("a", "Text.", [call], Markers())["annotated"]))
     assert len(found) == 1 and found[0].result is not None and "[" not in found[0].result
 
@@ -69,7 +70,7 @@ def test_a_result_that_holds_a_marker_can_not_end_its_call() -> None:
 def test_without_its_calls_an_annotated_text_is_the_text(text: str, places: list[int]) -> None:
     markers = Markers()
     calls = [
-        {"call": ToolCall("Calculator", "1+1"), "result": "2", "position": place}
+        {"tool": "Calculator", "input": "1+1", "result": "2", "position": place}
         for place in places
         if place <= len(text)
     ]

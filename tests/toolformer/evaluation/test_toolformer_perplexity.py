@@ -16,6 +16,7 @@ from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.metrics import perplexity
 from toolalpaca_hf.toolformer import ToolformerEvaluationConfig, evaluate
 from toolalpaca_hf.toolformer.evaluation.evaluate import log_likelihoods, read_texts, summarize_texts
+from toolalpaca_hf.toolformer.tasks import Item
 
 TEXTS = ["The tide is high at noon.", "A", "", "High tide, low tide: " * 20, "Where is the nearest port?"]
 
@@ -50,20 +51,23 @@ def test_windows_and_batches_change_nothing(llama: Path, width: int, batch_token
 
 
 def test_texts_of_files(tmp_path: Path) -> None:
+    def shown(items: list[Item]) -> list[tuple[str, str]]:
+        return [(item.id, item.prompt) for item in items]
+
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n{\n{"text": " "}\n{"text": "Two."}\n')
     texts, origin, notes = read_texts(tmp_path / "a.jsonl")
-    assert (texts, origin) == ([("a/0", "One."), ("a/3", "Two.")], "a.jsonl")
+    assert (shown(texts), origin) == ([("a/0", "One."), ("a/3", "Two.")], "a.jsonl")
     assert len(notes) == 1 and "1 rows" in notes[0]  # a blank text is one
     (tmp_path / "g.jsonl.gz").write_bytes(gzip.compress(b'{"text": "One."}\n'))
     pq.write_table(pa.table({"text": ["One."]}), tmp_path / "p.parquet")
     (tmp_path / "l.json").write_text('["One."]')
     for name in ("g.jsonl.gz", "p.parquet", "l.json"):
-        assert [text for _, text in read_texts(tmp_path / name)[0]] == ["One."]
-    assert read_texts(tmp_path / "a.jsonl", limit=1)[0] == [("a/0", "One.")]
+        assert [text for _, text in shown(read_texts(tmp_path / name)[0])] == ["One."]
+    assert shown(read_texts(tmp_path / "a.jsonl", limit=1)[0]) == [("a/0", "One.")]
     (tmp_path / "b.jsonl").write_text(json.dumps({"question": "Left?", "answer": "3-1 = <<3-1=2>>2\n#### 2"}))
-    assert read_texts(tmp_path / "b.jsonl")[0] == [("b/0", "Left?\n3-1 = 2\n#### 2")]
+    assert shown(read_texts(tmp_path / "b.jsonl")[0]) == [("b/0", "Left?\n3-1 = 2\n#### 2")]
     (tmp_path / "c.txt").write_text("All of it.\n")
-    assert read_texts(tmp_path / "c.txt")[0] == [("c/0", "All of it.\n")]
+    assert shown(read_texts(tmp_path / "c.txt")[0]) == [("c/0", "All of it.\n")]
     (tmp_path / "d.jsonl").write_text("{}\n")
     with pytest.raises(InputError):
         read_texts(tmp_path / "d.jsonl")

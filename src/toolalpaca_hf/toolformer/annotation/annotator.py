@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import combinations
@@ -57,6 +57,29 @@ class Annotated:
         return {"id": self.row["id"], "candidates": [{**asdict(c), "gain": c.gain} for c in self.candidates]}
 
 
+def annotated_row(
+    row_id: str, text: str, calls: Iterable[Mapping[str, Any]], markers: Markers, meta: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Make a row of the `annotated` config from a text and calls with (some of) the fields of [`CALL_FIELDS`].
+
+    Markers already in the text are escaped; a call's `position` counts characters of the text as it came.
+    """
+    rows, written = [], []
+    for found in sorted(calls, key=lambda found: found["position"]):
+        rows.append({name: found.get(name) for name in CALL_FIELDS})
+        harmless = ToolCall(found["tool"], markers.without(found["input"]))
+        place = len(markers.escape(text[: found["position"]]))
+        written.append((place, markers.with_result(harmless, markers.without(found["result"]))))
+    return {
+        "id": row_id,
+        "text": text,
+        "annotated": markers.insert(markers.escape(text), written),
+        "calls": rows,
+        "outcome": ANNOTATED if rows else NOTHING_KEPT,
+        "meta": dict(meta or {}),
+    }
+
+
 @dataclass(eq=False)
 class _Work:
     document: Document
@@ -102,9 +125,9 @@ class Annotator:
         if len(documents) > 1:
             return [annotated for document in documents for annotated in self.annotate([document])]
         if isinstance(failure, ContextFull):
-            return [self._row(documents[0], "longer than the model's context")]
+            return [self._row(documents[0], outcome="longer than the model's context")]
         reason = " ".join(str(failure).split())[:200]
-        return [self._row(documents[0], f"failed: {type(failure).__name__}: {reason}")]
+        return [self._row(documents[0], outcome=f"failed: {type(failure).__name__}: {reason}")]
 
     def _annotate(self, documents: Sequence[Document]) -> list[Annotated]:
         results: dict[int, Annotated] = {}
@@ -120,7 +143,7 @@ class Annotator:
                 if len(ids) <= most:
                     works[n] = _Work(document, escaped, ids)
                     continue
-            results[n] = self._row(document, problem or f"longer than {most} tokens")
+            results[n] = self._row(document, outcome=problem or f"longer than {most} tokens")
         for tool in self.tools:
             some = [n for n in works if not self.settings.preselect or worth_asking(tool, works[n].document)]
             preselected.update(some)
@@ -130,7 +153,8 @@ class Annotator:
         self._execute(found)
         self._score(found)
         for n, work in works.items():
-            results[n] = self._write(work) if n in preselected else self._row(work.document, "not preselected")
+            outcome = None if n in preselected else "not preselected"
+            results[n] = self._row(work.document, work.escaped, work.candidates, outcome)
         return [results[n] for n in range(len(documents))]
 
     def _propose(self, tool: str, works: list[_Work]) -> None:
@@ -176,34 +200,21 @@ class Annotator:
         scored = [(ids, c, markers.with_result(call, result), markers.call(call)) for c, call, result, ids in found]
         score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.tools})
 
-    def _write(self, work: _Work) -> Annotated:
-        calls = select_calls(work.candidates, {tool: self.settings.of(tool).tau_f for tool in self.tools})
-        written = [(kept.position, self.markers.with_result(kept.call, kept.result or "")) for kept in calls]
-        annotated = self.markers.insert(work.escaped, written)
-        for candidate in work.candidates:  # from here on positions are those of the text as it came
-            candidate.position = len(self.markers.restore(work.escaped[: candidate.position]))
-        fields = [{name: getattr(kept, name) for name in CALL_FIELDS} for kept in calls]
-        made = self._row(work.document, ANNOTATED if calls else NOTHING_KEPT, work.candidates)
-        made.row.update(annotated=annotated, calls=fields)
-        return made
-
-    def _row(self, document: Document, outcome: str, candidates: Sequence[Candidate] = ()) -> Annotated:
+    def _row(
+        self, document: Document, escaped: str = "", candidates: Sequence[Candidate] = (), outcome: str | None = None
+    ) -> Annotated:
+        for candidate in candidates:  # from here on positions are those of the text as it came
+            candidate.position = len(self.markers.restore(escaped[: candidate.position]))
+        kept = select_calls(candidates, {tool: self.settings.of(tool).tau_f for tool in self.tools})
+        calls = [{name: getattr(call, name) for name in CALL_FIELDS} for call in kept]
+        row = annotated_row(document.id, document.text, calls, self.markers, document.meta)
         sampled = {}
         for tool in self.tools:
             of = [candidate for candidate in candidates if candidate.tool == tool]
             executed = sum(candidate.result is not None for candidate in of)
             errors = most_frequent(Counter(candidate.error for candidate in of if candidate.error))
             sampled[tool] = {"candidates": len(of), "executed": executed, "errors": errors}
-        row = {
-            "id": document.id,
-            "text": document.text,
-            "annotated": self.markers.escape(document.text),
-            "calls": [],
-            "outcome": outcome,
-            "meta": document.meta,
-            "sampled": sampled,
-        }
-        return Annotated(row, list(candidates))
+        return Annotated(row | {"outcome": outcome or row["outcome"], "sampled": sampled}, list(candidates))
 
 
 def problem_of(text: str) -> str | None:

@@ -25,9 +25,6 @@ class ToolSettings:
         k (`int`, *optional*, defaults to 5): Maximum number of positions per text; the most likely are taken.
         m (`int`, *optional*, defaults to 5): Calls sampled per position.
         tau_f (`float`, *optional*, defaults to 1.0): Filtering threshold τ_f: how much a call must lower the loss.
-
-    Raises:
-        [`OptionError`]: A value is out of range.
     """
 
     tau_s: float = 0.05
@@ -54,10 +51,10 @@ class AnnotationSettings:
 
     Args:
         tools (`dict[str, ToolSettings]`, *optional*): Settings by tool that differ from the paper's.
-        call_tokens (`int`, *optional*, defaults to 64): Maximum length of a call in tokens; longer ones are dropped.
-        max_tokens (`int`, *optional*, defaults to 1024): Maximum length of a text in tokens; longer ones are skipped.
+        call_tokens, max_tokens (`int`, *optional*): Maximum length of a call and of a text; longer ones are dropped.
         all_losses (`bool`, *optional*, defaults to `False`): Compute losses even if no threshold can be met.
         preselect (`bool`, *optional*, defaults to `False`): Preselect texts by the paper's heuristics (appendix A).
+        timeout (`float`, *optional*, defaults to 10.0): Seconds per call.
     """
 
     tools: dict[str, ToolSettings] = field(default_factory=dict)
@@ -87,17 +84,14 @@ class AnnotationConfig:
         model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, only its tokenizer is loaded.
         tools (`tuple[str, ...]`): See [`tools_named`], which also receives `context`.
         text_field (`str`, *optional*): The text's column; defaults to the first of `text`, `raw_content`, `content`.
-        limit (`int`, *optional*): Maximum number of texts per shard.
+        limit (`int`, *optional*): Maximum number of texts per shard, of which there are `tasks`.
         candidates (`bool`, *optional*, defaults to `False`): Save every candidate with its losses.
         dtype (`str`, *optional*, defaults to `"float32"`): Precision; the filter compares small differences.
-        endpoint (`str`, *optional*): A server that returns prompt log-probabilities, instead of a local model.
-        served_model (`str`, *optional*): The model's name on the server; defaults to `model`.
+        endpoint, served_model (`str`, *optional*): A server that returns prompt log-probabilities, instead of a local
+            model, and the model's name there.
         threads (`int`, *optional*): Threads per process; defaults to an equal share of this machine.
-        api ([`ApiSource`], *optional*): An API whose functions are added as tools.
         own (`Callable[[], Sequence[Tool]]`, *optional*): Module-level function that creates your own tools.
         thresholds (`dict[str, float]`, *optional*): Fields of [`ToolSettings`] that override `settings.tools`.
-        executor (`str`, *optional*, defaults to `"local"`): `local`, `ray` or `slurm`; see [`run_pipeline`].
-        tasks (`int`, *optional*, defaults to 1): Number of shards.
     """
 
     source: str
@@ -137,8 +131,6 @@ class AnnotationConfig:
         return json.loads(json.dumps({**fields, "source": _absolute(self.source)}))
 
     def with_thresholds(self, tools: Sequence[str]) -> "AnnotationConfig":
-        if not self.thresholds:
-            return self
         settings = {name: replace(self.settings.of(name), **self.thresholds) for name in tools}
         return replace(self, settings=replace(self.settings, tools=settings), thresholds={})
 
@@ -146,10 +138,11 @@ class AnnotationConfig:
         """A copy with absolute paths, for a worker in another folder."""
         # On a server, a model's name is not a path.
         paths = ("corpus", "translation_model", *(() if self.context.get("qa_endpoint") else ("qa_model",)))
-        api = self.api
-        if api:
-            credentials = api.credentials and _absolute(api.credentials)
-            api = replace(api, document=_absolute(api.document), credentials=credentials)
+        api = self.api and replace(
+            self.api,
+            document=_absolute(self.api.document),
+            credentials=self.api.credentials and _absolute(self.api.credentials),
+        )
         return replace(
             self,
             source=_absolute(self.source),

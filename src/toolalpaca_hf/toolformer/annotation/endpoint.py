@@ -87,7 +87,7 @@ class EndpointSampler:
         befores = [len(row) - len(text) for row, text in zip(rows, texts, strict=True)]
         found = self.scorer.pool.map(lambda row: self.scorer.prompt_logprobs(row, TOP), rows)
         places = [self._places(logprobs[before:]) for logprobs, before in zip(found, befores, strict=True)]
-        yield {n: Opened(places[n], befores[n], None, row) for n, row in enumerate(rows)}
+        yield {n: Opened(places[n], befores[n], [], row) for n, row in enumerate(rows)}
 
     def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
         every = [(seed, opened, place) for seed, opened, places in wanted for place in places for _ in range(m)]

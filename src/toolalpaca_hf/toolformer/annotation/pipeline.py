@@ -15,8 +15,8 @@ from ... import __version__
 from ...checkpoints import load_tokenizer, resolve_model
 from ...errors import InputError, NotFoundError, OptionError
 from ...executors import run_pipeline, unfinished_tasks, watching
-from ...report import Table, markdown_table, sections_page, write_texts
-from ...storage import JsonlLog, SettingsClaim, read_json, write_json
+from ...report import Table, markdown_table, markdown_text, sections_page, write_texts
+from ...storage import JsonlLog, SettingsClaim, write_json
 from ..markers import ToolCall
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
@@ -67,6 +67,9 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
     out, tasks, workers = Path(config.out), config.tasks, config.workers or config.tasks
     local = config.executor == "local"
     files_of(config.source)  # a wrong name is reported at once
+    if Path(config.source).resolve() in out.resolve().parents:
+        problem = f"{out} lies in the folder of --input, where its files would be texts"
+        raise OptionError(problem, option="--out", fix="pass a folder outside of it")
     with config_tools(config) as tools:
         for tool in tools.values():
             prompt_for(tool)
@@ -77,10 +80,7 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
         from ...llm import ModelClient
 
         ModelClient(config.endpoint, config.model)  # refuses a URL that holds a key before it is written anywhere
-    before = read_json(out / "config.json") if (out / "config.json").is_file() else {"texts": ""}
-    settings = config.deciding() | {"tasks": tasks}
-    if "texts" in before:  # folders of before go on
-        settings["texts"] = _hash_of(config.source)
+    settings = config.deciding() | {"tasks": tasks, "texts": _hash_of(config.source)}
     SettingsClaim(out / "config.json", settings, "an annotation").claim(toolalpaca_hf=__version__)
     if config.threads is None and local and (processes := min(workers, tasks)) > 1:  # another machine has other cores
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -106,7 +106,8 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
     settings, markers = config.settings, config.markers
     for tool in tools.values():
         tool.check()
-    execute_all = executor_of(tools, ResultCache(Path(config.out) / "results.sqlite"), config)
+    cache = ResultCache(Path(config.out) / "results.sqlite", shared_disk=config.executor != "local")
+    execute_all = executor_of(tools, cache, config)
     if config.endpoint:
         from .endpoint import EndpointSampler, EndpointScorer
 
@@ -115,7 +116,7 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         scorer.check()
         sampler = EndpointSampler(scorer, markers, settings.temperature, settings.call_tokens)
         sampler.check()
-        context = scorer.server.context_length() or _context_length(config.model)
+        context = scorer.server.context_length()  # where it does not say, a text is refused when it is asked
     else:
         import torch
 
@@ -131,7 +132,7 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         model, tokenizer = load_model(resolve_model(config.model), str(device), config.dtype)
         scorer = LocalScorer(model, tokenizer, markers=markers)
         sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
-        context = getattr(model.config, "max_position_embeddings", None)
+        context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     proposer, room = Proposer(sampler, prompts), None
     if context:  # a text has to fit twice after the longest prompt, plus a call
         longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
@@ -140,31 +141,14 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
 
 
 def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: AnnotationConfig) -> Execute:
-    """A function that executes calls, batching those with the same date and URL."""
+    """A function that executes calls, each with the metadata of its text."""
 
     def execute_all(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[ToolResult]:
-        found: dict[int, ToolResult] = {}
-        dates: dict[tuple[str, str], list[int]] = {}
-        for n, (_, meta) in enumerate(calls):
-            dates.setdefault((str(meta.get("date")), str(meta.get("url"))), []).append(n)
-        for places in dates.values():
-            dated = {name: tool.for_document(calls[places[0]][1]) for name, tool in tools.items()}
-            some = [calls[n][0] for n in places]
-            results = execute(some, dated, config.settings.timeout, cache=cache, markers=config.markers)
-            found |= dict(zip(places, results, strict=True))
-        return [found[n] for n in range(len(calls))]
+        metas = [meta for _, meta in calls]
+        given = {"timeout": config.settings.timeout, "cache": cache, "markers": config.markers, "metas": metas}
+        return execute([call for call, _ in calls], tools, **given)
 
     return execute_all
-
-
-def _context_length(name: str) -> int | None:
-    """The maximum context of a checkpoint, or `None` if its configuration does not say."""
-    from transformers import AutoConfig
-
-    try:
-        return getattr(AutoConfig.from_pretrained(resolve_model(name)), "max_position_embeddings", None)
-    except (OSError, ValueError):
-        return None
 
 
 @contextmanager
@@ -172,25 +156,22 @@ def _progress_bar(config: AnnotationConfig) -> Iterator[None]:
     """Driven by the files on disk, whichever process or machine wrote them."""
     from tqdm.auto import tqdm
 
-    total = count_texts(config.source)
-    seen: dict[Path, tuple[int, int]] = {}
+    read, count = Counter[Path](), count_texts(config.source)
+    total = min(count, config.limit * config.tasks) if count and config.limit else count
 
-    def written() -> int:
+    def look() -> None:
         for path in Path(config.out).glob("annotated-*.jsonl"):
-            at, lines = seen.get(path, (0, 0))
             with path.open("rb") as file:
-                file.seek(at)
+                file.seek(read[path])
                 while piece := file.read(1 << 20):
-                    lines += piece.count(b"\n")
-                seen[path] = (file.tell(), lines)
-        return sum(lines for _, lines in seen.values())
+                    bar.update(piece.count(b"\n"))
+                read[path] = file.tell()
 
-    total = min(total, config.limit * config.tasks) if total and config.limit else total
-    with (
-        tqdm(total=total, initial=written(), unit=" texts") as bar,
-        watching(lambda: bar.update(written() - bar.n), 1.0),
-    ):
-        yield
+    with tqdm(total=total, unit=" texts", smoothing=0) as bar:
+        look()
+        bar.initial = bar.n  # what was there on entering says nothing about the speed
+        with watching(look, 1.0):
+            yield
 
 
 def read_texts(
@@ -212,17 +193,14 @@ def read_texts(
         ambiguous = {name for name in names if stems[_stem(name)] > 1 or _stem(name) in names}
         shards = [(name if name in ambiguous else _stem(name), path) for name, path in files]
     by_file = len(shards) >= tasks
-    count = -1
-    for number, (shard, path) in enumerate(shards):
-        if by_file and number % tasks != rank:
-            continue
-        name, _, config = source.partition(":")
+    name, _, config = source.partition(":")
+    for shard, path in shards[rank::tasks] if by_file else shards:
         hub = hub_rows(name, config or None, split, "check --input", streaming=True)
-        for index, row in enumerate(hub if path is None else read_rows(path, tolerant=True)):
-            if by_file or index % tasks == rank:
-                count += 1
-                if count >= skip:
-                    yield _document(f"toolformer/{shard}/{index}", row, text_field)
+        rows = enumerate(hub if path is None else read_rows(path, tolerant=True))
+        for index, row in rows if by_file else islice(rows, rank, None, tasks):
+            skip -= 1
+            if skip < 0:
+                yield _document(f"toolformer/{shard}/{index}", row, text_field)
 
 
 def files_of(source: str) -> list[tuple[str, Path]] | None:
@@ -252,22 +230,19 @@ def _hash_of(source: str) -> str:
 
 
 def count_texts(source: str) -> int | None:
-    """The number of texts for a progress bar; `None` if counting would take long."""
+    """The number of texts for a progress bar; `None` if counting would take long, or they are not one a line."""
     import pyarrow.parquet as pq
 
     count = 0
     for _, path in files_of(source) or ():
         try:
-            if path.suffix == ".parquet":
-                count += pq.read_metadata(path).num_rows
-                continue
-            if path.suffix in (".gz", ".zst") or path.stat().st_size > _LARGE:
-                return None
             with path.open("rb") as file:
-                if file.read(1) == b"[":  # a list has its rows not by line
+                if path.suffix == ".parquet":
+                    count += pq.read_metadata(file).num_rows
+                elif path.suffix in (".gz", ".zst") or path.stat().st_size > _LARGE or file.peek(1)[:1] == b"[":
                     return None
-                file.seek(0)
-                count += sum(1 for line in file if line.strip())
+                else:
+                    count += sum(1 for line in file if line.strip())
         except (OSError, ValueError):  # damaged: reading it will say so
             return None
     return count or None
@@ -289,10 +264,7 @@ def _document(id: str, row: Any, text_field: str | None) -> Document:
     if row.get("id") is not None:
         meta["source_id"] = str(row["id"])
     text = next((row[name] for name in fields if isinstance(row.get(name), str)), None)
-    if text is None:
-        named = " or ".join(filter(None, [", ".join(fields[:-1]), fields[-1]]))
-        return Document(id, "", meta, f"no text in {named}")
-    return Document(id, text, meta)
+    return Document(id, text or "", meta, f"no text in {' or '.join(fields)}" if text is None else None)
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
@@ -316,17 +288,16 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read as an annotation ({error})", file=folder, fix="annotate again") from None
     tools = {
-        tool: {
-            **calls[tool],
-            "errors": most_frequent(errors[tool]),
-            "kept": {threshold: dict(counts) for threshold, counts in kept.get(tool, {}).items()},
-        }
+        tool: {**calls[tool], "errors": most_frequent(errors[tool]), "kept": kept.get(tool, {})}
         for tool in sorted(set(calls) | set(kept))
     }
     report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
     write_json(folder / "report.json", report, indent=2)
     parts = _parts(report)
-    texts = [part if isinstance(part, str) else _table(part) for part in ("# Annotation", *parts)]
+    texts = [
+        part if isinstance(part, str) else markdown_table(part.head, part.rows, part.text_columns, markdown_text)
+        for part in ("# Annotation", *parts)
+    ]
     write_texts(folder, {"report.md": "\n\n".join(texts) + "\n", "report.html": sections_page("Annotation", parts)})
     return report
 
@@ -345,15 +316,15 @@ def _lines(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _count(kept: dict[str, dict[str, Counter[str]]], candidates: Iterable[Mapping[str, Any]]) -> None:
+    """Count the candidates of a text that reach each threshold."""
     gains: dict[str, list[float]] = {}
     for candidate in candidates:
         if candidate["gain"] is not None:
             gains.setdefault(candidate["tool"], []).append(candidate["gain"])
     for tool, found in gains.items():
-        counts = kept.setdefault(tool, {str(threshold): Counter() for threshold in THRESHOLDS})
         for threshold in THRESHOLDS:
             calls = sum(gain >= threshold for gain in found)
-            counts[str(threshold)].update(calls=calls, texts=int(calls > 0))
+            kept.setdefault(tool, {}).setdefault(str(threshold), Counter()).update(calls=calls, texts=int(calls > 0))
 
 
 def _parts(report: Mapping[str, Any]) -> list[str | Table]:
@@ -379,7 +350,3 @@ def _parts(report: Mapping[str, Any]) -> list[str | Table]:
     if failed:
         parts += ["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)]
     return [*parts, f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}."]
-
-
-def _table(table: Table) -> str:
-    return markdown_table(table.head, table.rows, table.text_columns, lambda cell: cell.replace("|", " "))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ... import inference
 from ...errors import InputError, UnsupportedModelError
 from ...inference import Branch, Pack, by_length, logits_at
-from ...training import make_encoder
+from ...training import bos_ids, make_encoder
 from ..markers import Markers, marker_tokens, split_at_markers
 from .config import ToolSettings
 from .filter import Asked, Scorer
@@ -30,17 +30,14 @@ class MarkedTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None) -> None:
         self.tokenizer, self.begin = tokenizer, begin_ids(tokenizer)
         self.tokens = marker_tokens(tokenizer, markers) if markers else {}
-        self._encoder = make_encoder(tokenizer, parse_special_tokens=False) if self.tokens else None
+        self._encoder = make_encoder(tokenizer, parse_special_tokens=False)
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = []
         for part in split_at_markers(text, self.tokens):
-            if part in self.tokens:
-                ids.append(self.tokens[part])
-            elif ids and self._encoder:  # no space is put before what stands behind a marker
-                ids += self._encoder.continuations([part])[0]
-            else:
-                ids += encode(self.tokenizer, part)
+            # No space is put before what stands behind a marker.
+            encoded = self._encoder.continuations if ids else self._encoder.prompts
+            ids += [self.tokens[part]] if part in self.tokens else encoded([part])[0]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -64,26 +61,13 @@ class LocalScorer(MarkedTokenizer):
         return inference.token_logprobs(self.model, asked, self.batch_tokens)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text, in which special tokens are treated as text."""
-    ids: Any = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, verbose=False, return_attention_mask=False
-    )["input_ids"]
-    return ids
-
-
 def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that a tokenizer puts before a text, else the token that separates documents, if any.
 
     A begin token that a tokenizer does not add (as in instruction-tuned models) belongs to chats.
     """
-    plain = encode(tokenizer, "a")
-    whole: Any = tokenizer("a")["input_ids"]
-    before = next((at for at in range(len(whole)) if whole[at : at + len(plain)] == plain), 0)
-    if before or tokenizer.bos_token_id is None or tokenizer.bos_token_id != tokenizer.eos_token_id:
-        return whole[:before]
     begin: Any = tokenizer.bos_token_id
-    return [begin]
+    return bos_ids(tokenizer) or ([] if begin is None or begin != tokenizer.eos_token_id else [begin])
 
 
 # Batch size of the matrix products while sampling: larger is hardly faster.
@@ -113,11 +97,11 @@ Samples = list[list[_Sample]]
 
 @dataclass(eq=False)
 class Opened:
-    """A text after a tool's prompt, with its positions and KV cache; `before` ids separate prompt and text."""
+    """A text after a tool's prompt, with its positions and KV cache; `before` ids precede the text."""
 
     places: list[Place]
     before: int
-    layers: inference.Layers | None
+    layers: inference.Layers
     ids: list[int]
 
 
@@ -153,41 +137,32 @@ class Sampler:
         self.scorer, self.markers = scorer, markers
         self.temperature, self.call_tokens = temperature, call_tokens
         self.starts = start_ids(scorer.tokenizer, markers)
-        # A call ends at its end marker; one sampled with an arrow and a result is still a call.
-        own = marker_tokens(scorer.tokenizer, markers)
-        # No call contains the end of the sequence or the special tokens of chats.
+        # No call contains the end of the sequence or the special tokens of chats. One sampled with an arrow and a
+        # result is still a call.
         special = {*scorer.tokenizer.all_special_ids, *inference.end_ids(scorer.model, scorer.tokenizer)}
-        self.ends = special - set(own.values())
+        self.ends = special - {*marker_tokens(scorer.tokenizer, markers).values()}
         self.packs = "pack" in inference.exact_ways(scorer.model)
         self._heads: dict[tuple[int, ...], inference.Prefix] = {}
 
     @torch.inference_mode()
     def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
         """Run each text (ids) once after a prompt, as many at a time as fit; yields them by index."""
-        ids = [prompt.behind(text) for text in texts]
-        for batch in by_length([len(row) for row in ids], self.scorer.batch_tokens):
-            yield self._opened(prompt, [ids[n] for n in batch], [len(texts[n]) for n in batch], batch)
-
-    def _opened(
-        self, prompt: ToolPrompt, ids: list[list[int]], lengths: list[int], names: list[int]
-    ) -> dict[int, Opened]:
         head = self._head(prompt) if self.packs else None
-        shared = len(head.ids) if head else 0
-        ids = ids if head else [[*prompt.head, *row] for row in ids]
-        # The start at a position is predicted by the token before it.
-        befores = [len(row) - length for row, length in zip(ids, lengths, strict=True)]
-        columns = [range(before - 1, before + length - 1) for before, length in zip(befores, lengths, strict=True)]
-        logits, cache = logits_at(self.scorer.model, ids, columns, head)
-        chances, likeliest = self._chances(logits)
-        opened, at = {}, 0
-        for row, (name, before, length) in enumerate(zip(names, befores, lengths, strict=True)):
-            places = [Place(i, chances[at + i], likeliest[at + i]) for i in range(length)]
-            at += length
-            cached: list[Any] = cache.layers if cache else []
-            own = (slice(row, row + 1), slice(None), slice(shared, shared + len(ids[row])))
-            layers = [(layer.keys[own], layer.values[own]) for layer in cached]
-            opened[name] = Opened(places, before, layers or None, ids[row])
-        return opened
+        rows = [[*([] if head else prompt.head), *prompt.behind(text)] for text in texts]
+        befores = [len(row) - len(text) for row, text in zip(rows, texts, strict=True)]
+        for batch in by_length([len(row) for row in rows], self.scorer.batch_tokens):
+            # The start at a position is predicted by the token before it.
+            columns = [range(befores[n] - 1, len(rows[n]) - 1) for n in batch]
+            logits, cache = logits_at(self.scorer.model, [rows[n] for n in batch], columns, head)
+            starts = iter(self._starts(logits))
+            shared, layers = len(head.ids) if head else 0, list[Any](cache.layers if cache else ())
+            opened = {}
+            for row, n in enumerate(batch):
+                places = [Place(i, *next(starts)) for i in range(len(texts[n]))]
+                own = (slice(row, row + 1), slice(None), slice(shared, shared + len(rows[n])))
+                cached = [(layer.keys[own], layer.values[own]) for layer in layers]
+                opened[n] = Opened(places, befores[n], cached, rows[n])
+            yield opened
 
     def _head(self, prompt: ToolPrompt) -> inference.Prefix:
         key = tuple(prompt.head)
@@ -195,34 +170,31 @@ class Sampler:
             self._heads[key] = inference.prefill(self.scorer.model, prompt.head)
         return self._heads[key]
 
-    def _chances(self, logits: torch.Tensor) -> tuple[list[float], list[int]]:
+    def _starts(self, logits: torch.Tensor) -> Iterator[tuple[float, int]]:
+        """The probability of a start marker in each row of logits, and the likeliest token that is one."""
         starts = torch.tensor(self.starts, device=logits.device)
-        chances, likeliest = [], []
         for part in logits.split(256):
             part = part.float()
-            of_starts = (part[:, starts] - part.logsumexp(-1, keepdim=True)).exp()
-            chances += of_starts.sum(-1).tolist()
-            likeliest += starts[of_starts.argmax(-1)].tolist()
-        return chances, likeliest
+            chances = (part[:, starts] - part.logsumexp(-1, keepdim=True)).exp()
+            yield from zip(chances.sum(-1).tolist(), starts[chances.argmax(-1)].tolist(), strict=True)
 
     @torch.inference_mode()
     def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
         """Sample `m` calls at each position; samples that do not become a complete call of the tool are dropped."""
         every = [(seed, opened, place) for seed, opened, places in wanted for place in places]
         count = max(1, ROWS_AT_ONCE // m)
-        for start in range(0, len(every), count):
-            some, samples = [], []
-            for seed, opened, place in every[start : start + count]:
-                some.append((opened, place))
-                samples.append([_Sample(random.Random(f"{seed}/{place.index}/{n}")) for n in range(m)])
-            (self._packed if self.packs else self._plainly)(prompt, tool, some, samples)
-            for (_, place), drawn in zip(some, samples, strict=True):
+        for part in (every[start : start + count] for start in range(0, len(every), count)):
+            seeds = [f"{seed}/{place.index}" for seed, _, place in part]
+            samples = [[_Sample(random.Random(f"{seed}/{n}")) for n in range(m)] for seed in seeds]
+            places = [(opened, place) for _, opened, place in part]
+            (self._packed if self.packs else self._plainly)(prompt, tool, places, samples)
+            for (_, place), drawn in zip(places, samples, strict=True):
                 place.drawn = [sample.text for sample in drawn if sample.text is not None]
 
     def _packed(self, prompt: ToolPrompt, tool: str, some: list[tuple[Opened, Place]], samples: Samples) -> None:
         m, head = len(samples[0]), self._head(prompt)
         texts = list(dict.fromkeys(opened for opened, _ in some))
-        parts = [head.layers, *(text.layers or [] for text in texts)]
+        parts = [head.layers, *(text.layers for text in texts)]
         offsets = dict(zip(texts, accumulate([len(head.ids), *(len(text.ids) for text in texts)]), strict=False))
         branches = []
         for opened, place in some:

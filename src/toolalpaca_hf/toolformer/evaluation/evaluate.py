@@ -3,10 +3,9 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +44,8 @@ class ToolformerEvaluationConfig:
         models (`Sequence[str]`): Folders, Hub ids, or `smollm2`; several give a curve over model size.
         tasks (`Mapping[str, str | Path | None]`): Data by task (also `perplexity`), `None` for the Hub's.
         k (`int`, *optional*, defaults to 10): Start a call if its marker is among the k likeliest (section 4.2).
-        solutions (`bool`, *optional*, defaults to `False`): Ask for worked solutions in maths; see [`task_named`].
+        solutions (`bool`, *optional*, defaults to `False`): Maths: ask for worked solutions.
         max_length (`int`, *optional*, defaults to 1024): Window for perplexity, in tokens.
-        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the models; see [`load_model`].
         cache (`str` or `Path`, *optional*): SQLite file that caches tool results.
     """
 
@@ -74,15 +72,14 @@ class ToolformerEvaluationConfig:
 class LazyModel:
     """A model (a folder, a Hub id, or `smollm2`) that is loaded when first needed."""
 
-    def __init__(self, name: str, device: str | None = None, dtype: str = "auto") -> None:
-        self.name, self.device, self.dtype = name, device, dtype
-        self.path = resolve_model(name)
+    def __init__(self, name: str, config: ToolformerEvaluationConfig) -> None:
+        self.name, self.path, self._config = name, resolve_model(name), config
 
     @cached_property
     def loaded(self) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
         from ...inference import load_model
 
-        return load_model(self.path, self.device, self.dtype)
+        return load_model(self.path, self._config.device, self._config.dtype)
 
     def weights(self) -> str | None:
         """A digest of a folder's files, to detect that a model was retrained."""
@@ -90,80 +87,78 @@ class LazyModel:
         if not folder.is_dir():
             return None
         files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".json"))
-        stats = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-        return hashlib.sha256("\n".join(stats).encode()).hexdigest()[:16]
+        return _digest("\n".join(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files))
 
 
-@contextmanager
-def open_answers(path: Path, settings: Mapping[str, Any]) -> Iterator[JsonlLog]:
-    """A model's answers to a task by id; the settings they were made with are in `NAME.settings.json`."""
-    with JsonlLog(path) as answers:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def recorded(
+    path: Path,
+    settings: Mapping[str, Any],
+    items: Sequence[Item],
+    is_of: Callable[[Record, Item], bool],
+    make: Callable[[Sequence[Item]], Iterator[list[dict[str, Any]]]],
+) -> list[dict[str, Any]]:
+    """The record of each item, kept in a file; `make` yields those that are missing or not (any more) of their item.
+
+    The settings they were made with are in `NAME.settings.json`.
+    """
+    with JsonlLog(path) as log:
         SettingsClaim(path.with_suffix(".settings.json"), settings, "answers", made=path).claim()
-        yield answers
+        rest = [item for item in items if item.id not in log.rows or not is_of(log.rows[item.id], item)]
+        done = len(items) - len(rest)
+        with tqdm(total=len(items), initial=done, unit="item", desc=path.stem, disable=None) as bar:
+            for records in make(rest) if rest else ():
+                log.append(*records)
+                bar.update(len(records))
+        return [log.rows[item.id] for item in items]
 
 
-def answer_items(
+def answers(
     model: LazyModel,
     task: EvalTask,
-    items: Sequence[Item],
-    answers: JsonlLog,
     tools: Mapping[str, Tool],
     config: ToolformerEvaluationConfig,
-) -> None:
-    """Answer what is missing or failed before. Without tools, calls are disabled."""
-    rest = [item for item in items if not _is_answer(answers.rows.get(item.id), item)]
-    done = len(items) - len(rest)
-    with tqdm(total=len(items), initial=done, unit="item", desc=answers.path.stem, disable=None) as bar:
-        if not rest:
-            return
-        from ..decoding import generate
+    items: Sequence[Item],
+) -> Iterator[list[dict[str, Any]]]:
+    """Answer questions, in batches of similar length and, for the tools, of one date; without tools, without calls."""
+    from ..decoding import generate
 
-        options: dict[str, Any] = {"max_calls": task.max_calls, "max_new_tokens": task.max_new_tokens}
-        options |= {"markers": config.markers, "k": config.k, "calls_enabled": bool(tools)}
-        options |= {"cache": ResultCache(config.cache) if config.cache else None, "timeout": config.timeout}
-        for batch in _batches(rest, model.loaded[1], config.batch_size, by_date=bool(tools)):
-            dated = {name: tool.for_document({"date": batch[0].date}) for name, tool in tools.items()}
-            prompts = [item.prompt for item in batch]
-            written = generate(*model.loaded, prompts, dated, batch_size=len(batch), **options)
-            answers.append(*(_record(task, *pair) for pair in zip(batch, written, strict=True)))
-            bar.update(len(batch))
-
-
-def _batches(
-    items: Sequence[Item], tokenizer: "PreTrainedTokenizerBase", size: int, by_date: bool
-) -> Iterator[Sequence[Item]]:
-    """Batches of similar length, longest first; with `by_date`, for tools that depend on it, of one date each."""
-    ids = tokenizer([item.prompt for item in items])["input_ids"]
-    lengths = {item.id: len(row) for item, row in zip(items, ids, strict=True)}  # type: ignore[arg-type]  # lists
+    options: dict[str, Any] = {"max_calls": task.max_calls, "max_new_tokens": task.max_new_tokens}
+    options |= {"markers": config.markers, "k": config.k, "calls_enabled": bool(tools), "timeout": config.timeout}
+    options |= {"cache": ResultCache(config.cache) if config.cache else None}
 
     def date(item: Item) -> str:
-        return (item.date or "") if by_date else ""
+        return (item.date or "") if tools else ""
 
-    for _, group in groupby(sorted(items, key=lambda item: (date(item), -lengths[item.id], item.id)), date):
-        dated = list(group)
-        yield from (dated[start : start + size] for start in range(0, len(dated), size))
+    for _, group in groupby(sorted(items, key=lambda item: (date(item), -len(item.prompt), item.id)), date):
+        of_date = list(group)
+        dated = {name: tool.for_document({"date": of_date[0].date}) for name, tool in tools.items()}
+        for start in range(0, len(of_date), config.batch_size):
+            batch = of_date[start : start + config.batch_size]
+            prompts = [item.prompt for item in batch]
+            written = generate(*model.loaded, prompts, dated, batch_size=len(batch), **options)
+            yield [_record(task, *pair) for pair in zip(batch, written, strict=True)]
 
 
-def _is_answer(record: Mapping[str, Any] | None, item: Item) -> bool:
-    """Whether a record answers this item: other data may have the same file name, and so the same ids."""
-    if record is None or record["error"] is not None:
-        return False
-    found = (record["prompt"], record["answers"], record.get("date", item.date))
-    return found == (item.prompt, list(item.answers), item.date)
+def _is_answer(record: Record, item: Item) -> bool:
+    """Other data may have the same file name, and so the same ids."""
+    found = (record["error"], record["prompt"], record["answers"], record.get("date", item.date))
+    return found == (None, item.prompt, list(item.answers), item.date)
+
+
+def _is_of_text(record: Record, text: Item) -> bool:
+    return record.get("digest") == _digest(text.prompt)
 
 
 def _record(task: EvalTask, item: Item, written: "Generated") -> dict[str, Any]:
     return {
-        "id": item.id,
-        "prompt": item.prompt,
-        "date": item.date,
-        "text": written.text,
+        **asdict(item),
+        **asdict(written),
         "plain": written.plain,
-        "calls": [asdict(call) for call in written.calls],
-        "answers": list(item.answers),
         "right": written.error is None and MEASURES[task.measure](written.plain, item.answers),
-        "tokens": written.tokens,
-        "error": written.error,
     }
 
 
@@ -172,11 +167,8 @@ HUB = ("Salesforce/wikitext", "wikitext-103-raw-v1", "test")
 _GROUP = 256
 
 
-def read_texts(
-    data: str | Path | None = None, limit: int | None = None
-) -> tuple[list[tuple[str, str]], str, list[str]]:
-    """Plain texts with their ids, where they are from, and a note if rows were skipped; WikiText from the Hub by
-    default.
+def read_texts(data: str | Path | None = None, limit: int | None = None) -> tuple[list[Item], str, list[str]]:
+    """Plain texts, where they are from (WikiText on the Hub by default), and a note if rows were skipped.
 
     `data` is JSON lines or Parquet with `text`, or GSM8K's questions and answers; any other file is a single text.
     """
@@ -186,11 +178,13 @@ def read_texts(
         name, texts = Path(data).stem, map(_text_of, read_rows(data))
     else:
         name, texts = Path(data).stem, iter([read_text(data)])
-    rows = [(f"{name}/{i}", text) for i, text in enumerate(texts)]
-    found = [(row_id, text) for row_id, text in rows if isinstance(text, str) and text.strip()]
+    found, without = [], 0
+    for i, text in enumerate(texts):
+        without += not isinstance(text, str)
+        if isinstance(text, str) and text.strip():
+            found.append(Item(f"{name}/{i}", text, ()))
     if not found:
         raise InputError("holds no text", file=data, fix="pass JSON lines with the field text")
-    without = sum(not isinstance(text, str) for _, text in rows)
     note = f"Perplexity: {without} rows are left out, since they have no field text"
     return found[:limit], HUB[0] if data is None else Path(data).name, [note] if without else []
 
@@ -203,25 +197,17 @@ def _text_of(row: Any) -> Any:
     return row.get("text")
 
 
-def measure_texts(lazy: LazyModel, texts: Sequence[tuple[str, str]], answers: JsonlLog, max_length: int) -> None:
-    """Compute `nll` (a sum) and `tokens` of each text, unless its record has the digest of this very text."""
-    rest = [(row_id, text) for row_id, text in texts if answers.rows.get(row_id, {}).get("digest") != _digest(text)]
-    with tqdm(total=len(texts), initial=len(texts) - len(rest), unit="text", desc=answers.path.stem) as bar:
-        if not rest:
-            return
-        model, tokenizer = lazy.loaded
-        longest = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", max_length)
-        for start in range(0, len(rest), _GROUP):
-            group = rest[start : start + _GROUP]
-            found = log_likelihoods(model, tokenizer, [text for _, text in group], min(max_length, longest))
-            rows = [{"nll": nll, "tokens": tokens} for nll, tokens in found]
-            pairs = zip(group, rows, strict=True)
-            answers.append(*({"id": row_id, **row, "digest": _digest(text)} for (row_id, text), row in pairs))
-            bar.update(len(group))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+def losses(model: LazyModel, max_length: int, texts: Sequence[Item]) -> Iterator[list[dict[str, Any]]]:
+    """Compute `nll` (a sum) and `tokens` of each text; its record has a digest of it."""
+    config = model.loaded[0].config.get_text_config(decoder=True)
+    longest = getattr(config, "max_position_embeddings", None) or max_length
+    for start in range(0, len(texts), _GROUP):
+        group = texts[start : start + _GROUP]
+        found = log_likelihoods(*model.loaded, [text.prompt for text in group], min(max_length, longest))
+        yield [
+            {"id": text.id, "nll": nll, "tokens": tokens, "digest": _digest(text.prompt)}
+            for text, (nll, tokens) in zip(group, found, strict=True)
+        ]
 
 
 def log_likelihoods(
@@ -272,27 +258,20 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
         raise OptionError("there is nothing to evaluate", option="--model and --task", fix="pass them")
     slugs = _slugs(config.models)
     # All data first, to report a missing file before a model runs for hours.
-    data: dict[str, tuple[list[Any], str]] = {}
+    data: dict[str, tuple[list[Item], str]] = {}
     notes: list[str] = []
     for name, file in config.tasks.items():
-        read: tuple[list[Any], str, list[str]]
-        if name == PERPLEXITY:
-            read = read_texts(file, config.limit)
-        else:
-            read = read_items(task_named(name, config.solutions), file, config.limit)
-        data[name], notes = read[:2], notes + read[2]
+        read = read_texts if name == PERPLEXITY else partial(read_items, task_named(name, config.solutions))
+        items, origin, some = read(file, config.limit)
+        data[name], notes = (items, origin), notes + some
     results = []
     sizes_file = out / "models.json"  # so that a run that has all its answers loads no model
     sizes: dict[str, int] = read_json(sizes_file) if sizes_file.is_file() else {}
     for model_name in config.models:
-        model = LazyModel(model_name, config.device, config.dtype)
+        model = LazyModel(model_name, config)
         for name, (items, origin) in data.items():
-            folder = out / name / slugs[model_name]
             deciding = {"model": model.name, "weights": model.weights(), "data": origin}
-            if name == PERPLEXITY:
-                figures = _measure_texts(model, items, folder, deciding, config)
-            else:
-                figures = _measure_task(model, name, items, folder, deciding, tools, config)
+            figures = _measure(model, name, items, out / name / slugs[model_name], deciding, tools, config)
             if model_name not in sizes:
                 sizes[model_name] = sum(parameter.numel() for parameter in model.loaded[0].parameters())
                 write_json(sizes_file, sizes)
@@ -313,40 +292,32 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
     return metrics
 
 
-def _measure_task(
+def _measure(
     model: LazyModel,
     name: str,
-    items: Sequence[Any],
+    items: Sequence[Item],
     folder: Path,
     deciding: Record,
     tools: Mapping[str, Tool],
     config: ToolformerEvaluationConfig,
 ) -> dict[str, Any]:
+    if name == PERPLEXITY:
+        settings, make = {**deciding, "max_length": config.max_length}, partial(losses, model, config.max_length)
+        found = summarize_texts(recorded(folder / "texts.jsonl", settings, items, _is_of_text, make))
+        return {"title": "Perplexity", "section": "4.3", "measure": PERPLEXITY, "perplexity": found}
     task = task_named(name, config.solutions)
     asked = {"prompt": prompt_of(task.prompt), "measure": task.measure, "max_new_tokens": task.max_new_tokens}
-    deciding = {**deciding, **asked, "markers": list(config.markers.all)}
     records: dict[str, list[dict[str, Any]]] = {}
-    ways: dict[str, Mapping[str, Tool]] = {"without": {}} | ({"calls": tools} if tools else {})
-    for way, at_hand in ways.items():
-        settings = deciding
+    for way, at_hand in {"without": {}, **({"calls": tools} if tools else {})}.items():
+        settings = {**deciding, **asked, "markers": list(config.markers.all)}
         if at_hand:
             # If the questions have dates, today's does not matter.
             keys = {name: tool.for_document({"date": items[0].date}).key for name, tool in at_hand.items()}
-            settings = deciding | {"tools": keys, "k": config.k, "max_calls": task.max_calls}
-        with open_answers(folder / f"{way}.jsonl", settings) as answers:
-            answer_items(model, task, items, answers, at_hand, config)
-            records[way] = [answers.rows[item.id] for item in items]
+            settings |= {"tools": keys, "k": config.k, "max_calls": task.max_calls}
+        make = partial(answers, model, task, at_hand, config)
+        records[way] = recorded(folder / f"{way}.jsonl", settings, items, _is_answer, make)
     figures = summarize(records.get("calls"), records["without"])
     return {"title": task.title, "section": task.section, "measure": task.measure, **figures}
-
-
-def _measure_texts(
-    model: LazyModel, texts: Sequence[Any], folder: Path, deciding: Record, config: ToolformerEvaluationConfig
-) -> dict[str, Any]:
-    with open_answers(folder / "texts.jsonl", {**deciding, "max_length": config.max_length}) as answers:
-        measure_texts(model, texts, answers, config.max_length)
-        records = [answers.rows[row_id] for row_id, _ in texts]
-    return {"title": "Perplexity", "section": "4.3", "measure": PERPLEXITY, "perplexity": summarize_texts(records)}
 
 
 def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) -> dict[str, Any]:

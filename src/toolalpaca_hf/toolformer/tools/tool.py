@@ -115,11 +115,14 @@ class ToolResult:
 
 
 class ResultCache:
-    """Caches results by [`Tool.key`] and input in an SQLite file; safe for concurrent threads and processes."""
+    """Caches results by [`Tool.key`] and input in an SQLite file, for several threads and processes.
 
-    def __init__(self, path: str | Path) -> None:
+    With `shared_disk`, processes of several machines may write to it.
+    """
+
+    def __init__(self, path: str | Path, shared_disk: bool = False) -> None:
         table = "CREATE TABLE IF NOT EXISTS results (tool TEXT, input TEXT, result TEXT, PRIMARY KEY (tool, input))"
-        self._cache = SqliteCache(path, table, "SELECT tool, input, result FROM results")
+        self._cache = SqliteCache(path, table, "SELECT tool, input, result FROM results", shared_disk=shared_disk)
 
     def get(self, tool: Tool, text: str) -> tuple[str | None] | None:
         """The cached result in a tuple, possibly `(None,)`; `None` if the call is not cached."""
@@ -137,7 +140,7 @@ class ResultCache:
 
 @dataclass(eq=False)
 class _Job:
-    call: ToolCall
+    input: str
     tool: Tool
     places: list[int] = field(default_factory=list)
     deadline: float = 0.0
@@ -155,6 +158,7 @@ def execute(
     cache: ResultCache | None = None,
     markers: Markers | None = None,
     longest: int = LONGEST_RESULT,
+    metas: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[ToolResult]:
     """Execute calls (section 2, executing API calls).
 
@@ -169,6 +173,7 @@ def execute(
         cache ([`ResultCache`], *optional*): Cache of results; failures are not cached.
         markers ([`Markers`], *optional*): Markers that results must not contain.
         longest (`int`, *optional*, defaults to 400): Maximum characters of a result; longer ones are cut.
+        metas (`Sequence[Mapping]`, *optional*): The metadata of each call's document, for [`Tool.for_document`].
 
     Example:
 
@@ -185,14 +190,17 @@ def execute(
         tool = tools.get(call.tool)
         if tool is None:
             done[i] = ToolResult(None, f"there is no tool {call.tool[:80]}")
-        elif cache is not None and (kept := cache.get(tool, call.input)) is not None:
+            continue
+        tool = tool.for_document(metas[i]) if metas else tool
+        if cache is not None and (kept := cache.get(tool, call.input)) is not None:
             done[i] = _harmless(kept[0], markers, longest)
         else:
-            jobs.setdefault(i if tool.key is None else call, _Job(call, tool)).places.append(i)
+            key = i if tool.key is None else (call.tool, tool.key, call.input)
+            jobs.setdefault(key, _Job(call.input, tool)).places.append(i)
     for job, answer, error in _run(jobs.values(), timeout, workers):
         result = ToolResult(None, error) if error else _harmless(answer, markers, longest)
         if cache is not None and result.error is None:
-            cache.put(job.tool, job.call.input, answer)
+            cache.put(job.tool, job.input, answer)
         for i in job.places:
             done[i] = result
     return [result or ToolResult(None, "not executed") for result in done]
@@ -247,7 +255,7 @@ def _hanging_since(tool: Tool) -> list[float]:
 def _call(job: _Job, answers: SimpleQueue[_Answer]) -> None:
     answer, error = None, None
     try:
-        answer = job.tool(job.call.input)
+        answer = job.tool(job.input)
         if answer is not None and not isinstance(answer, str):
             answer, error = None, f"{job.tool.name} gave {type(answer).__name__}, not text"
     # Even SystemExit: a tool is arbitrary code, and without an answer the call would wait for its timeout.
