@@ -8,7 +8,7 @@ import pytest
 from loopback import Rude, Site
 
 from toolalpaca_hf.openapi import AddressError, Allowlist
-from toolalpaca_hf.openapi.transport import guarded_transport, limited, seconds_left
+from toolalpaca_hf.openapi.transport import GuardedTransport, limited, seconds_left
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
@@ -30,7 +30,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch: pytes
     with Site([(200, {}, b"ok")]) as site:
         asked = pretend(monkeypatch, "127.0.0.1", "169.254.169.254")
         host = f"cats.example:{site.host.split(':')[1]}"
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset(), frozenset({host})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset(), frozenset({host})))) as client:
             assert client.get(f"http://{host}/").text == "ok"
         assert asked == ["cats.example"]
         assert site.seen[0].headers["Host"] == host
@@ -40,7 +40,7 @@ def test_a_public_name_with_a_private_address_is_refused(monkeypatch: pytest.Mon
     with Site([(200, {}, b"ok")]) as site:
         pretend(monkeypatch, "127.0.0.1")
         host = f"cats.example:{site.host.split(':')[1]}"
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset({host})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset({host})))) as client:
             with pytest.raises(AddressError, match="private network"):
                 client.get(f"http://{host}/")
     assert site.seen == []
@@ -48,7 +48,7 @@ def test_a_public_name_with_a_private_address_is_refused(monkeypatch: pytest.Mon
 
 def test_another_host_is_refused() -> None:
     with Site([(200, {}, b"ok")]) as site:
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset({"cats.example"})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset({"cats.example"})))) as client:
             with pytest.raises(AddressError, match="not among"):
                 client.get(site.url)
     assert site.seen == []
@@ -65,7 +65,7 @@ def test_tls_names_the_host_and_not_the_address(monkeypatch: pytest.MonkeyPatch)
     with Listening(lambda connection, over: None) as site:
         pretend(monkeypatch, "127.0.0.1")
         host = f"cats.example:{site.host.split(':')[1]}"
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset(), frozenset({host})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset(), frozenset({host})))) as client:
             with pytest.raises((httpx.TransportError, ssl.SSLError)):
                 client.get(f"https://{host}/")
     assert b"cats.example" in hellos[0]
@@ -83,7 +83,7 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
             "getaddrinfo",
             lambda host, *rest, **more: found if host == "cats.example" else real(host, *rest, **more),
         )
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset(), frozenset({"cats.example"})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset(), frozenset({"cats.example"})))) as client:
             assert client.get(f"http://cats.example:{port}/").text == "ok"
 
 
@@ -95,6 +95,6 @@ def test_deadlines_nest_and_end() -> None:
         assert 1 < seconds_left() <= 5
     assert seconds_left() == float("inf")
     with Site([(200, {}, b"ok")]) as site, limited(0):
-        with httpx.Client(transport=guarded_transport(Allowlist(frozenset(), frozenset({site.host})))) as client:
+        with httpx.Client(transport=GuardedTransport(Allowlist(frozenset(), frozenset({site.host})))) as client:
             with pytest.raises((httpx.TimeoutException, httpcore.TimeoutException)):
                 client.get(site.url)

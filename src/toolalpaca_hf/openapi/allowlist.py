@@ -34,12 +34,12 @@ class Allowlist:
     def check(self, url: str) -> None:
         """Raise an [`AddressError`] for a URL with another host or scheme."""
         _, host, port = origin_of(url)
-        if not {host, _with_port(host, port)} & (self.names | self.private):
+        if not _spelled(host, port) & (self.names | self.private):
             raise AddressError(f"{host} is not among the API's servers, so it is not called")
 
     def may_be_private(self, host: str, port: int) -> bool:
         """Whether this host was explicitly allowed to have a private address."""
-        return bool({_normal(host), _with_port(_normal(host), port)} & self.private)
+        return bool(_spelled(host, port) & self.private)
 
 
 def allowed_hosts(
@@ -116,6 +116,10 @@ def _normal(host: str) -> str:
 
 def _with_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _spelled(host: str, port: int) -> set[str]:
+    return {_normal(host), _with_port(_normal(host), port)}
 
 
 def is_public(address: str) -> bool:

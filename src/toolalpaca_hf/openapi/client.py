@@ -1,6 +1,5 @@
 """Sends requests and turns every outcome (answer, refusal, timeout, broken connection) into an observation."""
 
-import codecs
 import hashlib
 import html
 import json
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -24,16 +24,12 @@ from .allowlist import Allowlist, origin_of, redact_url
 from .content import encode_body
 from .credentials import Credentials
 from .request import ApiRequest
-from .transport import guarded_transport, limited, seconds_left
+from .transport import GuardedTransport, limited, seconds_left
 
 TEXTUAL = re.compile(r"text/|.*(json|xml|javascript|x-www-form-urlencoded|yaml|csv|graphql)")
 UNKNOWN = ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown")
 SHORT = 4096  # bytes: the longest body whose text is kept
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def observation_of(status: int, response: str) -> str:
-    return f"Status Code: {status}. Response: {response}"
 
 
 def body_text(body: bytes, content_type: str) -> str | None:
@@ -44,15 +40,13 @@ def body_text(body: bytes, content_type: str) -> str | None:
 def _text(body: bytes, content_type: str) -> str | None:
     kind, _, options = content_type.lower().partition(";")
     kind, textual = kind.strip(), TEXTUAL.match(kind.strip())
-    charset = next((part.split("=", 1)[1].strip("\"' ") for part in options.split(";") if "charset=" in part), "")
-    wide = charset.startswith(("utf-16", "utf-32", "utf16", "utf32"))
-    if (b"\0" in body and not wide) or not (textual or kind in UNKNOWN):  # whatever it calls itself
-        return None
+    named = re.search(r"charset=[\s\"']*([\w.-]+)", options, re.ASCII)
+    charset = named[1] if named and textual and named[1] not in ("utf-8", "utf8", "punycode") else "utf-8-sig"
+    if (b"\0" in body and not re.match("utf-?(16|32)", charset)) or not (textual or kind in UNKNOWN):
+        return None  # whatever it calls itself
     try:
-        # Python's `zip`, `rot13` and such are not text encodings.
-        codec = codecs.lookup(charset or "utf-8").name if textual and charset.isascii() else ""
-        words = body.decode("utf-8-sig" if codec in ("", "utf-8") else codec, "replace" if textual else "strict")
-    except (LookupError, ValueError):
+        words = body.decode(charset, "replace" if textual else "strict")
+    except (LookupError, ValueError):  # `zip`, `rot13` and such are no text encodings
         if not textual:
             return None
         words = body.decode("utf-8-sig", "replace")
@@ -68,29 +62,18 @@ def _text(body: bytes, content_type: str) -> str | None:
 _short_text = lru_cache(maxsize=1024)(_text)
 
 
-UNSEEN = {"script", "style", "noscript", "template", "svg"}
-_TAG = re.compile(
-    r"""<(?=[a-zA-Z/!?])[/!?]?([a-zA-Z][^\s/<>]*+)?(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+>?"""
+# Comments, elements that show no words, and tags; each alternative is linear where its end is missing.
+_INSIDE = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+"""
+_UNSEEN = re.compile(
+    rf"<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)(?=[\s>]){_INSIDE}(?<!/)>.*?(?:</\1\s*>|\Z)"
+    rf"|<[a-z/!?]{_INSIDE}>?",
+    re.DOTALL | re.IGNORECASE,
 )
 
 
 def _visible_text(page: str) -> str:
-    """A page's text between its tags, in one pass: html.parser takes hours for some pages of a megabyte."""
-    words, at, unseen = [""], 0, 0
-    while tag := _TAG.search(page, at):
-        words += [] if unseen else [page[at : tag.start()]]
-        at, name = tag.end(), (tag[1] or "").lower()
-        if page.startswith("<!--", tag.start()):
-            end = page.find("-->", tag.start() + 4)
-            at = end + 3 if end >= 0 else len(page)
-        elif name in UNSEEN and not tag[0].endswith("/>"):
-            closes = tag[0][1] == "/"
-            unseen = max(0, unseen + (-1 if closes else 1))
-            if name in ("script", "style") and not closes:  # whatever looks like a tag in it
-                end = re.compile(f"</{name}", re.IGNORECASE).search(page, at)
-                at = end.start() if end else len(page)
-    words += [] if unseen else [page[at:]]
-    return " ".join(html.unescape(" ".join(words)).split())
+    """A page's text between its tags: html.parser takes hours for some pages of a megabyte."""
+    return " ".join(html.unescape(_UNSEEN.sub(" ", page)).split())
 
 
 REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # without doing it twice (RFC 9110, 9.2.2)
@@ -163,7 +146,7 @@ class ApiClient:
         self._hosts, self._exchange, self._limits = hosts, exchange, limits or CallLimits()
         self._credentials = credentials or Credentials()
         self._folder = Path(folder) if folder is not None else None
-        transport = httpx.BaseTransport() if exchange else guarded_transport(hosts)
+        transport = httpx.BaseTransport() if exchange else GuardedTransport(hosts)
         wait = httpx.Timeout(self._limits.read, connect=self._limits.connect)
         # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
         self._client = httpx.Client(transport=transport, trust_env=False, timeout=wait, headers=HEADERS)
@@ -185,11 +168,11 @@ class ApiClient:
         with limited(self._limits.total, self._credentials):
             try:
                 status, headers, body = self._repeated(request)
-                words = observation_of(status, self._rendered(body, headers.get("content-type", "")))
+                words = self._rendered(body, headers.get("content-type", ""))
                 ended, fault = "answered", headers.get("x-toolalpaca-fault", "")
             except _End as end:
-                ended, status = end.ended, end.status
-                words = end.sentence if status is None else observation_of(status, end.sentence)
+                ended, status, words = end.ended, end.status, end.sentence
+        words = words if status is None else f"Status Code: {status}. Response: {words}"
         # A server may echo secrets cut or escaped in unknown ways; verbatim values never get through.
         return CallResult(status, self._credentials.redact(words), ended, fault)
 
@@ -206,9 +189,8 @@ class ApiClient:
         return body
 
     def _repeated(self, request: ApiRequest) -> tuple[int, Mapping[str, str], bytes]:
-        for attempt in range(self._limits.retries + 1):
-            last = attempt == self._limits.retries
-            wait = self._limits.backoff * 2**attempt
+        for attempt in count():
+            last, wait = attempt >= self._limits.retries, self._limits.backoff * 2**attempt
             try:
                 status, headers, body = self._redirected(request)
             except _End as end:
@@ -221,7 +203,7 @@ class ApiClient:
                 if wait > self._limits.wait or wait >= seconds_left():
                     return status, headers, body
             time.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise AssertionError  # for the type checker: the last attempt returns or raises
 
     def _redirected(self, request: ApiRequest) -> tuple[int, Mapping[str, str], bytes]:
         try:
@@ -233,7 +215,6 @@ class ApiClient:
             hop = self._client.build_request(armed.method, armed.url, headers=list(headers.items()), content=content)
             status = None
             for _ in range(self._limits.redirects + 1):
-                self._hosts.check(str(hop.url))
                 response = self._client.send(hop, stream=True)
                 status = response.status_code
                 try:
@@ -245,18 +226,16 @@ class ApiClient:
             raise _End("refused", f"it redirects more than {self._limits.redirects} times.", status)
         except ToolAlpacaError as error:
             raise _End("refused", f"The call was not made: {error}.") from None
+        except (httpx.LocalProtocolError, httpx.InvalidURL, ValueError, RecursionError):  # what HTTP cannot hold
+            raise _End("failed", "The call cannot be sent as it is; change the input.") from None
         except httpx.TimeoutException:
             left = "in time" if seconds_left() > 0 else f"within {self._limits.total:g} s"
             raise _End("timeout", f"The server did not answer {left}.") from None
-        except httpx.LocalProtocolError:  # what HTTP cannot hold
-            raise _End("failed", "The call cannot be sent as it is; change the input.") from None
         except httpx.DecodingError:
             raise _End("failed", "The answer is compressed in a way that cannot be read.") from None
-        except (httpx.TransportError, OSError) as error:
+        except (httpx.HTTPError, OSError) as error:
             broken = "cannot be reached" if isinstance(error, httpx.ConnectError) else "broke the connection off"
             raise _End("dropped", f"The server {broken}.") from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            raise _End("failed", "The call cannot be sent as it is; change the input.") from None
 
     def _next(self, last: httpx.Request, following: httpx.Request, status: int) -> httpx.Request:
         """The request to follow a redirect with; credentials are dropped if it leaves the server."""

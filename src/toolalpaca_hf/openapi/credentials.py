@@ -166,13 +166,11 @@ def _constant(name: str) -> str:
 
 
 def _read(file: Path) -> dict[str, str]:
-    fix = "pass a file of NAME=VALUE lines"
     try:
         content = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"it cannot be read ({error.strerror})", file=file, fix=fix) from None
-    except UnicodeDecodeError:
-        raise InputError("it is not UTF-8 text", file=file, fix=fix) from None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(problem, file=file, fix="pass a file of NAME=VALUE lines") from None
     values = {}
     for number, line in enumerate(content.splitlines(), 1):
         name, equals, value = line.strip().removeprefix("export ").partition("=")

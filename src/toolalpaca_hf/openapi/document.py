@@ -19,7 +19,6 @@ import yaml
 from ..errors import InputError, ToolAlpacaError
 from ..schema import Api
 from ..storage import atomic_path
-from .swagger2 import to_openapi3
 
 MAX_DEPTH = 64  # of a document, or of a schema with its references followed; real ones stay below 30
 MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
@@ -76,11 +75,13 @@ def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
     {'openapi': '3.0.0', 'paths': {}}
     ```
     """
+    from .swagger2 import to_openapi3  # which reads documents with what is defined here
+
     if isinstance(source, Document):
         return source
     large = isinstance(source, str) and len(source) > CACHED_FROM
     digest = hashlib.sha256(str(source).encode("utf-8", "replace")).hexdigest() if large else ""
-    return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source), deref)), digest)
+    return Document(kept(digest, "document", dict, lambda: to_openapi3(original(source))), digest)
 
 
 def original(source: str | dict[str, Any]) -> dict[str, Any]:
@@ -237,16 +238,10 @@ def deref(document: dict[str, Any], node: Any) -> dict[str, Any]:
 
 
 class _NothingOutside(dict):
-    """A handler for every URL scheme that fetches nothing: a document must not make its reader open files or sites."""
+    """A handler of no URL scheme, asked for all: a document must not make its reader open files or sites."""
 
     def __contains__(self, scheme: object) -> bool:
         return True
-
-    def __getitem__(self, scheme: str) -> Callable[[str], Any]:
-        return self.refuse
-
-    def refuse(self, url: str) -> Any:
-        raise LookupError(f"{url} is outside the document, and is not fetched")
 
 
 def violations(document: dict[str, Any]) -> list[str]:
@@ -263,10 +258,9 @@ def _violations(document: dict[str, Any]) -> list[str]:
     import openapi_spec_validator as made
     from jsonschema_path import SchemaPath
 
-    found, version = list[str](), str(document.get("openapi", ""))
-    validator = made.OpenAPIV31SpecValidator if version.startswith("3.1") else made.OpenAPIV30SpecValidator
-    validator = getattr(made, "OpenAPIV32SpecValidator", validator) if version.startswith("3.2") else validator
-    validator = made.OpenAPIV2SpecValidator if "swagger" in document else validator
+    found = list[str]()
+    version = "2" if "swagger" in document else str(document.get("openapi", ""))[:3].replace(".", "")
+    validator = getattr(made, f"OpenAPIV{version}SpecValidator", made.OpenAPIV30SpecValidator)
     try:
         # By default, the validator opens whatever file or site a reference names.
         if is_large(document):  # what is not in the schema takes many seconds a megabyte

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import InputError, ToolAlpacaError
 from ..schema import Api, Function
-from .allowlist import Allowlist, origin_of, redact_url, servers_of
+from .allowlist import Allowlist, allowed_hosts, redact_url, servers_of
 from .client import ApiClient, CallLimits
 from .credentials import credential_names
 from .document import Document, kept, load_document, lookup, mapping, original, text
@@ -108,7 +108,7 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
         [`InputError`]: It cannot be fetched or read, or is neither a document nor a manifest.
     """
     place = str(source)
-    allowed = Allowlist(frozenset(_hosts_of(place)), frozenset(map(str.lower, private)))
+    allowed = allowed_hosts({"servers": [{"url": place}]}, private=private)
     found = _load(place, allowed)
     manifest: dict[str, Any] = {}
     if "paths" not in found and isinstance(mapping(found.get("api")).get("url"), str):
@@ -116,7 +116,7 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
         if is_url(place):
             place = urljoin(place, named)
         elif is_url(named):
-            place, allowed = named, Allowlist(allowed.names | {*_hosts_of(named)}, allowed.private)
+            place, allowed = named, allowed_hosts({"servers": [{"url": named}]}, private=private)
         elif not urlsplit(named).scheme:
             place = str(Path(place).parent / named)
         if urlsplit(named).scheme and not is_url(place):
@@ -184,15 +184,6 @@ def is_url(place: str) -> bool:
 
 def _redacted(place: str) -> str:
     return redact_url(place) if is_url(place) else place
-
-
-def _hosts_of(place: str) -> list[str]:
-    """The host of a URL with its port, and with that of https, since many servers redirect there."""
-    if not is_url(place):
-        return []
-    _, host, port = origin_of(place)
-    host = f"[{host}]" if ":" in host else host
-    return [f"{host}:{port}", f"{host}:443"]
 
 
 def _load(place: str, hosts: Allowlist) -> dict[str, Any]:

@@ -32,7 +32,7 @@ for _name in ("httpx", "httpcore.connection", "httpcore.http11"):
 
 @contextmanager
 def limited(seconds: float, credentials: Credentials | None = None) -> Iterator[None]:
-    """End what a client of [`guarded_transport`] does inside after this time, and keep credentials out of the log."""
+    """End what a client of [`GuardedTransport`] does inside after this time, and keep credentials out of the log."""
     deadline, credentials_set = _deadline.set(time.monotonic() + seconds), _credentials.set(credentials)
     try:
         yield
@@ -110,8 +110,11 @@ class _Backend(httpcore.NetworkBackend):
         self._plain.sleep(seconds)
 
 
-class _Transport(httpx.HTTPTransport):
-    """httpx's own transport, with a pool that connects through the check."""
+class GuardedTransport(httpx.HTTPTransport):
+    """httpx's own transport, which only connects to allowed addresses (else [`AddressError`]); see [`limited`].
+
+    It uses no proxy: behind one, the final address cannot be checked.
+    """
 
     def __init__(self, hosts: Allowlist) -> None:
         super().__init__()
@@ -125,11 +128,3 @@ class _Transport(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._hosts.check(str(request.url))
         return super().handle_request(request)
-
-
-def guarded_transport(hosts: Allowlist) -> httpx.BaseTransport:
-    """A transport for `httpx.Client` that only connects to allowed addresses (else [`AddressError`]); see [`limited`].
-
-    It uses no proxy: behind one, the final address cannot be checked.
-    """
-    return _Transport(hosts)
