@@ -222,3 +222,15 @@ def test_yaml_nested_too_deep_for_the_stack_of_libyaml(text: str) -> None:
 def test_a_document_of_many_brackets_and_dashes_is_read() -> None:
     text = f"openapi: 3.0.0  # {'- ' * 2000}\nx-rows:\n" + "  - {a: [1, 2]}\n" * 600
     assert load_document(text)["x-rows"] == [{"a": [1, 2]}] * 600
+
+
+def test_form_fields_of_a_swagger_path_add_to_those_of_its_operations() -> None:
+    def field(name: str, place: str = "formData") -> dict[str, Any]:
+        return {"name": name, "in": place} | ({"schema": {}} if place == "body" else {"type": "string"})
+
+    item = {"parameters": [field("a"), field("b")], "post": {"parameters": [field("b"), field("c")]}}
+    item["put"] = {"parameters": [field("d", "body")]}
+    found = load_document({"swagger": "2.0", "paths": {"/x": item}})["paths"]["/x"]
+    form = found["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert list(form["properties"]) == ["a", "b", "c"]
+    assert list(found["put"]["requestBody"]["content"]) == ["application/json"]
