@@ -31,11 +31,11 @@ def test_a_script() -> None:
 
 def test_the_model_reads_what_the_user_knows() -> None:
     with openai_double(message("<think>The port...</think>\nBrest,\n please.")) as site:
-        given = user(site, max_tokens=40).answer("High tide {today}?", "Which {port}?", "The port is Brest.")
+        given = user(site).answer("High tide {today}?", "Which {port}?", "The port is Brest.")
     assert given == "Brest, please."
     sent = json.loads(site.seen[0].body)
     [asked] = sent["messages"]
-    assert asked["role"] == "user" and sent["max_tokens"] == 40
+    assert asked["role"] == "user" and sent["max_tokens"] == 128
     places = [asked["content"].index(words) for words in ("High tide {today}?", "The port is Brest.", "Which {port}?")]
     assert places == sorted(places)
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from toolalpaca_hf.agent import SIMULATED_CREDENTIAL, ApiCalls, simulated_calls
+from toolalpaca_hf.agent import ApiCalls, simulated_calls
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import OptionError
 from toolalpaca_hf.metrics import functions_in
-from toolalpaca_hf.openapi import Allowlist, ApiClient, Credentials, tool_schema
+from toolalpaca_hf.openapi import tool_schema
 from toolalpaca_hf.simulator import (
     IN_PROCESS,
     SESSION_HEADER,
@@ -33,10 +33,7 @@ def test_every_operation_is_answered_as_over_http() -> None:
         served = simulated_calls(APIS, url, SESSION_HEADER)
         for api, own in zip(APIS, simulator.directory.apis, strict=True):
             functions = functions_in(api)
-            credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
-            client = ApiClient(Allowlist(frozenset({"simulator"})), credentials, exchange=exchange)
-            base = f"{IN_PROCESS}/{own.slug}"
-            calls = ApiCalls(api, base, client, credentials.names, SESSION_HEADER, functions=functions)
+            calls = ApiCalls.simulated(api, f"{IN_PROCESS}/{own.slug}", SESSION_HEADER, exchange)
             for name, operation in functions.operations.items():
                 make = Generator(tool_schema(operation)["function"]["parameters"])
                 for given in ("{}", json.dumps(make(Rng("a", name))), json.dumps(make(Rng("b", name)))):

@@ -4,7 +4,6 @@ from .backend import ChatContext as ChatContext
 from .backend import Completion as Completion
 from .backend import Context as Context
 from .backend import ReactContext as ReactContext
-from .calls import SIMULATED_CREDENTIAL as SIMULATED_CREDENTIAL
 from .calls import ApiCalls as ApiCalls
 from .calls import real_calls as real_calls
 from .calls import simulated_calls as simulated_calls

@@ -15,9 +15,7 @@ STOPS = ("\nObservation:", "\nASSISTANT Observation:")
 
 @dataclass(eq=False)
 class ReactContext:
-    r"""The conversation of a model that writes `Thought`, `Action` and `Action Input` as text.
-
-    Its segments are the head, then an action and an observation for each step; `functions`, the possible action names.
+    r"""The conversation of a model that writes its actions, one of `functions`, as text: head, action, observation.
 
     Example:
 
@@ -51,9 +49,7 @@ class ReactContext:
 
 @dataclass(eq=False)
 class ChatContext:
-    """The conversation of a model with native tool calls: messages in the layout of chat templates, and JSON schemas.
-
-    `functions` are the API's, by the names that the tools have.
+    """The conversation of a model with native tool calls, for a chat template; `functions` by their tools' names.
 
     Example:
 
@@ -87,13 +83,12 @@ Context = ReactContext | ChatContext
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote in one turn: the text without the observation's label and the end-of-sequence token, the
-    [`Turn`] it is parsed to, the number of tokens generated, and whether the token limit ended it."""
+    """What a model wrote in one turn."""
 
-    text: str
+    text: str  # without the observation's label and the end-of-sequence token
     turn: Turn
-    tokens: int
-    cut: bool = False
+    tokens: int  # that were generated
+    cut: bool = False  # whether the limit on tokens ended it
 
 
 def read_calls(values: Sequence[Any]) -> list[Call]:
@@ -113,8 +108,8 @@ def read_calls(values: Sequence[Any]) -> list[Call]:
 class Backend(Protocol):
     """A model that writes turns, such as [`LocalBackend`] and [`EndpointBackend`].
 
-    If it is not `continuous`, each rollout has a thread, and [`generate`] is called from many at once, each with one
-    context. It may have `tool_hints`, the number of functions hinted at in its training prompt.
+    If it is not `continuous`, [`generate`] is called from many threads at once, each with one context. It may have
+    `tool_hints`, the number of functions hinted at in its training prompt.
     """
 
     name: str  # in reports
@@ -122,9 +117,7 @@ class Backend(Protocol):
     width: int  # most contexts at once
 
     @property
-    def style(self) -> Literal["react", "chat"]:
-        """Which context it takes, [`ReactContext`] or [`ChatContext`]."""
-        ...
+    def style(self) -> Literal["react", "chat"]: ...  # whether it takes a `ReactContext` or a `ChatContext`
 
     def check(self) -> None:
         """Check before a run that the model can be asked; raises [`ToolAlpacaError`] if not."""
@@ -156,3 +149,17 @@ class ContinuousBackend(Backend, Protocol):
     def step(self) -> list[tuple[Context, Completion | ToolAlpacaError]]:
         """Generate one or more tokens; returns the turns that ended, or the errors that ended them."""
         ...
+
+
+def openai_messages(messages: Sequence[dict[str, Any]], reasoning: str | None = None) -> list[dict[str, Any]]:
+    """Convert messages from the form of chat templates to that of servers; `reasoning` is their field for it."""
+    converted: list[dict[str, Any]] = []
+    for message in messages:
+        shown = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
+        if reasoning and message.get("reasoning_content"):
+            shown[reasoning] = message["reasoning_content"]
+        for call in message.get("tool_calls") or ():
+            text = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+            shown.setdefault("tool_calls", []).append(call | {"function": call["function"] | {"arguments": text}})
+        converted.append(shown)
+    return converted

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ToolAlpacaError
+from ..metrics import functions_in
 from ..openapi import (
     Allowlist,
     ApiClient,
@@ -18,19 +18,14 @@ from ..openapi import (
     CallError,
     CallLimits,
     Credentials,
-    Operations,
+    Exchange,
     allowed_hosts,
     build_request,
-    credential_names,
-    document_of,
     load_credentials,
     redact_url,
     servers_of,
 )
 from ..schema import Api
-
-if TYPE_CHECKING:
-    from ..metrics import Functions
 
 SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
 """What the simulator gets where an API asks for a credential."""
@@ -38,6 +33,7 @@ SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
 MAX_REQUESTS, MAX_INPUT = 1024, 2048
 """How many requests of an API are kept, and the longest input of one that is, in characters."""
 
+_IN_PROCESS, _ONCE = Allowlist(frozenset({"simulator"})), CallLimits(retries=0)
 _asking = threading.Lock()
 
 
@@ -57,7 +53,6 @@ class ApiCalls:
         credentials (`frozenset[str]`, *optional*): Names of the sender's credentials.
         session_header (`str`, *optional*): Header that carries a rollout's session, if any.
         own_servers (`bool`, *optional*, defaults to `False`): Whether an operation's or path's servers come first.
-        functions ([`Functions`], *optional*): The API's parsed functions, if already available.
 
     Attributes:
         faults (`dict[str, list[str]]`): The faults that a simulator made, by session.
@@ -72,30 +67,39 @@ class ApiCalls:
         credentials: frozenset[str] = frozenset(),
         session_header: str = "",
         own_servers: bool = False,
-        functions: "Functions | None" = None,
     ) -> None:
-        self.api, self._server, self._sender = api, server, sender
+        self.api, self._functions, self._server, self._sender = api, functions_in(api), server, sender
         self._credentials, self._session_header, self._own_servers = credentials, session_header, own_servers
         self.faults: dict[str, list[str]] = {}
         self.confirm: Callable[[str], bool] | None = None
         self._requests: dict[tuple[str, str, str], ApiRequest] = {}
-        if functions is not None:
-            self._document, self._operations = functions.document, functions.operations
-        else:
-            self._document = document_of(api)
-            projection = {function.name: [function.path, function.method] for function in api.functions}
-            self._operations = Operations(self._document, projection)
+
+    @classmethod
+    def simulated(
+        cls,
+        api: Api,
+        server: str,
+        session_header: str = "",
+        exchange: Exchange | None = None,
+        hosts: Allowlist = _IN_PROCESS,
+        limits: CallLimits = _ONCE,
+    ) -> "ApiCalls":
+        """Calls with invented credentials, of a simulator in this process (`exchange`) or of one that is served."""
+        credentials = Credentials(dict.fromkeys(functions_in(api).credentials, SIMULATED_CREDENTIAL))
+        sender = ApiClient(hosts, credentials, limits=limits, exchange=exchange)
+        return cls(api, server, sender, credentials.names, session_header)
 
     @property
     def names(self) -> list[str]:
-        return list(self._operations)
+        return list(self._functions.operations)
 
     def call(self, action: str, action_input: str, session: str = "") -> str:
         """Make a call as the model wrote it, in a rollout's session.
 
         Returns the observation, the answer or what to change about the call; never raises.
         """
-        operation = self._operations.get(action) or self._operations.get(self._operations.tool_names.get(action, ""))
+        operations = self._functions.operations
+        operation = operations.get(action) or operations.get(operations.tool_names.get(action, ""))
         if operation is None:
             return unknown_tool(action, self.names)
         if not operation.found:
@@ -109,7 +113,8 @@ class ApiCalls:
         key = (operation.name, action_input, server)
         if (request := self._requests.get(key)) is None:
             try:
-                request = build_request(self._document, operation, action_input, server, self._credentials)
+                document = self._functions.document
+                request = build_request(document, operation, action_input, server, self._credentials)
             except CallError as error:
                 return str(error)
             except ToolAlpacaError as error:
@@ -118,10 +123,10 @@ class ApiCalls:
                 self._requests.clear()
             if len(action_input) <= MAX_INPUT:
                 self._requests[key] = request
-        if self.confirm and request.method not in ("GET", "HEAD", "OPTIONS"):
-            # In ASCII: a model writes the input, and a terminal obeys control characters.
-            if not self.confirm(f"{request.method} {request.url} with {json.dumps(action_input)}?"):
-                return "The call was not made: the user does not allow it."
+        confirm = None if request.method in ("GET", "HEAD", "OPTIONS") else self.confirm
+        # In ASCII: a model writes the input, and a terminal obeys control characters.
+        if confirm and not confirm(f"{request.method} {request.url} with {json.dumps(action_input)}?"):
+            return "The call was not made: the user does not allow it."
         if self._session_header and session:
             request = replace(request, headers={**request.headers, self._session_header: session})
         result = self._sender.send(request)
@@ -165,33 +170,25 @@ def simulated_calls(
     # The user named this server, so its address may be one of this machine.
     host = urlsplit(url).netloc.lower() if "://" in url else ""
     hosts = Allowlist(frozenset(), frozenset({host}))
-    paths = _served(url, hosts)
-    calls = {}
+    paths: dict[str, list[str]] = {}
+    start = "start one with `toolalpaca simulate`"
+    with ApiClient(hosts, limits=CallLimits(retries=0, total=10.0)) as sender:
+        try:
+            for served in json.loads(sender.fetch(f"{url}/health"))["apis"]:
+                paths.setdefault(served["name"], []).append(str(served["path"]))
+        except ToolAlpacaError as error:
+            raise ToolAlpacaError(f"no simulator at {redact_url(url)} ({error})", fix=start) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ToolAlpacaError(f"{redact_url(url)} is no simulator", fix=start) from None
+    calls, limits = {}, CallLimits(total=seconds, retries=retries)
     for api in apis:
         if not paths.get(api.name):
             problem = f"the simulator at {redact_url(url)} does not serve {api.name}"
             raise ToolAlpacaError(problem, fix="start it with the same --apis")
-        names = {*api.authentication, *credential_names(document_of(api))}
-        credentials = Credentials(dict.fromkeys(names, SIMULATED_CREDENTIAL))
-        sender = ApiClient(hosts, credentials, limits=CallLimits(total=seconds, retries=retries))
         # Names may occur twice; the simulator lists them in the order of the file.
-        path = paths[api.name].pop(0)
-        calls[api.id] = ApiCalls(api, url + path, sender, credentials.names, session_header)
+        server = url + paths[api.name].pop(0)
+        calls[api.id] = ApiCalls.simulated(api, server, session_header, hosts=hosts, limits=limits)
     return calls
-
-
-def _served(url: str, hosts: Allowlist) -> dict[str, list[str]]:
-    with ApiClient(hosts, limits=CallLimits(retries=0, total=10.0)) as sender:
-        try:
-            paths: dict[str, list[str]] = {}
-            for api in json.loads(sender.fetch(f"{url}/health"))["apis"]:
-                paths.setdefault(api["name"], []).append(api["path"])
-            return paths
-        except ToolAlpacaError as error:
-            problem = f"no simulator at {redact_url(url)} ({error})"
-        except (ValueError, KeyError, TypeError):
-            problem = f"{redact_url(url)} is no simulator"
-    raise ToolAlpacaError(problem, fix="start one with `toolalpaca simulate`")
 
 
 def real_calls(
@@ -215,9 +212,9 @@ def real_calls(
     """
     calls, private = {}, list(private)
     for api in apis:
-        document = document_of(api)
-        names = [*api.authentication, *credential_names(document)]
-        credentials = load_credentials(api.name, names, credentials_file, environ)
+        functions = functions_in(api)
+        document = functions.document
+        credentials = load_credentials(api.name, sorted(functions.credentials), credentials_file, environ)
         sender = ApiClient(allowed_hosts(document, private=private), credentials, folder, CallLimits(total=seconds))
         server = next(iter(servers_of(document)), "")
         calls[api.id] = ApiCalls(api, server, sender, credentials.names, own_servers=True)

@@ -1,6 +1,6 @@
 """Settings of a run of rollouts: the same fields in a recipe, on the command line and in Python."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import OptionError
@@ -31,8 +31,8 @@ class RolloutLimits:
             default, each is answered with an observation that says so, up to the other limits.
         unreadable_after (`int`, *optional*): Ends a turn of a local ReAct model that is unlikely to become an action
             or a response: one without `Action:` or `Response:` after this many tokens, one that writes an observation
-            of its own, or one that repeats itself over twice as many tokens. What was written until then counts. It
-            saves an untrained model's time but may cut off a late action, so published settings leave it off.
+            of its own, or one that repeats itself over twice as many tokens. It may cut off a late action, so
+            published settings leave it off.
     """
 
     steps: int = 10
@@ -50,9 +50,7 @@ def _field(default: Any, help: str) -> Any:
 
 @dataclass
 class RolloutConfig:
-    """Model, tools and limits of a run; each field's help is in its metadata.
-
-    `toolalpaca run` and `evaluate` have an option for each, `recipes/evaluate.py` a field; [`run`] takes the whole.
+    """Model, tools and limits of a run, each an option of `toolalpaca run` and `evaluate`; help is in the metadata.
 
     Raises:
         [`OptionError`]: A number is too small, or fields contradict each other.
@@ -109,21 +107,19 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "concurrency", "max_tools", "limit", "max_steps", "max_new_tokens", "max_tokens")
-        for name in (*counts, "max_unread", "unreadable_after"):
-            self._at_least(name, 1)
-        for name in ("tool_hints", "temperature", "max_seconds"):
-            self._at_least(name, 0)
+        self._at_least(1, *counts, "max_unread", "unreadable_after")
+        self._at_least(0, "tool_hints", "temperature", "max_seconds")
         if bool(self.user_endpoint) != bool(self.user_model):
             raise OptionError("a model that plays the user needs both", option="--user-endpoint and --user-model")
         if self.endpoint and self.constrained:
             raise OptionError("is for a local model", option="constrained", fix="leave it out with an endpoint")
 
-    def _at_least(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if value is not None and not value >= least:  # NaN is not
-            raise OptionError(f"is {value}", option=name, fix=f"pass {least} or more")
+    def _at_least(self, least: int, *names: str) -> None:
+        for name in names:
+            if (value := getattr(self, name)) is not None and not value >= least:  # NaN is not
+                raise OptionError(f"is {value}", option=name, fix=f"pass {least} or more")
 
     @property
     def limits(self) -> RolloutLimits:
-        limits = RolloutLimits(self.max_steps, self.max_new_tokens, self.max_tokens, self.max_seconds)
-        return replace(limits, unread=self.max_unread, unreadable_after=self.unreadable_after)
+        most = (self.max_steps, self.max_new_tokens, self.max_tokens, self.max_seconds)
+        return RolloutLimits(*most, unread=self.max_unread, unreadable_after=self.unreadable_after)

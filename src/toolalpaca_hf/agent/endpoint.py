@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..errors import OptionError, ToolAlpacaError
 from ..formats import GET_DETAILS_TOOL, Turn, parse_turn, unambiguous
 from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
-from .backend import STOPS, ChatContext, Completion, Context, ReactContext, read_calls
+from .backend import STOPS, ChatContext, Completion, Context, ReactContext, openai_messages, read_calls
 
 # Where servers put reasoning; `reasoning_content` is also what chat templates read.
 _REASONING = ("reasoning_content", "reasoning")
@@ -25,8 +25,8 @@ class EndpointBackend:
 
     Args:
         base_url, model, api_key, timeout, retries: See [`ModelClient`]; `timeout` is in seconds, for one turn.
-        style (`str`, *optional*, defaults to `"react"`): `"react"` for models that write `Thought`, `Action` and
-            `Action Input` as text, which needs raw completions; `"chat"` for native tool calls.
+        style (`str`, *optional*, defaults to `"react"`): `"react"` for actions as text, which needs raw completions;
+            `"chat"` for native tool calls.
         concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
         temperature, seed (*optional*, default to 0): Of sampling; `None` leaves it to the server.
 
@@ -94,21 +94,16 @@ class EndpointBackend:
         server = {"backend": "endpoint", "endpoint": self._client.base_url, "model": self._client.model}
         return {**server, "style": self.style, **self._options}
 
-    def _react(
-        self, context: ReactContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
-    ) -> Completion:
+    def _react(self, context: ReactContext, max_new_tokens: int, tell: Callable[[str], None] | None) -> Completion:
         choice = self._client.complete(context.text, max_new_tokens, stop=list(STOPS), tell=tell, **self._options)
         text: str = choice.fields["text"]
         # Servers leave the stop text out or in, or know none (`transformers serve --continuous-batching`).
         end = min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=None)
         return Completion(text[:end], parse_turn(text[:end]), _tokens(choice, text), choice.cut and end is None)
 
-    def _chat(
-        self, context: ChatContext, max_new_tokens: int, tell: Callable[[str], None] | None = None
-    ) -> Completion:
-        messages = openai_messages(context.messages, self._reasoning)
+    def _chat(self, context: ChatContext, max_new_tokens: int, tell: Callable[[str], None] | None) -> Completion:
+        messages, tools = openai_messages(context.messages, self._reasoning), context.tools or None
         try:
-            tools = context.tools or None
             choice = self._client.chat(messages, max_new_tokens, tools=tools, tell=tell, **self._options)
         except RequestRejected as error:
             # Models want their reasoning back between calls; not every server that returns it takes it.
@@ -128,20 +123,6 @@ class EndpointBackend:
 
 def _tokens(choice: Choice, text: str) -> int:
     return estimate_tokens(text) if choice.tokens is None else choice.tokens
-
-
-def openai_messages(messages: Sequence[dict[str, Any]], reasoning: str | None = None) -> list[dict[str, Any]]:
-    """Convert messages from the form of chat templates to that of servers; `reasoning` is their field for it."""
-    converted: list[dict[str, Any]] = []
-    for message in messages:
-        shown = {name: message[name] for name in ("role", "content", "tool_call_id") if name in message}
-        if reasoning and message.get("reasoning_content"):
-            shown[reasoning] = message["reasoning_content"]
-        for call in message.get("tool_calls") or ():
-            text = json.dumps(call["function"]["arguments"], ensure_ascii=False)
-            shown.setdefault("tool_calls", []).append(call | {"function": call["function"] | {"arguments": text}})
-        converted.append(shown)
-    return converted
 
 
 def read_message(message: dict[str, Any]) -> tuple[str, Turn]:

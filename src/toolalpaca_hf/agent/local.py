@@ -30,8 +30,7 @@ class LocalBackend:
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
         batch_size, reuse, temperature, seed: See [`BatchGenerator`].
         name (`str`, *optional*): The model's name in reports; defaults to where it was loaded from.
-        constrained (`bool`, *optional*, defaults to `False`): Whether a ReAct action has to be one of the functions
-            shown; see [`NameConstraint`].
+        constrained (`bool`, *optional*): Whether a ReAct action has to be one of the functions shown.
 
     Raises:
         [`OptionError`]: A value is invalid, or two contradict each other.
@@ -111,14 +110,14 @@ class LocalBackend:
             return hopeless(self._decode(written), len(written), unreadable_after)
 
         react = isinstance(context, ReactContext)
-        allowed = self._constraint(context.functions).of_turn() if self.constrained and react else None
+        allowed = None
+        if self.constrained and react:
+            names, encode = context.functions, self.segment_tokenizer.continuation_ids
+            if names not in self._constraints:
+                self._constraints[names] = NameConstraint(encode, self._decode, names)
+            allowed = self._constraints[names].of_turn()
         limit = min(max_new_tokens, room)
         self._writing[context] = self.generator.start(context, ids, limit, watch if react else None, allowed)
-
-    def _constraint(self, names: tuple[str, ...]) -> NameConstraint:
-        if names not in self._constraints:
-            self._constraints[names] = NameConstraint(self.segment_tokenizer.continuation_ids, self._decode, names)
-        return self._constraints[names]
 
     def partial(self) -> list[str]:
         """What each turn that is being written holds so far."""

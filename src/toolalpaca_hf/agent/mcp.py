@@ -1,6 +1,7 @@
 """The tools of any MCP server as an API: they are listed once and called from the threads of rollouts."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -21,16 +22,13 @@ _SERVER = "http://mcp"
 
 
 class McpTools:
-    """A connection to an MCP server, for the duration of a `with` block.
+    """A connection to an MCP server, for the duration of a `with` block: its tools as an `api`, and `calls` of these.
 
     Args:
         server (`str`): The URL of a server that speaks streamable HTTP, or a command that speaks MCP on stdio; it is
             started without a shell and sees the environment that MCP's SDK passes on (`PATH`, `HOME`, ...);
             `env NAME=VALUE COMMAND` adds to it.
         seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
-
-    Attributes:
-        api, calls ([`Api`], [`ApiCalls`]): Its tools as functions, and calls of these.
 
     Raises:
         [`ToolAlpacaError`]: The server cannot be started or reached, or has no tools.
@@ -45,8 +43,15 @@ class McpTools:
     """
 
     def __init__(self, server: str, seconds: float = 60.0) -> None:
-        self._target, self._seconds = _target(server), seconds
-        self._stack = ExitStack()
+        self._target: Any = server
+        if not server.lower().startswith(("http://", "https://")):
+            try:
+                command, *arguments = shlex.split(server)
+            except ValueError as error:
+                fix = "quote its parts as a shell wants"
+                raise OptionError(f"no command ({error})", option="--mcp", fix=fix) from None
+            self._target = StdioServerParameters(command=command, args=arguments)
+        self._seconds, self._stack = seconds, ExitStack()
 
     def __enter__(self) -> "McpTools":
         try:
@@ -66,8 +71,8 @@ class McpTools:
                 raise error from None
             problem = f"the MCP server cannot be used ({type(error).__name__}: {str(error)[:200]})"
             raise ToolAlpacaError(problem, option="--mcp", fix="check the command or the URL") from None
-        hosts = Allowlist(frozenset({"mcp"}))
-        sender = ApiClient(hosts, limits=CallLimits(total=self._seconds), exchange=self._exchange)
+        limits = CallLimits(total=self._seconds)
+        sender = ApiClient(Allowlist(frozenset({"mcp"})), limits=limits, exchange=self._exchange)
         self.calls = ApiCalls(self.api, _SERVER, sender)
         return self
 
@@ -99,20 +104,9 @@ class McpTools:
         if not parts and result.structured_content is not None:
             parts = [json.dumps(result.structured_content, ensure_ascii=False)]
         text, status = "\n".join(parts), 500 if result.is_error else 200
-        head, _, rest = text.partition(". Response: ")
-        if result.is_error and head.removeprefix("Status Code: ").isdecimal() and head.startswith("Status Code: "):
-            status, text = int(head.removeprefix("Status Code: ")), rest
+        if result.is_error and (named := re.match(r"Status Code: (\d{3})\. Response: ", text, re.ASCII)):
+            status, text = int(named[1]), text[named.end() :]
         return status, httpx.Headers({"content-type": "text/plain; charset=utf-8"}), text.encode("utf-8", "replace")
-
-
-def _target(server: str) -> Any:
-    if server.lower().startswith(("http://", "https://")):
-        return server
-    try:
-        command, *arguments = shlex.split(server)
-    except ValueError as error:
-        raise OptionError(f"no command ({error})", option="--mcp", fix="quote its parts as a shell wants") from None
-    return StdioServerParameters(command=command, args=arguments)
 
 
 def _api(name: str, tools: list[Any]) -> Api:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 from ..errors import ToolAlpacaError
@@ -34,7 +34,7 @@ class Result:
 
 
 class Rollout:
-    """The state of one rollout; its driver calls [`take`] with what the model wrote, then [`act`], till it `ended`."""
+    """The state of one rollout; its driver calls [`take`] with each turn of the model, then [`act`], until `ended`."""
 
     def __init__(
         self,
@@ -84,17 +84,15 @@ class Rollout:
         text = written.text.removeprefix(" ")
         if not turn.action:
             self._add(Step(turn.thought, NO_CALL, "", _no_action(written), text, reasoning=turn.reasoning))
-        thought, log = turn.thought or turn.reasoning, None
+        said: dict[str, Any] = {"thought": turn.thought or turn.reasoning, "reasoning": turn.reasoning}
         if turn.action and isinstance(self.context, ReactContext):
-            thought, log = split_log(turn.action, turn.action_input or "", f" {text}")
+            said["thought"], said["log"] = split_log(turn.action, turn.action_input or "", f" {text}")
         functions = self.context.functions if isinstance(self.context, ChatContext) else {}
-        for place, call in enumerate(turn.calls[: self._limits.steps - len(self._steps)]):
+        for call in turn.calls[: self._limits.steps - len(self._steps)]:
             action = functions.get(call.action, call.action)
             observation = self._toolbox.call(action, call.action_input)
-            if place:
-                self._add(Step("", action, call.action_input, observation, parallel=True))
-            else:
-                self._add(Step(thought, action, call.action_input, observation, log, reasoning=turn.reasoning))
+            self._add(Step(action=action, action_input=call.action_input, observation=observation, **said))
+            said = {"thought": "", "parallel": True}
         self._unread = 0 if turn.action else self._unread + 1
         if self._limits.unread and self._unread >= self._limits.unread:
             self._end("unread")  # a turn that could not be parsed; rollouts.jsonl has this word
@@ -119,8 +117,8 @@ class Rollout:
         assert self.ended is not None, "the rollout goes on"
         task, made = self.task, (self._steps, self._final_thought, self._response)
         trajectory = Trajectory(task.id, task.api.id, task.instruction, task.hint, *made)
-        cost = (self._tokens, self._seconds)
-        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.shown, self._toolbox.faults())
+        cost, faults = (self._tokens, self._seconds), self._toolbox.faults()
+        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.shown, faults)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error
@@ -128,14 +126,13 @@ class Rollout:
 
 
 def _storable(written: Completion) -> Completion:
-    def plain(text: str) -> str:  # lone surrogates can be escaped in JSON, but no file can store them
-        return text.encode("utf-8", "replace").decode("utf-8")
+    def plain(text: Any) -> Any:  # lone surrogates can be escaped in JSON, but no file can store them
+        return text and text.encode("utf-8", "replace").decode("utf-8")
 
-    turn = written.turn
-    named = {name: getattr(turn, name) for name in ("thought", "action", "action_input", "response", "reasoning")}
-    texts = {name: plain(text) for name, text in named.items() if text is not None}
-    more = tuple(Call(plain(call.action), plain(call.action_input)) for call in turn.more)
-    return replace(written, text=plain(written.text), turn=replace(turn, more=more, **texts))
+    names = ("thought", "action", "action_input", "response", "reasoning")
+    texts = {name: plain(getattr(written.turn, name)) for name in names}
+    more = tuple(Call(plain(call.action), plain(call.action_input)) for call in written.turn.more)
+    return replace(written, text=plain(written.text), turn=replace(written.turn, more=more, **texts))
 
 
 def _no_action(written: Completion) -> str:
@@ -260,10 +257,8 @@ def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task
 
         def go() -> None:
             while rollout.ended is None:
-                (written,) = backend.generate([rollout.context], rollout.turn_tokens)
-                rollout.take(written)
-                if rollout.ended is None:
-                    rollout.act()
+                rollout.take(*backend.generate([rollout.context], rollout.turn_tokens))
+                rollout.act()
 
         _guarded(rollout, go)
         backend.forget(rollout.context)

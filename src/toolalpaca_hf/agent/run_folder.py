@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from .. import __version__
 from ..data import left_out, raw_api, raw_instance
 from ..errors import InputError, NotFoundError
-from ..formats import NO_CALL
 from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
 from ..storage import (
     JsonlLog,
@@ -27,6 +26,7 @@ from ..storage import (
     read_json,
     write_json,
 )
+from .backend import ChatContext, openai_messages
 from .rollout import Result
 from .task import Task, TaskFile
 
@@ -167,31 +167,13 @@ def kept_rollouts(folder: Path) -> str:
 
 
 def trace_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A rollout's messages in OpenAI's layout, from a row of `rollouts.jsonl` or of the `trajectories` config.
-
-    Example:
-
-    ```python
-    >>> step = {"thought": "I look.", "action": "findTide", "action_input": "{}", "observation": "At noon."}
-    >>> row = {"instruction": "High tide?", "steps": [step], "final_thought": None, "response": "At noon."}
-    >>> [message["role"] for message in trace_messages(row)]
-    ['user', 'assistant', 'tool', 'assistant']
-    ```
-    """
-    messages: list[dict[str, Any]] = [{"role": "user", "content": row["instruction"]}]
-    for number, step in enumerate(row["steps"]):
-        if step["action"] == NO_CALL:
-            messages.append({"role": "assistant", "content": step.get("log") or step["thought"]})
-            messages.append({"role": "user", "content": step["observation"]})
-            continue
-        function = {"name": step["action"], "arguments": step["action_input"]}
-        call = {"id": f"call{number}", "type": "function", "function": function}
-        if step.get("parallel") and (turn := next((m for m in messages[::-1] if "tool_calls" in m), None)):
-            turn["tool_calls"].append(call)
-        else:
-            thought = "\n".join(dict.fromkeys(filter(None, [step.get("reasoning"), step["thought"].strip()])))
-            messages.append({"role": "assistant", "content": thought, "tool_calls": [call]})
-        messages.append({"role": "tool", "tool_call_id": call["id"], "content": step["observation"]})
+    """A rollout's messages in OpenAI's layout, from a row of `rollouts.jsonl` or of the `trajectories` config."""
+    context = ChatContext([{"role": "user", "content": row["instruction"]}])
+    for step in row["steps"]:
+        context.add(Step(**step))
+    messages = openai_messages(context.messages, "reasoning")
+    for message in messages:
+        message["content"] = "\n".join(filter(None, [message.pop("reasoning", ""), message["content"]]))
     if row.get("response"):
         messages.append({"role": "assistant", "content": row["response"], "thought": row.get("final_thought") or ""})
     return messages

@@ -78,17 +78,15 @@ def run(
     """Roll out the instructions of a file. Called again after a kill, it resumes with what is missing.
 
     Args:
-        apis (`str` or `Path`): A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions` of your
-            own, the file or URL of an OpenAPI document or plugin manifest.
-        backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it, see [`make_backend`];
-            it is called once file, folder and credentials are checked.
-        out (`str` or `Path`): The folder to write: `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (the
-            raw layout) and `run.json`.
-        user, prompt ([`User`], [`Prompt`], *optional*): In place of those that `config` names.
-        mcp ([`McpTools`], *optional*): Call the tools of this MCP server, with `instructions`; `apis` is not read.
-        share (`tuple[int, int]`, *optional*, defaults to `(0, 1)`): Index of this process and number of processes. One
-            of several writes its share to `part-N` of the folder; a later call without `share` merges the parts and
-            does what is missing.
+        apis: A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions` of your own, the file or
+            URL of an OpenAPI document or plugin manifest.
+        backend: The model, or a function that loads it once all else is checked, see [`make_backend`].
+        out: The folder to write: `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (the raw layout) and
+            `run.json`.
+        user, prompt (*optional*): In place of those that `config` names.
+        mcp (*optional*): Call the tools of this MCP server, with `instructions`; `apis` is not read.
+        share (*optional*): Index of this process and number of processes. One of several writes its share to `part-N`
+            of the folder; a later call without `share` merges the parts and does what is missing.
         fields (*optional*): Fields of [`RolloutConfig`] that override `config`.
 
     Returns:
@@ -112,7 +110,6 @@ def run(
     # The package's own prompt is made when the model is there and says how many hints it was trained with.
     if prompt is None and config.prompt != "react":
         prompt = make_prompt(config.prompt, config.prompt_dir)
-    limits = config.limits
     document = mcp.api if mcp else str(apis)
     source = own_tasks(document, instructions, config.allow_private) if mcp or instructions else read_tasks(apis)
     shown_api(source.apis[0], config.tools)  # an unknown tool is found out before anything is written
@@ -123,7 +120,7 @@ def run(
         "tools": list(config.tools),
         "max_tools": config.max_tools,
         "user": user.describe(),
-        "limits": asdict(limits),
+        "limits": asdict(config.limits),
         "calls": "mcp" if mcp else "real" if config.real else f"simulator {config.simulator}",
     }
     if not (mcp or config.real) and config.simulator == "embedded":
@@ -169,7 +166,8 @@ def run(
                 calls = _calls(source.apis, needed, config, folder.path / "files", stack)
             for call in calls.values() if config.confirm_unsafe else ():
                 call.confirm = ask_user
-            results: Any = roll_out(waiting, backend, calls, user, limits, prompt, config.tools, config.max_tools)
+            shown_tools = (config.tools, config.max_tools)
+            results: Any = roll_out(waiting, backend, calls, user, config.limits, prompt, *shown_tools)
             stack.callback(results.close)  # a run that fails starts no more rollouts
             before, hidden = len(tasks) - len(waiting), None if progress else True
             for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):

@@ -94,9 +94,7 @@ class User(Protocol):
         """Answer a question of the model about an instruction, knowing also its `details`; must not raise."""
         ...
 
-    def describe(self) -> str:
-        """Its identity, for the record of a run."""
-        ...
+    def describe(self) -> str: ...  # for the record of a run
 
 
 class ScriptedUser:
@@ -114,9 +112,8 @@ class ScriptedUser:
         self._answers = answers
 
     def answer(self, instruction: str, question: str, details: str = "") -> str:
-        if isinstance(self._answers, str):
-            return self._answers
-        return self._answers.get(question.strip(), NOTHING_TO_ADD)
+        answers = self._answers
+        return answers if isinstance(answers, str) else answers.get(question.strip(), NOTHING_TO_ADD)
 
     def describe(self) -> str:
         return "scripted"
@@ -126,11 +123,7 @@ class ModelUser:
     """A chat model plays the user, with the prompt `agent/prompts/user.txt`.
 
     If the model fails, the rollout continues: the answer says that the user is away. `failures` counts these, and
-    `problem` says why the last question was not answered.
-
-    Args:
-        ask (`Callable`): Gives the [`Answer`] to chat messages, such as [`ModelClient.answer`].
-        described (`str`): Its identity, for the record of a run.
+    `problem` says why the last question was not answered. `ask` answers messages, as [`ModelClient.answer`] does.
 
     Example:
 
@@ -149,28 +142,16 @@ class ModelUser:
         self.problem: str | None = None
 
     @classmethod
-    def at_endpoint(
-        cls,
-        base_url: str,
-        model: str,
-        *,
-        temperature: float | None = 0.0,
-        seed: int | None = 0,
-        max_tokens: int = 128,
-        timeout: float = 60.0,
-        **client: Any,
-    ) -> "ModelUser":
-        """A user on any OpenAI-compatible server; arguments, also in `client`, and errors as in [`ModelClient`]."""
+    def at_endpoint(cls, base_url: str, model: str, timeout: float = 60.0, retries: int = 2) -> "ModelUser":
+        """A user on any OpenAI-compatible server; arguments and errors as in [`ModelClient`]."""
         from ..llm import ModelClient  # the client's library is heavy, and a scripted user needs none
 
-        ask = ModelClient(base_url, model, timeout=timeout, **client).answer
-        options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "attempts": 1}
-        return cls(partial(ask, **options), f"model {model}")
+        ask = ModelClient(base_url, model, timeout=timeout, retries=retries).answer
+        return cls(partial(ask, max_tokens=128, temperature=0.0, seed=0, attempts=1), f"model {model}")
 
     def answer(self, instruction: str, question: str, details: str = "") -> str:
-        prompt = self.prompt.format(
-            instruction=instruction, details=details.strip() or "Nothing.", question=question.strip() or "(none)"
-        )
+        known, question = details.strip() or "Nothing.", question.strip() or "(none)"
+        prompt = self.prompt.format(instruction=instruction, details=known, question=question)
         try:
             # One message: some chat templates refuse the role `system`.
             answer = self._ask([{"role": "user", "content": prompt}])

@@ -40,10 +40,9 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
     ['datetime']
     ```
     """
-    for name in tools:
-        if name not in BUILT_IN:
-            fix = f"use {' or '.join(BUILT_IN)}"
-            raise OptionError(f"there is no built-in tool {name!r}", option="tools", fix=fix)
+    if unknown := [name for name in tools if name not in BUILT_IN]:
+        fix = f"use {' or '.join(BUILT_IN)}"
+        raise OptionError(f"there is no built-in tool {unknown[0]!r}", option="tools", fix=fix)
     taken = {function.name for function in api.functions}
     wording = files(__name__.rpartition(".")[0]) / "prompts"
     added = [
@@ -56,10 +55,7 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
 
 
 class Toolbox:
-    """The tools of one rollout.
-
-    A simulator keeps state for each `session`. `shown` are the tools that the model is shown, if not all; others work.
-    """
+    """The tools of one rollout; those that are not `shown` work too. A simulator keeps state for each `session`."""
 
     def __init__(
         self,
@@ -116,10 +112,9 @@ class Toolbox:
 
 def _words(arguments: dict | None, name: str, action_input: str) -> str:
     """The text given to a tool with one parameter, even under a wrong parameter name."""
-    if arguments is None:
-        return action_input.strip()
-    value = arguments.get(name) or next((value for value in arguments.values() if isinstance(value, str)), "")
-    return value.strip() if isinstance(value, str) else ""
+    given = {name: action_input} if arguments is None else {name: arguments.get(name), **arguments}
+    texts = (str(value).strip() for value in given.values() if isinstance(value, str | int | float))
+    return next(filter(None, texts), "")
 
 
 def _words_in(text: str) -> list[str]:

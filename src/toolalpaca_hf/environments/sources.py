@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agent import SIMULATED_CREDENTIAL, ApiCalls, RolloutLimits
+from ..agent import ApiCalls, RolloutLimits
 from ..checkpoints import check_dataset
 from ..data import read_corpus, read_file, resolve_sources
 from ..errors import InputError
 from ..formats import NO_CALL, Prompt, tools_of
-from ..metrics import BUILT_IN, VERDICT_ONLY, WEIGHTS, functions_in
-from ..openapi import Allowlist, ApiClient, CallLimits, Credentials, document_in, load_api
+from ..metrics import BUILT_IN, VERDICT_ONLY, WEIGHTS
+from ..openapi import document_in, load_api
 from ..schema import Api, Call, Function, Instruction, Step, Trajectory
 from ..simulator import IN_PROCESS, SESSION_HEADER, FaultPlan, Simulator, in_process, read_faults
 from .environment import OpenApiEnvironment
@@ -93,11 +93,7 @@ def calls_in_process(simulator: Simulator) -> list[ApiCalls]:
     """The calls of each API of a simulator in this process."""
     exchange, found = in_process(simulator), []
     for served in simulator.directory.apis:
-        functions, hosts = functions_in(served.api), Allowlist(frozenset({"simulator"}))
-        credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
-        client = ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=exchange)
-        base = f"{IN_PROCESS}/{served.slug}"
-        found.append(ApiCalls(served.api, base, client, credentials.names, SESSION_HEADER, functions=functions))
+        found.append(ApiCalls.simulated(served.api, f"{IN_PROCESS}/{served.slug}", SESSION_HEADER, exchange))
     return found
 
 

@@ -69,8 +69,7 @@ class EvaluationConfig(RolloutConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("trials", "judge_repeats"):
-            self._at_least(name, 1)
+        self._at_least(1, "trials", "judge_repeats")
         if self.judge_repeats > 1 and self.trials < 2:
             problem = "measure the judge's part in the variance over trials"
             raise OptionError(problem, option="--judge-repeats", fix="pass --trials 2 or more")

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,9 +14,9 @@ from uuid import uuid4
 from tqdm.auto import tqdm
 
 from .. import metrics
-from ..agent import SIMULATED_CREDENTIAL, ApiCalls
+from ..agent import ApiCalls
 from ..data import read_file
-from ..openapi import BODY_KEYS, TOKEN_TEXT, Allowlist, ApiClient, CallLimits, Credentials, mapping
+from ..openapi import BODY_KEYS, TOKEN_TEXT, mapping
 from ..report import markdown_table, markdown_text, write_texts
 from ..schema import REDACTED, Api, Call, Instruction
 from .bfcl import first_values
@@ -113,15 +114,13 @@ def lint(suite: Suite) -> list[Finding]:
     for instruction in suite.instructions:
         by_api[instruction.api].append(instruction)
     used = [api for api in suite.apis if api.id in by_api]
-    simulator, hosts = Simulator(used), Allowlist(frozenset({"simulator"}))
+    simulator = Simulator(used)
     exchange, found = in_process(simulator), {}
     with tqdm(total=len(suite.instructions), desc="linting", unit="instruction", disable=None) as bar:
         for api, served in zip(used, simulator.directory.apis, strict=True):
             functions = metrics.functions_in(api)
-            credentials = Credentials(dict.fromkeys(functions.credentials, SIMULATED_CREDENTIAL))
-            url, names = f"{IN_PROCESS}/{served.slug}", credentials.names
-            with ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=exchange) as client:
-                calls = ApiCalls(api, url, client, names, SESSION_HEADER, functions=functions)
+            server = f"{IN_PROCESS}/{served.slug}"
+            with closing(ApiCalls.simulated(api, server, SESSION_HEADER, exchange)) as calls:
                 for asked in by_api[api.id]:
                     accepted = suite.answers.get(asked.id, {}).get("answers", [])
                     row = _Row(api, asked, functions, recorded.get(asked.id, {}), accepted)

@@ -23,25 +23,17 @@ PARSED_APIS = 512  # that are kept; the published corpora have fewer
 
 @dataclass(frozen=True, eq=False)
 class Functions:
-    """The functions of an API.
+    """The functions of an API."""
 
-    Args:
-        document (`dict`): Its OpenAPI document; empty if unreadable.
-        operations ([`Operations`]): By name, as shown to a model; one that the document lacks is not `found`.
-        parameters (`Mapping[str, dict]`): JSON schema of the arguments of each operation found.
-        credentials (`frozenset[str]`): Names of the parameters that carry credentials.
-    """
-
-    document: dict[str, Any]
-    operations: Operations
-    parameters: Mapping[str, dict[str, Any]]
-    credentials: frozenset[str]
+    document: dict[str, Any]  # OpenAPI; empty if unreadable
+    operations: Operations  # by name, as shown to a model; one that the document lacks is not `found`
+    parameters: Mapping[str, dict[str, Any]]  # of each operation found, the JSON schema of its arguments
+    credentials: frozenset[str]  # names of the parameters that carry them
 
     def parameters_of(self, name: str) -> dict[str, Any] | None:
         """The schema of a function's arguments, ignoring punctuation in its name; `None` if there is none."""
-        if name in self.parameters:
-            return self.parameters[name]
-        return next((self.parameters[own] for own in self.parameters if same_function(name, own)), None)
+        own = name if name in self.parameters else next((n for n in self.parameters if same_function(name, n)), None)
+        return None if own is None else self.parameters[own]
 
 
 # An `Api` holds dicts and has no hash; two that share an id are told apart by identity.
@@ -120,26 +112,21 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
     """Count valid and invalid steps of one attempt.
 
     `getDetails` and the built-in tools are known functions, and any JSON object is valid input for them. Credentials
-    are ignored, since they are added on sending.
-
-    Args:
-        api ([`Api`]): A function that its document lacks is known, but has no valid arguments.
-        steps (`Sequence[Step]`): What the model did; may be empty.
+    are ignored, since they are added on sending. A function that the document lacks has no valid arguments.
 
     Returns:
         `dict[str, Any]`:
 
         - `steps`, and of these how many were `well_formed` (an action was parsed), named a `known_function`, had a
           `json_object` as input (an empty one is `{}`), and `valid_arguments` by the document;
-        - `calls`, the steps that call a function of an API, real or invented, and of these `answered_2xx`, by the
-          status in the observation;
+        - `calls`, the steps that call a function of an API, real or invented, and of these `answered_2xx`;
         - `errors`: steps not answered with 2xx or, for built-in tools, whose input is not a JSON object;
           `recovered_errors`, those followed by a success of the same function (any success, if no action was parsed),
           and `error_kinds`, counts by kind: `no action`, `unknown function`, `not JSON`, `arguments: ...` with the
           first words of the validation error, `HTTP 404` and the like, `no answer`;
         - `hallucinated`, the names of functions that do not exist, sorted, and `repeated_identical`, how many steps
           repeat an earlier one's action and input;
-        - `shares`: see [`shares_of`].
+        - `shares`: the counts as shares of their wholes, `None` where there are none.
 
     Example:
 
@@ -159,7 +146,8 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
         known = step.action in functions.operations or step.action in BUILT_IN
         arguments = parse_arguments(step.action_input) if named else None
         call, failure = is_call(step.action, functions), failure_of(step.observation)
-        problem = _problem(functions, step, named, known, arguments is not None)
+        unread = "no action" if not named else "unknown function" if not known else "not JSON"
+        problem = _problem(functions, step) if known and arguments is not None else unread
         counts.update(well_formed=named, known_function=known, json_object=arguments is not None)
         counts.update(valid_arguments=not problem, calls=call, answered_2xx=call and not failure)
         if named and not known:
@@ -191,10 +179,8 @@ def shares_of(counts: Mapping[str, int]) -> dict[str, float | None]:
     return {name: counts[name] / counts[whole] if counts[whole] else None for name, whole in WHOLES.items()}
 
 
-def _problem(functions: Functions, step: Step, named: bool, known: bool, is_json: bool) -> str:
-    """The kind of error in a step as written; empty if there is none."""
-    if not named or not known or not is_json:
-        return "no action" if not named else "unknown function" if not known else "not JSON"
+def _problem(functions: Functions, step: Step) -> str:
+    """The kind of error in the arguments of a known function; empty if there is none."""
     operation = functions.operations.get(step.action)
     if operation is None:  # a built-in tool
         return ""

@@ -13,8 +13,6 @@ from ...agent import ChatContext, Completion, Context, ReactContext, Result, Tas
 from ...errors import OptionError, ToolAlpacaError
 from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn, react_prompt
 from ...llm import Ask, BudgetExceeded, LLMError, RequestRejected, UsageTracker
-from ...metrics import functions_in
-from ...openapi import Allowlist, ApiClient, CallLimits, Credentials
 from ...schema import Api, Trajectory
 from ...simulator import FaultPlan, Responder, SchemaResponder, SimulatedCall, SimulatedResponse, Simulator
 from ..config import SimulationSettings, prompt_hash, prompt_text
@@ -182,12 +180,8 @@ class SimulatedEnvironment:
         """Calls with a state of their own, so that rollouts do not see each other's changes."""
         server = Simulator([], responder or self.schema, None, self._seed, faults)
         server.directory = self._directory  # its routes and validators take longest to make
-        functions = functions_in(self.api)
-        credentials = Credentials(dict.fromkeys(functions.credentials, agent.SIMULATED_CREDENTIAL))
-        hosts = Allowlist(frozenset({"simulator"}))
-        client = ApiClient(hosts, credentials, limits=CallLimits(retries=0), exchange=simulator.in_process(server))
         url = f"{simulator.IN_PROCESS}{self._directory.listing()[0]['path']}"
-        return agent.ApiCalls(self.api, url, client, credentials.names, functions=functions)
+        return agent.ApiCalls.simulated(self.api, url, exchange=simulator.in_process(server))
 
     def roll_out(
         self,
@@ -207,10 +201,8 @@ class SimulatedEnvironment:
             rollout = agent.Rollout(task, context, toolbox, limits, clock=lambda: 0.0)
             try:
                 while rollout.ended is None:
-                    (written,) = backend.generate([context], rollout.turn_tokens)
-                    rollout.take(written)
-                    if rollout.ended is None:
-                        rollout.act()
+                    rollout.take(*backend.generate([context], rollout.turn_tokens))
+                    rollout.act()
             except ToolAlpacaError as error:
                 rollout.fail(error)
             return rollout.result()
