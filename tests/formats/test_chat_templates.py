@@ -17,6 +17,7 @@ from toolalpaca_hf.data.corpus import Corpus
 from toolalpaca_hf.formats import (
     DEFAULT_FINAL_THOUGHT,
     Prompt,
+    UpstreamPrompt,
     api_for_row,
     build_chat_template,
     build_response_template,
@@ -26,7 +27,6 @@ from toolalpaca_hf.formats import (
     react_prompt,
     to_messages,
     trajectory_segments,
-    upstream_prompt,
 )
 from toolalpaca_hf.schema import Api, Function, Segment, Step, Trajectory
 
@@ -85,7 +85,7 @@ def check_row(prompt: Prompt, api: Api, trajectory: Trajectory) -> None:
 @pytest.fixture(params=["react", "hints", "published"])
 def prompt(request: pytest.FixtureRequest, write_upstream: Callable[..., Path]) -> Prompt:
     if request.param == "published":
-        return upstream_prompt(write_upstream(form='Think, name one of [{tool_names}], give it {{{{"JSON"}}}}.'))
+        return UpstreamPrompt(write_upstream(form='Think, name one of [{tool_names}], give it {{{{"JSON"}}}}.'))
     return react_prompt(3 if request.param == "hints" else 0)
 
 
@@ -283,7 +283,7 @@ def test_input_that_is_no_json_stays_text() -> None:
 
 
 def test_the_published_prompt_has_the_tools_of_its_own_head(write_upstream: Callable[..., Path]) -> None:
-    prompt = upstream_prompt(write_upstream(form="One of [{tool_names}], I say [{tool_names}]."))
+    prompt = UpstreamPrompt(write_upstream(form="One of [{tool_names}], I say [{tool_names}]."))
     api = Api("", "", functions=[Function("f", "", "", "Does.")])
     tools = documented_tools(api, prompt)
     text = render(prompt, [{"role": "user", "content": "?"}], tools, add_generation_prompt=True)

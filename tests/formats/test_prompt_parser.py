@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.formats import Prompt, parse_prompt, react_prompt, upstream_prompt
+from toolalpaca_hf.formats import Prompt, UpstreamPrompt, parse_prompt, react_prompt
 from toolalpaca_hf.schema import Api, Function
 
 FORM = "The form:\nUSER: what is asked\nASSISTANT Thought: what to do\nUse one of [{tool_names}].\nUSER: more\n..."
@@ -20,8 +20,8 @@ def prompt(request: pytest.FixtureRequest, write_upstream: Callable[..., Path]) 
     if request.param == "react":
         return react_prompt()
     if request.param == "upstream":
-        return upstream_prompt(write_upstream(form=FORM))
-    return upstream_prompt(write_upstream(form=FORM, suffix="Go!\n\nQuestion: {input}\nThought:{agent_scratchpad}"))
+        return UpstreamPrompt(write_upstream(form=FORM))
+    return UpstreamPrompt(write_upstream(form=FORM, suffix="Go!\n\nQuestion: {input}\nThought:{agent_scratchpad}"))
 
 
 def shown(prompt: Prompt, functions: list[Function]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 from datasets import load_dataset
 
 from toolalpaca_hf.data import Corpus, read_corpus, resolve_sources
-from toolalpaca_hf.formats import UpstreamPrompt, parse_prompt, trajectory_segments, upstream_prompt
+from toolalpaca_hf.formats import UpstreamPrompt, parse_prompt, trajectory_segments
 
 ROOT = Path(__file__).parents[2]
 OBSERVATION, THOUGHT = "\nASSISTANT Observation: ", "\nASSISTANT Thought: "
@@ -51,7 +51,7 @@ def upstream_folder(processed: list[list[Any]], write_upstream: Callable[..., Pa
 
 @pytest.fixture
 def prompt(upstream_folder: Path) -> UpstreamPrompt:
-    return upstream_prompt(upstream_folder)
+    return UpstreamPrompt(upstream_folder)
 
 
 def instruction_of(head: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolalpaca_hf.errors import InputError, NotFoundError
-from toolalpaca_hf.formats import trajectory_segments, upstream_prompt
+from toolalpaca_hf.formats import UpstreamPrompt, trajectory_segments
 from toolalpaca_hf.schema import Api, Function, Segment, Step, Trajectory
 
 HARBOUR = Api(
@@ -47,31 +47,31 @@ def test_a_prompt_byte_by_byte(write_upstream: Callable[..., Path], end: str) ->
         form='First you think, then you name one of [{tool_names}] and give it "JSON".',
         suffix=f"Go!\n\nUSER: {{input}}\nASSISTANT Thought:{end}{{agent_scratchpad}}",
     )
-    assert upstream_prompt(folder).head(HARBOUR, "Is {berth} 4 free?") == HEAD
+    assert UpstreamPrompt(folder).head(HARBOUR, "Is {berth} 4 free?") == HEAD
 
 
 def test_doubled_braces_are_undone_as_often_as_upstream_formats_a_text(write_upstream: Callable[..., Path]) -> None:
     # The form is formatted with the tools' names and once more as a part of the whole; prefix and suffix once.
     folder = write_upstream(prefix="{{once}}", form="{{{{twice}}}} [{tool_names}]", suffix="{{once}} {input}")
-    head = upstream_prompt(folder).head(Api("", ""), "{{left alone}}")
+    head = UpstreamPrompt(folder).head(Api("", ""), "{{left alone}}")
     assert head.startswith("{once}\n\n") and head.endswith("\n\n{twice} [getDetails]\n\n{once} {{left alone}} ")
 
 
 def test_the_binding_before_use_counts(write_upstream: Callable[..., Path]) -> None:
     folder = write_upstream(form="Said in between, with {tool_names}.")
-    assert "Said in between" in upstream_prompt(folder).head(HARBOUR, "")
-    train = upstream_prompt(folder, "train_v1").head(HARBOUR, "")
+    assert "Said in between" in UpstreamPrompt(folder).head(HARBOUR, "")
+    train = UpstreamPrompt(folder, "train_v1").head(HARBOUR, "")
     assert "Said before" in train and train.startswith("Another prompt.\n\n")
 
 
 def test_the_files_may_be_in_the_subfolder_agent(write_upstream: Callable[..., Path]) -> None:
     agent = write_upstream(folder="ToolAlpaca/agent")
-    assert upstream_prompt(agent.parent).folder == upstream_prompt(agent).folder == agent
+    assert UpstreamPrompt(agent.parent).folder == UpstreamPrompt(agent).folder == agent
 
 
 def test_nothing_is_executed(write_upstream: Callable[..., Path], tmp_path: Path) -> None:
     folder = write_upstream(form="[{tool_names}]")
-    upstream_prompt(folder).head(HARBOUR, "Is it?")
+    UpstreamPrompt(folder).head(HARBOUR, "Is it?")
     assert not (tmp_path / "executed").exists()
     # The trap is one: whoever did run the file would leave the trace.
     subprocess.run([sys.executable, folder / "tools.py"], check=True)
@@ -79,7 +79,7 @@ def test_nothing_is_executed(write_upstream: Callable[..., Path], tmp_path: Path
 
 
 def test_a_trajectory_as_upstream_renders_it(write_upstream: Callable[..., Path]) -> None:
-    prompt = upstream_prompt(write_upstream(form="[{tool_names}]"))
+    prompt = UpstreamPrompt(write_upstream(form="[{tool_names}]"))
     steps = [
         Step("I look.", "tide", "{}", "At noon"),
         Step("", "tide", "", "", log="Again.\nAction: tide\nAction Input: {}"),
@@ -125,7 +125,7 @@ def test_files_that_are_not_upstreams(
     else:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(NotFoundError if text is None else InputError) as caught:
-        upstream_prompt(path.parent)
+        UpstreamPrompt(path.parent)
     assert caught.value.file == path
 
 
@@ -134,12 +134,12 @@ def test_a_folder_in_a_files_place(write_upstream: Callable[..., Path]) -> None:
     path.unlink()
     path.mkdir()
     with pytest.raises(InputError):
-        upstream_prompt(path.parent)
+        UpstreamPrompt(path.parent)
 
 
 def test_an_unknown_prompt_is_refused(write_upstream: Callable[..., Path]) -> None:
     with pytest.raises(InputError):
-        upstream_prompt(write_upstream(), "v9")
+        UpstreamPrompt(write_upstream(), "v9")
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_a_template_with_anything_but_the_known_fields(
 ) -> None:
     folder = write_upstream(**{part: template})
     with pytest.raises(InputError):
-        upstream_prompt(folder).head(HARBOUR, "Is it?")
+        UpstreamPrompt(folder).head(HARBOUR, "Is it?")
 
 
 def test_files_of_windows_editors_and_names_with_braces(write_upstream: Callable[..., Path]) -> None:
     folder = write_upstream(form="One of [{tool_names}].")
-    wanted = upstream_prompt(folder).head(HARBOUR, "Is it?")
+    wanted = UpstreamPrompt(folder).head(HARBOUR, "Is it?")
     for path in folder.rglob("*.py"):
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert upstream_prompt(folder).head(HARBOUR, "Is it?") == wanted
+    assert UpstreamPrompt(folder).head(HARBOUR, "Is it?") == wanted
     odd = Api("", "", functions=[Function("get{id}", "", "", "Gets {it}.")])
-    assert "getDetails, get{id}" in upstream_prompt(folder).head(odd, "Is it?")
+    assert "getDetails, get{id}" in UpstreamPrompt(folder).head(odd, "Is it?")

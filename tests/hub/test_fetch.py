@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 import toolalpaca_hf.hub as hub_room
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.formats import documented_tools, react_prompt, upstream_prompt
+from toolalpaca_hf.formats import UpstreamPrompt, documented_tools, react_prompt
 from toolalpaca_hf.hub import fetch
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.storage import StorageError
@@ -220,7 +220,7 @@ def test_a_model_without_a_chat_template_gets_those_of_its_prompt(
     assert first.exit_code == again.exit_code == 0 and first.stdout == again.stdout, first.output
     folder = Path(first.stdout.splitlines()[-1])
     AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer, prompt = AutoTokenizer.from_pretrained(folder), upstream_prompt(prompt_dir)
+    tokenizer, prompt = AutoTokenizer.from_pretrained(folder), UpstreamPrompt(prompt_dir)
     api = Api("", "", functions=[Function("tide", "", "", "High tide.")])
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Tide?"}],

@@ -11,7 +11,7 @@ import datasets
 
 from .. import __version__
 from ..errors import InputError, OptionError
-from ..formats import Prompt, UpstreamPrompt, react_prompt, upstream_prompt
+from ..formats import Prompt, UpstreamPrompt, react_prompt
 from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
 from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
@@ -29,7 +29,7 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
     if prompt == "react":
         return react_prompt()
     if prompt == "upstream":
-        return upstream_prompt(prompt_dir if prompt_dir is not None else fetch_prompt_folder(data_dir))
+        return UpstreamPrompt(prompt_dir if prompt_dir is not None else fetch_prompt_folder(data_dir))
     raise OptionError(f"unknown prompt {prompt!r}", option="--prompt", fix="choose react or upstream")
 
 

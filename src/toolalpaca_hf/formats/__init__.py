@@ -36,4 +36,3 @@ from .templates import build_response_template as build_response_template
 from .templates import documented_tools as documented_tools
 from .templates import prompt_messages as prompt_messages
 from .upstream import UpstreamPrompt as UpstreamPrompt
-from .upstream import upstream_prompt as upstream_prompt

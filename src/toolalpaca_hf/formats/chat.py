@@ -29,8 +29,7 @@ def to_messages(api: Api, trajectory: Trajectory) -> dict[str, Any]:
     A thought is the `content` of the assistant's message, which most chat templates show beside a call; more of them
     drop thinking fields such as `reasoning_content`. Where the model reasoned apart from its messages, these have
     `reasoning_content`, the last one the final thought, which is left out otherwise. Call ids have nine letters and
-    digits, as Mistral's templates require. This layout has no place for steps without a call (`hallucination`). A
-    function that is not in its OpenAPI document keeps its published description and takes any arguments.
+    digits, as Mistral's templates require. This layout has no place for steps without a call (`hallucination`).
 
     Example:
 
@@ -82,19 +81,10 @@ def arguments_of(action_input: str) -> dict[str, Any]:
     Input that is not a JSON object, gives a name two values, or cannot be stored as JSON (NaN, integers beyond 64
     bits, lone surrogates) becomes `{"input": text}`. Unlike [`parse_arguments`], which acts on what a model meant,
     nothing is cut off.
-
-    Example:
-
-    ```python
-    >>> arguments_of(""), arguments_of('{"city": "Paris"}'), arguments_of("Paris")
-    ({}, {'city': 'Paris'}, {'input': 'Paris'})
-    ```
     """
-    if not action_input.strip():
-        return {}
     try:
         numbers: dict[str, Any] = {"parse_int": _int64, "parse_float": finite, "parse_constant": finite}
-        value = json.loads(action_input, **numbers, object_pairs_hook=unambiguous)
+        value = json.loads(action_input.strip() or "{}", **numbers, object_pairs_hook=unambiguous)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
     except (ValueError, RecursionError):
         return {"input": action_input}

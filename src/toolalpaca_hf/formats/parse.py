@@ -24,35 +24,24 @@ _INPUT_LABEL = re.compile(r"\n(?:ASSISTANT )?Action Input:")
 
 @dataclass(frozen=True)
 class Turn:
-    """One parsed turn of a model.
+    """One parsed turn of a model, which acts or responds; one that does neither could not be parsed."""
 
-    Args:
-        thought (`str`): The text before the first label, else that of a leading `Thought:`.
-        action, action_input (`str`, *optional*): Name of the function and its input as written, if the turn acts.
-        arguments (`dict`, *optional*): The parsed input; `None` if it is not a JSON object. Empty input is `{}`.
-        response (`str`, *optional*): The answer to the user; `None` if the turn acts.
-        ran_on (`bool`): Whether the model continued after its response with another thought or action, cut off here.
-        more (`tuple[Call, ...]`): The calls behind the first one, of models that make several in a turn.
-        reasoning (`str`): What the model reasoned apart from its message.
-    """
-
-    thought: str
-    action: str | None = None
+    thought: str  # the text before the first label, else that of a leading `Thought:`
+    action: str | None = None  # the function's name, and its input, as written
     action_input: str | None = None
-    arguments: dict[str, Any] | None = None
-    response: str | None = None
-    ran_on: bool = False
-    more: tuple[Call, ...] = ()
-    reasoning: str = ""
+    arguments: dict[str, Any] | None = None  # the parsed input: `None` if it is not a JSON object, `{}` if it is empty
+    response: str | None = None  # the answer to the user
+    ran_on: bool = False  # whether the model continued behind its response with a thought or action, cut off here
+    more: tuple[Call, ...] = ()  # the calls behind the first one, of models that make several in a turn
+    reasoning: str = ""  # what the model reasoned apart from its message
 
     @classmethod
     def of_calls(cls, thought: str, calls: Sequence[Call], reasoning: str = "") -> "Turn":
         """A turn of native tool calls; without any, one that could not be parsed."""
         if not calls:
             return cls(thought, reasoning=reasoning)
-        action, action_input = calls[0].action, calls[0].action_input
-        arguments = parse_arguments(action_input)
-        return cls(thought, action, action_input, arguments, more=tuple(calls[1:]), reasoning=reasoning)
+        (action, text), more = (calls[0].action, calls[0].action_input), tuple(calls[1:])
+        return cls(thought, action, text, parse_arguments(text), more=more, reasoning=reasoning)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -146,17 +135,10 @@ def parse_turn(text: str) -> Turn:
 
 
 def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
-    r"""Whether a turn that is being written can be stopped, `tokens` being its length so far.
+    """Whether a turn that is being written can be stopped, `tokens` being its length so far.
 
     Without `unreadable_after` (see [`RolloutLimits`]) only if nothing that follows changes how the turn is parsed: a
     response has ended, and the model starts again.
-
-    Example:
-
-    ```python
-    >>> hopeless("Response: At noon.\nThought: Now", 9, None), hopeless("It is at", 3, 3)
-    (True, True)
-    ```
     """
     if parse_turn(text).ran_on:
         return True
@@ -166,13 +148,10 @@ def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
     acts = [name for name in names if name not in ("thought", "observation")]
     if "observation" in names or (not acts and tokens >= unreadable_after):
         return True
-    return tokens >= 2 * unreadable_after and _loops(text, 2 * len(text) * unreadable_after // tokens)
-
-
-def _loops(text: str, length: int) -> bool:
-    """Whether the last `length` characters repeat one piece at least three times."""
-    tail = text[-length:]
-    # The tail repeats with a period where it equals itself that much later.
+    if tokens < 2 * unreadable_after:
+        return False
+    # Its end is one piece, three times or more: it equals itself so many characters later.
+    tail = text[-2 * len(text) * unreadable_after // tokens :]
     return any(tail[period:] == tail[:-period] for period in range(1, len(tail) // 3 + 1))
 
 
@@ -189,15 +168,7 @@ def relabel(log: str, prefix: str) -> str:
 
 
 def step_log(step: Step, prefix: str = "ASSISTANT ") -> str:
-    r"""The model's text for one step, rebuilt from its fields, or its recorded `log`; labels are prefixed.
-
-    Example:
-
-    ```python
-    >>> step_log(Step("I look it up.", "find", "{}", "ok"), prefix="")
-    'I look it up.\nAction: find\nAction Input: {}'
-    ```
-    """
+    """The model's text for one step, rebuilt from its fields, or its recorded `log`; labels are prefixed."""
     if step.log is not None:
         return relabel(step.log, prefix)
     return f"{step.thought}\n{prefix}Action: {step.action}\n{prefix}Action Input: {step.action_input}"
@@ -240,16 +211,11 @@ class ParsedPrompt:
 
 @dataclass(frozen=True)
 class Example:
-    """A training example before rendering.
+    """A training example before rendering."""
 
-    Args:
-        api ([`Api`]), trajectory ([`Trajectory`]): The functions that its prompt shows, and the instance.
-        trained (`tuple[bool, ...]`): For each step, and last for the answer, whether the loss covers it.
-    """
-
-    api: Api
+    api: Api  # the functions that its prompt shows
     trajectory: Trajectory
-    trained: tuple[bool, ...]
+    trained: tuple[bool, ...]  # for each step, and last for the answer, whether the loss covers it
 
 
 def _published(block: str, names: list[str]) -> list[str] | None:
@@ -307,10 +273,9 @@ def parse_prompt(text: str) -> ParsedPrompt | None:
 
 
 def parse_example(segments: Sequence[Segment], example_id: str = "") -> Example | None:
-    """Parse a rendered row, in whichever prompt; steps keep the model's own words as their `log`, with plain labels.
+    """Parse a row `[prompt, turn, observation, ..., answer]`; a step's `log` is the model's text with plain labels.
 
-    `segments` are `[prompt, turn, observation, ..., answer]`. Returns `None` if the prompt cannot be parsed, the last
-    turn is not an answer, or anything but turns is trained.
+    Returns `None` if the prompt cannot be parsed, the last turn is not an answer, or anything but turns is trained.
     """
     prompt = parse_prompt(segments[0].text) if segments else None
     if prompt is None or len(segments) % 2 or any(segment.trainable for segment in segments[::2]):

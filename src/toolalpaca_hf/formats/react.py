@@ -1,5 +1,6 @@
 """This package's own ReAct prompt, in which no segment ends in a space, and the rendering of trajectories."""
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Protocol
@@ -21,17 +22,12 @@ DEFAULT_FINAL_THOUGHT = "I have what I need and can answer the user."
 
 
 class Prompt(Protocol):
-    """A prompt format, such as [`ReactPrompt`] and [`UpstreamPrompt`].
+    """A prompt format, such as [`ReactPrompt`] and [`UpstreamPrompt`]."""
 
-    Attributes:
-        name (`str`): `"react"`, or upstream's name such as `"test_v1"`.
-        stop (`str`): What the model writes last before an observation.
-        tool_hints (`int`): How many functions nearest to the instruction the head names; 0 for none.
-    """
-
-    name: str
-    stop: str
-    tool_hints: int
+    name: str  # `react`, or upstream's name such as `test_v1`
+    stop: str  # what the model writes last before an observation
+    tool_hints: int  # how many functions nearest to the instruction the head names; 0 for none
+    get_details: str  # what it says of `getDetails`
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
         """Everything before the first thought; `nearest` replaces the hints that BM25 finds."""
@@ -93,18 +89,16 @@ class ReactPrompt:
     def __init__(self, tool_hints: int = 0) -> None:
         self.tool_hints = tool_hints
         self._template = _prompt_file("react.txt")
-        self._get_details = _prompt_file("get_details.txt")
+        self.get_details = _prompt_file("get_details.txt")
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
         """See [`Prompt`]: tools, format, instruction and hints, up to the first `Thought:`."""
         if self.tool_hints and nearest is None:
             nearest = nearest_functions(api.functions, instruction, self.tool_hints)
         hints = _hints(api, nearest) if self.tool_hints and nearest else ""
-        described = [(GET_DETAILS, self._get_details), *((f.name, f.description) for f in api.functions)]
+        described = [(GET_DETAILS, self.get_details), *((f.name, f.description) for f in api.functions)]
         tools, names = [tool_entry(*each) for each in described], ", ".join(name for name, _ in described)
-        before, rest = self._template.split("{tools}")
-        middle, rest = rest.split("{tool_names}")
-        after, end = rest.split("{instruction}")
+        before, middle, after, end = re.split(r"\{tools\}|\{tool_names\}|\{instruction\}", self._template)
         components = f"\n{api.components.strip()}" if api.components.strip() else ""
         return "".join([before, "\n\n".join(tools), components, middle, names, after, instruction, hints, end])
 
@@ -126,12 +120,9 @@ def react_prompt(tool_hints: int = 0) -> ReactPrompt:
 def trajectory_segments(
     api: Api, trajectory: Trajectory, prompt: Prompt, nearest: Sequence[str] | None = None
 ) -> list[Segment]:
-    r"""Render a trajectory: thoughts, actions and the response are trained, documentation and observations are not.
+    r"""Render a trajectory as `[head, action, observation, ..., answer]`, of which actions and answer are trained.
 
     This is ToolAlpaca's training objective (arXiv 2306.05301, section 3.4: loss on the model's own outputs).
-
-    Returns:
-        `list[Segment]`: `[head, action, observation, ..., answer]`; only actions and answer are trainable.
 
     Example:
 

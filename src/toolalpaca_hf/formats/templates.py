@@ -34,7 +34,7 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
     Raises:
         [`InputError`]: The prompt shows an instruction more than once, or none.
     """
-    listed = [_entry(prompt, GET_DETAILS, _details(prompt)), _entry(prompt, _A, _B)]
+    listed = [_entry(prompt, GET_DETAILS, compact_description(prompt.get_details)), _entry(prompt, _A, _B)]
     separator = "\n" if isinstance(prompt, UpstreamPrompt) else "\n\n"
     head = prompt.head(Api("", "", functions=[Function(_A, "", "", _B)]), _C, ())
     start, _, rest = head.partition(separator.join(listed))
@@ -106,20 +106,11 @@ def build_response_template(eos_token: str) -> dict[str, Any]:
 def prompt_messages(
     api: Api, trajectory: Trajectory, prompt: Prompt, nearest: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    r"""A trajectory as messages and tools from which [`build_chat_template`] renders its segments, to the character.
+    """A trajectory as messages and tools from which [`build_chat_template`] renders its segments, to the character.
 
     The arguments are those of [`trajectory_segments`]. Unlike [`to_messages`], nothing is left out or written anew:
     action inputs stay text, a recorded turn that its fields do not give back is the `content` of a message without
     calls, before a result, and the tools carry their natural-language documentation.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.formats import react_prompt
-    >>> trajectory = Trajectory("train/tides/0", "train/tides", "High tide?", "", [], "I know.", "At noon.")
-    >>> prompt_messages(Api("", ""), trajectory, react_prompt())["messages"][-1]
-    {'role': 'assistant', 'reasoning_content': 'I know.', 'content': 'At noon.'}
-    ```
     """
     before, after = prompt.head(api, _C, ()).split(_C)
     asked = prompt.head(api, trajectory.instruction, nearest)
@@ -143,16 +134,11 @@ def documented_tools(api: Api, prompt: Prompt) -> list[dict[str, Any]]:
     """The tools of a prompt, `getDetails` first, with natural-language documentation in place of schemas."""
     published = isinstance(prompt, UpstreamPrompt)
     described = [(f.name, f.description if published else compact_description(f.description)) for f in api.functions]
-    described.insert(0, (GET_DETAILS, _details(prompt)))
+    described.insert(0, (GET_DETAILS, compact_description(prompt.get_details)))
     shared = api.components if published else f"\n{api.components.strip()}"
     if shared.strip() and (api.functions or not published):
         described[-1] = (described[-1][0], described[-1][1] + shared)
     return [{"type": "function", "function": {"name": n, "description": text}} for n, text in described]
-
-
-def _details(prompt: Prompt) -> str:
-    """What a prompt says of `getDetails`."""
-    return compact_description(prompt._get_details)  # pyright: ignore  # both prompts have it
 
 
 def _entry(prompt: Prompt, name: str, description: str) -> str:

@@ -81,8 +81,7 @@ class UpstreamPrompt:
 
     Args:
         folder (`str` or `Path`): Folder with `agent_prompts.py` and `tools.py`, or whose subfolder `agent` has them.
-        name (`str`, *optional*, defaults to `"test_v1"`): Key of upstream's `prompt_proj`, as of the published
-            checkpoints.
+        name (`str`, *optional*, defaults to `"test_v1"`): Key of upstream's `prompt_proj`.
 
     Raises:
         [`NotFoundError`], [`InputError`]: A file is missing, is not Python, or lacks the names above.
@@ -103,11 +102,11 @@ class UpstreamPrompt:
             raise InputError(f"no complete prompt {name!r}, only {sorted(map(str, table))}", file=path)
         self._prefix, self._format, self._suffix = (parts[part] for part in PARTS)
         tools = self.folder / "tools.py"
-        self._get_details = _fill(_get_details(tools), tools, "GetDetailsTool.description")
+        self.get_details = _fill(_get_details(tools), tools, "GetDetailsTool.description")
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
         """See [`Prompt`]; ends in the space after the first thought's label, and has no hints."""
-        tools = [f"{GET_DETAILS}: {self._get_details}", *(f"{f.name}: {f.description}" for f in api.functions)]
+        tools = [f"{GET_DETAILS}: {self.get_details}", *(f"{f.name}: {f.description}" for f in api.functions)]
         if api.functions:
             tools[-1] += api.components
         names = ", ".join([GET_DETAILS, *(f.name for f in api.functions)])
@@ -127,8 +126,3 @@ class UpstreamPrompt:
 
     def answer(self, final_thought: str, response: str) -> str:
         return f"{final_thought}\nASSISTANT Response: {response}"
-
-
-def upstream_prompt(folder: str | Path, name: str = "test_v1") -> UpstreamPrompt:
-    """The published prompt; see [`UpstreamPrompt`]."""
-    return UpstreamPrompt(folder, name)

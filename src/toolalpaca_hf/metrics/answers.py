@@ -58,8 +58,8 @@ def first_number(text: str) -> Decimal | None:
     return -number if found["minus"] or found["minus_inside"] else number
 
 
-def math_correct(prediction: str, gold: str) -> bool:
-    """Whether the first predicted number equals the gold one: the paper's measure for maths (section 4.2.2).
+def math_correct(prediction: str, gold: str | Sequence[str]) -> bool:
+    """Whether the first predicted number equals a gold one: the paper's measure for maths (section 4.2.2).
 
     Example:
 
@@ -68,22 +68,16 @@ def math_correct(prediction: str, gold: str) -> bool:
     (True, False)
     ```
     """
-    right = first_number(gold)
-    return right is not None and first_number(prediction) == right
+    made = first_number(prediction)
+    return made is not None and made in map(first_number, [gold] if isinstance(gold, str) else gold)
 
 
 def perplexity(log_probs: Sequence[Sequence[float | None] | None]) -> dict[str, Any]:
     """Exponential of the mean negative log-likelihood over all tokens (compared in the paper's section 4.3).
 
-    Args:
-        log_probs (`Sequence[Sequence[float]]`): For each text, natural logarithms of its tokens' probabilities;
-            `None`, as for a first token, is left out, as is a text that is `None`.
-
-    Returns:
-        `dict[str, Any]`: `perplexity` (infinite if a token was impossible), `nll` (the mean) and `tokens`.
-
-    Raises:
-        [`InputError`]: A value is not a log-probability, or there is no token.
+    `log_probs` has for each text the natural logarithms of its tokens' probabilities; `None`, as for a first token, is
+    left out, as is a text that is `None`. `perplexity` is infinite if a token was impossible. A value that is no
+    log-probability, or no token at all, is an [`InputError`].
 
     Example:
 

@@ -87,9 +87,13 @@ def golden_arguments(text: str) -> dict[str, Any] | None:
     {'animeId': '***'}
     ```
     """
-    opened = re.sub(r'"?\$?\{[^{}":]*\}"?', json.dumps(REDACTED), text)
     arguments = parse_arguments(text)
-    return _opened(parse_arguments(opened) if arguments is None else arguments)
+    if arguments is None:
+        arguments = parse_arguments(re.sub(r'"?\$?\{[^{}":]*\}"?', json.dumps(REDACTED), text))
+    try:
+        return _opened(arguments)
+    except RecursionError:
+        return None
 
 
 def _opened(value: Any) -> Any:

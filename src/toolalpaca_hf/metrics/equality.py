@@ -31,7 +31,7 @@ def read_date(text: str) -> datetime | None:
     parts = found.groups() if (found := _YEAR_FIRST.fullmatch(text)) else None
     for pattern in _WORDED:
         if not parts and (found := pattern.fullmatch(text)) and found["year"]:
-            parts = found["year"], _NUMBERS[found["month"].casefold()[:3]], found["day"]
+            parts = found["year"], *_day_of(found)
     # Python reads much more as ISO 8601, `20230105` among it.
     if not parts and not re.match(r"\d{4}-\d\d-\d\dT", text):
         return None
@@ -45,25 +45,22 @@ def read_date(text: str) -> datetime | None:
 def mentions_date(text: str, date: datetime) -> bool:
     """Whether a text names a day, in words or figures; the year may be omitted."""
     day = (date.month, date.day)
-    for found in (found for pattern in _WORDED for found in pattern.finditer(text)):
-        same_day = (_NUMBERS[found["month"].casefold()[:3]], int(found["day"])) == day
-        if same_day and (not found["year"] or int(found["year"]) == date.year):
-            return True
-    if any(tuple(map(int, found.groups())) == (date.year, *day) for found in _YEAR_FIRST.finditer(text)):
-        return True
+    worded = [(found["year"], _day_of(found)) for pattern in _WORDED for found in pattern.finditer(text)]
     # Month first or day first: both are written, and here it is enough that one of them fits.
+    numeric = [(f[3], (int(f[at]), int(f[3 - at]))) for f in _NUMERIC.finditer(text) for at in (1, 2)]
+    whole = [(f[1], (int(f[2]), int(f[3]))) for f in _YEAR_FIRST.finditer(text)]
     return any(
-        day in ((int(f[1]), int(f[2])), (int(f[2]), int(f[1])))
-        and (f[3] is None or date.year % 100 == int(f[3]) % 100)
-        for f in _NUMERIC.finditer(text)
+        named == day and (not year or int(year) == (date.year if len(year) == 4 else date.year % 100))
+        for year, named in (*worded, *numeric, *whole)
     )
 
 
-SHARED = 0.75
-"""Of the words of a golden text, the share that a made text must have to mean the same."""
+def _day_of(found: re.Match[str]) -> tuple[int, int]:
+    return _NUMBERS[found["month"].casefold()[:3]], int(found["day"])
 
-OWN = 0.5
-"""Of the words of a made text, the share that must be the golden one's."""
+
+SHARED = 0.75  # of the words of a golden text, the share that a made text must have to mean the same
+OWN = 0.5  # of the words of a made text, the share that must be the golden one's
 
 # As JSON writes numbers, with a sign or a bare point besides; `float` would also take `nan`, `infinity` and `1_000`.
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
@@ -133,15 +130,9 @@ def values_equal(golden: Any, made: Any, schema: dict[str, Any] | None = None, r
 
     With a schema, as [`openapi.tool_schema`] writes it, types are coerced: an array may be JSON text, comma-separated
     text or its only member; a string may be comma-separated text; an object may be JSON text; a `format` date may be
-    written `2023-1-5` or `January 5, 2023`. The order of a list matters.
-
-    With `reworded`, they may also differ in punctuation, word order and the form of a list, and a golden text may be
-    worded slightly differently; numbers and codes such as `EUR` must be equal. A made `***` then matches anything.
-
-    ```python
-    >>> values_equal(["EUR", "GBP"], "eur, gbp", {"type": "array", "items": {"type": "string"}})
-    True
-    ```
+    written `2023-1-5` or `January 5, 2023`. The order of a list matters. With `reworded`, they may also differ in
+    punctuation, word order and the form of a list, and a golden text may be worded slightly differently; numbers and
+    codes such as `EUR` must be equal. A made `***` then matches anything.
     """
     if arguments_equal({"": golden}, {"": made}):
         return True
@@ -266,20 +257,16 @@ def numbers_in(text: str) -> set[Decimal]:
 
 
 def determined(value: Any, instruction: str, name: str = "", codes: bool = True, share: float = 1.0) -> bool:
-    """Whether an instruction determines the value of an argument.
+    """Whether an instruction determines the value of an argument, the one called `name`.
 
     By default, it does if it contains the value verbatim, as number words, as a date in another form, word by word,
-    or, for a boolean, as yes or no or the parameter's name. It errs towards yes, because determined arguments are
-    compared: a list or object is determined if anything in it is.
+    or, for a boolean, as yes or no or the parameter's name. With `codes`, words of up to three letters count as
+    determined. It errs towards yes, because determined arguments are compared: a list or object is determined if
+    anything in it is.
 
     With `share` below 1, that share of the value's words is enough, in full or abbreviated (`ETH` for Ethereum), and
     codes are always determined, since what they stand for is worded differently (`AU`, Australia); so is everything if
     there is no instruction.
-
-    Args:
-        value, instruction, name: The argument's value, what the user asked, and the parameter's name.
-        codes (`bool`, *optional*, defaults to `True`): Whether words of up to three letters count as determined.
-        share (`float`, *optional*, defaults to 1.0): Share of the value's words that has to be said.
 
     Example:
 

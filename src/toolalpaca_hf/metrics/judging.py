@@ -85,15 +85,11 @@ def parse_verdict(text: str) -> JudgeVerdict:
 
 
 def judge_statistics(verdicts: Iterable[Mapping[str, Any]], n: int) -> dict[str, Any]:
-    """Count verdicts in the layout of upstream's evaluation outputs.
-
-    Args:
-        verdicts (`Iterable[Mapping]`): Each with `process` and `response`; if one is `None`, there is no verdict.
-        n (`int`): Number of instructions, including those without a verdict.
+    """Count verdicts, each with `process` and `response`, in the layout of upstream's evaluation outputs.
 
     Returns:
-        `dict`: `num` (`n`), `error_num` (without a verdict), `process` and `response` (numbers of `Yes`, `No` and
-            `Uncertain`), and `both` (how many are `Yes` twice).
+        `dict`: `num` (`n`, the number of instructions), `error_num` (how many have no verdict, or half a one),
+            `process` and `response` (numbers of `Yes`, `No` and `Uncertain`), and `both` (how many are `Yes` twice).
 
     Example:
 
@@ -113,33 +109,15 @@ def judge_statistics(verdicts: Iterable[Mapping[str, Any]], n: int) -> dict[str,
     }
 
 
-def _shortened(text: str, longest: int | None) -> str:
-    """Cut the middle out of a long text; a mark says how much is missing."""
-    if longest is None or len(text) <= longest:
-        return text
-    head, tail = (longest + 1) // 2, longest // 2
-    return f"{text[:head]}[... {len(text) - longest} characters left out ...]{text[len(text) - tail :]}"
-
-
 @dataclass(frozen=True)
 class JudgePrompt:
-    """A judge's prompt, with the fields `${documentation}`, `${instruction}`, `${standard}` and `${solution}`.
+    """A judge's prompt: its fields are `${documentation}`, `${instruction}`, `${standard}` and `${solution}`."""
 
-    Args:
-        name, template (`str`): Its name in reports, and its text.
-        longest (`int`, *optional*, defaults to 4000): Characters of a return to show; `None` shows all.
-        origin (`str`, *optional*): Its file, for errors.
-        returns (`str`, *optional*, defaults to `"Returns"`): Label of a return.
-
-    Raises:
-        [`InputError`]: A field is missing or unknown.
-    """
-
-    name: str
+    name: str  # in reports
     template: str
-    longest: int | None = 4000
-    origin: str = ""
-    returns: str = "Returns"
+    longest: int | None = 4000  # characters of a return to show; `None` shows all
+    origin: str = ""  # its file, for errors
+    returns: str = "Returns"  # the label of a return
 
     def __post_init__(self) -> None:
         template = string.Template(self.template)
@@ -153,6 +131,14 @@ class JudgePrompt:
         """SHA-256 of everything that determines what a judge is shown."""
         return hashlib.sha256(f"{self.longest}\n{self.returns}\n{self.template}".encode()).hexdigest()
 
+    def shortened(self, text: str) -> str:
+        """Cut the middle out of a long return; a mark says how much is missing."""
+        longest = len(text) if self.longest is None else self.longest
+        if len(text) <= longest:
+            return text
+        head, tail = text[: (longest + 1) // 2], text[len(text) - longest // 2 :]
+        return f"{head}[... {len(text) - longest} characters left out ...]{tail}"
+
 
 def own_prompt(longest: int | None = 4000) -> JudgePrompt:
     """This package's prompt; `longest` characters of a return are shown, all if it is `None`."""
@@ -165,10 +151,9 @@ def reminder() -> str:
 
 
 def published_prompt(path: str | Path) -> JudgePrompt:
-    """The prompt of the published evaluation, from upstream's file; like upstream, it shows every return whole.
+    """The prompt of the published evaluation, from upstream's file, `sources.fetch("evaluation_prompt")`.
 
-    The file is that of `sources.fetch("evaluation_prompt")`; one that cannot be read, or lacks one of the four fields,
-    is an [`InputError`].
+    Like upstream, it shows every return whole. A file that cannot be read is an [`InputError`].
     """
     try:
         template = Path(path).read_text(encoding="utf-8")
@@ -185,25 +170,17 @@ def judge_prompt(
 
     Shown are the documentation (in words, or an entry a function and the schemas they share), the golden calls, the
     calls made with their returns, and the answer to the user.
-
-    Example:
-
-    ```python
-    >>> text = judge_prompt(Api("a/b", "B"), Instruction("a/b/0", "a/b", "High tide?", []), [], "At noon.")
-    >>> "1. Final Response: At noon." in text
-    True
-    ```
     """
     prompt = prompt or own_prompt()
-    functions = "\n".join(f"{function.name}: {function.description}" for function in api.functions)
-    parts = [functions, api.components] if api.components else [functions]
+    parts = [f"{function.name}: {function.description}" for function in api.functions]
+    parts += [api.components] if api.components else []
     standard = [
         f"{number}. Function: {call.action}\nParameters: {call.action_input}\n"
         for number, call in enumerate(instruction.golden_calls, 1)
     ]
     solution = [
         f"{number}. Function: {step.action}\nParameters: {step.action_input}\n"
-        f"{prompt.returns}: {_shortened(step.observation, prompt.longest)}\n"
+        f"{prompt.returns}: {prompt.shortened(step.observation)}\n"
         for number, step in enumerate(steps, 1)
     ]
     # Fields inside the inserted texts are not expanded.

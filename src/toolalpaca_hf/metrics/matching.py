@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from ..formats import parse_arguments
 from ..openapi import BODY_KEYS, MAX_DEPTH
@@ -18,19 +19,38 @@ CALL_SCORES = (*FLAGS, *SHARES)
 
 @dataclass(frozen=True)
 class _Call:
-    """A call prepared for comparison, golden or made; `free` and `may_add` say which arguments need not be equal."""
+    """A call prepared for comparison, golden or made; with an instruction, what it leaves open may differ."""
 
     function: str
     arguments: dict[str, Any] | None
-    properties: dict[str, Any] = field(default_factory=dict)
+    schema: dict[str, Any]
     optional: bool = False
-    free: frozenset[str] = frozenset()
-    may_add: Callable[[str, Any], bool] = lambda name, value: False
+    instruction: str | None = None
+
+    def is_open(self, name: str, value: Any, codes: bool = True) -> bool:
+        """Whether neither the document requires an argument nor the instruction determines its value."""
+        if self.instruction is None or not self.schema or name in self.schema.get("required", ()):
+            return False
+        return not determined(value, self.instruction, name, codes)
+
+    @cached_property
+    def free(self) -> set[str]:
+        """Names of the arguments that need not be equal."""
+        return {name for name, value in (self.arguments or {}).items() if self.is_open(name, value)}
 
     @property
     def counted(self) -> int:
         """Number of arguments to match; unreadable input counts as one, which nothing matches."""
         return 1 if self.arguments is None else len(self.arguments.keys() - self.free)
+
+
+class _Pair(NamedTuple):
+    """A golden and a made call of one function, compared."""
+
+    optional: bool
+    equal: bool
+    matched: int = 0  # equal arguments, without those that are free
+    exempt: int = 0  # arguments of the made call that do not count against the golden one
 
 
 def match_calls(
@@ -54,8 +74,7 @@ def match_calls(
     - An attempt without steps fails everything, whatever is golden.
 
     Args:
-        golden (`Sequence[Call]`): The golden calls.
-        steps (`Sequence[Step]`): What the model did; empty for a missing or failed attempt.
+        golden, steps: The golden calls, and what the model did; no steps for a missing or failed attempt.
         api ([`Api`], *optional*): Its document gives the parameters' types; without it, values are compared as is.
         instruction (`str`, *optional*, defaults to `""`): What was asked.
         exempt_undetermined (`bool`, *optional*, defaults to `False`): Ignore, as the paper's guideline does, arguments
@@ -99,24 +118,24 @@ def match_calls(
         "exact_set": all_functions and called.keys() <= {call.function for call in wanted},
         "in_order": all(function in left for function in order),
     }
+    alike = [[_compared(want, call) if want.function == call.function else None for call in made] for want in wanted]
+
+    def best(weight: Callable[[_Pair], int]) -> list[_Pair]:
+        """The pairs of the one-to-one assignment with the largest total weight."""
+        assigned = assign([[weight(pair) if pair else 0 for pair in row] for row in alike])
+        return [pair for row, column in assigned if (pair := alike[row][column])]
+
     # What is required comes first; an optional golden call is matched by what that leaves.
     rank = len(wanted) + 1
-    pairs = _assigned(wanted, made, lambda want, call: _equal(want, call) * (1 if want.optional else rank))
-    matched = [want for want, call in pairs if _equal(want, call)]
-    needed = sum(not want.optional for want in matched)
+    matched = [pair for pair in best(lambda pair: pair.equal * (1 if pair.optional else rank)) if pair.equal]
+    needed = sum(not pair.optional for pair in matched)
     flags["arguments"] = needed == len(required)
     calls = _shares(len(matched), len(made), needed, len(required), all_functions)
 
     top = 1 + sum(call.counted for call in made)
-
-    def weight(want: _Call, call: _Call) -> int:
-        first = _matched(want, call) * (top if want.optional else top * top)
-        return first + call.counted - _counted(want, call)
-
-    pairs = _assigned(wanted, made, weight)
-    right = sum(_matched(want, call) for want, call in pairs)
-    needed = sum(_matched(want, call) for want, call in pairs if not want.optional)
-    exempt = sum(call.counted - _counted(want, call) for want, call in pairs)
+    pairs = best(lambda pair: pair.matched * (top if pair.optional else top * top) + pair.exempt)
+    right, exempt = sum(pair.matched for pair in pairs), sum(pair.exempt for pair in pairs)
+    needed = sum(pair.matched for pair in pairs if not pair.optional)
     arguments = _shares(right, top - 1 - exempt, needed, sum(want.counted for want in required), all_functions)
     return flags | calls | {f"argument_{name}": share for name, share in arguments.items()}
 
@@ -124,35 +143,20 @@ def match_calls(
 def _read(
     golden: Sequence[Call], steps: Sequence[Step], api: Api | None, instruction: str | None
 ) -> tuple[list[_Call], list[_Call]]:
-    """Both sides; with an instruction, undetermined arguments are free."""
+    """Both sides; with an instruction, undetermined arguments of golden calls are free."""
     functions = None if api is None else functions_in(api)
-    dropped = frozenset() if functions is None else functions.credentials
 
-    def prepared(
-        name: str, arguments: dict[str, Any] | None, optional: bool = False, is_golden: bool = False
-    ) -> _Call:
-        schema = None if functions is None else functions.parameters_of(name)
-        properties = {} if schema is None else schema["properties"]
-        given = _given(arguments, properties, dropped)
-        if not is_golden or instruction is None or schema is None:
-            return _Call(bare_name(name), given, properties, optional)
-        needed, text = frozenset(schema.get("required", [])), instruction
-        free = {key for key, value in (given or {}).items() if key not in needed and not determined(value, text, key)}
-
-        def may_add(name: str, value: Any) -> bool:  # an unasked-for code (`en`, `m`) is free too
-            return name not in needed and not determined(value, text, name, codes=False)
-
-        return _Call(bare_name(name), given, properties, optional, frozenset(free), may_add)
+    def prepared(name: str, arguments: dict[str, Any] | None, *more: Any) -> _Call:
+        schema = (functions and functions.parameters_of(name)) or {}
+        given = _given(arguments, schema.get("properties", {}), functions.credentials if functions else frozenset())
+        return _Call(bare_name(name), given, schema, *more)
 
     wanted = []
     for call in golden:
         name = call.action.strip().removeprefix(OPTIONAL).strip()
         if is_call(name, functions):
-            try:
-                arguments = golden_arguments(call.action_input)
-            except RecursionError:
-                arguments = None
-            wanted.append(prepared(name, arguments, call.action.strip().startswith(OPTIONAL), True))
+            optional = call.action.strip().startswith(OPTIONAL)
+            wanted.append(prepared(name, golden_arguments(call.action_input), optional, instruction))
     made = [step for step in steps if is_call(step.action, functions)]
     return wanted, [prepared(step.action, parse_arguments(step.action_input)) for step in made]
 
@@ -177,43 +181,19 @@ def _given(
     return {key: value for key, value in given.items() if value not in ("", None) and key not in dropped}
 
 
-def _matched(want: _Call, call: _Call) -> int:
-    """Number of equal arguments, without those that are free."""
-    given = call.arguments or {}
-    return sum(
-        name in given and values_equal(value, given[name], want.properties.get(name))
-        for name, value in (want.arguments or {}).items()
-        if name not in want.free
-    )
-
-
-def _counted(want: _Call, call: _Call) -> int:
-    """Number of the made call's arguments that count against this golden call."""
-    if want.arguments is None or call.arguments is None:
-        return call.counted
-    return sum(
-        name not in want.free and (name in want.arguments or not want.may_add(name, value))
-        for name, value in call.arguments.items()
-    )
-
-
-def _equal(want: _Call, call: _Call) -> bool:
-    if want.arguments is None or call.arguments is None:
-        return False
-    return _matched(want, call) == want.counted == _counted(want, call)
-
-
-def _assigned(
-    wanted: Sequence[_Call], made: Sequence[_Call], weight: Callable[[_Call, _Call], int]
-) -> list[tuple[_Call, _Call]]:
-    """Pair golden and made calls of the same function, one to one, with maximum total weight."""
-    pairs = []
-    for function in dict.fromkeys(want.function for want in wanted):
-        rows = [want for want in wanted if want.function == function]
-        columns = [call for call in made if call.function == function]
-        assigned = assign([[weight(row, column) for column in columns] for row in rows])
-        pairs += [(rows[row], columns[column]) for row, column in assigned]
-    return pairs
+def _compared(want: _Call, call: _Call) -> _Pair:
+    ours, theirs = want.arguments, call.arguments
+    if ours is None or theirs is None:
+        return _Pair(want.optional, False)
+    counted = {
+        name
+        for name, value in theirs.items()
+        if name not in want.free and (name in ours or not want.is_open(name, value, codes=False))
+    }  # an unasked-for code (`en`, `m`) is open, too
+    properties = want.schema.get("properties", {})
+    matched = sum(values_equal(ours[name], theirs[name], properties.get(name)) for name in counted & ours.keys())
+    equal = matched == want.counted == len(counted)
+    return _Pair(want.optional, equal, matched, len(theirs) - len(counted))
 
 
 def assign(weights: Sequence[Sequence[int]]) -> list[tuple[int, int]]:

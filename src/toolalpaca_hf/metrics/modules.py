@@ -22,7 +22,7 @@ _PAPERS = {"toolalpaca": "2306.05301", "toolformer": "2302.04761"}
 _ACCURACY_INPUTS = """
 Args:
     predictions (`list[str]`): What the model wrote after each prompt.
-    references (`list[str]`{or_lists}): The gold answer of each{or_several}.
+    references (`list[str]` or `list[list[str]]`): The gold answer of each, or several of which any will do.
 
 Returns:
     `dict`: `accuracy`, and `n`, how many there are.
@@ -46,8 +46,7 @@ def load(name: str, **settings: Any) -> "EvaluationModule":
     Args:
         name (`str`): `lama`, `llm_judge`, `math_answer`, `process_verdict`, `question_answering`, `token_perplexity`,
             `tool_call_match` or `tool_call_validity`.
-        settings (*optional*): Passed to `evaluate.load`, such as `keep_in_memory`, or `experiment_id` if several
-            processes share one evaluation.
+        settings (*optional*): Passed to `evaluate.load`; `experiment_id` if processes share one evaluation.
 
     Raises:
         [`OptionError`], [`MissingDependencyError`]: There is no such metric, or `evaluate` is not installed.
@@ -100,20 +99,17 @@ def metric_class(
 
 
 def accuracy_metric(
-    module: str, name: str, correct: Callable[[str, Any], bool], description: str, example: Any, several: bool = False
+    module: str, name: str, correct: Callable[[str, Any], bool], description: str, example: tuple[list[str], list[Any]]
 ) -> type:
-    """A metric of Toolformer's: the share of correct texts; its example has predictions and references, of which there
-    may be `several` to each."""
+    """A metric of Toolformer's: the share of correct texts; its example has predictions and references."""
     import datasets
 
-    shown = {"name": module.rpartition(".")[2], "predictions": example[0], "references": example[1]}
-    more = {"or_lists": " or `list[list[str]]`", "or_several": ", or several of which any will do"}
-    shown |= {"scores": _accuracy(correct, *example)} | (more if several else dict.fromkeys(more, ""))
-    inputs = _ACCURACY_INPUTS.format(**shown)
+    predictions, references = example
+    shown = {"name": module.rpartition(".")[2], "predictions": predictions, "references": references}
+    inputs = _ACCURACY_INPUTS.format(**shown, scores=_accuracy(correct, *example))
     text = datasets.Value("string")
     kinds = [datasets.Features({"predictions": text, "references": kind}) for kind in (text, datasets.List(text))]
-    compute = partial(_accuracy, correct)
-    return metric_class(module, name, compute, description, inputs, kinds if several else kinds[0], "toolformer", "")
+    return metric_class(module, name, partial(_accuracy, correct), description, inputs, kinds, "toolformer", "")
 
 
 class MissingRows:
@@ -154,13 +150,11 @@ def attempts_of(
 
 def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
     """The steps of a prediction. A step without action or input made no call."""
-    if len(row) == 1 and not any(value is not None for value in row[0].values()):
+    if len(row) == 1 and set(row[0].values()) == {None}:
         return None
-    steps = []
-    for step in row:
-        call = step["action"], step["action_input"]
-        steps.append(Step("", *((NO_CALL, "") if None in call else call), step.get("observation") or ""))
-    return steps
+    calls = [(step["action"], step["action_input"]) for step in row]
+    made = [(NO_CALL, "") if None in call else call for call in calls]
+    return [Step("", *call, step.get("observation") or "") for call, step in zip(made, row, strict=True)]
 
 
 def _required(references: Sequence[T | None]) -> Sequence[T]:

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..formats import NO_CALL, parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
@@ -58,11 +58,7 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
     wherever the instruction determines them (see [`values_equal`] and [`determined`]), or where they distinguish it
     from another golden call. A golden call made exactly passes even if the API rejects it. What a golden call takes
     from an earlier answer must be in one, or in the instruction. Further calls of these functions, built-in tools and
-    golden calls marked `[Optional]` are allowed; a call of any other function is unrelated.
-
-    Args:
-        api ([`Api`]): Its functions tell an unrelated call from an invented one.
-        instruction ([`Instruction`]), steps (`Sequence[Step]`): What was asked, with its golden calls, and was done.
+    golden calls marked `[Optional]` are allowed; a call of any other function is unrelated, or, by `api`, invented.
 
     Example:
 
@@ -73,11 +69,11 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
     'getTide was called with port "Brest" where the golden call has "Nantes"'
     ```
     """
-    golden = [_read(call, instruction.golden_calls) for call in instruction.golden_calls]
-    needed = [call for call in golden if not call.optional]
     seen = [[instruction.instruction, *(step.observation for step in steps[:start])] for start in turn_starts(steps)]
-    made = [_Made(*pair, parse_arguments(pair[0].action_input)) for pair in zip(steps, seen, strict=True)]
     try:
+        golden = [_read(call, instruction.golden_calls) for call in instruction.golden_calls]
+        needed = [call for call in golden if not call.optional]
+        made = [_Made(*pair, parse_arguments(pair[0].action_input)) for pair in zip(steps, seen, strict=True)]
         # By golden call, what is wrong with each call of its function; `None` is nothing.
         faults = [
             {place: _fault(wanted, call) for place, call in enumerate(made) if wanted.is_called_by(call)}
@@ -123,9 +119,7 @@ def process_reward(
     weights: Mapping[str, float] = WEIGHTS,
     faults: Sequence[str] = (),
 ) -> Reward:
-    """Reward a trajectory.
-
-    Each part is a share that further calls lower, so that neither calling everything nor calling nothing pays:
+    """Reward a trajectory. Further calls lower each part: neither calling everything nor calling nothing pays.
 
     - `process`: 1 if [`judge_process`] says Yes;
     - `calls`: F1 of the called functions against the golden ones, each as often as it was called;
@@ -134,8 +128,7 @@ def process_reward(
     - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
 
     Args:
-        api, instruction, steps: As in [`judge_process`].
-        response (`str`, *optional*, defaults to `""`): The answer to the user.
+        api, instruction, steps, response: As in [`judge_process`], and the answer to the user.
         weights (`Mapping[str, float]`, *optional*, defaults to [`WEIGHTS`]): [`VERDICT_ONLY`] gives no partial credit.
         faults (`Sequence[str]`, *optional*): The faults that a simulator made. If there are any, `process` leaves out
             the calls that were refused so: they have to be made again, though they were right.
@@ -168,54 +161,38 @@ def process_reward(
     return Reward(sum(weight * parts[name] for name, weight in weights.items()), parts)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A made call: its step, the texts that the model had seen before, its arguments (`None`: unreadable)."""
-
+class _Made(NamedTuple):
     step: Step
-    seen: list[str]
-    arguments: dict[str, Any] | None
+    seen: list[str]  # texts that the model had seen before
+    arguments: dict[str, Any] | None  # `None`: unreadable
 
 
 @dataclass(frozen=True)
 class _Golden:
-    """A golden call.
-
-    `arguments` is `None` if unreadable. `fed` holds those that an earlier answer provides, by the function that
-    provides it; `telling` names those that distinguish it from another golden call of its function.
-    """
-
     action: str
     optional: bool
-    arguments: dict[str, Any] | None
-    fed: dict[str, str]
-    telling: frozenset[str]
+    arguments: dict[str, Any] | None  # `None`: unreadable
+    fed: dict[str, str]  # arguments that an earlier answer provides, and the function that provides it
+    telling: set[str]  # arguments that distinguish it from another golden call of its function
 
     def is_called_by(self, call: _Made) -> bool:
         return same_function(self.action, call.step.action)
 
 
 def _read(call: Call, calls: Sequence[Call]) -> _Golden:
-    arguments = _arguments(call)
-    others = [_arguments(other) or {} for other in calls if same_function(other.action, call.action)]
-    before = [other.action for other in calls[: calls.index(call)]]
-    fed = {
-        name: source
-        for name, source in FED.findall(call.action_input)
-        if any(same_function(source, earlier) for earlier in before)
-    }
-    telling = frozenset(
-        name
-        for name, value in (arguments or {}).items()
-        if value != REDACTED and any(not values_equal(value, o.get(name, value), reworded=True) for o in others)
-    )
-    optional = call.action.startswith(OPTIONAL)
-    return _Golden(call.action.removeprefix(OPTIONAL), optional, arguments, fed, telling)
-
-
-def _arguments(call: Call) -> dict[str, Any] | None:
     arguments = golden_arguments(call.action_input)
-    return None if arguments is None else flat(arguments)
+    ours = None if arguments is None else flat(arguments)
+    same = [golden_arguments(c.action_input) for c in calls if same_function(c.action, call.action)]
+    others = [flat(other or {}) for other in same]
+    before = [other.action for other in calls[: calls.index(call)]]
+    sources = FED.findall(call.action_input)
+    fed = {name: source for name, source in sources if any(same_function(source, earlier) for earlier in before)}
+    telling = {
+        name
+        for name, value in (ours or {}).items()
+        if value != REDACTED and any(not values_equal(value, o.get(name, value), reworded=True) for o in others)
+    }
+    return _Golden(call.action.removeprefix(OPTIONAL), call.action.startswith(OPTIONAL), ours, fed, telling)
 
 
 def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:

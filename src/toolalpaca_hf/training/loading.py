@@ -16,7 +16,7 @@ from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
 from ..errors import InputError, NotFoundError, OptionError, UnsupportedModelError
-from ..formats import Prompt, build_chat_template, build_response_template, parse_prompt, react_prompt, upstream_prompt
+from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
 from ..schema import Segment
 from ..storage import atomic_write, write_json
 from .conversations import as_messages, tools
@@ -270,4 +270,4 @@ def prompt_of_row(
         return None
     if "\nAction: getDetails\n" in head:
         return react_prompt(tool_hints)
-    return upstream_prompt(prompt_dir) if prompt_dir else None
+    return UpstreamPrompt(prompt_dir) if prompt_dir else None

@@ -9,4 +9,4 @@ The completion of a fact by Toolformer's measure for LAMA (section 4.2.1), which
 """
 _EXAMPLE = (["in the city of Ulm, Germany."], ["Ulm"])
 
-Lama = accuracy_metric(__name__, "Lama", lama_correct, _DESCRIPTION, _EXAMPLE, several=True)
+Lama = accuracy_metric(__name__, "Lama", lama_correct, _DESCRIPTION, _EXAMPLE)

@@ -8,4 +8,4 @@ The answer to a question by Toolformer's measure (section 4.2.3): the first twen
 """
 _EXAMPLE = (["It was Marie Curie."], [["Curie", "Maria Skłodowska"]])
 
-QuestionAnswering = accuracy_metric(__name__, "QuestionAnswering", answer_given, _DESCRIPTION, _EXAMPLE, several=True)
+QuestionAnswering = accuracy_metric(__name__, "QuestionAnswering", answer_given, _DESCRIPTION, _EXAMPLE)
