@@ -144,7 +144,9 @@ def test_a_log_with_nothing_finished_and_two_logs_in_a_folder(tmp_path: Path) ->
     with pytest.raises(InputError):
         read_inspect_log(log(tmp_path / "x.eval", []), [])
     log(tmp_path / "y.eval", [])
-    assert find_log(tmp_path) is None and find_log(tmp_path / "y.eval") == tmp_path / "y.eval"
+    assert find_log(tmp_path / "y.eval") == tmp_path / "y.eval"
+    with pytest.raises(OptionError):
+        find_log(tmp_path)
     with pytest.raises(OptionError):
         compare([LOGS / "after.eval", log(tmp_path / "z.eval", [sample("elsewhere", 1)])])
 

@@ -1,6 +1,5 @@
 """Agreement against kappa from its textbook definition, published examples, and files of labels with every fault."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolalpaca_hf.errors import InputError
-from toolalpaca_hf.evaluation.labels import agreement, agreement_of, read_labels, verdicts_of
+from toolalpaca_hf.evaluation.labels import agreement, agreement_of, read_labels
 
 VERDICT = st.sampled_from(["Yes", "No", "Uncertain", None])
 
@@ -92,58 +91,51 @@ def test_what_is_no_verdict_is_refused() -> None:
 
 
 def test_a_judge_and_people() -> None:
-    records = [
-        {"api": "Tides", "index": 0, "judge": {"process": "Yes", "response": "No", "text": "..."}},
-        {"api": "Tides", "index": 1, "judge": {"process": None, "response": None, "error": "malformed"}},
-        {"api": "Ports", "index": 0, "judge": {"process": "No", "response": "No"}},
-        {"api": "Ports", "index": 1},
-    ]
+    judged = {
+        ("Tides", 0): {"process": "Yes", "response": "No", "text": "..."},
+        ("Tides", 1): {"process": None, "response": None, "error": "malformed"},
+        ("Ports", 0): {"process": "No", "response": "No"},
+    }
     people = {
         ("Tides", 0): {"process": "Yes", "response": None},
         ("Tides", 1): {"process": "Yes", "response": "Yes"},
         ("Ports", 0): {"process": "Yes", "response": "No"},
         ("Ports", 9): {"process": "Yes", "response": "No"},
     }
-    found = agreement_of(verdicts_of(records), people)
+    found = agreement_of(judged, people)
     assert (found["process"]["n"], found["process"]["left_out"], found["process"]["agreement"]) == (2, 1, 0.5)
     assert (found["response"]["n"], found["response"]["agreement"]) == (1, 1)
     assert (found["only_a"], found["only_b"]) == (0, 1)
 
 
-def test_labels_of_either_file_are_the_same(tmp_path: Path) -> None:
-    table, lines = tmp_path / "labels.csv", tmp_path / "labels.jsonl"
+def test_a_file_of_labels(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
     table.write_text('\ufeffapi,index,process,response\r\n"Tides, High",0, yes,NO\r\nTides,1,Uncertain,\r\n', "utf-8")
-    rows = [
-        {"api": "Tides, High", "index": 0, "process": "Yes", "response": "No", "who": "me"},
-        {"api": "Tides", "index": "1", "process": "uncertain", "response": None},
-    ]
-    lines.write_text("\n\n".join(json.dumps(row) for row in rows), "utf-8")
     expected = {
         ("Tides, High", 0): {"process": "Yes", "response": "No"},
         ("Tides", 1): {"process": "Uncertain", "response": None},
     }
-    assert read_labels(table) == read_labels(str(lines)) == (expected, [])
+    assert read_labels(table) == read_labels(str(table)) == (expected, [])
 
 
 def test_a_bad_row_is_named_and_costs_no_other(tmp_path: Path) -> None:
-    file = tmp_path / "labels.jsonl"
-    good = '{"api": "Tides", "index": 0, "process": "Yes"}'
+    file = tmp_path / "labels.csv"
+    good = "Tides,0,Yes"
     bad = {
-        '{"api": "Tides", "ind': "is not a JSON object",
-        "[1, 2]": "is not a JSON object",
-        '{"index": 0, "process": "Yes"}': "has no api",
-        '{"api": "Tides", "index": true, "process": "Yes"}': "index True is not a whole number",
-        '{"api": "Tides", "index": -1, "process": "Yes"}': "index -1 is not a whole number",
-        '{"api": "Tides", "index": 1.5, "process": "Yes"}': "index 1.5 is not a whole number",
-        '{"api": "Tides", "index": 1, "process": "oui"}': "process 'oui' is no verdict; write Yes, No or Uncertain",
-        '{"api": "Tides", "index": 1, "process": "No", "response": 1}': "response 1 is no verdict",
+        "Tides": "index '' is not a whole number",
+        ",0,Yes": "has no api",
+        "Tides,-1,Yes": "index '-1' is not a whole number",
+        "Tides,1.5,Yes": "index '1.5' is not a whole number",
+        f"Tides,{'9' * 5000},Yes": "limit",
+        "Tides,1,oui": "process 'Oui' is no verdict; write Yes, No or Uncertain",
+        "Tides,1,No,1": "response '1' is no verdict",
         good: "Tides 0 is labelled a second time",
     }
-    file.write_text("\n".join([good, *bad]), "utf-8")
+    file.write_text("\n".join(["api,index,process,response", good, *bad]), "utf-8")
     labels, problems = read_labels(file)
     assert labels == {("Tides", 0): {"process": "Yes", "response": None}}
     assert len(problems) == len(bad)
-    for line, (problem, words) in enumerate(zip(problems, bad.values(), strict=True), start=2):
+    for line, (problem, words) in enumerate(zip(problems, bad.values(), strict=True), start=3):
         assert problem.startswith(f"{file}, line {line}: ") and words in problem
 
 
@@ -162,8 +154,7 @@ def test_a_comma_too_many_is_named(tmp_path: Path) -> None:
         ("labels.csv", b"api,index,process\n", "empty"),
         ("labels.csv", b"api,index,process\nTides,x,Yes\n", "line 2: index 'x'"),
         ("labels.csv", b"api,index,process\nCaf\xe9,0,Yes\n", "UTF-8"),
-        ("labels.txt", b"api,index,process\nTides,0,Yes\n", ".csv nor .jsonl"),
-        ("labels.jsonl", b"", "empty"),
+        ("labels.jsonl", b'{"api": "Tides", "index": 0, "process": "Yes"}\n', "no column"),
     ],
 )
 def test_a_file_that_cannot_be_taken(tmp_path: Path, name: str, content: bytes, words: str) -> None:

@@ -13,7 +13,7 @@ from report_runs import golden_attempt, metrics_of, mixed_run, record_of, sample
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.evaluation import Attempt
-from toolalpaca_hf.evaluation.report import report_html, write_report
+from toolalpaca_hf.evaluation.report import instruction_page, report_html, write_report
 from toolalpaca_hf.evaluation.report.figures import (
     INSTRUCTIONS,
     PUBLISHED,
@@ -86,8 +86,8 @@ def hostile_run() -> tuple[dict[str, Any], list[dict[str, Any]], list[Attempt]]:
     metrics = metrics_of(records, suite=HOSTILE, model=HOSTILE)
     metrics["errors"] = {HOSTILE: 3}
     metrics["settings"] = metrics["judge_settings"] = {"model": HOSTILE, HOSTILE: HOSTILE}
-    metrics["judge_rates"] = {HOSTILE: {"value": 0.5, "low": 0.1, "high": 0.9, "n": 3}}
-    metrics["judge_rates"]["process"] = metrics["judge_rates"][HOSTILE]
+    rate = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 3}
+    metrics["judge_rates"] = dict.fromkeys((HOSTILE, "process", "response", "both"), rate)
     return metrics, records, attempts
 
 
@@ -202,11 +202,10 @@ def test_all_failed_or_none(failed: str, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "run" / "report.md").read_text(encoding="utf-8").startswith("# Evaluation of tiny")
 
 
-def test_a_run_with_next_to_nothing_is_reported(tmp_path: Path) -> None:
-    half = "\ud83d"  # half of a surrogate pair, as JSON can spell it
-    write_report(tmp_path, {"suite": None, "model": half, "n": 0, "by": {}}, [], [])
+def test_half_a_surrogate_pair_is_reported(tmp_path: Path) -> None:
+    metrics, records, attempts = mixed_run()
+    write_report(tmp_path, metrics | {"model": "\ud83d"}, records, attempts)  # as JSON can spell it
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "model_index.json"}
-    assert json.loads((tmp_path / "model_index.json").read_text()) == []
     assert "‹U+D83D›" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -253,14 +252,20 @@ def test_a_rate_in_words(rate: dict[str, Any] | None, text: str) -> None:
 
 
 def test_groups_stand_in_a_useful_order() -> None:
-    rates = {"b": 0.5, "a": 0.5, "c": 0.1, "d": None}
-    by = {
-        "api": {name: {"n": 1, "process_verdict": {"value": value}} for name, value in rates.items()},
-        "golden_calls": {"10": {"n": 1}, "9": {"n": 1}, "0": {"n": 1}},
-    }
-    assert [name for name, _ in groups({"by": by}, "api")] == ["d", "c", "a", "b"]
+    rates = {"b": 0.5, "a": 0.5, "c": 0.1}
+    by = {"api": {name: {"n": 1, "process_verdict": {"value": value}} for name, value in rates.items()}}
+    by["golden_calls"] = dict.fromkeys(("0", "9", "10"), by["api"]["c"])
+    assert [name for name, _ in groups({"by": by}, "api")] == ["c", "a", "b"]
     assert [name for name, _ in groups({"by": by}, "golden_calls")] == ["0", "9", "10"]
-    assert [table["key"] for table in breakdowns({"by": by})] == ["api", "golden_calls"]
+    assert [table["key"] for table in breakdowns(mixed_run()[0])] == ["api", "category", "golden_calls"]
+
+
+def test_counts_of_an_instruction_are_said_in_words() -> None:
+    validity = {"steps": 2, "hallucinated": ["findTides", "<b>"], "error_kinds": {"HTTP 404": 2}, "shares": {"x": 0.5}}
+    _, (record, *_), _ = mixed_run()
+    counts = Page(instruction_page(record | {"validity": validity, "f1": 0.5}, None)).texts["pre"][-1].split("\n")
+    assert {"Steps: 2", "Hallucinated: findTides, <b>", "Error kinds: HTTP 404", "F1 of calls: 0.50"} <= set(counts)
+    assert "Shares" not in "".join(counts)
 
 
 @pytest.mark.parametrize("run", [mixed_run, hostile_run])

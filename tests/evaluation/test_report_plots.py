@@ -24,9 +24,7 @@ def test_plots_say_what_they_show() -> None:
     metrics["errors"] = {"wrong arguments": 7, "not called": 2}
     drawn = plots(metrics)
     assert list(drawn) == ["errors", "api", "golden_calls"]
-    assert {"Errors by kind (n = 9 errors)", "wrong arguments", "not called", "7", "2", "count"} <= set(
-        texts(drawn["errors"])
-    )
+    assert {"Errors by kind (n = 9 errors)", "wrong arguments", "not called", "7", "2"} <= set(texts(drawn["errors"]))
     by_api = texts(drawn["api"])
     assert {"Bauhof (n = 10)", "percent of instructions, with 95% interval", "process correct, by rule"} <= set(by_api)
     assert {"1 golden call (n = 28)", "2 golden calls (n = 12)"} <= set(texts(drawn["golden_calls"]))
@@ -55,15 +53,6 @@ def test_hostile_names_are_text() -> None:
             f"{SVG}{tag}" for tag in ("svg", "defs", "style", "g", "path", "use", "text", "clipPath", "rect")
         }
         assert any(text.startswith(HOSTILE[:12]) for text in texts(svg)) or "golden" in svg
-
-
-def test_rates_without_value_or_interval_are_left_out() -> None:
-    groups = {
-        "a": {"n": 1, "process_verdict": {"value": None}, "all_functions": None},
-        "b": {"n": 2, "process_verdict": {"value": 0.5, "low": None, "high": None}},
-    }
-    assert {"a (n = 1)", "b (n = 2)"} <= set(texts(plots({"by": {"api": groups}})["api"]))
-    assert plots({}) == {}
 
 
 def test_without_matplotlib_the_page_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def test_a_file_of_ones_own_has_not_the_name_of_a_suite(suite: Suite, tmp_path: 
         raw = raw_api(suite.apis[0], []) | {"Instructions": ["Which?"], "Golden_Answers": [golden]}
         (tmp_path / name).write_text(json.dumps([raw]), encoding="utf-8")
         assert read_suite(tmp_path / name).name == own
-        (result, *_) = model_index({"suite": own, "process_verdict": {"value": 0.5}})
+        (result, *_) = model_index({"suite": own, "process_verdict": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}})
         assert result["dataset_type"] == own and "ToolAlpaca" not in result["dataset_name"]
 
 

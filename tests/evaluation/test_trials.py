@@ -15,8 +15,9 @@ from toolalpaca_hf.errors import OptionError, SettingsMismatchError
 from toolalpaca_hf.evaluation import EvaluationConfig, compare, evaluate_model, plan_trials, read_suite
 from toolalpaca_hf.evaluation.comparison import comparison_markdown
 from toolalpaca_hf.evaluation.report.figures import detectable_text
+from toolalpaca_hf.evaluation.scores import aggregate
 from toolalpaca_hf.evaluation.suite import Suite
-from toolalpaca_hf.evaluation.trials import DETECT, detectable, detectable_between, measure_trials
+from toolalpaca_hf.evaluation.trials import DETECT, detectable, detectable_between, measure_trials, merge_trials
 
 SAMPLED = RolloutConfig(temperature=0.7)
 
@@ -182,6 +183,19 @@ def test_trials_are_rolled_out_scored_and_resumed(suite: Suite, tmp_path: Path) 
     assert len({text.split("\nUSER: ")[1].split("\n")[0] for text in backend.shown}) == 1
     with pytest.raises(SettingsMismatchError):
         evaluate_model(suite, by_seed(suite), tmp_path, config=config, seed=5, progress=False)
+
+
+def test_a_verdict_by_answers_is_not_the_one_by_rule() -> None:
+    """BFCL's trials are solved by its answers; the rate of the process verdict is that of the verdicts."""
+    rows = [
+        [{"api": "a", "ast": ast, "process_verdict": said}]
+        for ast, said in ((True, "No"), (True, "No"), (False, "Yes"))
+    ]
+    (merged,) = merge_trials(rows, ("ast",))
+    assert merged["trials"] == [True, True, False] and merged["ast"] == pytest.approx(2 / 3)
+    metrics = aggregate([merged], "bfcl", "m")
+    assert metrics["process_verdict"]["value"] == pytest.approx(1 / 3)
+    assert metrics["calls"]["ast"]["value"] == pytest.approx(2 / 3)
 
 
 def test_compare_says_what_it_can_show(suite: Suite, tmp_path: Path) -> None:

@@ -102,6 +102,15 @@ def test_a_run_that_is_not_finished_is_shown(run: Path) -> None:
     assert "At noon." in trajectory_page(view, "e/tides/1")
 
 
+def test_verdicts_that_were_counted_alone_are_shown(tmp_path: Path) -> None:
+    record = {"id": "Tides/14|1", "api": "Tides", "index": 14, "failed": False, "ended": "answered", "error": ""}
+    judge = {"process": "Yes", "response": "No", "text": "The calls are right.", "error": ""}
+    (tmp_path / "instructions.json").write_text(json.dumps([record | {"judge": judge}]))
+    view = RunView(tmp_path)
+    assert [name for _, name in view.choose()] == ["Tides/14|1"]
+    assert "The calls are right." in trajectory_page(view, "Tides/14|1")
+
+
 @pytest.mark.parametrize("note", ["{", "[]", "{}", '{"settings": 5}', '{"settings": {"responder": "schema"}}'])
 def test_a_damaged_note_of_a_run_costs_no_page(run: Path, note: str) -> None:
     for name, text in (("run.json", note), ("trajectories.json", "[]")):

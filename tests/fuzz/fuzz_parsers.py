@@ -285,10 +285,8 @@ def verdict_seeds() -> list[bytes]:
         "statistics": {"num": 1, "error_num": 0, "process": {"Yes": 1, "No": 0}},
         "Pets": [entry, entry | {"id": "1|1"}],
     }
-    lines = b'{"api": "Pets", "index": 0, "process": "Yes", "response": "no"}\n'
-    lines += b'{"api": "Pets", "index": 1, "process": null}\n'
     table = b'api,index,process,response\nPets,0,Yes,No\n"P,x",1,uncertain,\n'
-    return [json.dumps(recorded).encode(), json.dumps(recorded).encode(), lines, table, entry["output"].encode()]
+    return [json.dumps(recorded).encode(), json.dumps(recorded).encode(), table, entry["output"].encode()]
 
 
 def verdicts(case: bytes) -> None:
@@ -299,8 +297,7 @@ def verdicts(case: bytes) -> None:
     parse_verdict(text_of(case))
     for read in (
         lambda: read_recorded(file_of(case, "verdicts.json")),
-        lambda: read_labels(file_of(case, "l.csv")),
-        lambda: agreement_of(*[read_labels(file_of(case, "l.jsonl"))[0]] * 2),
+        lambda: agreement_of(*[read_labels(file_of(case, "l.csv"))[0]] * 2),
     ):
         try:
             read()

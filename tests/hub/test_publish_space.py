@@ -37,8 +37,11 @@ def test_a_space_holds_what_its_page_reads(empty_hub: HubServer, sample_repo: Pa
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    manifest = space_manifest([str(sample_repo), str(run), str(model)], REPO, "me/petstore-data")
-    assert list(manifest.left_out) == [str(model)]
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "rollouts.jsonl").write_text("{}")
+    folders = [str(sample_repo), str(run), str(model), str(tmp_path / "unfinished")]
+    manifest = space_manifest(folders, REPO, "me/petstore-data")
+    assert list(manifest.left_out) == folders[2:]
     pushed = push(manifest, REPO, OWNER, empty_hub.url)
     repo = empty_hub.repos[f"spaces/{REPO}"]
     assert pushed.private and pushed.url.startswith(f"{empty_hub.url}/spaces/{REPO}/commit/")

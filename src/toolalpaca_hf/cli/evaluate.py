@@ -28,7 +28,7 @@ def evaluate(
     apis: Annotated[Path | None, option("In place of --suite: instructions and golden answers, JSON.", WHAT)] = None,
     judged: Annotated[Path | None, option("Alone: recorded verdict texts, parsed again.", WHAT)] = None,
     data_dir: Annotated[Path | None, option("Folder searched first for a suite's file.", WHAT)] = None,
-    labels: Annotated[Path | None, option("CSV or JSONL of people's verdicts: api,index,process.", WHAT)] = None,
+    labels: Annotated[Path | None, option("CSV of people's verdicts: api,index,process.", WHAT)] = None,
     judge_endpoint: Annotated[str | None, option("OpenAI-compatible server of a judge.", JUDGE)] = None,
     judge_model: Annotated[str | None, option("Its model's name.", JUDGE)] = None,
     judge_prompt: Annotated[str | None, option("published, or upstream's file; ours otherwise.", JUDGE)] = None,

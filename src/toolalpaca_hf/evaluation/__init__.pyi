@@ -25,7 +25,6 @@ from .report.figures import model_index as model_index
 from .report.figures import trial_lines as trial_lines
 from .scores import aggregate as aggregate
 from .scores import score as score
-from .statistics import RESAMPLES as RESAMPLES
 from .statistics import paired as paired
 from .statistics import resampled as resampled
 from .statistics import tails as tails

@@ -14,9 +14,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+from ..data import LeftOut, left_out
 from ..errors import InputError, OptionError
 from ..openapi import mapping
-from ..report import NONE, finite, markdown_table, rate_text
+from ..report import NONE, finite, markdown_table, markdown_text, rate_text
 from ..storage import read_json
 from .report.figures import BETWEEN, LABELS, detectable_text
 from .statistics import paired, rates
@@ -31,11 +32,13 @@ HEADLINE = {name: LABELS[name] for name in ("ast", "process_verdict")}
 HEADLINE |= {f"judge_{part}": LABELS[part] for part in ("process", "response", "both")}
 HEADLINE |= {name: LABELS[name] for name in _CALLS}
 
-
-# In logs of Inspect: grades, and how a log is packed, which `zipfile` knows from Python 3.14 on.
+# In logs of Inspect: grades, words in any case, how one is packed (`zipfile` knows it from Python 3.14 on), and what
+# reading one raises that is damaged, or no log.
 GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
-WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # in any case
+WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
 ZSTANDARD = 93
+_DAMAGED = (OSError, EOFError, BadZipFile, zlib.error)
+_NO_LOG = (LookupError, TypeError, AttributeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -91,21 +94,19 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
     runs = [_read(path, name, notes) for path, name in zip(paths, _names(paths), strict=True)]
     by_api: dict[str, dict[str, Any]] = {}
     for run in runs:
-        groups = mapping(mapping(run.metrics.get("by")).get("api"))
-        for api in groups:
-            group = mapping(groups[api])
-            rates = {name: rate for name, rate in group.items() if name in HEADLINE and _is_rate(rate)}
-            by_api.setdefault(api, {})[run.name] = {"n": group.get("n")} | rates
+        for api, group in mapping(mapping(run.metrics.get("by")).get("api")).items():
+            rates = {name: rate for name, rate in mapping(group).items() if name in HEADLINE and _is_rate(rate)}
+            by_api.setdefault(api, {})[run.name] = {"n": mapping(group).get("n")} | rates
+    about = ("suite", "model", "n", "failed", "missing")
     return {
         "runs": [
-            {"name": run.name, "folder": str(run.folder)}
-            | {key: run.metrics.get(key) for key in ("suite", "model", "n", "failed", "missing")}
+            {"name": run.name, "folder": str(run.folder), **{key: run.metrics.get(key) for key in about}}
             | {"rates": run.rates()}
             for run in runs
         ],
         "differences": [_difference(run, runs[0], notes) for run in runs[1:]],
         "by_api": dict(sorted(by_api.items())),
-        "notes": notes,
+        "notes": [*filter(None, [left_out(notes)]), *notes],
     }
 
 
@@ -129,8 +130,7 @@ def _read(folder: Path, name: str, notes: list[str]) -> _Run:
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for number, row in enumerate(rows):
         if problem := _problem(row, records):
-            place = f"{folder / 'instructions.json'}, record {number}"
-            notes.append(f"{place} {problem}; it is left out of the differences")
+            notes.append(LeftOut(f"{folder / 'instructions.json'}, record {number}", f"{problem}; it is left out"))
         else:
             records[row["api"], row["index"]] = row
     return _Run(name, folder, metrics, records)
@@ -140,22 +140,21 @@ def _problem(row: Any, before: Mapping[tuple[str, int], Any]) -> str:
     """Why a record cannot be compared; empty if it can."""
     if not isinstance(row, dict) or not isinstance(row.get("api"), str) or type(row.get("index")) is not int:
         return "has no api and index"
-    for name in _CALLS:
+    for name in (*_CALLS, "solved"):
         value = row.get(name, 0)
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             return f"has a {name} that is not between 0 and 1"
     if not isinstance(row.get("judge") or {}, dict):
         return "has a judge that is not an object"
-    trials = row.get("trials", [True])
-    if not isinstance(trials, list) or not trials or not all(isinstance(solved, bool) for solved in trials):
-        return "has trials that are not a list of true and false"
     return f"is {row['api']} {row['index']} a second time" if (row["api"], row["index"]) in before else ""
 
 
 def find_log(path: Path) -> Path | None:
     """The log that a path names: a file, or the only one in a folder, as `inspect eval --log-dir` leaves it."""
     logs = [path] if path.is_file() else sorted(path.glob("*.eval"))
-    return logs[0] if len(logs) == 1 else None
+    if len(logs) > 1:
+        raise OptionError(f"holds {len(logs)} logs", file=path, fix=f"name one of them, such as {logs[-1]}")
+    return logs[0] if logs else None
 
 
 def read_inspect_log(path: Path, notes: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -170,36 +169,27 @@ def read_inspect_log(path: Path, notes: list[str]) -> tuple[dict[str, Any], list
         for (name, _), sample in last.items():
             scored[name].append({} if sample.get("error") else _scores(sample.get("scores") or {}))
         metrics = {"suite": head["eval"]["task"], "model": head["eval"]["model"], "n": len(scored)}
-    except (
-        OSError,
-        EOFError,
-        BadZipFile,
-        zlib.error,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (*_DAMAGED, *_NO_LOG) as error:
         problem = f"is no log of Inspect ({type(error).__name__}: {error})"
         raise InputError(problem, file=path, fix="pass a log of `inspect eval`") from None
     if not scored:
         raise InputError("no sample in this log is finished", file=path, fix="go on with `inspect eval-retry`")
     if head.get("status") != "success":
         notes.append(f"{path} ended as {head.get('status', 'started')}: only its finished samples are compared")
-    values: dict[str, list[list[float]]] = {}
+    means: dict[str, list[float]] = {}
     for name in {name: 0 for epochs in scored.values() for scores in epochs for name in scores}:
-        values[name] = [[scores.get(name, 0.0) for scores in epochs] for epochs in scored.values()]
-        if not all(0 <= value <= 1 for epochs in values[name] for value in epochs):
+        values = [[scores.get(name, 0.0) for scores in epochs] for epochs in scored.values()]
+        if all(0 <= value <= 1 for epochs in values for value in epochs):
+            means[name] = [*map(fmean, values)]
+        else:
             notes.append(f"{path}: {name} is no share between 0 and 1, and is left out")
-            del values[name]
-    means = {name: [*map(fmean, epochs)] for name, epochs in values.items()}
-    records = {name: {"api": name, "index": 0, "golden_calls": s.get("target")} for (name, _), s in last.items()}
-    for name, column in means.items():
-        for record, value in zip(records.values(), column, strict=True):
-            record[name] = value
+    targets = {name: sample.get("target") for (name, _), sample in last.items()}
+    records = [
+        {"api": name, "index": 0, "golden_calls": target} | {score: column[place] for score, column in means.items()}
+        for place, (name, target) in enumerate(targets.items())
+    ]
     failed = len({name for (name, _), sample in last.items() if sample.get("error")})
-    return metrics | {"failed": failed, "scores": rates(means, list(scored))}, list(records.values())
+    return metrics | {"failed": failed, "scores": rates(means, list(scored))}, records
 
 
 def _content(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
@@ -251,9 +241,7 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
     if run.metrics["suite"] != first.metrics["suite"]:
         notes.append(f"{run.name} is of the suite {run.metrics['suite']}, {first.name} of {first.metrics['suite']}")
     if mapping(run.metrics.get("judge_settings")) != mapping(first.metrics.get("judge_settings")):
-        notes.append(
-            f"{run.name} and {first.name} have different judge settings: the judges' verdicts may differ by them"
-        )
+        notes.append(f"{run.name} and {first.name} have different judge settings, by which verdicts may differ")
     common = sorted(run.records.keys() & first.records.keys())
     pairs = [[side.records[place] for side in sides] for place in common]
     pairs = [(this, that) for this, that in pairs if this.get("golden_calls") == that.get("golden_calls")]
@@ -279,7 +267,7 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
         for name in compared
         if _has(run, name) and _has(first, name)
     }
-    trials = [mapping(side.metrics.get("trials")) for side in sides]
+    trials = (mapping(side.metrics.get("trials")) for side in sides)
     made = [(each.get("within"), each.get("n", 1)) for each in trials]
     return {
         "name": run.name,
@@ -335,14 +323,9 @@ def comparison_table(comparison: Mapping[str, Any]) -> "Group":
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Render [`compare`]'s result as Markdown."""
-    parts = [f"### {title}\n\n{markdown_table(head, rows, 1, _cell)}" for title, head, rows in _tables(comparison)]
-    parts += [f"Note: {_cell(note)}." for note in comparison["notes"]]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Escape text for a table cell, whatever a folder or an API is called."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;").split())
+    tables = ((title, markdown_table(head, rows, 1, markdown_text)) for title, head, rows in _tables(comparison))
+    parts = [f"### {markdown_text(title)}\n\n{table}" for title, table in tables]
+    return "\n\n".join([*parts, *(f"Note: {markdown_text(note)}." for note in comparison["notes"])]) + "\n"
 
 
 def _tables(comparison: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -14,7 +14,7 @@ from ..metrics import own_prompt, parse_verdict, published_prompt
 from ..sources import fetch
 from ..storage import disk_errors, write_json
 from .judge import Judge, unjudged
-from .labels import agreement_of, read_labels, verdicts_of
+from .labels import agreement_of, read_labels
 from .linting import flagged, lint
 from .report import write_report
 from .scores import CALL_METRICS, aggregate, score
@@ -61,7 +61,7 @@ class EvaluationConfig(RolloutConfig):
     exclude_flagged: bool = field(
         default=False, metadata={"help": "Give the rates without instructions that `toolalpaca lint` flags, too."}
     )
-    labels: str | None = field(default=None, metadata={"help": "CSV or JSONL of people's verdicts."})
+    labels: str | None = field(default=None, metadata={"help": "CSV of people's verdicts: api,index,process."})
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "A folder for each suite comes into it."})
     overwrite: bool = field(default=False, metadata={"help": "Begin anew: remove what an earlier call wrote."})
     push_to_hub: bool = field(default=False, metadata={"help": "Push the metrics to the model's repo."})
@@ -203,14 +203,13 @@ def evaluate_trajectories(
         first = metrics["calls"].get("ast", metrics["process_verdict"])
         metrics["detectable"] = detectable(first, within, len(records), max(1, len(plan)))
         if config.labels:
-            by_rule = {(r["api"], r["index"]): {"process": r["process_verdict"]} for r in records}
-            judges = {"process_verdict": by_rule, "judge": verdicts_of(records)}
-            metrics["agreement_with_labels"] = {who: agreement_of(said, labelled) for who, said in judges.items()}
-            strangers = (f"{api} {index}" for api, index in labelled.keys() - by_rule.keys())
-            notes += [
-                LeftOut(f"{config.labels}, {place}", "is none of the scored instructions")
-                for place in sorted(strangers)
-            ]
+            by_place = {(record["api"], record["index"]): record for record in records}
+            rule = {place: {"process": record["process_verdict"]} for place, record in by_place.items()}
+            said = {place: record["judge"] for place, record in by_place.items() if "judge" in record}
+            judges = {"process_verdict": rule, "judge": said}
+            metrics["agreement_with_labels"] = {who: agreement_of(each, labelled) for who, each in judges.items()}
+            for api, index in sorted(labelled.keys() - by_place.keys()):
+                notes.append(LeftOut(f"{config.labels}, {api} {index}", "is none of the scored instructions"))
         notes = [*suite.notes, *notes, *problems]
         metrics["notes"] = [*filter(None, [left_out(notes)]), *notes]
         write_json(folder / "instructions.json", records)

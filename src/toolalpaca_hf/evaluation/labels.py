@@ -1,10 +1,7 @@
 """Agreement of two judges, people included: raw, and Cohen's kappa, which corrects for chance."""
 
 import csv
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +45,8 @@ def agreement(
     """
     if len(a) != len(b) or (clusters is not None and len(clusters) != len(a)):
         raise InputError(f"{len(a)} and {len(b)} verdicts cannot be paired")
-    for verdict in {*a, *b} - {None}:
-        if verdict not in VERDICTS:
-            raise InputError(f"{verdict!r} is no verdict", fix="write Yes, No or Uncertain")
+    if unknown := {*a, *b} - {*VERDICTS, None}:
+        raise InputError(f"{unknown.pop()!r} is no verdict", fix="write Yes, No or Uncertain")
     rows = [row for row in zip(a, b, clusters or [""] * len(a), strict=True) if None not in row]
     groups = [cluster for _, _, cluster in rows]
     places = [3 * VERDICTS.index(str(first)) + VERDICTS.index(str(second)) for first, second, _ in rows]
@@ -99,80 +95,46 @@ def agreement_of(a: Verdicts, b: Verdicts) -> dict[str, Any]:
     return found | {"only_a": len(a) - len(both), "only_b": len(b) - len(both)}
 
 
-def verdicts_of(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, str | None]]:
-    """The judge's verdicts in an evaluation's records, by API and index; records without a judge are left out."""
-    return {
-        (record["api"], record["index"]): {part: record["judge"].get(part) for part in ("process", "response")}
-        for record in records
-        if record.get("judge")
-    }
-
-
 def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str | None]], list[str]]:
-    """Read human labels, CSV with a header or JSONL: `api`, `index`, `process` and optionally `response`.
+    """Read human labels, CSV with the columns `api`, `index`, `process` and optionally `response`.
 
     Returns `{"process": ..., "response": ...}` by API and index, and a sentence, with its line, for each rejected row.
-    Empty cells and `null` mean no verdict; case and surrounding blanks do not matter.
+    Empty cells mean no verdict; case and surrounding blanks do not matter.
     """
-    path, kind = Path(path), Path(path).suffix.lower()
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path, fix="pass a file in UTF-8") from None
-    if kind not in (".csv", ".jsonl"):
-        raise InputError("labels are neither .csv nor .jsonl", file=path)
     labels: dict[tuple[str, int], dict[str, str | None]] = {}
     problems = []
-    for line, row in _csv_rows(path, text) if kind == ".csv" else _json_rows(text):
-        try:
-            place, verdicts = _label(row)
-            if place in labels:
-                raise ValueError(f"{place[0]} {place[1]} is labelled a second time; the first label counts")
-            labels[place] = verdicts
-        except ValueError as problem:
-            problems.append(f"{path}, line {line}: {problem}")
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            if missing := [name for name in ("api", "index", "process") if name not in (reader.fieldnames or ())]:
+                fix = "pass CSV that names api, index and process in its first line"
+                raise InputError(f"no column {missing[0]}", file=path, fix=fix)
+            for row in reader:
+                try:
+                    place, verdicts = _label(row)
+                    if place in labels:
+                        raise ValueError(f"{place[0]} {place[1]} is labelled a second time; the first label counts")
+                    labels[place] = verdicts
+                except ValueError as problem:
+                    problems.append(f"{path}, line {reader.line_num}: {problem}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read ({error})", file=path, fix="pass CSV in UTF-8") from None
     if not labels:
         raise InputError("no label can be taken", file=path, fix=problems[0] if problems else "it is empty")
     return labels, problems
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    try:
-        if missing := [name for name in ("api", "index", "process") if name not in (reader.fieldnames or [])]:
-            fix = "name api, index and process in the first line"
-            raise InputError(f"no column {missing[0]}", file=path, fix=fix)
-        yield from ((reader.line_num, row) for row in reader)
-    except csv.Error as error:
-        raise InputError(f"not CSV ({error})", file=path, row=reader.line_num) from None
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    # Not splitlines: it also breaks at characters that JSON allows inside a string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            row = None
-            with suppress(ValueError, RecursionError):
-                row = json.loads(content)
-            yield line, row
-
-
-def _label(row: Any) -> tuple[tuple[str, int], dict[str, str | None]]:
+def _label(row: Mapping[Any, Any]) -> tuple[tuple[str, int], dict[str, str | None]]:
     """A row's place and verdicts; raises `ValueError` with what is wrong."""
-    if not isinstance(row, dict):
-        raise ValueError('is not a JSON object; write {"api": ..., "index": ..., "process": ...}')
-    api, index = row.get("api"), row.get("index")
-    if not isinstance(api, str) or not api.strip():
-        raise ValueError("has no api; write the API's name as published")
-    if isinstance(index, bool) or not isinstance(index, int | str) or not str(index).strip().isdecimal():
-        raise ValueError(f"index {index!r} is not a whole number from 0; write the instruction's place under its API")
-    verdicts = {}
-    for part in ("process", "response"):
-        given = row.get(part)
-        word = given.strip().capitalize() if isinstance(given, str) else given
-        if word not in (*VERDICTS, "", None):
-            raise ValueError(f"{part} {given!r} is no verdict; write Yes, No or Uncertain")
-        verdicts[part] = word or None
     if None in row:  # what csv keeps of cells beyond the header
         raise ValueError("has more cells than the header; put quotes around a name with a comma")
-    return (api.strip(), int(index)), verdicts
+    api, index, process, response = ((row.get(name) or "").strip() for name in ("api", "index", "process", "response"))
+    if not api:
+        raise ValueError("has no api; write the API's name as published")
+    if not index.isdecimal():
+        raise ValueError(f"index {index!r} is not a whole number from 0; write the instruction's place under its API")
+    verdicts = {"process": process.capitalize() or None, "response": response.capitalize() or None}
+    for part, word in verdicts.items():
+        if word not in (*VERDICTS, None):
+            raise ValueError(f"{part} {word!r} is no verdict; write Yes, No or Uncertain")
+    return (api, int(index)), verdicts

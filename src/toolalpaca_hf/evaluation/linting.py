@@ -3,10 +3,10 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -47,6 +47,8 @@ KINDS: dict[str, tuple[str, str]] = {
 
 _SECRET_NAME = re.compile(r"(pass(word|wd)?|secret|token|api_?key|access_?key|authorization)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(rf"://[^\s/:@]+:[^\s/@]+@|\b(?:sk|hf|ghp)[-_][A-Za-z0-9]{{20,}}|{TOKEN_TEXT}")
+# A text or a number, as JSON has them: what an answer in another format holds may not be read as such.
+_JSON = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"|-?(?:0|[1-9]\d{0,99})(?:\.\d+)?'
 _SAMPLES: tuple[Any, ...] = ("sample", 1, "2024-01-01", "2024-01-01T00:00:00Z", True, ["sample"], [1], {})
 
 
@@ -107,29 +109,23 @@ def lint(suite: Suite) -> list[Finding]:
     set()
     ```
     """
-    from ..simulator import IN_PROCESS, SESSION_HEADER, Simulator, in_process
+    from ..environments import calls_in_process
+    from ..simulator import Simulator
 
-    recorded = _recorded(suite)
-    by_api: dict[str, list[Instruction]] = defaultdict(list)
-    for instruction in suite.instructions:
-        by_api[instruction.api].append(instruction)
-    used = [api for api in suite.apis if api.id in by_api]
-    simulator = Simulator(used)
-    exchange, found = in_process(simulator), {}
-    with tqdm(total=len(suite.instructions), desc="linting", unit="instruction", disable=None) as bar:
-        for api, served in zip(used, simulator.directory.apis, strict=True):
-            functions = metrics.functions_in(api)
-            server = f"{IN_PROCESS}/{served.slug}"
-            with closing(ApiCalls.simulated(api, server, SESSION_HEADER, exchange)) as calls:
-                for asked in by_api[api.id]:
-                    accepted = suite.answers.get(asked.id, {}).get("answers", [])
-                    row = _Row(api, asked, functions, recorded.get(asked.id, {}), accepted)
-                    _check(row, calls)
-                    found[asked.id] = row.found
-                    bar.update()
-    for finding in _repeated(suite):
-        found[finding.id].append(finding)
-    return [finding for instruction in suite.instructions for finding in found[instruction.id]]
+    recorded, apis = _recorded(suite), {api.id: api for api in suite.apis}
+    calls_of = lru_cache(8)(lambda api: calls_in_process(Simulator([apis[api]]))[0])
+    first: dict[tuple[str, ...], Instruction] = {}
+    findings: list[Finding] = []
+    for asked in tqdm(suite.instructions, desc="linting", unit="instruction", disable=None):
+        api, accepted = apis[asked.api], suite.answers.get(asked.id, {}).get("answers", [])
+        row = _Row(api, asked, metrics.functions_in(api), recorded.get(asked.id, {}), accepted)
+        _check(row, calls_of(api.id))
+        before = first.setdefault(metrics.words(asked.instruction), asked)
+        if before is not asked:
+            same = before.golden_calls == asked.golden_calls or before.api != asked.api
+            row.report("repeated instruction" if same else "contradictory instructions", f"asked as {before.id}")
+        findings += row.found
+    return findings
 
 
 def flagged(findings: Sequence[Finding]) -> set[str]:
@@ -234,7 +230,7 @@ def _filled(row: _Row, name: str, arguments: dict[str, Any]) -> tuple[dict[str, 
     properties = mapping((functions.parameters_of(name) or {}).get("properties"))
     filled = {key: value for key, value in arguments.items() if value != REDACTED}
     for key in [key for key in arguments if key not in filled and key not in functions.credentials]:
-        given = rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?)'
+        given = rf'"{re.escape(key)}"\s*:\s*({_JSON})'
         said = [match[1] for _, answer in row.answers for match in re.finditer(given, answer)]
         samples = [*map(json.loads, said[-1:]), *(mapping(properties.get(key)).get("enum") or []), *_SAMPLES]
         fits = (sample for sample in samples if f"`{key}`" not in _problem(functions, name, filled | {key: sample}))
@@ -319,17 +315,6 @@ def _schema_of_answer(operation: Any) -> str:
     answer = next((mapping(r) for code, r in operation.responses.items() if str(code).startswith("2")), {})
     schema = next((mapping(media).get("schema") for media in mapping(answer.get("content")).values()), None)
     return json.dumps(schema, sort_keys=True) if schema else ""
-
-
-def _repeated(suite: Suite) -> Iterator[Finding]:
-    names = {api.id: api.name for api in suite.apis}
-    first: dict[tuple[str, ...], Instruction] = {}
-    for asked in suite.instructions:
-        before = first.setdefault(metrics.words(asked.instruction), asked)
-        if before is not asked:
-            same = [asdict(c) for c in before.golden_calls] == [asdict(c) for c in asked.golden_calls]
-            kind = "repeated instruction" if same or before.api != asked.api else "contradictory instructions"
-            yield Finding(kind, asked.id, names[asked.api], index_of(asked), f"asked as {before.id}")
 
 
 def write_lint(folder: Path, suite: Suite, findings: Sequence[Finding]) -> None:

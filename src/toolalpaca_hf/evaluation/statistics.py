@@ -20,22 +20,17 @@ SAMPLED_FLIPS = 20_000
 FEWEST_CLUSTERS = 6
 
 
-def rate(
-    values: Sequence[float | bool], clusters: Sequence[str], resamples: int = RESAMPLES
-) -> dict[str, float | int | None]:
+def rate(values: Sequence[float | bool], clusters: Sequence[str]) -> dict[str, float | int | None]:
     """A mean of values between 0 and 1, one per instruction, with its 95% interval and `n`: a bootstrap of APIs (the
     `clusters`), expanded and united with Wilson's; the first three are `None` if there are no values.
 
     If all instructions are of one API, they are resampled themselves: the interval then covers that API only.
     """
-    return rates({"rate": values}, clusters, resamples=resamples)["rate"]
+    return rates({"rate": values}, clusters)["rate"]
 
 
 def rates(
-    columns: Mapping[str, Sequence[float | bool]],
-    clusters: Sequence[str],
-    totals: Sequence[float] | None = None,
-    resamples: int = RESAMPLES,
+    columns: Mapping[str, Sequence[float | bool]], clusters: Sequence[str], totals: Sequence[float] | None = None
 ) -> dict[str, dict[str, float | int | None]]:
     """Several [`rate`]s of the same instructions by name, from the same resamples.
 
@@ -57,7 +52,7 @@ def rates(
         return {name: {"value": None, "low": None, "high": None, "n": 0} for name in columns}
     kept = np.column_stack([table, whole])[seen]
     sums = cluster_sums(kept, np.asarray(clusters, dtype=str)[seen])
-    drawn = resampled(sums, resamples=resamples)
+    drawn = resampled(sums)
     low, high = np.quantile(drawn[:, :-1] / drawn[:, -1:], tails(len(sums)), axis=0)
     values = kept[:, :-1].sum(axis=0) / n
     result = {}
@@ -86,15 +81,17 @@ def cluster_sums(rows: np.ndarray, clusters: Sequence[str] | np.ndarray) -> np.n
     return sums
 
 
-def resampled(sums: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """The columns' sums `(resamples, columns)` in each bootstrap sample of the rows of `sums`."""
-    return _draws(len(sums), seed, resamples).astype(float) @ sums
+def resampled(sums: np.ndarray) -> np.ndarray:
+    """The columns' sums `(resamples, columns)` in each bootstrap sample of the rows of `sums`: 2,000 samples, of tens
+    of thousands of rows fewer, since memory for all their draws would say nothing more."""
+    resamples = max(200, min(RESAMPLES, 10_000_000 // len(sums)))
+    return _draws(len(sums), resamples).astype(float) @ sums
 
 
 @lru_cache(maxsize=32)
-def _draws(units: int, seed: int, resamples: int) -> np.ndarray:
+def _draws(units: int, resamples: int) -> np.ndarray:
     """How often each bootstrap sample contains each unit; cached, since all rates of an evaluation share it."""
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
+    drawn = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), size=resamples)
     return drawn.astype(np.int32)
 
 
@@ -102,26 +99,13 @@ def tails(units: int) -> tuple[float, float]:
     """The percentiles of a bootstrap of `units` units that give a 95% interval, expanded for few units."""
     if units < 2:
         return 0.0, 1.0
-    low = NormalDist().cdf(-((units / (units - 1)) ** 0.5) * _student(units - 1))
+    from scipy.special import stdtrit  # takes a moment to import, as below
+
+    low = NormalDist().cdf(-((units / (units - 1)) ** 0.5) * float(stdtrit(units - 1, 0.975)))
     return low, 1 - low
 
 
-def _student(freedom: int) -> float:
-    """Student's t at 97.5%, by its expansion about the normal quantile (Abramowitz and Stegun, 26.7.5).
-
-    With 3 degrees of freedom it is 0.7% off, with 9 by 0.01%; with fewer the percentiles are the extremes anyway.
-    """
-    z, n = Z, freedom
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-    return z + (z**3 + z) / (4 * n) + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-
-
-def paired(
-    a: Sequence[float | bool],
-    b: Sequence[float | bool],
-    clusters: Sequence[str],
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
+def paired(a: Sequence[float | bool], b: Sequence[float | bool], clusters: Sequence[str]) -> dict[str, Any]:
     """Compare two models on the same instructions.
 
     The interval is [`rate`]'s on the differences; its floor is Agresti and Min's adjusted interval for matched pairs
@@ -135,7 +119,7 @@ def paired(
 
     Args:
         a, b (`Sequence[float | bool]`): Each model's value for each instruction, between 0 and 1, in the same order.
-        clusters, resamples: As in [`rate`].
+        clusters (`Sequence[str]`): The API of each instruction.
 
     Returns:
         `dict`: `difference` (mean of `a` minus mean of `b`), `low`, `high`, `p_value`, `n`, `wins` and `losses` (of
@@ -160,17 +144,22 @@ def paired(
         raise InputError("a value to compare is not between 0 and 1")
     differences = first - second
     sums = cluster_sums(np.column_stack([differences, np.ones(len(differences))]), clusters)
-    drawn = resampled(sums, resamples=resamples)
+    drawn = resampled(sums)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], tails(len(sums))).tolist()
-    floor = _adjusted(differences)
+    # Agresti and Min's floor: the usual interval after half a pair is added to each of the four cells.
+    n = len(differences) + 2
+    mean = float(differences.sum()) / n
+    half = Z * (float((differences**2).sum()) + 1 - n * mean**2) ** 0.5 / n
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     several = len(set(clusters)) >= FEWEST_CLUSTERS
     flipped = sign_flips(sums[:, 0]) if several else None
-    sign = _sign_test(wins, losses)
+    from scipy.special import bdtr
+
+    sign = min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
     return {
         "difference": float(differences.mean()),
-        "low": max(-1.0, min(low, floor[0])),
-        "high": min(1.0, max(high, floor[1])),
+        "low": max(-1.0, min(low, mean - half)),
+        "high": min(1.0, max(high, mean + half)),
         "p_value": sign if flipped is None else flipped,
         "n": len(differences),
         "wins": wins,
@@ -181,7 +170,7 @@ def paired(
     }
 
 
-def sign_flips(sums: np.ndarray, seed: int = 0) -> float:
+def sign_flips(sums: np.ndarray) -> float:
     """Share of sign assignments to the clusters' sums whose total is at least as far from 0 as the observed one.
 
     All assignments are enumerated for up to 16 nonzero sums; above, 20,000 are drawn.
@@ -192,23 +181,7 @@ def sign_flips(sums: np.ndarray, seed: int = 0) -> float:
         for step in moving:
             totals = np.concatenate([totals + step, totals - step])
     else:
-        signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(SAMPLED_FLIPS, len(moving)))
+        signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(SAMPLED_FLIPS, len(moving)))
         totals = np.append(signs @ moving, moving.sum())  # what was observed is one of the ways
     # The margin keeps totals that are equal but for rounding as extreme as what was observed.
     return float(np.mean(np.abs(totals) >= abs(moving.sum()) - 1e-9))
-
-
-def _sign_test(wins: int, losses: int) -> float:
-    if wins == losses:  # also no instruction at all
-        return 1.0
-    from scipy.stats import binomtest  # takes a second to import, and only a comparison needs it
-
-    return float(binomtest(wins, wins + losses).pvalue)
-
-
-def _adjusted(differences: np.ndarray) -> tuple[float, float]:
-    """Agresti and Min's interval: the usual one after half a pair is added to each of the four cells."""
-    n = len(differences) + 2
-    mean = float(differences.sum()) / n
-    error = (float((differences**2).sum()) + 1 - n * mean**2) ** 0.5 / n
-    return mean - Z * error, mean + Z * error

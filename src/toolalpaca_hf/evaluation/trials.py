@@ -1,6 +1,5 @@
 """Repeated trials: pass@k and pass^k, where the variance comes from, and which differences can be shown."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..agent import Backend, RolloutConfig, RolloutsFailedError, run
 from ..errors import OptionError
+from ..storage import read_json
 from .statistics import Z, rates
 
 DETECT = Z + NormalDist().inv_cdf(0.8)
@@ -116,25 +116,24 @@ def run_trials(
             notes.append(run(file, model, folder, replace(config, **trial.settings()), **fields))
         except RolloutsFailedError as error:
             failure = failure or error
-            notes.append(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+            notes.append(read_json(folder / "run.json"))
     return notes[0], failure
 
 
-def solved(record: Mapping[str, Any], name: str = "process_verdict") -> float:
-    """Share of a record's trials that are solved; without trials, whether it is."""
-    if "trials" in record:
-        return fmean(record["trials"])
-    return float(record.get(name) in (True, "Yes"))
+def solved(record: Mapping[str, Any]) -> float:
+    """Share of a record's trials whose process is right by rule; without trials, whether it is."""
+    return float(record.get("solved", record.get("process_verdict") == "Yes"))
 
 
 def merge_trials(scored: Sequence[Sequence[Mapping[str, Any]]], means: Sequence[str]) -> list[dict[str, Any]]:
-    """One record per instruction: the first trial's, with the `means` over all and whether each is solved."""
+    """One record per instruction: the first trial's, with the `means` over all, whether each is solved by the first of
+    [`SCORES`], and [`solved`]."""
     merged = []
     for rows in zip(*scored, strict=True):
         averaged = {name: fmean(float(row.get(name) or 0) for row in rows) for name in means if name in rows[0]}
         score = next(name for name in SCORES if name in rows[0])
         trials = [row.get(score) in (True, "Yes") for row in rows]
-        merged.append({**rows[0], **averaged, "trials": trials, "solved": fmean(trials)})
+        merged.append({**rows[0], **averaged, "trials": trials, "solved": fmean(map(solved, rows))})
     return merged
 
 

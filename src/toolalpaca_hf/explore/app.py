@@ -1,7 +1,7 @@
 """The Gradio app: a tab each for data, trajectories, two runs side by side, and a playground."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,10 @@ footer { display: none !important; }
 
 
 def build_app(targets: Sequence[Target], apis: Sequence[Api] = (), served: RolloutConfig | None = None) -> Any:
-    """The app over what was found.
+    """The app over what [`find_targets`] found, as `gradio.Blocks`; [`launch`] it.
 
-    Args:
-        targets (`Sequence[Target]`): From [`find_targets`].
-        apis (`Sequence[Api]`, *optional*): What the playground's models may call.
-        served ([`RolloutConfig`], *optional*): Another model of the playground, behind an endpoint.
-
-    Returns:
-        `gradio.Blocks`: Not started; `launch` it.
-
-    Raises:
-        [`MissingDependencyError`]: gradio is not installed.
+    The playground's models, and the one that is `served` behind an endpoint, may call the `apis`. Raises
+    [`MissingDependencyError`] without gradio.
     """
     with needing("exploring", "explore"):
         import gradio as gr
@@ -85,12 +77,7 @@ def framed(page: str, title: str, height: str = "72vh") -> str:
 
 
 def row_page(name: str, segments: Sequence[Mapping[str, Any]]) -> str:
-    """A training row, with what the loss covers marked.
-
-    Args:
-        name (`str`): The row's id.
-        segments (`Sequence[Mapping]`): With `text` and `trainable`.
-    """
+    """A training row, its id and its segments (`text` and `trainable`), with what the loss covers marked."""
     parts = [(str(segment["text"]), bool(segment["trainable"])) for segment in segments]
     trained, read = (sum(len(text) for text, own in parts if own is which) for which in (True, False))
     return token_page(name, [(f"{trained:,} characters trained on, {read:,} only read", parts)], outlined=False)
@@ -166,7 +153,7 @@ def _playground_tab(gr: Any, configs: Mapping[str, RolloutConfig], apis: list[Ap
         made = make_backend(config)
         return made() if callable(made) else made
 
-    playgrounds = {name: Playground(lambda config=config: load(config), apis) for name, config in configs.items()}
+    playgrounds = {name: Playground(partial(load, config), apis) for name, config in configs.items()}
     models, names = list(playgrounds), list(next(iter(playgrounds.values())).apis)
     with gr.Row():
         model = gr.Dropdown(models, value=models[0], label="Model")

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from html import escape
 from queue import SimpleQueue
 from typing import Any, cast
@@ -41,25 +42,16 @@ class _WatchedBackend:
 
 
 class Playground:
-    """Rolls out one instruction after the other against a simulator; one at a time, as the model is one.
-
-    Args:
-        load (`Callable[[], Backend]`): Loads the model, when it is first asked.
-        apis (`list[Api]`): The APIs to choose from.
-    """
+    """Rolls out one instruction after the other against a simulator; one at a time, as the model is one, which `load`
+    loads when it is first asked."""
 
     def __init__(self, load: Callable[[], Backend], apis: list[Api]) -> None:
-        self._load, self.apis = load, {api.name: api for api in apis if api.functions}
-        self._backend: Backend | None = None
+        self._load, self.apis = cache(load), {api.name: api for api in apis if api.functions}
         self._lock = threading.Lock()
 
     def ask(self, name: str, instruction: str) -> Iterator[tuple[str | None, str]]:
-        """The page of the rollout, `None` where it is as before, and what the model is writing, as an element.
-
-        Args:
-            name (`str`): Of the API.
-            instruction (`str`): What to ask.
-        """
+        """Ask for something of the API of a name: the page of the rollout, `None` where it is as before, and what the
+        model is writing, as an element."""
         api = self.apis[name]
         task = Task(f"{api.id}/0", api, instruction)
         events: SimpleQueue[str | Step | Result | Exception] = SimpleQueue()
@@ -67,11 +59,11 @@ class Playground:
         def work() -> None:
             try:
                 with self._lock:
-                    self._backend = self._backend or self._load()
-                    prompt = react_prompt(getattr(self._backend, "tool_hints", 0))
+                    model = self._load()
+                    prompt = react_prompt(getattr(model, "tool_hints", 0))
                     simulator = Simulator([api])
                     calls = WatchedCalls(calls_in_process(simulator)[0], simulator, tell=events.put)
-                    backend = cast(Backend, _WatchedBackend(self._backend, events.put))
+                    backend = cast(Backend, _WatchedBackend(model, events.put))
                     rollouts = roll_out([task], backend, {api.id: cast(ApiCalls, calls)}, limits=LIMITS, prompt=prompt)
                     events.put(next(rollouts))
             except Exception as error:  # the page has to say it, whatever it is

@@ -58,17 +58,13 @@ def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
 def space_manifest(
     folders: Sequence[str], repo_id: str, dataset_id: str | None = None, package: str | None = None
 ) -> Manifest:
-    """Collect what a Space shows: rows of datasets and rollouts of runs. Models are left out; publish them as such.
+    """Collect what a Space shows: rows of datasets and rollouts of finished runs. The rest is left out, and said.
 
     Args:
         folders (`Sequence[str]`): As [`find_targets`] takes them.
         repo_id (`str`): The Space, such as `me/petstore`.
         dataset_id (`str`, *optional*): The dataset repo that the card links.
         package (`str`, *optional*): What pip installs there; this version of toolalpaca-hf with its extra `explore`.
-
-    Raises:
-        [`InputError`]: No folder holds a dataset or a run.
-        [`OptionError`]: The repo id is none.
     """
     check_repo_id(repo_id)
     files, slugs, left_out = {}, Slugs(), {}
@@ -78,18 +74,18 @@ def space_manifest(
             continue
         place = slugs.take(" ".join(target.path.resolve().parts[-2:]))
         notes = [note for name in ("", "rollouts") if (note := run_note(target.path / name))]
-        for pattern in SHOWN[target.kind]:
-            found = sorted(target.path.glob(pattern))
-            shown = {f"shown/{place}/{file.relative_to(target.path).as_posix()}": file for file in found}
-            files |= {name: _public(file, notes) for name, file in shown.items()}
+        found = [file for pattern in SHOWN[target.kind] for file in sorted(target.path.glob(pattern))]
+        if {file.name for file in found} <= {"run.json"}:
+            left_out[str(target.path)] = "a run that is not finished"
+            continue
+        for file in found:
+            files[f"shown/{place}/{file.relative_to(target.path).as_posix()}"] = _public(file, notes)
     if not files:
-        raise InputError("no folder holds a dataset or a run", fix="pass what create, run or evaluate wrote")
+        raise InputError("no folder holds a dataset or a finished run", fix="pass what create, run or evaluate wrote")
     name = repo_id.partition("/")[2]
-    about = SpaceCardData(
-        title=name, sdk="gradio", sdk_version=version("gradio"), app_file="app.py", tags=["tool-use", "toolalpaca"]
-    )
-    if dataset_id:
-        about.datasets = [dataset_id]
+    tags, datasets = ["tool-use", "toolalpaca"], [dataset_id] if dataset_id else None
+    run_by = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "app.py"}
+    about = SpaceCardData(title=name, **run_by, tags=tags, datasets=datasets)
     made = "Training rows with the trained text marked, and rollouts beside their golden calls and verdicts."
     card = f"---\n{about}\n---\n\n# {name}\n\n{made} Written by toolalpaca-hf {version_text()}.\n"
     wanted = package or f"toolalpaca-hf[explore]=={__version__}"

@@ -38,13 +38,9 @@ Records = Mapping[tuple[str, str], dict[str, Any] | None]
 
 
 class WatchedCalls:
-    """Calls of one API that note the state of the simulator's session behind each.
+    """Calls of one API against a simulator in this process (with its `seed`) that note the state of their session.
 
-    Args:
-        calls ([`ApiCalls`]): Against `simulator`, in this process.
-        simulator ([`Simulator`]): With the schema responder.
-        seed (`int`, *optional*, defaults to 0): The simulator's.
-        tell (`Callable[[Step], None]`, *optional*): Gets each call with its observation and, as its `log`, the state.
+    `tell` gets each call with its observation and, as its `log`, the state.
     """
 
     def __init__(
@@ -105,11 +101,7 @@ class WatchedCalls:
 
 
 class Replay:
-    """Makes a recorded run's calls again, on a simulator of the same seed.
-
-    Args:
-        folder (`Path`): A run's, with `run.json` and `trajectories.json`.
-    """
+    """Makes the calls of a run's folder (`run.json`, `trajectories.json`) again, on a simulator of the same seed."""
 
     def __init__(self, folder: Path) -> None:
         self._calls: dict[str, WatchedCalls] = {}

@@ -29,27 +29,15 @@ LINES = "rollouts.jsonl"
 
 @dataclass(frozen=True)
 class Target:
-    """A folder to look at.
-
-    Args:
-        kind (`str`): `dataset`, `run` (with or without verdicts, finished or not) or `model`.
-        path (`Path`): The folder.
-    """
+    """A folder to look at; a run may have verdicts or none, and be finished or not."""
 
     kind: Literal["dataset", "run", "model"]
     path: Path
 
 
 def find_targets(names: Sequence[str]) -> list[Target]:
-    """Determine what each folder holds; the folder of `toolalpaca create` holds several.
-
-    Args:
-        names (`Sequence[str]`): Folders.
-
-    Raises:
-        [`NotFoundError`]: There is no such folder.
-        [`InputError`]: It holds nothing to look at.
-    """
+    """Determine what each folder holds, several in that of `toolalpaca create`; raises [`NotFoundError`] or
+    [`InputError`] where there is no such folder, or nothing to look at in it."""
     found: list[Target] = []
     for name in names:
         path = Path(name)
@@ -74,27 +62,17 @@ def _kind(path: Path) -> Literal["dataset", "run", "model"] | None:
 
 
 class DatasetView:
-    """The rows of a dataset's `sft` config; one becomes Python objects when it is looked at.
+    """The rows of a dataset's `sft` config, with their `ids`; one becomes Python objects when it is looked at.
 
-    Args:
-        folder (`Path`): The dataset's.
-
-    Attributes:
-        ids (`list[str]`): Of the rows.
-
-    Raises:
-        [`InputError`]: A file has no such rows.
+    Raises [`InputError`] where a file has no such rows.
     """
 
     def __init__(self, folder: Path) -> None:
-        files = sorted((folder / "sft").glob("*.parquet"))
-        tables, file = [], folder / "sft"
+        files = sorted(map(str, (folder / "sft").glob("*.parquet")))
         try:
-            for file in files:
-                tables.append(pq.read_table(file, columns=["id", "segments"]))
-            table = pa.concat_tables(tables)
+            table = pq.read_table(files, columns=["id", "segments"])
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read ({error})", file=file) from None
+            raise InputError(f"cannot be read ({error})", file=folder / "sft") from None
         self.ids, self._segments = table["id"].to_pylist(), table["segments"]
 
     def segments(self, name: str) -> list[dict[str, Any]]:
@@ -111,15 +89,8 @@ def _lines(file: Path) -> pa.Table:
 class RunView:
     """A run, or an evaluation of one; a trajectory becomes Python objects when it is looked at.
 
-    Args:
-        folder (`Path`): Its folder.
-
-    Attributes:
-        records (`dict[str, dict]`): By id: what was asked, golden calls, verdicts; of a run that was not scored only
-            what was asked and how it ended.
-
-    Raises:
-        [`InputError`]: Its files cannot be read.
+    `records` are by id what was asked, golden calls and verdicts; of a run that was not scored only what was asked and
+    how it ended. Raises [`InputError`] where its files cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,7 +109,9 @@ class RunView:
             self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}
         if (scored := folder / "instructions.json").is_file():
             try:
-                self.records = {str(r["id"]): r | {"instruction": str(r["instruction"])} for r in read_json(scored)}
+                # Verdicts that were counted alone have no instruction.
+                rows = {str(row["id"]): row for row in read_json(scored)}
+                self.records = {id: row | {"instruction": str(row.get("instruction", id))} for id, row in rows.items()}
             except (TypeError, KeyError) as error:
                 raise InputError(f"holds no records ({error})", file=scored) from None
 

@@ -77,17 +77,10 @@ def plot(
     return f"<div>{''.join(drawings)}</div>"
 
 
-def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: str = BLUE, label: str = "") -> str:
-    """Horizontal bars with their counts, the first at the top.
+def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: str = BLUE) -> str:
+    """Horizontal bars, the first at the top: a [`plot`].
 
-    Args:
-        name, title (`str`): As [`plot`] takes them.
-        counts (`Sequence[tuple[str, int]]`): What each bar is called, and its length.
-        colour (`str`, *optional*): Of the bars.
-        label (`str`, *optional*): Of the axis.
-
-    Raises:
-        ImportError: matplotlib is not installed.
+    `counts` has what each bar is called, and its length. Raises `ImportError` without matplotlib.
     """
 
     def draw(axes: "Axes", narrow: bool) -> None:
@@ -97,7 +90,6 @@ def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: s
         label_rows(axes, [text for text, _ in counts], narrow)
         axes.set_xlim(0, max(1, *values) * (1.3 if narrow else 1.12))
         axes.locator_params("x", integer=True)
-        axes.set_xlabel(label)
 
     return plot(name, title, draw, len(counts))
 

@@ -6,7 +6,7 @@ from html import escape as escape_html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingDependencyError, OptionError
+from ..errors import OptionError, needing
 from .escaping import markdown_text, visible
 from .tables import Table, markdown_table
 
@@ -23,14 +23,7 @@ def render(package: str, template: str, **values: Any) -> str:
 
     `NAME.html.jinja` is escaped for HTML and may extend `page.html.jinja` of this room; `NAME.md.jinja` has
     `table(head, rows, text_columns)`. Every text that is printed is made visible; `| safe` lets markup through.
-
-    Args:
-        package (`str`): Whose template, mostly `__package__`.
-        template (`str`): Its file name.
-        values: What the template prints.
-
-    Raises:
-        [`MissingDependencyError`]: jinja2 is not installed.
+    Raises [`MissingDependencyError`] without jinja2.
     """
     return _environment(package, template.endswith(".html.jinja")).get_template(template).render(values)
 
@@ -50,11 +43,9 @@ def sections_page(title: str, parts: Sequence[str | Table]) -> str:
 
 @cache
 def _environment(package: str, html: bool) -> "Environment":
-    try:
+    with needing("writing a report", "evaluate"):
         from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
-    except ImportError:
-        raise MissingDependencyError("the report needs jinja2", fix="pip install jinja2") from None
     escape = visible if html else markdown_text
 
     def finalize(value: Any) -> Any:
@@ -89,20 +80,15 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
             # JSON can spell half a surrogate pair, which no file can hold.
             (folder / name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
-        raise OptionError(
-            f"cannot be written ({error.strerror})", file=folder, option="--out", fix="pass another folder"
-        ) from error
+        problem = f"cannot be written ({error.strerror})"
+        raise OptionError(problem, file=folder, option="--out", fix="pass another folder") from error
 
 
 def token_texts(
     ids: Sequence[int], trained: Sequence[bool], decode: Callable[[list[int]], str]
 ) -> list[tuple[str, bool]]:
-    """The text of each token; tokens that hold parts of one character stand together.
-
-    Args:
-        ids (`Sequence[int]`): Of a row.
-        trained (`Sequence[bool]`): For each id, whether the loss covers it.
-        decode (`Callable[[list[int]], str]`): The tokenizer's.
+    """The text of each token of a row, and whether it is trained; tokens that hold parts of one character stand
+    together. `decode` is the tokenizer's.
 
     Example:
 
@@ -136,12 +122,8 @@ def terminal_tokens(tokens: Tokens) -> "Text":
 
 
 def token_page(title: str, sections: Sequence[tuple[str, Tokens]], outlined: bool = True) -> str:
-    """A page that shows sections of tokens, or of longer parts, under their headings, trained ones marked.
-
-    Args:
-        title (`str`): Of the page.
-        sections (`Sequence[tuple[str, Tokens]]`): Heading and tokens.
-        outlined (`bool`, *optional*, defaults to `True`): Whether every second token has an outline.
+    """A page of tokens, or of longer parts, in sections: trained ones are marked, every second one may be
+    `outlined`.
 
     Example:
 

@@ -16,12 +16,8 @@ def finite(value: Any) -> float | None:
 
 
 def rate_text(rate: Mapping[str, Any] | None, sign: str = "", key: str = "value") -> str:
-    """A rate of shares between 0 and 1, in percent with its interval.
-
-    Args:
-        rate (`Mapping`, *optional*): With `low`, `high` and the key.
-        sign (`str`, *optional*): `"+"` for a difference, which is written with its sign.
-        key (`str`, *optional*, defaults to `"value"`): Where its value stands.
+    """A rate of shares between 0 and 1, which has `low`, `high` and the key, in percent with its interval; with the
+    sign `"+"`, a difference.
 
     Example:
 
@@ -59,8 +55,6 @@ def markdown_table(
     """A table in GitHub's Markdown.
 
     Args:
-        head (`Sequence[str]`): The heading of each column.
-        rows (`Iterable[Sequence]`): Cells, printed with `str`.
         text_columns (`int`, *optional*): How many columns hold text; those after them hold numbers, aligned right.
         escape (`Callable[[str], str]`, *optional*):
             What each cell passes. By default it stays one cell and keeps its markup; [`markdown_text`] lets none in.

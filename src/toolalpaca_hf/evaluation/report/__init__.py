@@ -9,7 +9,7 @@ from typing import Any
 
 from ...agent import ended_words
 from ...formats import NO_CALL
-from ...report import NONE, clip, finite, render, write_texts
+from ...report import clip, render, write_texts
 from ...schema import Trajectory
 from ..suite import Attempt
 from .figures import LABELS, label, model_index, plots, template_values
@@ -31,13 +31,7 @@ def write_report(
     folder: Path, metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt]
 ) -> None:
     """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
-    `instructions.json`.
-
-    A record whose attempt is not among `attempts` is shown without trajectory.
-
-    Raises:
-        [`MissingDependencyError`], [`OptionError`]: jinja2 is not installed, or the folder cannot be written.
-    """
+    `instructions.json`; a record whose attempt is not among `attempts` is shown without trajectory."""
     texts = {
         "report.html": report_html(metrics, records, attempts),
         "report.md": report_markdown(metrics, records),
@@ -100,8 +94,8 @@ def _instruction(
         return {"shown": shown, "length": len(value), "folded": len(value) > FOLDED or shown.count("\n") > 12}
 
     ended, judge = str(record.get("ended") or ""), record.get("judge")
-    scores = [(label(key), _score(record[key])) for key in LABELS if key in record and key != "process_verdict"]
-    counts = [*scores, *((label(key), _score(value)) for key, value in (record.get("validity") or {}).items())]
+    scores = {label(key): record[key] for key in LABELS if key in record and key != "process_verdict"}
+    counted = {label(key): value for key, value in (record.get("validity") or {}).items() if key != "shares"}
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
@@ -130,9 +124,13 @@ def _instruction(
         "final_thought": text(trajectory.final_thought if trajectory else None),
         "response": text(trajectory.response if trajectory else None),
         "scores": [
-            (good, found) for good in ("yes", "no") if (found := [key for key, value in scores if value == good])
+            (word, found)
+            for word, good in (("yes", True), ("no", False))
+            if (found := [key for key, value in scores.items() if value is good])
         ],
-        "counts": [f"{key}: {value}" for key, value in counts if value not in ("yes", "no")],
+        "counts": [
+            f"{key}: {_count(value)}" for key, value in (scores | counted).items() if not isinstance(value, bool)
+        ],
         "judge": judge
         and {
             "verdicts": [(key, str(judge.get(key) or "none")) for key in ("process", "response")],
@@ -142,8 +140,8 @@ def _instruction(
     }
 
 
-def _score(value: Any) -> str:
-    if isinstance(value, int | str):
-        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-    share = finite(value)
-    return NONE if share is None else f"{share:.2f}"
+def _count(value: Any) -> str:
+    """A share, a count, or several names."""
+    if isinstance(value, list | dict):
+        return clip(", ".join(map(str, value)), 400) or "none"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

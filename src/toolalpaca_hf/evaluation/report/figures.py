@@ -1,10 +1,9 @@
 """What the report shows: rows of tables, the paper's figures beside them, plots, and results for a model card."""
 
-import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from ...report import BLUE, NONE, ORANGE, bar_plot, finite, label_rows, plot, rate_text
+from ...report import BLUE, NONE, ORANGE, bar_plot, label_rows, plot, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +30,7 @@ SPLITS = {"simulated": "eval_simulated", "real": "eval_real", "sample": "eval_si
 
 LABELS = {
     "process_verdict": "Process correct, by rule",
-    "solved": "Solved, share of trials",
+    "solved": "Process correct, share of trials",
     "ast": "Calls as BFCL's answers have them",
     "process": "Process correct, by judge",
     "response": "Response correct, by judge",
@@ -89,41 +88,35 @@ HeadlineRow = namedtuple("HeadlineRow", "model judge n process response overall 
 
 def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
     """The run's verdicts, by rules and by judge, and the paper's rows for the same suite."""
-    suite, model = str(metrics.get("suite") or ""), str(metrics.get("model") or "this run")
-    verdict = metrics.get("process_verdict")
-    n = str((verdict or {}).get("n", metrics.get("n", NONE)))
-    rows = [HeadlineRow(model, "rule, no judge", n, rate_text(verdict), NONE, NONE, False)]
-    if metrics.get("judge_rates"):
-        rates = metrics["judge_rates"]
-        judge = str((metrics.get("judge_settings") or {}).get("model") or "judge")
-        n = str((rates.get("process") or {}).get("n", NONE))
-        process, response, both = (rate_text(rates.get(key)) for key in ("process", "response", "both"))
-        rows.append(HeadlineRow(model, judge, n, process, response, both, False))
+    suite, model, n = metrics["suite"], metrics["model"], str(metrics["n"])
+    rows = [HeadlineRow(model, "rule, no judge", n, rate_text(metrics["process_verdict"]), NONE, NONE, False)]
+    if "judge_rates" in metrics:
+        judge = metrics.get("judge_settings", {}).get("model", "judge")
+        shares = [rate_text(metrics["judge_rates"][key]) for key in ("process", "response", "both")]
+        rows.append(HeadlineRow(model, judge, n, *shares, False))
     for name, published in PUBLISHED.items() if suite in INSTRUCTIONS else ():
-        process, response, both = (f"{share:.1f}" for share in published[suite])
-        rows.append(HeadlineRow(name, JUDGE, str(INSTRUCTIONS[suite]), process, response, both, True))
+        shares = [f"{share:.1f}" for share in published[suite]]
+        rows.append(HeadlineRow(name, JUDGE, str(INSTRUCTIONS[suite]), *shares, True))
     return rows
 
 
 def figures(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Every rate of the run by section: name, value with interval, and n."""
-    verdict = metrics.get("process_verdict")
     sections = {
-        "Verdicts": ({"process_verdict": verdict} if verdict else {}) | (metrics.get("judge_rates") or {}),
-        "Calls against the golden ones": metrics.get("calls") or {},
-        "Validity of what was called": metrics.get("validity") or {},
+        "Verdicts": {"process_verdict": metrics["process_verdict"]} | metrics.get("judge_rates", {}),
+        "Calls against the golden ones": metrics["calls"],
+        "Validity of what was called": metrics["validity"],
     }
-    found = [
-        (title, [(label(key), rate_text(rate), str((rate or {}).get("n", NONE))) for key, rate in rates.items()])
-        for title, rates in sections.items()
-        if rates
-    ]
     if left := metrics.get("without_flagged"):
-        shown = {"process_verdict": left.get("process_verdict")} | left.get("calls", {})
-        chosen = [key for key in ("process_verdict", "ast", "all_functions", "arguments") if shown.get(key)]
+        known = left.get("calls", {}) | {key: left[key] for key in ("process_verdict",) if key in left}
+        chosen = [key for key in ("process_verdict", "ast", "all_functions", "arguments") if key in known]
         title = f"Without the {len(left['flagged'])} instructions that the linter flags"
-        found.append((title, [(label(key), rate_text(shown[key]), str(left["n"])) for key in chosen]))
-    return found + _trials(metrics)
+        sections[title] = {key: known[key] for key in chosen}
+    shown = [
+        (title, [(label(key), rate_text(rate), str(rate["n"])) for key, rate in rates.items()])
+        for title, rates in sections.items()
+    ]
+    return shown + _trials(metrics)
 
 
 def detectable_text(found: dict[str, Any], key: str) -> str:
@@ -139,7 +132,7 @@ def _trials(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str
     """Sections on repeated trials, and on the differences that can be shown."""
     sections, trials = [], metrics.get("trials")
     if trials:
-        n = str(metrics.get("n", NONE))
+        n = str(metrics["n"])
         rows = [(f"pass@{k}: solved in one of {k}", rate_text(rate), n) for k, rate in trials["pass_at"].items()]
         rows += [(f"pass^{k}: solved in all of {k}", rate_text(rate), n) for k, rate in trials["pass_all"].items()]
         sections.append((f"Over {trials['n']} trials", rows))
@@ -163,45 +156,31 @@ def trial_lines(metrics: dict[str, Any]) -> list[str]:
 
 def groups(metrics: dict[str, Any], by: str) -> list[tuple[str, dict[str, Any]]]:
     """The groups of a breakdown: numbers of golden calls in order, others by ascending rate."""
-    found = ((metrics.get("by") or {}).get(by) or {}).items()
-
-    def place(item: tuple[Any, dict[str, Any]]) -> tuple[float, str]:
-        name, group = item
-        if by == "golden_calls":
-            return (float(name) if str(name).isdecimal() else math.inf, str(name))
-        value = finite((group.get("process_verdict") or {}).get("value"))
-        return (-1.0 if value is None else value, str(name))
-
-    return [(str(name) or "(none)", group) for name, group in sorted(found, key=place)]
+    found = list(metrics["by"][by].items())
+    if by != "golden_calls":
+        found.sort(key=lambda group: (group[1]["process_verdict"]["value"], group[0]))
+    return found
 
 
 def breakdowns(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The non-empty breakdowns as tables: `key`, `title`, and rows of a group's name, n, failed and rates."""
+    """The breakdowns as tables: `key`, `title`, and rows of a group's name, n, failed and rates."""
+    rates = ("process_verdict", "all_functions", "arguments")
     tables = []
     for by, title in BREAKDOWNS.items():
+        found = groups(metrics, by)
         rows = [
-            [name, str(group.get("n", NONE)), str(group.get("failed", NONE))]
-            + [rate_text(group.get(key)) for key in ("process_verdict", "all_functions", "arguments")]
-            for name, group in groups(metrics, by)
+            [name, str(of["n"]), str(of["failed"]), *(rate_text(of[rate]) for rate in rates)] for name, of in found
         ]
-        if rows:
-            tables.append({"key": by, "title": title, "rows": rows})
+        tables.append({"key": by, "title": title, "rows": rows})
     return tables
 
 
 def judge_counts(metrics: dict[str, Any]) -> dict[str, Any] | None:
     """The judge's verdicts as counts: `n`, `unjudged`, and rows with Yes, No and Uncertain."""
-    judge = metrics.get("judge")
-    if not judge:
+    if (judge := metrics.get("judge")) is None:
         return None
-    rows = [
-        (key, *(str(judge[key].get(verdict, 0)) for verdict in ("Yes", "No", "Uncertain")))
-        for key in ("process", "response")
-        if key in judge
-    ]
-    if "both" in judge:
-        rows.append(("both", str(judge["both"]), "", ""))
-    return {"n": judge.get("num", NONE), "unjudged": judge.get("error_num", NONE), "rows": rows}
+    rows = [(part, *map(str, judge[part].values())) for part in ("process", "response")]
+    return {"n": judge["num"], "unjudged": judge["error_num"], "rows": [*rows, ("both", str(judge["both"]), "", "")]}
 
 
 def template_values(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +191,7 @@ def template_values(metrics: dict[str, Any]) -> dict[str, Any]:
         "figures": figures(metrics),
         "judge": judge_counts(metrics),
         "breakdowns": breakdowns(metrics),
-        "errors": list((metrics.get("errors") or {}).items()),
+        "errors": list(metrics["errors"].items()),
         "source": SOURCE,
         "address": ADDRESS,
     }
@@ -231,10 +210,7 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     (63.0, 'Process correct, by rule (%; 95% interval 53.1 to 72.2, n = 100)')
     ```
     """
-    suite = str(metrics.get("suite") or "unnamed")
-    rates = [("process_verdict", "process_verdict", metrics.get("process_verdict"))]
-    rates += [("llm_judge", key, rate) for key, rate in (metrics.get("judge_rates") or {}).items()]
-    rates += [("tool_call_match", key, rate) for key, rate in (metrics.get("calls") or {}).items()]
+    suite = metrics["suite"]
     about: dict[str, Any] = {"task_type": "text-generation", "task_name": "Tool use"}
     if suite in SPLITS:
         about["dataset_type"] = "toolalpaca-sample" if suite == "sample" else "toolalpaca"
@@ -242,16 +218,14 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         about["dataset_split"] = SPLITS[suite]
     else:
         about |= {"dataset_type": suite, "dataset_name": "BFCL" if suite == "bfcl" else suite}
+    kinds = {"process_verdict": {"process_verdict": metrics["process_verdict"]}}
+    kinds |= {"llm_judge": metrics.get("judge_rates", {}), "tool_call_match": metrics.get("calls", {})}
     results = []
-    for metric, key, found in rates:
-        rate = found or {}
-        value, low, high = (finite(rate.get(name)) for name in ("value", "low", "high"))
-        if value is None:
-            continue
-        n = f"n = {rate.get('n', metrics.get('n'))}"
-        spread = n if low is None or high is None else f"95% interval {100 * low:.1f} to {100 * high:.1f}, {n}"
-        measured = {"metric_name": f"{label(key)} (%; {spread})", "metric_value": round(100 * value, 1)}
-        results.append(about | {"metric_type": metric, "metric_config": key} | measured)
+    for metric, rates in kinds.items():
+        for key, rate in rates.items():
+            interval = f"95% interval {100 * rate['low']:.1f} to {100 * rate['high']:.1f}, n = {rate['n']}"
+            measured = {"metric_name": f"{label(key)} (%; {interval})", "metric_value": round(100 * rate["value"], 1)}
+            results.append(about | {"metric_type": metric, "metric_config": key} | measured)
     return results
 
 
@@ -264,11 +238,11 @@ _SERIES = {
 
 def plots(metrics: dict[str, Any]) -> dict[str, str]:
     """Plots of failures by error kind, by API, and by number of golden calls; none without matplotlib."""
-    kinds = list((metrics.get("errors") or {}).items())
+    kinds = list(metrics["errors"].items())
     title = f"Errors by kind (n = {sum(count for _, count in kinds)} errors)"
     try:
-        drawn = {"errors": bar_plot("errors", title, kinds, ORANGE, "count")} if kinds else {}
-        return drawn | {by: _rates(found, by) for by in ("api", "golden_calls") if (found := groups(metrics, by))}
+        drawn = {"errors": bar_plot("errors", title, kinds, ORANGE)} if kinds else {}
+        return drawn | {by: _rates(groups(metrics, by), by) for by in ("api", "golden_calls")}
     except ImportError:
         return {}
 
@@ -278,26 +252,20 @@ def _rates(found: list[tuple[str, dict[str, Any]]], by: str) -> str:
 
     def draw(axes: "Axes", narrow: bool) -> None:
         for offset, (key, (name, colour, marker)) in zip((-0.14, 0.14), _SERIES.items(), strict=True):
-            points = []
-            for place, (_, group) in enumerate(found):
-                value, low, high = (finite((group.get(key) or {}).get(part)) for part in ("value", "low", "high"))
-                if value is None:
-                    continue
-                points.append((100 * value, place + offset))
-                if low is not None and high is not None:
-                    axes.plot([100 * low, 100 * high], [place + offset] * 2, color=colour, linewidth=2, alpha=0.8)
-            xs, ys = zip(*points, strict=True) if points else ((), ())
-            axes.plot(xs, ys, marker, color=colour, markersize=7, label=name, clip_on=False)
+            value, low, high = ([100 * of[key][part] for _, of in found] for part in ("value", "low", "high"))
+            places = [place + offset for place in range(len(found))]
+            axes.hlines(places, low, high, color=colour, linewidth=2, alpha=0.8)
+            axes.plot(value, places, marker, color=colour, markersize=7, label=name, clip_on=False)
         rows = []
         for name, group in found:
             name += f" golden call{'s' * (name != '1')}" if by == "golden_calls" else ""
-            rows.append(f"{name if len(name) <= 40 else f'{name[:39]}…'} (n = {group.get('n', '?')})")
+            rows.append(f"{name if len(name) <= 40 else f'{name[:39]}…'} (n = {group['n']})")
         label_rows(axes, rows, narrow, limit=60)
         axes.set_xlim(0, 100)
         axes.set_xlabel("percent, with 95% interval" if narrow else "percent of instructions, with 95% interval")
         columns = 1 if narrow else 2
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.3)
 
-    total = sum(group.get("n", 0) for _, group in found)
+    total = sum(group["n"] for _, group in found)
     title = f"Instructions done right, {BREAKDOWNS[by].lower().replace('api', 'API')} (n = {total})"
     return plot(by, title, draw, len(found) + 1)

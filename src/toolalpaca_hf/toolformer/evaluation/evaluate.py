@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ... import __version__
 from ...checkpoints import resolve_model
 from ...errors import InputError, OptionError
-from ...evaluation import RESAMPLES, paired, resampled, tails, wilson
+from ...evaluation import paired, resampled, tails, wilson
 from ...metrics import perplexity
 from ...storage import JsonlLog, SettingsClaim, read_json, write_json
 from ..dataset import split_marks
@@ -241,7 +241,7 @@ def summarize_texts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not tokens:
         raise InputError("the texts have no token to predict", fix="pass longer ones")
     sums = np.array([[record["nll"], record["tokens"]] for record in records], dtype=float)
-    means = resampled(sums, resamples=max(200, min(2000, 10_000_000 // len(sums))))
+    means = resampled(sums)
     low, high = np.quantile(means[:, 0] / np.maximum(means[:, 1], 1), tails(len(sums))).tolist()
     value = perplexity([[-float(sums[:, 0].sum()) / tokens]])["perplexity"]
     return {"value": value, "low": math.exp(low), "high": math.exp(high), "n": len(records), "tokens": tokens}
@@ -329,9 +329,7 @@ def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) ->
     called = [any(call["result"] is not None for call in record["calls"]) for record in with_calls]
     right, plain = [record["right"] for record in with_calls], [record["right"] for record in without]
     pairs = [pair for pair, has_call in zip(zip(right, plain, strict=True), called, strict=True) if has_call]
-    # A bootstrap of tens of thousands of items does not need 2,000 resamples and their memory.
-    resamples = max(200, min(RESAMPLES, 10_000_000 // len(right)))
-    tested = paired(right, plain, [str(i) for i in range(len(right))], resamples=resamples)
+    tested = paired(right, plain, [str(i) for i in range(len(right))])
     difference = {name: tested[name] for name in ("difference", "low", "high", "wins", "losses")}
     return figures | {
         "with_calls": rate(right),
