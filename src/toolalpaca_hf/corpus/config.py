@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -67,23 +67,15 @@ class DecontaminationSettings:
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """How strict the filters are.
+    """How strict the filters are."""
 
-    Args:
-        max_tokens (`int`, *optional*, defaults to 2048): Longest training row in tokens.
-        count (`Callable[[str], int]`, *optional*): Counts a text's tokens; takes precedence over `tokenizer`.
-        tokenizer (`str`, *optional*): A folder, a Hub id or `smollm2`, to count tokens with. Without either, they are
-            estimated from `characters`.
-        characters (`float`, *optional*, defaults to 3.3): Characters per token. English text has 4 to 5, but rows are
-            half JSON: the published ones have a median of 3.5 with SmolLM2's tokenizer, and a minimum of 2.0.
-        codes (`bool`, *optional*, defaults to `True`): Whether booleans, values of up to three letters and enum values
-            may stand for what the user said in other words, such as `en` for English.
-    """
-
-    max_tokens: Positive = 2048
-    count: Callable[[str], int] | None = None
-    tokenizer: str | None = None
+    max_tokens: Positive = 2048  # of the longest training row
+    tokenizer: str | None = None  # counts them: a folder, a Hub id or `smollm2`; else they are estimated
+    # Per token. English text has 4 to 5, but rows are half JSON: the published ones have a median of 3.5 with
+    # SmolLM2's tokenizer, and a minimum of 2.0.
     characters: Annotated[float, Ge(1)] = 3.3
+    # Whether booleans, values of up to three letters and enum values may stand for what the user said in other words,
+    # such as `en` for English.
     codes: bool = True
 
 
@@ -91,7 +83,6 @@ class FilterSettings:
 class SimulationSettings:
     """How instances are simulated."""
 
-    style: Literal["chat", "react"] = "chat"  # how the assistant writes; see `AssistantBackend`
     executor: Literal["llm", "schema"] = "llm"  # who plays the API: a model, or the schema responder without one
     seed: int = 0  # of the schema responder
     attempts: Positive = 2  # how often an unreadable turn or answer is requested
@@ -193,7 +184,6 @@ class CorpusConfig:
     def output_settings(self) -> dict[str, Any]:
         """The settings that affect the output, as JSON; endpoint, tasks and budget do not."""
         made = {name: asdict(getattr(self, name)) for name in ("toolset", "instructions", "screen", "simulation")}
-        made["simulation"]["gates"].pop("count", None)
         return {"roles": {role: settings.output_settings() for role, settings in self.roles.items()}, **made}
 
     def make_budget(self) -> Budget:
@@ -233,14 +223,10 @@ def _validated(sections: dict[str, Any], where: str | None) -> CorpusConfig:
         found = error.errors(include_url=False)[0]
         option = ".".join(str(part) for part in found["loc"][1:])
         raise OptionError(f"{found['input']!r}: {found['msg']}"[:300], file=where, option=option) from None
-    limits = {f"simulation.limits.{name}": (value, 1) for name, value in asdict(config.simulation.limits).items()}
-    for role, settings in config.roles.items():
-        numbers = {name: getattr(settings, name) for name in ("temperature", "timeout", "retries")}
-        numbers |= {f"price.{name}": value for name, value in asdict(settings.price).items()}
-        limits |= {f"roles.{role}.{name}": (value, 0) for name, value in numbers.items()}
-    limits["simulation.limits.seconds"] = (config.simulation.limits.seconds, 0)
-    for option, (value, least) in limits.items():
+    for name, value in asdict(config.simulation.limits).items():
+        least = 0 if name == "seconds" else 1
         if value is not None and not value >= least:
+            option = f"simulation.limits.{name}"
             raise OptionError(f"is {value}", file=where, option=option, fix=f"pass {least} or more")
     return config
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from ..schema import HINT_MARK
 PUBLISHED = ("simulated", "real")
 BENCHMARKS = ("bfcl", "tau2")  # BFCL's single-turn rows with calls as answers, and τ²-bench's tasks
 FILE = Path(__file__).with_name("benchmarks.json")
-_PUBLISHED_FILE = Path(__file__).with_name("evaluation_sets.json")
+PUBLISHED_FILE = Path(__file__).with_name("evaluation_sets.json")
 SHORTEST = 4  # fewer words are in many texts, and no leak
 # Words of a part of a line that is compared: in a longer one, pairs of words meet that do not belong together.
 LONGEST = 60
@@ -36,19 +35,15 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").casefold())
 
 
-def bigrams(text: str) -> frozenset[tuple[str, str]]:
-    """Pairs of neighbouring words; a one-word text gives that word paired with an empty one."""
+def bigrams(text: str) -> frozenset[int]:
+    """Hashes of the pairs of neighbouring words; a one-word text gives that word paired with an empty one."""
     found = words(text)
-    return frozenset(zip(found, found[1:] or [""], strict=False))
+    return frozenset(_hash(" ".join(pair)) for pair in zip(found, found[1:] or [""], strict=False))
 
 
 def _hash(text: str) -> int:
     """Stable across processes, unlike Python's own."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_BYTES).digest(), "big")
-
-
-def _hashes(found: Iterable[tuple[str, str]]) -> set[int]:
-    return {_hash(" ".join(pair)) for pair in found}
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, text: str) -> "Fingerprint":
-        return cls(_hash(" ".join(words(text))), frozenset(_hashes(bigrams(text))))
+        return cls(_hash(" ".join(words(text))), bigrams(text))
 
     @classmethod
     def decode(cls, encoded: str) -> "Fingerprint":
@@ -82,9 +77,8 @@ class BigramIndex:
         self._holders: dict[int, int | list[int]] = {}
         self._sizes: list[int] = []
 
-    def add(self, text: str | Fingerprint) -> None:
-        """Add a text; it is numbered by how many came before it."""
-        found = text.bigrams if isinstance(text, Fingerprint) else _hashes(bigrams(text))
+    def add(self, found: frozenset[int]) -> None:
+        """Add a text's bigrams; it is numbered by how many came before it."""
         number = len(self._sizes)
         for bigram in found:
             before = self._holders.setdefault(bigram, number)
@@ -94,18 +88,15 @@ class BigramIndex:
                 self._holders[bigram] = [before, number]
         self._sizes.append(len(found))
 
-    def nearest(self, query: frozenset[tuple[str, str]], contained: bool = False) -> tuple[float, int]:
+    def nearest(self, query: frozenset[int], contained: bool = False) -> tuple[float, int]:
         """Similarity of the closest text, and its number; `(0.0, -1)` where none shares a pair."""
         shared = Counter[int]()
-        for bigram in _hashes(query):
+        for bigram in query:
             held = self._holders.get(bigram, ())
             shared.update((held,) if isinstance(held, int) else held)
-        best = (0.0, -1)
-        for number, count in shared.items():
-            size = self._sizes[number]
-            share = count / (size if contained else size + len(query) - count)
-            best = max(best, (share, -number - 1))  # the first of those that are equally close
-        return (best[0], -best[1] - 1) if shared else (0.0, -1)
+        sizes = {number: self._sizes[number] + (0 if contained else len(query) - shared[number]) for number in shared}
+        shares = ((count / sizes[number], number) for number, count in shared.items())
+        return max(shares, key=lambda found: (found[0], -found[1]), default=(0.0, -1))  # the first of equals
 
 
 class Decontaminator:
@@ -138,47 +129,48 @@ class Decontaminator:
         self._evaluation, self._accepted = BigramIndex(), BigramIndex()
         self._evaluation_texts: set[int] = set()
         self._apis: list[str] = []
-        self._accepted_texts: dict[str, str] = {}
+        self._accepted_texts: dict[int, str] = {}
         for instruction in evaluation:
             fingerprint = Fingerprint.of(instruction) if isinstance(instruction, str) else instruction
             if fingerprint.bigrams:  # one that says nothing is no leak
-                self._evaluation.add(fingerprint)
+                self._evaluation.add(fingerprint.bigrams)
                 self._evaluation_texts.add(fingerprint.text)
 
     def reason(self, api: str, instruction: str) -> str | None:
         """Why an instruction is rejected; `None` if it may be accepted."""
-        text = " ".join(words(instruction))
-        if not text:
-            return "says nothing"
         if leaked := self.leaked(instruction):
             return leaked
-        if text in self._accepted_texts:
-            return f"repeats an instruction of {_whose(api, self._accepted_texts[text])}"
-        share, number = self._accepted.nearest(bigrams(instruction))
-        return f"is close to an instruction of {_whose(api, self._apis[number])}" if share >= self.threshold else None
+        found = Fingerprint.of(instruction)
+        if not found.bigrams:
+            return "says nothing"
+        if (holder := self._accepted_texts.get(found.text)) is not None:
+            how = "repeats"
+        else:
+            share, number = self._accepted.nearest(found.bigrams)
+            if share < self.threshold:
+                return None
+            holder, how = self._apis[number], "is close to"
+        return f"{how} an instruction of {'its API' if api == holder else 'another API'}"
 
     def leaked(self, text: str, within: bool = True) -> str | None:
         """Why a text must not be trained on, be it an instruction or what accompanies one; `None` if it may be.
 
         Unless `within`, a text that holds an instruction among others is not looked for.
         """
-        query = bigrams(text)
-        if _hash(" ".join(words(text))) in self._evaluation_texts:
+        found = Fingerprint.of(text)
+        if found.text in self._evaluation_texts:
             return "is in the evaluation set"
-        if self._evaluation.nearest(query)[0] >= self.threshold:
+        if self._evaluation.nearest(found.bigrams)[0] >= self.threshold:
             return "is close to an instruction of the evaluation set"
-        if within and self._evaluation.nearest(query, contained=True)[0] >= self.contained:
+        if within and self._evaluation.nearest(found.bigrams, contained=True)[0] >= self.contained:
             return "holds an instruction of the evaluation set"
         return None
 
     def accept(self, api: str, instruction: str) -> None:
-        self._accepted.add(instruction)
+        found = Fingerprint.of(instruction)
+        self._accepted.add(found.bigrams)
         self._apis.append(api)
-        self._accepted_texts.setdefault(" ".join(words(instruction)), api)
-
-
-def _whose(api: str, holder: str) -> str:
-    return "its API" if api == holder else "another API"
+        self._accepted_texts.setdefault(found.text, api)
 
 
 def published_instructions(name: str) -> list[Fingerprint]:
@@ -191,7 +183,7 @@ def published_instructions(name: str) -> list[Fingerprint]:
     (100, 114)
     ```
     """
-    file = _PUBLISHED_FILE if name in PUBLISHED else FILE
+    file = PUBLISHED_FILE if name in PUBLISHED else FILE
     return [Fingerprint.decode(encoded) for encoded in json.loads(file.read_text(encoding="utf-8"))[name]]
 
 
@@ -240,13 +232,8 @@ class Screen:
         everything = (*PUBLISHED, *BENCHMARKS)
         self.sets = list(dict.fromkeys(n for name in names for n in (everything if name == "published" else (name,))))
         self.columns, self.threshold, self.contained = tuple(columns), threshold, contained
-        for name in self.sets:
-            if name in (*everything, "sample"):
-                continue
-            if not Path(name).is_file():
-                fix = f"pass published, sample, a file, or one of {', '.join(everything)}"
-                raise NotFoundError("no such set", file=name, option="--against", fix=fix)
-            evaluation_texts(name)  # what is wrong with it is found before any row is read
+        for name in set(self.sets) - {*everything, "sample"}:
+            evaluation_texts(name)  # what is wrong with a file is found before any row is read
 
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints are read again in each process; without them, `datasets` hashes the filter at once.
@@ -283,6 +270,8 @@ class Screen:
 
 def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
     """The instructions of a published set, of a benchmark, of `sample` or of a file; see [`Screen`]."""
+    if name == "published":
+        return [text for each in (*PUBLISHED, *BENCHMARKS) for text in published_instructions(each)]
     if name in (*PUBLISHED, *BENCHMARKS):
         return published_instructions(name)
     path = SAMPLE / "eval.json" if name == "sample" else Path(name)
@@ -292,8 +281,8 @@ def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
         else:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             found = [text for line in lines for text in texts_of(line)]
-    except FileNotFoundError:
-        fix = f"name a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
+    except (FileNotFoundError, IsADirectoryError):
+        fix = f"pass published, sample, a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
         raise NotFoundError("no such set or file", file=path, fix=fix) from None
     except (OSError, UnicodeDecodeError):
         problem, fix = "is not UTF-8 text", "pass a file in the raw layout, or one with an instruction a line"
@@ -332,11 +321,3 @@ def parts_of(text: str) -> Iterator[str]:
             part = " ".join(found[start : start + LONGEST])
             if len(words(part)) >= SHORTEST:
                 yield part
-
-
-if __name__ == "__main__":
-    sets = {
-        name: [Fingerprint.of(instruction).encode() for instruction in instructions_of(path)]
-        for name, path in zip(PUBLISHED, sys.argv[1:], strict=True)
-    }
-    _PUBLISHED_FILE.write_text(json.dumps(sets, indent=0) + "\n", encoding="utf-8")

@@ -4,7 +4,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge
 
 from ..errors import OptionError, ToolAlpacaError
 
@@ -79,8 +81,8 @@ class Usage:
 class Price:
     """Price of a million tokens of questions and of answers, in any currency."""
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    prompt: Annotated[float, Ge(0)] = 0.0
+    completion: Annotated[float, Ge(0)] = 0.0
 
 
 def cost(spent: Mapping[str, Usage], roles: "Mapping[str, ModelSettings]") -> float:

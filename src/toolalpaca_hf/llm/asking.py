@@ -7,8 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from weakref import WeakValueDictionary
+
+from annotated_types import Ge
 
 from ..errors import OptionError
 from ..storage import SqliteCache
@@ -71,29 +73,18 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model of a role.
+    """The model of a role."""
 
-    Args:
-        endpoint, model (`str`, *optional*): The server, such as `http://127.0.0.1:8000/v1`, and its model's name.
-        local (`str`, *optional*): Instead of both, a local model: a folder, a Hub id or `smollm2`.
-        constrained (`bool`, *optional*, defaults to `True`): Whether JSON schemas are enforced on the local model.
-        key_variable (`str`, *optional*): Environment variable with the key; see [`ModelClient`].
-        temperature, seed (*optional*, default to 0.7 and 0): `None` leaves them to the server; each question's seed is
-            made of this one.
-        timeout, retries: See [`ModelClient`].
-        price ([`Price`], *optional*): Per million tokens.
-    """
-
-    endpoint: str = ""
-    model: str = ""
-    local: str | None = None
-    constrained: bool = True
+    endpoint: str = ""  # such as `http://127.0.0.1:8000/v1`
+    model: str = ""  # its name there
+    local: str | None = None  # instead of both, a local model: a folder, a Hub id or `smollm2`
+    constrained: bool = True  # whether JSON schemas are enforced on the local model
     dtype: str = "auto"
-    key_variable: str | None = None
-    temperature: float | None = 0.7
-    seed: int | None = 0
-    timeout: float = 120.0
-    retries: int = 4
+    key_variable: str | None = None  # environment variable with the key; see `ModelClient`
+    temperature: Annotated[float, Ge(0)] | None = 0.7  # `None` leaves it to the server
+    seed: int | None = 0  # each question's is made of this one; `None` leaves it to the server
+    timeout: Annotated[float, Ge(0)] = 120.0  # see `ModelClient`
+    retries: Annotated[int, Ge(0)] = 4
     price: Price = field(default_factory=Price)
 
     def output_settings(self) -> dict[str, Any]:

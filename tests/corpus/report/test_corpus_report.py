@@ -31,8 +31,6 @@ def line(one: Trajectory, kept: bool = True, **changed: Any) -> dict[str, Any]:
     """A line of `instances.jsonl`."""
     provenance = {
         "source": "simulated",
-        "tokens": {"assistant": {"prompt": 100, "completion": 20}, "executor": {"prompt": 30, "completion": 5}},
-        "retries": {"assistant": 1},
         "stood_in": ["executor: it holds no JSON object"],
     }
     return {
@@ -84,7 +82,6 @@ def test_the_figures_of_a_small_corpus(tmp_path: Path) -> None:
     assert found["functions_per_api"]["mean"] == 1.5 and found["instruction_words"]["max"] == 3
     assert found["failed"] == dict.fromkeys(FILTERS, 0) | {"finished": 1, "grounded": 1, "length": 1}
     assert found["failed_first"] == dict.fromkeys(FILTERS, 0) | {"finished": 1, "grounded": 1}
-    assert found["tokens_by_role"]["assistant"] == {"prompt": 300, "completion": 60, "retries": 3}
     assert json.loads((path / "corpus_report.json").read_text()) == found
     assert "it is away" in (path / "corpus_report.html").read_text()
 
@@ -138,7 +135,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     api = replace(huts(), name=HOSTILE, category=HOSTILE)
     lines = [
         line(bad),
-        line(bad, kept=False, gates=gates, provenance={"source": HOSTILE, "tokens": {HOSTILE: {"prompt": 1}}}),
+        line(bad, kept=False, gates=gates, provenance={"source": HOSTILE}),
     ]
     aside = {"id": "train/x", "entry": {"name": HOSTILE}, "api": None, "set_aside": HOSTILE}
     path = folder(
@@ -209,12 +206,12 @@ def test_published_files_are_counted_and_gated(real_data: Path, tmp_path: Path) 
     assert 0 < found["passed_all_gates"] < 51 and (tmp_path / "corpus_report.md").is_file()
 
 
-def test_tokens_are_counted_by_who_knows_them(tmp_path: Path) -> None:
-    words = write_report("sample", tmp_path / "a", FilterSettings(count=lambda text: len(text.split())))
-    letters = write_report("sample", tmp_path / "b", FilterSettings(count=len, max_tokens=10**6))
-    assert words["instances"] == letters["instances"] == 40
-    assert words["row_tokens"]["max"] * 3 < letters["row_tokens"]["min"] and words["failed"]["length"] == 0
-    assert "estimated" not in (tmp_path / "a" / "corpus_report.md").read_text()
+def test_tokens_are_counted_as_the_settings_say(tmp_path: Path) -> None:
+    few = write_report("sample", tmp_path / "a", FilterSettings(characters=10))
+    letters = write_report("sample", tmp_path / "b", FilterSettings(characters=1, max_tokens=10**6))
+    assert few["instances"] == letters["instances"] == 40
+    assert few["row_tokens"]["max"] == round(letters["row_tokens"]["max"] / 10) and few["failed"]["length"] == 0
+    assert "estimated at 10" in (tmp_path / "a" / "corpus_report.md").read_text()
 
 
 @pytest.mark.parametrize("broken", [b'{"id": "train/hu', b"[]", b'{"api": {"id": "x"}}', b'{"\xff": 1}', b"[" * 9999])

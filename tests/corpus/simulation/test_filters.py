@@ -166,6 +166,8 @@ def test_the_prompts_own_words_are_no_thought() -> None:
         ("Book at https://eagle.example.com/book.", "https://eagle.example.com/book."),
         ("Write to hut@example.com.", "hut@example.com"),
         ("Your booking is B5512.", "B5512"),
+        ("On Friday, July 4, Eagle Hut has 7 beds.", None),
+        ("It is free on Saturday, in August.", "Saturday"),
     ],
 )
 def test_supported(response: str, claimed: str | None) -> None:
@@ -178,6 +180,12 @@ def test_figures_may_be_rounded_and_lists_counted() -> None:
     assert unsupported("There are 3, of 4.5 km, 5.81 km and 9 km.", texts) is None
     assert unsupported("There are 3, of 4.6 km.", texts) == "4.6"
     assert unsupported("There are 4.", texts) == "4"
+
+
+def test_times_may_be_told_by_twelve_hours() -> None:
+    texts = ['Status Code: 200. Response: {"leaves":"15:30"}']
+    assert unsupported("It leaves at 3:30 PM.", texts) is None
+    assert unsupported("It leaves at 4:30 PM.", texts) == "4"
 
 
 def test_an_answer_may_be_nested_deeply() -> None:
@@ -238,13 +246,11 @@ def test_estimates_of_rows_that_are_half_json(real_data: Path) -> None:
 def test_length() -> None:
     trajectory = Trajectory("", "", ASKED, "", [SEARCH, BEDS], "So.", "Eagle Hut has 7 beds.")
     text = "".join(segment.text for segment in trajectory_segments(huts(), trajectory, react_prompt()))
-    words = len(text.split())
-    fits = FilterSettings(words, count=lambda text: len(text.split()))
-    assert reasons(strict=fits) == {}
-    assert reasons(strict=replace(fits, max_tokens=words - 1)) == {
-        "length": f"it has {words} tokens, and {words - 1} is the limit of training"
+    tokens = len(text) // 2
+    assert reasons(strict=FilterSettings(tokens + 1, characters=2)) == {}
+    assert reasons(strict=FilterSettings(tokens - 1, characters=2)) == {
+        "length": f"it has about {round(len(text) / 2)} tokens, and {tokens - 1} is the limit of training"
     }
-    assert reasons(strict=FilterSettings(int(len(text) / 3.3) - 1))["length"].startswith("it has about ")
 
 
 def test_the_embedded_corpus_passes() -> None:

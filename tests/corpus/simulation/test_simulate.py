@@ -66,12 +66,10 @@ def test_three_roles_make_an_instance_that_passes_every_gate() -> None:
 
 def test_provenance_says_who_did_what_at_which_cost() -> None:
     note = played(script(list(TURNS))).provenance
-    assert note["models"] == {"assistant": "scripted", "executor": "scripted"}
-    assert note["tokens"] == {
-        "assistant": {"prompt": 300, "completion": 30},
-        "executor": {"prompt": 200, "completion": 20},
-    }
-    assert note["retries"] == {} and note["stood_in"] == [] and note["ended"] == "answered"
+    for role, calls in {"assistant": 3, "executor": 2}.items():
+        counts = {"calls": calls, "prompt_tokens": 100 * calls, "completion_tokens": 10 * calls}
+        assert note["asked"][role] == {"model": "scripted", "retries": 0, "enforced": 0} | counts
+    assert set(note["asked"]) == {"assistant", "executor"} and note["stood_in"] == [] and note["ended"] == "answered"
     assert set(note["prompts"]) == {"assistant", "user", "executor"} and len(set(note["prompts"].values())) == 3
     assert note["instruction"] == {"style": "short", "mood": "curious"} and note["api"]["id"] == "train/huts"
     json.dumps(note)
@@ -100,22 +98,6 @@ def test_turns_and_answers_are_asked_for_by_schema() -> None:
     reply = Draft202012Validator(schemas["executor"])  # of the last call
     assert reply.is_valid(json.loads(FREE)) and reply.is_valid({"status": 404, "body": {"error": "No such hut."}})
     assert not reply.is_valid({"status": 200, "body": {"free": -1}})
-
-
-def test_a_react_assistant_goes_on_with_the_text_of_training() -> None:
-    turns = [
-        ' I look for huts.\nAction: findHuts\nAction Input: {"near": "Alvdal"}\nObservation: made up',
-        " That is all.\nResponse: There is Eagle Hut.",
-    ]
-    ask = script(list(turns))
-    done = played(ask, style="react")
-    assert done.kept, done.gates
-    assert [step.action_input for step in done.trajectory.steps] == ['{"near": "Alvdal"}']
-    (last,) = ask.asked[-1][1]
-    assert last["content"].endswith(
-        'Observation: Status Code: 200. Response: [{"hutId":12,"name":"Eagle Hut"}]\nThought:'
-    )
-    assert "made up" not in last["content"] and ask.asked[-1][2]["stop"]
 
 
 def test_the_user_answers_from_the_hidden_details() -> None:
@@ -153,7 +135,7 @@ def test_an_answer_that_is_not_valid_is_asked_for_again() -> None:
     ask = script(list(TURNS), [FOUND, json.dumps({"status": 200, "body": {"free": -1}}), FREE])
     done = played(ask)
     assert done.kept and done.trajectory.steps[1].observation.endswith('{"hutId":12,"free":7}')
-    assert done.provenance["asked"]["executor"] == 3 and done.provenance["stood_in"] == []
+    assert done.provenance["asked"]["executor"]["calls"] == 3 and done.provenance["stood_in"] == []
 
 
 @pytest.mark.parametrize("bad", ["I am a language model.", '{"status": 200, "body": {"free": -1}}', "", "[" * 5000])
@@ -177,7 +159,7 @@ def test_an_executor_by_schema_asks_no_model() -> None:
 def test_a_turn_that_can_not_be_read_is_asked_for_once_more() -> None:
     ask = script(["???", *TURNS])
     done = played(ask)
-    assert done.kept and done.provenance["retries"] == {"assistant": 1}
+    assert done.kept and done.provenance["asked"]["assistant"]["retries"] == 1
 
 
 def test_a_model_that_never_writes_a_turn_ends_the_rollout() -> None:
@@ -189,7 +171,7 @@ def test_a_model_that_never_writes_a_turn_ends_the_rollout() -> None:
 def test_an_answer_that_is_cut_off_is_no_response() -> None:
     cut = answer('{"thought": "I have it.", "response": "Eagle Hut near', "length")
     done = played(script([TURNS[0], cut, TURNS[1], TURNS[2]]))
-    assert done.kept and done.provenance["retries"] == {"assistant": 1}
+    assert done.kept and done.provenance["asked"]["assistant"]["retries"] == 1
 
 
 @pytest.mark.parametrize("said", [LLMError("the endpoint is away"), answer("", "refusal")])
@@ -262,8 +244,3 @@ def test_turns_are_read_in_either_form(text: str, action: str | None, response: 
 
     turn = read_turn(text)
     assert (turn.action, turn.response) == (action, response)
-
-
-def test_a_style_that_is_none_is_told() -> None:
-    with pytest.raises(Exception, match="'prose'; pass 'chat' or 'react'"):
-        played(script(list(TURNS)), style="prose")

@@ -106,10 +106,9 @@ def test_filters_agree_with_the_published_list(real_data: Path) -> None:
     rows = json.loads((real_data / "public_apis.json").read_text(encoding="utf-8"))["entries"]
     entries = load_entries(real_data / "public_apis.json")
     assert len(entries) == len(rows) == 1425
-    wanted = EntryFilter(("weather", "Books"), https=True, auths=("none", "OAuth"))
-    kept = [row for row in rows if row["Category"] in ("Weather", "Books") and row["HTTPS"]]
-    free = [row["API"] for row in kept if row["Auth"] in ("", "OAuth")]
-    assert 10 < len(free) < len(kept) and [entry.name for entry in select_entries(entries, wanted).kept] == free
+    wanted = EntryFilter(("weather", "Books"), https=True)
+    kept = [row["API"] for row in rows if row["Category"] in ("Weather", "Books") and row["HTTPS"]]
+    assert len(kept) > 10 and [entry.name for entry in select_entries(entries, wanted).kept] == kept
     for limit in (None, 5):
         chosen = select_entries(entries, EntryFilter(("Weather",), reserved=reserved_names(), limit=limit))
         assert len(chosen.kept) + sum(map(len, chosen.left_out.values())) == 1425
@@ -152,6 +151,11 @@ def test_the_same_api_is_kept_once(real_data: Path) -> None:
     )
 
 
+def test_names_of_another_script_differ() -> None:
+    entries = [ListedApi(name, "", "", "") for name in ("天気 API", "地震 API", "天気 api")]
+    assert select_entries(entries, EntryFilter()).kept == entries[:2]
+
+
 def test_the_command_writes_a_list_that_it_reads(real_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "apis.json"
     done = toolalpaca(
@@ -162,10 +166,10 @@ def test_the_command_writes_a_list_that_it_reads(real_data: Path, tmp_path: Path
     listed = parse_api_list(json.loads(out.read_bytes()), "out")
     wanted = EntryFilter(("Weather",), reserved=reserved_names())
     assert listed == select_entries(load_entries(real_data / "public_apis.json"), wanted).kept[:20]
-    again = toolalpaca("corpus", "apis", out, "--https", "--auth", "none", "--out", tmp_path / "fewer.json")
+    again = toolalpaca("corpus", "apis", out, "--https", "--out", tmp_path / "fewer.json")
     assert again.returncode == 0
     assert parse_api_list(json.loads((tmp_path / "fewer.json").read_bytes()), "fewer") == [
-        one for one in listed if one.https and not one.auth
+        one for one in listed if one.https
     ]
 
 
@@ -173,11 +177,10 @@ def test_the_command_writes_a_list_that_it_reads(real_data: Path, tmp_path: Path
     ("options", "words"),
     [
         (["--category", "Wether"], "has no category 'Wether'; it has Animals, Art & Design"),
-        (["--auth", "magic"], "no authentication 'magic'"),
         (["--exclude", "none.txt"], "none.txt: cannot be read"),
         (
-            ["--category", "animals", "--auth", "OAuth"],
-            "no API is left of the list (has another kind of authentication: 2, is",
+            ["--category", "animals", "--exclude", "names.txt"],
+            "no API is left of the list (is reserved for evaluation: 2, is",
         ),
     ],
 )
@@ -188,8 +191,10 @@ def test_a_mistake_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    command = ["toolalpaca", "corpus", "apis", str(tmp_path / "README.md"), "--out", str(tmp_path / "x.json")]
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(README, encoding="utf-8")
+    Path("names.txt").write_text("cat facts\nOwls\n", encoding="utf-8")
+    command = ["toolalpaca", "corpus", "apis", "README.md", "--out", str(tmp_path / "x.json")]
     monkeypatch.setattr(sys, "argv", [*command, *options])
     with pytest.raises(SystemExit) as end:
         main()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
     slugs = Slugs()  # of what is written to train_data.json, as its readers assign them
     raw, apis, instances = (folder.path / name for name in ("train_data.json", "apis.jsonl", "instances.jsonl"))
     with (
-        _json_file(raw, "[\n", ",\n", "\n]\n") as add_raw,
+        _json_file(raw, is_list=True) as add_raw,
         _json_file(apis) as add_api,
         _json_file(instances) as add_instance,
     ):
@@ -114,15 +115,19 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
             built = made["toolset"]["api"] if made["copies"]["set_aside"] is None else None
             read_as = f"train/{slugs.take(built['name'])}" if built is not None else ""
             rows = list(_instances(made, read_as, settings))
-            add_api(_api(made, built, rows))
             for row in rows:
-                if reason := row.pop("failed"):
-                    failed[reason] += 1
+                if not row["kept"]:
+                    failed[next((gate for gate, reason in row["gates"].items() if reason), "failure")] += 1
                 add_instance(row)
             if built is not None:
                 kept = [raw_instance(trajectory_from_dict(row["trajectory"])) for row in rows if row["kept"]]
                 add_raw(raw_api(api_from_dict(built), kept))
-            _count(counts, made, rows)
+            api = _api(made, built, rows)
+            add_api(api)
+            counts.update(entries=1, apis=int(built is not None), set_aside=int(built is None))
+            counts.update(copies=int(made["copies"]["set_aside"] is not None), written=api["instructions"]["written"])
+            counts.update(instructions=len(made["instructions"]["written"]), taken=api["instructions"]["taken"])
+            counts.update(instances=api["instances"], kept=api["kept"])
             for part in (made["toolset"], made["instructions"], *made["simulation"]["instances"]):
                 for role, usage in part.get("asked", {}).items():
                     asked.setdefault(role, Counter()).update({k: v for k, v in usage.items() if k != "model"})
@@ -144,17 +149,16 @@ def _instances(made: dict[str, Any], read_as: str, settings: Mapping[str, Any]) 
     for index, instance in enumerate(made["simulation"]["instances"]):
         taken = made["screen"]["taken"][index]
         api, trajectory, gates = made["toolset"]["api"]["id"], instance["trajectory"], instance.get("gates") or {}
-        reasons = [gate for gate, reason in gates.items() if reason is not None]
-        failed = "failure" if trajectory is None else next(iter(reasons), None)
+        is_kept = trajectory is not None and not any(gates.values())
         yield {
             "id": f"{api}/{index}",
             "api": api,
             "instruction": taken["instruction"],
             "trajectory": trajectory,
             "gates": gates,
-            "kept": failed is None,
+            "kept": is_kept,
             # The id in the dataset, which numbers what is kept.
-            "row": f"{read_as}/{kept}" if failed is None else None,
+            "row": f"{read_as}/{kept}" if is_kept else None,
             "provenance": {
                 "source": "simulated",
                 **instance.get("provenance", {}),
@@ -163,9 +167,8 @@ def _instances(made: dict[str, Any], read_as: str, settings: Mapping[str, Any]) 
                 **_earlier_stages(made, settings),
                 **({"failure": instance["failure"]} if instance.get("failure") else {}),
             },
-            "failed": failed,
         }
-        kept += failed is None
+        kept += is_kept
 
 
 def _earlier_stages(made: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,30 +203,17 @@ def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, 
     }
 
 
-def _count(counts: Counter[str], made: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    is_copy = made["copies"]["set_aside"] is not None
-    apis = int(made["toolset"]["api"] is not None and not is_copy)
-    written, left_out = made["instructions"]["written"], made["instructions"]["left_out"]
-    counts.update(entries=1, apis=apis, set_aside=1 - apis, copies=int(is_copy))
-    counts.update(written=len(written) + len(left_out), instructions=len(written), taken=len(made["screen"]["taken"]))
-    counts.update(instances=len(rows), kept=sum(row["kept"] for row in rows))
-
-
 def trajectory_from_dict(row: dict[str, Any]) -> Trajectory:
     return Trajectory(**{**row, "steps": [Step(**step) for step in row["steps"]]})
 
 
 @contextmanager
-def _json_file(path: Path, begin: str = "", between: str = "\n", end: str = "\n") -> Iterator[Callable[[Any], None]]:
-    """Write JSON values one at a time to a file that takes its final name once it is complete."""
+def _json_file(path: Path, is_list: bool = False) -> Iterator[Callable[[Any], object]]:
+    """Write JSON values one at a time, as lines or as a list, to a file that takes its name once it is complete."""
+    begin, between, after, end = ("[\n", ",\n", "", "\n]\n") if is_list else ("", "", "\n", "")
+    separators = chain([""], repeat(between))
     with disk_errors(path), atomic_path(path) as part:
         with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            before = begin
-
-            def add(value: Any) -> None:
-                nonlocal before
-                file.write(before + json.dumps(value, ensure_ascii=False))
-                before = between
-
-            yield add
-            file.write(end if before == between else f"{begin}{end}" if begin else "")
+            file.write(begin)
+            yield lambda value: file.write(f"{next(separators)}{json.dumps(value, ensure_ascii=False)}{after}")
+            file.write(end)

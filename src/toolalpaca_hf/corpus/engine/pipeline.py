@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import OptionError, ToolAlpacaError
-from ...executors import Executor, noted_failure, queued_job, run_pipeline, unfinished_tasks, watching
+from ...executors import Executor, noted_failure, queued_job, run_pipeline, watching
 from ...llm import CachedAsk, RequestCache, Usage, cost
 from ...schema import Api
 from ..config import CorpusConfig
@@ -68,7 +68,7 @@ def build_corpus(
             config.evaluation_instructions()  # a file that is absent is found now, not after hours
         cache = RequestCache(folder.path / "requests.sqlite", shared_disk=config.run.executor != "local")
         try:
-            if unfinished_stage(folder, config) is not None:
+            if any(folder.finished(stage) < len(entries) for stage in STAGES):
                 enforced = CachedAsk(config.roles, cache, config.make_budget()).check()
                 for role in [role for role, is_so in enforced.items() if not is_so]:
                     where = config.roles[role].local or config.roles[role].endpoint
@@ -81,57 +81,40 @@ def build_corpus(
             cache.close()
 
 
-def unfinished_stage(folder: CorpusFolder, config: CorpusConfig) -> str | None:
-    """The next stage to run; `None` if all are finished."""
-    total = len(folder.entries())
-    for stage in STAGES:
-        # A marker says nothing of a part that was removed since.
-        if unfinished_tasks(_logs(folder, stage, config), _tasks(stage, config)) or folder.finished(stage) < total:
-            return stage
-    return None
-
-
 def _run(
     folder: CorpusFolder, stage: str, cache: RequestCache, config: CorpusConfig, tell: Callable[[str], None]
 ) -> None:
     from .stages import STEPS
 
-    run, sequential = config.run, stage in SEQUENTIAL
-    logs, tasks = _logs(folder, stage, config), _tasks(stage, config)
+    total = len(folder.entries())
+    if folder.finished(stage) == total:
+        return
+    executor: Executor = "local" if stage in SEQUENTIAL else config.run.executor
+    tasks = 1 if stage in SEQUENTIAL else config.run.tasks
+    # Another number of tasks cuts the work otherwise, so its markers are others.
+    logs = folder.path / "logs" / f"{stage}-{tasks}"
     # Whatever it was cut into: two that work on one stage would ask everything twice.
-    for submitted in sorted((folder.path / "logs").glob(f"{stage}-*")):
+    for submitted in sorted(logs.parent.glob(f"{stage}-*")):
         if job := queued_job(submitted):
             fix = "run the same command again once it is through"
             raise StageSubmitted(f"the stage {stage!r} is Slurm's job {job}", fix=fix)
-    for index in range(len(folder.entries())):
+    for index in range(total):  # a marker says nothing of a part that was removed since
         if not folder.has(stage, index):
             (logs / "completions" / f"{index % tasks:05d}").unlink(missing_ok=True)
-    if not unfinished_tasks(logs, tasks):
-        return
-    if run.executor == "slurm" and not sequential:
+    if executor == "slurm":
         # What failed there has not been shown to anybody yet.
         config.make_budget().check(cache, config.roles)
         if failure := noted_failure(logs, tasks):
             tell(f"the stage {stage!r} is submitted again; before, it failed: {failure}")
-    where: Executor = "local" if sequential else run.executor
-    workers, step = 1 if sequential else run.workers, STEPS[stage](folder.path, config)
+    step, workers = STEPS[stage](folder.path, config), config.run.workers
     try:
-        run_pipeline([step], executor=where, tasks=tasks, workers=workers, logging_dir=logs, slurm=config.slurm)
+        run_pipeline([step], executor=executor, tasks=tasks, workers=workers, logging_dir=logs, slurm=config.slurm)
     except ToolAlpacaError:
         config.make_budget().check(cache, config.roles)
         raise
-    if run.executor == "slurm" and unfinished_tasks(logs, tasks):
+    if folder.finished(stage) < total:
         fix = "run the same command again once its jobs are through"
         raise StageSubmitted(f"the stage {stage!r} was submitted to Slurm", fix=fix)
-
-
-def _tasks(stage: str, config: CorpusConfig) -> int:
-    return 1 if stage in SEQUENTIAL else config.run.tasks
-
-
-def _logs(folder: CorpusFolder, stage: str, config: CorpusConfig) -> Path:
-    # Another number of tasks cuts the work otherwise, so its markers are others.
-    return folder.path / "logs" / f"{stage}-{_tasks(stage, config)}"
 
 
 @contextmanager

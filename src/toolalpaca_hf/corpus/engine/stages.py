@@ -85,16 +85,13 @@ class ModelStage(Stage):
             pool.shutdown(cancel_futures=True)
             sys.setswitchinterval(interval)
             cache.close()
-        for error in unfinished.values():
-            if isinstance(error, BudgetExceeded):
-                raise error
-            raise ToolAlpacaError(f"{len(unfinished)} APIs are unfinished: {error}")
+        if unfinished:
+            raise ToolAlpacaError(f"{len(unfinished)} APIs are unfinished: {next(iter(unfinished.values()))}")
 
     def _answered(
         self, ask: Ask, pool: ThreadPoolExecutor, unfinished: dict[int, ToolAlpacaError], rank: int, world_size: int
     ) -> Iterator[tuple[int, list[Any]]]:
         pending: dict[Future[dict[str, Any] | ToolAlpacaError], tuple[int, list[Any], int]] = {}
-        left: dict[int, int] = {}
 
         def completed() -> Iterator[tuple[int, list[Any]]]:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -104,9 +101,8 @@ class ModelStage(Stage):
                     unfinished.setdefault(index, result)
                 else:
                     results[number] = result
-                left[index] -= 1
-                if not left[index] and index not in unfinished:
-                    yield index, results
+                    if None not in results:
+                        yield index, results
 
         slugs = Slugs()
         for index, entry in enumerate(self._folder.entries()):
@@ -114,10 +110,9 @@ class ModelStage(Stage):
             if index % world_size != rank or self._folder.has(self.stage, index):
                 continue
             jobs = self.split(index, entry, api_id)
+            results = [None] * len(jobs)
             if not jobs:
-                yield index, []
-                continue
-            left[index], results = len(jobs), [None] * len(jobs)
+                yield index, results
             for number, job in enumerate(jobs):
                 pending[pool.submit(self._guarded, job, ask)] = (index, results, number)
                 while len(pending) >= self._config.run.concurrency * 2:

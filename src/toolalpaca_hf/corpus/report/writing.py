@@ -3,22 +3,24 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from ...data import read_file
-from ...errors import InputError, NotFoundError
-from ...formats import GET_DETAILS, NO_CALL, api_for_row, react_prompt, trajectory_segments
+from ...errors import InputError
+from ...formats import GET_DETAILS, NO_CALL
 from ...metrics import BUILT_IN
+from ...openapi import mapping
 from ...report import BLUE, ORANGE, bar_plot, clip, plot, render, write_texts
 from ...schema import Api, Step, Trajectory
+from ...storage import read_json
 from ..config import FilterSettings
 from ..engine.collect import api_from_dict, trajectory_from_dict
-from ..simulation.filters import FILTERS, apply_filters, count_tokens, status_of
+from ..simulation.filters import FILTERS, apply_filters, row_tokens, status_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +42,7 @@ STAGES = {
     "instances": "Instances played",
     "kept": "- that passed every gate",
 }
+ASKED = ("calls", "retries", "enforced", "prompt_tokens", "completion_tokens")
 
 MEANING = {
     "finished": "ended with a response",
@@ -120,90 +123,95 @@ def _row(line: dict[str, Any]) -> InstanceRow:
     return InstanceRow(trajectory, gates, bool(line.get("kept")), provenance)
 
 
+# The table of figures, like the paper's (arXiv 2306.05301): counts, and mean, median, least and most of something.
+FIGURES = {
+    "apis": "APIs",
+    "apis_with_instances": "- with instances",
+    "categories": "Categories",
+    "functions": "Functions",
+    "functions_per_api": "Functions per API",
+    "instances": "Instances",
+    "instances_per_api": "Instances per API",
+    "single_function": "- that call one function",
+    "multi_function": "- that call several functions",
+    "no_function": "- that call none",
+    "asks_user": "- that ask the user (getDetails)",
+    "instances_with_error": "- with an error",
+    "recovered": "- with an error, then an answer",
+    "calls": "Calls",
+    "calls_per_instance": "Calls per instance",
+    "error_share_of_steps": "Steps that are errors",
+    "instruction_words": "Words of an instruction",
+    "response_words": "Words of a response",
+    "row_tokens": "Tokens of a training row",
+}
+OF_INSTANCES = ("single_function", "multi_function", "no_function", "asks_user", "instances_with_error", "recovered")
+DIGITS = {"instruction_words": 1, "response_words": 1, "row_tokens": 0}
+
+
 class Statistics:
     """Counts what a corpus holds; rejected instances count only towards the filters."""
 
-    def __init__(self, tokens: Callable[[str], int]) -> None:
-        self.tokens = tokens
-        self.values: dict[str, list[int]] = defaultdict(list)
-        self.categories, self.counts, self.sources = Counter[str](), Counter[str](), Counter[str]()
-        self.failed, self.first_failed = Counter[str](), Counter[str]()
-        self.spent: dict[str, Counter[str]] = defaultdict(Counter)
+    def __init__(self, settings: FilterSettings) -> None:
+        self.settings = settings
+        self.values: dict[str, list[int]] = {name: [] for name in FIGURES if "_per_" in name or name in DIGITS}
+        counted = ("made", "passed_all_gates", "stood_in", "steps", "error_steps", *FIGURES)
+        self.counts = Counter({name: 0 for name in counted if name not in self.values})
+        self.categories, self.sources = Counter[str](), Counter[str]()
+        self.failed, self.first_failed = Counter(dict.fromkeys(FILTERS, 0)), Counter(dict.fromkeys(FILTERS, 0))
 
     def add(self, api: Api, rows: Iterable[InstanceRow]) -> None:
-        self.values["functions"].append(len(api.functions))
         kept = 0
         for row in rows:
-            self._count_filters(row)
+            failed = [name for name in FILTERS if row.gates.get(name)]
+            self.failed.update(failed)
+            self.first_failed.update(failed[:1])
+            stood_in = len(row.provenance.get("stood_in") or ())
+            self.counts.update(made=1, passed_all_gates=int(not failed), stood_in=stood_in)
+            self.sources[str(row.provenance.get("source", "recorded"))] += 1
             if row.kept:
                 kept += 1
-                self._count_instance(api, row.trajectory)
-        self.values["per_api"].append(kept)
+                self._add_kept(api, row.trajectory)
+        self.counts.update(apis=1, apis_with_instances=kept > 0, functions=len(api.functions), instances=kept)
+        self.values["functions_per_api"].append(len(api.functions))
+        self.values["instances_per_api"].append(kept)
         self.categories[api.category.strip() or "none"] += kept
 
-    def _count_filters(self, row: InstanceRow) -> None:
-        failed = [name for name in FILTERS if row.gates.get(name)]
-        self.failed.update(failed)
-        self.first_failed.update(failed[:1])
-        self.counts.update(made=1, passed=int(not failed), stood_in=len(row.provenance.get("stood_in") or ()))
-        self.sources[str(row.provenance.get("source", "recorded"))] += 1
-        for role, count in (row.provenance.get("tokens") or {}).items():
-            self.spent[role].update(count)
-        for role, count in (row.provenance.get("retries") or {}).items():
-            self.spent[role]["retries"] += count
-
-    def _count_instance(self, api: Api, trajectory: Trajectory) -> None:
+    def _add_kept(self, api: Api, trajectory: Trajectory) -> None:
         steps = trajectory.steps
-        called = [step for step in steps if step.action not in (*BUILT_IN, NO_CALL)]
+        called = [step.action for step in steps if step.action not in (*BUILT_IN, NO_CALL)]
         errors = [place for place, step in enumerate(steps) if _is_error(step)]
-        answered = [place for place, step in enumerate(steps) if step in called and not _is_error(step)]
-        segments = trajectory_segments(api_for_row(api, trajectory), trajectory, react_prompt())
-        self.values["calls"].append(len(called))
-        self.values["distinct"].append(len({step.action for step in called}))
-        self.values["instructions"].append(len(trajectory.instruction.split()))
-        self.values["responses"].append(len(trajectory.response.split()))
-        self.values["lengths"].append(sum(self.tokens(segment.text) for segment in segments))
+        answered = [place for place, step in enumerate(steps) if step.action in called and place not in errors]
+        self.values["calls_per_instance"].append(len(called))
+        self.values["instruction_words"].append(len(trajectory.instruction.split()))
+        self.values["response_words"].append(len(trajectory.response.split()))
+        self.values["row_tokens"].append(row_tokens(api, trajectory, self.settings))
+        distinct = len(set(called))
         self.counts.update(
+            single_function=distinct == 1,
+            multi_function=distinct > 1,
+            no_function=not distinct,
             calls=len(called),
             steps=len(steps),
             error_steps=len(errors),
-            with_error=bool(errors),
+            instances_with_error=bool(errors),
             recovered=bool(errors and answered and answered[-1] > errors[0]),
             asks_user=any(step.action == GET_DETAILS for step in steps),
         )
 
     def figures(self) -> dict[str, Any]:
         """All figures, JSON-serializable."""
-        values, counts, distinct = self.values, self.counts, self.values["distinct"]
-        instances = len(values["calls"])
+        counts = dict(self.counts)
+        steps, errors, instances = counts.pop("steps"), counts.pop("error_steps"), counts["instances"]
         return {
-            "apis": len(values["functions"]),
-            "apis_with_instances": sum(count > 0 for count in values["per_api"]),
+            **counts,
+            **{name: _spread(values) for name, values in self.values.items()},
             "categories": len(self.categories),
-            "functions": sum(values["functions"]),
-            "functions_per_api": _spread(values["functions"]),
-            "instances": instances,
-            "instances_per_api": _spread(values["per_api"]),
-            "single_function": sum(count == 1 for count in distinct),
-            "multi_function": sum(count > 1 for count in distinct),
-            "no_function": sum(count == 0 for count in distinct),
-            "calls": counts["calls"],
-            "calls_per_instance": _spread(values["calls"]),
-            "error_share_of_steps": counts["error_steps"] / counts["steps"] if counts["steps"] else None,
-            "instances_with_error": counts["with_error"],
-            "error_share_of_instances": counts["with_error"] / instances if instances else None,
-            "recovered": counts["recovered"],
-            "asks_user": counts["asks_user"],
-            "instruction_words": _spread(values["instructions"]),
-            "response_words": _spread(values["responses"]),
-            "row_tokens": _spread(values["lengths"]),
-            "made": counts["made"],
-            "passed_all_gates": counts["passed"],
-            "failed": {name: self.failed[name] for name in FILTERS},
-            "failed_first": {name: self.first_failed[name] for name in FILTERS},
+            "error_share_of_steps": errors / steps if steps else None,
+            "error_share_of_instances": counts["instances_with_error"] / instances if instances else None,
+            "failed": dict(self.failed),
+            "failed_first": dict(self.first_failed),
             "sources": dict(self.sources),
-            "stood_in": counts["stood_in"],
-            "tokens_by_role": {role: dict(count) for role, count in sorted(self.spent.items())},
             "instances_by_category": dict(self.categories.most_common()),
         }
 
@@ -235,106 +243,54 @@ def write_report(
         [`MissingDependencyError`]: jinja2 is not installed.
     """
     settings, source = settings or FilterSettings(), Path(source)
-    if not source.exists() and str(source) != "sample":
-        fix = "pass a folder that corpus build wrote, or a file in the raw layout"
-        raise NotFoundError("no such file or folder", file=source, fix=fix)
-    statistics = Statistics(lambda text: count_tokens(text, settings))
-    shown: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
-    spare: dict[str, list[dict[str, Any]]] = {"kept": [], "left out": []}
-    for api, rows in rows_of_folder(source) if source.is_dir() else rows_of_file(source, settings):
+    in_folder = source.is_dir()
+    statistics = Statistics(settings)
+    shown: dict[str, list[tuple[int, dict[str, Any]]]] = {"kept": [], "left out": []}
+    for api, rows in rows_of_folder(source) if in_folder else rows_of_file(source, settings):
         statistics.add(api, rows)
+        seen = Counter[str]()
         for row in rows:
             kind = "kept" if row.kept else "left out"
+            seen[kind] += 1
             # One of each API before a second, so that the page shows many.
-            new = not shown[kind] or shown[kind][-1]["id"].rpartition("/")[0] != api.id
-            held = shown[kind] if new else spare[kind]
-            if len(held) < SHOWN:
-                held.append(_instance(api, row))
-    for kind, held in shown.items():
-        held += spare[kind][: SHOWN - len(held)]
-    note = _note(source)
+            found = [*shown[kind], (seen[kind], _instance(api, row))]
+            shown[kind] = sorted(found, key=itemgetter(0))[:SHOWN]
+    note = mapping(read_json(source / "corpus.json")) if (source / "corpus.json").is_file() else {}
     figures = statistics.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
     figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
     values = {
         "title": source.name or str(source),
         "figures": figures,
-        "rows": table(figures),
+        "rows": [(label, _in_words(name, figures)) for name, label in FIGURES.items()],
         "gates": [(name, MEANING[name], figures["failed"][name], figures["failed_first"][name]) for name in FILTERS],
         "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
-        "roles": [_role(role, usage) for role, usage in _usage(figures)],
-        "set_aside": _set_aside(source) if source.is_dir() else [],
-        "shown": shown,
+        "roles": [(role, *(f"{usage.get(kind, 0):,}" for kind in ASKED)) for role, usage in figures["asked"].items()],
+        "set_aside": _set_aside(source) if in_folder else [],
+        "shown": {kind: [instance for _, instance in found] for kind, found in shown.items()},
         "limit": settings.max_tokens,
-        "characters": settings.characters if settings.count is None and settings.tokenizer is None else None,
+        "characters": settings.characters if settings.tokenizer is None else None,
     }
+    if figures["cost"] is not None:
+        values["rows"].append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
     texts = {
         "corpus_report.md": render(PACKAGE, "report.md.jinja", **values),
         "corpus_report.html": render(PACKAGE, "report.html.jinja", plots=_plots(statistics, settings), **values),
         "corpus_report.json": json.dumps(figures, indent=1, ensure_ascii=False) + "\n",
     }
-    write_texts(Path(out) if out is not None else source if source.is_dir() else source.parent, texts)
+    write_texts(Path(out) if out is not None else source if in_folder else source.parent, texts)
     return figures
 
 
-def table(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures as rows of text, like the paper's table (arXiv 2306.05301)."""
-
-    def spread(name: str, digits: int = 2) -> str:
-        if not (found := figures[name]):
-            return "–"
-        mean, median = (f"{found[key]:,.{digits}f}" for key in ("mean", "median"))
-        return f"{mean} (median {median}, {found['min']:,} to {found['max']:,})"
-
-    def of_instances(name: str) -> str:
-        count, total = figures[name], figures["instances"]
-        return f"{count:,} ({count / total:.1%})" if total else f"{count:,}"
-
-    error_steps = figures["error_share_of_steps"]
-    rows = [
-        ("APIs", f"{figures['apis']:,}"),
-        ("- with instances", f"{figures['apis_with_instances']:,}"),
-        ("Categories", f"{figures['categories']:,}"),
-        ("Functions", f"{figures['functions']:,}"),
-        ("Functions per API", spread("functions_per_api")),
-        ("Instances", f"{figures['instances']:,}"),
-        ("Instances per API", spread("instances_per_api")),
-        ("- that call one function", of_instances("single_function")),
-        ("- that call several functions", of_instances("multi_function")),
-        ("- that call none", of_instances("no_function")),
-        ("- that ask the user (getDetails)", of_instances("asks_user")),
-        ("- with an error", of_instances("instances_with_error")),
-        ("- with an error, then an answer", of_instances("recovered")),
-        ("Calls", f"{figures['calls']:,}"),
-        ("Calls per instance", spread("calls_per_instance")),
-        ("Steps that are errors", "–" if error_steps is None else f"{error_steps:.1%}"),
-        ("Words of an instruction", spread("instruction_words", 1)),
-        ("Words of a response", spread("response_words", 1)),
-        ("Tokens of a training row", spread("row_tokens", 0)),
-    ]
-    if figures.get("cost") is not None:
-        rows.append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
-    return rows
-
-
-def _usage(figures: dict[str, Any]) -> Iterable[tuple[str, dict[str, int]]]:
-    if figures["asked"]:
-        return figures["asked"].items()
-    names = {"prompt": "prompt_tokens", "completion": "completion_tokens", "retries": "retries"}
-    by_role = figures["tokens_by_role"].items()  # of the instances only
-    return [(role, {name: count.get(key, 0) for key, name in names.items()}) for role, count in by_role]
-
-
-def _role(role: str, usage: dict[str, int]) -> tuple[Any, ...]:
-    names = ("retries", "prompt_tokens", "completion_tokens")
-    retries, asked, answered = (f"{usage.get(name, 0):,}" for name in names)
-    return role, usage.get("calls", "–"), retries, usage.get("enforced", "–"), asked, answered
-
-
-def _note(source: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        if isinstance(note := json.loads((source / "corpus.json").read_bytes()), dict):
-            return note
-    return {}
+def _in_words(name: str, figures: dict[str, Any]) -> str:
+    value, instances = figures[name], figures["instances"]
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.1%}"
+    if isinstance(value, dict):
+        mean, median = (f"{value[key]:,.{DIGITS.get(name, 2)}f}" for key in ("mean", "median"))
+        return f"{mean} (median {median}, {value['min']:,} to {value['max']:,})"
+    return f"{value:,} ({value / instances:.1%})" if name in OF_INSTANCES and instances else f"{value:,}"
 
 
 def _set_aside(folder: Path) -> list[tuple[str, str]]:
@@ -346,25 +302,23 @@ def _set_aside(folder: Path) -> list[tuple[str, str]]:
 
 
 def _instance(api: Api, row: InstanceRow) -> dict[str, Any]:
-    trajectory = row.trajectory
-    texts = {"instruction": trajectory.instruction, "details": trajectory.hint, "response": trajectory.response}
-    texts["final_thought"] = trajectory.final_thought or ""
-    return {
-        "api": api.name,
-        "id": trajectory.id,
-        "steps": [
-            {name: clip(value, LONGEST) if isinstance(value, str) else value for name, value in asdict(step).items()}
-            for step in trajectory.steps
-        ],
-        "reasons": [(name, reason) for name, reason in row.gates.items() if reason],
-        **{name: clip(text or "", LONGEST) for name, text in texts.items()},
-    }
+    reasons = [(name, reason) for name, reason in row.gates.items() if reason]
+    return _clipped(asdict(row.trajectory)) | {"api": api.name, "reasons": reasons}
+
+
+def _clipped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _clipped(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(_clipped, value))
+    return clip(value, LONGEST) if isinstance(value, str) else value
 
 
 def _plots(statistics: Statistics, settings: FilterSettings) -> dict[str, str]:
     """Instances by category, calls per instance, what the filters kept, lengths; none without matplotlib."""
     found: dict[str, str] = {}
-    calls, lengths, made = statistics.values["calls"], statistics.values["lengths"], statistics.counts["made"]
+    calls, lengths = statistics.values["calls_per_instance"], statistics.values["row_tokens"]
+    made = statistics.counts["made"]
     by_category = statistics.categories.most_common()
     try:
         if total := sum(statistics.categories.values()):
@@ -379,7 +333,7 @@ def _plots(statistics: Statistics, settings: FilterSettings) -> dict[str, str]:
                 rows.append((f"more than {highest}", more))
             found["calls"] = bar_plot("calls", f"Calls of an instance (n = {len(calls):,})", rows)
         if made:
-            rows = [("passed every gate", statistics.counts["passed"])]
+            rows = [("passed every gate", statistics.counts["passed_all_gates"])]
             rows += [(f"failed: {name.replace('_', ' ')}", statistics.failed[name]) for name in FILTERS]
             title = f"Gates (n = {made:,} instances; one may fail several)"
             found["gates"] = bar_plot("gates", title, rows, ORANGE)

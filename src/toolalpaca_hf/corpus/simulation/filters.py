@@ -4,6 +4,8 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -93,7 +95,7 @@ _MIXED = re.compile(r"(?<!\w)(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{4,}(?!\w)", re.
 def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | None:
     """The first address, code, name or figure of a response that no text contains; `None` if there is none."""
     together = "\n".join(texts)
-    folded = f"{together}\n{about}".casefold()
+    folded = f"{together}\n{about}\n{_days(together)}".casefold()
     for pattern in (_URL_OR_MAIL, _MIXED):
         for found in pattern.finditer(response):
             if found[0].rstrip(".,;:!?").casefold() not in folded:
@@ -101,6 +103,7 @@ def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | N
     # Numbers of the texts, also those inside dates, times and codes; the response may round them.
     known = {abs(number) for number in numbers_in(together)}
     known |= {Decimal(digits) for digits in re.findall(r"\d+(?:\.\d+)?", together, re.ASCII)}
+    known |= {Decimal(int(hour) - 12) for hour in re.findall(r"(?<!\d)(1[3-9]|2[0-3]):[0-5]\d", together)}
     # It may count items, too.
     most = max((_longest(observed(text)) for text in texts), default=0)
     for found in _FIGURE.finditer(_URL_OR_MAIL.sub(" ", response)):
@@ -111,6 +114,15 @@ def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | N
         if name.casefold().removesuffix("s") not in folded:
             return name
     return None
+
+
+def _days(text: str) -> str:
+    """Weekday and month of the dates in a text, as a response may name them."""
+    days = []
+    for written in set(re.findall(r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)", text, re.ASCII)):
+        with suppress(ValueError):
+            days.append(f"{date.fromisoformat(written):%A %B}")
+    return " ".join(days)
 
 
 def _rounds(exact: Decimal, rounded: Decimal) -> bool:
@@ -169,8 +181,6 @@ _COUNTING = threading.Lock()
 
 def count_tokens(text: str, settings: FilterSettings) -> int:
     """Number of tokens of a text, estimated without a tokenizer."""
-    if settings.count is not None:
-        return settings.count(text)
     if settings.tokenizer is None:
         return round(len(text) / settings.characters)
     # Threads would load it at once, and some tokenizers cannot be called by two.
@@ -188,6 +198,12 @@ def _loaded(name: str) -> Any:
         problem = f"no tokenizer at {name} ({str(error).splitlines()[0]})"
         fix = "name a folder, a Hub id or smollm2"
         raise OptionError(problem, option="simulation.gates.tokenizer", fix=fix) from None
+
+
+def row_tokens(api: Api, trajectory: Trajectory, settings: FilterSettings) -> int:
+    """Number of tokens of a training row."""
+    segments = trajectory_segments(api_for_row(api, trajectory), trajectory, react_prompt())
+    return count_tokens("".join(segment.text for segment in segments), settings)
 
 
 def apply_filters(
@@ -307,12 +323,10 @@ def _unsupported(api: Api, instruction: str, trajectory: Trajectory) -> str | No
 
 
 def _too_long(api: Api, trajectory: Trajectory, settings: FilterSettings) -> str | None:
-    segments = trajectory_segments(api_for_row(api, trajectory), trajectory, react_prompt())
-    text = "".join(segment.text for segment in segments)
-    tokens = count_tokens(text, settings)
+    tokens = row_tokens(api, trajectory, settings)
     if tokens <= settings.max_tokens:
         return None
-    about = "" if settings.count or settings.tokenizer else "about "
+    about = "" if settings.tokenizer else "about "
     return f"it has {about}{tokens} tokens, and {settings.max_tokens} is the limit of training"
 
 

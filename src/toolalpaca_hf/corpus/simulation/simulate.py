@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Literal
 
 from ... import agent, simulator
-from ...agent import ChatContext, Completion, Context, ReactContext, Result, Task
-from ...errors import OptionError, ToolAlpacaError
-from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn, react_prompt
-from ...llm import Ask, BudgetExceeded, LLMError, RequestRejected, UsageTracker
+from ...agent import ChatContext, Completion, Context, Result, Task
+from ...errors import ToolAlpacaError
+from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn
+from ...llm import Ask, LLMError, RequestRejected, UsageTracker
 from ...schema import Api, Trajectory
 from ...simulator import FaultPlan, Responder, SchemaResponder, SimulatedCall, SimulatedResponse, Simulator
 from ..config import SimulationSettings, prompt_hash, prompt_text
@@ -23,69 +23,46 @@ from .filters import apply_filters
 class AssistantBackend(agent.Backend):
     """The assistant, as a [`Backend`] that sends requests.
 
-    In style `react` the model continues the text that a trained model sees. In style `chat` it gets the tools as JSON
-    schemas and writes each turn as one JSON object, which servers with structured output enforce.
+    The model gets the tools as JSON schemas and writes each turn as one JSON object, which servers with structured
+    output enforce.
     """
 
     name, continuous, width = "assistant", False, 1
-    style: Literal["react", "chat"] = "chat"  # type: ignore[assignment]  # a property there
+    style: Literal["chat"] = "chat"  # type: ignore[assignment]  # a property there
 
-    def __init__(self, ask: Ask, style: Literal["chat", "react"] = "chat", attempts: int = 2) -> None:
-        if style not in ("chat", "react"):
-            raise OptionError(f"is {style!r}", option="simulation.style", fix="pass 'chat' or 'react'")
-        self.style = style  # type: ignore[assignment]  # a property there
+    def __init__(self, ask: Ask, attempts: int = 2) -> None:
         self._ask, self._attempts = ask, attempts
-        self._prompt = prompt_text("assistant.txt")
-
-    @property
-    def prompt(self) -> str:
-        """The wording that its turns depend on, for [`prompt_hash`]."""
-        if self.style == "chat":
-            return self._prompt
-        return prompt_text("react.txt", "toolalpaca_hf.formats")
+        self.prompt = prompt_text("assistant.txt")
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
         return {"backend": "ask", "style": self.style}
 
     def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
-        written: list[Completion | ToolAlpacaError] = []
-        for context in contexts:
-            try:
-                written.append(self._turn(context, max_new_tokens))
-            except BudgetExceeded:
-                raise
-            except ToolAlpacaError as error:
-                written.append(error)
-        return written
+        (context,) = contexts
+        assert isinstance(context, ChatContext)
+        try:
+            return [self._turn(context, max_new_tokens)]
+        except LLMError as error:
+            return [error]
 
-    def _turn(self, context: Context, max_tokens: int) -> Completion:
-        options: dict[str, Any] = {"max_tokens": max_tokens}
-        if isinstance(context, ReactContext):
-            messages, options["stop"] = [{"role": "user", "content": context.text}], agent.STOPS
-        else:
-            messages = self._messages(context)
-            options["schema"] = turn_schema([tool["function"]["name"] for tool in context.tools])
+    def _turn(self, context: ChatContext, max_tokens: int) -> Completion:
+        messages = self._messages(context)
+        schema = turn_schema([tool["function"]["name"] for tool in context.tools])
         attempt = 0
         while True:
-            answer = self._ask("assistant", messages, attempt=attempt, **options)
-            if isinstance(context, ReactContext):
-                end = min((at for stop in agent.STOPS if (at := answer.text.find(stop)) >= 0), default=None)
-                text = answer.text[:end]
-                turn = parse_turn(text)
-            else:
-                text, turn = answer.text, read_turn(answer.text)
-            written = Completion(text, turn, answer.completion_tokens, answer.finish_reason == "length")
+            answer = self._ask("assistant", messages, attempt=attempt, max_tokens=max_tokens, schema=schema)
+            turn, cut = read_turn(answer.text), answer.finish_reason == "length"
             attempt += 1
-            if turn.action or (turn.response and not written.cut) or attempt >= self._attempts:
+            if turn.action or (turn.response and not cut) or attempt >= self._attempts:
                 break
         if answer.finish_reason == "refusal":
             raise RequestRejected(f"the assistant {answer.model} refused")
-        return written
+        return Completion(answer.text, turn, answer.completion_tokens, cut)
 
     def _messages(self, context: ChatContext) -> list[dict[str, str]]:
         """Text-only messages: a turn as the JSON object the model wrote, an observation as a user message."""
         tools = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in context.tools)
-        said = [{"role": "system", "content": self._prompt.replace("{tools}", tools)}]
+        said = [{"role": "system", "content": self.prompt.replace("{tools}", tools)}]
         for message in context.messages:
             content = message["content"]
             if message["role"] == "tool":
@@ -193,9 +170,7 @@ class SimulatedEnvironment:
         max_tools: int | None = MAX_TOOLS,
         faults: FaultPlan | None = None,
     ) -> Result:
-        api, said = agent.shown_api(self.api, (), task.instruction, max_tools), task.instruction
-        chats = backend.style == "chat"
-        context = ChatContext.begin(api, said) if chats else ReactContext.begin(react_prompt(), api, said)
+        context = ChatContext.begin(agent.shown_api(self.api, (), task.instruction, max_tools), task.instruction)
         with closing(self.calls(responder, faults)) as calls:
             toolbox = agent.Toolbox(task, calls, user, limits, task.id, now=lambda: NOW)
             rollout = agent.Rollout(task, context, toolbox, limits, clock=lambda: 0.0)
@@ -228,7 +203,7 @@ def simulate(
     settings = settings or SimulationSettings()
     environment = SimulatedEnvironment(api, settings.seed)
     tracker = UsageTracker(ask, (LLMError,), f"{api.id}/{index}")
-    backend = AssistantBackend(tracker, settings.style, settings.attempts)
+    backend = AssistantBackend(tracker, settings.attempts)
     user = agent.ModelUser(partial(tracker, "user", max_tokens=128), "asked")
     prompts = {"assistant": prompt_hash(backend.prompt), "user": prompt_hash(user.prompt)}
     executor: Any = None
@@ -243,26 +218,13 @@ def simulate(
         "source": "simulated",
         "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
         "instruction": {"style": written.style, "mood": written.mood},
-        "style": settings.style,
         "executor": settings.executor,
         "seed": settings.seed,
         "prompts": prompts,
         "ended": result.ended,
         **({"error": result.error} if result.error else {}),
-        **_account(tracker),
+        "asked": dict(sorted(tracker.usage.items())),
         "stood_in": list(executor.fallbacks) if executor is not None else [],
     }
     gates = apply_filters(api, written.instruction, result.trajectory, settings.gates, result.ended)
     return SimulatedInstance(result.trajectory, gates, provenance)
-
-
-def _account(tracker: UsageTracker) -> dict[str, Any]:
-    usage = tracker.usage.items()
-    names = {"prompt": "prompt_tokens", "completion": "completion_tokens"}
-    return {
-        "models": {role: used["model"] for role, used in usage},
-        "tokens": {role: {kind: used[name] for kind, name in names.items()} for role, used in usage},
-        "asked": {role: used["calls"] for role, used in usage},
-        "retries": {role: used["retries"] for role, used in usage if used["retries"]},
-        "enforced": {role: used["enforced"] for role, used in usage if used["enforced"]},
-    }

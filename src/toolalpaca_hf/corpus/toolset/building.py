@@ -104,7 +104,7 @@ class DocumentDeduplicator:
         return self._names[number] if share >= self.threshold else None
 
     def accept(self, name: str, document: dict[str, Any]) -> None:
-        self._index.add(own_words(document))
+        self._index.add(bigrams(own_words(document)))
         self._names.append(name)
 
 

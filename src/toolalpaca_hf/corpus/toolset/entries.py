@@ -13,27 +13,15 @@ from ...errors import InputError, OptionError
 from ...openapi import Allowlist, ApiClient, CallLimits, is_url, origin_of
 from ...storage import write_json
 
-AUTHS = {"none": "", "apikey": "apiKey", "oauth": "OAuth"}
-"""What `--auth` may say, and what lists write."""
-
 
 @dataclass(frozen=True)
 class EntryFilter:
-    """Which entries of a list are kept.
+    """Which entries of a list are kept."""
 
-    Args:
-        categories (`tuple[str, ...]`, *optional*): Categories, case-insensitive; all if empty.
-        https (`bool`, *optional*, defaults to `False`): Whether HTTPS is required, and stated.
-        auths (`tuple[str, ...]`, *optional*): Of `none`, `apiKey` and `OAuth`; all if empty.
-        reserved (`tuple[tuple[str, str], ...]`, *optional*): Name and link of APIs reserved for evaluation.
-        limit (`int`, *optional*): Of the remaining entries.
-    """
-
-    categories: tuple[str, ...] = ()
-    https: bool = False
-    auths: tuple[str, ...] = ()
-    reserved: tuple[tuple[str, str], ...] = ()
-    limit: int | None = None
+    categories: tuple[str, ...] = ()  # in any case; all if empty
+    https: bool = False  # whether HTTPS is required, and stated
+    reserved: tuple[tuple[str, str], ...] = ()  # name and link of APIs reserved for evaluation
+    limit: int | None = None  # of what is left
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
         [`ToolAlpacaError`]: It cannot be loaded.
     """
     place = str(source)
-    text = _decoded(_fetched(place, private) if is_url(place) else _read(place), place)
+    text = _text_of(place, private)
     if text.lstrip()[:1] in ("{", "["):
         try:
             return parse_api_list(json.loads(text), place)
@@ -94,7 +82,7 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     """Keep the entries that pass a filter, in their order.
 
     Raises:
-        [`OptionError`]: The list has no such category, or there is no such kind of authentication.
+        [`OptionError`]: The list has no such category.
 
     Example:
 
@@ -109,24 +97,19 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     if unknown := [name for name in wanted.categories if name.casefold() not in there]:
         fix = f"it has {', '.join(sorted(filter(None, there.values())))}"
         raise OptionError(f"the list has no category {unknown[0]!r}", option="--category", fix=fix)
-    if unknown := [auth for auth in wanted.auths if auth.casefold() not in AUTHS]:
-        fix = "pass none, apiKey or OAuth"
-        raise OptionError(f"there is no authentication {unknown[0]!r}", option="--auth", fix=fix)
-    auths = {AUTHS[auth.casefold()].casefold() for auth in wanted.auths}
     names = {slug(name) for name, _ in wanted.reserved}
     links = {_bare(link) for _, link in wanted.reserved if link}
     seen: set[tuple[str, str]] = set()
     chosen = Selection([], {})
     for entry in entries:
-        reason, own = None, (slug(entry.name), _bare(entry.link))
+        reason, link = None, _bare(entry.link)
+        own = (slug(entry.name), link or entry.name.casefold())  # slugs keep only what is ASCII
         if categories and entry.category.casefold() not in categories:
             reason = "is of another category"
-        elif own[0] in names or own[1] in links:
+        elif slug(entry.name) in names or link in links:
             reason = "is reserved for evaluation"
         elif wanted.https and not entry.https:
             reason = "has no HTTPS" if entry.https is False else "is not said to have HTTPS"
-        elif wanted.auths and entry.auth.casefold() not in auths:
-            reason = "has another kind of authentication"
         elif own in seen:
             reason = "is listed twice"
         elif wanted.limit is not None and len(chosen.kept) >= wanted.limit:
@@ -159,7 +142,7 @@ def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...
     if path is None:
         text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
     else:
-        text = _decoded(_read(str(path)), str(path))
+        text = _text_of(str(path))
         if text.lstrip()[:1] in ("{", "["):
             return tuple((entry.name, entry.link) for entry in load_entries(path))
     lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -189,19 +172,15 @@ def _bare(link: str) -> str:
         return link
 
 
-def _decoded(content: bytes, place: str) -> str:
+def _text_of(place: str, private: Iterable[str] = ()) -> str:
     try:
+        content = _fetched(place, private) if is_url(place) else Path(place).read_bytes()
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", file=place, fix="pass a list of public APIs") from None
-
-
-def _read(place: str) -> bytes:
-    try:
-        return Path(place).read_bytes()
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
-        raise InputError(problem, file=place, fix="pass a list of public APIs") from None
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    raise InputError(problem, file=place, fix="pass a list of public APIs")
 
 
 def _fetched(url: str, private: Iterable[str]) -> bytes:

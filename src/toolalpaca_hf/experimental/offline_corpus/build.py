@@ -77,7 +77,6 @@ def build_offline_corpus(
         first = f"; the first {aside[0]}" if aside else ""
         raise InputError(f"no API of {apis} is left{first}", fix="pass others")
     output_settings = {"source": "offline", **asdict(settings), "documents": corpus.documents_hash(found)}
-    output_settings["gates"].pop("count", None)
     if settings.faults is None:
         del output_settings["faults"]  # folders of before go on
     published = (corpus.published_instructions(name) for name in corpus.PUBLISHED)
