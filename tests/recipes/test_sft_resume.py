@@ -14,12 +14,17 @@ from typing import Any
 import pytest
 import torch
 from conftest import RECIPES
+from datasets import load_dataset
 from safetensors.torch import load_file
 
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.training.results import checkpoints
 
 STEPS = ["--max_steps", "12", "--save_steps", "2", "--save_total_limit", "3", "--learning_rate", "5e-3"]
+
+
+def history_of(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "log_history.json").read_text(encoding="utf-8"))
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:
@@ -103,3 +108,33 @@ def test_other_settings_start_anew_and_keep_the_old_checkpoints(
     assert [path.name for path in checkpoints(folder)] == ["checkpoint-1", "checkpoint-2"]
     new = load_file(folder / "model.safetensors")
     assert not all(torch.equal(new[name], tensor) for name, tensor in old.items())
+
+
+def test_a_stream_that_is_resumed_in_its_second_pass_repeats_and_misses_no_row(
+    train: Callable[..., None], arguments: list[str], built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six rows, one a step: the checkpoint is of the second row of the second pass."""
+    small = tmp_path / "six"
+    (small / "sft").mkdir(parents=True)
+    rows = load_dataset(str(built), "sft", split="train").select(range(6))
+    rows.to_parquet(small / "sft" / "train.parquet")
+    (small / "README.md").write_text("---\nconfigs:\n- config_name: sft\n  data_dir: sft\n---\n")
+    fields = {"dataset_name": small, "dataset_streaming": "true", "augment_copies": 0, "tool_hints": 0}
+    fields |= {
+        "prefix_packing": "false",
+        "max_steps": 11,
+        "save_steps": 8,
+        "save_total_limit": 3,
+        "learning_rate": 5e-3,
+    }
+    fields |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+    train(arguments, **fields)
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "run", killed, ignore=shutil.ignore_patterns("*.safetensors", "metrics.json", "*-11"))
+    shutil.copy(tmp_path / "run" / "checkpoint-8" / "model.safetensors", killed / "checkpoint-8")
+    capsys.readouterr()
+    train(arguments, **fields, output_dir=killed)
+    assert f"Resuming from {killed / 'checkpoint-8'}." in capsys.readouterr().out
+    losses = [[step["loss"] for step in log if "loss" in step] for log in map(history_of, (tmp_path / "run", killed))]
+    assert len(losses[0]) == 11 and losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert metrics_of(killed) == pytest.approx(metrics_of(tmp_path / "run"), abs=1e-6)
