@@ -15,15 +15,14 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 
 from toolalpaca_hf import evaluation
 from toolalpaca_hf.agent import kept_rollouts, make_backend
 from toolalpaca_hf.data import make_prompt
 from toolalpaca_hf.errors import run_main
 from toolalpaca_hf.hub import check_push, push, read_run, results_manifest
+from toolalpaca_hf.precision import default_device
 from toolalpaca_hf.simulator import Directory, read_faults
 from toolalpaca_hf.storage import check_output_folder, interruptible
 from toolalpaca_hf.training import parse_fields
@@ -32,7 +31,7 @@ from toolalpaca_hf.training import parse_fields
 def main(config: evaluation.EvaluationConfig) -> None:
     """Read the suites, roll out each process's share, score in the first one, push: in that order."""
     # PartialState() by itself takes processes without a GPU for one each.
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    state = PartialState(cpu=default_device().type == "cpu")
     first, repo_id = state.is_main_process, str(config.hub_model_id or config.model_name_or_path)
     if config.push_to_hub and first:
         check_push(repo_id)  # what would be refused at the end

@@ -6,7 +6,6 @@ again, prints one table and leaves a complete checkpoint with metrics.json, card
 Killed and started again it goes on where it was.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
@@ -21,19 +20,16 @@ import torch
 from trl import ModelConfig
 
 from toolalpaca_hf import data, evaluation, training
-from toolalpaca_hf.agent import LocalBackend, RolloutConfig
+from toolalpaca_hf.agent import RolloutConfig
 from toolalpaca_hf.checkpoints import resolve_model, weights_of
+from toolalpaca_hf.create import before_after
 from toolalpaca_hf.errors import ToolAlpacaError, run_main
 from toolalpaca_hf.formats import ReactPrompt, react_prompt
 from toolalpaca_hf.inference import load_model
 from toolalpaca_hf.storage import read_json, write_json
 
 RECIPES = Path(__file__).resolve().parent
-SPLIT = "eval_simulated"
-BASELINES = {"chance": "chance", "word_overlap": "overlap", "bm25": "BM25"}
 KEYS = ("well_formed", "first_function", "arguments", "perplexity")
-RATES = {"all_functions": "all golden functions called", "arguments": "all golden calls made"}
-RATES["process_verdict"] = "process right, by rule"
 # A turn of a trained model takes some 60 tokens, and three are enough here; an untrained one goes on until stopped.
 ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=200, max_unread=1, unreadable_after=48)
 # Seconds of the whole run by seconds of one forward pass over 256 tokens, in the run that docs/results.md reports.
@@ -51,10 +47,10 @@ one that the prompt names first. Only names of functions that exist are decoded 
 """
 
 
-def measured(path: str, name: str, state: Path, prompt: ReactPrompt) -> dict[str, Any]:
-    """Roll out the held-out APIs' instructions and measure, or read what an earlier, killed run measured."""
+def measured(path: str, name: str, state: Path, prompt: ReactPrompt) -> None:
+    """Roll out the held-out APIs' instructions and measure, unless an earlier, killed run did."""
     if (state / f"{name}.json").exists():
-        return read_json(state / f"{name}.json")
+        return
     model, tokenizer = load_model(path, device="cpu")
     dtype = str(model.dtype).removeprefix("torch.")
     if name == "before":
@@ -62,29 +58,24 @@ def measured(path: str, name: str, state: Path, prompt: ReactPrompt) -> dict[str
             seconds = min(timeit.repeat(lambda: model(torch.arange(256)[None]), number=1, repeat=3))
         speed = f"{256 / seconds:,.0f} tokens/s: about {seconds * RUN_BY_PASS / 60:.0f} minutes in all"
         print(f"This machine computes in {dtype}, {speed}.", flush=True)
-    corpus, suite = data.read_corpus(data.resolve_sources("sample")), evaluation.read_suite("sample")
-    # All at once: on two AVX2 cores a step of 40 rows takes twice as long as one of 10.
-    backend = LocalBackend(model, tokenizer, batch_size=40, name=name, constrained=True)
-    rollout = evaluation.evaluate_model(suite, backend, state / name, config=ROLLOUTS, prompt=prompt)
-    attempts, _ = evaluation.read_trajectories(state / name / "rollouts", suite)
-    turns = {a.instruction.id: evaluation.first_turn_text(a.trajectory) for a in attempts if a.trajectory}
-    apis, instructions = corpus.apis[SPLIT], corpus.instructions[SPLIT]
-    trajectories = corpus.trajectories[SPLIT][::5]  # only for perplexity: every fifth saves time
-    metrics, records = evaluation.measure(model, tokenizer, apis, instructions, trajectories, prompt, turns=turns)
+    references = data.read_corpus(data.resolve_sources("sample")).trajectories["eval_simulated"]
+    metrics, records = evaluation.measure_rollouts(
+        model, tokenizer, evaluation.read_suite("sample"), state / name, ROLLOUTS, prompt,
+        references[::5],  # only for perplexity: every fifth saves time
+    )  # fmt: skip
     evaluation.write_records(records, state / f"{name}.jsonl")
-    kept = {key: rollout[key] for key in ("n", "failed", "calls", "process_verdict")}
-    write_json(state / f"{name}.json", metrics | {"rollout": kept, "dtype": dtype})
-    return read_json(state / f"{name}.json")
+    write_json(state / f"{name}.json", metrics | {"dtype": dtype})
 
 
-def train(config: Path, out: Path, state: Path, overrides: list[str]) -> None:
+def train(out: Path, state: Path, fields: list[str]) -> None:
     """`recipes/sft.py` in a process of its own, unless an earlier run finished it."""
     if (state / "trained").exists():
         return
     (out / "metrics.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(RECIPES / "accelerate_configs" / "cpu.yaml"), str(RECIPES / "sft.py"), "--config", str(config)]
-    if subprocess.run([*command, "--output_dir", str(out), *overrides], check=False).returncode:
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(RECIPES / "accelerate_configs" / "cpu.yaml")]
+    command += ["--num_cpu_threads_per_process", str(torch.get_num_threads()), str(RECIPES / "sft.py"), *fields]
+    if subprocess.run(command, check=False).returncode:
         fix = "start again to go on from its last checkpoint"
         raise ToolAlpacaError("training failed, see above", file=out, fix=fix)
     shutil.copy(out / "metrics.json", state / "training.json")
@@ -93,26 +84,23 @@ def train(config: Path, out: Path, state: Path, overrides: list[str]) -> None:
 
 def main() -> None:
     """Measure, train, measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, default=Path("outputs/quickstart"))
-    parser.add_argument("--config", type=Path, default=RECIPES / "quickstart" / "sft.yaml")
-    args, overrides = parser.parse_known_args()
-    out, base = args.output_dir, resolve_model("smollm2")
+    recipe = str(RECIPES / "quickstart" / "sft.yaml")
+    fields = ["--config", recipe, "--output_dir", "outputs/quickstart", *sys.argv[1:]]
+    kinds = (training.SegmentScriptArguments, training.SegmentSFTConfig, ModelConfig)
+    _, settings, _ = training.parse_fields(fields, *kinds)
+    out, base, prompt = Path(settings.output_dir), resolve_model("smollm2"), react_prompt(settings.tool_hints)
     print(f"Base model: {weights_of(base)}")
 
     # What is kept between a kill and the next start belongs only to these settings and this data.
     files = [str(source.blob_id) for _, source in data.resolve_sources("sample").all()]
-    key = json.dumps([args.config.read_text(encoding="utf-8"), overrides, files, base])
+    key = json.dumps([Path(recipe).read_text(encoding="utf-8"), fields[2:], files, base])
     state = out / "quickstart" / hashlib.sha256(key.encode()).hexdigest()[:12]
     if (state / "done").exists():  # a finished run is not continued but made anew
         shutil.rmtree(state)
     state.mkdir(parents=True, exist_ok=True)
-    fields = ["--config", str(args.config), *overrides]
-    kinds = (training.SegmentScriptArguments, training.SegmentSFTConfig, ModelConfig)
-    prompt = react_prompt(training.parse_fields(fields, *kinds)[1].tool_hints)
     phases = {
         "before_s": ("the forty instructions by the model as it is", lambda: measured(base, "before", state, prompt)),
-        "train_s": ("training", lambda: train(args.config, out, state, overrides)),
+        "train_s": ("training", lambda: train(out, state, fields)),
         "after_s": ("the same instructions by the trained model", lambda: measured(str(out), "after", state, prompt)),
     }
     seconds = read_json(state / "phases.json") if (state / "phases.json").exists() else {}
@@ -125,21 +113,15 @@ def main() -> None:
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
             write_json(state / "phases.json", seconds)
 
-    sides, weights = {name: read_json(state / f"{name}.json") for name in ("before", "after")}, weights_of(base)
-    before, after = sides.values()
+    sides = {name: read_json(state / f"{name}.json") for name in ("before", "after")}
+    after, weights = sides["after"], weights_of(base)
     metrics: dict[str, Any] = {name: {key: side[key] for key in KEYS} for name, side in sides.items()}
-    metrics |= {"baselines": {name: after[name] for name in BASELINES}}
+    metrics |= {"baselines": {name: after[name] for name in ("chance", "word_overlap", "bm25")}}
+    table = before_after(metrics | sides)
     metrics |= {"rollout": {name: side["rollout"] for name, side in sides.items()}}
     metrics |= {"n": after["n"], "weights": weights, "dtype": after["dtype"], "phases": seconds}
     metrics |= {"training": read_json(state / "training.json"), "wall_s": round(sum(seconds.values()), 1)}
     write_json(out / "metrics.json", metrics, indent=2)
-    columns = {words: {"first_function": after[name]} for name, words in BASELINES.items()}
-    table = evaluation.as_table({**columns, "before": before, "after": after})
-    table += "\n\nwhole rollouts against the simulator, with 95% intervals"
-    for name, words in RATES.items():
-        rates = [(column["rollout"]["calls"] | column["rollout"])[name] for column in (before, after)]
-        cells = [f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%})" for rate in rates]
-        table += f"\n{words:<28}{cells[0]:>24}{cells[1]:>26}"
     card = (out / "README.md").read_text(encoding="utf-8").partition(CARD[:20])[0]
     section = CARD.format(n=after["n"], weights=weights, table=table)
     (out / "README.md").write_text(card + section, encoding="utf-8")

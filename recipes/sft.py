@@ -13,23 +13,19 @@ again. What is pushed is private until `--hub_private_repo false`.
 
 import sys
 
-from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl import ModelConfig
 
 from toolalpaca_hf.errors import run_main
-from toolalpaca_hf.hub import check_publishable, model_manifest, push
-from toolalpaca_hf.training import (
-    SegmentScriptArguments,
-    SegmentSFTConfig,
-    SegmentSFTTrainer,
-    load_examples,
-    model_init_kwargs,
-    parse_arguments,
-    resolved,
-)
+from toolalpaca_hf.training import SegmentScriptArguments, SegmentSFTConfig, parse_arguments
 
 
 def main(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig, model_args: ModelConfig) -> None:
     """Load, train, save, push."""
+    from trl import get_peft_config, get_quantization_config
+
+    from toolalpaca_hf.hub import check_publishable, model_manifest, push
+    from toolalpaca_hf.training import SegmentSFTTrainer, load_examples, model_init_kwargs, resolved
+
     settings = resolved(script_args, training_args, model_args)
     training_args.model_init_kwargs = model_init_kwargs(model_args, training_args)
     repo_id = training_args.hub_model_id or ""
@@ -62,10 +58,9 @@ def main(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig, m
 
     # Push to the Hub; the other processes are not kept waiting for it
     if training_args.push_to_hub and trainer.is_world_process_zero():
+        manifest = model_manifest(training_args.output_dir, repo_id, **about)
         public, branch = training_args.hub_private_repo is False, training_args.hub_revision
-        pushed = push(
-            model_manifest(training_args.output_dir, repo_id, **about), repo_id, public=public, revision=branch
-        )
+        pushed = push(manifest, repo_id, public=public, revision=branch)
         print(f"Pushed to {repo_id}: {pushed.url}")
 
 

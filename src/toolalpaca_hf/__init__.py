@@ -4,6 +4,10 @@ Importing this package loads neither torch nor transformers; enter a room (`tool
 `.training`, ...) for what you need.
 """
 
+import logging
 from importlib.metadata import version
+
+# peft imports bitsandbytes, which warns on some processors of a kernel for 4-bit weights that it did not find.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 __version__ = version("toolalpaca-hf")

@@ -71,7 +71,7 @@ class Grpo(Train):
         fields = {"model_name_or_path": self.inputs / "tiny", "source": "sample", "max_steps": self.steps}
         fields |= {"output_dir": out, "use_cpu": True, "bf16": False, "report_to": "none", "num_generations": 2}
         fields |= {"max_completion_length": 16, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
-        fields |= {"freeze_layers": 1, "save_steps": self.every, "suite": "", "save_total_limit": 2}
+        fields |= {"freeze_layers": 1, "save_steps": self.every, "save_total_limit": 2}
         words = [str(part) for name, value in fields.items() for part in (f"--{name}", value)]
         recipe = ROOT / "recipes" / "quickstart" / "grpo.yaml"
         return [sys.executable, str(ROOT / "recipes/grpo.py"), "--config", str(recipe), *words]

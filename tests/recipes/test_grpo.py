@@ -1,7 +1,6 @@
 """The GRPO recipe with a tiny model, its YAML files, and the cut behind a call that ends in text."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +62,7 @@ def test_two_steps_with_a_tiny_model(
     values = {"model_name_or_path": model, "source": "sample", "max_steps": 2, "output_dir": tmp_path / "run"}
     values |= {"use_cpu": True, "bf16": False, "report_to": "none", "max_completion_length": 16}
     values |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "num_generations": 2}
-    values |= {"freeze_layers": 1, "save_steps": 1, "suite": "sample" if kind == "llama" else ""}
+    values |= {"freeze_layers": 1, "save_steps": 1}
     arguments = ["--config", str(RECIPES / folder / "grpo.yaml")]
     arguments += [part for name, value in values.items() for part in (f"--{name}", str(value))]
     command = [part.replace("sft.py", "grpo.py") for part in launch_command(arguments)]
@@ -72,13 +71,8 @@ def test_two_steps_with_a_tiny_model(
     assert (tmp_path / "run" / "chat_template.jinja").is_file() and "Environment/mean" in done.stdout
     assert not list((tmp_path / "run").rglob("training_args.bin"))  # a pickle, which nobody should have to open
     rewards = json.loads((tmp_path / "run" / "rewards.json").read_text(encoding="utf-8"))
-    assert len(rewards) == 2 and (tmp_path / "run" / "rewards.png").is_file()
-    if kind == "llama":
-        comparison = json.loads((tmp_path / "run" / "comparison.json").read_text(encoding="utf-8"))
-        assert [run["name"] for run in comparison["runs"]] == ["before", "after"]
-        assert comparison["differences"][0]["n"] == 40 and "Difference to before" in done.stdout
+    assert len(rewards) == 2
     # What is finished is not trained again, and a run that was cut off goes on.
-    shutil.rmtree(tmp_path / "run" / "after", ignore_errors=True)
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert again.returncode == 0 and "Resuming from" in again.stdout, again.stderr[-2000:]
     assert json.loads((tmp_path / "run" / "rewards.json").read_text(encoding="utf-8")) == rewards

@@ -98,10 +98,7 @@ def create(
     if as_json:
         return say_json(metrics)
     minutes = sum(metrics["seconds"].values()) / 60
-    typer.echo(f"{metrics['n']} held-out instructions\n\n{room.first_calls_table(metrics)}\n")
-    typer.echo("whole rollouts against the simulator, percent (95% interval)")
-    for words, before, after in room.rollout_rows(metrics):
-        typer.echo(f"{words:<30}{before:>22}{after:>22}")
+    typer.echo(f"{metrics['n']} held-out instructions\n\n{room.before_after(metrics)}")
     typer.echo(f"\n{minutes:.1f} minutes. {out}/model is the checkpoint with its card, {out}/report.html the report.")
     typer.echo("Use it:\n  " + "\n  ".join(room.usage_lines(config)))
     document = config.example_document

@@ -5,7 +5,6 @@ from .pipeline import TrainingFailedError as TrainingFailedError
 from .pipeline import create as create
 from .pipeline import plan as plan
 from .pipeline import seconds_a_pass as seconds_a_pass
-from .report import first_calls_table as first_calls_table
-from .report import rollout_rows as rollout_rows
+from .report import before_after as before_after
 from .report import usage_lines as usage_lines
 from .split import hold_out as hold_out

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..agent import LocalBackend, RolloutConfig
+from ..agent import RolloutConfig
 from ..checkpoints import check_model, resolve_model, weights_of
 from ..corpus import CorpusConfig, build_corpus, documents_hash, estimate
 from ..data import ListedApi, read_corpus, resolve_sources, write_repo
 from ..errors import ToolAlpacaError
-from ..evaluation import evaluate_model, first_turn_text, measure, read_suite, read_trajectories, write_records
+from ..evaluation import measure_rollouts, read_suite, write_records
 from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
 from ..formats import react_prompt
 from ..inference import load_model
@@ -29,7 +29,6 @@ TOOL_HINTS = 1
 
 # A turn of a trained model takes some 60 tokens; an untrained one goes on until it is stopped. As in the quickstart.
 ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=256, max_unread=1, unreadable_after=48)
-BATCH = 40
 COPIES, SEQUENCE = 5, 2048
 """Passes over an instance, and most tokens of a step, as the recipe has them."""
 
@@ -190,14 +189,9 @@ def _evaluate(model: str, name: str, out: Path) -> None:
     """Rollouts of the held-out instructions with every score and a report, and the first calls by themselves."""
     suite, prompt = read_suite(out / "data" / "held_out.json"), react_prompt(TOOL_HINTS)
     loaded, tokenizer = load_model(resolve_model(model))
-    backend = LocalBackend(loaded, tokenizer, batch_size=BATCH, name=name, constrained=True)
-    metrics = evaluate_model(suite, backend, out / name, config=ROLLOUTS, prompt=prompt)
-    attempts, _ = read_trajectories(out / name / "rollouts", suite)
-    turns = {row.instruction.id: first_turn_text(row.trajectory) for row in attempts if row.trajectory}
-    first, records = measure(loaded, tokenizer, suite.apis, suite.instructions, (), prompt, turns=turns)
+    metrics, records = measure_rollouts(loaded, tokenizer, suite, out / name, ROLLOUTS, prompt)
     write_records(records, out / name / "first_calls.jsonl")
-    kept = {key: metrics[key] for key in ("failed", "calls", "process_verdict")}
-    write_json(out / name / "summary.json", first | {"rollout": kept})
+    write_json(out / name / "summary.json", metrics)
 
 
 def recipes_folder() -> Path:

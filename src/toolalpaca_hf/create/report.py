@@ -29,6 +29,13 @@ def rollout_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(words, before[name], after[name]) for name, words in RATES.items()]
 
 
+def before_after(metrics: dict[str, Any]) -> str:
+    """[`first_calls_table`] and the rates of whole rollouts below it."""
+    rows = [f"{words:<30}{before:>22}{after:>22}" for words, before, after in rollout_rows(metrics)]
+    heading = "whole rollouts against the simulator, percent (95% interval)"
+    return "\n".join([first_calls_table(metrics), "", heading, *rows])
+
+
 def usage_lines(config: CreateConfig) -> list[str]:
     """Three lines of Python that ask the model something."""
     document = config.example_document

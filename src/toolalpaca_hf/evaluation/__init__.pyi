@@ -19,6 +19,7 @@ from .measurement import as_table as as_table
 from .measurement import first_turn_text as first_turn_text
 from .measurement import measure as measure
 from .measurement import measure_checkpoint as measure_checkpoint
+from .measurement import measure_rollouts as measure_rollouts
 from .measurement import write_records as write_records
 from .report import instruction_page as instruction_page
 from .report.figures import model_index as model_index

@@ -1,7 +1,7 @@
 """
 τ²-bench's telecom domain in its solo mode, for Inspect: a ticket in place of a user, all tools in the agent's hands.
 
-    inspect eval recipes/tau2_solo.py --model openai-api/local/outputs/quickstart -T tasks=small --limit 5
+    inspect eval examples/tau2_solo.py --model openai-api/local/outputs/quickstart -T tasks=small --limit 5
 
 `inspect-evals` has the domain only with a model as user. Tools, tickets, initial states, policy and scorer are its
 own; only the loop without a user is here. It runs in the environment of Inspect and imports nothing of ours.
