@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from toolalpaca_hf.data import read_corpus, resolve_sources, write_repo
+from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.formats import Example, parse_example, parse_prompt, parse_turn, react_prompt, trajectory_segments
 from toolalpaca_hf.schema import FEATURES, Api, Function, Segment, Step, Trajectory
-from toolalpaca_hf.training import Augmentation, SegmentScriptArguments, augment_dataset
+from toolalpaca_hf.training import Augmentation, augment_dataset
 from toolalpaca_hf.training.augmentation import (
     _masked,
     _renamed_step,
@@ -23,7 +23,6 @@ from toolalpaca_hf.training.augmentation import (
     described_turn,
     render,
 )
-from toolalpaca_hf.training.dataset import load_split, load_trajectories
 
 
 def rendered(train: Path | None = None) -> list[list[Segment]]:
@@ -303,26 +302,6 @@ def test_copies_of_other_prompts_are_not_taken_from_the_cache(tmp_path: Path, mo
         (prompts / "react.txt").write_text(text, encoding="utf-8")
         fingerprints.append(augment_dataset(rows, Augmentation(), copies=1, seed=0)._fingerprint)
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
-
-
-@pytest.mark.parametrize("published", [False, True])
-def test_copies_of_known_trajectories_are_those_of_their_text(
-    published: bool, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """What rows were rendered from and what is read back from them are the same to augmentation."""
-    name = "sample"
-    if published:
-        name = str(tmp_path / "built")
-        data = request.getfixturevalue("real_data")
-        write_repo(resolve_sources(train=data / "train_sample.json"), name, react_prompt())
-    script_args = SegmentScriptArguments(dataset_name=name)
-    rows, examples = load_split(script_args, "sft", "train"), load_trajectories(script_args)
-    assert examples.keys() == set(rows["id"])
-    how = Augmentation(restyle_names=0.5, first_turns=0.3, tool_hints=2, shuffle_hints=0.5)
-    for shared in (False, True):
-        options = {"copies": 2, "seed": 1, "shared": shared, "descriptions": 1}
-        known, read = (augment_dataset(rows, how, **options, examples=given) for given in (examples, None))
-        assert known[:] == read[:]
 
 
 def test_every_function_of_the_corpus_asks_for_itself() -> None:

@@ -172,13 +172,12 @@ def perplexity(
 ) -> float:
     """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood.
 
-    Untrained segments only condition the model. Common prefixes of neighbours, such as the documentation of one API,
-    are run once. Without a trained token there is a `ValueError`.
+    Untrained segments only condition the model. Without a trained token there is a `ValueError`.
     """
     rows = SegmentTokenizer(tokenizer).encode_batch(list(examples))
     trained = [[n for n, label in enumerate(row["labels"]) if n and label != IGNORE] for row in rows]
     sequences = [(row["input_ids"], columns) for row, columns in zip(rows, trained, strict=True)]
-    found = [value for values in token_logprobs(model.eval(), sequences, share_prefixes=True) for value in values]
+    found = [value for values in token_logprobs(model.eval(), sequences) for value in values]
     if not found:
         raise ValueError("no example has a trained token")
     return math.exp(-math.fsum(found) / len(found))

@@ -28,7 +28,6 @@ from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT
 from .react import GET_DETAILS as GET_DETAILS
 from .react import Prompt as Prompt
 from .react import ReactPrompt as ReactPrompt
-from .react import compact_description as compact_description
 from .react import react_prompt as react_prompt
 from .react import trajectory_segments as trajectory_segments
 from .templates import build_chat_template as build_chat_template

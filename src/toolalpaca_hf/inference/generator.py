@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from ..errors import NotFoundError
 from ..precision import default_device, resolve_dtype
 from .admission import exact_ways
-from .kv_cache import FED_AT_ONCE, PrefixCache, RowState, common_length, group_neighbours
+from .kv_cache import FED_AT_ONCE, PrefixCache, RowState, common_length
 from .padded import write_padded
 from .slots import Slots
 
@@ -40,8 +40,7 @@ def load_model(
         raise NotFoundError(f"is no model that can be loaded ({why})", file=path, fix=fix) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    # Where a turn ends is for the prompt to say here; `generate` would want the tokenizer for a published config's own
-    # stops.
+    # The prompt says where a turn ends; `generate` would want the tokenizer for a published config's own stops.
     model.generation_config.stop_strings = None
     return model.to(torch.device(where)), tokenizer
 
@@ -70,15 +69,13 @@ class BatchGenerator:
 
     With `reuse`, common prefixes are computed once and kept (see [`Slots`]). Models for which this is not exact (see
     [`exact_ways`]) are padded and run with `model.generate`, or one by one if padding is not exact either: `way` is
-    `"slots"`, `"padded"` or `"single"`. A row's next id is sampled or forced ([`RowState.forced`]).
+    `"slots"`, `"padded"` or `"single"`. A row's next id is sampled or forced ([`RowState.forced`]). Sampling for a
+    conversation depends on `seed` and on how often the same one came before, not on what else is in the batch.
 
     Args:
         model, tokenizer: A causal language model, put into evaluation mode; its tokenizer, with a padding token.
         stops (`Sequence[str]`, *optional*): Texts that end a continuation.
         batch_size (`int`, *optional*, defaults to 32): Most conversations at once.
-        temperature (`float`, *optional*, defaults to 0.0): 0 is greedy.
-        seed (`int`, *optional*, defaults to 0): Sampling for a conversation depends on the seed and on how often the
-            same conversation came before, not on what else is in the batch.
         kept_bytes (`int`, *optional*, defaults to 4 GiB): Limit of the caches kept between calls, and of those of the
             running conversations; a single conversation may exceed it.
 
@@ -126,16 +123,10 @@ class BatchGenerator:
         watch: Callable[[list[int]], bool] | None = None,
         allowed: Callable[[list[int]], list[int] | None] | None = None,
     ) -> RowState:
-        """Enqueue a conversation; [`step`] writes it.
+        """Enqueue a conversation, of which [`step`] writes at most `limit` ids.
 
-        Args:
-            key (`object`): Identifies the conversation; its cache is kept while this object lives. `None` keeps
-                nothing.
-            ids (`Sequence[int]`), limit (`int`): The conversation, and the most ids to write, at least one.
-            watch (`Callable[[list[int]], bool]`, *optional*): Called with what was written, every few ids; `True` ends
-                it.
-            allowed (`Callable[[list[int]], list[int] | None]`, *optional*): Called with what was written before each
-                id; returns the ids that may follow, `None` for all.
+        Its cache is kept while `key` lives; `None` keeps nothing. `watch` is called with what was written, every few
+        ids, and ends it with `True`; `allowed` before each id, and returns those that may follow, `None` for all.
         """
         row = RowState(key, list(ids), limit, watch=watch, allowed=allowed)
         if self.temperature:
@@ -154,21 +145,17 @@ class BatchGenerator:
         if row.error:
             return row.error
         text = self._texts([row.written[:-1] if row.end == "eos" else row.written])[0]
-        places = [(text.index(stop), stop) for stop in self.stops if stop in text]
-        if not places:
-            return Generation(text, row.written, row.end or "")
-        place, stop = min(places)
-        return Generation(text[:place], row.written, stop)
+        place, end = min(((text.index(stop), stop) for stop in self.stops if stop in text), default=(None, row.end))
+        return Generation(text[:place], row.written, end or "")
 
     def drop(self, key: object) -> None:
         """Forget a conversation, whether running or kept."""
         self.kept.forget(key)
-        for row in [row for row in (*self._waiting, *self._active, *self._aside) if row.key is key]:
-            row.error = RuntimeError("the conversation was dropped")
-            self.slots.release(row)
-        self._waiting = deque(row for row in self._waiting if not row.error)
-        self._active = [row for row in self._active if not row.error]
-        self._aside = [row for row in self._aside if not row.error]
+        for rows in (self._waiting, self._active, self._aside):
+            for row in [row for row in rows if row.key is key]:
+                row.error = RuntimeError("the conversation was dropped")
+                self.slots.release(row)
+                rows.remove(row)
 
     @torch.inference_mode()
     def generate(
@@ -180,7 +167,6 @@ class BatchGenerator:
         return [self.outcome(row) for row in rows]
 
     def run(self, rows: Sequence[RowState]) -> None:
-        """Write until these rows have ended."""
         while not all(row.ended for row in rows):
             self.step()
 
@@ -257,11 +243,9 @@ class BatchGenerator:
         """Feed ids and write what follows them; a batch that does not fit into memory is halved."""
         try:
             logits = self.slots.feed(parts)
-        # Out of memory above all, which has no kind of its own on every device; whatever it is, it costs a row at
-        # most.
+        # Out of memory above all, which has no kind of its own on every device; it costs a row at most.
         except Exception as error:
-            # The frames hold the tensors that did not fit.
-            failure = error.with_traceback(None)
+            failure = error.with_traceback(None)  # the frames hold the tensors that did not fit
         else:
             now = [n for n, (row, _) in enumerate(parts) if not row.unfed]
             if now:
@@ -270,7 +254,13 @@ class BatchGenerator:
             return
         self.free_memory()
         if len(parts) == 1:
-            self._set_aside(parts[0][0], failure)
+            row = parts[0][0]
+            if self._active == [row]:
+                row.error = failure
+                return
+            self.slots.release(row)
+            row.base, row.start, row.tail, row.held = None, 0, None, 0
+            self._aside.append(row)
             return
         half, failed = len(parts) // 2, len(self._aside)
         for some in (parts[:half], parts[half:]):
@@ -278,14 +268,6 @@ class BatchGenerator:
         # Nothing failed by itself: they were too many.
         if len(self._aside) == failed:
             self._together = min(self._together, half)
-
-    def _set_aside(self, row: RowState, failure: Exception) -> None:
-        if len(self._active) == 1 and row in self._active:
-            row.error = failure
-            return
-        self.slots.release(row)
-        row.base, row.start, row.tail, row.held = None, 0, None, 0
-        self._aside.append(row)
 
     def free_memory(self) -> None:
         """Drop what is kept, after a failure."""
@@ -359,6 +341,11 @@ def sample_ids(
 
 
 def _families(rows: list[RowState]) -> list[list[RowState]]:
-    """Groups of neighbouring rows that share more than half of their ids, as those of one API do."""
-    ordered = sorted(rows, key=lambda row: row.ids)
-    return group_neighbours(ordered, lambda a, b: common_length(a.ids, b.ids) > len(b.ids) / 2)
+    """Groups of rows that share more than half of their ids, as those of one API do."""
+    families: list[list[RowState]] = []
+    for row in sorted(rows, key=lambda row: row.ids):
+        if families and common_length(families[-1][0].ids, row.ids) > len(row.ids) / 2:
+            families[-1].append(row)
+        else:
+            families.append([row])
+    return families

@@ -3,16 +3,15 @@
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-T = TypeVar("T")
 # How many ids are fed at once: bounds a pack's mask, which has a row for each, and what rows that decode wait for.
 FED_AT_ONCE = 512
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
@@ -22,17 +21,6 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     """Length of the common prefix of two sequences."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def group_neighbours(items: Iterable[T], together: Callable[[T, T], bool]) -> list[list[T]]:
-    """Runs of neighbours of which each belongs `together` with the first."""
-    groups: list[list[T]] = []
-    for item in items:
-        if groups and together(groups[-1][0], item):
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return groups
 
 
 @dataclass(eq=False)
@@ -119,17 +107,12 @@ class PrefixCache:
 
 @dataclass(eq=False)
 class RowState:
-    """A conversation whose continuation is being generated.
+    """A conversation whose continuation is being generated; see [`BatchGenerator.start`].
 
-    Args:
-        expected (`int`, *optional*): Ids to reserve memory for; `limit` by default.
-        base (`Prefix`, *optional*): The shared prefix; its first `start` ids are used.
-        tail (`Layers`, *optional*): The KV cache of the `held` ids after those.
-        written (`list[int]`): What was generated so far.
-        forced (`deque[int]`): Ids that come next, whatever the model would choose.
-        end (`str`, *optional*): What ended it: `"eos"`, `"stop"`, `"watch"`, or `"limit"`; `error`, why it failed.
-        slot, seen: Its place in [`Slots`], and how many of its ids have been fed there.
-        key, ids, limit, watch, allowed: See [`BatchGenerator.start`].
+    Of its `ids` the first `start` are in the shared prefix `base`, and the KV cache `tail` has the next `held`.
+    `written` was generated so far, of which `forced` comes next, whatever the model would choose. `end` is `"eos"`,
+    `"stop"`, `"watch"` or `"limit"`. Memory is reserved for `expected` ids, by default `limit`. `seen` ids have been
+    fed in `slot`, its place in [`Slots`].
     """
 
     key: object

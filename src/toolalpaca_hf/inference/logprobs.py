@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, batched, with logits of selected positions only and shared prefixes run once."""
+"""Log-probabilities of given tokens, batched, with logits of selected positions only."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +9,9 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ..errors import UnsupportedModelError
 from .admission import exact_ways
-from .kv_cache import Prefix, common_length, group_neighbours, prefill
+from .kv_cache import Prefix
 
 Places = Sequence[int] | torch.Tensor
-Scored = tuple[Sequence[int], Sequence[int]]
-"""Ids, and the columns to score, from 1 on."""
 
 
 @contextmanager
@@ -58,18 +56,14 @@ def logits_at(
 
 @torch.inference_mode()
 def token_logprobs(
-    model: PreTrainedModel,
-    sequences: Sequence[Scored],
-    batch_tokens: int = 2048,
-    share_prefixes: bool = False,
+    model: PreTrainedModel, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], batch_tokens: int = 2048
 ) -> list[list[float]]:
     """Natural log-probabilities of selected tokens of sequences, each given all tokens before it.
 
     Args:
         sequences (`Sequence[tuple[Sequence[int], Sequence[int]]]`): Ids, and the columns to score, from 1 on.
-        batch_tokens (`int`, *optional*, defaults to 2048): Tokens run at once, padding included.
-        share_prefixes (`bool`, *optional*, defaults to `False`): Run common prefixes of neighbours once. A model for
-            which that is not exact runs one sequence at a time.
+        batch_tokens (`int`, *optional*, defaults to 2048): Tokens run at once, padding included; a model that is not
+            exact when padded, see [`exact_ways`], runs one sequence at a time.
 
     Example:
 
@@ -80,20 +74,15 @@ def token_logprobs(
     """
     found: list[list[float]] = [[]] * len(sequences)
     asked = [n for n, (_, columns) in enumerate(sequences) if columns]
-    exact = not share_prefixes or "pack" in exact_ways(model)
-    for family in _families(sequences, asked) if share_prefixes else [asked]:
-        prefix = _prefix(model, [sequences[n] for n in family]) if share_prefixes and exact else None
-        start = len(prefix.ids) if prefix else 0
-        # Every row has the prefix in its cache.
-        lengths = [max(sequences[n][1]) for n in family]
-        for batch in by_length(lengths, batch_tokens if exact else 0):
-            rows = [sequences[family[i]] for i in batch]
-            # The last id asked for is predicted, never read.
-            ids = [ids[start : max(columns)] for ids, columns in rows]
-            logits, _ = logits_at(model, ids, [[c - start - 1 for c in columns] for _, columns in rows], prefix)
-            values = iter(_logprobs(logits, [ids[column] for ids, columns in rows for column in columns]))
-            for i, (_, columns) in zip(batch, rows, strict=True):
-                found[family[i]] = [next(values) for _ in columns]
+    lengths = [max(sequences[n][1]) for n in asked]
+    for batch in by_length(lengths, batch_tokens if "padded" in exact_ways(model) else 0):
+        rows = [sequences[asked[i]] for i in batch]
+        # The last id asked for is predicted, never read.
+        ids = [ids[: max(columns)] for ids, columns in rows]
+        logits, _ = logits_at(model, ids, [[column - 1 for column in columns] for _, columns in rows])
+        values = iter(_logprobs(logits, [ids[column] for ids, columns in rows for column in columns]))
+        for i, (_, columns) in zip(batch, rows, strict=True):
+            found[asked[i]] = [next(values) for _ in columns]
     return found
 
 
@@ -104,22 +93,6 @@ def _logprobs(logits: torch.Tensor, wanted: Sequence[int]) -> list[float]:
         lines = lines.float()
         found += (lines.gather(1, ids[:, None])[:, 0] - lines.logsumexp(-1)).tolist()
     return found
-
-
-def _prefix(model: PreTrainedModel, family: Sequence[Scored]) -> Prefix | None:
-    length = min(_shared(row, family[0][0]) for row in family)
-    return prefill(model, list(family[0][0][:length])) if length and len(family) > 1 else None
-
-
-def _shared(sequence: Scored, first: Sequence[int]) -> int:
-    """How much of a sequence a prefix may cover: the token before the first scored one has to be run."""
-    ids, columns = sequence
-    return min(common_length(ids, first), min(columns) - 1)
-
-
-def _families(sequences: Sequence[Scored], asked: Sequence[int]) -> list[list[int]]:
-    """Groups of neighbours that share more than half of what can be shared, as the trajectories of one API do."""
-    return group_neighbours(asked, lambda a, b: 2 * _shared(sequences[b], sequences[a][0]) > min(sequences[b][1]))
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from ..errors import UnsupportedModelError
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, build_tree
-from .tokenize import IGNORE, largest
+from .tokenize import IGNORE, list_batches
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 # Limits of a config: beyond such a length, or at such a distance, a model computes something else.
@@ -246,9 +246,9 @@ def check_tokens(model: PreTrainedModel, tokenizer: Any, datasets: Sequence[Any]
     longest: int | None = 0
     for rows in datasets:
         if isinstance(rows, Dataset) and "input_ids" in rows.column_names:
-            id_, length = largest(rows, "input_ids")
+            length, id_ = _largest(rows, "input_ids")
             if "nodes" in rows.column_names:
-                length = largest(rows, "position_ids")[0] + 1
+                length = _largest(rows, "position_ids")[1] + 1
             largest_id, longest = max(largest_id, id_), None if longest is None else max(longest, length)
         elif rows is not None:
             longest = None
@@ -259,6 +259,12 @@ def check_tokens(model: PreTrainedModel, tokenizer: Any, datasets: Sequence[Any]
             fix="call model.resize_token_embeddings(len(tokenizer)) and save it, or take a token that it has",
         )
     return longest
+
+
+def _largest(rows: Dataset, column: str) -> tuple[int, ...]:
+    """The longest list and the largest value of a column of lists."""
+    found = [[int(array.max(initial=0)) for array in pair] for pair in list_batches(rows, column)]
+    return tuple(map(max, zip([0, 0], *found, strict=True)))
 
 
 def virtual_tokens(model: Any) -> str:

@@ -85,22 +85,12 @@ _REQUESTS = (
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How an augmented copy differs from its example.
+    """How an augmented copy differs from its example; see the `augment_*` fields of [`SegmentScriptArguments`].
 
-    Args:
-        max_functions, min_functions (`int`): Most and fewest functions a copy shows, always including those called;
-            the number is drawn at random.
-        max_documentation (`int`): Functions that are not called are dropped until the documentation has at most this
-            many characters.
-        mask_names (`float`): Probability of replacing a copy's function and parameter names with random words.
-        restyle_names (`float`): Probability of writing function names in another convention: `searchNews` as
-            `search_news`, `news_search_get`, `NewsApi_searchNews`, ...
-        max_observation (`int`): Characters after which an observation, which is never trained, is cut.
-        first_turns (`float`): Probability of ending a copy after its first action: it is shorter and still trains the
-            choice of the function.
-        tool_hints (`int`): Functions named after the instruction, nearest by BM25; see [`ReactPrompt`].
-        shuffle_hints (`float`): Probability of drawing the hints at random instead: training instructions share more
-            words with the documentation than users' do, so BM25 is too often right.
+    How many functions it shows is drawn at random, and those called are always among them. Names in other conventions
+    write `searchNews` as `search_news`, `news_search_get`, `NewsApi_searchNews`, ... Of `tool_hints` see
+    [`ReactPrompt`]; they are shuffled since training instructions share more words with the documentation than users'
+    do, so that BM25 is too often right.
     """
 
     max_functions: int = 8
@@ -139,11 +129,11 @@ def augment(
     functions, renamed, parameters = _rename(functions, how, rng)
     # Chance of its own: rows of one documentation draw its functions and names from one state of `rng`.
     chance = random.Random(f"{trajectory.instruction}/{rng.random()}")
-    thought = trajectory.final_thought
+    thought = DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
     copy = replace(
         trajectory,
         steps=[_renamed_step(step, renamed, parameters, how.max_observation) for step in steps],
-        final_thought=_renamed(DEFAULT_FINAL_THOUGHT if thought is None else thought, renamed),
+        final_thought=_renamed(thought, renamed),
         response=_renamed(trajectory.response, renamed),
     )
     api = Api("", "", functions=functions, components=components)
@@ -271,14 +261,6 @@ def described_turn(
     return [Segment(head, False), Segment(answer, True), Segment(" ", False)]
 
 
-def _documentation(place: int, example: Example | None) -> str:
-    """Equal for rows whose prompts document the same functions; a row without prompt has its own."""
-    if example is None:
-        return str(place)
-    functions = sorted((function.name, function.description) for function in example.api.functions)
-    return hashlib.sha256(json.dumps(functions).encode()).hexdigest()
-
-
 def _segments(row: Mapping[str, Any]) -> list[Segment]:
     """A row's segments as they stand there; an [`InputError`] with its id where one is malformed."""
     merge(row["segments"], row["id"])
@@ -292,9 +274,8 @@ def augment_dataset(
     seed: int,
     shared: bool = False,
     descriptions: int = 0,
-    examples: Mapping[str, Example] | None = None,
 ) -> Dataset:
-    """Replace rows by augmented copies; a row whose example is neither given nor parseable is repeated unchanged.
+    """Replace rows by augmented copies, read back from their text; a row that is no example is repeated unchanged.
 
     Args:
         rows (`Dataset`): Rows of an `sft` config.
@@ -303,18 +284,19 @@ def augment_dataset(
             which shows every function that any of them calls.
         descriptions (`int`): For each documentation and copy number, also add examples made from the descriptions of
             this many functions, with ids such as `ID+0/getTide`.
-        examples (`Mapping[str, Example]`, *optional*): What rows were rendered from, by id; other rows are parsed.
     """
     plain: Any = rows.with_format(None)  # iterates over dicts, which `datasets` does not type
     prompt = react_prompt(how.tool_hints)
-    found: list[tuple[Example | None, str]] = []  # by place: ids may be repeated, or be none
+    # By place, since ids may be repeated, or be none: an example, and a key of what its prompt documents.
+    found: list[tuple[Example | None, str]] = []
     called: dict[str, set[str]] = {}
     leaders: dict[str, int] = {}
     for place, row in enumerate(plain):
-        example = (examples or {}).get(row["id"])
-        if example is None:
-            example = parse_example(_segments(row), row["id"])
-        documentation = _documentation(place, example)
+        example = parse_example(_segments(row), row["id"])
+        documentation = str(place)
+        if example is not None:
+            functions = sorted((function.name, function.description) for function in example.api.functions)
+            documentation = hashlib.sha256(json.dumps(functions).encode()).hexdigest()
         found.append((example, documentation))
         called.setdefault(documentation, set()).update(called_functions(example.trajectory) if example else ())
         leaders.setdefault(documentation, place)
@@ -344,11 +326,9 @@ def augment_dataset(
 
     def generate() -> Iterator[dict[str, Any]]:
         for place, row in enumerate(plain):
-            for number in range(copies):
-                for name, segments in augmented(place, row, number):
-                    yield {"id": name, "api": row["api"], "segments": [asdict(segment) for segment in segments]}
+            for name, segments in (pair for number in range(copies) for pair in augmented(place, row, number)):
+                yield {"id": name, "api": row["api"], "segments": [asdict(segment) for segment in segments]}
 
-    # What the copies look like is in this code and that of the formats, and in what the rows were rendered from.
-    made_of = [rows._fingerprint, how, copies, seed, shared, descriptions, examples, code_hash(formats)]
-    fingerprint = Hasher.hash(made_of)
-    return Dataset.from_generator(generate, features=FEATURES["sft"], fingerprint=fingerprint)
+    # What the copies look like is in this code and that of the formats.
+    made_of = [rows._fingerprint, how, copies, seed, shared, descriptions, code_hash(formats)]
+    return Dataset.from_generator(generate, features=FEATURES["sft"], fingerprint=Hasher.hash(made_of))

@@ -1,25 +1,23 @@
 """Loads the rows to train on, those to hold out, and one to look at."""
 
-import copy
 import random
-from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from datasets import Dataset, IterableDataset, get_dataset_config_names, get_dataset_split_names, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import PreTrainedTokenizerBase
-from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
 from ..checkpoints import check_dataset
 from ..data import ToolAlpaca
 from ..errors import InputError, NotFoundError, OptionError, UnsupportedModelError
-from ..formats import Example, api_for_row, compact_description
+from ..formats import react_prompt
 from ..report import token_texts
-from ..schema import SPLITS, Api, Function, Step, Trajectory
+from ..schema import SPLITS
 from .augmentation import augment_dataset
 from .config import SegmentScriptArguments, SegmentSFTConfig
-from .loading import present, tool_template, tools_of
+from .loading import present, tools_of
+from .prover import Prover, Refused, ways_of
 from .tokenize import IGNORE, SegmentTokenizer
 
 Rows = Dataset | IterableDataset
@@ -34,49 +32,45 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
         [`NotFoundError`], [`InputError`]: The dataset, config or split does not exist, or has another layout.
         [`OptionError`]: Two options contradict each other.
     """
-    with training_args.main_process_first(local=False, desc="data"):  # it fills the caches that the others read
-        return _load_examples(script_args, training_args)
-
-
-def _load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFTConfig) -> dict[str, Rows]:
     name, config = script_args.dataset_name, script_args.dataset_config or "sft"
-    train = load_split(script_args, config, script_args.dataset_train_split)
-    if train is None:
-        problem = f"config {config} has no split {script_args.dataset_train_split!r}"
-        raise NotFoundError(problem, file=name, option="dataset_train_split")
-    wanted = COLUMNS.get(config, COLUMNS["sft"])
-    if missing := [column for column in wanted if column not in (train.column_names or wanted)]:
-        raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
-    streamed = isinstance(train, IterableDataset)
-    augmented = config != "chat" and script_args.augment_copies
-    if streamed and (augmented or training_args.packing or training_args.prefix_packing):
-        problem = "a stream is neither packed nor augmented here"
-        raise OptionError(problem, option="dataset_streaming", fix="set it to false")
-    if training_args.tool_hints and config != "chat" and not augmented:
-        raise OptionError("need augmented copies to be rendered into", option="tool_hints", fix="set augment_copies")
-    rows: dict[str, Rows] = {}
-    if training_args.eval_strategy != "no" or script_args.eval_fraction:
-        if script_args.dataset_test_split == script_args.dataset_train_split:
-            fix = "name another split"
-            raise OptionError("is the split that is trained on", option="dataset_test_split", fix=fix)
-        held_out = load_split(script_args, config, script_args.dataset_test_split)
-        if held_out is None:
-            if not isinstance(train, Dataset):
-                fix = "name its test split or set no"
-                raise OptionError("a stream cannot be split", option="eval_strategy", fix=fix)
-            train, held_out = hold_out(train, script_args.eval_fraction or 0.1, training_args.seed)
-        rows[script_args.dataset_test_split] = held_out.select_columns(wanted)
-    train = train.select_columns(wanted)
-    if augmented and isinstance(train, Dataset):
-        train = augment_dataset(
-            train,
-            script_args.augmentation(training_args.tool_hints),
-            script_args.augment_copies,
-            training_args.seed,
-            shared=training_args.prefix_packing,
-            descriptions=script_args.augment_descriptions,
-            examples=load_trajectories(script_args),
-        )
+    with training_args.main_process_first(local=False, desc="data"):  # it fills the caches that the others read
+        train = load_split(script_args, config, script_args.dataset_train_split)
+        if train is None:
+            problem = f"config {config} has no split {script_args.dataset_train_split!r}"
+            raise NotFoundError(problem, file=name, option="dataset_train_split")
+        wanted = COLUMNS.get(config, COLUMNS["sft"])
+        if missing := [column for column in wanted if column not in (train.column_names or wanted)]:
+            raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
+        streamed = isinstance(train, IterableDataset)
+        augmented = config != "chat" and script_args.augment_copies
+        if streamed and (augmented or training_args.packing or training_args.prefix_packing):
+            problem = "a stream is neither packed nor augmented here"
+            raise OptionError(problem, option="dataset_streaming", fix="set it to false")
+        if training_args.tool_hints and config != "chat" and not augmented:
+            problem = "need augmented copies to be rendered into"
+            raise OptionError(problem, option="tool_hints", fix="set augment_copies")
+        rows: dict[str, Rows] = {}
+        if training_args.eval_strategy != "no" or script_args.eval_fraction:
+            if script_args.dataset_test_split == script_args.dataset_train_split:
+                fix = "name another split"
+                raise OptionError("is the split that is trained on", option="dataset_test_split", fix=fix)
+            held_out = load_split(script_args, config, script_args.dataset_test_split)
+            if held_out is None:
+                if not isinstance(train, Dataset):
+                    fix = "name its test split or set no"
+                    raise OptionError("a stream cannot be split", option="eval_strategy", fix=fix)
+                train, held_out = hold_out(train, script_args.eval_fraction or 0.1, training_args.seed)
+            rows[script_args.dataset_test_split] = held_out.select_columns(wanted)
+        train = train.select_columns(wanted)
+        if augmented and isinstance(train, Dataset):
+            train = augment_dataset(
+                train,
+                script_args.augmentation(training_args.tool_hints),
+                script_args.augment_copies,
+                training_args.seed,
+                shared=training_args.prefix_packing,
+                descriptions=script_args.augment_descriptions,
+            )
     return {script_args.dataset_train_split: train, **rows}
 
 
@@ -107,35 +101,6 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
             cause = cause.__cause__
         why = " ".join(str(cause).split())[:300] or type(cause).__name__
         raise InputError(f"config {config} cannot be read ({why})", file=name, fix=_BUILD) from None
-
-
-def load_trajectories(script_args: SegmentScriptArguments) -> dict[str, Example]:
-    """What `sft` rows were rendered from, by id, if the dataset has it; the processed layout only has text."""
-    name = script_args.dataset_name or "sample"
-    if name != "sample" and not {"apis", "trajectories"} <= set(get_dataset_config_names(name)):
-        return {}
-    split = script_args.dataset_train_split
-    api_rows, trajectory_rows = (load_split(script_args, config, split) for config in ("apis", "trajectories"))
-    if api_rows is None or trajectory_rows is None:
-        return {}
-    apis = {}
-    for row in _dicts(api_rows.select_columns(["id", "functions", "components"])):
-        functions = [Function(**function) for function in row["functions"]]
-        apis[row["id"]] = Api(row["id"], "", functions=functions, components=row["components"])
-    examples = {}
-    for row in _dicts(trajectory_rows):
-        trajectory = Trajectory(**{**row, "steps": [Step(**step) for step in row["steps"]]})
-        if trajectory.api in apis:
-            api = api_for_row(apis[trajectory.api], trajectory)
-            functions = [Function(f.name, "", "", compact_description(f.description)) for f in api.functions]
-            shown = Api("", "", functions=functions, components=api.components.strip() if functions else "")
-            examples[trajectory.id] = Example(shown, trajectory, (True,) * (len(trajectory.steps) + 1))
-    return examples
-
-
-def _dicts(rows: Rows) -> Iterable[dict[str, Any]]:
-    """Rows as `datasets` yields them, which it does not type."""
-    return cast(Iterable[dict[str, Any]], rows)
 
 
 def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -190,30 +155,20 @@ def masked_row(
         encoded = SegmentTokenizer(tokenizer).encode(found["segments"])
         ids, trained = encoded["input_ids"], [label != IGNORE for label in encoded["labels"]]
     elif "messages" in found:
-        ids, trained = _chat_tokens(found, tokenizer)
+        ways, closed = ways_of(tokenizer, react_prompt(), config="chat")
+        try:
+            if closed:
+                raise Refused(closed["chat"])
+            prover = Prover(ways[0])
+            prover.tools = tools_of(found)
+            encoded = prover.train(present(found["messages"]))
+        except Refused as error:
+            problem = f"its chat template cannot be masked: {error}"
+            fix = "pass --config sft, or a --tokenizer that TRL has a training template for"
+            raise UnsupportedModelError(problem, file=tokenizer.name_or_path or None, fix=fix) from None
+        ids, trained = encoded.ids, encoded.trained
     else:
         problem = f"config {config} has neither segments nor messages"
         raise InputError(problem, file=dataset, fix="pass --config sft or chat")
     name = str(found.get("id") or f"row {row}")
     return name, token_texts(ids, trained, lambda some: str(tokenizer.decode(some)))
-
-
-def _chat_tokens(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[bool]]:
-    template = tool_template(tokenizer)
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.chat_template = template
-    try:
-        if not template or not has_generation_markers(template):
-            template = get_training_chat_template(tokenizer)
-        options: dict[str, Any] = {"return_dict": True, "return_assistant_tokens_mask": True}
-        whole: Any = tokenizer.apply_chat_template(
-            present(row["messages"]), tools=tools_of(row), chat_template=template, **options
-        )
-    except Exception as error:  # a template raises whatever it likes
-        why = " ".join(str(error).split())[:200]
-        raise UnsupportedModelError(
-            f"its chat template cannot be masked: {why}",
-            file=tokenizer.name_or_path or None,
-            fix="pass --config sft, or a --tokenizer that TRL has a training template for",
-        ) from None
-    return list(whole["input_ids"]), [bool(flag) for flag in whole["assistant_masks"]]

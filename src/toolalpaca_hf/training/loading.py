@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -182,9 +183,9 @@ def prompt_beginning(tokenizer: PreTrainedTokenizerBase) -> str:
     return bos
 
 
-def set_stops(config: GenerationConfig, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+def set_stops(config: GenerationConfig | None, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     """A copy of a generation config that ends a turn: before an observation, and at the tokenizer's end."""
-    values = config.to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
+    values = (config or GenerationConfig()).to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
     ends: Any = values.get("eos_token_id")
     ends = list(dict.fromkeys([*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]))
     ends = [id_ for id_ in ends if id_ is not None]
@@ -222,10 +223,9 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
         raise NotFoundError(f"no tokenizer ({' '.join(f'{error!r}'.split())[:200]})", file=folder) from None
     set_templates(tokenizer, prompt)
     settings.pop("chat_template", None)  # where older versions kept it
-    try:
+    generation = None
+    with suppress(OSError):
         generation = GenerationConfig.from_pretrained(folder)
-    except OSError:
-        generation = GenerationConfig()
     target.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir() if target != folder else ():
         if not (target / path.name).exists():

@@ -6,12 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from transformers import GenerationConfig, PreTrainedTokenizerBase
-
 from ..errors import UnsupportedModelError
-from ..formats import Prompt
 from .conversations import FEATURES, random_conversation
-from .prover import Prover, Refused, Way, ways_of
+from .prover import Prover, Refused, Way
 
 CHECKS = {
     "ids": "what is trained is what generation has to produce",
@@ -130,20 +127,6 @@ def require_proof(proofs: Sequence[Proof], say: Callable[[str], object] = print)
             say(f"Template: not proved, {proof.way}: {'; '.join(proof.notes)}.")
         else:
             say(f"Template: over {proof.conversations} random conversations, what is trained is what is generated.")
-
-
-def prove_run(
-    tokenizer: PreTrainedTokenizerBase,
-    config: str,
-    prompt: Prompt,
-    generation: GenerationConfig | None,
-    features: Collection[str] | None,
-    say: Callable[[str], object],
-) -> None:
-    """Prove the template of a training run, over conversations that have what its rows have, see [`features_of`]."""
-    ways, closed = ways_of(tokenizer, prompt, generation, config)
-    proofs = [prove_template(way, 32, features) for way in ways[:1]]
-    require_proof(proofs + [Proof(name, 0, notes=[why]) for name, why in closed.items()], say)
 
 
 def features_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:

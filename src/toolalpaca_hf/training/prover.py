@@ -56,8 +56,7 @@ def ways_of(
         if ours.pad_token is None:
             ours.pad_token = ours.unk_token or ours.eos_token
         set_templates(ours, prompt)
-        stops = set_stops(generation or GenerationConfig(), prompt, ours)
-        ways.append(Way("sft", ours, str(ours.chat_template), True, stops))
+        ways.append(Way("sft", ours, str(ours.chat_template), True, set_stops(generation, prompt, ours)))
     if config in ("", "chat"):
         own = copy.deepcopy(tokenizer)
         own.chat_template = template = tool_template(tokenizer)
@@ -161,13 +160,13 @@ class Prover:
                 if found := self.examine(candidate).get(check):
                     conversation, problem, candidates = candidate, found, smaller(candidate)
         messages = as_messages(conversation)
-        row = self._train(messages)
+        row = self.train(messages)
         return problem, messages, token_texts(row.ids, row.trained, self._decode)
 
     def examine(self, conversation: Conversation) -> dict[str, str]:
         """The checks that a conversation fails, and what is wrong."""
         messages = as_messages(conversation)
-        row = self._train(messages)
+        row = self.train(messages)
         failed: dict[str, str] = {}
         places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         given = [self._context(messages[:i], self.tokenizer.chat_template) for i in places]
@@ -263,7 +262,7 @@ class Prover:
         with _refusals():
             return render(self.tokenizer, messages, self.tools, self.way.training_template)
 
-    def _train(self, messages: list[dict[str, Any]]) -> _Row:
+    def train(self, messages: list[dict[str, Any]]) -> _Row:
         text, spans = self._render(messages)
         if self._segments is not None:
             segments = as_segments(text, spans, self._beginning, self.tokenizer.eos_token)

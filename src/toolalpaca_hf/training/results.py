@@ -19,7 +19,7 @@ from transformers import Trainer
 from ..checkpoints import SMOLLM2
 from ..errors import InputError
 from ..storage import atomic_write, hold_folder, write_json
-from .tokenize import arrow_batches
+from .tokenize import list_batches
 
 # Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
 _INDIFFERENT = frozenset(
@@ -58,11 +58,8 @@ def data_fingerprint(rows: Any) -> str:
     digest = hashlib.sha256()
     columns = [name for name in ("input_ids", "labels", "parents") if name in (rows.column_names or ())]
     if isinstance(rows, Dataset) and columns:
-        digest.update(str(len(rows)).encode())
-        for batch in arrow_batches(rows, columns):
-            for chunk in (chunk for name in columns for chunk in batch[name].chunks):
-                digest.update(np.asarray(chunk.value_lengths(), dtype=np.int64).tobytes())
-                digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
+        for array in (array for name in columns for pair in list_batches(rows, name) for array in pair):
+            digest.update(array.astype(np.int64).tobytes())
     else:
         for row in islice(rows, None if isinstance(rows, Dataset) else _STREAM_ROWS):
             digest.update(json.dumps(row, default=str, sort_keys=True).encode(errors="surrogatepass"))

@@ -6,7 +6,7 @@ Neighbouring segments of one kind form a run, tokenized by itself: what is given
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
-import pyarrow as pa
 import tokenizers
 import torch
 import transformers
@@ -33,13 +32,13 @@ IGNORE = -100
 ROWS_A_CALL = 256
 # Ids fit 32 bits, which halves the cache beside the 64 that inference from Python ints would give.
 _IDS = List(Value("int32"))
-_FEATURES = Features({"input_ids": _IDS, "labels": _IDS, "outcome": Value("string"), "trained": Value("int32")})
+_FEATURES = Features({"input_ids": _IDS, "labels": _IDS, "outcome": Value("string")})
 
 logger = logging.getLogger(__name__)
 
 
 class Encoded(TypedDict):
-    """A row: ids, labels (the id where the loss covers it, else -100), and what became of it; no ids if left out."""
+    """A row: ids, labels (the id where it is trained, else -100), and what became of it; no ids if left out."""
 
     input_ids: list[int]
     labels: list[int]
@@ -86,22 +85,16 @@ class SegmentTokenizer:
     ) -> None:
         name = tokenizer.name_or_path or type(tokenizer).__name__
         if tokenizer.eos_token_id is None:
-            raise UnsupportedModelError(
-                "the tokenizer has no end-of-sequence token, so a model could not learn to stop",
-                file=name,
-                fix="set tokenizer.eos_token to the token that ends a response",
-            )
+            problem = "the tokenizer has no end-of-sequence token, so a model could not learn to stop"
+            raise UnsupportedModelError(problem, file=name, fix="set tokenizer.eos_token to what ends a response")
         if tokenizer.pad_token_id is None:
             fix = "set tokenizer.pad_token = tokenizer.unk_token (as Vicuna does) or, without one, tokenizer.eos_token"
-            fix += ": labels are masked by position, so the end is still trained"
             raise UnsupportedModelError("the tokenizer has no padding token", file=name, fix=fix)
         if overlong not in ("drop", "cut"):
             raise OptionError(f"{overlong!r} is neither 'drop' nor 'cut'", option="overlong")
         if max_length is not None and max_length < 2:
             raise OptionError(f"{max_length} is no length: one token predicts the other", option="max_length")
-        self.max_length = max_length
-        self.overlong = overlong
-        self.parse_special_tokens = parse_special_tokens
+        self.max_length, self.overlong, self.parse_special_tokens = max_length, overlong, parse_special_tokens
         self.eos_token = str(tokenizer.eos_token)
         self.eos_token_id = cast(int, tokenizer.eos_token_id)
         self.pad_token_id = cast(int, tokenizer.pad_token_id)
@@ -215,13 +208,7 @@ def code_hash(*rooms: ModuleType) -> str:
 
 @dataclass(frozen=True)
 class LengthReport:
-    """What happened to the rows of a dataset; `str` gives a sentence.
-
-    Args:
-        rows (`int`): Input rows: `kept`, including those `cut`, `dropped_overlong` and `dropped_untrained`.
-        tokens, trained_tokens (`int`): Tokens of the kept rows, and those the loss covers.
-        max_length (`int`, *optional*): The limit, in tokens.
-    """
+    """What happened to the rows of a dataset, in numbers; `str` gives a sentence. `kept` includes those `cut`."""
 
     rows: int
     kept: int
@@ -234,7 +221,7 @@ class LengthReport:
 
     def __str__(self) -> str:
         limit = "any limit" if self.max_length is None else f"{self.max_length} tokens"
-        share = self.trained_tokens / self.tokens if self.tokens else 0.0
+        share = self.trained_tokens / max(self.tokens, 1)
         return (
             f"{self.rows:,} rows: {self.kept:,} kept ({self.cut:,} of them cut to stay within {limit}), "
             f"{self.dropped_overlong:,} dropped as longer than {limit}, "
@@ -255,8 +242,8 @@ def tokenize_dataset(
 
     Args:
         dataset (`Dataset`): Rows with a column `segments`.
-        num_proc (`int`, *optional*): Processes. A fast tokenizer already uses every core from one process.
         tokenizer, max_length, overlong, parse_special_tokens: See [`SegmentTokenizer`].
+        num_proc (`int`, *optional*): Processes. A fast tokenizer already uses every core from one process.
 
     Returns:
         `tuple[Dataset, LengthReport]`: Rows of `input_ids` and `labels`, and what was cut or dropped.
@@ -294,14 +281,15 @@ def tokenize_dataset(
     )
     outcomes = encoded["outcome"][:]
     counts = Counter(outcomes)
+    labels = [values for _, values in list_batches(encoded, "labels")]
     report = LengthReport(
         rows=len(dataset),
         kept=counts["whole"] + counts["cut"],
         cut=counts["cut"],
         dropped_overlong=counts["overlong"],
         dropped_untrained=counts["untrained"],
-        tokens=sum(len(ids) for ids in encoded.with_format("arrow")["input_ids"]),
-        trained_tokens=sum(encoded["trained"][:]),
+        tokens=sum(map(len, labels)),
+        trained_tokens=sum(int((values != IGNORE).sum()) for values in labels),
         max_length=max_length,
     )
     if not report.kept:
@@ -313,19 +301,11 @@ def tokenize_dataset(
     return encoded.select_columns(["input_ids", "labels"]), report
 
 
-def arrow_batches(rows: Dataset, columns: list[str]) -> Iterable[pa.Table]:
-    """Columns in batches of 1,000 rows, as Arrow tables: no id becomes a Python object."""
-    return cast(Iterable[pa.Table], rows.select_columns(columns).with_format("arrow").iter(1000))
-
-
-def largest(rows: Dataset, column: str) -> tuple[int, int]:
-    """The largest value and the longest list of a column of lists; zeros if there is none."""
-    value = length = 0
-    for batch in arrow_batches(rows, [column]):
-        for chunk in batch[column].chunks:
-            value = max(value, int(np.asarray(chunk.flatten()).max(initial=0)))
-            length = max(length, int(np.asarray(chunk.value_lengths()).max(initial=0)))
-    return value, length
+def list_batches(rows: Dataset, column: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Lengths and values of a column of lists, a thousand rows at a time: no id becomes a Python object."""
+    batches: Any = rows.select_columns([column]).with_format("arrow").iter(1000)
+    for chunk in (chunk for batch in batches for chunk in batch[column].chunks):
+        yield np.asarray(chunk.value_lengths()), np.asarray(chunk.flatten())
 
 
 def _encode(
@@ -337,8 +317,7 @@ def _encode(
         place = error.row if isinstance(error.row, int) else 0
         row = batch["id"][place] if "id" in batch else indices[place]
         raise InputError(error.problem, row=row, fix=error.fix) from None
-    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("input_ids", "labels", "outcome")}
-    return columns | {"trained": [sum(label != IGNORE for label in row["labels"]) for row in rows]}
+    return {name: [row[name] for row in rows] for name in _FEATURES}
 
 
 class CompletionOnlyCollator:
@@ -371,8 +350,7 @@ class CompletionOnlyCollator:
         if any("nodes" in row for row in rows):
             problem = "each row of share_prefixes holds several"
             raise OptionError(problem, option="data_collator", fix="pass PrefixCollator")
-        lazy = [row for row in rows if "input_ids" not in row]
-        encoded = iter(self.segment_tokenizer.encode_batch([row["segments"] for row in lazy]))
+        encoded = iter(self.segment_tokenizer.encode_batch([r["segments"] for r in rows if "input_ids" not in r]))
         done = [row if "input_ids" in row else self._checked(row, next(encoded)) for row in rows]
         length = max(len(row["input_ids"]) for row in done)
         if self.pad_to_multiple_of:

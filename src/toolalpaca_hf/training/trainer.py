@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset, IterableDataset
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from trl import SFTTrainer
 from trl.chat_template_utils import add_response_schema
@@ -32,9 +32,10 @@ from .loading import (
 )
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, plain_rows, share_prefixes
-from .proof import features_of, prove_run
+from .proof import Proof, features_of, prove_template, require_proof
+from .prover import ways_of
 from .results import data_fingerprint, start_or_resume, write_results
-from .tokenize import CompletionOnlyCollator, SegmentTokenizer, tokenize_dataset
+from .tokenize import CompletionOnlyCollator, SegmentTokenizer, list_batches, tokenize_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,7 @@ class SegmentSFTTrainer(SFTTrainer):
         self.run_settings = run_settings
         self.row_reports: list[str] = []
         self.tree_attention = ""
-        self._tried_step = False
-        self._weights = None
+        self._tried_step, self._weights = False, None
         self._prompt: Prompt | None = None
         self._features: set[str] | None = None
         with args.main_process_first(local=False, desc="model"):
@@ -102,9 +102,8 @@ class SegmentSFTTrainer(SFTTrainer):
             if processing_class is None:
                 path = model if isinstance(model, str) else model.config._name_or_path
                 if not path:
-                    raise OptionError(
-                        "the model was loaded from nowhere", option="processing_class", fix="pass its own"
-                    )
+                    problem = "the model was loaded from nowhere"
+                    raise OptionError(problem, option="processing_class", fix="pass its own")
                 processing_class = load_tokenizer(path, args)
         if train_dataset is not None and "messages" in (train_dataset.column_names or ()):
             if isinstance(getattr(processing_class, "chat_template", None), dict):
@@ -122,10 +121,9 @@ class SegmentSFTTrainer(SFTTrainer):
         except _SETUP_ERRORS as error:
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
-        base = self._unwrapped
         if args.freeze_layers:
-            freeze(base, args.freeze_layers)
-        base = base.get_base_model() if is_peft_model(base) else base
+            freeze(self._unwrapped, args.freeze_layers)
+        base = self._unwrapped.get_base_model() if is_peft_model(self._unwrapped) else self._unwrapped
         longest = check_tokens(base, self._tokenizer, (self.train_dataset, self.eval_dataset))
         self._plain_loss = args.device.type == "cpu" and not virtual_tokens(self._unwrapped)
         if isinstance(self.data_collator, PrefixCollator):
@@ -191,7 +189,16 @@ class SegmentSFTTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The items are those of every process, and DDP averages the gradients over processes.
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
-        self._log_tokens(found.tokens, found.logits.detach(), found.targets, found.weights)
+        # TRL's own metrics, except entropy, so that logs of both trainers are comparable.
+        mode = "train" if cast(torch.nn.Module, self.model).training else "eval"
+        right = (found.logits.argmax(-1) == found.targets) * found.weights
+        counts = torch.stack([right.sum(), found.weights.sum(), found.tokens]).unsqueeze(0)
+        gathered = cast(torch.Tensor, self.accelerator.gather_for_metrics(counts))
+        rights, targets, tokens = gathered.sum(dim=0).tolist()
+        self._metrics[mode]["mean_token_accuracy"].append(rights / max(targets, 1))
+        if mode == "train":
+            self._total_train_tokens += tokens // self._tp_size
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         return loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -232,10 +239,9 @@ class SegmentSFTTrainer(SFTTrainer):
             dataset = prepare(dataset, processing_class, args, packing, formatting_func, dataset_name)
         if not (args.prefix_packing and dataset_name == "train"):
             return dataset
-        tokens = sum(len(ids) for ids in dataset.with_format("arrow")["input_ids"])
         with args.main_process_first(local=False, desc="prefixes"):
             packed = share_prefixes(dataset.select_columns(["input_ids", "labels"]), args.prefix_packing_tokens)
-        kept = sum(len(ids) for ids in packed["input_ids"])
+        tokens, kept = (sum(len(ids) for _, ids in list_batches(rows, "input_ids")) for rows in (dataset, packed))
         self.row_reports.append(
             f"Common beginnings computed once: {len(packed):,} sequences of {kept:,} tokens in place of {tokens:,}."
         )
@@ -334,11 +340,9 @@ class SegmentSFTTrainer(SFTTrainer):
         except Exception as error:  # damaged files raise whatever they like
             if self._tried_step or not resume_from_checkpoint or isinstance(error, ToolAlpacaError):
                 raise
-            why = " ".join(str(error).split())[:300]
-            problem = f"the run cannot go on from it: {type(error).__name__}: {why}"
-            raise InputError(
-                problem, file=str(resume_from_checkpoint), fix="remove it: an earlier one is taken"
-            ) from error
+            problem = f"the run cannot go on from it: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            fix = "remove it: an earlier one is taken"
+            raise InputError(problem, file=str(resume_from_checkpoint), fix=fix) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As in transformers, but without pushing: a finished run is published as a whole, with metrics and card."""
@@ -351,18 +355,20 @@ class SegmentSFTTrainer(SFTTrainer):
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         if self._prompt is not None:
             # Not the model's own in memory, whose `generate` would then want the tokenizer.
-            set_stops(self._own_generation_config(), self._prompt, self._tokenizer).save_pretrained(folder)
-
-    def _own_generation_config(self) -> GenerationConfig:
-        return self._unwrapped.generation_config or GenerationConfig()
+            set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer).save_pretrained(folder)
 
     def prove_template(self) -> None:
-        """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_run`]."""
+        """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_template`].
+
+        Conversations of the trial have what the run's rows have, see [`features_of`].
+        """
         if not self.args.prove_template or (self._prompt is None and self._features is None):
             return
-        config = "chat" if self._prompt is None else "sft"
-        prompt, generation = self._prompt or react_prompt(), self._own_generation_config()
-        prove_run(self._tokenizer, config, prompt, generation, self._features, self.accelerator.print)
+        config, prompt = "chat" if self._prompt is None else "sft", self._prompt or react_prompt()
+        ways, closed = ways_of(self._tokenizer, prompt, self._unwrapped.generation_config, config)
+        proofs = [prove_template(way, 32, self._features) for way in ways[:1]]
+        proofs += [Proof(name, 0, notes=[why]) for name, why in closed.items()]
+        require_proof(proofs, self.accelerator.print)
 
     def save_results(self) -> dict[str, Any]:
         """Write metrics.json, log_history.json and the card of a run; see [`write_results`]."""
@@ -391,19 +397,6 @@ class SegmentSFTTrainer(SFTTrainer):
         """Stop after the last step: resumed from its final checkpoint, `Trainer` would take one more."""
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
-
-    def _log_tokens(
-        self, seen: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-    ) -> None:
-        """TRL's own metrics, except entropy, so that logs of both trainers are comparable."""
-        mode = "train" if cast(torch.nn.Module, self.model).training else "eval"
-        counts = torch.stack([((logits.argmax(-1) == targets) * weights).sum(), weights.sum(), seen])
-        gathered = cast(torch.Tensor, self.accelerator.gather_for_metrics(counts.unsqueeze(0)))
-        right, all_targets, tokens = gathered.sum(dim=0).tolist()
-        self._metrics[mode]["mean_token_accuracy"].append(right / max(all_targets, 1))
-        if mode == "train":
-            self._total_train_tokens += tokens // self._tp_size
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
 
 def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> Collator | None:
