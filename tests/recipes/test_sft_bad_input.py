@@ -16,7 +16,8 @@ from tiny_models import save_tiny_llama, tiny_tokenizer
 
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError, UnsupportedModelError
 from toolalpaca_hf.inference import load_model
-from toolalpaca_hf.training import SegmentSFTConfig, hold_out, parse_arguments
+from toolalpaca_hf.training import SegmentSFTConfig, parse_arguments
+from toolalpaca_hf.training.dataset import hold_out
 from toolalpaca_hf.training.loading import load_tokenizer
 
 Fails = Callable[..., None]

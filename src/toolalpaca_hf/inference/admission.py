@@ -28,10 +28,8 @@ _found: WeakKeyDictionary[PreTrainedModel, frozenset[str]] = WeakKeyDictionary()
 
 
 def exact_ways(model: PreTrainedModel) -> frozenset[str]:
-    """Which ways of batching give a model's rows the same logits as `generate` gives each by itself.
-
-    Returns:
-        `frozenset[str]`: Of `"slots"` ([`Slots`]), `"pack"` ([`Pack`]), and `"padded"` (left-padded `generate`).
+    """Which of `"slots"` ([`Slots`]), `"pack"` ([`Pack`]) and `"padded"` (left-padded `generate`) give a model's rows
+    the same logits as `generate` gives each by itself.
 
     Example:
 

@@ -51,13 +51,8 @@ WATCHED_EVERY = 8
 
 @dataclass(frozen=True)
 class Generation:
-    """The continuation of a conversation.
-
-    Args:
-        text (`str`): Without the stop text and the end-of-sequence token.
-        ids (`list[int]`): All generated ids.
-        end (`str`): What ended it: `"eos"`, `"limit"`, `"watch"`, or the stop text.
-    """
+    """The continuation of a conversation: its text without what ended it (`"eos"`, `"limit"`, `"watch"`, or the stop
+    text), and all generated ids."""
 
     text: str
     ids: list[int]

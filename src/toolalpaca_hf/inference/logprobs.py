@@ -37,11 +37,9 @@ def logits_at(
     columns: Sequence[Sequence[int]],
     prefix: Prefix | None = None,
 ) -> tuple[torch.Tensor, DynamicCache | None]:
-    """Logits at some columns of rows that are run together, padded on the right, which causal models ignore.
+    """Logits `(columns of all rows, vocabulary)` of rows that are run together, padded on the right.
 
-    Returns:
-        `tuple[torch.Tensor, DynamicCache | None]`: `(columns of all rows, vocabulary)`; with a `prefix`, which
-            precedes every row and needs a model that packs exactly, the KV cache of both, padding included.
+    With a `prefix`, which precedes every row and needs a model that packs exactly, also the KV cache of both.
     """
     cache = DynamicCache(config=model.config) if prefix else None
     if prefix and cache:

@@ -6,13 +6,11 @@ from .config import SegmentScriptArguments as SegmentScriptArguments
 from .config import SegmentSFTConfig as SegmentSFTConfig
 from .config import parse_arguments as parse_arguments
 from .config import parse_fields as parse_fields
-from .dataset import hold_out as hold_out
 from .dataset import load_examples as load_examples
 from .dataset import masked_row as masked_row
 from .encoders import make_encoder as make_encoder
 from .loading import add_templates as add_templates
 from .loading import freeze as freeze
-from .loading import load_tokenizer as load_tokenizer
 from .loading import model_init_kwargs as model_init_kwargs
 from .loading import set_templates as set_templates
 from .loading import tool_template as tool_template

@@ -104,23 +104,7 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
 
 
 def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Split off the rows of some whole APIs, so that none of their documentation is trained on.
-
-    Args:
-        rows (`Dataset`): Rows, with `api` where they have one; a row without counts as an API of its own.
-        fraction (`float`): Share of the APIs to hold out, at least one API.
-
-    Raises:
-        [`OptionError`]: The fraction leaves no API to train on.
-
-    Example:
-
-    ```python
-    >>> rows = Dataset.from_dict({"id": ["a/0", "b/0"], "api": ["a", "b"]})
-    >>> [len(part) for part in hold_out(rows, 0.5, seed=0)]
-    [1, 1]
-    ```
-    """
+    """Split off the rows of a share of the APIs, at least one; a row without `api` counts as an API of its own."""
     # Rows of one's own making may lack the columns.
     named = {name: rows[name] if name in rows.column_names else [None] * len(rows) for name in ("api", "id")}
     owner = [str(api or row or place) for place, (api, row) in enumerate(zip(*named.values(), strict=True))]
@@ -136,10 +120,7 @@ def hold_out(rows: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
 def masked_row(
     dataset: str, row: int, tokenizer: PreTrainedTokenizerBase, config: str = "sft", split: str = "train"
 ) -> tuple[str, list[tuple[str, bool]]]:
-    """The tokens of a row of a dataset (`sample`, a folder or a Hub id), and which are trained.
-
-    Returns:
-        `tuple[str, list[tuple[str, bool]]]`: The row's id, and the text of each token with its flag.
+    """The id of a row of a dataset (`sample`, a folder or a Hub id), its tokens' texts, and which are trained.
 
     Raises:
         [`NotFoundError`], [`OptionError`]: There is no such dataset or config, or no such row.

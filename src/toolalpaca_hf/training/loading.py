@@ -30,10 +30,6 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
     A missing padding token becomes the unknown token (as Vicuna was trained), else the end-of-sequence token; labels
     are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win.
-
-    Raises:
-        [`NotFoundError`], [`OptionError`]: There is no tokenizer at `path`; a token is not in the vocabulary.
-        [`UnsupportedModelError`]: There is no end-of-sequence token.
     """
     revision = None if Path(path).is_dir() else cast(dict[str, Any], config.model_init_kwargs or {}).get("revision")
     fix = "pass --model_name_or_path with a folder, a Hub id or smollm2"
@@ -41,10 +37,8 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
     for name in ("eos_token", "pad_token"):
         if (token := getattr(config, name)) is not None:
             # The unknown token may be meant: Vicuna pads with it, and GPT-2's is its end of sequence.
-            if token != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(token) in (
-                None,
-                tokenizer.unk_token_id,
-            ):
+            unknown = (None, tokenizer.unk_token_id)
+            if token != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(token) in unknown:
                 raise OptionError(f"{token!r} is not in the vocabulary of {path}", option=name)
             setattr(tokenizer, name, token)
     if tokenizer.eos_token is None:
@@ -194,15 +188,10 @@ def set_stops(config: GenerationConfig | None, prompt: Prompt, tokenizer: PreTra
 
 
 def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.PathLike[str] | None = None) -> Path:
-    """Add the templates of a prompt, and the stops, to a checkpoint that was saved without them.
+    """Add the templates of the prompt that a checkpoint was trained with, and its stops, where they were not saved.
 
-    Only `chat_template.jinja`, `tokenizer_config.json` and `generation_config.json` are written.
-
-    Args:
-        folder (`str` or `PathLike`): The checkpoint.
-        prompt ([`Prompt`]): What it was trained with.
-        out (`str` or `PathLike`, *optional*): Write there and link the other files: a folder of the Hub's cache must
-            stay what it is.
+    Only `chat_template.jinja`, `tokenizer_config.json` and `generation_config.json` are written; with `out` there,
+    beside links to the other files, since a folder of the Hub's cache must stay what it is.
 
     Raises:
         [`NotFoundError`]: There is no tokenizer in the folder.

@@ -101,15 +101,11 @@ def _common(a: Row, b: Row) -> int:
 
 
 def build_tree(rows: Sequence[Row], min_node_tokens: int = MIN_NODE_TOKENS) -> Pack:
-    """Build trees of rows, in one sequence. `weights` counts how many rows train a shared token.
-
-    Args:
-        rows (`Sequence[Mapping]`): `input_ids` and `labels` of each row.
-        min_node_tokens (`int`, *optional*, defaults to `16`): Fewest tokens that form a node of their own.
+    """Build trees of rows (`input_ids` and `labels` of each), in one sequence.
 
     Returns:
-        `dict[str, list[int]]`: `input_ids`, `labels`, `position_ids`, `weights` and `nodes` (numbered in sequence
-            order), each as long as the sequence, and `parents`, for each node its parent or -1.
+        `dict[str, list[int]]`: `input_ids`, `labels`, `position_ids`, `weights` (how many rows train a token) and
+            `nodes` (numbered in sequence order), each as long as the sequence; `parents`, each node's parent or -1.
 
     Raises:
         [`InputError`]: A label is neither its token nor -100.
@@ -173,16 +169,11 @@ def _groups(common: Sequence[int], min_node_tokens: int) -> Iterator[tuple[int, 
 
 
 def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NODE_TOKENS) -> Dataset:
-    """Pack rows into sequences in which common prefixes appear once; deterministic and cached.
+    """Pack the rows of [`tokenize_dataset`] into sequences in which common prefixes appear once; cached.
 
     Rows are sorted by ids, which makes rows with common prefixes neighbours. Those that share most are joined first;
     where they would exceed `max_tokens` they are split, and each part repeats the shared tokens. Parts then fill
-    sequences by best fit, longest first.
-
-    Args:
-        rows (`Dataset`): `input_ids` and `labels`, from [`tokenize_dataset`].
-        max_tokens (`int`): Longest sequence; a single row may be longer.
-        min_node_tokens (`int`, *optional*, defaults to `16`): Fewest tokens that form a node of their own.
+    sequences by best fit, longest first. A single row may be longer than `max_tokens`.
 
     Example:
 

@@ -21,12 +21,9 @@ CHECKS = {
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A conversation for which a check fails; no part of it can be left out.
+    """A conversation for which a check (key of [`CHECKS`]) fails; no part of it can be left out.
 
-    Args:
-        check (`str`), problem (`str`): Key of [`CHECKS`], and what is wrong.
-        messages (`list[dict]`): The conversation; `[u1 ... u1]` marks what must not be trained.
-        tokens (`list[tuple[str, bool]]`): Text of each token, and whether it is trained.
+    In `messages`, `[u1 ... u1]` marks what must not be trained; `tokens` are texts, and whether each is trained.
     """
 
     check: str
@@ -37,13 +34,9 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was proved of one way of training and serving.
+    """What was proved of one way of training and serving; over no conversation if the way cannot be gone.
 
-    Args:
-        conversations (`int`): How many were tried; 0 if the way cannot be gone.
-        failures (`dict[str, Counterexample]`): By check.
-        left_out (`dict[str, str]`): Checks that could not be made, and why.
-        notes (`list[str]`): What the template refuses or drops.
+    `left_out` has the checks that could not be made and why, `notes` what the template refuses or drops.
     """
 
     way: str
@@ -61,9 +54,7 @@ class Proof:
 def prove_template(way: Way, count: int = 64, features: Collection[str] | None = None, seed: int = 0) -> Proof:
     """Try to refute, over random conversations, that what is trained is what is generated; see [`CHECKS`].
 
-    Args:
-        count (`int`, *optional*, defaults to 64): Conversations to try; the same `seed` gives the same ones.
-        features (`Collection[str]`, *optional*): Keys of `FEATURES` that conversations may have; all by default.
+    The same `seed` gives the same conversations; they have `features`, keys of `FEATURES`, and no others.
 
     Example:
 
@@ -86,12 +77,12 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
             continue
         probe = {"calls", feature} if "calls" in usable else {feature}
         trials = [random_conversation(random.Random(i), probe, " a turn") for i in range(4)]
-        why, dropped = prover.refuses(trials), ""
-        if not why and (dropped := prover.dropped(feature, trials)):
-            notes.append(f"drops {dropped}")
-        elif why:
+        if why := prover.refuses(trials):
             notes.append(f"refuses {FEATURES[feature]} ({why})")
-        if not why and not (dropped and feature == "calls"):  # the rest of what is dropped is worth a look
+            continue
+        if dropped := prover.dropped(feature, trials):
+            notes.append(f"drops {dropped}")
+        if not dropped or feature != "calls":  # the rest of what is dropped is worth a look
             usable.append(feature)
     if why := prover.refuses([random_conversation(rng, (), "")]):
         return Proof(way.name, 0, notes=[f"refuses a question and an answer ({why})"])

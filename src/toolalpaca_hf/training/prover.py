@@ -24,13 +24,10 @@ _MAX_TRIES = 400
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training and serving.
+    """A way of training and serving: a tokenizer with the templates that are served, and what training renders with.
 
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): With the chat template and response template that are served.
-        training_template (`str`): What training renders with.
-        segments (`bool`): Whether training tokenizes run by run, as [`SegmentTokenizer`], or as TRL.
-        generation (`GenerationConfig`, *optional*): Where generation stops.
+    With `segments` training tokenizes run by run, as [`SegmentTokenizer`], else as TRL; `generation` says where stops
+    are.
     """
 
     name: str
@@ -45,10 +42,7 @@ def ways_of(
 ) -> tuple[list[Way], dict[str, str]]:
     """The ways in which a tokenizer can be trained and served, and why others cannot be gone, by name.
 
-    Args:
-        prompt ([`Prompt`]): For `sft`.
-        generation (`GenerationConfig`, *optional*): The model's.
-        config (`str`, *optional*): Only this one, `"sft"` or `"chat"`.
+    With `config`, only those of `"sft"`, in the layout of `prompt`, or of `"chat"`.
     """
     ways: list[Way] = []
     if config in ("", "sft"):

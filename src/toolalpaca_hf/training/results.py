@@ -34,16 +34,7 @@ CONFIG = "config.yaml"
 
 
 def resolved(*arguments: Any) -> dict[str, Any]:
-    """The settings of a run (dataclasses) as plain values for YAML, without tokens.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.training import SegmentScriptArguments
-    >>> resolved(SegmentScriptArguments())["dataset_config"]
-    'sft'
-    ```
-    """
+    """The settings of a run (dataclasses) as plain values for YAML, without tokens."""
     values: dict[str, Any] = {}
     for argument in arguments:
         values |= argument.to_dict() if hasattr(argument, "to_dict") else dict(vars(argument))

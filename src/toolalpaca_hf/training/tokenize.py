@@ -54,8 +54,7 @@ class SegmentTokenizer:
     dummy prefix (Llama, Vicuna) cannot tell the first space from its own.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): A fast or slow tokenizer with end-of-sequence and padding tokens; it is
-            not changed.
+        tokenizer (`PreTrainedTokenizerBase`): Fast or slow, with end-of-sequence and padding tokens; not changed.
         max_length (`int`, *optional*): Longest row in tokens; by default there is no limit.
         overlong (`str`, *optional*, defaults to `"cut"`): `"cut"` ends a longer row after the last trained run that
             fits, without an end-of-sequence token; a row that starts with a trained run (plain text) ends at the last
@@ -325,11 +324,7 @@ class CompletionOnlyCollator:
 
     For TRL without packing: `SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False)`;
     with packing it takes no collator, see [`tokenize_dataset`]. Rows that are cut are counted in `cut`, the first is
-    logged.
-
-    Args:
-        segment_tokenizer (`SegmentTokenizer`): Its `max_length` and `overlong` apply.
-        pad_to_multiple_of (`int`, *optional*): Pad to a multiple of this many tokens instead of to the longest row.
+    logged. `pad_to_multiple_of` pads to a multiple of that many tokens instead of to the longest row.
 
     Example:
 
