@@ -81,6 +81,20 @@ def test_answers_with_faults() -> None:
     assert len({*renamed[0]} - {*whole[0]}) == 1 and len({*whole[0]} - {*renamed[0]}) == 1
 
 
+def test_a_kind_that_does_not_fit_json_lines_gives_way() -> None:
+    lines = {"application/x-ndjson": {"schema": {"type": "array", "items": TIDE}}}
+    reply = {"200": {"description": "ok", "content": lines}}
+    api = Api(
+        "train/lines",
+        "Lines",
+        documentation=DOCUMENT | {"paths": {"/tides": {"get": {"operationId": "listTides", "responses": reply}}}},
+        functions=[Function("listTides", "/tides", "get", "")],
+    )
+    kinds = ("empty", "renamed", "short_page")
+    (calls,) = calls_in_process(Simulator([api], faults=FaultPlan(1.0, kinds)))
+    assert listed(calls).startswith("Status Code: 200") and calls.faults == {}
+
+
 def test_a_value_out_of_date_is_what_it_was_before_the_session() -> None:
     calls = calls_of(FaultPlan(1.0, ("stale",)))
     made = '{"tideId": 7, "portName": "Brest", "height": 1.5}'
@@ -125,6 +139,9 @@ def test_plans_from_text_and_files(tmp_path: Path) -> None:
         "rate: 0.5\nkinds: [fire]\n",
         "rate: 0.5\nseed: x\n",
         "rate: 0.5\napis: {2024-01-01: 0.5}\n",
+        "rate: 0.5\napis: &a {tides: *a}\n",
+        f"rate: 0.5\nseed: {'9' * 5000}\n",
+        f"rate: 0.5\napis: {'[' * 5000}\n",
     ):
         file.write_text(words)
         with pytest.raises((InputError, OptionError)):

@@ -36,6 +36,15 @@ def written(body: Any, status: int = 200) -> str:
     return json.dumps({"status": status, "body": body})
 
 
+def actor(
+    base: str, monkeypatch: pytest.MonkeyPatch, model: str = "actor", key: str = "secret-key", **options: Any
+) -> LLMResponder:
+    monkeypatch.setenv("OPENAI_BASE_URL", base)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("TOOLALPACA_SIMULATOR_MODEL", model)
+    return chat_responder(**options)
+
+
 @contextmanager
 def played(
     say: Callable[[list[dict[str, str]]], str], monkeypatch: pytest.MonkeyPatch, store: Path | None = None
@@ -127,11 +136,11 @@ def test_a_copy_of_the_schema_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_server_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with chat_server(lambda messages: written(REX)) as (base, asked):
-        wrong = chat_responder(model="nobody", base_url=base, api_key="secret-key")
+        wrong = actor(base, monkeypatch, "nobody")
         with running([api_of(PETS)], responder=wrong) as url:
             reply = httpx.get(f"{url}/pets/pets/1")
         assert reply.is_success and "there is no model nobody" in reply.headers[FALLBACK_HEADER] and not asked
-    away = chat_responder(model="actor", base_url=base, api_key="secret-key")
+    away = actor(base, monkeypatch)
     with running([api_of(PETS)], responder=away) as url:
         reply = httpx.get(f"{url}/pets/pets/1")
     assert reply.is_success and "onnection" in reply.headers[FALLBACK_HEADER]
@@ -155,9 +164,9 @@ def test_a_server_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch) -> No
         ("application/json", b"\xff\xfe"),
     ],
 )
-def test_a_server_that_sends_something_else(kind: str, body: bytes) -> None:
+def test_a_server_that_sends_something_else(kind: str, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with Site([(200, {"Content-Type": kind}, body)]) as site:
-        responder = chat_responder(model="actor", base_url=f"{site.url}/v1", api_key="secret-key")
+        responder = actor(f"{site.url}/v1", monkeypatch)
         with running([api_of(PETS)], responder=responder) as url:
             reply = httpx.get(f"{url}/pets/pets/1")
     assert reply.status_code == 200 and reply.headers[FALLBACK_HEADER].startswith("actor: ")
@@ -239,8 +248,9 @@ def test_without_a_model_or_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError) as found:
         chat_responder()
     assert found.value.option == "TOOLALPACA_SIMULATOR_MODEL"
+    monkeypatch.setenv("TOOLALPACA_SIMULATOR_MODEL", "actor")
     with pytest.raises(OptionError) as found:
-        chat_responder(model="actor")
+        chat_responder()
     assert found.value.option == "OPENAI_BASE_URL"
 
 

@@ -1,7 +1,6 @@
 """The simulator's web application: routes, sessions and the answer store."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,8 +31,7 @@ RESPONDER_HEADER = "X-Toolalpaca-Responder"  # of a response: who answered
 FALLBACK_HEADER = "X-Toolalpaca-Fallback"  # why the `schema` responder answered in place of the model
 UNRECORDED_HEADER = "X-Toolalpaca-Unrecorded"  # the request is not among the recorded ones
 MAX_BODY = 2**20  # bytes; a longer request is answered with 413
-MAX_TARGET = 2**16
-"""The longest URL, and the longest headers."""
+MAX_TARGET = 2**16  # the longest URL, and the longest headers
 
 SESSION_KEY = SESSION_HEADER.lower().encode()
 RESPONDERS = ("schema", "llm", "replay")
@@ -44,12 +42,11 @@ class Simulator:
     """An ASGI application that answers every operation of some APIs; see [`create_app`].
 
     Args:
-        apis (`Sequence[Api]`): The APIs to simulate.
         responder (`str` or [`Responder`], *optional*, defaults to `"schema"`): `schema`, `llm` (see
             [`chat_responder`]), `replay`, `replay:NAME` (one of several recorded responders), or a function that
             answers a [`SimulatedCall`].
         store (`str` or `Path`, *optional*): SQLite file to record answers in, or to replay them from.
-        seed (`int`, *optional*, defaults to 0): Seed of the `schema` responder's items.
+        seed (`int`, *optional*): Seed of the `schema` responder's items.
         faults ([`FaultPlan`], *optional*): When and how it fails. Answers with faults are not recorded.
 
     Raises:
@@ -87,22 +84,21 @@ class Simulator:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        response, headers = await self.respond(HttpRequest(scope, receive))
-        fields = header_fields(response, headers)
-        await send({"type": "http.response.start", "status": response.status, "headers": fields})
+        response = await self.respond(HttpRequest(scope, receive))
+        await send({"type": "http.response.start", "status": response.status, "headers": header_fields(response)})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
-    async def respond(self, http: HttpRequest) -> tuple[SimulatedResponse, dict[str, str]]:
+    async def respond(self, http: HttpRequest) -> SimulatedResponse:
         try:
             return await self._route(http)
         except RequestRefused as refused:
-            return _error(refused.status, str(refused)), {}
+            return _error(refused.status, str(refused))
         except ToolAlpacaError as error:  # the store: nothing is wrong with the request
-            return _error(503, str(error)), {}
+            return _error(503, str(error))
         except ClientDisconnect:
-            return _error(400, "The request was cut off."), {}
+            return _error(400, "The request was cut off.")
 
-    async def _route(self, http: HttpRequest) -> tuple[SimulatedResponse, dict[str, str]]:
+    async def _route(self, http: HttpRequest) -> SimulatedResponse:
         scope = http.scope
         raw_query = scope["query_string"].decode("latin-1")
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -126,70 +122,65 @@ class Simulator:
         if routed is None or (not below and not slash):
             about = _about(api, below, str(http.base_url))
             if about is not None and method in ("get", "head"):
-                return SimulatedResponse(200, dump_json(about)), {}
+                return SimulatedResponse(200, dump_json(about))
             if routed is None:
                 raise RequestRefused(f"{api.api.name} has no path /{path[:200]}.", 404)
         operation, values, methods = routed
         if operation is None:
             allowed = ", ".join(sorted(name.upper() for name in methods))
             reason = f"/{path[:200]} of {api.api.name} does not take {method.upper()[:20]}, but {allowed}."
-            return _error(405, reason), {"Allow": allowed}
+            return replace(_error(405, reason), headers={"Allow": allowed})
         headers = {name.decode("latin-1"): _header_text(value) for name, value in scope["headers"]}
         raw_body, kind = await _body(http), headers.get("content-type", "")
-        if kind.lower().startswith("multipart/") and raw_body:
+        media = kind.partition(";")[0].strip().lower()
+        if media.startswith("multipart/") and raw_body:
             body = await _multipart(http, raw_body, kind)
         else:
-            body = parse_body(raw_body, kind, operation) if raw_body else None
+            body = parse_body(raw_body, media, operation) if raw_body else None
         sent = zip(operation.segments, raw_parts[len(segments) - len(rest) :], strict=False)
         values |= {part[1:-1]: text for part, text in sent if re.fullmatch(r"\{[^{]*\}", part)}
         pairs = (part.partition("=") for part in raw_query.split("&") if part)
         raw_pairs = [(unquote_plus(name, errors="replace"), value) for name, _, value in pairs]
-        media = kind.partition(";")[0].strip().lower()
         asked = (operation.method, f"/{path}", query, headers, body, bool(raw_body), media, values, raw_pairs)
         return await self._call(api, operation, IncomingRequest(*asked), scope)
 
     async def _call(
         self, api: SimulatedApi, operation: SimulatedOperation, request: IncomingRequest, scope: Scope
-    ) -> tuple[SimulatedResponse, dict[str, str]]:
+    ) -> SimulatedResponse:
         name = next((value for key, value in scope["headers"] if key == SESSION_KEY), b"").decode("latin-1")[:200]
         session = self.sessions.get(name, api.slug)
         async with session.lock:
             before, size = session.digest, session.size
             call = SimulatedCall(api, operation, request, session)
             failed = await self._fail(self.faults, call) if self.faults is not None else None
-            response, fault = failed or (await self.responder(call), {})
+            response = failed or await self.responder(call)
             self.sessions.grew(name, api.slug, session.size - size)
             if failed is None and self.store is not None and not self.replaying and self.sessions.keeping:
                 # In a thread: a locked store must not block other sessions.
                 await asyncio.to_thread(self.store.put, call, before, self.name, response)
-        headers = {RESPONDER_HEADER: self.name} | fault
+        headers = {RESPONDER_HEADER: self.name} | response.headers
         if failed is None and response.fallback:
             headers |= {UNRECORDED_HEADER: "1"} if self.replaying else {FALLBACK_HEADER: response.fallback}
-        return response, headers
+        return replace(response, headers=headers)
 
-    async def _fail(self, faults: FaultPlan, call: SimulatedCall) -> tuple[SimulatedResponse, dict[str, str]] | None:
-        """The response of a request that fails; `None` if it does not, and is still to be answered."""
+    async def _fail(self, faults: FaultPlan, call: SimulatedCall) -> SimulatedResponse | None:
+        """The response of a request that is to fail; `None` if it is not, and is still to be answered."""
         kinds, rng = faults.draw(call, call.session.requests)
         call.session.requests += 1
-        answer = None
+        answer = changed = None
         for kind in kinds:
             if kind in REFUSALS:
-                if answer is not None:  # the request has been carried out
-                    continue
-                response, headers = refused(call, kind)
-                return response, {**headers, FAULT_HEADER: kind}
-            if kind == "stale":
-                if call.request.method != "get" or not call.session.records:
-                    continue
+                changed = refused(call, kind) if answer is None else None  # else the request has been carried out
+            elif kind != "stale":
+                answer = answer or await self.responder(call)
+                changed = altered(answer, kind, rng)
+            elif call.request.method == "get" and call.session.records:
                 old = await self.responder(replace(call, session=Session()))
                 answer = answer or await self.responder(call)
                 changed = old if old != answer else None
-            else:
-                answer = answer or await self.responder(call)
-                changed = altered(answer, kind, rng)
             if changed is not None:
-                return changed, {FAULT_HEADER: kind}
-        return None if answer is None else (answer, {})
+                return replace(changed, headers=changed.headers | {FAULT_HEADER: kind})
+        return answer
 
     def keep(self, keeping: bool) -> dict[str, str]:
         """Keep the state of sessions and record answers, or answer each request as a session's first."""
@@ -197,7 +188,7 @@ class Simulator:
         return {"cache": "open" if keeping else "closed"}
 
 
-def header_fields(response: SimulatedResponse, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+def header_fields(response: SimulatedResponse) -> list[tuple[bytes, bytes]]:
     fields = []
     if response.status not in (204, 205, 304):
         fields.append((b"content-length", str(len(response.body)).encode()))
@@ -205,7 +196,9 @@ def header_fields(response: SimulatedResponse, headers: dict[str, str]) -> list[
             text = response.media.startswith("text/") and "charset" not in response.media
             media = response.media + ("; charset=utf-8" if text else "")
             fields.append((b"content-type", media.encode("latin-1", "replace")))
-    return fields + [(name.lower().encode(), _header_bytes(value)) for name, value in headers.items()]
+    for name, value in response.headers.items():
+        fields.append((name.lower().encode(), re.sub(r"[^ -~]+", " ", value)[:500].strip().encode("ascii")))
+    return fields
 
 
 def _header_text(value: bytes) -> str:
@@ -214,10 +207,6 @@ def _header_text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
-
-
-def _header_bytes(text: str) -> bytes:
-    return re.sub(r"[^ -~]+", " ", text)[:500].strip().encode("ascii")
 
 
 def _error(status: int, reason: str) -> SimulatedResponse:
@@ -229,9 +218,7 @@ def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, An
     base = f"{base.rstrip('/')}/{api.slug}"
     if below == ("openapi.json",):
         # As published, except for its servers: those of a path or an operation would lead elsewhere.
-        document = map_holders(api.document, partial(_without, names=("servers",)))
-        # `host` and `basePath` are Swagger 2's words for servers.
-        return _without(document, ("host", "basePath")) | {"servers": [{"url": base}], "paths": document["paths"]}
+        return map_holders(api.document, _without_servers) | {"servers": [{"url": base}]}
     if below not in ((), (".well-known", "ai-plugin.json")):
         return None
     about = api.api.introduction or api.api.description or mapping(api.document.get("info")).get("description") or ""
@@ -242,24 +229,21 @@ def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, An
     return {**named, **described, "auth": {"type": "none"}, "api": served, **rest}
 
 
-def _without(holder: Any, names: Sequence[str]) -> Any:
-    return {key: part for key, part in holder.items() if key not in names} if isinstance(holder, dict) else holder
+def _without_servers(holder: Any) -> Any:
+    return {key: part for key, part in holder.items() if key != "servers"} if isinstance(holder, dict) else holder
 
 
 async def _body(http: HttpRequest) -> bytes:
     """The request's body; raises [`RequestRefused`] if it is longer than `MAX_BODY`."""
-    known = http.scope.get(BODY_KEY)
-    if known is not None and len(known) <= MAX_BODY:
-        return known
-    length = http.headers.get("content-length", "0")
-    too_long = RequestRefused(f"The body is longer than {MAX_BODY} bytes.", 413)
-    if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY):
-        raise too_long
-    body = bytearray()
-    async for part in http.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise too_long
+    body = http.scope.get(BODY_KEY)
+    if body is None:
+        body = bytearray()
+        async for part in http.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                break
+    if len(body) > MAX_BODY:
+        raise RequestRefused(f"The body is longer than {MAX_BODY} bytes.", 413)
     return bytes(body)
 
 
@@ -277,7 +261,7 @@ async def _multipart(http: HttpRequest, raw: bytes, kind: str) -> dict[str, Any]
     for name, value in form.multi_items():
         add_value(found, name, value if isinstance(value, str) else (await value.read()).decode("utf-8", "replace"))
     await form.close()
-    return json.loads(json.dumps(found).encode("utf-8", "replace"))
+    return found
 
 
 def create_app(apis: Sequence[Api], *args: Any, **kwargs: Any) -> FastAPI:

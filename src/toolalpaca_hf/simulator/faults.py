@@ -11,7 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import InputError, OptionError, nearest
-from ..openapi import mapping
+from ..openapi import is_json_lines, mapping
 from .responses import SimulatedCall, SimulatedResponse, dump_json, refuse
 from .rng import Rng
 
@@ -83,61 +83,55 @@ def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPla
     try:
         return FaultPlan(float(text), seed=seed)
     except ValueError:
-        path = Path(str(text))
+        path, known = Path(str(text)), get_type_hints(FaultPlan)
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8").replace("\t", " "))  # JSON may hold tabs
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = f"neither a rate nor a file that can be read ({str(error).splitlines()[0]})"
-        raise InputError(problem, file=path, option="--faults", fix="pass 0.2") from None
-    known = get_type_hints(FaultPlan)
-    if not isinstance(given, dict) or "rate" not in given or set(given) - set(known):
-        raise InputError(f"needs `rate`, and has only {', '.join(known)}", file=path, option="--faults")
-    try:
+        if not isinstance(given, dict) or "rate" not in given or set(given) - set(known):
+            raise InputError(f"needs `rate`, and has only {', '.join(known)}", file=path, option="--faults")
         return TypeAdapter(FaultPlan).validate_json(json.dumps({"seed": seed} | given, default=str), strict=True)
     except ValidationError as error:
         raise InputError(f"has no usable {error.errors()[0]['loc'][0]}", file=path, option="--faults") from None
-    except TypeError:  # a key that JSON does not have, such as a date
-        raise InputError("has no usable apis", file=path, option="--faults", fix="quote its keys") from None
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:  # JSON takes fewer keys than YAML
+        problem = f"neither a rate nor a file that can be read ({str(error).splitlines()[0]})"
+        raise InputError(problem, file=path, option="--faults", fix="pass 0.2") from None
 
 
-def refused(call: SimulatedCall, kind: str) -> tuple[SimulatedResponse, dict[str, str]]:
+def refused(call: SimulatedCall, kind: str) -> SimulatedResponse:
     """The response to a request that fails before it is looked at."""
-    status, reason = REFUSALS[kind]
-    return refuse(call.operation, status, reason), {"Retry-After": "1"} if status == 429 else {}
+    response = refuse(call.operation, *REFUSALS[kind])
+    return replace(response, headers={"Retry-After": "1"} if kind == "rate_limit" else {})
 
 
 def altered(response: SimulatedResponse, kind: str, rng: Rng) -> SimulatedResponse | None:
     """An answer with a fault in it; `None` if the fault does not fit it."""
-    if response.status // 100 != 2 or "json" not in response.media:
+    media = response.media.lower()
+    if response.status // 100 != 2 or "json" not in media or is_json_lines(media):
         return None
     value = json.loads(response.body)
-    changed = {"empty": _emptied, "renamed": _renamed, "short_page": _short}[kind](value, rng)
-    return None if changed in (None, value) else replace(response, body=dump_json(changed))
-
-
-def _emptied(value: Any, rng: Rng) -> Any:
-    if isinstance(value, dict):
-        name = _list_in(value)
-        return value | {name: []} if name else {}
-    return [] if isinstance(value, list) else None
-
-
-def _short(value: Any, rng: Rng) -> Any:
-    if isinstance(value, list):
-        return value[: len(value) // 2] if len(value) > 1 else None
-    name = _list_in(value)
-    return value | {name: value[name][: len(value[name]) // 2]} if name and len(value[name]) > 1 else None
-
-
-def _list_in(value: Any) -> str | None:
-    return next((key for key, part in mapping(value).items() if isinstance(part, list)), None)
+    # The list in an answer, or the answer itself.
+    place = next((key for key, part in mapping(value).items() if isinstance(part, list)), None)
+    items = value if place is None else value[place]
+    if kind == "renamed":
+        changed = _renamed(value, rng)
+    elif isinstance(items, list):
+        part = [] if kind == "empty" else items[: max(1, len(items) // 2)]
+        changed = part if place is None else value | {place: part}
+    else:
+        changed = {} if kind == "empty" and isinstance(value, dict) else value
+    return None if changed == value else replace(response, body=dump_json(changed))
 
 
 def _renamed(value: Any, rng: Rng) -> Any:
     items = [mapping(item) for item in (value if isinstance(value, list) else [value])]
     names = sorted({name for item in items for name in item})
     if not names:
-        return None
+        return value
     old = rng.pick(names)
     snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", old).lower()
     new = snake if snake != old else f"x_{old}"

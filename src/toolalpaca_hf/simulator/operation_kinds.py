@@ -106,8 +106,8 @@ def _item_argument(operation: SimulatedOperation, parts: list[str]) -> tuple[str
     """The argument outside the path that identifies the item, and the collection it names."""
     own = parts[-1] if parts else ""
     names = [(parameter.name, parameter.required) for parameter in operation.parameters if parameter.place == "query"]
-    if operation.body is not None:
-        names += [(name, True) for name in merged_schema(operation.body.schema).get("properties", {})]
+    if (body := operation.declared.body) is not None:
+        names += [(name, True) for name in merged_schema(body.schema).get("properties", {})]
     for name, _ in names:
         noun = "".join(words_of(name)[:-1])
         if is_id(name) and noun and (own.startswith(noun) or own.endswith(noun) or not own):

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -14,7 +14,6 @@ from ..data import Slugs, slug
 from ..openapi import (
     Operation,
     Parameter,
-    RequestBody,
     SchemaMerger,
     coerce,
     deref,
@@ -35,8 +34,10 @@ from ..schema import Api
 from .fake_values import example_in
 from .generate import Generator
 
-# OpenAPI ignores parameters of these names.
-IGNORED_HEADERS = ("accept", "content-type", "authorization")
+IGNORED_HEADERS = ("accept", "content-type", "authorization")  # OpenAPI ignores parameters of these names
+RESERVED = ("health", "__simulator_cache__")  # paths of the simulator itself
+_PARAMETER = re.compile(r"\{([^{}]+)\}")
+_JOINT = "\ud800"  # between the segments of a path: no URL is decoded to it
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,6 @@ class SimulatedOperation:
             or (parameter.place == "path" and parameter.name in in_path)
             or (parameter.place == "header" and parameter.name.lower() not in IGNORED_HEADERS)
         ]
-
-    @property
-    def body(self) -> RequestBody | None:
-        return next(iter(self.declared.bodies.values()), None)
 
     @cached_property
     def success(self) -> DeclaredResponse:
@@ -147,11 +144,11 @@ class SimulatedOperation:
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
         found = {each.name: self._shown_once(each) for each in self.parameters}
-        if self.body is not None:
-            merger = SchemaMerger(self.body.schema)
-            body = merger.node(self.body.schema)
-            examples = shown_values(body) + self._example_values(self.body.declared)
-            for name, schema in body.get("properties", {}).items():
+        if (body := self.declared.body) is not None:
+            merger = SchemaMerger(body.schema)
+            node = merger.node(body.schema)
+            examples = shown_values(node) + self._example_values(body.declared)
+            for name, schema in node.get("properties", {}).items():
                 whole = [mapping(value).get(name) for value in examples]
                 found.setdefault(name, []).extend(shown_values(merger.node(schema)) + whole)
         for name, values in found.items():
@@ -165,9 +162,6 @@ def shown_values(holder: dict[str, Any]) -> list[Any]:
     return shown + listed(holder.get("examples"))
 
 
-RESERVED = ("health", "__simulator_cache__")
-
-
 class SimulatedApi:
     """An API with its routes; its URLs start with `slug`."""
 
@@ -177,14 +171,17 @@ class SimulatedApi:
             SimulatedOperation(Operation(name, path, method, True, "", self.document, item, declared))
             for name, path, method, item, declared in each_operation(self.document)
         ]
-        self._templates: dict[int, list[tuple[_Template, list[SimulatedOperation]]]] = {}
         self.by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         for operation in self.operations:
             self.by_path.setdefault(operation.segments, []).append(operation)
-        templates = [(_Template(path), found) for path, found in self.by_path.items() if "{" in "".join(path)]
-        # As OpenAPI has it, the more is fixed the earlier it is tried.
-        for template, found in sorted(templates, key=lambda entry: entry[0].open_parts):
-            self._templates.setdefault(len(template.open_parts), []).append((template, found))
+        self._templates: dict[int, list[tuple[re.Pattern[str], list[str], list[SimulatedOperation]]]] = {}
+        templates = [path for path in self.by_path if "{" in "".join(path)]
+        for path in sorted(templates, key=_open_parts):
+            # A parameter may be inside a segment: `/maps/{z}-{x}.png`.
+            pieces = [_PARAMETER.split(part) for part in path]
+            pattern = _JOINT.join(f"([^{_JOINT}]+?)".join(map(re.escape, part[::2])) for part in pieces)
+            names = [name for part in pieces for name in part[1::2]]
+            self._templates.setdefault(len(path), []).append((re.compile(pattern), names, self.by_path[path]))
 
     @cached_property
     def digest(self) -> str:
@@ -199,27 +196,22 @@ class SimulatedApi:
         a final `slash` those that differ in it.
         """
         fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
-        matching = [(fixed, {})] if fixed else []
-        tried = [(found, template.match(segments)) for template, found in self._templates.get(len(segments), ())]
-        matching += [(found, values) for found, values in tried if values is not None]
+        matching: list[tuple[Sequence[SimulatedOperation], dict[str, str]]] = [(fixed, {})] if fixed else []
+        for pattern, names, found in self._templates.get(len(segments), ()):
+            if match := pattern.fullmatch(_JOINT.join(segments)):
+                matching.append((found, dict(zip(names, match.groups(), strict=True))))
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))
+
+        def fit(operation: SimulatedOperation) -> tuple[int, bool]:
+            """The longest fixed query that was sent; without one the caller does not know of the distinction."""
+            return -1 if _query_values(operation, query) is None else len(operation.fixed), operation.slash == slash
+
         for wanted in (method, "get") if method == "head" else (method,):
             for found, values in matching:
                 if own := [operation for operation in found if operation.method == wanted]:
-                    own.sort(key=lambda operation: operation.slash != slash)
-                    operation, more = _of_query(own, query)
-                    return operation, values | more, allowed
+                    operation = max(own, key=fit)
+                    return operation, values | (_query_values(operation, query) or {}), allowed
         return (None, {}, allowed) if matching else None
-
-
-def _of_query(
-    operations: Iterable[SimulatedOperation], query: Sequence[tuple[str, str]]
-) -> tuple[SimulatedOperation, dict[str, str]]:
-    """The operation with the longest fixed query that was sent, else the first; and the values in it."""
-    read = [(operation, _query_values(operation, query)) for operation in operations]
-    # Without a match the caller does not know of the distinction.
-    operation, values = max(read, key=lambda pair: -1 if pair[1] is None else len(pair[0].fixed))
-    return operation, values or {}
 
 
 def _query_values(operation: SimulatedOperation, query: Sequence[tuple[str, str]]) -> dict[str, str] | None:
@@ -227,7 +219,7 @@ def _query_values(operation: SimulatedOperation, query: Sequence[tuple[str, str]
     found = {}
     for name, value in operation.fixed:
         sent = [text for key, text in query if key == name]
-        parameter = re.fullmatch(r"\{([^{}]+)\}", value)
+        parameter = _PARAMETER.fullmatch(value)
         if not sent or (parameter is None and value not in sent):
             return None
         if parameter is not None:
@@ -235,29 +227,10 @@ def _query_values(operation: SimulatedOperation, query: Sequence[tuple[str, str]
     return found
 
 
-class _Template:
-    """A path template with parameters, also inside a segment (`/maps/{z}-{x}.png`)."""
-
-    def __init__(self, segments: tuple[str, ...]) -> None:
-        self.open_parts: list[tuple[int, ...]] = []  # sorts what is fixed first: `{name}:stop` before `{name}`
-        self._parts: list[tuple[str, re.Pattern[str] | None, list[str]]] = []
-        for part in segments:
-            pieces = re.split(r"\{([^{}]+)\}", part)
-            whole = pieces[::2] == ["", ""]
-            self.open_parts.append((whole, len(pieces), -len("".join(pieces[::2])) if len(pieces) > 1 else 0))
-            # A parameter by itself takes all of its segment.
-            group = "(.+)" if whole else "(.+?)"
-            pattern = re.compile(group.join(map(re.escape, pieces[::2])), re.DOTALL) if len(pieces) > 1 else None
-            self._parts.append((part, pattern, pieces[1::2]))
-
-    def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
-        values = {}
-        for (part, pattern, names), segment in zip(self._parts, segments, strict=True):
-            found = pattern.fullmatch(segment) if pattern is not None else part == segment
-            if not found:
-                return None
-            values |= zip(names, found.groups(), strict=True) if isinstance(found, re.Match) else ()
-        return values
+def _open_parts(path: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Sorts what is more fixed first, as OpenAPI has it: `{name}:stop` before `{name}`."""
+    parts = [_PARAMETER.split(part) for part in path]
+    return [(part[::2] == ["", ""], len(part), -len("".join(part[::2])) * (len(part) > 1)) for part in parts]
 
 
 class Directory:
@@ -284,5 +257,4 @@ class Directory:
         return None
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every API with its URL prefix."""
         return [{"name": found.api.name, "path": f"/{found.slug}"} for found in self.apis]

@@ -70,8 +70,7 @@ class Arguments:
 
 
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
-    """Parse a body by its media type: JSON, a form, XML or CSV; raises [`RequestRefused`] if it is malformed."""
-    kind = kind.split(";")[0].strip().lower()
+    """Parse a body by its media type `kind`: JSON, a form, XML, CSV or text; raises [`RequestRefused`]."""
     words = raw.decode("utf-8", "replace")
     if kind == FORM:
         try:
@@ -128,7 +127,7 @@ def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
     bodies = operation.declared.bodies
     found = bodies.get(media) or bodies.get(f"{media.partition('/')[0]}/*") or bodies.get("*/*") or bodies.get("")
     known = media in ("", FORM) or media.startswith("multipart/") or "json" in media
-    return operation.body if found is None and known else found
+    return operation.declared.body if found is None and known else found
 
 
 def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> Arguments:
@@ -143,7 +142,9 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
             if parameter.required:
                 problems.append(f"Missing required parameter: {parameter.name} (in {parameter.place}).")
             continue
-        value = _typed(parameter, texts)
+        alone = isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared)
+        as_json = json_value(texts[0]) if alone else None
+        value = _from_texts(texts, parameter.schema) if as_json is None else as_json
         # Ignore an empty value, or fields that may belong to another parameter, if they would be invalid.
         fields = fields_of(parameter.schema) if isinstance(value, dict) and isinstance(texts, dict) else None
         unsure = texts == [""] or (fields is not None and not set(texts) & set(fields))
@@ -166,7 +167,7 @@ def _checked_body(operation: SimulatedOperation, request: IncomingRequest, probl
         return None
     spec, body = _body_of(operation, request.media), request.body
     if not request.has_body:
-        if operation.body is None or not operation.body.required:
+        if not operation.declared.body or not operation.declared.body.required:
             return None
         plain_text = "json" not in request.media and spec is not None and kinds_of(spec.schema) == ["string"]
         if not request.media or not (plain_text or request.media == FORM):
@@ -225,8 +226,15 @@ def _texts(
     """The raw texts of one argument, an object as its fields; `None` if it is absent."""
     kind, place, name = _container(parameter.schema), parameter.place, parameter.name
     if place in ("path", "header"):
-        sent = request.raw_values.get(name) if place == "path" else request.headers.get(name.lower())
-        return None if sent is None else _read(parameter, sent, kind, encoded=place == "path")
+        encoded = place == "path"
+        sent = request.raw_values.get(name) if encoded else request.headers.get(name.lower())
+        if sent is None:
+            return None
+        decoded = unquote(sent) if encoded else sent
+        if holds_json(parameter.declared) or (kind and isinstance(json_value(decoded), dict | list)):
+            return [decoded]
+        found = read_simple(parameter.declared | {"name": name}, place, sent, kind, encoded)
+        return found if isinstance(found, dict | list) else [found]
     if place == "cookie":
         pairs = (pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";"))
         query = _by_name((unquote(key), value) for key, _, value in pairs)
@@ -260,21 +268,6 @@ def _texts(
             for text in texts:
                 add_value(fields, key, unquote_plus(text))
     return fields or None
-
-
-def _read(parameter: Parameter, sent: str, kind: str, encoded: bool) -> list[str] | dict[str, Any]:
-    decoded = unquote(sent) if encoded else sent
-    if holds_json(parameter.declared) or (kind and isinstance(json_value(decoded), dict | list)):
-        return [decoded]
-    found = read_simple(parameter.declared | {"name": parameter.name}, parameter.place, sent, kind, encoded)
-    return found if isinstance(found, dict | list) else [found]
-
-
-def _typed(parameter: Parameter, texts: list[str] | dict[str, Any]) -> Any:
-    if isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared):
-        if (value := json_value(texts[0])) is not None:
-            return value
-    return _from_texts(texts, parameter.schema)
 
 
 def _violations(check: jsonschema_rs.Draft202012Validator, value: Any, where: str) -> list[str]:

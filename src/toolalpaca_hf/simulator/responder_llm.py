@@ -50,9 +50,9 @@ class LLMResponder:
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         found = self._store.get(call, self.name) if self._store is not None else None
         if found is not None:
-            self._keep(call, found.response)
-            call.session.digest = found.history_after
-            return found.response
+            self._keep(call, found[0])
+            call.session.digest = found[1]
+            return found[0]
         try:
             arguments = read_arguments(call.operation, call.request)
         except RequestRefused as refused:
@@ -78,16 +78,16 @@ class LLMResponder:
         for request, answer in call.session.turns:
             messages += [{"role": "user", "content": request}, {"role": "assistant", "content": answer}]
         messages.append({"role": "user", "content": _request_text(call)})
+        problem = ValueError("it was never asked")
         for attempt in range(self._attempts):
             text = await self._complete(messages, call, attempt)
             try:
                 return self._read(call, arguments, text)
             except ValueError as error:
-                if attempt + 1 == self._attempts:
-                    raise
-                messages = [*messages, {"role": "assistant", "content": text[:MAX_CHARACTERS]}]
-                messages.append({"role": "user", "content": self._again.format(problem=error)})
-        raise ValueError("it was never asked")
+                problem = error
+            messages = [*messages, {"role": "assistant", "content": text[:MAX_CHARACTERS]}]
+            messages.append({"role": "user", "content": self._again.format(problem=problem)})
+        raise problem
 
     def _instructions(self, call: SimulatedCall) -> str:
         named, operation, success = call.api.api, call.operation, call.operation.success
@@ -126,32 +126,23 @@ class LLMResponder:
 
 
 def chat_responder(
-    model: str | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    store: AnswerStore | None = None,
-    seed: int = 0,
-    max_tokens: int | None = 1024,
-    timeout: float = 60.0,
+    store: AnswerStore | None = None, seed: int = 0, max_tokens: int = 1024, timeout: float = 60.0
 ) -> LLMResponder:
     """Create an [`LLMResponder`] for an OpenAI-compatible server.
 
+    `TOOLALPACA_SIMULATOR_MODEL` in the environment names the model, `OPENAI_BASE_URL` and `OPENAI_API_KEY` its server.
+
     Args:
-        model (`str`, *optional*): The model's name; defaults to `TOOLALPACA_SIMULATOR_MODEL` from the environment.
-        base_url (`str`, *optional*): By default `OPENAI_BASE_URL`, else OpenAI's.
-        api_key (`str`, *optional*): By default `OPENAI_API_KEY`.
         store ([`AnswerStore`], *optional*): Recorded answers, used before the model is asked.
         seed (`int`, *optional*): Seed of the `schema` responder, the fallback.
-        max_tokens (`int`, *optional*): Of an answer; `None` leaves it to the server.
+        max_tokens (`int`, *optional*): Of an answer.
         timeout (`float`, *optional*): Seconds to wait for an answer.
     """
-    model = model or os.environ.get(MODEL_VARIABLE, "")
+    model, base_url, api_key = (os.environ.get(name) for name in (MODEL_VARIABLE, "OPENAI_BASE_URL", "OPENAI_API_KEY"))
     if not model:
         fix = "set it, and OPENAI_BASE_URL"
         raise OptionError("no model is named to play the APIs", option=MODEL_VARIABLE, fix=fix)
-    base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-    api_key = api_key or os.environ.get("OPENAI_API_KEY")
-    if base_url is None and not api_key:
+    if not base_url and not api_key:
         fix = "set it, or OPENAI_API_KEY for OpenAI's"
         raise OptionError("no server is named to play the APIs", option="OPENAI_BASE_URL", fix=fix)
     from ..llm import ModelClient  # openai takes half a second to import

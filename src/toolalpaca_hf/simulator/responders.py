@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import NotFoundError, OptionError
 from ..storage import SqliteCache
@@ -67,11 +67,6 @@ class SchemaResponder:
         return refuse(call.operation, 404, missing) if missing else make_reply(entities, call, arguments)
 
 
-class RecordedAnswer(NamedTuple):
-    response: SimulatedResponse
-    history_after: str  # the session's digest
-
-
 class AnswerStore:
     """Recorded answers in an SQLite file, by API, document, request, session history and responder. Thread-safe.
 
@@ -87,10 +82,11 @@ class AnswerStore:
         probe = "SELECT key, history_after FROM answers"
         self._cache = SqliteCache(path, TABLE, probe, wait=LOCK_TIMEOUT, option="--store")
 
-    def get(self, call: SimulatedCall, responder: str) -> RecordedAnswer | None:
+    def get(self, call: SimulatedCall, responder: str) -> tuple[SimulatedResponse, str] | None:
+        """The answer to a call, and the session's digest after it."""
         query = "SELECT status, body, media, fallback, history_after FROM answers WHERE key = ?"
         rows = self._cache.fetch(query, _key(call, call.session.digest, responder))
-        return RecordedAnswer(SimulatedResponse(*rows[0][:4]), rows[0][4]) if rows else None
+        return (SimulatedResponse(*rows[0][:4]), rows[0][4]) if rows else None
 
     def put(self, call: SimulatedCall, history: str, responder: str, response: SimulatedResponse) -> None:
         """Record an answer to a call in a session whose digest was `history`; an existing one stays."""
@@ -134,5 +130,5 @@ class ReplayResponder:
             recorded = f"{self.name} recorded in {self._store.path.name} for this session's history"
             reason = f"{asked} is not among the answers that {recorded}"
             return SimulatedResponse(404, dump_json({"error": reason}), fallback=f"unrecorded: {self.name}")
-        call.session.digest = found.history_after
-        return found.response
+        response, call.session.digest = found
+        return response

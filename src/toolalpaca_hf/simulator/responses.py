@@ -3,7 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..openapi import is_json_lines, is_xml, to_csv, to_xml
@@ -43,6 +43,7 @@ class SimulatedResponse:
     body: bytes
     media: str = "application/json"  # empty if there is no body
     fallback: str = ""  # why the `schema` responder answered instead of the model
+    headers: dict[str, str] = field(default_factory=dict)  # besides those of the body
 
 
 Responder = Callable[[SimulatedCall], Awaitable[SimulatedResponse]]
@@ -54,11 +55,11 @@ def dump_json(value: Any) -> bytes:
 
 
 def encode_response(declared: DeclaredResponse, value: Any) -> SimulatedResponse:
-    schema = declared.make.root if declared.make is not None else {}
-    return SimulatedResponse(declared.status, _encoded(declared.media, value, schema), declared.media)
+    return SimulatedResponse(declared.status, _encoded(declared, value), declared.media)
 
 
-def _encoded(media: str, value: Any, schema: dict[str, Any]) -> bytes:
+def _encoded(declared: DeclaredResponse, value: Any) -> bytes:
+    media = declared.media
     if not media:
         return b""
     if is_json_lines(media) and isinstance(value, list):
@@ -70,11 +71,10 @@ def _encoded(media: str, value: Any, schema: dict[str, Any]) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if is_xml(media):
-        return to_xml(value, "response", schema)
+        return to_xml(value, "response", declared.make.root if declared.make is not None else {})
     if media.partition(";")[0] == "text/csv" and isinstance(value, list):
         return to_csv(value).encode("utf-8", "replace")
-    words = json.dumps(value, ensure_ascii=False)
-    return words.encode("utf-8", "replace") if media.startswith("text/") else dump_json(value)
+    return dump_json(value)
 
 
 def refuse(operation: SimulatedOperation, status: int, reason: str) -> SimulatedResponse:
@@ -83,7 +83,8 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     status, make = declared.status, declared.make
     if make is None:
         return encode_response(declared, {"error": reason})
-    if declared.examples and str(status) in operation.declared.responses:  # one for any error says nothing of this one
+    # An example for any error would say nothing of this one.
+    if declared.examples and str(status) in operation.declared.responses:
         return encode_response(declared, declared.examples[0])
     rng = Rng(reason)
     node = make.merger.node(make.root)

@@ -18,13 +18,13 @@ from starlette.requests import Request as HttpRequest
 
 from ..data import read_file
 from ..errors import InputError, OptionError, ToolAlpacaError
-from ..openapi import HEADERS, Exchange, Parameter, build_request, document_in, functions_of
+from ..openapi import HEADERS, Exchange, build_request, document_in
 from ..schema import Api
 from .app import BODY_KEY, Simulator, create_app, header_fields
 from .entities import Entities
 from .faults import read_faults
 from .generate import Generator
-from .operations import Directory, SimulatedOperation
+from .operations import SimulatedApi
 
 IN_PROCESS = "http://simulator"
 """The base URL of a simulator in this process; an API is at `/SLUG`."""
@@ -60,22 +60,17 @@ def read_apis(path: str | Path) -> list[Api]:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Create the listening socket before the server starts, to report a port in use in time."""
+    """Listen before the server starts, to report a port in use in time."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except (OSError, OverflowError, UnicodeError) as error:
+        both = family == socket.AF_INET6  # `::` listens on addresses of version 4 as well
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except (socket.gaierror, UnicodeError) as error:
         raise OptionError(f"cannot listen on {host} ({error})", option="--host", fix="choose another") from None
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(2048)
     except (OSError, OverflowError) as error:
-        sock.close()
         in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, 10048)
         problem = f"port {port} of {host} {'is in use' if in_use else f'cannot be used ({error})'}"
         raise OptionError(problem, option="--port", fix="choose another") from None
-    return sock
 
 
 def socket_url(sock: socket.socket, host: str) -> str:
@@ -102,40 +97,33 @@ def curl_example(apis: Sequence[Api], url: str, seed: int = 0) -> str:
     for made_up in (False, True):
         for api in apis[:5]:
             # Under its own name an API has the same path wherever it is in the file.
-            exchange = in_process(Simulator([api], seed=seed))
-            for path in _get_paths(api, seed, made_up):
+            simulator = Simulator([api], seed=seed)
+            exchange = in_process(simulator)
+            for path in _get_paths(simulator.directory.apis[0], seed, made_up):
                 if exchange("GET", IN_PROCESS + path, {}, b"")[0] == 200:
                     path = path.replace("'", "%27")
                     return f"curl '{url}{path}'"
     return f"curl '{url}/health'"
 
 
-def _get_paths(api: Api, seed: int, made_up: bool) -> Iterator[str]:
+def _get_paths(api: SimulatedApi, seed: int, made_up: bool) -> Iterator[str]:
     """GET requests of an API as simulator paths; with `made_up`, those that need values the document lacks."""
-    simulated = Directory([api]).apis[0]
-    entities, base = Entities(simulated, seed), f"{IN_PROCESS}/{simulated.slug}"
-    own = {operation.path.strip("/"): operation for operation in simulated.operations if operation.method == "get"}
-    projection = {function.name: [function.path, function.method] for function in api.functions}
-    for operation in functions_of(simulated.document, projection or None):
-        answering = own.get(operation.path.strip("/"))
-        if operation.method != "get" or operation.security or answering is None:
-            continue
-        required = [parameter for parameter in answering.parameters if parameter.required]
-        values = {parameter.name: next(iter(answering.shown(parameter)), None) for parameter in required}
+    entities, base = Entities(api, seed), f"{IN_PROCESS}/{api.slug}"
+    for operation in api.operations:
+        required = [parameter for parameter in operation.parameters if parameter.required]
+        values = {parameter.name: next(iter(operation.shown(parameter)), None) for parameter in required}
         missing = [parameter for parameter in required if values[parameter.name] is None]
-        if bool(missing) != made_up:
+        if operation.method != "get" or operation.declared.security or bool(missing) != made_up:
             continue
-        values |= {parameter.name: _made_value(entities, answering, parameter) for parameter in missing}
+        kind = entities.kinds(operation)
+        for parameter in missing:
+            closed = kind.item == parameter.name and entities.closed(kind.collection) is not None
+            ids = entities.seeded_ids(kind.collection, "/".join(kind.collection)) if closed else []
+            make = Generator(parameter.schema)
+            values[parameter.name] = ids[0] if ids else make(entities.rng.child(parameter.name), name=parameter.name)
         with suppress(ToolAlpacaError, TypeError):
-            request = build_request(simulated.document, operation, json.dumps(values), base)
+            request = build_request(api.document, operation.declared, json.dumps(values), base)
             yield request.url.removeprefix(IN_PROCESS)
-
-
-def _made_value(entities: Entities, operation: SimulatedOperation, parameter: Parameter) -> Any:
-    kind = entities.kinds(operation)
-    if kind.item == parameter.name and entities.closed(kind.collection) is not None:
-        return next(iter(entities.seeded_ids(kind.collection, "/".join(kind.collection))), None)
-    return Generator(parameter.schema)(entities.rng.child(parameter.name), name=parameter.name)
 
 
 def _uvicorn_config(app: Any, level: str = "info") -> uvicorn.Config:
@@ -199,14 +187,10 @@ def in_process(simulator: Simulator) -> Exchange:
         scope = {"type": "http", "scheme": "http", "server": ("simulator", 80), "method": method, BODY_KEY: content}
         scope |= {"path": path.decode("latin-1"), "raw_path": path, "query_string": query}
         scope["headers"] = [(name.encode("latin-1"), value.encode()) for name, value in sent.items()]
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        response, made = _finished(simulator.respond(HttpRequest(scope, receive)))
+        response = _finished(simulator.respond(HttpRequest(scope)))
         body = b"" if method == "HEAD" or response.status in (204, 205, 304) else response.body
-        fields = header_fields(response, made)
-        return response.status, {name.decode(): value.decode("latin-1") for name, value in fields}, body
+        fields = {name.decode(): value.decode("latin-1") for name, value in header_fields(response)}
+        return response.status, fields, body
 
     return exchange
 
