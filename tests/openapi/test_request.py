@@ -97,7 +97,7 @@ def test_query_values_are_written_in_their_style(schema: dict[str, Any], value: 
         ('{"q": 1}, {"q": 2}', "several objects"),
         ('{"q": 1}\n{"q": 2}', "several objects"),
         ('{"q": 1, "q": 2}', "`q`"),
-        ('{"a": {"b\\n": 1, "c": 0, "b\\n": 1}}', "twice"),
+        ('{"a": {"b\\n": 1, "c": 0, "b\\n": 2}}', "two values"),
         ('"Paris"', "not a JSON object"),
         ("null", "not a JSON object"),
         ("cats please", "not valid JSON"),

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import OptionError, ToolAlpacaError
-from ..formats import GET_DETAILS_TOOL, Turn, parse_turn, unambiguous
+from ..formats import GET_DETAILS_TOOL, Turn, parse_turn
 from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
+from ..storage import unambiguous
 from .backend import STOPS, ChatContext, Completion, Context, ReactContext, openai_messages, read_calls
 
 # Where servers put reasoning; `reasoning_content` is also what chat templates read.

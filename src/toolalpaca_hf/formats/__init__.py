@@ -23,7 +23,6 @@ from .parse import parse_prompt as parse_prompt
 from .parse import parse_turn as parse_turn
 from .parse import split_log as split_log
 from .parse import step_log as step_log
-from .parse import unambiguous as unambiguous
 from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT
 from .react import GET_DETAILS as GET_DETAILS
 from .react import Prompt as Prompt

@@ -5,7 +5,8 @@ from typing import Any
 
 from ..openapi import functions_of, tool_schema
 from ..schema import Api, Step, Trajectory
-from .parse import NO_CALL, finite, unambiguous
+from ..storage import finite, unambiguous
+from .parse import NO_CALL
 from .react import GET_DETAILS
 
 # How long the tools of one conversation may be, in characters of JSON, before each gets a share of it.

@@ -1,13 +1,12 @@
 """Parses a model's turn, a recorded step, a rendered prompt or row; whatever the text, none of it raises."""
 
-import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..schema import Api, Call, Function, Segment, Step, Trajectory
+from ..storage import STRICT_JSON
 
 NO_CALL = "hallucination"
 """The action that recorded runs give a step in which the model's text could not be read as a call."""
@@ -70,31 +69,10 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     if not text:
         return {}
     try:
-        value, _ = _DECODER.raw_decode(text)
+        value, _ = STRICT_JSON.raw_decode(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An `object_pairs_hook` for JSON: a `ValueError` for a name with two values."""
-    # JSON leaves open which value of a repeated name counts, so two readers would make two calls of it.
-    value: dict[str, Any] = {}
-    for name, item in pairs:
-        # Python has True == 1, JSON does not.
-        if name in value and (value[name] != item or isinstance(value[name], bool) != isinstance(item, bool)):
-            raise ValueError(f"{name} has two values")
-        value[name] = item
-    return value
-
-
-def finite(digits: str) -> float:
-    if not math.isfinite(float(digits)):
-        raise ValueError(f"{digits} is not a JSON number")
-    return float(digits)
-
-
-_DECODER = json.JSONDecoder(parse_float=finite, parse_constant=finite, object_pairs_hook=unambiguous)
 
 
 def parse_turn(text: str) -> Turn:

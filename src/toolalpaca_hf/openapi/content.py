@@ -13,8 +13,10 @@ import httpx
 
 from .coercion import SchemaMerger, fields_of, part_of, to_text, types_of
 from .document import mapping, text
+from .operations import RequestBody
 from .request import ApiRequest, CallError
 from .styles import add_value, taken_names, write_query
+from .tools import body_fields
 
 FORM = "application/x-www-form-urlencoded"
 IN_RANGE = {"*": "text/plain", "text": "text/plain", "image": "image/png", "audio": "audio/mpeg", "video": "video/mp4"}
@@ -23,7 +25,7 @@ IN_RANGE |= {"multipart": "multipart/form-data"}
 
 def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     """A request's body as bytes, `None` for no body, with its `Content-Type` header."""
-    kind, body = request.body_type.partition(";")[0].strip().lower(), request.body
+    kind, body, media = request.body_type.partition(";")[0].strip().lower(), request.body, request.media
     if body is None:
         return None, {}
     if kind in ("*/*", "application/*") and isinstance(body, dict | list):
@@ -31,20 +33,20 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     if "*" in kind:  # a request has one type, which a range holds
         kind = IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
-        encoding = {name: mapping(request.encoding.get(name)) for name in body | fields_of(request.schema)}
-        schemas = {name: part_of(request.schema, part) for name, part in fields_of(request.schema).items()}
+        encoding = {name: mapping(media.encoding.get(name)) for name in body | fields_of(media.schema)}
+        schemas = {name: part_of(media.schema, part) for name, part in fields_of(media.schema).items()}
         taken = taken_names((name, holder, schemas.get(name, {})) for name, holder in encoding.items())
         fields = [write_query(name, value, encoding[name], taken) for name, value in body.items()]
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
     if kind.startswith("multipart/") and isinstance(body, dict):
-        files = [part for name, value in body.items() for part in _parts(name, value, request)]
+        files = [part for name, value in body.items() for part in _parts(name, value, media)]
         made = httpx.Request("POST", "https://multipart.invalid", files=files)
         sent_as = made.headers.get("Content-Type", "").replace("multipart/form-data", kind)
         return made.read(), {"Content-Type": sent_as} if files else {}
     if kind.startswith("multipart/") or (kind == FORM and not isinstance(body, str)):
         raise CallError(f"A body of type {kind} has named fields; give an object.")
     if is_xml(kind) and not isinstance(body, str):
-        return to_xml(body, "body", request.schema), {"Content-Type": kind}
+        return to_xml(body, "body", media.schema), {"Content-Type": kind}
     if kind == "text/csv" and isinstance(body, list):
         return to_csv(body).encode(), {"Content-Type": kind}
     if is_json_lines(kind) and isinstance(body, list):
@@ -55,13 +57,14 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), {"Content-Type": kind}
 
 
-def _parts(name: str, value: Any, request: ApiRequest) -> list[tuple[str, Any]]:
+def _parts(name: str, value: Any, media: RequestBody) -> list[tuple[str, Any]]:
     """The multipart parts for one field: a file has a name, an object is JSON, a list is repeated."""
     if isinstance(value, list):
-        return [part for item in value for part in _parts(name, item, request)]
-    kind = mapping(request.encoding.get(name)).get("contentType")
-    kind = kind.split(",")[0].strip() if isinstance(kind, str) and "*" not in kind else ""
-    if name in request.files:
+        return [part for item in value for part in _parts(name, item, media)]
+    kind = text(mapping(media.encoding.get(name)).get("contentType"))
+    kind = "" if "*" in kind else kind.split(",")[0].strip()
+    merger, part = SchemaMerger(media.schema), body_fields(media)[0].get(name)
+    if {"binary", "file"} & {merger.node(at).get("x-format") for at in (part, merger.node(part).get("items"))}:
         kind = kind or "application/octet-stream"
         ending = mimetypes.guess_extension(kind) or ".bin"
         return [(name, (re.sub(r"\W+", "_", name) + ending, to_text(value).encode(), kind))]

@@ -1,18 +1,17 @@
 """Checks a model's action input against the operation it calls, and makes an HTTP request of it."""
 
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import InputError, ToolAlpacaError
+from ..storage import STRICT_JSON
 from .allowlist import AddressError, origin_of
-from .coercion import SchemaMerger, coerce, is_valid, kinds_of, part_of, problems, to_text, types_of
+from .coercion import coerce, is_valid, kinds_of, part_of, problems, to_text
 from .document import MAX_DEPTH, mapping, text
 from .operations import IN_PATH, Operation, Parameter, RequestBody, security_schemes
 from .schema import validator
@@ -39,27 +38,7 @@ class ApiRequest:
     body: Any = None  # JSON values; None for no body
     body_type: str = ""  # media type to write the body in
     credentials: tuple[tuple[str, str], ...] = ()  # places (those of parameters, body, bearer or basic) and names
-    encoding: dict[str, Any] = field(default_factory=dict)  # of form fields, as the document has it
-    files: frozenset[str] = frozenset()  # form fields that are files
-    schema: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # says how XML is written
-
-
-def _number(digits: str) -> float:
-    if not math.isfinite(value := float(digits)):
-        raise ValueError
-    return value
-
-
-def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):  # which of the two was meant, nobody can tell
-        [(key, _)] = Counter(name for name, _ in pairs).most_common(1)
-        name = " ".join(_clean(key, 0).split())[:60]
-        raise CallError(f"The Action Input gives `{name}` twice; give each name once.")
-    return found
-
-
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_number, object_pairs_hook=_named)
+    media: RequestBody = field(default=RequestBody(False), repr=False, compare=False)  # says how the body is written
 
 
 def read_arguments(action_input: str) -> dict[str, Any]:
@@ -68,10 +47,12 @@ def read_arguments(action_input: str) -> dict[str, Any]:
     if not action_input:
         raise CallError("The Action Input is empty; write a JSON object, {} if the function needs no parameters.")
     try:
-        value, end = _DECODER.raw_decode(action_input)
-    except (ValueError, RecursionError):
+        value, end = STRICT_JSON.raw_decode(action_input)
+    except (ValueError, RecursionError) as error:
+        said = " ".join(_clean(str(error), 0).split())[:100]
+        reason = "" if isinstance(error, json.JSONDecodeError | RecursionError) else f": {said}"
         fix = "write one JSON object with its keys and texts in double quotes"
-        raise CallError(f"The Action Input is not valid JSON; {fix}.") from None
+        raise CallError(f"The Action Input is not valid JSON{reason}; {fix}.") from None
     if isinstance(value, list) or (isinstance(value, dict) and re.match(r"[\s,]*[\[{]", action_input[end:])):
         several = "a list" if isinstance(value, list) else "several objects"
         raise CallError(f"The Action Input is {several}; write one JSON object, and call one function at a time.")
@@ -129,7 +110,7 @@ def build_request(
         name, where = parameter.name, parameter.place
         if where not in ("path", "header", "cookie") or (where == "path" and name not in operation.in_path):
             where = "query"
-        called = names.parameter(name, parameter.place)
+        called = names.parameters[parameter.place, name]
         if where == "header" and name.lower() in FRAMING:
             continue
         parts.known.add(called)
@@ -152,12 +133,9 @@ def build_request(
     if parts.cookies:
         parts.headers["Cookie"] = "; ".join(parts.cookies)
     url = _url(server, operation.template, parts.path, parts.query)
-    names_of = tuple(dict.fromkeys(parts.credentials))
-    request = ApiRequest(operation.method.upper(), url, parts.headers, body, credentials=names_of)
-    if media is None:
-        return request
     kind = (media.media or "application/json") if body is not None else ""
-    return replace(request, body_type=kind, encoding=media.encoding, files=_files(media), schema=media.schema)
+    filled_in = tuple(dict.fromkeys(parts.credentials))
+    return ApiRequest(operation.method.upper(), url, parts.headers, body, kind, filled_in, media)
 
 
 @dataclass
@@ -225,34 +203,21 @@ def _security(
 
 def _body_and_media(
     parts: _Parts, operation: Operation, arguments: dict[str, Any], credentials: Set[str], names: ToolNames
-) -> tuple[Any, RequestBody | None]:
-    """The body, and the first declared media type whose schema it fits; else raises what the preferred one reports."""
-    chosen: tuple[Any, _Parts, RequestBody] | None = None
-    for media in operation.described_bodies:
+) -> tuple[Any, RequestBody]:
+    """The body, and the first declared media type whose schema it fits; else what the preferred one reports."""
+    chosen: tuple[Any, RequestBody, _Parts] = None, RequestBody(False), _Parts()
+    for number, media in enumerate(operation.described_bodies):
         tried = _Parts(known=set(parts.known))
         body = _body(tried, media, arguments, credentials, names)
-        fits = not tried.problems and (chosen is None or body is not None)
-        chosen = (body, tried, media) if fits or chosen is None else chosen
+        fits = not tried.problems and (number == 0 or body is not None)
+        chosen = (body, media, tried) if fits or number == 0 else chosen
         if fits:
             break
-    if chosen is None:
-        return None, None
-    body, tried, media = chosen
+    body, media, tried = chosen
     parts.known |= tried.known
     parts.problems += tried.problems
     parts.credentials += tried.credentials
     return body, media
-
-
-def _files(media: RequestBody) -> frozenset[str]:
-    merger = SchemaMerger(media.schema)
-
-    def is_file(schema: Any) -> bool:
-        node = merger.node(schema)
-        node = merger.node(node.get("items", {})) if "array" in types_of(node) else node
-        return node.get("x-format") in ("binary", "file")
-
-    return frozenset(name for name, schema in body_fields(media)[0].items() if is_file(schema))
 
 
 def _body(

@@ -39,7 +39,7 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     required: list[str] = []
     names, left = tool_names(operation), [MAX_NODES]
     for parameter in operation.parameters:
-        name = names.parameter(parameter.name, parameter.place)
+        name = names.parameters[parameter.place, parameter.name]
         schema = resolve(parameter.schema, parameter.schema, True, left)
         if described := text(parameter.declared.get("description")):
             schema["description"] = described
@@ -74,7 +74,7 @@ def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:
     """Name, required flag and types of a tool's arguments, without making its schema: fast for thousands of tools."""
 
     names, body = tool_names(operation, inner=False), operation.body
-    found = {names.parameter(each.name, each.place): (each.required, each.kinds) for each in operation.parameters}
+    found = {names.parameters[each.place, each.name]: (each.required, each.kinds) for each in operation.parameters}
     if body is not None and names.body:
         fields, needed, _ = body_fields(body)
         for field, schema in fields.items():
@@ -94,9 +94,6 @@ class ToolNames:
     body: dict[str, str]
     whole: str  # of a body that has no fields
     safe: dict[str, str]  # the document's names by those that providers accept instead
-
-    def parameter(self, name: str, place: str) -> str:
-        return self.parameters.get((place, name), name)
 
     def restored(self, value: Any) -> Any:
         """Rename arguments from what the model sees to the document's names."""

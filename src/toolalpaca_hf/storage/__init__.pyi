@@ -1,3 +1,4 @@
+from .files import STRICT_JSON as STRICT_JSON
 from .files import FileInUseError as FileInUseError
 from .files import JsonlLog as JsonlLog
 from .files import StorageError as StorageError
@@ -5,11 +6,13 @@ from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
 from .files import disk_errors as disk_errors
 from .files import file_lock as file_lock
+from .files import finite as finite
 from .files import hold_folder as hold_folder
 from .files import intact_rows as intact_rows
 from .files import read_json as read_json
 from .files import read_yaml as read_yaml
 from .files import strict_json as strict_json
+from .files import unambiguous as unambiguous
 from .files import write_json as write_json
 from .folder import SettingsClaim as SettingsClaim
 from .folder import check_output_folder as check_output_folder

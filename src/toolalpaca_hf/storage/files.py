@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -103,13 +104,31 @@ def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
     atomic_write(path, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
 
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` for JSON: a `ValueError` for a name with two values."""
+    # JSON leaves open which value of a repeated name counts, so two readers would make two calls of it.
+    value: dict[str, Any] = {}
+    for name, item in pairs:
+        # Python has True == 1, JSON does not.
+        if name in value and (value[name] != item or isinstance(value[name], bool) != isinstance(item, bool)):
+            raise ValueError(f"`{name}` has two values")
+        value[name] = item
+    return value
+
+
+def finite(digits: str) -> float:
+    """A `parse_float` and `parse_constant` for JSON, which has neither `NaN` nor infinities: a `ValueError`."""
+    if not math.isfinite(float(digits)):
+        raise ValueError(f"{digits} is not a JSON number")
+    return float(digits)
+
+
+STRICT_JSON = json.JSONDecoder(parse_float=finite, parse_constant=finite, object_pairs_hook=unambiguous)
+
+
 def strict_json(text: str | bytes) -> Any:
-    """Parse JSON; `NaN` and infinities, which JSON does not have, are a `ValueError`."""
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
+    """Parse JSON; a number that is not [`finite`] is a `ValueError`."""
+    return json.loads(text, parse_constant=finite)
 
 
 def read_json(path: str | Path, fix: str = "remove it, and it is made again") -> Any:
