@@ -287,9 +287,12 @@ def _violations(document: dict[str, Any]) -> list[str]:
 
 def is_large(document: dict[str, Any]) -> bool:
     """Whether a document holds more than `LARGE` values; [`violations`] then only checks the schema."""
-    left, count = [document], 0
-    while left and count <= LARGE:
-        node = left.pop()
-        count += 1
-        left.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
-    return count > LARGE
+    return any(count > LARGE for count, _ in enumerate(every_value(document), 1))
+
+
+def every_value(value: Any) -> Iterator[Any]:
+    """A value and all that is in it."""
+    left = [value]
+    while left:
+        yield (node := left.pop())
+        left.extend(node.values() if isinstance(node, dict) else listed(node))

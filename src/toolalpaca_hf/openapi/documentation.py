@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,17 +60,13 @@ def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | words | {"Function_Projection": made.function_projection}
 
 
-class _TooLong(Exception):
-    pass
-
-
 def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:
     """Describe a function; the most deeply nested parts are dropped first if it gets too long."""
     for depth in (MAX_DEPTH, 4, 2, 1):
-        with suppress(_TooLong):
-            words = _laid_out(_SchemaWords(document, LONGEST), item, operation, depth)
-            if len(words) <= LONGEST:
-                return words
+        words = _SchemaWords(document, LONGEST)
+        described = _laid_out(words, item, operation, depth)
+        if max(len(described), LONGEST - words.left) <= LONGEST:
+            return described
     return _laid_out(_SchemaWords(document, math.inf), item, operation, 0)
 
 
@@ -142,8 +137,8 @@ class _SchemaWords:
         node, refs = self.follow(node, refs)
         kind, description = text(node.get("type")), _sentence(node.get("description"))
         self.left -= len(kind) + len(description) + 2
-        if self.left < 0:
-            raise _TooLong
+        if self.left < 0:  # it is described again, with less
+            return ""
         if kind == "object":
             properties = mapping(node.get("properties")) if depth else {}
             inner = ", ".join(f"{name}: {self.of(value, depth - 1, refs)}" for name, value in properties.items())

@@ -12,17 +12,13 @@ from ..schema import Api, Function
 from .allowlist import Allowlist, allowed_hosts, redact_url, servers_of
 from .client import ApiClient, CallLimits
 from .credentials import credential_names
-from .document import Document, kept, load_document, lookup, mapping, original, text
+from .document import Document, every_value, kept, load_document, lookup, mapping, original, text
 from .documentation import COMPONENTS, Documentation, describe
 from .operations import map_holders
 
 MAX_FILES = 200  # that one document may be spread over
 MAX_BYTES = 20_000_000
 FILES = "x-files"  # where the files that a document refers to are kept in it, by their path below its folder
-
-
-class _NotFollowedError(Exception):
-    pass
 
 
 def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
@@ -40,27 +36,23 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
         name, _, pointer = ref.removesuffix("#/").partition("#")
         try:
             if (name and place is None) or "://" in name or name.startswith("//"):
-                raise _NotFollowedError("nothing is fetched over the net for a document")
+                raise InputError("nothing is fetched over the net for a document")
             file = (base.parent / unquote(name)).resolve() if name else base
             if file == start:
                 return f"#{pointer}" if ref else ref
             if not file.is_relative_to(folder):
-                raise _NotFollowedError("it leads out of the document's folder")
+                raise InputError("it leads out of the document's folder")
             key = file.relative_to(folder).as_posix()
             if key not in files:
                 if len(files) >= MAX_FILES or file.stat().st_size > MAX_BYTES:
-                    raise _NotFollowedError("there are too many files, or it is too long")
+                    raise InputError("there are too many files, or it is too long")
                 files[key] = {}  # files may refer to each other
                 files[key] = moved(original(file.read_bytes().decode("utf-8-sig")), file)
             return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
-        except _NotFollowedError as error:
-            problem = f"is not followed: {error}"
-        except ToolAlpacaError as error:
-            problem = f"cannot be followed: {error}"
-        except (OSError, ValueError) as error:
-            problem = f"cannot be followed ({getattr(error, 'strerror', None) or 'it is no text'})"
-        lost[f"{ref} {problem}"] = None
-        return ref
+        except (ToolAlpacaError, OSError, ValueError) as error:
+            reason = error if isinstance(error, ToolAlpacaError) else getattr(error, "strerror", "it is no text")
+            lost[f"{ref} is not followed: {reason}"] = None
+            return ref
 
     def moved(value: Any, base: Path) -> Any:
         if isinstance(value, list):
@@ -84,16 +76,9 @@ def _with_lost(document: dict[str, Any], refs: list[str], lost: list[str]) -> di
     return document | ({"x-not-followed": lost} if lost else {})
 
 
-def _refs(value: Any) -> list[str]:
-    found, left = set[str](), [value]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            found |= {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
-            left.extend(node.values())
-        elif isinstance(node, list):
-            left.extend(node)
-    return sorted(found)
+def _refs(document: dict[str, Any]) -> list[str]:
+    found = (node["$ref"] for node in every_value(document) if isinstance(node, dict) and "$ref" in node)
+    return sorted({ref for ref in found if isinstance(ref, str)})
 
 
 def load_api(source: str | Path, private: Iterable[str] = (), described: bool = True) -> Api:
@@ -147,18 +132,14 @@ def api_of(document: dict[str, Any], source: str) -> Api:
 
 
 def _api(source: str, manifest: dict[str, Any], document: dict[str, Any], base: str, described: bool) -> Api:
-    digest = getattr(document, "digest", "")
-    if servers := servers_of(document, base):
-        document = document | {"servers": [{"url": url} for url in servers]}
-    elif base and "servers" not in document:  # OpenAPI's default: where the document lies
-        document = document | {"servers": [{"url": urljoin(base, "/")}]}
-
     def absolute(holder: Any) -> Any:
         declared = isinstance(mapping(holder).get("servers"), list)
         return holder | {"servers": [{"url": url} for url in servers_of(holder, base)]} if declared else holder
 
-    # Made of what was loaded: it need not be copied again.
-    document = Document(map_holders(document, absolute) if base else document, digest)
+    if base:  # OpenAPI's default is where the document lies
+        whole = absolute(document if document.get("servers") else document | {"servers": [{"url": "/"}]})
+        # It need not be copied again.
+        document = Document(map_holders(whole, absolute), getattr(document, "digest", ""))
     info = mapping(document.get("info"))
     title = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
     title = title or _redacted(source)
@@ -204,10 +185,9 @@ def _load(place: str, hosts: Allowlist) -> dict[str, Any]:
         return load_document(with_files(whole, None if is_url(place) else Path(place)))
     except UnicodeDecodeError:
         problem, fix = "it is not UTF-8 text", "pass an OpenAPI document or a plugin manifest"
-    except OSError as error:
-        problem, fix = f"it cannot be read ({error.strerror})", "pass a file or an http URL"
-    except ValueError:  # a null character
-        problem, fix = "it is not the name of a file", "pass a file or an http URL"
+    except (OSError, ValueError) as error:  # a ValueError: the name has a null character
+        reason = getattr(error, "strerror", "this is not the name of a file")
+        problem, fix = f"it cannot be read ({reason})", "pass a file or an http URL"
     except InputError as error:
         if error.file is not None:
             raise

@@ -103,9 +103,7 @@ class Operation:
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     item: dict[str, Any] = field(default_factory=dict, repr=False)  # of the path
     declared: dict[str, Any] = field(default_factory=dict, repr=False)  # the operation object
-    made: dict[bool, Any] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # tool names, with inner ones or not
+    made: dict[bool, Any] = field(default_factory=dict, repr=False, compare=False)  # tool names, by `inner`
 
     @property
     def description(self) -> str:
@@ -138,11 +136,9 @@ class Operation:
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
         found += [{"name": name, "in": "path", "schema": {"type": "string"}} for name in missing]
-        places = [(each, text(each.get("in"))) for each in found]
-        return [
-            Parameter(each["name"], place, place == "path" or each.get("required") is True, each, self.document)
-            for each, place in places
-        ]
+        needed = [each.get("in") == "path" or each.get("required") is True for each in found]
+        pairs = zip(found, needed, strict=True)
+        return [Parameter(each["name"], text(each.get("in")), must, each, self.document) for each, must in pairs]
 
     @cached_property
     def bodies(self) -> dict[str, RequestBody]:
@@ -229,14 +225,14 @@ class Operations(Lazily[Operation]):
         if projection is None:
             entries = {name: (path, method, (document, *declared)) for name, path, method, *declared in read}
         else:
-            by_path = {(path, method): (document, *declared) for _, path, method, *declared in read}
+            found = {(path, method): (document, *declared) for _, path, method, *declared in read}
             # A projection may write the leading slash that the document leaves out.
-            by_bare = {(path.strip("/"), method): found for (path, method), found in by_path.items()}
-            places = {name: [str(part) for part in [*place, "", ""][:2]] for name, place in projection.items()}
-            entries = {
-                name: (path, kind, by_path.get((path, kind)) or by_bare.get((path.strip("/"), kind), ()))
-                for name, (path, kind) in ((name, (path, method.lower())) for name, (path, method) in places.items())
-            }
+            bare = {(path.strip("/"), method): declared for (path, method), declared in found.items()}
+            entries = {}
+            for name, place in projection.items():
+                path, method = (str(part) for part in [*place, "", ""][:2])
+                at = path, method.lower()
+                entries[name] = *at, found.get(at) or bare.get((path.strip("/"), at[1]), ())
         safe = safe_names(list(entries), 64, "_-")
         self.missing = {name for name, (_, _, declared) in entries.items() if not declared}
         self.tool_names = {tool: name for name, tool in safe.items() if tool != name}

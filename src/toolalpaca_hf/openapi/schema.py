@@ -1,5 +1,6 @@
 """Converts the schemas of an OpenAPI document to JSON Schema 2020-12."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -31,9 +32,6 @@ ONE = ("items", "not", "additionalProperties", "propertyNames", "contains", "if"
 SAME = ("allOf", "anyOf", "oneOf")
 MANY = (*SAME, "prefixItems")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
-
-# Keywords beside a `$ref` that count in OpenAPI 3.1.
-BESIDE = ("type", "enum", "const", "required", "pattern", "minimum", "maximum", *SIZES, *ONE, *MANY, *NAMED)
 
 # Not enforced on requests: callers write times without a zone and addresses with spaces.
 CHECKED_IN_REQUESTS = ("date", "email", "ipv4", "ipv6", "uuid")
@@ -76,14 +74,10 @@ def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[s
     return {key: changed(key, value) for key, value in node.items()}
 
 
-def subschemas(node: dict[str, Any]) -> Iterator[Any]:
-    for key, value in node.items():
-        if key in ONE:
-            yield value
-        elif key in MANY and isinstance(value, list):
-            yield from value
-        elif key in NAMED and isinstance(value, dict):
-            yield from value.values()
+def subschemas(node: dict[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    map_subschemas(node, found.append)
+    return found
 
 
 def walk(node: Any, follow: Callable[[str], Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -96,7 +90,7 @@ def walk(node: Any, follow: Callable[[str], Any] | None = None) -> Iterator[dict
             if follow is not None and isinstance(ref, str) and ref not in seen and len(seen) < MAX_DEFINITIONS:
                 seen.add(ref)
                 left.append(follow(ref))
-            left += reversed(list(subschemas(part)))
+            left += reversed(subschemas(part))
 
 
 def references(node: Any) -> set[str]:
@@ -217,7 +211,7 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
     if kinds := list(dict.fromkeys([*kinds, "null"] if kinds and nullable else kinds)):
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if isinstance(node.get("enum"), list) and node["enum"]:
-        values = [value for number, value in enumerate(node["enum"]) if value not in node["enum"][:number]]
+        values = list({json.dumps(value, sort_keys=True): value for value in node["enum"]}.values())
         found["enum"] = [*values, None] if nullable and None not in values else values
     found |= {key: node[key] for key in ("const",) if key in node}
     for bound, exclusive in BOUNDS:
@@ -307,7 +301,7 @@ def resolve(root: dict[str, Any], node: Any, ending: bool = False, left: list[in
             name = ref.rsplit("/", 1)[-1]
             return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
         target = follow(target, (*open_refs, ref), depth + 1)
-        if modern and isinstance(target, dict) and any(key in value for key in BESIDE):
+        if modern and isinstance(target, dict) and value.keys() - {"$ref", "summary", "description"}:
             rest = {key: item for key, item in value.items() if key != "$ref"}
             return {"allOf": [target, follow(rest, open_refs, depth + 1)]}
         return target | beside if isinstance(target, dict) else target
@@ -355,8 +349,5 @@ def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str 
 def hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[str]:
     """Names of an object's properties that have a flag, `readOnly` or `writeOnly`, in any of its parts."""
     parts = (mapping(part.get("properties")) for part in parts_of_schema(document, schema, set()))
-    fields = (entry for properties in parts for entry in properties.items())
-    flagged = (
-        name for name, inner in fields for said in parts_of_schema(document, inner, set()) if said.get(flag) is True
-    )
-    return frozenset(flagged)
+    fields = ((name, parts_of_schema(document, inner, set())) for part in parts for name, inner in part.items())
+    return frozenset(name for name, inner in fields if any(part.get(flag) is True for part in inner))

@@ -3,16 +3,18 @@
 import json
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 from .coercion import kinds_of, merge_schemas, part_of, target_of, types_of
-from .document import listed, mapping, text
+from .document import mapping, text
 from .operations import Operation, RequestBody, safe_names
 from .schema import BOUNDS, MAX_NODES, SIZES, map_subschemas, resolve, subschemas, walk
 
 MAX_DESCRIPTION = 1024  # characters that every provider takes
 MAX_SIZE = 20_000  # characters of JSON of one tool's parameters
+# Keywords with plain values that every provider accepts.
+SHOWN = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", "uniqueItems", *SIZES[:-1])
 
 
 def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
@@ -20,10 +22,7 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
 
     Parameters and body properties are merged into one object, as in published action inputs; [`tool_names`] resolves
     name clashes. A body that is not an object with named properties becomes the property `body`. The result is always
-    valid JSON Schema.
-
-    Args:
-        size (`int`, *optional*): Most characters of the parameters in JSON; the most deeply nested parts go first.
+    valid JSON Schema, of at most `size` characters: the most deeply nested parts go first.
 
     Example:
 
@@ -40,10 +39,9 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     names, left = tool_names(operation), [MAX_NODES]
     for parameter in operation.parameters:
         name = names.parameters[parameter.place, parameter.name]
+        described = text(parameter.declared.get("description"))
         schema = resolve(parameter.schema, parameter.schema, True, left)
-        if described := text(parameter.declared.get("description")):
-            schema["description"] = described
-        properties[name] = _clean(schema)
+        properties[name] = _clean(schema | ({"description": described} if described else {}))
         required += [name] if parameter.required else []
     body = operation.body
     if body is not None and names.body:
@@ -62,17 +60,12 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     # Some templates reject a tool without a description.
     description = operation.description or f"{operation.method.upper()} {operation.path}"
     name = operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name]
-    function = {
-        "name": name,
-        "description": _cut(description),
-        "parameters": _bounded(names.renamed(parameters), size),
-    }
-    return {"type": "function", "function": function}
+    function = {"name": name, "description": _cut(description)}
+    return {"type": "function", "function": function | {"parameters": _bounded(names.renamed(parameters), size)}}
 
 
 def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:
     """Name, required flag and types of a tool's arguments, without making its schema: fast for thousands of tools."""
-
     names, body = tool_names(operation, inner=False), operation.body
     found = {names.parameters[each.place, each.name]: (each.required, each.kinds) for each in operation.parameters}
     if body is not None and names.body:
@@ -105,8 +98,7 @@ class ToolNames:
         """Rename a schema's properties to names that providers accept."""
         if not self.safe or not isinstance(schema, dict):
             return schema
-        seen_as = {name: safe for safe, name in self.safe.items()}
-        found = map_subschemas(schema, self.renamed)
+        seen_as, found = {name: safe for safe, name in self.safe.items()}, map_subschemas(schema, self.renamed)
         if "properties" in found:
             found["properties"] = {seen_as.get(name, name): item for name, item in found["properties"].items()}
         if "required" in found:
@@ -187,8 +179,8 @@ def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool 
     for member in members:
         merged = merge_schemas(merged, _flat(root, member, seen, either))
     for key in ("anyOf", "oneOf") if either else ():
-        real = [member for member in schema.get(key, ()) if mapping(member).get("type") != "null"]
-        members = [_flat(root, member, seen) for member in real]
+        either_of = schema.get(key, ())
+        members = [_flat(root, member, seen) for member in either_of if mapping(member).get("type") != "null"]
         properties: dict[str, Any] = {}
         for member in members:
             for name, inner in member.get("properties", {}).items():
@@ -196,8 +188,8 @@ def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool 
         if properties:
             merged["properties"] = properties | merged.get("properties", {})
         # What only an alternative requires is not always required.
-        wanted = members[0].get("required", ()) if members else ()
-        if common := [name for name in wanted if all(name in member.get("required", ()) for member in members)]:
+        wanted = [member.get("required", ()) for member in members]
+        if common := [name for name in next(iter(wanted), ()) if all(name in names for names in wanted)]:
             merged["required"] = list(dict.fromkeys([*merged.get("required", ()), *common]))
     return merged
 
@@ -225,14 +217,13 @@ def _bounded(parameters: dict[str, Any], size: int) -> dict[str, Any]:
         if len(json.dumps(parameters, ensure_ascii=False)) <= size:
             return parameters
         parameters = _shallow(parameters, depth)
-    required = parameters.get("required", ())
-    kept = {name: schema for name, schema in parameters["properties"].items() if name in required}
-    left = size - len(json.dumps(parameters | {"properties": kept}, ensure_ascii=False))
-    for name, schema in parameters["properties"].items():
-        left -= len(json.dumps({name: schema}, ensure_ascii=False)) if name not in kept else 0
-        if name not in kept and left >= 0:
-            kept[name] = schema
-    return parameters | {"properties": {name: kept[name] for name in parameters["properties"] if name in kept}}
+    required, properties = parameters.get("required", ()), parameters["properties"]
+    sizes = {name: len(json.dumps({name: schema}, ensure_ascii=False)) for name, schema in properties.items()}
+    left = size - len(json.dumps(parameters, ensure_ascii=False)) + sum(sizes.values())
+    left -= sum(sizes[name] for name in required)
+    fitting = accumulate(sizes[name] for name in properties if name not in required)
+    shown = {*required, *(name for name in properties if name not in required and next(fitting) <= left)}
+    return parameters | {"properties": {name: schema for name, schema in properties.items() if name in shown}}
 
 
 def _shallow(node: Any, depth: int) -> Any:
@@ -247,31 +238,21 @@ def _shallow(node: Any, depth: int) -> Any:
 def _clean(node: Any) -> dict[str, Any]:
     """A schema without references, reduced to keywords that every provider accepts."""
     node = _flat({}, node, frozenset(), either=False)
-    members = [mapping(member) for key in ("anyOf", "oneOf") for member in listed(node.get(key))]
+    members = [mapping(member) for key in ("anyOf", "oneOf") for member in node.pop(key, ())]
     choices, kinds = [_clean(member) for member in members if member.get("type") != "null"], types_of(node)
     nullable = node.get("nullable") is True or len(choices) < len(members) or "null" in kinds
     if len(choices) == 1:
-        own = {key: value for key, value in node.items() if key not in ("anyOf", "oneOf")}
-        return choices[0] | _clean(own | {"nullable": nullable})
-
-    schema: dict[str, Any] = {}
+        return choices[0] | _clean(node | {"nullable": nullable})
     kinds = [kind for kind in kinds if kind != "null"]
-    if not kinds and ("properties" in node or "items" in node):
-        kinds = ["object" if "properties" in node else "array"]
-    if kinds:
-        schema["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if text(node.get("description")):
-        schema["description"] = _cut(node["description"])
-    if form := node.get("format") or node.get("x-format"):
-        schema["format"] = form
+    kinds = kinds or [kind for kind, key in (("object", "properties"), ("array", "items")) if key in node][:1]
+    schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
+    schema |= {"description": _cut(words)} if (words := text(node.get("description"))) else {}
+    schema |= {"format": form} if (form := node.get("format") or node.get("x-format")) else {}
     if "enum" in node:
         nullable |= not kinds and None in node["enum"]
         schema["enum"] = ([value for value in node["enum"] if value is not None] if nullable else []) or node["enum"]
-    if "x-tag" in node:
-        schema["default"] = node["x-tag"]
-    unique = ["uniqueItems"] if "array" in kinds else []
-    plain = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", *unique, *SIZES)
-    schema |= {key: node[key] for key in plain if key in node and key != "minContains"}
+    schema |= {"default": node["x-tag"]} if "x-tag" in node else {}
+    schema |= {key: node[key] for key in SHOWN if key in node and (key != "uniqueItems" or "array" in kinds)}
     if "array" in kinds:
         schema["items"] = _clean(node.get("items"))
     if "object" in kinds:
@@ -280,8 +261,8 @@ def _clean(node: Any) -> dict[str, Any]:
         properties = properties | {name: {} for name in needed if name not in properties}
         schema |= {"properties": {name: _clean(part) for name, part in properties.items()}} if properties else {}
         schema |= {"required": needed} if needed else {}
-        if "additionalProperties" in node:
-            extra = node["additionalProperties"]
-            schema["additionalProperties"] = extra if isinstance(extra, bool) else _clean(extra)
-    schema |= {"anyOf": choices} if choices else {}
-    return schema | ({"nullable": True} if nullable else {})
+        extra = node.get("additionalProperties")
+        schema |= (
+            {} if extra is None else {"additionalProperties": extra if isinstance(extra, bool) else _clean(extra)}
+        )
+    return schema | ({"anyOf": choices} if choices else {}) | ({"nullable": True} if nullable else {})
