@@ -34,22 +34,20 @@ class Allowlist:
     def check(self, url: str) -> None:
         """Raise an [`AddressError`] for a URL with another host or scheme."""
         _, host, port = origin_of(url)
-        if not _spelled(host, port) & (self.names | self.private):
+        if not {host, _with_port(host, port)} & (self.names | self.private):
             raise AddressError(f"{host} is not among the API's servers, so it is not called")
 
     def may_be_private(self, host: str, port: int) -> bool:
         """Whether this host was explicitly allowed to have a private address."""
-        return bool(_spelled(host, port) & self.private)
+        return bool({_normal(host), _with_port(_normal(host), port)} & self.private)
 
 
 def allowed_hosts(
     document: dict[str, Any], hosts: Iterable[str] | None = None, private: Iterable[str] = ()
 ) -> Allowlist:
-    """Collect the hosts that calls of a document may go to. A document without servers allows none.
+    """Collect the hosts that calls of a document may go to: `hosts`, by default those of its `servers`.
 
-    Args:
-        hosts (`Iterable[str]`, *optional*): Hosts to use in place of the document's `servers`.
-        private (`Iterable[str]`, *optional*): Further hosts, whose address may be private, loopback or link-local.
+    The address of `private`, further hosts, may be private, loopback or link-local.
 
     Example:
 
@@ -116,10 +114,6 @@ def _normal(host: str) -> str:
 
 def _with_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _spelled(host: str, port: int) -> set[str]:
-    return {_normal(host), _with_port(_normal(host), port)}
 
 
 def is_public(address: str) -> bool:

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
@@ -117,14 +116,10 @@ class _End(Exception):
 
 
 class ApiClient:
-    """Send the requests of one API. Thread-safe.
+    """Send the requests of one API to allowed `hosts`. Thread-safe.
 
-    Args:
-        hosts ([`Allowlist`]): What may be called, see [`allowed_hosts`].
-        credentials ([`Credentials`], *optional*): Inserted into requests, and removed from everything that comes back.
-        folder (`str` or `Path`, *optional*): Where to save binary responses; without it they are only mentioned.
-        limits ([`CallLimits`], *optional*): Limits on each call.
-        exchange ([`Exchange`], *optional*): Answers in place of HTTP; see [`simulator.in_process`].
+    `credentials` are inserted into requests, and removed from everything that comes back. Binary responses are saved
+    in `folder`, or only mentioned. `exchange` answers in place of HTTP, see [`simulator.in_process`].
 
     Example:
 
@@ -145,7 +140,7 @@ class ApiClient:
     ) -> None:
         self._hosts, self._exchange, self._limits = hosts, exchange, limits or CallLimits()
         self._credentials = credentials or Credentials()
-        self._folder = Path(folder) if folder is not None else None
+        self._folder = None if folder is None else Path(folder)
         transport = httpx.BaseTransport() if exchange else GuardedTransport(hosts)
         wait = httpx.Timeout(self._limits.read, connect=self._limits.connect)
         # No proxies and no .netrc: a proxy bypasses the address checks, .netrc holds credentials.
@@ -257,9 +252,9 @@ class ApiClient:
     def _read(self, response: httpx.Response) -> bytes:
         """The decompressed body; never holds more than the limit in memory."""
         limit, coding = self._limits.size, response.headers.get("content-encoding", "").strip().lower()
-        if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        unpack = None if coding in ("", "identity") else zlib.decompressobj(47)
+        if unpack and coding not in ("gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(coding)
-        unpack = zlib.decompressobj(47) if coding not in ("", "identity") else None
         large = _End("too_large", f"it is longer than {limit} bytes, and was not read.", response.status_code)
         length = response.headers.get("content-length", "")
         if length.isdecimal() and len(length) < 19 and int(length) > limit and response.request.method != "HEAD":
@@ -296,12 +291,9 @@ class ApiClient:
 
 def _asked_to_wait(retry_after: str, otherwise: float) -> float:
     """Seconds from `Retry-After`, given as a number or as a date."""
-    retry_after = retry_after.strip()
-    if retry_after.isdecimal() and len(retry_after) < 12:
+    if re.fullmatch(r"\s*[0-9]{1,11}\s*", retry_after):
         return float(retry_after)
     try:
-        moment = parsedate_to_datetime(retry_after)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+        return max(parsedate_to_datetime(retry_after).timestamp() - time.time(), 0.0)
     except (TypeError, ValueError, OverflowError):
         return otherwise

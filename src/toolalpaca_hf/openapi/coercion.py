@@ -19,8 +19,6 @@ MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
 PYTHON_TYPES: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
-
-
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -49,10 +47,9 @@ def _both(first: Any, second: Any) -> Any:
 
 def _common_types(first: Any, second: Any) -> Any:
     firsts, seconds = ([kinds] if isinstance(kinds, str) else kinds for kinds in (first, second))
-    found = [kind for kind in firsts if kind in seconds]
-    if ("integer" in seconds and "number" in firsts) or ("integer" in firsts and "number" in seconds):
-        found.append("integer")
-    found = list(dict.fromkeys(found))
+    # Every integer is a number.
+    wide = [[*kinds, *(["integer"] if "number" in kinds else [])] for kinds in (firsts, seconds)]
+    found = [kind for kind in dict.fromkeys(wide[0]) if kind in wide[1] and kind in (*firsts, *seconds)]
     return found[0] if len(found) == 1 else found or first
 
 
@@ -77,11 +74,8 @@ def repeats(schema: Any, open_refs: Refs, root: dict[str, Any]) -> bool:
     if not isinstance(schema, dict) or not open_refs:
         return False
     if "$ref" in schema:
-        target = target_of(root, schema["$ref"])
-        return schema["$ref"] in open_refs or (isinstance(target, dict) and target.get("$ref") in open_refs)
-    if "items" in schema and repeats(schema["items"], open_refs, root):
-        return True
-    if any(repeats(member, open_refs, root) for member in schema.get("allOf", ())):
+        return schema["$ref"] in open_refs or mapping(target_of(root, schema["$ref"])).get("$ref") in open_refs
+    if any(repeats(member, open_refs, root) for member in (schema.get("items"), *schema.get("allOf", ()))):
         return True
     choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
     return bool(choices) and all(repeats(member, open_refs, root) for member in choices)
@@ -97,14 +91,12 @@ class SchemaMerger:
         self, schema: Any, open_refs: Refs = (), attempt: int = 0, short: bool = False
     ) -> tuple[dict[str, Any], Refs]:
         """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`, and the references that were followed for it."""
-        if not isinstance(schema, dict):
-            return {}, open_refs
-        followed: Refs = ()
+        schema, followed = mapping(schema), ()
         while "$ref" in schema and schema["$ref"] not in followed:
             followed += (schema["$ref"],)
             beside = {key: value for key, value in schema.items() if key not in ("$ref", "$defs")}
-            schema = mapping(target_of(self.root, schema["$ref"]))
-            schema = {"allOf": [beside, schema]} if beside else schema
+            target = mapping(target_of(self.root, schema["$ref"]))
+            schema = {"allOf": [beside, target]} if beside else target
         open_refs += followed
         if not any(key in schema for key in COMPOSED):
             return schema, open_refs
@@ -166,7 +158,7 @@ def fields_of(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def part_of(root: dict[str, Any], schema: Any) -> dict[str, Any]:
-    return {**(schema if isinstance(schema, dict) else {}), "$defs": root.get("$defs", {})}
+    return mapping(schema) | {"$defs": root.get("$defs", {})}
 
 
 def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
@@ -210,21 +202,21 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
     kinds = types_of(node)
     if wire and isinstance(value, list) and value and "array" not in kinds:
         return coerce(value[-1], part_of(root, node), wire)
-    if "array" in kinds and not isinstance(value, list) and _lists_of_lists(node, root):
+    items = part_of(root, node.get("items", {}))
+    if "array" in kinds and not isinstance(value, list) and "array" in kinds_of(items):  # how often to wrap is unknown
         parsed = json_value(value)
         value = parsed if isinstance(parsed, list) else value
         kinds = [kind for kind in kinds if kind != "array"]
     if wire and isinstance(value, dict) and ("array" in kinds or not (kinds or "properties" in node)):
         value = _items_of(value)
     if isinstance(value, str) and wire and "array" in kinds:
-        return _list_of(value, part_of(root, node.get("items", {})), root)
+        return _list_of(value, items, root)
     fits = not isinstance(value, str) if wire else any(_is(value, kind) for kind in kinds)
     if value is not None and not fits:
         value = next((made for kind in kinds for made in _converted(value, kind, wire)), value)
     if type(value) is float and value.is_integer() and "integer" in kinds and "number" not in kinds:
         value = int(value)
     if isinstance(value, list) and "items" in node:
-        items = part_of(root, node["items"])
         return [coerce(item, items, wire) for item in value]
     if isinstance(value, dict) and (wire or "properties" in node):
         properties, extra = node.get("properties", {}), node.get("additionalProperties", {})
@@ -233,13 +225,6 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
     if isinstance(value, str | int | float) and not kinds and value not in allowed:
         return next((member for member in allowed if to_text(member) == to_text(value)), value)
     return value
-
-
-def _lists_of_lists(node: dict[str, Any], root: dict[str, Any], depth: int = 0) -> bool:
-    """Whether one value, wrapped in a list, would have to be wrapped again without end."""
-    options = alternatives(part_of(root, node.get("items", {})))
-    inner = [option for option in options if "array" in types_of(option)]
-    return bool(inner) and (depth > MAX_ALTERNATIVES or any(_lists_of_lists(each, root, depth + 1) for each in inner))
 
 
 def _items_of(value: dict[str, Any]) -> Any:
@@ -291,9 +276,8 @@ def _converted(value: Any, kind: str, wire: bool) -> list[Any]:
     if re.fullmatch(r"[+-]?[0-9]+", word):
         return [int(word)]
     number = float(word)
-    if not math.isfinite(number) or (kind == "integer" and not number.is_integer()):
-        return []
-    return [int(number) if kind == "integer" else number]
+    right = number.is_integer() if kind == "integer" else math.isfinite(number)  # infinity is no integer
+    return [int(number) if kind == "integer" else number] if right else []
 
 
 def json_value(text: Any) -> Any:
@@ -321,7 +305,7 @@ def problems(
     try:
         errors = sorted(check.iter_errors(value), key=lambda error: [str(part) for part in error.instance_path])
     except (ValueError, RecursionError):
-        return [f"`{name}` cannot be read." if name else "The input cannot be read."]
+        return [f"{f'`{name}`' if name else 'The input'} cannot be read."]
     missing: dict[str, dict[str, None]] = {}
     found: dict[str, str] = {}
     for error in map(_nearest, errors):
@@ -340,17 +324,14 @@ def problems(
 
 def _nearest(error: Any) -> Any:
     """The error inside the alternative that the value comes closest to."""
-    while error.kind.name in ("anyOf", "oneOf") and error.kind.value:
-        here = len(error.instance_path)
+    if error.kind.name not in ("anyOf", "oneOf") or not (inner := [errors for errors in error.kind.value if errors]):
+        return error
+    here = len(error.instance_path)
 
-        def distance(errors: list[Any], here: int = here) -> tuple[bool, int]:
-            return any(e.kind.name == "type" and len(e.instance_path) == here for e in errors), len(errors)
+    def distance(errors: list[Any]) -> tuple[bool, int]:
+        return any(each.kind.name == "type" and len(each.instance_path) == here for each in errors), len(errors)
 
-        inner = [errors for errors in error.kind.value if errors]
-        if not inner:
-            break
-        error = min(inner, key=distance)[0]
-    return error
+    return _nearest(min(inner, key=distance)[0])
 
 
 def _sentence(error: Any, called: str) -> str:

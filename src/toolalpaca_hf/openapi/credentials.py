@@ -57,8 +57,7 @@ def secret_pattern(values: Iterable[str], flags: int = 0) -> re.Pattern[str] | N
 class Credentials:
     """Secret values by the names of parameters or security schemes. Neither `repr` nor any error shows a value.
 
-    Raises:
-        [`OptionError`]: A value is empty or has a control character, so it cannot be sent.
+    A value that is empty or has a control character cannot be sent: an [`OptionError`].
 
     Example:
 
@@ -129,18 +128,11 @@ def credential_names(document: dict[str, Any]) -> list[str]:
 def load_credentials(
     api: str, names: Iterable[str], file: str | Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Credentials:
-    """Collect the credentials of one API from a file and the environment.
+    """Collect the credentials of one API from a file of `NAME=VALUE` lines, and `environ` or the environment.
 
     A variable is named `access_key` or, with the API's name in front, `APILAYER_WEATHERSTACK_ACCESS_KEY` (any case,
-    `_` for other characters). The short form works in a file only: an environment is full of other keys.
-
-    Args:
-        names (`Iterable[str]`): Names of credentials, from `Api.authentication` or [`credential_names`].
-        file (`str` or `Path`, *optional*): Lines `NAME=VALUE`, values optionally quoted; `#` starts a comment line.
-        environ (`Mapping[str, str]`, *optional*): By default `os.environ`; the file takes precedence.
-
-    Raises:
-        [`InputError`]: The file cannot be read, or a line is not `NAME=VALUE`. No message shows a value.
+    `_` for other characters). The short form works in a file only: an environment is full of other keys. A file that
+    cannot be read is an [`InputError`], which shows no value.
 
     Example:
 
@@ -149,7 +141,7 @@ def load_credentials(
     frozenset({'key'})
     ```
     """
-    lines = _read(Path(file)) if file is not None else {}
+    lines = {} if file is None else _read(Path(file))
     own = {_constant(name): value for name, value in (os.environ if environ is None else environ).items()}
     found = {}
     for name in names:

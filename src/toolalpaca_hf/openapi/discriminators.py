@@ -45,12 +45,12 @@ def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 def _tags(document: dict[str, Any], member: Any, ref: str, name: str, tags_to: dict[str, Any]) -> list[Any]:
     """The values of a discriminator's property that stand for one schema: those mapped to it, else its name."""
-    tags = [tag for tag, to in tags_to.items() if to == ref or f"#/components/schemas/{to}" == ref]
-    tags = tags or [ref.rsplit("/", 1)[-1]]
+    tags = [tag for tag, to in tags_to.items() if ref in (to, f"#/components/schemas/{to}")] or [
+        ref.rsplit("/", 1)[-1]
+    ]
     # Keep what the alternative itself says; of several values of its own, those that map to it.
     parts = (mapping(part.get("properties")).get(name) for part in parts_of_schema(document, member, set()))
-    own = [part for part in parts if isinstance(part, dict)]
-    own.sort(key=lambda schema: not ("enum" in schema or "const" in schema))
+    own = sorted(filter(None, map(mapping, parts)), key=lambda schema: not {"enum", "const"} & schema.keys())
     values = _values(document, own[0], 0) if own else None
     return tags if values is None else [tag for tag in tags if tag in values] or values
 
@@ -74,10 +74,8 @@ def _values(document: dict[str, Any], schema: Any, depth: int) -> list[Any] | No
     """The values that a schema enumerates, also through references and alternatives; `None` for any value."""
     parts = list(parts_of_schema(document, schema, set())) if depth < 8 else []
     for part in parts:
-        if "const" in part:
-            return [part["const"]]
-        if isinstance(part.get("enum"), list):
-            return [value for value in part["enum"] if value is not None]
+        if "const" in part or isinstance(part.get("enum"), list):
+            return [part["const"]] if "const" in part else [value for value in part["enum"] if value is not None]
     for members in (listed(part.get(key)) for part in parts for key in ("anyOf", "oneOf")):
         named = [values for member in members if (values := _values(document, member, depth + 1)) is not None]
         if named:

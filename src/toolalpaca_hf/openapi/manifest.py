@@ -84,13 +84,8 @@ def _refs(document: dict[str, Any]) -> list[str]:
 def load_api(source: str | Path, private: Iterable[str] = (), described: bool = True) -> Api:
     """Load an [`Api`] from its OpenAPI document, or from a plugin manifest (`ai-plugin.json`) that points to one.
 
-    Args:
-        source (`str` or `Path`): An http or https URL, or a file.
-        private (`Iterable[str]`, *optional*): Hosts to fetch from whose address may be private: `127.0.0.1:5678`.
-        described (`bool`, *optional*): Write descriptions, which takes seconds for thousands of functions.
-
-    Raises:
-        [`InputError`]: It cannot be fetched or read, or is neither a document nor a manifest.
+    `source` is a file, or a URL of a public or a `private` host (`127.0.0.1:5678`); what cannot be read, or is
+    neither, is an [`InputError`]. Without descriptions (`described`), thousands of functions load seconds sooner.
     """
     place = str(source)
     allowed = allowed_hosts({"servers": [{"url": place}]}, private=private)

@@ -200,9 +200,8 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
 def functions_of(document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> list[Operation]:
     """List the operations of a document, valid or not.
 
-    Args:
-        projection (`dict[str, list[str]]`, *optional*): Path and method by function name, as the published
-            `Function_Projection`. Names and order are kept, also for functions missing from the document.
+    With a `projection` (path and method by name, as the published `Function_Projection`), its names and order are
+    kept, also for functions missing from the document.
 
     Example:
 

@@ -75,19 +75,11 @@ def _clean(value: Any, depth: int) -> Any:
 def build_request(
     document: dict[str, Any], operation: Operation, action_input: str, server: str, credentials: Set[str] = frozenset()
 ) -> ApiRequest:
-    """Check an action input against an operation, and make an HTTP request of it.
+    """Check an action input, JSON text from a model, and make an HTTP request of it; see [`servers_of`] for `server`.
 
     Parameters and body properties share one JSON object, as in the published data; a body may also be whole under
-    `body` or `requestBody`. Unknown names are ignored.
-
-    Args:
-        document (`dict`): The operation's document, for its security schemes.
-        action_input (`str`): JSON text from a model.
-        server (`str`): Base URL; see [`servers_of`].
-        credentials (`set[str]`, *optional*): Names of those there are; they replace what the model wrote for them.
-
-    Raises:
-        [`CallError`]: The input does not fit the operation; the message is meant for the model.
+    `body` or `requestBody`. Unknown names are ignored. `credentials` are the names of those there are, which replace
+    what the model wrote for them. Input that does not fit is a [`CallError`], whose message is meant for the model.
 
     Example:
 

@@ -72,9 +72,8 @@ def write_query(name: str, value: Any, holder: dict[str, Any], taken: Container[
     if clashes or (style == "deepObject" and isinstance(value, dict | list)):
         return [f"{encoded}{place}={_escape(to_text(item))}" for place, item in _deep(value, "")]
     parts = _parts(value, spread, _escape)
-    if isinstance(value, list) and explode:
-        return [f"{encoded}={part}" for part in parts]
-    return parts if spread else [f"{encoded}={JOINTS.get(style, ',').join(parts)}"]
+    parts = parts if spread or (isinstance(value, list) and explode) else [JOINTS.get(style, ",").join(parts)]
+    return parts if spread else [f"{encoded}={part}" for part in parts]
 
 
 def _deep(value: Any, place: str) -> list[tuple[str, Any]]:
@@ -119,9 +118,7 @@ def read_joined(raw: str, holder: dict[str, Any], kind: str) -> Any:
     commas, pipes = "," if "," in raw else "%2C", r"\|" if "|" in raw else "%7C"
     joint = {"spaceDelimited": r"%20|\+| ", "pipeDelimited": pipes}.get(style, commas)
     parts = re.split(joint, raw, flags=re.IGNORECASE)
-    if kind == "object":
-        return read_pairs(parts, False, unquote_plus)
-    return [unquote_plus(part) for part in parts]
+    return read_pairs(parts, False, unquote_plus) if kind == "object" else [unquote_plus(part) for part in parts]
 
 
 def read_deep(name: str, pairs: list[tuple[str, str]]) -> dict[str, Any] | None:
@@ -130,14 +127,13 @@ def read_deep(name: str, pairs: list[tuple[str, str]]) -> dict[str, Any] | None:
     for key, value in pairs:
         if not key.startswith(f"{name}[") or not key.endswith("]") or len(key) > 1000:
             continue
-        places = key[len(name) + 1 : -1].split("][")
+        *places, last = key[len(name) + 1 : -1].split("][")
         node = root
-        for place in places[:-1]:
-            inner = node.setdefault(place, {})
-            if not isinstance(inner, dict):
-                inner = node[place] = {}
-            node = inner
-        add_value(node, places[-1], value)
+        for place in places:
+            if not isinstance(node.get(place), dict):
+                node[place] = {}
+            node = node[place]
+        add_value(node, last, value)
     return root or None
 
 
