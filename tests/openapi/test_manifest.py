@@ -221,3 +221,12 @@ def test_a_missing_page_is_told() -> None:
     with Site([serving({})]) as site:
         with pytest.raises(ToolAlpacaError, match="status 404"):
             load_api(f"{site.url}/o.json", private=[site.host])
+
+
+def test_files_that_lead_from_one_to_the_next(tmp_path: Path) -> None:
+    for number in range(150):
+        items = {"$ref": f"{number + 1}.json"} if number < 149 else {"type": "integer"}
+        (tmp_path / f"{number}.json").write_text(json.dumps({"properties": {"next": {"items": items}}}))
+    (tmp_path / "api.json").write_text(json.dumps(DOCUMENT | {"components": {"schemas": {"S": {"$ref": "0.json"}}}}))
+    document = load_api(tmp_path / "api.json").documentation
+    assert len(document["x-files"]) == 150 and "x-not-followed" not in document

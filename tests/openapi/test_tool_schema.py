@@ -1,11 +1,12 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_documents import documents
 
-from toolalpaca_hf.openapi import Operation, functions_of, load_document, tool_schema
+from toolalpaca_hf.openapi import Operation, describe, functions_of, load_document, tool_schema
 
 
 def parameters(*declared: dict[str, Any], body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -121,3 +122,23 @@ def test_any_document_makes_valid_tools(document: dict[str, Any]) -> None:
         assert set(tool["function"]["parameters"].get("required", [])) <= set(
             tool["function"]["parameters"]["properties"]
         )
+
+
+@pytest.mark.parametrize("key", ["$ref", "allOf", "anyOf", "items"])
+def test_schemas_that_lead_from_one_to_the_next(key: str) -> None:
+    def link(number: int) -> dict[str, Any]:
+        ref = {"$ref": f"#/components/schemas/S{number}"}
+        return {"type": "array", "items": ref} if key == "items" else {key: [ref]} if key != "$ref" else ref
+
+    schemas = {f"S{number}": link(number + 1) for number in range(3_000)} | {"S3000": {"type": "string"}}
+    body = {"content": {"application/json": {"schema": link(0)}}}
+    document = {"components": {"schemas": schemas}, "paths": {"/a": {"post": {"requestBody": body}}}}
+    [operation] = functions_of(document)
+    assert list(tool_schema(operation)["function"]["parameters"]["properties"]) == ["body"]
+    assert describe(document).function_projection == {"a_post": ["/a", "post"]}
+
+
+def test_values_of_an_enumeration_are_told_apart_as_json_has_them() -> None:
+    assert parameters({"name": "q", "schema": {"enum": [1, "1", True, 1]}})["properties"]["q"] == {
+        "enum": [1, "1", True]
+    }

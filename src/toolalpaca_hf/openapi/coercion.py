@@ -324,14 +324,13 @@ def problems(
 
 def _nearest(error: Any) -> Any:
     """The error inside the alternative that the value comes closest to."""
-    if error.kind.name not in ("anyOf", "oneOf") or not (inner := [errors for errors in error.kind.value if errors]):
-        return error
-    here = len(error.instance_path)
+    while error.kind.name in ("anyOf", "oneOf") and (inner := [errors for errors in error.kind.value if errors]):
 
-    def distance(errors: list[Any]) -> tuple[bool, int]:
-        return any(each.kind.name == "type" and len(each.instance_path) == here for each in errors), len(errors)
+        def distance(errors: list[Any], here: int = len(error.instance_path)) -> tuple[bool, int]:
+            return any(each.kind.name == "type" and len(each.instance_path) == here for each in errors), len(errors)
 
-    return _nearest(min(inner, key=distance)[0])
+        error = min(inner, key=distance)[0]
+    return error
 
 
 def _sentence(error: Any, called: str) -> str:

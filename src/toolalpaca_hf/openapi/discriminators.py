@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .document import listed, lookup, mapping
+from .document import listed, lookup, mapping, text
 
 
-def parts_of_schema(document: dict[str, Any], schema: Any, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """A schema, what it refers to and the members of its `allOf`."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    members, ref = listed(schema.get("allOf")), schema.get("$ref")
-    if isinstance(ref, str) and ref not in seen:
-        seen.add(ref)
-        members = [lookup(document, ref), *members]
-    for member in members:
-        yield from parts_of_schema(document, member, seen)
+def parts_of_schema(document: dict[str, Any], schema: Any, seen: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """A schema, what it refers to and the members of its `allOf`; not what is behind references `seen` before."""
+    left, followed = [schema], set(seen)
+    while left:
+        if isinstance(part := left.pop(), dict):
+            yield part
+            left += reversed(listed(part.get("allOf")))
+            if (ref := text(part.get("$ref"))) and ref not in followed:
+                followed.add(ref)
+                left.append(lookup(document, ref))
 
 
 def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def _tags(document: dict[str, Any], member: Any, ref: str, name: str, tags_to: d
         ref.rsplit("/", 1)[-1]
     ]
     # Keep what the alternative itself says; of several values of its own, those that map to it.
-    parts = (mapping(part.get("properties")).get(name) for part in parts_of_schema(document, member, set()))
+    parts = (mapping(part.get("properties")).get(name) for part in parts_of_schema(document, member))
     own = sorted(filter(None, map(mapping, parts)), key=lambda schema: not {"enum", "const"} & schema.keys())
     values = _values(document, own[0], 0) if own else None
     return tags if values is None else [tag for tag in tags if tag in values] or values
@@ -60,7 +59,7 @@ def inherited_tag(document: dict[str, Any], target: dict[str, Any], ref: str) ->
 
     The tag is no constraint, but what is shown and made: the name may be that of a schema which inherits from this.
     """
-    for part in parts_of_schema(document, target, {ref}):
+    for part in parts_of_schema(document, target, (ref,)):
         discriminator = mapping(part.get("discriminator"))
         name, tags_to = discriminator.get("propertyName"), mapping(discriminator.get("mapping"))
         if isinstance(name, str) and not (part.get("oneOf") or part.get("anyOf")):
@@ -72,7 +71,7 @@ def inherited_tag(document: dict[str, Any], target: dict[str, Any], ref: str) ->
 
 def _values(document: dict[str, Any], schema: Any, depth: int) -> list[Any] | None:
     """The values that a schema enumerates, also through references and alternatives; `None` for any value."""
-    parts = list(parts_of_schema(document, schema, set())) if depth < 8 else []
+    parts = list(parts_of_schema(document, schema)) if depth < 8 else []
     for part in parts:
         if "const" in part or isinstance(part.get("enum"), list):
             return [part["const"]] if "const" in part else [value for value in part["enum"] if value is not None]

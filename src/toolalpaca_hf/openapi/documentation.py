@@ -101,9 +101,9 @@ def _laid_out(words: "_SchemaWords", item: dict[str, Any], operation: dict[str, 
 
 def _body_fields(document: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     """The properties of a body, also of its `allOf` and its alternatives, and which are always required."""
-    parts = list(parts_of_schema(document, body, set()))
+    parts = list(parts_of_schema(document, body))
     either = [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
-    every = parts + [part for member in either for part in parts_of_schema(document, member, set())]
+    every = parts + [part for member in either for part in parts_of_schema(document, member)]
     fields = {name: schema for part in reversed(every) for name, schema in mapping(part.get("properties")).items()}
     named = list(dict.fromkeys(name for part in every for name in mapping(part.get("properties"))))
     hidden = {name for whole in (body, *either) for name in hidden_names(document, whole, "readOnly")}
@@ -146,7 +146,7 @@ class _SchemaWords:
         if kind == "array":
             items, inside = self.follow(node.get("items"), refs)
             item_kind = text(items.get("type"))
-            nested = self.of(items, depth, inside) if item_kind in ("object", "array") else item_kind
+            nested = self.of(items, depth - 1, inside) if depth and item_kind in ("object", "array") else item_kind
             return f"Array[{nested}]. {description}"
         values = node.get("enum")
         choice = f"One of: [{', '.join(str(value) for value in values)}]." if isinstance(values, list) else ""

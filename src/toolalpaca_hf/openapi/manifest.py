@@ -30,6 +30,7 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
     start = Path("/") if place is None else place.resolve()
     folder = start.parent
     files: dict[str, Any] = {}
+    waiting: list[tuple[str, Path]] = []  # for their own references: one file may lead to another without end
     lost: dict[str, None] = {}
 
     def target(ref: str, base: Path) -> str:
@@ -46,8 +47,8 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
             if key not in files:
                 if len(files) >= MAX_FILES or file.stat().st_size > MAX_BYTES:
                     raise InputError("there are too many files, or it is too long")
-                files[key] = {}  # files may refer to each other
-                files[key] = moved(original(file.read_bytes().decode("utf-8-sig")), file)
+                files[key] = original(file.read_bytes().decode("utf-8-sig"))
+                waiting.append((key, file))
             return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
         except (ToolAlpacaError, OSError, ValueError) as error:
             reason = error if isinstance(error, ToolAlpacaError) else getattr(error, "strerror", "it is no text")
@@ -66,7 +67,11 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
         tags |= {tag: target(ref, base) for tag, ref in tags.items() if re.search(r"[#/]|\.(json|ya?ml)$", text(ref))}
         return found
 
-    made = moved(document, start) | ({FILES: files} if files else {})
+    made = moved(document, start)
+    while waiting:
+        key, file = waiting.pop()
+        files[key] = moved(files[key], file)
+    made |= {FILES: files} if files else {}
     return _with_lost(made, _refs(made), list(lost))
 
 

@@ -335,7 +335,7 @@ def _last_level(root: dict[str, Any], node: Any, depth: int) -> Any:
 
 def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str = "writeOnly") -> Any:
     """An example of a schema without the properties that have a flag, `readOnly` or `writeOnly`."""
-    parts = list(parts_of_schema(document, schema, set()))
+    parts = list(parts_of_schema(document, schema))
     if isinstance(value, list):
         items = next((part["items"] for part in parts if "items" in part), None)
         return [without_hidden(document, items, item, flag) for item in value]
@@ -348,6 +348,6 @@ def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str 
 
 def hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[str]:
     """Names of an object's properties that have a flag, `readOnly` or `writeOnly`, in any of its parts."""
-    parts = (mapping(part.get("properties")) for part in parts_of_schema(document, schema, set()))
-    fields = ((name, parts_of_schema(document, inner, set())) for part in parts for name, inner in part.items())
+    parts = (mapping(part.get("properties")) for part in parts_of_schema(document, schema))
+    fields = ((name, parts_of_schema(document, inner)) for part in parts for name, inner in part.items())
     return frozenset(name for name, inner in fields if any(part.get(flag) is True for part in inner))

@@ -7,7 +7,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 from .coercion import kinds_of, merge_schemas, part_of, target_of, types_of
-from .document import mapping, text
+from .document import MAX_DEPTH, mapping, text
 from .operations import Operation, RequestBody, safe_names
 from .schema import BOUNDS, MAX_NODES, SIZES, map_subschemas, resolve, subschemas, walk
 
@@ -173,7 +173,7 @@ def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool 
     schema = mapping(schema)
     merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "$defs")}
     members = list(schema.get("allOf", ()))
-    if "$ref" in schema and schema["$ref"] not in seen:
+    if "$ref" in schema and schema["$ref"] not in seen and len(seen) < MAX_DEPTH:
         seen |= {schema["$ref"]}
         members.insert(0, target_of(root, schema["$ref"]))
     for member in members:
