@@ -38,8 +38,7 @@ def copy_of(
     example = parse_example(row)
     if example is None:
         return None
-    copy, nearest = augment(example, how, rng)
-    return render(copy, react_prompt(how.tool_hints), nearest, first_turn)
+    return render(augment(example, how, rng), react_prompt(how.tool_hints), first_turn)
 
 
 def called(row: list[Segment]) -> set[str]:
@@ -280,7 +279,7 @@ def test_functions_of_one_name_are_one() -> None:
     trajectory = Trajectory("", "", "Find it.", "", [Step("I look.", "find", "{}", "ok")], "So.", "Yes.")
     for mask in (0.0, 1.0):
         example = Example(Api("", "", functions=functions), trajectory, (True, True))
-        copy, _ = augment(example, Augmentation(mask_names=mask), random.Random(0))
+        copy = augment(example, Augmentation(mask_names=mask), random.Random(0))
         assert sorted(f.description for f in copy.api.functions) == ["Three.", "Two."]
         assert called_functions(copy.trajectory) <= {f.name for f in copy.api.functions}
 

@@ -16,7 +16,15 @@ from test_architectures import rows_around
 from tiny_models import tiny_tokenizer
 from tokenizers import normalizers
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainingArguments
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+)
 from trl import SFTTrainer
 
 from toolalpaca_hf.errors import ToolAlpacaError, UnsupportedModelError
@@ -176,6 +184,13 @@ def test_a_large_model_is_tried_on_a_small_copy(layers: int) -> None:
     for kind in ("nodes", "mask", "rows", "flat"):
         require_exact(model, kind, longest=1500)
     copied = _reference(model, longest=1500)[0]
+    assert sum(parameter.numel() for parameter in copied.parameters()) < 2_000_000
+
+
+def test_sizes_may_have_names_of_their_own() -> None:
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(GPT2Config())  # n_layer, n_embd, n_head
+    copied = _reference(model, longest=500)[0]
     assert sum(parameter.numel() for parameter in copied.parameters()) < 2_000_000
 
 

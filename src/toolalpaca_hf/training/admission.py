@@ -43,12 +43,12 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
             logits), `"flat"` (TRL's padding-free packing, where restarting positions separate the rows).
         longest (`int`, *optional*): Tokens of the longest row of the data. Limits of the config that long or longer
             are taken as never crossed; by default every limit counts as crossed.
-        fix (`str`, *optional*): The setting to suggest in the error.
 
     Raises:
         [`InexactModelError`]: With the measured errors, or with what stopped the trial.
     """
-    name = type(model).__name__
+    what = {"rows": "the loss over trained tokens", "flat": "packing"}.get(kind, "prefix_packing")
+    what = f"{what} cannot train {type(model).__name__}"
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -56,21 +56,13 @@ def require_exact(model: PreTrainedModel, kind: str, longest: int | None = None,
             loss, gradient = _errors(model, kind, longest)
     except Exception as error:  # whatever a model's own code raises is the reason
         why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InexactModelError(f"{_WHAT[kind]} cannot train {name}: on a small copy of it, {why}", fix=fix) from error
+        raise InexactModelError(f"{what}: on a small copy of it, {why}", fix=fix) from error
     finally:
         logging.set_verbosity(verbosity)
     if not (loss <= LOSS_TOLERANCE and gradient <= GRADIENT_TOLERANCE):
-        off = (
-            f"the loss is off by {loss:.1e} and gradients by {gradient:.1e} of their norm, against the rows one by one"
-        )
-        problem = f"{_WHAT[kind]} cannot train {name} exactly: on a small copy of it {off}{_likely_cause(model)}"
+        off = f"the loss is off by {loss:.1e} and gradients by {gradient:.1e} of their norm"
+        problem = f"{what} exactly: on a small copy of it {off}, against the rows one by one{_likely_cause(model)}"
         raise InexactModelError(problem, fix=fix)
-
-
-_WHAT = dict.fromkeys(("nodes", "mask"), "prefix_packing") | {
-    "rows": "the loss over trained tokens",
-    "flat": "packing",
-}
 
 
 def _likely_cause(model: PreTrainedModel) -> str:
@@ -144,7 +136,11 @@ def _reference(
                         if parameter.dim() > 1:
                             parameter.mul_(scale)
                 rows = _rows(small.config.get_text_config())
-                total = torch.stack([_row_loss(small, row) for row in rows]).sum()
+                total = torch.zeros(())
+                for row in rows:
+                    logits = small(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1].float()
+                    targets = torch.tensor(row["labels"][1:])
+                    total = total + cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
                 total.backward()
             except Exception as error:  # the next copy is less small
                 why = why or error
@@ -176,18 +172,16 @@ def _rows(config: Any) -> list[dict[str, list[int]]]:
     return [{"input_ids": text, "labels": [IGNORE] * 20 + text[20:]} for text in texts]
 
 
-def _row_loss(model: PreTrainedModel, row: Mapping[str, Sequence[int]]) -> torch.Tensor:
-    logits = model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1].float()
-    return cross_entropy(logits, torch.tensor(row["labels"][1:]), ignore_index=IGNORE, reduction="sum")
-
-
 def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]:
     """Shrunk configs of a model, smallest first; the last has learned positions with enough room."""
     config = model.config
-    values = {name: value for name, value in config.to_dict().items() if name != "quantization_config"}
+    own: dict[str, str] = config.attribute_map  # names of sizes that this config alone uses
+    common = {name: shared for shared, name in own.items()}
+    values = {common.get(name, name): v for name, v in config.to_dict().items() if name != "quantization_config"}
     for narrow in (True, False):
         for crossed, kept in ((_CROSSED, _KEPT), (_BEYOND, _BEYOND)):
-            changed = _limited(_shallow(values, narrow), crossed, kept, longest)
+            changed = {own.get(name, name): value for name, value in _shallow(values, narrow).items()}
+            changed = _limited(changed, crossed, kept, longest)
             try:
                 yield type(config).from_dict(changed)
             except Exception:  # a config that its own checks refuse; the next copy keeps more of the original

@@ -7,7 +7,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,17 +16,7 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 
 from .. import formats
-from ..formats import (
-    DEFAULT_FINAL_THOUGHT,
-    GET_DETAILS,
-    Example,
-    ReactPrompt,
-    parse_example,
-    react_prompt,
-    step_log,
-    trajectory_segments,
-    used_components,
-)
+from ..formats import GET_DETAILS, Example, ReactPrompt, react_prompt, step_log
 from ..schema import FEATURES, Api, Function, Segment, Step, Trajectory
 from .tokenize import code_hash, merge
 
@@ -89,8 +79,7 @@ class Augmentation:
 
     How many functions it shows is drawn at random, and those called are always among them. Names in other conventions
     write `searchNews` as `search_news`, `news_search_get`, `NewsApi_searchNews`, ... Of `tool_hints` see
-    [`ReactPrompt`]; they are shuffled since training instructions share more words with the documentation than users'
-    do, so that BM25 is too often right.
+    [`ReactPrompt`].
     """
 
     max_functions: int = 8
@@ -101,7 +90,6 @@ class Augmentation:
     min_functions: int = 4
     restyle_names: float = 0.0
     tool_hints: int = 0
-    shuffle_hints: float = 0.0
 
 
 def called_functions(trajectory: Trajectory) -> set[str]:
@@ -113,23 +101,19 @@ def _names(step: Step) -> list[str]:
     return [name.strip() for name in _ACTION.findall(step_log(step, prefix="")) if name.strip()]
 
 
-def augment(
-    example: Example, how: Augmentation, rng: random.Random, called: Collection[str] = ()
-) -> tuple[Example, list[str] | None]:
-    """An augmented copy of an example, and the names to hint at instead of the nearest ones, if any.
+def augment(example: Example, how: Augmentation, rng: random.Random, called: Collection[str] = ()) -> Example:
+    """An augmented copy of an example, in which functions in `called` are always shown.
 
-    Steps without a call are dropped: trained on, they are learnt. Functions in `called` are always shown.
+    Steps without a call are dropped: trained on, they are learnt.
     """
     trajectory = example.trajectory
     kept = [(step, own) for step, own in zip(trajectory.steps, example.trained, strict=False) if _names(step)]
     steps = [step for step, _ in kept]
     called = called_functions(replace(trajectory, steps=steps)).union(called)
     functions = _keep(example.api.functions, called, how, rng)
-    components = used_components(example.api.components, functions)
+    components = formats.used_components(example.api.components, functions)
     functions, renamed, parameters = _rename(functions, how, rng)
-    # Chance of its own: rows of one documentation draw its functions and names from one state of `rng`.
-    chance = random.Random(f"{trajectory.instruction}/{rng.random()}")
-    thought = DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
+    thought = formats.DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
     copy = replace(
         trajectory,
         steps=[_renamed_step(step, renamed, parameters, how.max_observation) for step in steps],
@@ -137,15 +121,12 @@ def augment(
         response=_renamed(trajectory.response, renamed),
     )
     api = Api("", "", functions=functions, components=components)
-    trained = (*(own for _, own in kept), example.trained[-1])
-    return Example(api, copy, trained), shuffled_hints(functions, how, chance)
+    return Example(api, copy, (*(own for _, own in kept), example.trained[-1]))
 
 
-def render(
-    example: Example, prompt: ReactPrompt, nearest: Sequence[str] | None = None, first_turn: bool = False
-) -> list[Segment]:
+def render(example: Example, prompt: ReactPrompt, first_turn: bool = False) -> list[Segment]:
     """Segments of an example; with `first_turn` they end after the first action, if that is trained."""
-    segments = trajectory_segments(example.api, example.trajectory, prompt, nearest)
+    segments = formats.trajectory_segments(example.api, example.trajectory, prompt)
     segments[1::2] = [Segment(s.text, own) for s, own in zip(segments[1::2], example.trained, strict=True)]
     if first_turn and len(segments) > 2 and segments[1].trainable:
         # An untrained segment comes last: the example goes on, so no end of sequence is trained here.
@@ -231,21 +212,8 @@ def _renamed_step(
     return replace(step, observation=cut, log=text)
 
 
-def shuffled_hints(functions: Sequence[Function], how: Augmentation, rng: random.Random) -> list[str] | None:
-    """Randomly drawn function names with probability `how.shuffle_hints`, else `None`."""
-    if not how.tool_hints or rng.random() >= how.shuffle_hints:
-        return None
-    names = [function.name for function in functions]
-    return rng.sample(names, min(how.tool_hints, len(names)))
-
-
 def described_turn(
-    function: Function,
-    api: Api,
-    prompt: ReactPrompt,
-    rng: random.Random,
-    left_out: float = 0.25,
-    nearest: Sequence[str] | None = None,
+    function: Function, api: Api, prompt: ReactPrompt, rng: random.Random, left_out: float = 0.25
 ) -> list[Segment] | None:
     """A function's description, some words dropped, as instruction, and the function's name as answer."""
     words = function.description.split("\n", 1)[0].strip().rstrip(".").split()
@@ -255,7 +223,7 @@ def described_turn(
     words[0] = words[0] if words[0][1:].isupper() else words[0][0].lower() + words[0][1:]
     asked = [words[0], *(word for word in words[1:] if rng.random() >= left_out)]
     instruction = rng.choice(_REQUESTS).format(" ".join(asked))
-    head = prompt.head(api, instruction[0].upper() + instruction[1:], nearest)
+    head = prompt.head(api, instruction[0].upper() + instruction[1:])
     answer = f" I need to {' '.join(words)}.\nAction: {function.name}\nAction Input:"
     # The example would continue, so an untrained segment comes last.
     return [Segment(head, False), Segment(answer, True), Segment(" ", False)]
@@ -292,7 +260,7 @@ def augment_dataset(
     called: dict[str, set[str]] = {}
     leaders: dict[str, int] = {}
     for place, row in enumerate(plain):
-        example = parse_example(_segments(row), row["id"])
+        example = formats.parse_example(_segments(row), row["id"])
         documentation = str(place)
         if example is not None:
             functions = sorted((function.name, function.description) for function in example.api.functions)
@@ -311,17 +279,15 @@ def augment_dataset(
         # documentation is shared it depends on the documentation instead.
         owner = documentation if shared else row["id"]
         rng = random.Random(f"{seed}/{owner}/{number}")
-        copy, nearest = augment(example, how, rng, called[documentation] if shared else ())
+        copy = augment(example, how, rng, called[documentation] if shared else ())
         first_turn = random.Random(f"{seed}/{row['id']}/{number}/first turn").random() < how.first_turns
-        yield name, render(copy, prompt, nearest, first_turn)
+        yield name, render(copy, prompt, first_turn)
         if descriptions and leaders[documentation] == place:
             rng = random.Random(f"{seed}/{owner}/{number}/descriptions")
             functions = list(copy.api.functions)
             rng.shuffle(functions)
             for function in functions[:descriptions]:
-                hints = shuffled_hints(functions, how, rng)
-                segments = described_turn(function, copy.api, prompt, rng, nearest=hints)
-                if segments is not None:
+                if (segments := described_turn(function, copy.api, prompt, rng)) is not None:
                     yield f"{name}/{function.name}", segments
 
     def generate() -> Iterator[dict[str, Any]]:

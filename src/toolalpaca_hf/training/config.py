@@ -49,7 +49,6 @@ class SegmentScriptArguments(ScriptArguments):
     augment_mask_names: float = _field(Augmentation.mask_names, "Probability of random names.")
     augment_restyle_names: float = _field(0.0, "Probability of names in other conventions.")
     augment_first_turns: float = _field(0.0, "Probability that a copy ends after one action.")
-    augment_shuffle_hints: float = _field(0.0, "Probability of random tool hints.")
 
     def __post_init__(self) -> None:
         _check_fields(self, SegmentScriptArguments)

@@ -1,12 +1,9 @@
 """Random conversations with tool calls, from plain to hard, and how to make one smaller."""
 
-import copy
 import json
 import random
 from collections.abc import Collection, Iterator
-from functools import reduce
 from itertools import count
-from operator import getitem
 from typing import Any
 
 FEATURES = {
@@ -72,42 +69,23 @@ def random_conversation(rng: random.Random, features: Collection[str], turn_text
     return {"system": maybe("system"), "turns": turns}
 
 
-def smaller(conversation: Conversation) -> Iterator[Conversation]:
+def smaller(value: Any, key: str = "") -> Iterator[Any]:
     """Each conversation that is one change smaller: a part left out, a text or value made plain."""
-    for path in _paths(conversation, ()):
-        parent: Any = reduce(getitem, path[:-1], conversation)
-        value, key = parent[path[-1]], path[-1]
-        if isinstance(parent, list) and (len(parent) > 1 or path[-2] == "steps"):
-            yield _changed(conversation, path, remove=True)
-        if "arguments" in path[:-1] and isinstance(parent, dict):
-            yield _changed(conversation, path, remove=True)
-        if key in ("system", "reasoning", "content") and value is not None:
-            yield _changed(conversation, path)
-        if isinstance(value, str) and key != "name" and value != "a":
-            yield _changed(conversation, path, "a")
-            if len(value) > 2:
-                yield _changed(conversation, path, value[: len(value) // 2])
-                yield _changed(conversation, path, value[len(value) // 2 :])
-
-
-def _paths(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    if path:
-        yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from _paths(inner, (*path, key))
-
-
-def _changed(
-    conversation: Conversation, path: tuple[Any, ...], value: Any = None, remove: bool = False
-) -> Conversation:
-    changed = copy.deepcopy(conversation)
-    parent: Any = reduce(getitem, path[:-1], changed)
-    if remove:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = value
-    return changed
+    if isinstance(value, str) and key != "name" and value != "a":
+        yield from ("a", value[: len(value) // 2], value[len(value) // 2 :]) if len(value) > 2 else ("a",)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            if len(value) > 1 or key == "steps":
+                yield value[:i] + value[i + 1 :]
+            yield from ([*value[:i], changed, *value[i + 1 :]] for changed in smaller(item, key))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if key == "arguments":
+                yield {other: kept for other, kept in value.items() if other != name}
+            if name in ("system", "reasoning", "content") and item is not None:
+                yield value | {name: None}
+            inside = key if key == "arguments" else name
+            yield from (value | {name: changed} for changed in smaller(item, inside))
 
 
 def as_messages(conversation: Conversation) -> list[dict[str, Any]]:

@@ -19,8 +19,7 @@ SENTINELS = ("\n", ".", "a", "0", "|", "é")
 class FastEncoder:
     """Two copies of a fast tokenizer's pipeline, with and without what it prepends; `plain` reads `</s>` as text.
 
-    It consists of its JSON state, so it pickles and fingerprints independently of padding or truncation that an
-    earlier call set on the tokenizer.
+    It pickles as its JSON state, without padding or truncation that an earlier call set on the tokenizer.
     """
 
     def __init__(self, prompt_json: str, continuation_json: str, plain: bool) -> None:
@@ -49,19 +48,16 @@ class SlowEncoder:
         self.tokenizer, self.plain = tokenizer, plain
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
-        return [self._ids(text) for text in texts]
+        tokens = [self.tokenizer.tokenize(_utf8(text), split_special_tokens=self.plain) for text in texts]
+        return [cast(list[int], self.tokenizer.convert_tokens_to_ids(some)) for some in tokens]
 
     def continuations(self, texts: list[str]) -> list[list[int]]:
         return [self._continuation(text) for text in texts]
 
-    def _ids(self, text: str) -> list[int]:
-        tokens = self.tokenizer.tokenize(_utf8(text), split_special_tokens=self.plain)
-        return cast(list[int], self.tokenizer.convert_tokens_to_ids(tokens))
-
     def _continuation(self, text: str) -> list[int]:
         """A text encoded after a sentinel that it leaves unchanged, so that no merge can cross the boundary."""
         for sentinel in SENTINELS:
-            head, whole = self._ids(sentinel), self._ids(sentinel + text)
+            head, whole = self.prompts([sentinel, sentinel + text])
             if whole[: len(head)] == head:
                 return whole[len(head) :]
         problem = f"{type(self.tokenizer).__name__} merges {text[:40]!r} with every sentinel"

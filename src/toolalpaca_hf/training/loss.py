@@ -108,11 +108,7 @@ def tree_attention(
     trees: Sequence[Sequence[Node]] | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention function of `transformers.AttentionInterface`, given `trees` from [`nodes_of`] by the model's forward.
-
-    `query` is (sequences, heads, tokens, size), `key` and `value` have key heads; returns (sequences, tokens, heads,
-    size), zeros for padding.
-    """
+    """Attention function of `AttentionInterface`, given `trees` from [`nodes_of`]; zeros for padding."""
     fix = "set prefix_packing_attention: mask"
     if unknown := [name for name in _UNKNOWN if kwargs.get(name) is not None]:
         raise UnsupportedModelError(f"its attention has {unknown[0]}, which trees do not know", fix=fix)
@@ -153,10 +149,7 @@ class CompletionLoss(NamedTuple):
 def completion_loss(
     model: torch.nn.Module, batch: Mapping[str, Any], head_of: PreTrainedModel, attention: str = "nodes"
 ) -> CompletionLoss:
-    """Project only the positions that predict a trained token onto the vocabulary, and sum their losses.
-
-    `batch` is from [`PrefixCollator`] or any collator that pads on the right; `head_of` is the model without wrappers.
-    """
+    """The summed loss of a batch that is padded on the right; `head_of` is the model without wrappers."""
     inputs = dict(batch)
     labels = inputs.pop("labels").as_subclass(torch.Tensor)
     if "nodes" in inputs:

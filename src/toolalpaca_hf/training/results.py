@@ -85,21 +85,17 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
         found = checkpoints(folder)
         before = before if isinstance(before, dict) else {}
-        compared = (settings.keys() | before.keys()) - _INDIFFERENT
-        compared = {name for name in compared if not name.startswith("hub_")}
-        changed = sorted(name for name in compared if settings.get(name) != before.get(name))
+        compared = (name for name in settings.keys() | before.keys() if not name.startswith("hub_"))
+        changed = sorted({n for n in compared if settings.get(n) != before.get(n)} - _INDIFFERENT)
         before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
         # Other settings may well make other rows.
         if before_data != data and not changed:
             changed.append("the rows of the dataset")
-        sentence = "Starting from the beginning."
-        resume = None
+        resume, sentence = None, "Starting from the beginning."
         if found and not changed:
-            resume = found[-1]
-            sentence = f"Resuming from {resume}."
+            resume, sentence = found[-1], f"Resuming from {found[-1]}."
         elif found:
-            aside = _superseded(folder, found)
-            names = ", ".join(changed[:5])
+            aside, names = _superseded(folder, found), ", ".join(changed[:5])
             sentence = f"Settings differ ({names}); earlier checkpoints moved to {aside}, starting anew."
         # Half a file would look like other settings to the next run.
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
@@ -171,9 +167,10 @@ def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The model card: Markdown with metadata that `ModelCard.load` reads."""
     base = settings.get("model_name_or_path", "unknown")
     base = SMOLLM2 if base == "smollm2" else str(base)
-    chosen = {name: settings[name] for name in _MAIN_SETTINGS if name in settings}
-    measured = {name: value for name, value in metrics.items() if value is not None}
-    tables = ("\n".join(f"| {name} | {value} |" for name, value in rows.items()) for rows in (measured, chosen))
+    tables = {
+        "metrics": [(name, value) for name, value in metrics.items() if value is not None],
+        "settings": [(name, settings[name]) for name in _MAIN_SETTINGS if name in settings],
+    }
     template = files("toolalpaca_hf").joinpath("training", "card.md").read_text(encoding="utf-8")
     text = Template(template).substitute(
         base_model=base,
@@ -181,6 +178,6 @@ def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
         name=Path(str(settings.get("output_dir", "model"))).name,
         dataset=settings.get("dataset_name", "unknown"),
         config=settings.get("dataset_config", "sft"),
-        **dict(zip(("metrics", "settings"), tables, strict=True)),
+        **{name: "\n".join(f"| {key} | {value} |" for key, value in rows) for name, rows in tables.items()},
     )
     return str(ModelCard(text))

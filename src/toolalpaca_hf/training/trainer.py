@@ -17,19 +17,9 @@ from trl.chat_template_utils import add_response_schema
 from ..checkpoints import resolve_model, weights_of
 from ..errors import InputError, OptionError, ToolAlpacaError, UnsupportedModelError
 from ..formats import Prompt, react_prompt
+from . import loading
 from .admission import InexactModelError, check_tokens, require_exact, virtual_tokens, whole_row_adapter
 from .config import SegmentSFTConfig
-from .loading import (
-    check_template,
-    freeze,
-    load_tokenizer,
-    prompt_of_row,
-    renderable,
-    set_stops,
-    set_templates,
-    tool_template,
-    without_absent,
-)
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, plain_rows, share_prefixes
 from .proof import Proof, features_of, prove_template, require_proof
@@ -54,8 +44,6 @@ class SegmentSFTTrainer(SFTTrainer):
     Args:
         model (`str` or `PreTrainedModel`): As in TRL, or `smollm2`.
         args ([`SegmentSFTConfig`], *optional*): TRL's or transformers' own are taken with our defaults for the rest.
-        data_collator (`Callable`, *optional*): Chosen by the rows by default.
-        processing_class (`PreTrainedTokenizerBase`, *optional*): Defaults to the model's, with the tokens it needs.
         run_settings (`dict`, *optional*): From [`resolved`]: the trainer then resumes the run with these settings,
             logs what it does, and writes metrics and card with [`~SegmentSFTTrainer.save_results`].
 
@@ -104,10 +92,10 @@ class SegmentSFTTrainer(SFTTrainer):
                 if not path:
                     problem = "the model was loaded from nowhere"
                     raise OptionError(problem, option="processing_class", fix="pass its own")
-                processing_class = load_tokenizer(path, args)
+                processing_class = loading.load_tokenizer(path, args)
         if train_dataset is not None and "messages" in (train_dataset.column_names or ()):
             if isinstance(getattr(processing_class, "chat_template", None), dict):
-                processing_class.chat_template = tool_template(processing_class)
+                processing_class.chat_template = loading.tool_template(processing_class)
             if not (args.chat_template_path or getattr(processing_class, "chat_template", None)):
                 fix = "choose a chat model, pass --chat_template_path, or train on the config sft"
                 raise UnsupportedModelError("the tokenizer has no chat template", fix=fix)
@@ -122,7 +110,7 @@ class SegmentSFTTrainer(SFTTrainer):
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
         if args.freeze_layers:
-            freeze(self._unwrapped, args.freeze_layers)
+            loading.freeze(self._unwrapped, args.freeze_layers)
         base = self._unwrapped.get_base_model() if is_peft_model(self._unwrapped) else self._unwrapped
         longest = check_tokens(base, self._tokenizer, (self.train_dataset, self.eval_dataset))
         self._plain_loss = args.device.type == "cpu" and not virtual_tokens(self._unwrapped)
@@ -250,10 +238,10 @@ class SegmentSFTTrainer(SFTTrainer):
     def _encode_segments(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
         # Beside the chat template, where `run` and `evaluate` find it again, in an adapter's folder too.
         tokenizer.init_kwargs["tool_hints"] = args.tool_hints
-        first: Any = next(iter(dataset), None) if name == "train" else None
-        if first is not None and (prompt := prompt_of_row(first["segments"], args.prompt_dir, args.tool_hints)):
+        first: Any = next(iter(dataset), {}) if name == "train" else {}
+        if prompt := loading.prompt_of_row(first.get("segments"), args.prompt_dir, args.tool_hints):
             self._prompt = prompt
-            set_templates(tokenizer, prompt)
+            loading.set_templates(tokenizer, prompt)
         settings = (args.max_length, args.overlong, args.parse_special_tokens)
         if isinstance(dataset, Dataset):
             with args.main_process_first(local=False, desc="labels"):
@@ -275,10 +263,10 @@ class SegmentSFTTrainer(SFTTrainer):
         """TRL's tokenization of `messages`, if the template renders all of them."""
         before = dataset
         with args.main_process_first(local=False, desc="messages"):
-            dataset = without_absent(dataset)
+            dataset = loading.without_absent(dataset)
         template = self.chat_template or tokenizer.chat_template
-        self.row_reports += check_template(tokenizer, template)
-        dataset, reasons = renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
+        self.row_reports += loading.check_template(tokenizer, template)
+        dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
         if name == "train" and args.assistant_only_loss:
             self._features = features_of(dataset)
         try:
@@ -355,7 +343,7 @@ class SegmentSFTTrainer(SFTTrainer):
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         if self._prompt is not None:
             # Not the model's own in memory, whose `generate` would then want the tokenizer.
-            set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer).save_pretrained(folder)
+            loading.set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer).save_pretrained(folder)
 
     def prove_template(self) -> None:
         """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_template`].
