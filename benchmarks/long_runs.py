@@ -53,7 +53,7 @@ TEXTS = r"""
 import sys
 from toolalpaca_hf.toolformer.annotation import pipeline
 from toolalpaca_hf.toolformer import AnnotationConfig, AnnotationSettings, ResultCache, ToolSettings, annotate
-from toolalpaca_hf.toolformer.annotation.annotator import Annotator
+from toolalpaca_hf.toolformer.annotation.annotator import Annotator, Opened, Place
 
 class Scorer:
     begin = [0]
@@ -63,17 +63,19 @@ class Scorer:
         # A call with its result helps, one without does not.
         return [[-0.1 if b"->" in bytes(ids) else -2.0 for _ in columns] for ids, columns in asked]
 
-class Proposer:
-    def propose(self, tool, settings, texts, keep):
-        made = []
-        for seed, ids in texts:
-            words = bytes(ids).decode().split()
-            made.append([(7, 0.5, 2.0, [f"[Calculator({words[2]} + {words[5]})]"])])
-        return made
+class Sampler:
+    def open(self, prompt, texts):
+        yield {n: Opened([Place(7, 0.5, 0)], 0, [], ids) for n, ids in enumerate(texts)}
+
+    def draw(self, prompt, tool, wanted, m):
+        for _, opened, places in wanted:
+            words = bytes(opened.ids).decode().split()
+            for place in places:
+                place.drawn = [f"[Calculator({words[2]} + {words[5]})]"]
 
 def load(config, tools, rank):
     execute = pipeline.executor_of(tools, ResultCache(config.out + "/results.sqlite"), config)
-    return Annotator(Scorer(), Proposer(), execute, list(tools), config.markers, config.settings)
+    return Annotator(Scorer(), Sampler(), dict.fromkeys(tools, "{text}"), execute, config.markers, config.settings)
 
 pipeline.load_annotator, pipeline.load_tokenizer = load, lambda *_: None
 print("ready", flush=True)

@@ -42,9 +42,9 @@ from toolalpaca_hf.toolformer import (
     settings_for,
     tools_named,
 )
+from toolalpaca_hf.toolformer.annotation.annotator import select
 from toolalpaca_hf.toolformer.annotation.filter import losses, score
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import select
 
 ROOT = Path(__file__).parents[1]
 GSM8K = ROOT.parent / "shared" / "data" / "toolformer" / "gsm8k_train.jsonl"
@@ -158,13 +158,13 @@ def filter_(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 def sampling(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """All calls of some texts together, and each by `model.generate` with the whole prompt."""
     annotator = annotator_of(args, folder)
-    proposer, scorer = annotator.proposer, annotator.scorer
-    settings, prompt = calculator(args), proposer.prompts["Calculator"]
+    sampler, scorer = annotator.sampler, annotator.scorer
+    settings, prompt = calculator(args), annotator.prompts["Calculator"]
     texts = [scorer.encode(text.text) for text in solutions(args.data, args.texts)]
     start, contexts = time.perf_counter(), []
-    for batch in proposer.sampler.open(prompt, texts):
+    for batch in sampler.open(prompt, texts):
         wanted = [(str(n), opened, select(opened.places, settings)) for n, opened in batch.items()]
-        proposer.sampler.draw(prompt, "Calculator", wanted, settings.m)
+        sampler.draw(prompt, "Calculator", wanted, settings.m)
         contexts += [
             [*prompt.head, *prompt.behind(texts[int(n)])[: o.before + p.index], p.start]
             for n, o, s in wanted

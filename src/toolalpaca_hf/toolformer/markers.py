@@ -37,13 +37,7 @@ class Markers:
     """The markers of section 2 of arXiv 2302.04761: start and end of a call, and the arrow before its result.
 
     The defaults are the paper's (its footnote on special tokens), which need no new vocabulary. A model's special
-    tokens work as well: `Markers("<API>", "</API>", "→")`.
-
-    Args:
-        start, end, arrow (`str`, *optional*, defaults to `"["`, `"]"` and `"->"`): The markers.
-
-    Raises:
-        [`OptionError`]: A marker is empty, equals another one, or cannot be escaped.
+    tokens work as well: `Markers("<API>", "</API>", "→")`. What cannot be escaped is refused with an [`OptionError`].
 
     Example:
 
@@ -90,7 +84,7 @@ class Markers:
         for match in self._strict.finditer(text):
             result = match["result"]
             call = ToolCall(match["tool"], match["input"].strip())
-            yield FoundCall(call, None if result is None else result.strip(), *match.span())
+            yield FoundCall(call, result and result.strip(), *match.span())
 
     def insert(self, text: str, calls: Iterable[tuple[int, str]]) -> str:
         """Insert calls, given as position and text, into an escaped text; [`strip`] removes them."""
@@ -107,12 +101,12 @@ class Markers:
         return self._spaced.sub("", text)
 
     def found_in(self, text: str) -> bool:
-        return self._any.search(text) is not None
+        return any(marker in text for marker in self.all)
 
     def escape(self, text: str) -> str:
         """Replace markers so that [`restore`] can recover them."""
         codes = {marker: _ESCAPE + code for code, marker in self._codes.items()}
-        return self._escaped.sub(lambda match: codes[match[0]], text)
+        return _any_of(codes).sub(lambda match: codes[match[0]], text)
 
     def restore(self, text: str) -> str:
         return re.sub(f"{_ESCAPE}([()>0])", lambda match: self._codes[match[1]], text)
@@ -136,17 +130,13 @@ class Markers:
     def all(self) -> tuple[str, str, str]:
         return self.start, self.end, self.arrow
 
-    @cached_property
+    @property
     def _codes(self) -> dict[str, str]:
         return {"(": self.start, ")": self.end, ">": self.arrow, "0": _ESCAPE}
 
-    @cached_property
+    @property
     def _any(self) -> re.Pattern[str]:
         return _any_of(self.all)
-
-    @cached_property
-    def _escaped(self) -> re.Pattern[str]:
-        return _any_of([*self.all, _ESCAPE])
 
     @cached_property
     def _body(self) -> str:
@@ -173,7 +163,7 @@ class Markers:
 
 def _any_of(markers: Iterable[str]) -> re.Pattern[str]:
     # Longest first, in case one marker starts with another.
-    return re.compile("|".join(re.escape(marker) for marker in sorted(markers, key=len, reverse=True)))
+    return re.compile("|".join(map(re.escape, sorted(markers, key=len, reverse=True))))
 
 
 def marker_tokens(tokenizer: "PreTrainedTokenizerBase", markers: Markers) -> dict[str, int]:

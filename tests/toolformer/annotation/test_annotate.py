@@ -4,7 +4,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from toolalpaca_hf.toolformer import (
     settings_for,
     tools_named,
 )
-from toolalpaca_hf.toolformer.annotation.annotator import Execute, worth_asking
+from toolalpaca_hf.toolformer.annotation.annotator import Execute, Opened, Place, ToolPrompt, Wanted, worth_asking
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Proposer, Sampler
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Sampler
 
 MARKERS = Markers()
 
@@ -55,23 +55,23 @@ def annotator(
     sampler = Sampler(scorer, MARKERS, temperature, call_tokens=24)
     of_tool = ToolSettings(0.0, 12, 6, tau_f) if wide else ToolSettings(0.01, 4, 4, tau_f)
     chosen = AnnotationSettings({"Calculator": of_tool}, **{"all_losses": True, **settings})
-    return Annotator(scorer, Proposer(sampler, {"Calculator": PROMPT}), run, ["Calculator"], MARKERS, chosen)
+    return Annotator(scorer, sampler, {"Calculator": PROMPT}, run, MARKERS, chosen)
 
 
 class Anywhere:
     """Proposes a call at every position that may be kept."""
 
-    def __init__(self, scorer: LocalScorer) -> None:
-        self.scorer = scorer
+    def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
+        yield {n: Opened([Place(i, 0.5, 0) for i in range(len(ids))], 0, [], []) for n, ids in enumerate(texts)}
 
-    def propose(self, tool: str, settings: ToolSettings, texts: Sequence[Any], keep: Callable[..., Any]) -> list[Any]:
-        kept = keep([(n, list(range(len(ids)))) for n, (_, ids) in enumerate(texts)])
-        return [[(i, 0.5, loss, [f"{tool}({i} + 1)"]) for i, loss in losses.items() if i % 3 == 0] for losses in kept]
+    def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
+        for place in (place for _, _, places in wanted for place in places):
+            place.drawn = [f"{tool}({place.index} + 1)"] if place.index % 3 == 0 else []
 
 
 def everywhere(scorer: LocalScorer) -> Annotator:
-    settings = AnnotationSettings({"Calculator": ToolSettings(tau_f=-50.0)}, all_losses=True)
-    return Annotator(scorer, Anywhere(scorer), calculated, ["Calculator"], MARKERS, settings)
+    settings = AnnotationSettings({"Calculator": ToolSettings(k=1000, tau_f=-50.0)}, all_losses=True)
+    return Annotator(scorer, Anywhere(), {"Calculator": PROMPT}, calculated, MARKERS, settings)
 
 
 def test_calls_are_written_where_they_were_found(scorer: LocalScorer) -> None:
@@ -258,10 +258,10 @@ def test_heuristics_pick_texts(tool: str, text: str, meta: dict[str, str], worth
 
 def test_preselection_leaves_other_texts_alone(scorer: LocalScorer) -> None:
     texts = [Document("1", SENTENCES[0]), Document("2", "Nobody came to the party.")]
-    asked = []
+    asked: list[Any] = []
     one = annotator(scorer, preselect=True)
-    propose = one.proposer.propose
-    one.proposer.propose = lambda tool, settings, some, keep: asked.extend(some) or propose(tool, settings, some, keep)
+    opened = one.sampler.open
+    one.sampler.open = lambda prompt, some: asked.extend(some) or opened(prompt, some)
     found = one.annotate(texts)
     assert len(asked) == 1 and [f.row["outcome"] for f in found] == ["annotated", "not preselected"]
 

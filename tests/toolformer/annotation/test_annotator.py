@@ -1,7 +1,7 @@
 """What an annotator makes of texts, calls and failures, without a model: each letter is a token, and all are equally
 likely."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from toolalpaca_hf.toolformer import (
     ToolResult,
     ToolSettings,
 )
+from toolalpaca_hf.toolformer.annotation.annotator import Opened, Place, ToolPrompt, Wanted
 from toolalpaca_hf.toolformer.annotation.filter import Asked
 
 MARKERS = Markers()
@@ -44,12 +45,15 @@ class Proposes:
     def __init__(self, inputs: Sequence[str], errors: Mapping[str, Exception]) -> None:
         self.inputs, self.errors = inputs, errors
 
-    def propose(self, tool: str, settings: ToolSettings, texts: Sequence[Any], keep: Callable[..., Any]) -> list[Any]:
+    def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
         for word, error in self.errors.items():
-            if any(word in "".join(map(chr, ids)) for _, ids in texts):
+            if any(word in "".join(map(chr, ids)) for ids in texts):
                 raise error
-        kept = keep([(n, [0]) for n in range(len(texts))])
-        return [[(0, 0.5, loss, [f"{tool}({one})" for one in self.inputs])] for (loss,) in map(dict.values, kept)]
+        yield {n: Opened([Place(0, 0.5, 0)], 0, [], []) for n in range(len(texts))}
+
+    def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
+        for place in (place for _, _, places in wanted for place in places):
+            place.drawn = [f"{tool}({one})" for one in self.inputs]
 
 
 def annotator(
@@ -62,7 +66,7 @@ def annotator(
         return [ToolResult(*answer(call.input)) for call, _ in calls]
 
     settings = AnnotationSettings({"QA": ToolSettings(0.0, 1, 1, tau_f=-1.0)}, all_losses=True)
-    return Annotator(Letters(), Proposes(inputs, errors or {}), run, ["QA"], MARKERS, settings, room)
+    return Annotator(Letters(), Proposes(inputs, errors or {}), {"QA": "{text}"}, run, MARKERS, settings, room)
 
 
 TEXTS = [Document("1", "A good text."), Document("2", "A bad text."), Document("3", "Another good one.")]

@@ -22,7 +22,7 @@ from toolalpaca_hf.toolformer import (
 )
 from toolalpaca_hf.toolformer.annotation.endpoint import EndpointSampler, EndpointScorer
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Proposer
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer
 
 
 @pytest.mark.parametrize("kind", ["openai", "vllm"])
@@ -37,11 +37,9 @@ def test_an_endpoint_scores_and_proposes_as_the_model_does(proposer_folder: Path
         for ours, theirs in zip(found, local.logprobs(asked), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)
         sampler = EndpointSampler(scorer, Markers(), temperature=0.1, call_tokens=24)
-        proposer = Proposer(sampler, {"Calculator": PROMPT})
         settings = AnnotationSettings({"Calculator": ToolSettings(0.05, 1, 2, tau_f=-50.0)}, all_losses=True)
-        annotator = Annotator(
-            scorer, proposer, lambda calls: [ToolResult("9") for _ in calls], ["Calculator"], settings=settings
-        )
+        run = lambda calls: [ToolResult("9") for _ in calls]  # noqa: E731
+        annotator = Annotator(scorer, sampler, {"Calculator": PROMPT}, run, settings=settings)
         [one] = annotator.annotate([Document("1", SENTENCES[0])])
     assert one.row["annotated"] == SENTENCES[0].replace(" 9 ", " [Calculator(2 + 7) -> 9] 9 ")
 
@@ -60,7 +58,7 @@ def test_a_text_that_the_server_has_no_room_for_is_known_before_it_is_asked(
     model, tokenizer = load(proposer_folder)
     with logprob_server(model, tokenizer, "vllm", context=1000) as url:
         annotator = served(url, proposer_folder, tmp_path)
-        prompt = annotator.proposer.prompts["Calculator"]
+        prompt = annotator.prompts["Calculator"]
         assert annotator.room == (1000 - len(prompt.head) - len(prompt.tail) - 12) // 2
         short, long = SENTENCES[0], f"{SENTENCES[0]} " * 40
         found = annotator.annotate([Document("1", long), Document("2", short)])

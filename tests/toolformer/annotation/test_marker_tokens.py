@@ -2,7 +2,7 @@
 document."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import brute_force
@@ -16,12 +16,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from toolalpaca_hf.schema import Segment
 from toolalpaca_hf.toolformer import AnnotationSettings, Annotator, Document, Markers, ToolCall, ToolSettings
+from toolalpaca_hf.toolformer.annotation.annotator import ToolPrompt
 from toolalpaca_hf.toolformer.annotation.filter import Candidate, losses, score
 from toolalpaca_hf.toolformer.annotation.sample import (
     LocalScorer,
     MarkedTokenizer,
     Sampler,
-    ToolPrompt,
     _Sample,
 )
 from toolalpaca_hf.toolformer.decoding import Vocabulary
@@ -82,15 +82,15 @@ def test_a_document_never_holds_a_marker_or_another_special_token(scorer: LocalS
     seen: list[Sequence[int]] = []
 
     class Nothing:
-        def propose(self, tool: str, settings: ToolSettings, texts: Sequence[Any], keep: Any) -> list[Any]:
-            seen.extend(ids for _, ids in texts)
-            return [[] for _ in texts]
+        def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Any]]:
+            seen.extend(texts)
+            return iter(())
 
     def never(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[Any]:
         raise AssertionError("there is no call")
 
     settings = AnnotationSettings({"Calculator": ToolSettings()})
-    annotator = Annotator(scorer, Nothing(), never, ["Calculator"], MARKERS, settings)
+    annotator = Annotator(scorer, Nothing(), {"Calculator": PROMPT}, never, MARKERS, settings)
     words = [*OWN, "<|im_end|>", "<|endoftext|>", "1 + 1", " ", "<API", ">", "␛", "(", "\n"]
     draw = random.Random(0)
     texts = ["".join(draw.choices(words, k=12)) + " 2" for _ in range(50)]

@@ -13,15 +13,8 @@ from transformers import GPTJConfig, GPTJForCausalLM, MistralConfig, MistralForC
 
 from toolalpaca_hf.errors import InputError, UnsupportedModelError
 from toolalpaca_hf.toolformer import Markers, ToolSettings
-from toolalpaca_hf.toolformer.annotation.sample import (
-    LocalScorer,
-    Opened,
-    Place,
-    Sampler,
-    ToolPrompt,
-    select,
-    start_ids,
-)
+from toolalpaca_hf.toolformer.annotation.annotator import Opened, Place, ToolPrompt, select
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Sampler, start_ids
 
 
 @pytest.fixture(scope="module")

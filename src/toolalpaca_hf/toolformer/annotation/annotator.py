@@ -9,16 +9,18 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ToolAlpacaError
+from ...errors import InputError, ToolAlpacaError
 from ...llm import ContextFull, RequestRejected
 from ..markers import Markers, ToolCall
 from ..tools import ToolResult
 from ..tools.basic import date_in_url
-from .config import AnnotationSettings
+from .config import AnnotationSettings, ToolSettings
 from .filter import Candidate, Scorer, losses, score, select_calls
 
 if TYPE_CHECKING:
-    from .sample import Proposer
+    from ...inference import Layers
+    from .endpoint import EndpointSampler
+    from .sample import Sampler
 
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
 """The outcomes of a text in which calls were looked for; any other outcome says why they were not."""
@@ -80,6 +82,53 @@ def annotated_row(
     }
 
 
+@dataclass
+class Place:
+    """A position where a call may start, before the token at `index`; `drawn` holds samples up to the end marker."""
+
+    index: int
+    probability: float
+    start: int
+    drawn: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Opened:
+    """A text after a tool's prompt, with its positions and KV cache; `before` ids precede the text."""
+
+    places: list[Place]
+    before: int
+    layers: "Layers"
+    ids: list[int]
+
+
+Wanted = tuple[str, Opened, Sequence[Place]]
+"""A text's seed, the text, and the positions to sample at."""
+
+
+class ToolPrompt:
+    """A tool's prompt as ids: the shared part, and what follows the text before it is repeated."""
+
+    def __init__(self, scorer: Scorer, prompt: str) -> None:
+        if prompt.count("{text}") != 1:
+            problem = f"a tool's prompt has the slot {{text}} {prompt.count('{text}')} times"
+            raise InputError(problem, fix="write it once")
+        head, tail = prompt.split("{text}")
+        # A trailing space would be a token of its own, which does not occur before a word in text.
+        self.head = [*scorer.begin, *scorer.encode(head.rstrip(" "))]
+        self.tail = scorer.encode(tail.rstrip(" "))
+
+    def behind(self, text: Sequence[int]) -> list[int]:
+        return [*text, *self.tail, *text]
+
+
+def select(places: Sequence[Place], settings: ToolSettings) -> list[Place]:
+    """The positions to sample at: the k most likely above τ_s."""
+    above = [place for place in places if place.probability > settings.tau_s]
+    likeliest = sorted(above, key=lambda place: (-place.probability, place.index))[: settings.k]
+    return sorted(likeliest, key=lambda place: place.index)
+
+
 @dataclass(eq=False)
 class _Work:
     document: Document
@@ -93,7 +142,8 @@ class Annotator:
 
     Args:
         scorer ([`Scorer`]): Computes the losses of the filter.
-        proposer ([`Proposer`]): Samples the calls.
+        sampler ([`Sampler`]): Samples the calls.
+        prompts (`Mapping[str, str]`): The prompt of each tool, see [`prompt_for`].
         settings ([`AnnotationSettings`], *optional*): Thresholds and limits.
         room (`int`, *optional*): Maximum tokens of a text, so that it fits the model after its prompt.
     """
@@ -101,14 +151,15 @@ class Annotator:
     def __init__(
         self,
         scorer: Scorer,
-        proposer: "Proposer",
+        sampler: "Sampler | EndpointSampler",
+        prompts: Mapping[str, str],
         execute: Execute,
-        tools: Sequence[str],
         markers: Markers | None = None,
         settings: AnnotationSettings | None = None,
         room: int | None = None,
     ) -> None:
-        self.scorer, self.proposer, self.execute, self.tools = scorer, proposer, execute, list(tools)
+        self.scorer, self.sampler, self.execute = scorer, sampler, execute
+        self.prompts = {tool: ToolPrompt(scorer, prompt) for tool, prompt in prompts.items()}
         self.markers, self.settings, self.room = markers or Markers(), settings or AnnotationSettings(), room
 
     def annotate(self, documents: Sequence[Document]) -> list[Annotated]:
@@ -144,7 +195,7 @@ class Annotator:
                     works[n] = _Work(document, escaped, ids)
                     continue
             results[n] = self._row(document, outcome=problem or f"longer than {most} tokens")
-        for tool in self.tools:
+        for tool in self.prompts:
             some = [n for n in works if not self.settings.preselect or worth_asking(tool, works[n].document)]
             preselected.update(some)
             if some:
@@ -158,28 +209,26 @@ class Annotator:
         return [results[n] for n in range(len(documents))]
 
     def _propose(self, tool: str, works: list[_Work]) -> None:
-        floor = self.settings.floor(tool)
-
-        def keep(places: list[tuple[int, list[int]]]) -> list[dict[int, float]]:
-            first = 0 if self.scorer.begin else 1
-            allowed = [
-                (n, [i for i in at if i >= first and self._position(works[n], i) is not None]) for n, at in places
-            ]
-            found = losses(self.scorer, [((), works[n].ids, indices) for n, indices in allowed])
-            # L⁺ is at least 0, so no call can reach the threshold if the loss is below it.
-            return [{i: loss for i, loss in of.items() if loss >= floor} for of in found]
-
-        seeds = [(f"{self.settings.seed}/{tool}/{work.document.id}", work.ids) for work in works]
-        proposed = self.proposer.propose(tool, self.settings.of(tool), seeds, keep)
-        for work, places in zip(works, proposed, strict=True):
-            for index, probability, l_empty, texts in places:
-                position = self._position(work, index)
-                assert position is not None
-                parsed = [call for text in texts if (call := self.markers.parse(text)) and call.tool == tool]
+        prompt, settings, floor = self.prompts[tool], self.settings.of(tool), self.settings.floor(tool)
+        first = 0 if self.scorer.begin else 1
+        for batch in self.sampler.open(prompt, [work.ids for work in works]):
+            places: dict[int, list[Place]] = {}
+            for n, opened in batch.items():
+                selected = (place for place in select(opened.places, settings) if place.index >= first)
+                places[n] = [place for place in selected if self._position(works[n], place.index) is not None]
+            found = losses(self.scorer, [((), works[n].ids, [p.index for p in at]) for n, at in places.items()])
+            empty = dict(zip(places, found, strict=True))
+            # L⁺ is at least 0, so no call can reach the threshold where the loss is below it.
+            places = {n: [p for p in at if empty[n][p.index] >= floor] for n, at in places.items()}
+            seeds = {n: f"{self.settings.seed}/{tool}/{works[n].document.id}" for n in batch}
+            self.sampler.draw(prompt, tool, [(seeds[n], batch[n], at) for n, at in places.items()], settings.m)
+            for n, place in ((n, place) for n, at in places.items() for place in at):
+                parsed = [call for text in place.drawn if (call := self.markers.parse(text)) and call.tool == tool]
                 # A model copies what it reads, including escapes.
                 inputs = dict.fromkeys(self.markers.without(self.markers.restore(call.input)) for call in parsed)
-                for input in inputs:
-                    work.candidates.append(Candidate(tool, input, index, position, probability, l_empty=l_empty))
+                at, chance, loss = place.index, place.probability, empty[n][place.index]
+                position = self._position(works[n], at) or 0
+                works[n].candidates += [Candidate(tool, x, at, position, chance, l_empty=loss) for x in inputs]
 
     def _position(self, work: _Work, index: int) -> int | None:
         """The character of the escaped text where a token starts; `None` if that is inside of a character."""
@@ -198,18 +247,18 @@ class Annotator:
         found = [(c, c.call, c.result, work.ids) for c, work in proposed if c.result is not None]
         markers = self.markers
         scored = [(ids, c, markers.with_result(call, result), markers.call(call)) for c, call, result, ids in found]
-        score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.tools})
+        score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.prompts})
 
     def _row(
         self, document: Document, escaped: str = "", candidates: Sequence[Candidate] = (), outcome: str | None = None
     ) -> Annotated:
         for candidate in candidates:  # from here on positions are those of the text as it came
             candidate.position = len(self.markers.restore(escaped[: candidate.position]))
-        kept = select_calls(candidates, {tool: self.settings.of(tool).tau_f for tool in self.tools})
+        kept = select_calls(candidates, {tool: self.settings.of(tool).tau_f for tool in self.prompts})
         calls = [{name: getattr(call, name) for name in CALL_FIELDS} for call in kept]
         row = annotated_row(document.id, document.text, calls, self.markers, document.meta)
         sampled = {}
-        for tool in self.tools:
+        for tool in self.prompts:
             of = [candidate for candidate in candidates if candidate.tool == tool]
             executed = sum(candidate.result is not None for candidate in of)
             errors = most_frequent(Counter(candidate.error for candidate in of if candidate.error))

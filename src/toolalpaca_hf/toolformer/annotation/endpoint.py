@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from ...errors import ToolAlpacaError, UnsupportedModelError
 from ...llm import Choice, ModelClient
 from ..markers import Markers
+from .annotator import Opened, Place, ToolPrompt, Wanted
 from .filter import Asked
-from .sample import MarkedTokenizer, Opened, Place, ToolPrompt, Wanted, start_ids
+from .sample import MarkedTokenizer, start_ids
 
 TOP = 20  # of the likeliest tokens a server is asked for at each place: vLLM's limit
 CONCURRENCY = 8

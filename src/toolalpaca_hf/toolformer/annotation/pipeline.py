@@ -100,8 +100,6 @@ def config_tools(config: AnnotationConfig) -> AbstractContextManager[dict[str, T
 
 def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: int = 0) -> Annotator:
     """Create an [`Annotator`] from a config and open tools; tasks share the available GPUs."""
-    from .sample import Proposer
-
     prompts = {tool.name: prompt_for(tool, config.markers) for tool in tools.values()}
     settings, markers = config.settings, config.markers
     for tool in tools.values():
@@ -133,11 +131,11 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         scorer = LocalScorer(model, tokenizer, markers=markers)
         sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
         context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    proposer, room = Proposer(sampler, prompts), None
+    annotator = Annotator(scorer, sampler, prompts, execute_all, markers, settings)
     if context:  # a text has to fit twice after the longest prompt, plus a call
-        longest = max(len(prompt.head) + len(prompt.tail) for prompt in proposer.prompts.values())
-        room = max(0, (context - longest - settings.call_tokens) // 2)
-    return Annotator(scorer, proposer, execute_all, list(prompts), markers, settings, room)
+        longest = max(len(prompt.head) + len(prompt.tail) for prompt in annotator.prompts.values())
+        annotator.room = max(0, (context - longest - settings.call_tokens) // 2)
+    return annotator
 
 
 def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: AnnotationConfig) -> Execute:

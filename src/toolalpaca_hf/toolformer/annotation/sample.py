@@ -1,24 +1,21 @@
 """Scores texts, and samples positions and calls, with a `transformers` model (section 2, "sampling API calls")."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ... import inference
-from ...errors import InputError, UnsupportedModelError
+from ...errors import UnsupportedModelError
 from ...inference import Branch, Pack, by_length, logits_at
 from ...training import bos_ids, make_encoder
 from ..markers import Markers, marker_tokens, split_at_markers
-from .config import ToolSettings
-from .filter import Asked, Scorer
-
-if TYPE_CHECKING:
-    from .endpoint import EndpointSampler
+from .annotator import Opened, Place, ToolPrompt, Wanted
+from .filter import Asked
 
 
 class MarkedTokenizer:
@@ -74,16 +71,6 @@ def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 ROWS_AT_ONCE = 256
 
 
-@dataclass
-class Place:
-    """A position where a call may start, before the token at `index`; `drawn` holds samples up to the end marker."""
-
-    index: int
-    probability: float
-    start: int
-    drawn: list[str] = field(default_factory=list)
-
-
 @dataclass(eq=False)
 class _Sample:
     generator: random.Random
@@ -93,36 +80,6 @@ class _Sample:
 
 Samples = list[list[_Sample]]
 """By row, those that have been alike so far."""
-
-
-@dataclass(eq=False)
-class Opened:
-    """A text after a tool's prompt, with its positions and KV cache; `before` ids precede the text."""
-
-    places: list[Place]
-    before: int
-    layers: inference.Layers
-    ids: list[int]
-
-
-Wanted = tuple[str, Opened, Sequence[Place]]
-"""A text's seed, the text, and the positions to sample at."""
-
-
-class ToolPrompt:
-    """A tool's prompt as ids: the shared part, and what follows the text before it is repeated."""
-
-    def __init__(self, scorer: Scorer, prompt: str) -> None:
-        if prompt.count("{text}") != 1:
-            problem = f"a tool's prompt has the slot {{text}} {prompt.count('{text}')} times"
-            raise InputError(problem, fix="write it once")
-        head, tail = prompt.split("{text}")
-        # A trailing space would be a token of its own, which does not occur before a word in text.
-        self.head = [*scorer.begin, *scorer.encode(head.rstrip(" "))]
-        self.tail = scorer.encode(tail.rstrip(" "))
-
-    def behind(self, text: Sequence[int]) -> list[int]:
-        return [*text, *self.tail, *text]
 
 
 class Sampler:
@@ -258,36 +215,6 @@ class Sampler:
         return opening.startswith(written) or written.startswith(opening)
 
 
-Keep = Callable[[list[tuple[int, list[int]]]], list[dict[int, float]]]
-"""Given texts by number and positions of each, returns L_i(ε) of the positions that can matter."""
-Proposal = tuple[int, float, float, list[str]]
-"""Index of a token, probability of a start before it, its L_i(ε), and what was sampled there."""
-
-
-class Proposer:
-    """Samples calls where the model is likely to start one, by the tool's prompt."""
-
-    def __init__(self, sampler: "Sampler | EndpointSampler", prompts: Mapping[str, str]) -> None:
-        self.sampler = sampler
-        self.prompts = {tool: ToolPrompt(sampler.scorer, prompt) for tool, prompt in prompts.items()}
-
-    def propose(
-        self, tool: str, settings: ToolSettings, texts: Sequence[tuple[str, Sequence[int]]], keep: Keep
-    ) -> list[list[Proposal]]:
-        """Sample calls in texts, each given as seed and ids. `keep` is asked before anything is sampled."""
-        prompt = self.prompts[tool]
-        found: list[list[Proposal]] = [[] for _ in texts]
-        for batch in self.sampler.open(prompt, [ids for _, ids in texts]):
-            selected = {n: select(opened.places, settings) for n, opened in batch.items()}
-            kept = keep([(n, [place.index for place in places]) for n, places in selected.items()])
-            useful = [[p for p in selected[n] if p.index in of] for n, of in zip(selected, kept, strict=True)]
-            wanted = [(texts[n][0], batch[n], places) for n, places in zip(selected, useful, strict=True)]
-            self.sampler.draw(prompt, tool, wanted, settings.m)
-            for n, places, losses in zip(selected, useful, kept, strict=True):
-                found[n] = [(p.index, p.probability, losses[p.index], p.drawn) for p in places]
-        return found
-
-
 def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]:
     """The tokens that are the start marker, with or without surrounding space."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
@@ -297,10 +224,3 @@ def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]
         fix = "use '[', or a model that was trained with such a token"
         raise UnsupportedModelError(problem, option="--marker", fix=fix)
     return found
-
-
-def select(places: Sequence[Place], settings: ToolSettings) -> list[Place]:
-    """The positions to sample at: the k most likely above τ_s."""
-    above = [place for place in places if place.probability > settings.tau_s]
-    likeliest = sorted(above, key=lambda place: (-place.probability, place.index))[: settings.k]
-    return sorted(likeliest, key=lambda place: place.index)

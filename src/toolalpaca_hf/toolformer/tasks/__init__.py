@@ -40,33 +40,27 @@ def simple(raw: Mapping[str, Any]) -> Question | None:
 
     `answer` may replace `answers`; `date` is what the calendar says.
     """
-    if not isinstance(raw.get("question"), str):
-        return None
-    answers = _texts(raw.get("answers", raw.get("answer")))
     context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
-    return _question(raw["question"].strip(), answers, context or "", date)
+    return _question(raw.get("question"), _texts(_first(raw, "answers", "answer")), context or "", date)
 
 
 def word_problem(raw: Mapping[str, Any]) -> Question | None:
     """SVAMP, ASDiv, MAWPS and GSM8K, as published or as the Hub has them."""
     body = (_first(raw, "Body", "body") or "").strip()
-    text = _first(raw, "Question", "sQuestion", "question")
-    answer = raw.get("Answer", raw.get("lSolutions", raw.get("result", raw.get("answer"))))
-    if not isinstance(text, str):
-        return None
-    if isinstance(answer, str):
-        # GSM8K's answer is a solution; ASDiv's names its unit, `9 (apples)`.
-        answer = answer.rpartition("####")[2].strip()
+    text = _first(raw, "Question", "sQuestion", "question").strip()
+    # GSM8K's answer is a solution; ASDiv's names its unit, `9 (apples)`.
+    answers = [
+        answer.rpartition("####")[2] for answer in _texts(_first(raw, "Answer", "lSolutions", "result", "answer"))
+    ]
     between = "" if not body else " " if body[-1] in ".!?,;:" else ", "
-    return _question(f"{body}{between}{text.strip()}", _texts(answer)[:1])
+    return _question(f"{body}{between}{text}" if text else "", answers[:1])
 
 
 def question(raw: Mapping[str, Any]) -> Question | None:
     """WebQS, Natural Questions and TriviaQA; the latter's answers are a value with aliases."""
     answer = raw.get("answer")
-    if isinstance(answer, Mapping):
-        raw = {**raw, "answers": [answer.get("value"), *(answer.get("aliases") or [])]}
-    return simple(raw)
+    named = {"answers": [answer.get("value"), *(answer.get("aliases") or [])]} if isinstance(answer, Mapping) else {}
+    return simple({**raw, **named})
 
 
 def passage(raw: Mapping[str, Any]) -> Question | None:
@@ -78,10 +72,11 @@ def passage(raw: Mapping[str, Any]) -> Question | None:
 
 def cloze(raw: Mapping[str, Any]) -> Question | None:
     """LAMA: statements whose last word is masked. As in the paper, one is skipped if its mask is not at the end."""
-    evidence = raw["evidences"][0] if isinstance(raw.get("evidences"), list) and raw["evidences"] else raw
-    sentence = next(iter(_texts(raw.get("masked_sentences"))), "") or evidence.get("masked_sentence")
-    if isinstance(raw.get("template"), str) and isinstance(raw.get("sub_label"), str):
+    if raw.get("template") and raw.get("sub_label"):
         sentence = raw["template"].replace("[X]", raw["sub_label"])
+    else:
+        evidence = (raw.get("evidences") or [raw])[0]
+        sentence = "".join(_texts(raw.get("masked_sentences"))[:1]) or evidence.get("masked_sentence") or ""
     return _completed(sentence, _texts(raw.get("obj_label"))) or simple(raw)
 
 
@@ -96,19 +91,18 @@ def dated(raw: Mapping[str, Any]) -> Question | None:
     return Question(found.text, found.answers, date=f"{year[0]}-07-01" if year else None)
 
 
-def _completed(sentence: Any, answers: Sequence[str]) -> Question | None:
-    if not isinstance(sentence, str) or not _BLANK.search(sentence):
-        return None
-    return _question(_BLANK.sub("", sentence).rstrip(), answers)
+def _completed(sentence: str, answers: Sequence[str]) -> Question | None:
+    return _question(_BLANK.sub("", sentence), answers) if _BLANK.search(sentence) else None
 
 
-def _question(text: str, answers: Sequence[str], context: str = "", date: str | None = None) -> Question | None:
-    kept = tuple(answer for answer in answers if answer.strip())
-    return Question(text, kept, context, date) if text and kept else None
+def _question(text: Any, answers: Sequence[str], context: str = "", date: str | None = None) -> Question | None:
+    kept = tuple(answer.strip() for answer in answers if answer.strip())
+    return Question(text.strip(), kept, context, date) if isinstance(text, str) and text.strip() and kept else None
 
 
 def _first(raw: Mapping[str, Any], *names: str) -> Any:
-    return next((raw[name] for name in names if raw.get(name)), None)
+    """A row of Parquet has every column, most of them null."""
+    return next((raw[name] for name in names if raw.get(name) is not None), None)
 
 
 def _texts(value: Any) -> list[str]:
@@ -125,13 +119,9 @@ _NUMBER = re.compile(r"-?(?:[$€£]\s?)?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 @dataclass(frozen=True)
 class EvalTask:
-    """A set of questions, with its prompt and metric.
+    """A set of questions of a `section` of arXiv 2302.04761, with its prompt (a file of `prompts`) and metric.
 
     Args:
-        section (`str`): Section of arXiv 2302.04761.
-        layout (`Layout`): Parses a row of the published files; the simple layout always works as well.
-        prompt (`str`): File of `prompts`, without suffix.
-        measure (`str`): A key of [`MEASURES`].
         hub (`list`, *optional*): Repo, config and split; `None` if the Hub has no files that `load_dataset` can open.
         published (`list[float]`, *optional*): Percent right of GPT-J 6B, and of Toolformer made of it.
     """
@@ -159,7 +149,6 @@ def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
 
 
 TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
-"""The tasks by name."""
 
 
 def task_named(name: str, solutions: bool = False) -> EvalTask:
@@ -221,8 +210,7 @@ def read_items(
     task: EvalTask, data: str | Path | None = None, limit: int | None = None
 ) -> tuple[list[Item], str, list[str]]:
     """The questions of a task, where they are from, and a note if rows were skipped. `data` is a file, or a folder of
-    `.jsonl` files as for LAMA; it defaults to the Hub.
-    """
+    `.jsonl` files as for LAMA; it defaults to the Hub."""
     rows: Iterable[Any]
     if data is not None:
         path, origin = Path(data), Path(data).name
@@ -243,8 +231,8 @@ def read_items(
         if question is None:
             left_out += 1
             continue
-        # Not `format`: a question may hold braces.
-        prompt = template.replace("{context}", question.context).replace("{text}", question.text)
+        # Not `format`, and at once: a passage may hold braces, and even these words.
+        prompt = re.sub(r"\{(context|text)\}", lambda slot, asked=question: getattr(asked, slot[1]), template)
         items.append(Item(f"{task.name}/{index}", prompt, question.answers, question.date))
     if not items:
         fix = "pass the published file, or JSON lines with question and answers"
@@ -254,11 +242,9 @@ def read_items(
 
 
 def _question_of(task: EvalTask, raw: Any) -> Question | None:
-    if not isinstance(raw, dict):
-        return None
     try:
         found = task.layout(raw) or simple(raw)
-    except (AttributeError, KeyError, TypeError):  # a field of another kind, somewhere inside
+    except (AttributeError, KeyError, TypeError):  # no object, or a field of another kind, somewhere inside
         return None
     if found is None or task.measure not in ("first_number", "last_number"):
         return found

@@ -39,8 +39,8 @@ def tools_named(
     Args:
         names (`str` or `Sequence[str]`): Some of [`TOOLS`], such as `"calculator,calendar"`; case does not matter.
         date (`date` or `str`, *optional*): Date of the calendar; defaults to today.
-        corpus (`str` or `Path`, *optional*, defaults to `"embedded"`): What to search, see [`WikiSearch`].
-        qa_model, qa_endpoint, qa_chat, translation_model (*optional*): See [`QuestionAnswerer`] and [`Translation`].
+        corpus, cache_dir, qa_model, qa_endpoint, qa_chat, translation_model (*optional*): Of the other tools:
+            [`WikiSearch`], [`QuestionAnswerer`] and [`Translation`].
 
     Raises:
         [`OptionError`]: There is no such tool, or it needs another option.
@@ -74,13 +74,7 @@ def tools_named(
 def open_tools(
     names: str | Sequence[str], api: ApiSource | None = None, own: Sequence[Tool] = (), **options: Any
 ) -> Iterator[dict[str, Tool]]:
-    """Open tools by name for the duration of a `with` block.
-
-    Args:
-        names, options: See [`tools_named`].
-        api ([`ApiSource`], *optional*): An API whose functions are added as tools.
-        own (`Sequence[Tool]`, *optional*): Your own tools.
-    """
+    """Open [`tools_named`], the functions of an API and your own tools for the duration of a `with` block."""
     with api.opened() if api else nullcontext({}) as functions:
         found = [*tools_named(names, **options).values(), *own, *functions.values()]
         called = [tool.name for tool in found]

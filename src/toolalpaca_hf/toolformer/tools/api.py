@@ -57,9 +57,6 @@ class ApiSource:
         real (`bool`, *optional*, defaults to `False`): Call the document's own server instead.
         credentials (`str`, *optional*): With `real`, a file of `NAME=VALUE` lines, in addition to the environment.
         private (`tuple[str, ...]`, *optional*): `HOST:PORT` that may have a private address.
-
-    Raises:
-        [`ToolAlpacaError`]: On opening: the document cannot be used, or no server answers.
     """
 
     document: str
@@ -71,7 +68,7 @@ class ApiSource:
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, Tool]]:
-        """Open the tools, by name, for the duration of a `with` block."""
+        """Open the tools, by name; a [`ToolAlpacaError`] if the document cannot be used, or no server answers."""
         from ...simulator import SESSION_HEADER, running
 
         api = load_api(self.document, private=self.private)

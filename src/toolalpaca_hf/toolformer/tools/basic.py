@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -46,11 +47,11 @@ class Calculator(Tool):
         operators = {kind: DEFAULT_OPERATORS[kind] for kind in _OPERATORS}
         try:
             value = SimpleEval(operators=operators, functions={}, names={}).eval(text)
-            if not isinstance(value, int | float) or (isinstance(value, float) and abs(value) >= 2**53):
+            if isinstance(value, float) and abs(value) >= 2**53:
                 return None  # such a float has digits that nobody computed
             value = round(value, 2)
             return str(int(value)) if value == int(value) else f"{value:.2f}".rstrip("0")
-        except (InvalidExpression, ArithmeticError, ValueError, SyntaxError, RecursionError, MemoryError):
+        except (InvalidExpression, ArithmeticError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return None
 
 
@@ -92,11 +93,9 @@ class Calendar(Tool):
 
 def date_in_url(url: Any) -> date | None:
     """The first date in a URL (`/2012/07/01/`), or `None`."""
-    for match in _DATE_IN_URL.finditer(url) if isinstance(url, str) else ():
-        try:
+    for match in _DATE_IN_URL.finditer(str(url)):
+        with suppress(ValueError):  # the 31st of February
             return date(*map(int, match.groups()))
-        except ValueError:
-            continue  # the 31st of February
     return None
 
 

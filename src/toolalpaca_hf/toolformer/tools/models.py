@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from threading import Lock
 from typing import Any
@@ -39,9 +39,7 @@ class QuestionAnswerer(Tool):
 
     def __call__(self, text: str) -> str | None:
         question = " ".join(text.split()).strip("\"'")
-        if not question:
-            return None
-        lines = self._ask(self._template.replace(SLOT, question)).strip().splitlines()
+        lines = self._ask(self._template.replace(SLOT, question)).strip().splitlines() if question else []
         return (lines[0].removeprefix("Answer:").strip() if lines else "") or None
 
     def check(self) -> None:
@@ -63,18 +61,19 @@ def _served(endpoint: str, model: str, chat: bool) -> Callable[[str], str]:
 
 
 def _local(name: str) -> Callable[[str], str]:
-    loaded: list[Any] = []
-    lock = Lock()
-
-    def ask(prompt: str) -> str:
+    @cache
+    def loaded() -> tuple[Any, Any]:
         from ...checkpoints import resolve_model
         from ...inference import BatchGenerator, load_model
 
+        model, tokenizer = load_model(resolve_model(name))
+        return BatchGenerator(model, tokenizer, ["\n"], reuse=False), tokenizer
+
+    lock = Lock()
+
+    def ask(prompt: str) -> str:
         with lock:  # a model has one machine, and a fast tokenizer one user
-            if not loaded:
-                model, tokenizer = load_model(resolve_model(name))
-                loaded.extend([BatchGenerator(model, tokenizer, ["\n"], reuse=False), tokenizer])
-            generator, tokenizer = loaded
+            generator, tokenizer = loaded()
             (written,) = generator.generate([None], [tokenizer(prompt)["input_ids"]], [_ANSWER_TOKENS])
         if isinstance(written, Exception):
             raise written

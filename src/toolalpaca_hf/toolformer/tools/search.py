@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -79,14 +78,11 @@ class WikiSearch(Tool):
                     raise InputError("holds no text", file=self._path, fix="pass a corpus with the column `text`")
                 index = bm25s.BM25()
                 index.index([_words(passage) for passage in passages], show_progress=False)
-                scratch = Path(tempfile.mkdtemp(dir=self._folder))
-                try:
+                with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as scratch:
                     index.save(scratch, show_progress=False)
                     lines = "".join(json.dumps(passage, ensure_ascii=False) + "\n" for passage in passages)
-                    (scratch / "passages.jsonl").write_text(lines, encoding="utf-8", errors="replace")
-                    scratch.rename(folder)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
+                    Path(scratch, "passages.jsonl").write_text(lines, encoding="utf-8", errors="replace")
+                    Path(scratch).rename(folder)
         with (folder / "passages.jsonl").open(encoding="utf-8") as lines:
             return bm25s.BM25.load(folder, mmap=True, show_progress=False), [json.loads(line) for line in lines]
 
@@ -101,7 +97,6 @@ def split_passages(title: str, text: str, words: int = PASSAGE_WORDS) -> Iterato
             if passage and len(rest) > words - len(passage):
                 yield head + " ".join(passage)
                 passage = []
-                continue
             passage, rest = passage + rest[:words], rest[words:]
     if passage:
         yield head + " ".join(passage)
@@ -112,8 +107,9 @@ def _words(text: str) -> list[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES) if path.is_dir() else [path]
-    if not found or not found[0].is_file() or found[0].suffix not in _SUFFIXES:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = [file for file in files if file.suffix in _SUFFIXES and file.is_file()]
+    if not found:
         fix = f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
         raise NotFoundError("no corpus to search", file=path, fix=fix)
     return found
@@ -133,7 +129,6 @@ def _documents(path: Path) -> Iterator[tuple[str, str]]:
         if file.suffix == ".txt":
             title, _, text = read_text(file).partition("\n")
             yield (title.strip(), text) if text.strip() else ("", title)  # of one line
-            continue
-        for row in read_rows(file):
+        for row in read_rows(file) if file.suffix != ".txt" else ():
             if isinstance(row, dict) and isinstance(text := row.get("text"), str) and text.strip():
                 yield row["title"] if isinstance(row.get("title"), str) else "", text
