@@ -125,8 +125,7 @@ def gsm8k_rows(
     """Yield rows of the `annotated` config from GSM8K: question and solution, with marks as calls.
 
     A mark that the calculator does not confirm becomes plain text, and `report` says why. A call's result is the
-    calculator's, which is what a model gets at inference.
-    """
+    calculator's, which is what a model gets at inference."""
     markers, report = markers or Markers(), report or Report()
     for number, row in enumerate(rows):
         place = f"row {number}"
@@ -168,14 +167,11 @@ class AnnotatedSource:
 
 
 def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
-    """Open annotated texts by their name on the command line.
+    """Open annotated texts by their name on the command line; at most `limit` of them.
 
-    Args:
-        name (`str` or `Path`): An output folder of `toolalpaca toolformer annotate`, a file of such rows, `gsm8k` (its
-            own annotations as calls), or `gsm8k=FILE` for a local copy.
-
-    Raises:
-        [`NotFoundError`], [`InputError`]: The source does not exist, or cannot be read.
+    `name` is an output folder of `toolalpaca toolformer annotate`, a file of such rows, `gsm8k` (its own annotations
+    as calls), or `gsm8k=FILE` for a local copy. What is not there or cannot be read is a [`NotFoundError`] or
+    [`InputError`].
     """
     if limit is not None and limit < 1:
         raise OptionError(f"is {limit}", option="--limit", fix="pass 1 or more")
@@ -279,18 +275,15 @@ def build_repo(
     """Write the `toolformer` dataset repo with configs `annotated`, `sft` and `plain`.
 
     `sft` has every text with a call, mixed with plain texts (from the `plain` file, else the source's texts without
-    calls, as far as there are enough). The config `plain` has the same texts without calls, in the same order.
+    calls, as far as there are enough). The config `plain` has the same texts without calls, in the same order. Without
+    any call there is an [`InputError`].
 
     Args:
         source ([`AnnotatedSource`]): From [`open_source`].
-        out (`str` or `Path`): A new or empty folder, or an earlier build.
+        out (`str` or `Path`): A new or empty folder, or an earlier build, of the same source unless `overwrite`.
         plain (`str` or `Path`, *optional*): JSON lines with `text`.
         plain_fraction (`float`, *optional*, defaults to `0.1`): Fraction of plain text among the `sft` rows.
         mask_results (`bool`, *optional*, defaults to `False`): Exclude the calls' results from the loss.
-        overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from another source.
-
-    Raises:
-        [`InputError`]: No text has a call.
     """
     if not 0 <= plain_fraction < 1:
         raise OptionError(f"is {plain_fraction}", option="--plain-fraction", fix="pass a number from 0 to below 1")

@@ -112,7 +112,7 @@ class CallState:
         self.open.result, self.open.error, self.asked = executed.result, executed.error, None
         space = "" if self.vocabulary.text(self.ids, self.open.at).endswith(" ") else " "
         shown = f"{space}{executed.result}" if executed.result else ""
-        self.row.forced.extend(self.vocabulary.result(shown + self.vocabulary.markers.end))
+        self.row.forced.extend(self.vocabulary.encode(shown + self.vocabulary.markers.end, continued=True))
 
     def calls(self) -> list[MadeCall]:
         made = []
@@ -163,7 +163,7 @@ class CallState:
         elif len(self.ids) - begun.at > self.limits.call_tokens:
             begun.call = self._so_far(begun)
             begun.error = f"it did not end within {self.limits.call_tokens} tokens"
-            self.row.forced.extend(self.vocabulary.result(markers.end))
+            self.row.forced.extend(self.vocabulary.encode(markers.end, continued=True))
 
     def _close(self) -> None:
         assert self.open

@@ -10,9 +10,8 @@ from typing import Any
 
 from ..errors import InputError, NotFoundError
 
+_HALF = b"\\ud"  # how JSON spells half a surrogate pair, and whole ones
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst", ".parquet")
-
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class BadRow:
 def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
     """Yield the rows of a file; one that is not JSON becomes a [`BadRow`].
 
-    An unreadable file is an [`InputError`]; with `tolerant`, it ends with a [`BadRow`], and lone surrogates are
-    accepted.
+    An unreadable file is an [`InputError`]; with `tolerant`, it ends with a [`BadRow`].
     """
     path = Path(file)
     try:
@@ -49,34 +47,29 @@ def read_text(file: str | Path) -> str:
 def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
     import fsspec
 
-    compression = _COMPRESSIONS.get(path.suffix)
-    with fsspec.open(str(path), "rb", compression=compression) as file:
+    with fsspec.open(str(path), "rb", compression="infer") as opened:
         # Zstandard's reader does not iterate over lines.
-        lines: Any = io.BufferedReader(file) if compression == "zstd" else file  # type: ignore[arg-type]
-        first = next((line for line in lines if line.strip()), b"")
+        file: Any = io.BufferedReader(opened) if path.suffix == ".zst" else opened  # type: ignore[arg-type]
+        first = next((line for line in file if line.strip()), b"")
+        lines = chain([first], file)
         if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-            content = first + lines.read()
+            content = first + file.read()
             try:
                 rows = json.loads(content)
-                yield from rows if tolerant or b"\\ud" not in content.lower() else map(_with_utf8, rows)
+                yield from map(_with_utf8, rows) if _HALF in content.lower() else rows
                 return
             except (ValueError, RecursionError):
                 if not tolerant:
                     raise
                 lines = io.BytesIO(content)  # lines after all, the first of which is a list
-        else:
-            lines = chain([first], lines)
-        yield from (_parsed(line, tolerant) for line in lines if line.strip())
+        yield from map(_parsed, filter(bytes.strip, lines))
 
 
-def _parsed(line: bytes, tolerant: bool) -> Any:
+def _parsed(line: bytes) -> Any:
     try:
-        value = json.loads(line)
-        return value if tolerant or b"\\ud" not in line.lower() else _with_utf8(value)
-    except UnicodeError:
-        return BadRow("no valid UTF-8")
-    except (ValueError, RecursionError):
-        return BadRow("no JSON")
+        return _with_utf8(json.loads(line)) if _HALF in line.lower() else json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return BadRow("no valid UTF-8" if isinstance(error, UnicodeError) else "no JSON")
 
 
 def _with_utf8(row: Any) -> Any:

@@ -1,14 +1,14 @@
-"""A tokenizer as decoding sees it: prompts and results to ids, ids to text, and the tokens that begin a call."""
+"""A tokenizer with markers: texts to ids and back, and the tokens that begin a call."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import UnsupportedModelError
-from ..training import SegmentTokenizer
+from ..training import bos_ids, make_encoder
 from .markers import Markers, marker_tokens, split_at_markers
 
 # How a call continues after its start marker; anything else is a footnote or a list.
@@ -17,7 +17,40 @@ CALL_SO_FAR = re.compile(r"\s*([A-Za-z_][\w.-]*(\(.*)?)?", re.DOTALL)
 CONTEXT = 8
 
 
-class Vocabulary:
+class MarkedTokenizer:
+    """Encodes prompts, calls as written and escaped documents; `begin` comes before a text.
+
+    Markers that are tokens of the model are encoded as such; any other special token is treated as text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None) -> None:
+        self.tokenizer, self.begin = tokenizer, begin_ids(tokenizer)
+        self.tokens = marker_tokens(tokenizer, markers) if markers else {}
+        self._encoder = make_encoder(tokenizer, parse_special_tokens=False)
+
+    def encode(self, text: str, continued: bool = False) -> list[int]:
+        """The ids of a text; with `continued`, of one that stands behind other ids."""
+        ids: list[int] = []
+        for part in split_at_markers(text, self.tokens):
+            # No space is put before what stands behind a marker.
+            encoded = self._encoder.continuations if ids or continued else self._encoder.prompts
+            ids += [self.tokens[part]] if part in self.tokens else encoded([part])[0]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+
+def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that a tokenizer puts before a text, else the token that separates documents, if any.
+
+    A begin token that a tokenizer does not add (as in instruction-tuned models) belongs to chats.
+    """
+    begin: Any = tokenizer.bos_token_id
+    return bos_ids(tokenizer) or ([] if begin is None or begin != tokenizer.eos_token_id else [begin])
+
+
+class Vocabulary(MarkedTokenizer):
     """A tokenizer as seen by the decoder. A token may hold more than a marker: `" ["` and `"["` both start a call.
 
     Attributes:
@@ -29,8 +62,12 @@ class Vocabulary:
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, markers: Markers, names: Iterable[str], size: int, device: Any = None
     ) -> None:
-        self.tokenizer, self.markers = tokenizer, markers
-        self._segments, self._tokens = SegmentTokenizer(tokenizer), marker_tokens(tokenizer, markers)
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
+            fix = "set its eos_token and its pad_token, which may be the same"
+            raise UnsupportedModelError("the tokenizer has no end-of-sequence or no padding token", file=name, fix=fix)
+        super().__init__(tokenizer, markers)
+        self.markers, self._bos = markers, bos_ids(tokenizer)
         tokens = [[i] for i in range(min(len(tokenizer), size))]
         names = [f"{name}(" for name in names]
         self.starts, self.openings, holding = set[int](), set[int](), []
@@ -46,31 +83,15 @@ class Vocabulary:
         self.holding = torch.zeros(size, dtype=torch.bool, device=device)
         self.holding[holding] = True
         if not self.starts:
-            name = tokenizer.name_or_path or type(tokenizer).__name__
             fix = "choose another one, or add it as a special token and train with it"
             raise UnsupportedModelError(f"no token of {name} is the start marker {markers.start!r}", fix=fix)
 
     def prompt(self, text: str) -> list[int]:
-        head, *rest = split_at_markers(text, self._tokens)
-        if head in self._tokens:
-            head, rest = "", [head, *rest]
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        first: Any = eos if bos is None else bos
-        return self._segments.prompt_ids(head) + self._continued(rest) or [first]
-
-    def result(self, text: str) -> list[int]:
-        """The ids of a result with its end marker, after the arrow. None of its text becomes a control token."""
-        return self._continued(split_at_markers(text, self._tokens))
+        bos: Any = self.tokenizer.bos_token_id
+        return self._bos + self.encode(text) or [self.tokenizer.eos_token_id if bos is None else bos]
 
     def text(self, ids: list[int], start: int) -> str:
         context = ids[max(start - CONTEXT, 0) : start]
-        before, whole = self._decode(context), self._decode(context + ids[start:])
+        before, whole = self.decode(context), self.decode(context + ids[start:])
         # A partial character before the start decodes differently once the rest is there.
-        return whole[len(before) :] if whole.startswith(before) else self._decode(ids[start:])
-
-    def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-    def _continued(self, parts: Iterable[str]) -> list[int]:
-        plain = self._segments.continuation_ids
-        return [i for part in parts for i in ([self._tokens[part]] if part in self._tokens else plain(part))]
+        return whole[len(before) :] if whole.startswith(before) else self.decode(ids[start:])

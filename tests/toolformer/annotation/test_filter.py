@@ -12,7 +12,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPTJConfig, GPTJForCau
 from toolalpaca_hf.inference import by_length
 from toolalpaca_hf.toolformer import Markers, ToolCall
 from toolalpaca_hf.toolformer.annotation.filter import WEIGHTS, Candidate, losses, score, select_calls
-from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, begin_ids
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer
+from toolalpaca_hf.toolformer.vocabulary import begin_ids
 
 TEXTS = [*SENTENCES, "A short one.", "The list holds 12 entries, 3 of which are new; see below. " * 6]
 

@@ -18,13 +18,8 @@ from toolalpaca_hf.schema import Segment
 from toolalpaca_hf.toolformer import AnnotationSettings, Annotator, Document, Markers, ToolCall, ToolSettings
 from toolalpaca_hf.toolformer.annotation.annotator import ToolPrompt
 from toolalpaca_hf.toolformer.annotation.filter import Candidate, losses, score
-from toolalpaca_hf.toolformer.annotation.sample import (
-    LocalScorer,
-    MarkedTokenizer,
-    Sampler,
-    _Sample,
-)
-from toolalpaca_hf.toolformer.decoding import Vocabulary
+from toolalpaca_hf.toolformer.annotation.sample import LocalScorer, Sampler, _Sample
+from toolalpaca_hf.toolformer.vocabulary import MarkedTokenizer, Vocabulary
 from toolalpaca_hf.training import SegmentTokenizer
 
 MARKERS = Markers("<API>", "</API>", "→")

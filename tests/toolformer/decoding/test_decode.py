@@ -29,7 +29,7 @@ from toolalpaca_hf.cli import main
 from toolalpaca_hf.errors import OptionError, UnsupportedModelError
 from toolalpaca_hf.inference import exact_ways
 from toolalpaca_hf.toolformer import Event, Generated, Markers, Tool, ToolCall, execute, generate, tools_named
-from toolalpaca_hf.toolformer.decoding import Vocabulary
+from toolalpaca_hf.toolformer.vocabulary import Vocabulary
 from toolalpaca_hf.training import SegmentTokenizer
 
 PASSED = "Out of 1400 participants, 400 passed, that is"

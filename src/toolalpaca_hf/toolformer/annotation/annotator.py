@@ -14,33 +14,29 @@ from ...llm import ContextFull, RequestRejected
 from ..markers import Markers, ToolCall
 from ..tools import ToolResult
 from ..tools.basic import date_in_url
+from ..tools.tool import SLOT
 from .config import AnnotationSettings, ToolSettings
 from .filter import Candidate, Scorer, losses, score, select_calls
 
 if TYPE_CHECKING:
-    from ...inference import Layers
+    from ...inference import Layers, Prefix
     from .endpoint import EndpointSampler
     from .sample import Sampler
 
+# The outcomes of a text in which calls were looked for; any other outcome says why they were not.
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
-"""The outcomes of a text in which calls were looked for; any other outcome says why they were not."""
 
 _ERRORS = 5
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ufffd]")
 CALL_FIELDS = ("tool", "input", "result", "position", "l_minus", "l_plus", "gain")
 
+# Executes calls, each with the `meta` of the text it is from.
 Execute = Callable[[Sequence[tuple[ToolCall, Mapping[str, Any]]]], list[ToolResult]]
-"""Executes calls, each with the `meta` of the text it is from."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text to annotate; `problem` says why it cannot be.
-
-    Args:
-        id (`str`): Unique; also seeds the sampling.
-        meta (`dict`, *optional*): Metadata: `url`, `date`.
-    """
+    """A text to annotate, unless it has a `problem`. Its unique `id` seeds the sampling; `meta` may hold `url`, `date`."""
 
     id: str
     text: str
@@ -102,21 +98,20 @@ class Opened:
     ids: list[int]
 
 
-Wanted = tuple[str, Opened, Sequence[Place]]
-"""A text's seed, the text, and the positions to sample at."""
+Wanted = tuple[str, Opened, Sequence[Place]]  # a text's seed, the text, and the positions to sample at
 
 
 class ToolPrompt:
     """A tool's prompt as ids: the shared part, and what follows the text before it is repeated."""
 
     def __init__(self, scorer: Scorer, prompt: str) -> None:
-        if prompt.count("{text}") != 1:
-            problem = f"a tool's prompt has the slot {{text}} {prompt.count('{text}')} times"
-            raise InputError(problem, fix="write it once")
-        head, tail = prompt.split("{text}")
+        if (count := prompt.count(SLOT)) != 1:
+            raise InputError(f"a tool's prompt has the slot {SLOT} {count} times", fix="write it once")
+        head, tail = prompt.split(SLOT)
         # A trailing space would be a token of its own, which does not occur before a word in text.
         self.head = [*scorer.begin, *scorer.encode(head.rstrip(" "))]
         self.tail = scorer.encode(tail.rstrip(" "))
+        self.prefix: Prefix | None = None  # the cache of the head, once a sampler has run it
 
     def behind(self, text: Sequence[int]) -> list[int]:
         return [*text, *self.tail, *text]

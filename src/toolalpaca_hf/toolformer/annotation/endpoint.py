@@ -2,25 +2,25 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from ...errors import ToolAlpacaError, UnsupportedModelError
-from ...llm import Choice, ModelClient
+from ...llm import ModelClient
 from ..markers import Markers
+from ..vocabulary import MarkedTokenizer
 from .annotator import Opened, Place, ToolPrompt, Wanted
 from .filter import Asked
-from .sample import MarkedTokenizer, start_ids
+from .sample import start_ids
 
 TOP = 20  # of the likeliest tokens a server is asked for at each place: vLLM's limit
 CONCURRENCY = 8
 
+# For each id of a prompt but the first, its log-probability and those of the likeliest tokens by their text.
 TokenLogprobs = list[tuple[float, dict[str, float]] | None]
-"""For each id of a prompt, its log-probability and those of the likeliest tokens by their text; `None` for the
-first."""
 
 
 class EndpointScorer(MarkedTokenizer):
@@ -40,10 +40,9 @@ class EndpointScorer(MarkedTokenizer):
     def check(self) -> None:
         """Determine how the server returns prompt log-probabilities; an error if it does not."""
         reasons = []
-        ids = self.encode("One two three four")
         for self._echo in (True, False):
             try:
-                self.prompt_logprobs(ids, 1)
+                self.prompt_logprobs(self.encode("One two three four"), 1)
                 return
             except ToolAlpacaError as error:
                 reasons.append(str(error))
@@ -52,14 +51,14 @@ class EndpointScorer(MarkedTokenizer):
         raise UnsupportedModelError(problem, option="--endpoint", fix=fix)
 
     def prompt_logprobs(self, ids: Sequence[int], top: int) -> TokenLogprobs:
-        options: dict[str, Any] = (
-            {"echo": True, "logprobs": top} if self._echo else {"extra_body": {"prompt_logprobs": top}}
-        )
-        choice = self.server.complete(list(ids), 1, temperature=0.0, **options)
-        found = _echoed(choice) if self._echo else _prompt_logprobs(choice, ids)
-        if found is None or len(found) < len(ids) or any(logprob is None for logprob in found[1 : len(ids)]):
-            raise UnsupportedModelError(f"{self.server.base_url} answers without log-probabilities of the prompt")
-        return found[: len(ids)]
+        echo, own = {"echo": True, "logprobs": top}, {"extra_body": {"prompt_logprobs": top}}
+        options: dict[str, Any] = echo if self._echo else own
+        fields = self.server.complete(list(ids), 1, temperature=0.0, **options).fields
+        try:
+            return _echoed(fields, ids) if self._echo else _prompt_logprobs(fields, ids)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            problem = f"{self.server.base_url} answers without log-probabilities of the prompt"
+            raise UnsupportedModelError(problem) from None
 
     def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
         def of_columns(asked: Asked) -> list[float]:
@@ -124,26 +123,15 @@ class EndpointSampler:
         return text if marker or ended else None
 
 
-def _echoed(choice: Choice) -> TokenLogprobs | None:
-    found = choice.fields.get("logprobs")
-    if not isinstance(found, dict) or not isinstance(found.get("token_logprobs"), list):
-        return None
-    tops = found.get("top_logprobs") or []
-    return [
-        None if value is None else (float(value), tops[n] if n < len(tops) and isinstance(tops[n], dict) else {})
-        for n, value in enumerate(found["token_logprobs"])
-    ]
+def _echoed(fields: Mapping[str, Any], ids: Sequence[int]) -> TokenLogprobs:
+    values, tops = fields["logprobs"]["token_logprobs"], fields["logprobs"].get("top_logprobs") or [{}] * len(ids)
+    return [None, *((float(values[n]), tops[n] or {}) for n in range(1, len(ids)))]
 
 
-def _prompt_logprobs(choice: Choice, ids: Sequence[int]) -> TokenLogprobs | None:
-    entries = choice.fields.get("prompt_logprobs")
-    if not isinstance(entries, list):
-        return None
-    found: TokenLogprobs = []
-    for id, entry in zip(ids, entries, strict=False):
-        if not isinstance(entry, dict) or str(id) not in entry:
-            found.append(None)
-            continue
+def _prompt_logprobs(fields: Mapping[str, Any], ids: Sequence[int]) -> TokenLogprobs:
+    found: TokenLogprobs = [None]
+    for n in range(1, len(ids)):
+        entry = fields["prompt_logprobs"][n]
         tops = {token.get("decoded_token"): float(token["logprob"]) for token in entry.values()}
-        found.append((float(entry[str(id)]["logprob"]), tops))
+        found.append((float(entry[str(ids[n])]["logprob"]), tops))
     return found

@@ -10,12 +10,12 @@ REACH = 5  # of the weights: w_t = max(0, 1 - 0.2 t) is 0 from t = 5 on
 # Normalised: they sum to 1. Where a text ends before them the rest adds nothing.
 WEIGHTS = tuple((1 - 0.2 * t) / 3 for t in range(REACH))
 
+# A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first.
 Asked = tuple[Sequence[int], Sequence[int]]
-"""A sequence of ids, and the columns whose ids' log-probabilities are wanted; none of them is the first."""
 
 
 class Scorer(Protocol):
-    """Computes log-probabilities; see [`LocalScorer`]."""
+    """Computes log-probabilities of ids in the requested columns, given all ids before them; see [`LocalScorer`]."""
 
     begin: list[int]
 
@@ -23,33 +23,23 @@ class Scorer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
-    def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
-        """Log-probabilities of the ids in the requested columns, given all ids before them."""
-        ...
+    def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]: ...
 
 
 @dataclass
 class Candidate:
-    """A call proposed at a position of a text, and its effect on the loss there.
-
-    Args:
-        index, position (`int`): Index of the token, and of the character, after the call.
-        probability (`float`): Probability that a call starts here.
-        l_empty (`float`, *optional*): L_i(ε), the loss of the next tokens without a call.
-        l_call (`float`, *optional*): L_i(e(c, ε)), with the call before the text; `None` if it was not needed.
-        l_plus (`float`, *optional*): L⁺ = L_i(e(c, r)), with call and result before the text.
-    """
+    """A call proposed at a position of a text, and its effect on the loss there (`None` where it was not needed)."""
 
     tool: str
     input: str
-    index: int
-    position: int
-    probability: float
+    index: int  # of the token behind the call
+    position: int  # of the character behind it
+    probability: float  # that a call starts here
     result: str | None = None
     error: str | None = None
-    l_empty: float | None = None
-    l_call: float | None = None
-    l_plus: float | None = None
+    l_empty: float | None = None  # L_i(ε), the loss of the next tokens without a call
+    l_call: float | None = None  # L_i(e(c, ε)), with the call before the text
+    l_plus: float | None = None  # L⁺ = L_i(e(c, r)), with call and result before the text
 
     @property
     def call(self) -> ToolCall:

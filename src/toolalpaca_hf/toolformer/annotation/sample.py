@@ -12,33 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ... import inference
 from ...errors import UnsupportedModelError
 from ...inference import Branch, Pack, by_length, logits_at
-from ...training import bos_ids, make_encoder
-from ..markers import Markers, marker_tokens, split_at_markers
+from ..markers import Markers, marker_tokens
+from ..vocabulary import MarkedTokenizer
 from .annotator import Opened, Place, ToolPrompt, Wanted
 from .filter import Asked
-
-
-class MarkedTokenizer:
-    """Encodes prompts, calls as written and escaped documents; `begin` comes before a text.
-
-    Markers that are tokens of the model are encoded as such; any other special token is treated as text.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None) -> None:
-        self.tokenizer, self.begin = tokenizer, begin_ids(tokenizer)
-        self.tokens = marker_tokens(tokenizer, markers) if markers else {}
-        self._encoder = make_encoder(tokenizer, parse_special_tokens=False)
-
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = []
-        for part in split_at_markers(text, self.tokens):
-            # No space is put before what stands behind a marker.
-            encoded = self._encoder.continuations if ids else self._encoder.prompts
-            ids += [self.tokens[part]] if part in self.tokens else encoded([part])[0]
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
 
 class LocalScorer(MarkedTokenizer):
@@ -58,15 +35,6 @@ class LocalScorer(MarkedTokenizer):
         return inference.token_logprobs(self.model, asked, self.batch_tokens)
 
 
-def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that a tokenizer puts before a text, else the token that separates documents, if any.
-
-    A begin token that a tokenizer does not add (as in instruction-tuned models) belongs to chats.
-    """
-    begin: Any = tokenizer.bos_token_id
-    return bos_ids(tokenizer) or ([] if begin is None or begin != tokenizer.eos_token_id else [begin])
-
-
 # Batch size of the matrix products while sampling: larger is hardly faster.
 ROWS_AT_ONCE = 256
 
@@ -78,8 +46,7 @@ class _Sample:
     text: str | None = None
 
 
-Samples = list[list[_Sample]]
-"""By row, those that have been alike so far."""
+Samples = list[list[_Sample]]  # by row, those that have been alike so far
 
 
 class Sampler:
@@ -99,7 +66,6 @@ class Sampler:
         special = {*scorer.tokenizer.all_special_ids, *inference.end_ids(scorer.model, scorer.tokenizer)}
         self.ends = special - {*marker_tokens(scorer.tokenizer, markers).values()}
         self.packs = "pack" in inference.exact_ways(scorer.model)
-        self._heads: dict[tuple[int, ...], inference.Prefix] = {}
 
     @torch.inference_mode()
     def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
@@ -111,7 +77,7 @@ class Sampler:
             # The start at a position is predicted by the token before it.
             columns = [range(befores[n] - 1, len(rows[n]) - 1) for n in batch]
             logits, cache = logits_at(self.scorer.model, [rows[n] for n in batch], columns, head)
-            starts = iter(self._starts(logits))
+            starts = self._starts(logits)
             shared, layers = len(head.ids) if head else 0, list[Any](cache.layers if cache else ())
             opened = {}
             for row, n in enumerate(batch):
@@ -122,10 +88,8 @@ class Sampler:
             yield opened
 
     def _head(self, prompt: ToolPrompt) -> inference.Prefix:
-        key = tuple(prompt.head)
-        if key not in self._heads:
-            self._heads[key] = inference.prefill(self.scorer.model, prompt.head)
-        return self._heads[key]
+        prompt.prefix = prompt.prefix or inference.prefill(self.scorer.model, prompt.head)
+        return prompt.prefix
 
     def _starts(self, logits: torch.Tensor) -> Iterator[tuple[float, int]]:
         """The probability of a start marker in each row of logits, and the likeliest token that is one."""

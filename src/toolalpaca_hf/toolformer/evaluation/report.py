@@ -8,20 +8,13 @@ from typing import Any
 from ...report import rate_text, render, write_texts
 from ..tasks import TASKS
 
-_MEASURED = {
-    "first_number": "the first number written",
-    "last_number": "the last number of the solution",
-    "five_words": "an answer within the first five words",
-    "ten_words": "an answer within the first ten words",
-    "twenty_words": "an answer within the first twenty words",
-}
 # Okabe and Ito's palette is distinguishable to colour-blind readers; the marker repeats the distinction.
 _SERIES = {"with_calls": ("with calls", "#D55E00", "o-"), "without_calls": ("without calls", "#0072B2", "s--")}
 
 
 def write_report(folder: Path, metrics: Mapping[str, Any]) -> None:
-    svg = curve(metrics)
-    write_texts(folder, {"report.md": report_markdown(metrics, bool(svg))} | ({"curve.svg": svg} if svg else {}))
+    files = {"curve.svg": svg} if (svg := curve(metrics)) else {}
+    write_texts(folder, files | {"report.md": report_markdown(metrics, bool(files))})
 
 
 def report_markdown(metrics: Mapping[str, Any], has_curve: bool = False) -> str:
@@ -45,11 +38,9 @@ def _by_task(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def _table(task: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     first = results[0]
     return {
-        "title": first["title"],
-        "data": first["data"],
-        "n": first["n"],
+        **first,
         "section": first["section"] if first["section"][:1].isdigit() else "",
-        "measure": _MEASURED[first["measure"]],
+        "measure": first["measure"].replace("_", " "),
         "rows": [_row(result) for result in results],
         # The paper takes the first number, so its figures do not apply to worked solutions.
         "published": None if first["measure"] == "last_number" else TASKS[task].published,

@@ -68,10 +68,7 @@ class Tool(ABC):
 def prompt_for(tool: Tool, markers: Markers | None = None) -> str:
     """The demonstrations that make a model propose calls of a tool (section 2, sampling API calls).
 
-    Fill in a document with `prompt.replace("{text}", document)`, not `format`: documents contain braces.
-
-    Raises:
-        [`InputError`]: The tool has no prompt, or one without `{text}`.
+    They hold `{text}` once, in place of the document; a tool without such a prompt is an [`InputError`].
     """
     if not tool.prompt:
         raise InputError(f"the tool {tool.name} has no prompt", fix="set its attribute `prompt` to a file")
@@ -90,15 +87,12 @@ def prompt_for(tool: Tool, markers: Markers | None = None) -> str:
     text = head + SLOT + tail
     if markers is None or markers == Markers():
         return text
-    done, at = "", 0
-    for found in Markers().find(text):
-        done += text[at : found.start] + markers.call(found.call)
-        at = found.end
-    return done + text[at:]
+    for found in reversed(list(Markers().find(text))):
+        text = text[: found.start] + markers.call(found.call) + text[found.end :]
+    return text
 
 
-LONGEST_RESULT = 400
-"""Characters of a result: a passage of [`WikiSearch`] fits."""
+LONGEST_RESULT = 400  # characters: a passage of [`WikiSearch`] fits
 
 _POLL = 0.05
 _ADDRESS = re.compile(r"\w+://\S+")
@@ -115,10 +109,8 @@ class ToolResult:
 
 
 class ResultCache:
-    """Caches results by [`Tool.key`] and input in an SQLite file, for several threads and processes.
-
-    With `shared_disk`, processes of several machines may write to it.
-    """
+    """Caches results by [`Tool.key`] and input in an SQLite file, for threads and processes; with `shared_disk`, of
+    several machines."""
 
     def __init__(self, path: str | Path, shared_disk: bool = False) -> None:
         table = "CREATE TABLE IF NOT EXISTS results (tool TEXT, input TEXT, result TEXT, PRIMARY KEY (tool, input))"
@@ -146,8 +138,7 @@ class _Job:
     deadline: float = 0.0
 
 
-_Answer = tuple[_Job, str | None, str | None]
-"""A job, and its result or error."""
+_Answer = tuple[_Job, str | None, str | None]  # a job, and its result or error
 
 
 def execute(
@@ -160,14 +151,13 @@ def execute(
     longest: int = LONGEST_RESULT,
     metas: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[ToolResult]:
-    """Execute calls (section 2, executing API calls).
+    """Execute calls (section 2, executing API calls); equal ones once, except for tools without a [`Tool.key`].
 
     A tool that hangs is abandoned in its thread, since Python cannot stop it. Such calls occupy the tool's slots until
     they end, also in later calls of this function; once they have occupied all for another `timeout`, the tool's other
     calls fail.
 
     Args:
-        calls (`Sequence[ToolCall]`): The calls. Equal ones are executed once, except for tools without a [`Tool.key`].
         timeout (`float`, *optional*, defaults to 30.0): Seconds per call, from its start.
         workers (`int`, *optional*, defaults to 8): Concurrent calls, at most [`Tool.at_once`] of one tool.
         cache ([`ResultCache`], *optional*): Cache of results; failures are not cached.
