@@ -36,7 +36,7 @@ Execute = Callable[[Sequence[tuple[ToolCall, Mapping[str, Any]]]], list[ToolResu
 
 @dataclass(frozen=True)
 class Document:
-    """A text to annotate, unless it has a `problem`. Its unique `id` seeds the sampling; `meta` may hold `url`, `date`."""
+    """A text to annotate, if it has no `problem`; `id` is unique and seeds the sampling, `meta` has URL and date."""
 
     id: str
     text: str
