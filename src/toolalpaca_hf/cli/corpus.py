@@ -134,14 +134,13 @@ def _as_typed(context: typer.Context, parameter: Any) -> str:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that build wrote, or a file in the raw layout.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")],
 ) -> None:
-    """Write corpus_report.md and corpus_report.html anew from the folder's files, or beside the file."""
+    """Write corpus_report.md and corpus_report.html anew from the folder's files."""
     with needing("the report", "evaluate"):
         from ..corpus import write_report
 
         write_report(folder)
-    folder = folder if folder.is_dir() else folder.parent
     typer.echo(f"{folder / 'corpus_report.md'} and {folder / 'corpus_report.html'} are written")
 
 

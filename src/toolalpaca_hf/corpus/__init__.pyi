@@ -15,6 +15,7 @@ from .engine.pipeline import build_corpus as build_corpus
 from .engine.pipeline import estimate as estimate
 from .report.writing import write_report as write_report
 from .screening_step import ScreenFilter as ScreenFilter
+from .simulation.filters import SimulatedInstance as SimulatedInstance
 from .simulation.filters import apply_filters as apply_filters
 from .simulation.filters import leaves as leaves
 from .simulation.filters import observed as observed
@@ -22,7 +23,6 @@ from .simulation.filters import said_in as said_in
 from .simulation.filters import status_of as status_of
 from .simulation.filters import surface as surface
 from .simulation.simulate import SimulatedEnvironment as SimulatedEnvironment
-from .simulation.simulate import SimulatedInstance as SimulatedInstance
 from .toolset.entries import EntryFilter as EntryFilter
 from .toolset.entries import load_entries as load_entries
 from .toolset.entries import reserved_names as reserved_names

@@ -15,6 +15,7 @@ from ..agent import RolloutLimits
 from ..errors import InputError, OptionError
 from ..executors import Executor
 from ..llm import Budget, ModelSettings
+from ..storage import read_yaml
 from .decontamination import PUBLISHED, Fingerprint, evaluation_texts
 
 # `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
@@ -150,7 +151,7 @@ class CorpusConfig:
         """
         from .simulation.filters import count_tokens
 
-        sections = _read(Path(path)) if path is not None else {}
+        sections = dict(read_yaml(path, "pass a recipe")) if path is not None else {}
         for section, values in (given or {}).items():
             said = {name: value for name, value in values.items() if value is not None}
             sections[section] = _mapping(sections.get(section), section) | said
@@ -229,20 +230,6 @@ def _validated(sections: dict[str, Any], where: str | None) -> CorpusConfig:
             option = f"simulation.limits.{name}"
             raise OptionError(f"is {value}", file=where, option=option, fix=f"pass {least} or more")
     return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_bytes())
-        json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path, fix="pass a recipe") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
-        raise InputError(problem, file=path, fix="correct it") from None
-    return _mapping(found, str(path))
 
 
 def _mapping(found: Any, where: str) -> dict[str, Any]:

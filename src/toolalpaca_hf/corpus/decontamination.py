@@ -109,9 +109,8 @@ class Decontaminator:
 
     Args:
         evaluation (`Iterable[str | Fingerprint]`): Instructions that must not leak into training.
-        threshold (`float`, *optional*, defaults to 0.5): Jaccard similarity at which two instructions are close.
-        contained (`float`, *optional*, defaults to 0.75): Share of an evaluation instruction's bigrams at which a
-            longer text contains it.
+        threshold, contained (`float`, *optional*): Jaccard similarity at which two instructions are close, and share
+            of an evaluation instruction's bigrams at which a longer text contains it.
 
     Example:
 

@@ -72,14 +72,13 @@ def names(text: str, api: str) -> bool:
     # A name made of ordinary words (`Cats`, `Fun Fact`) counts only in its own case, and not as the first word of a
     # sentence; a name unlike any word (`YNAB`, `ipapi.com`, `WeatherAPI`) counts in any case.
     name = " ".join(api.split())
-    if not name:
+    coded = len(name) > 2 and any(map(_is_code, name.split()))
+    if not coded and name == name.lower():
         return False
-    any_case = re.IGNORECASE if any(map(_is_code, name.split())) and len(name) > 2 else 0
-    for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, any_case):
+    for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE if coded else 0):
         before = text[: match.start()].rstrip("\"'“‘( ")
-        begins = not before or before[-1] in ".!?:"
-        if any_case or " " in name or not begins:
-            return any_case != 0 or name != name.lower()
+        if coded or " " in name or (before and before[-1] not in ".!?:"):
+            return True
     return False
 
 
@@ -185,8 +184,6 @@ def write_instructions(
                         # Details are values: nothing in front of one is taken for a label.
                         details = " ".join(details.split())
                         of_style.append(WrittenInstruction(text, details, style, constraints[number].mood))
-            if len(of_style) >= settings.per_style:
-                break
         written += of_style
     if refused is not None and not written:
         raise refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
-from ..errors import OptionError, ToolAlpacaError
+from ..errors import ToolAlpacaError
 
 if TYPE_CHECKING:
     from .asking import Ask, ModelSettings, RequestCache
@@ -46,21 +46,14 @@ class BudgetExceeded(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer.
+    """A model's answer."""
 
-    Args:
-        text (`str`): Its text without thinking; empty if it refused.
-        finish_reason (`str`): `"stop"`, `"length"` (cut by the token limit), `"refusal"`, or the server's own word.
-        prompt_tokens, completion_tokens (`int`): Tokens; estimated if the server does not count.
-        enforced (`bool`): Whether the requested JSON schema was enforced on the text.
-    """
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
+    text: str  # without thinking; empty if it refused
+    finish_reason: str  # `stop`, `length` (cut by the token limit), `refusal`, or the server's own word
+    prompt_tokens: int  # estimated if the server does not count
     completion_tokens: int
     model: str
-    enforced: bool = False
+    enforced: bool = False  # whether the requested JSON schema was enforced on the text
 
 
 def estimate_tokens(text: str) -> int:
@@ -99,15 +92,10 @@ class Budget:
 
     Running calls are finished and kept, so tokens and money may exceed the limit by their cost and, with several
     tasks, calls by those of the others.
-
-    Raises:
-        [`OptionError`]: A limit is not positive.
     """
 
     def __init__(self, calls: int | None = None, tokens: int | None = None, money: float | None = None) -> None:
         self.calls, self.tokens, self.money = calls, tokens, money
-        if any(limit is not None and not limit > 0 for limit in (calls, tokens, money)):
-            raise OptionError("a budget has to be more than 0", fix="leave it out for none")
         self._lock = threading.Lock()
         self._begun = 0
 
@@ -140,15 +128,10 @@ class Budget:
 
 
 class UsageTracker:
-    """An [`Ask`] for one piece of work that counts its cost and notes whether an answer was missing.
+    """An [`Ask`] for one piece of work that counts its cost by role, and notes whether an answer was missing.
 
-    Args:
-        settled (`tuple[type, ...]`): Errors that settle the work; after any other, it is raised again unasked.
-        key (`str`, *optional*): Whose questions they are.
-
-    Attributes:
-        usage (`dict[str, dict]`): By role: model, calls, retries among them, schema-enforced answers, and tokens.
-        stopped ([`ToolAlpacaError`], *optional*): Why the work is unfinished, whoever caught the error.
+    An error that is none of `settled` is raised again at each later question: `stopped` says why the work is
+    unfinished, whoever caught it.
     """
 
     def __init__(self, ask: "Ask", settled: tuple[type[ToolAlpacaError], ...], key: str | None = None) -> None:
@@ -165,10 +148,8 @@ class UsageTracker:
             if not isinstance(error, self._settled):
                 self.stopped = error
             raise
-        used = self.usage.setdefault(role, {"model": answer.model, "calls": 0, "retries": 0, "enforced": 0})
-        used["model"] = answer.model
+        used = self.usage.setdefault(role, {})
         counts = {"calls": 1, "retries": int(attempt > 0), "enforced": int(answer.enforced)}
         counts |= {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
-        for name, count in counts.items():
-            used[name] = used.get(name, 0) + count
+        self.usage[role] = {"model": answer.model} | {name: used.get(name, 0) + n for name, n in counts.items()}
         return answer

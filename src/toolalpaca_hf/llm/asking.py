@@ -45,13 +45,8 @@ END;
 class Ask(Protocol):
     """Asks the model of a role; called from threads.
 
-    Args:
-        role (`str`): Who is asked.
-        attempt (`int`, *optional*, defaults to 0): Number of the retry; each is cached separately.
-        key (`str`, *optional*): Whose question it is (an API, an instance); part of the cache key.
-        temperature (`float`, *optional*): Defaults to the role's.
-        schema (`dict`, *optional*): A JSON schema for the text; see [`Answer.enforced`].
-        messages, max_tokens, stop: See [`ModelClient.answer`].
+    Each `attempt` and each `key` (whose question it is: an API, an instance) is cached by itself, and the temperature
+    is the role's by default; the rest is as in [`ModelClient.answer`].
 
     Raises:
         [`LLMError`], [`BudgetExceeded`]: The model cannot answer, or the budget is spent.
@@ -109,7 +104,7 @@ class ModelSettings:
         return ModelClient(self.endpoint, self.model, key_variables=names, concurrency=concurrency, **limits)
 
 
-class RequestCache:
+class RequestCache(SqliteCache):
     """Answers by the hash of their question, in an SQLite file that threads and processes share; see [`SqliteCache`].
 
     Example:
@@ -124,27 +119,23 @@ class RequestCache:
     """
 
     def __init__(self, path: str | Path, shared_disk: bool = False) -> None:
-        self.path = Path(path)
-        self._file = SqliteCache(path, TABLES, "SELECT hash, enforced FROM requests", shared_disk=shared_disk)
+        super().__init__(path, TABLES, "SELECT hash, enforced FROM requests", shared_disk=shared_disk)
 
     def get(self, question: str) -> Answer | None:
         """The answer to a question by its [`request_hash`]."""
         columns = "text, finish_reason, prompt_tokens, completion_tokens, model, enforced"
-        rows = self._file.fetch(f"SELECT {columns} FROM requests WHERE hash = ?", question)
+        rows = self.fetch(f"SELECT {columns} FROM requests WHERE hash = ?", question)
         return next((Answer(*row[:5], enforced=bool(row[5])) for row in rows), None)
 
     def put(self, question: str, role: str, key: str, attempt: int, answer: Answer) -> None:
         """Store an answer, unless the question already has one."""
         row = (question, role, key, attempt, answer.model, answer.text, answer.finish_reason, answer.prompt_tokens)
-        self._file.insert("requests", (*row, answer.completion_tokens, answer.enforced))
+        self.insert("requests", (*row, answer.completion_tokens, answer.enforced))
 
     def spent(self) -> dict[str, Usage]:
         """Usage by role, over this and all earlier runs."""
         query = "SELECT role, calls, prompt_tokens, completion_tokens FROM spent ORDER BY role"
-        return {row[0]: Usage(*row[1:]) for row in self._file.fetch(query)}
-
-    def close(self) -> None:
-        self._file.close()
+        return {row[0]: Usage(*row[1:]) for row in self.fetch(query)}
 
 
 def request_hash(**question: Any) -> str:
@@ -182,7 +173,7 @@ class CachedAsk:
         self._models = {role: models[settings] for role, settings in roles.items()}
         self._lock = threading.Lock()
         self._under_way: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-        self._enforcing: dict[str, bool] = {}
+        self._enforcing: dict[str, bool | None] = {role: model.enforces for role, model in self._models.items()}
 
     def check(self) -> dict[str, bool]:
         """Check that every model responds; returns, by role, whether JSON schemas are enforced on its answers."""
@@ -209,14 +200,14 @@ class CachedAsk:
         return self._answer(question)
 
     def _enforces(self, role: str) -> bool:
-        if (known := self._models[role].enforces) is not None:
-            return known
-        if role not in self._enforcing:
+        known = self._enforcing[role]
+        if known is None:
             decides = self.roles[role].output_settings()
             decides["temperature"] = None if decides["temperature"] is None else 0.0
             question = {"role": role, "messages": PROBE, "max_tokens": 64, "attempt": 0, "key": "", "stop": []}
-            self._enforcing[role] = is_enforced(self._answer({**question, "schema": PROBE_SCHEMA, **decides}).text)
-        return self._enforcing[role]
+            known = is_enforced(self._answer({**question, "schema": PROBE_SCHEMA, **decides}).text)
+            self._enforcing[role] = known
+        return known
 
     def _answer(self, question: dict[str, Any]) -> Answer:
         name, role = request_hash(**question), question["role"]

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingDependencyError, OptionError
-from ..openapi import Credentials
+from ..openapi import Credentials, mapping
 from .answers import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
 from .streaming import StreamedAnswer
 
@@ -42,23 +42,12 @@ _FULL = re.compile(
 
 @dataclass(frozen=True)
 class Choice:
-    """The first of a response's `choices`.
+    """The first of a response's `choices`."""
 
-    Args:
-        fields (`dict`): As the server sent it; `cut` says whether the token limit ended it.
-        tokens, prompt_tokens (`int`, *optional*): Generated and given tokens; `None` if the server does not say.
-    """
-
-    fields: dict[str, Any]
-    tokens: int | None
-    cut: bool
+    fields: dict[str, Any]  # as the server sent it
+    tokens: int | None  # generated; `None` if the server does not say
+    cut: bool  # whether the token limit ended it
     prompt_tokens: int | None = None
-
-    @property
-    def said(self) -> str:
-        """The text content of a chat message, without thinking."""
-        content = self.fields["message"].get("content")
-        return without_thinking(content) if isinstance(content, str) else ""
 
 
 class ModelClient:
@@ -123,25 +112,19 @@ class ModelClient:
         `options` are other fields of the request; `None` is left out. `tell`, a function, streams the answer, and gets
         its text so far. Raises as [`answer`].
         """
-        choice = self._request(False, prompt=prompt, max_tokens=max_tokens, **options)
-        if not isinstance(choice.fields.get("text"), str):
-            raise self._malformed("a choice without text")
-        return choice
+        return self._request("text", str, prompt=prompt, max_tokens=max_tokens, **options)
 
     def chat(self, messages: list[dict[str, Any]], max_tokens: int | None, **options: Any) -> Choice:
         """Write the next message of a conversation; like [`complete`], with the field `message`, an object."""
         limit = self._limit
         try:
-            choice = self._request(True, messages=messages, **{limit: max_tokens}, **options)
+            return self._request("message", dict, messages=messages, **{limit: max_tokens}, **options)
         except LLMError as error:
             # OpenAI's newer models know the limit by another name only, which some servers do not know.
             if isinstance(error, ContextFull) or limit != "max_tokens" or "max_completion_tokens" not in error.said:
                 raise
             self._limit = "max_completion_tokens"
             return self.chat(messages, max_tokens, **options)
-        if not isinstance(choice.fields.get("message"), dict):
-            raise self._malformed("a choice without a message")
-        return choice
 
     def answer(
         self,
@@ -207,7 +190,9 @@ class ModelClient:
             return None
         return found if type(found) is int and found > 0 else None
 
-    def _request(self, chat: bool, tell: Callable[[str], None] | None = None, **fields: Any) -> Choice:
+    def _request(self, made: str, kind: type, tell: Callable[[str], None] | None = None, **fields: Any) -> Choice:
+        """The first choice, which has to have the field `made` of this type."""
+        chat = made == "message"
         fields = {name: value for name, value in fields.items() if value is not None}
         # Half a surrogate pair, which an API's answer may hold, has no UTF-8.
         fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
@@ -227,13 +212,14 @@ class ModelClient:
             answer = json.loads(self._secret_in_answers.redact_bytes(body))
         except (ValueError, RecursionError):
             raise self._malformed(f"no JSON: {self._words(body.decode('utf-8', 'replace'), 60)!r}") from None
-        if streamed and isinstance(answer, dict) and answer.get("error"):  # what came before it is not all
+        if streamed and mapping(answer).get("error"):  # what came before it is not all
             raise self._unanswered(f"broke its answer off ({self._words(answer['error'])})", "its own log says why")
-        choices = answer.get("choices") if isinstance(answer, dict) else None
+        choices = mapping(answer).get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise self._malformed(f"no choice: {self._words(answer, 60)!r}")
-        usage = answer.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
+        if not isinstance(choices[0].get(made), kind):
+            raise self._malformed(f"a choice without {'a message' if chat else 'text'}")
+        usage = mapping(answer.get("usage"))
         counts = [usage.get(f"{name}_tokens") for name in ("completion", "prompt")]
         tokens, prompt_tokens = (n if type(n) is int and n >= 0 else None for n in counts)
         return Choice(choices[0], tokens, choices[0].get("finish_reason") == "length", prompt_tokens)
@@ -271,18 +257,13 @@ class ModelClient:
         if _FULL.search(said):
             problem = f"the conversation is too long for {self.model}: {said}"
             return ContextFull(problem, endpoint=self.base_url, status=status, said=said)
-        fix = "check the request's settings"
-        if status in (401, 403):
-            fix = f"set {self._key_variable} to a key it takes"
-        elif status in (404, 405) and "model" in said.lower() and "chat" not in said.lower():
-            fix = f"does it serve {self.model}? {self.base_url}/models lists what it does"
-        elif status in (404, 405):
-            fix = f"it has no {'chat' if chat else 'raw'} completions at this address: check it, often it ends in /v1"
-            fix += "" if chat else "; or use --style chat"
-        elif status == 429:
-            fix = "ask it less at once, or later"
-        elif status >= 500:
-            fix = "its own log says why"
+        absent = f"it has no {'chat' if chat else 'raw'} completions at this address: check it, often it ends in /v1"
+        absent += "" if chat else "; or use --style chat"
+        if "model" in said.lower() and "chat" not in said.lower():
+            absent = f"does it serve {self.model}? {self.base_url}/models lists what it does"
+        key = f"set {self._key_variable} to a key it takes"
+        fixes = {401: key, 403: key, 404: absent, 405: absent, 429: "ask it less at once, or later"}
+        fix = fixes.get(status, "its own log says why" if status >= 500 else "check the request's settings")
         kind = RequestRejected if status in (400, 413, 422) else Unanswered
         problem = f"{self.base_url} answers with status {status} ({said})"
         return kind(problem, endpoint=self.base_url, status=status, said=said, fix=fix)

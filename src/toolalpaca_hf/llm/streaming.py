@@ -11,19 +11,8 @@ _GROWING = ("text", "content", "reasoning_content", "reasoning", "refusal", "arg
 class StreamedAnswer:
     """Reads server-sent events of OpenAI's completions and chat completions.
 
-    Args:
-        tell (`Callable[[str], None]`): Gets the text so far after each event that adds to it; of a chat message the
-            reasoning, until there is content.
-
-    Example:
-
-    ```python
-    >>> answer = StreamedAnswer(print)
-    >>> answer.feed(b'data: {"choices": [{"delta": {"content": "High"}}]}\\n')
-    High
-    >>> answer.feed(b'data: {"choices": [{"delta": {"content": " water"}}]}\\n\\ndata: [DONE]\\n')
-    High water
-    ```
+    `tell` gets the text so far after each event that adds to it; of a chat message the reasoning, until there is
+    content.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from corpus.roles_double import huts
 
-from toolalpaca_hf.corpus.config import FilterSettings
 from toolalpaca_hf.corpus.report.writing import write_report
 from toolalpaca_hf.corpus.simulation.filters import FILTERS
-from toolalpaca_hf.errors import InputError, NotFoundError
+from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.schema import Api, Step, Trajectory
 
 STEPS = [
@@ -184,34 +183,15 @@ def test_the_same_corpus_gives_the_same_report(tmp_path: Path) -> None:
     assert _report_of(tmp_path) == _report_of(tmp_path)
 
 
-def test_published_files_are_counted_and_gated(real_data: Path, tmp_path: Path) -> None:
-    """Against a count of the JSON itself."""
-    raw = json.loads((real_data / "train_sample.json").read_text(encoding="utf-8"))
-    found = write_report(real_data / "train_sample.json", tmp_path)
-    instances = [one for api in raw for one in api["Instances"] if isinstance(one, dict) and one.get("input")]
-    calls = [
-        [
-            step[0][0]
-            for step in one["intermediate_steps"]
-            if step[0][0] not in ("getDetails", "hallucination", "retrievalDataFromFile")
-        ]
-        for one in instances
-    ]
-    assert (found["apis"], found["functions"]) == (len(raw), sum(len(api["Function_Projection"]) for api in raw))
-    assert found["categories"] == len({api["Category"] for api in raw})
-    assert found["instances"] == found["made"] == len(instances) == 51
-    assert found["calls"] == sum(map(len, calls)) and found["calls_per_instance"]["max"] == max(map(len, calls))
-    assert found["single_function"] == sum(1 for one in calls if len(set(one)) == 1)
-    assert found["multi_function"] == sum(1 for one in calls if len(set(one)) > 1)
-    assert 0 < found["passed_all_gates"] < 51 and (tmp_path / "corpus_report.md").is_file()
-
-
-def test_tokens_are_counted_as_the_settings_say(tmp_path: Path) -> None:
-    few = write_report("sample", tmp_path / "a", FilterSettings(characters=10))
-    letters = write_report("sample", tmp_path / "b", FilterSettings(characters=1, max_tokens=10**6))
-    assert few["instances"] == letters["instances"] == 40
-    assert few["row_tokens"]["max"] == round(letters["row_tokens"]["max"] / 10) and few["failed"]["length"] == 0
-    assert "estimated at 10" in (tmp_path / "a" / "corpus_report.md").read_text()
+def test_tokens_are_counted_as_the_corpus_did(tmp_path: Path) -> None:
+    found = []
+    for gates in ({"characters": 1, "max_tokens": 10**6}, {"characters": 10.0}):
+        path = folder(tmp_path / "x", [described(huts())], [line(TWO)], {"settings": {"simulation": {"gates": gates}}})
+        found.append((write_report(path)["row_tokens"]["max"], (path / "corpus_report.md").read_text()))
+    (letters, some), (tenths, others) = found
+    assert tenths == round(letters / 10) and "is 1000000 tokens" in some and "is 2048 tokens" in others
+    offline = folder(tmp_path / "x", [described(huts())], [line(TWO)], {"settings": {"gates": {"characters": 5}}})
+    assert write_report(offline)["row_tokens"]["max"] == round(letters / 5)
 
 
 @pytest.mark.parametrize("broken", [b'{"id": "train/hu', b"[]", b'{"api": {"id": "x"}}', b'{"\xff": 1}', b"[" * 9999])
@@ -228,7 +208,7 @@ def test_a_broken_line_is_named(name: str, broken: bytes, tmp_path: Path) -> Non
 def test_what_is_no_corpus_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_report(tmp_path)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(InputError):
         write_report(tmp_path / "nowhere.json")
     path = folder(tmp_path / "corpus", [described(huts())], [line(replace(TWO, api="train/lakes"))])
     with pytest.raises(InputError, match="train/lakes"):

@@ -1,6 +1,7 @@
 """Each gate on cases made by hand, on both sides of its line."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,18 @@ def test_what_the_document_lists_may_be_said_in_other_words() -> None:
     response = "There is Eagle Hut."
     assert reasons(call, asked=asked, response=response) == {}
     assert set(reasons(call, asked=asked, response=response, strict=FilterSettings(codes=False))) == {"grounded"}
+
+
+def test_what_the_document_lists_is_no_placeholder() -> None:
+    api = replace(huts(), documentation=deepcopy(huts().documentation))
+    kinds = {"type": "string", "enum": ["text", "none"]}
+    place = {"name": "kinds", "in": "query", "schema": {"type": "array", "items": kinds}}
+    api.documentation["paths"]["/huts"]["get"]["parameters"].append(place)
+    call = step("findHuts", {"near": "Alvdal", "kinds": ["text", "none"]}, FOUND)
+    trajectory = Trajectory("", "", "Huts near Alvdal?", "", [call], "So.", "Eagle Hut.")
+    assert not any(apply_filters(api, "Huts near Alvdal?", trajectory).values())
+    shouted = replace(trajectory, steps=[replace(call, action_input='{"near": "test"}')])
+    assert apply_filters(api, "Huts near Test?", shouted)["no_placeholders"] is None
 
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=10)

@@ -1,16 +1,15 @@
 """Writes `corpus_report.html` and `.md`: statistics, filter results and a few instances to read."""
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from ...data import read_file
 from ...errors import InputError
 from ...formats import GET_DETAILS, NO_CALL
 from ...metrics import BUILT_IN
@@ -20,7 +19,7 @@ from ...schema import Api, Step, Trajectory
 from ...storage import read_json
 from ..config import FilterSettings
 from ..engine.collect import api_from_dict, trajectory_from_dict
-from ..simulation.filters import FILTERS, apply_filters, row_tokens, status_of
+from ..simulation.filters import FILTERS, SimulatedInstance, row_tokens, status_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,21 +51,9 @@ MEANING = {
     "supported": "the response says nothing that no observation does",
     "length": "fits the training limit",
 }
-# What recorded runs say in place of an answer that was written to a file.
-_TOO_LONG = "The output is too long"
 
 
-@dataclass(frozen=True)
-class InstanceRow:
-    """An instance as a corpus records it, with the reasons of [`apply_filters`] and its provenance."""
-
-    trajectory: Trajectory
-    gates: dict[str, str | None]
-    kept: bool
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-
-def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[InstanceRow]]]:
+def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[SimulatedInstance]]]:
     """The APIs of a corpus folder with their instances; both files share one order, so they are read line by line."""
     apis, instances = folder / "apis.jsonl", folder / "instances.jsonl"
     if not apis.is_file() or not instances.is_file():
@@ -76,7 +63,7 @@ def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[InstanceRow]]]:
     for api in json_lines(apis, lambda line: api_from_dict(line["api"]) if isinstance(line["api"], dict) else None):
         if api is None:
             continue
-        rows: list[InstanceRow] = []
+        rows: list[SimulatedInstance] = []
         if key == api.id:
             rows = [row for _, row in group]
             key, group = next(groups, (None, iter(())))
@@ -84,17 +71,6 @@ def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[InstanceRow]]]:
     if key is not None:
         problem = f"has instances of {key}, which {apis} lacks at that place"
         raise InputError(problem, file=instances, fix="build the corpus again")
-
-
-def rows_of_file(path: Path, settings: FilterSettings) -> Iterator[tuple[Api, list[InstanceRow]]]:
-    """The APIs of a raw file; nothing records which instances passed the filters, so all count as kept."""
-    split, corpus = read_file(path)
-    by_api = defaultdict(list)
-    for trajectory in corpus.trajectories.get(split, []):
-        by_api[trajectory.api].append(trajectory)
-    for api in corpus.apis[split]:
-        rows = by_api[api.id]
-        yield api, [InstanceRow(row, apply_filters(api, row.instruction, row, settings), True) for row in rows]
 
 
 def json_lines(path: Path, read: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
@@ -112,15 +88,14 @@ def json_lines(path: Path, read: Callable[[dict[str, Any]], Any]) -> Iterator[An
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
 
 
-def _row(line: dict[str, Any]) -> InstanceRow:
-    recorded = line.get("trajectory")
+def _row(line: dict[str, Any]) -> SimulatedInstance:
+    provenance, recorded = line.get("provenance") or {}, line.get("trajectory")
     if recorded is None:
-        recorded = {"id": line["id"], "api": line["api"], "instruction": line.get("instruction", ""), "hint": ""}
-        recorded |= {"steps": [], "final_thought": None, "response": ""}
-    trajectory = trajectory_from_dict(recorded)
-    provenance = line.get("provenance") or {}
+        trajectory = Trajectory(line["id"], line["api"], line.get("instruction", ""), "", [], None, "")
+    else:
+        trajectory = trajectory_from_dict(recorded)
     gates = line.get("gates") or {"finished": provenance.get("failure") or "it was not played"}
-    return InstanceRow(trajectory, gates, bool(line.get("kept")), provenance)
+    return SimulatedInstance(trajectory, gates, provenance)
 
 
 # The table of figures, like the paper's (arXiv 2306.05301): counts, and mean, median, least and most of something.
@@ -160,7 +135,7 @@ class Statistics:
         self.categories, self.sources = Counter[str](), Counter[str]()
         self.failed, self.first_failed = Counter(dict.fromkeys(FILTERS, 0)), Counter(dict.fromkeys(FILTERS, 0))
 
-    def add(self, api: Api, rows: Iterable[InstanceRow]) -> None:
+    def add(self, api: Api, rows: Iterable[SimulatedInstance]) -> None:
         kept = 0
         for row in rows:
             failed = [name for name in FILTERS if row.gates.get(name)]
@@ -217,36 +192,32 @@ class Statistics:
 
 
 def _is_error(step: Step) -> bool:
-    if step.action in BUILT_IN:
-        return False
     status = status_of(step.observation)
-    return not (status is not None and status < 300) and not step.observation.startswith(_TOO_LONG)
+    return step.action not in BUILT_IN and (status is None or status >= 300)
 
 
 def _spread(values: list[int]) -> dict[str, float] | None:
     return {of.__name__: of(values) for of in (mean, median, min, max)} if values else None
 
 
-def write_report(
-    source: str | Path, out: str | Path | None = None, settings: FilterSettings | None = None
-) -> dict[str, Any]:
-    """Write `corpus_report.html`, `corpus_report.md` and `corpus_report.json`; returns the figures.
+def write_report(folder: str | Path) -> dict[str, Any]:
+    """Write `corpus_report.html`, `.md` and `.json` into the folder of a corpus; returns the figures.
 
-    Args:
-        source (`str` or `Path`): The folder of a corpus, or a file in the raw layout, whose instances are filtered.
-        out (`str` or `Path`, *optional*): The output folder; defaults to that of the corpus or file.
-        settings ([`FilterSettings`], *optional*): How tokens are counted, the limit to draw, and how strict to be.
+    Rows are measured as the corpus' gates measured them.
 
     Raises:
-        [`NotFoundError`], [`InputError`]: The source is missing, or cannot be read.
+        [`InputError`]: The folder holds no corpus, or a file of it cannot be read.
         [`OptionError`]: The folder cannot be written.
         [`MissingDependencyError`]: jinja2 is not installed.
     """
-    settings, source = settings or FilterSettings(), Path(source)
-    in_folder = source.is_dir()
+    folder = Path(folder)
+    note = mapping(read_json(folder / "corpus.json")) if (folder / "corpus.json").is_file() else {}
+    made = mapping(note.get("settings"))
+    gates = mapping(mapping(made.get("simulation", made)).get("gates"))
+    settings = FilterSettings(**{name: gates[name] for name in FilterSettings.__annotations__ if name in gates})
     statistics = Statistics(settings)
     shown: dict[str, list[tuple[int, dict[str, Any]]]] = {"kept": [], "left out": []}
-    for api, rows in rows_of_folder(source) if in_folder else rows_of_file(source, settings):
+    for api, rows in rows_of_folder(folder):
         statistics.add(api, rows)
         seen = Counter[str]()
         for row in rows:
@@ -255,17 +226,16 @@ def write_report(
             # One of each API before a second, so that the page shows many.
             found = [*shown[kind], (seen[kind], _instance(api, row))]
             shown[kind] = sorted(found, key=itemgetter(0))[:SHOWN]
-    note = mapping(read_json(source / "corpus.json")) if (source / "corpus.json").is_file() else {}
     figures = statistics.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
     figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
     values = {
-        "title": source.name or str(source),
+        "title": folder.name or str(folder),
         "figures": figures,
         "rows": [(label, _in_words(name, figures)) for name, label in FIGURES.items()],
         "gates": [(name, MEANING[name], figures["failed"][name], figures["failed_first"][name]) for name in FILTERS],
         "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
         "roles": [(role, *(f"{usage.get(kind, 0):,}" for kind in ASKED)) for role, usage in figures["asked"].items()],
-        "set_aside": _set_aside(source) if in_folder else [],
+        "set_aside": _set_aside(folder),
         "shown": {kind: [instance for _, instance in found] for kind, found in shown.items()},
         "limit": settings.max_tokens,
         "characters": settings.characters if settings.tokenizer is None else None,
@@ -277,7 +247,7 @@ def write_report(
         "corpus_report.html": render(PACKAGE, "report.html.jinja", plots=_plots(statistics, settings), **values),
         "corpus_report.json": json.dumps(figures, indent=1, ensure_ascii=False) + "\n",
     }
-    write_texts(Path(out) if out is not None else source if in_folder else source.parent, texts)
+    write_texts(folder, texts)
     return figures
 
 
@@ -301,7 +271,7 @@ def _set_aside(folder: Path) -> list[tuple[str, str]]:
     return list(islice(filter(None, json_lines(folder / "apis.jsonl", reason_of)), SHOWN))
 
 
-def _instance(api: Api, row: InstanceRow) -> dict[str, Any]:
+def _instance(api: Api, row: SimulatedInstance) -> dict[str, Any]:
     reasons = [(name, reason) for name, reason in row.gates.items() if reason]
     return _clipped(asdict(row.trajectory)) | {"api": api.name, "reasons": reasons}
 

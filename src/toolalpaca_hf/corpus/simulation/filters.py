@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -14,7 +15,7 @@ from ...checkpoints import resolve_model
 from ...errors import OptionError, ToolAlpacaError
 from ...formats import GET_DETAILS, NO_CALL, api_for_row, parse_arguments, react_prompt, trajectory_segments
 from ...metrics import BUILT_IN, Functions, determined, functions_in, numbers_in
-from ...openapi import listed
+from ...openapi import listed, mapping
 from ...schema import REDACTED, Api, Step, Trajectory, turn_starts
 from ..config import FilterSettings
 
@@ -67,9 +68,7 @@ def surface(answer: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
 def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) -> bool:
     """Whether a text contains a scalar: verbatim, as a number in any spelling, or as a date in another form.
 
-    Args:
-        name (`str`): The parameter's name, which is how a text says a boolean.
-        codes (`bool`, *optional*, defaults to `False`): Whether values of up to three letters, such as `en`, pass.
+    A boolean is said by the parameter's `name`; with `codes`, values of up to three letters, such as `en`, pass.
 
     Example:
 
@@ -200,6 +199,19 @@ def _loaded(name: str) -> Any:
         raise OptionError(problem, option="simulation.gates.tokenizer", fix=fix) from None
 
 
+@dataclass(frozen=True)
+class SimulatedInstance:
+    """An instance with the results of [`apply_filters`] and its provenance."""
+
+    trajectory: Trajectory
+    gates: dict[str, str | None]
+    provenance: dict[str, Any]
+
+    @property
+    def kept(self) -> bool:
+        return not any(self.gates.values())
+
+
 def row_tokens(api: Api, trajectory: Trajectory, settings: FilterSettings) -> int:
     """Number of tokens of a training row."""
     segments = trajectory_segments(api_for_row(api, trajectory), trajectory, react_prompt())
@@ -209,15 +221,9 @@ def row_tokens(api: Api, trajectory: Trajectory, settings: FilterSettings) -> in
 def apply_filters(
     api: Api, instruction: str, trajectory: Trajectory, settings: FilterSettings | None = None, ended: str = "answered"
 ) -> dict[str, str | None]:
-    """Put an instance through every filter.
+    """Put an instance through every filter: by the names in `FILTERS`, why it failed, and `None` where it passed.
 
-    Args:
-        instruction (`str`): What the user asked, without hidden details.
-        settings ([`FilterSettings`], *optional*): How strict they are.
-        ended (`str`, *optional*, defaults to `"answered"`): Why the rollout ended, see [`agent.Result`].
-
-    Returns:
-        `dict[str, str | None]`: By the names in `FILTERS`, why it failed; `None` where it passed.
+    The `instruction` is what the user asked, without hidden details; for `ended` see [`agent.Result`].
 
     Example:
 
@@ -234,7 +240,7 @@ def apply_filters(
         "finished": _unfinished(trajectory, ended),
         "well_formed": _malformed(functions, trajectory.steps),
         "grounded": _ungrounded(functions, instruction, trajectory.steps, settings.codes),
-        "no_placeholders": _placeholder(instruction, trajectory),
+        "no_placeholders": _placeholder(functions, instruction, trajectory),
         "supported": _unsupported(api, instruction, trajectory),
         "length": _too_long(api, trajectory, settings),
     }
@@ -272,7 +278,7 @@ def _ungrounded(functions: Functions, instruction: str, steps: Sequence[Step], c
             if top in functions.credentials or ("default" in schema and schema["default"] == given):
                 continue
             # These may be the user's wish in other words.
-            if codes and (isinstance(given, bool) or given in schema.get("enum", ())):
+            if codes and (isinstance(given, bool) or _are_listed(given, schema)):
                 continue
             for name, value in leaves(given, top):
                 if not said_in(value, name, texts, codes):
@@ -281,15 +287,24 @@ def _ungrounded(functions: Functions, instruction: str, steps: Sequence[Step], c
     return None
 
 
-def _placeholder(instruction: str, trajectory: Trajectory) -> str | None:
+def _are_listed(given: Any, schema: dict[str, Any]) -> bool:
+    """Whether the document enumerates a value, or those of a list."""
+    enumerated = schema.get("enum") or mapping(schema.get("items")).get("enum") or ()
+    return all(value in enumerated for value in (given if isinstance(given, list) else [given]))
+
+
+def _placeholder(functions: Functions, instruction: str, trajectory: Trajectory) -> str | None:
     """A placeholder that the model invented: it occurs in its output but in no text it was given."""
     given = [instruction, *(step.observation for step in trajectory.steps)]
     for step, start in zip(trajectory.steps, turn_starts(trajectory.steps), strict=True):
-        before = "\n".join(given[: 1 + start])
+        before = "\n".join(given[: 1 + start]).casefold()
+        properties = functions.parameters.get(step.action, {}).get("properties", {})
         for name, value in leaves(parse_arguments(step.action_input) or {}):
-            found = _PLACEHOLDER.search(value) if isinstance(value, str) and step.action != GET_DETAILS else None
-            stands_in = isinstance(value, str) and _STAND_IN.fullmatch(value.strip())
-            if (found or stands_in) and value not in before:
+            # What the document lists is a value, such as the format `text`.
+            if not isinstance(value, str) or _are_listed(value, properties.get(name, {})):
+                continue
+            found = _PLACEHOLDER.search(value) if step.action != GET_DETAILS else None
+            if (found or _STAND_IN.fullmatch(value.strip())) and value.casefold() not in before:
                 return f"{step.action} was called with the placeholder {_quoted(value)} for {name}"
     together = "\n".join(given)
     for what, words in (("response", trajectory.response), ("final thought", trajectory.final_thought or "")):

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -13,11 +12,11 @@ from ...agent import ChatContext, Completion, Context, Result, Task
 from ...errors import ToolAlpacaError
 from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn
 from ...llm import Ask, LLMError, RequestRejected, UsageTracker
-from ...schema import Api, Trajectory
+from ...schema import Api
 from ...simulator import FaultPlan, Responder, SchemaResponder, SimulatedCall, SimulatedResponse, Simulator
 from ..config import SimulationSettings, prompt_hash, prompt_text
 from ..instructions import WrittenInstruction
-from .filters import apply_filters
+from .filters import SimulatedInstance, apply_filters
 
 
 class AssistantBackend(agent.Backend):
@@ -181,19 +180,6 @@ class SimulatedEnvironment:
             except ToolAlpacaError as error:
                 rollout.fail(error)
             return rollout.result()
-
-
-@dataclass(frozen=True)
-class SimulatedInstance:
-    """An instance with the results of [`apply_filters`] and its provenance."""
-
-    trajectory: Trajectory
-    gates: dict[str, str | None]
-    provenance: dict[str, Any]
-
-    @property
-    def kept(self) -> bool:
-        return not any(self.gates.values())
 
 
 def simulate(

@@ -54,7 +54,8 @@ def _served(endpoint: str, model: str, chat: bool) -> Callable[[str], str]:
 
     def ask(prompt: str) -> str:
         if chat:
-            return server.chat([{"role": "user", "content": prompt}], _ANSWER_TOKENS, temperature=0.0).said
+            question = [{"role": "user", "content": prompt}]
+            return server.answer(question, max_tokens=_ANSWER_TOKENS, temperature=0.0, attempts=1).text.strip()
         return server.complete(prompt, _ANSWER_TOKENS, temperature=0.0, stop=["\n"]).fields["text"]
 
     return ask
