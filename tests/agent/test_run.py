@@ -13,7 +13,7 @@ import pytest
 from agent.scripted import Reply, ScriptedBackend
 from datasets import load_dataset
 
-from toolalpaca_hf.agent import RolloutsFailedError, kept_rollouts, read_tasks, run
+from toolalpaca_hf.agent import RolloutsFailedError, kept_rollouts, read_tasks, run, write_traces
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.schema import ROLLOUT_FEATURES
@@ -164,6 +164,16 @@ def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     path.write_text("".join([damaged[0], "{oh\n", damaged[2]]), encoding="utf-8")
     with pytest.raises(InputError):
         run("sample", ScriptedBackend(first_function), tmp_path, limit=3, progress=False)
+
+
+def test_a_line_that_is_no_rollout_is_named_and_no_trace(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
+    with (tmp_path / "rollouts.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "mine", "ended": "answered"}\n')
+    with pytest.raises(InputError) as refused:
+        run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
+    assert refused.value.row == "mine"
+    assert write_traces(tmp_path, tmp_path / "out") == 1 and kept_rollouts(tmp_path).startswith("1 ")
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

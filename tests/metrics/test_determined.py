@@ -52,6 +52,7 @@ PLACE = {"type": "object", "properties": {"days": NUMBERS, "on": DATE}}
         (DATE, "2023-01-05", "2023-01-06", False),
         (MOMENT, "2023-01-05T10:00:00Z", "2023-01-05T11:00:00+01:00", True),
         (MOMENT, "2023-01-05T10:00:00Z", "2023-01-05T10:00:00", True),
+        (MOMENT, "2023-01-05T10:00:00Z", "2023-01-05 10:00:00", True),
         (MOMENT, "2023-01-05T10:00:00Z", "2023-01-05", False),
         (STRING, "2023-01-05", "2023-1-5", False),  # may be a version
         (None, ["EUR"], "EUR", False),
@@ -157,6 +158,8 @@ def test_numbers_below_a_hundred_in_words(number: int) -> None:
         ("2023-01-05", "on January 5th", "day", True),
         ("2023-01-05", "on 1/5/2023", "day", True),
         ("2023-01-05", "on January 5th, 2024", "day", False),
+        ("2023-01-05", "on 1/5/23", "day", True),
+        ("2023-01-05", "on 1/5/1923", "day", False),
         ("2023-01-05", "tomorrow", "day", False),
         ("USD", "in dollars", "currency", True),
         (True, "including rain", "x", True),

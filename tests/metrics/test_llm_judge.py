@@ -39,6 +39,8 @@ PAIRS = list(itertools.product(VERDICTS, VERDICTS))
         "Process Correctness: {} because it retried\nFinal Response Correctness: {} - nothing is made up",
         "Final Response Correctness: {1}\nProcess Correctness: {0}",
         "Process Correctness: {0}\nFinal Response Correctness: {1}\nProcess Correctness: {0}",
+        "Process Correctness: “{}”\nFinal Response Correctness: ❌ {}",
+        "<think>\nFinal Response Correctness: No?\n</think>\nProcess Correctness: {}\nFinal Response Correctness: {}",
     ],
 )
 @pytest.mark.parametrize("case", [str, str.lower, str.upper])

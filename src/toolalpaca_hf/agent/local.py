@@ -174,8 +174,7 @@ class LocalBackend:
         ]
         how: dict[str, Any] = {"tools": context.tools or None, "add_generation_prompt": True, "return_dict": False}
         try:
-            ids: Any = self.tokenizer.apply_chat_template(messages, **how)
-            return ids
+            return self.tokenizer.apply_chat_template(messages, **how)  # type: ignore[return-value]  # ids, as asked
         except Exception as error:  # a template is a program of the model's author and raises what it likes
             problem = f"the chat template of {self.name} does not take the conversation ({error})"
             raise UnsupportedModelError(problem, fix=_USE_REACT) from None
@@ -194,15 +193,17 @@ class LocalBackend:
         unread = Turn(continuation.text[: opening.start()].strip() if opening else "")
         tools: Any = context.tools or None
         try:
-            reply = parse_response(self.tokenizer, continuation.ids, prefix=ids, tools=tools)
-        # TRL falls back to plain text for what it foresaw; JSON nested a thousand deep, for one, it did not.
+            reply: Any = parse_response(self.tokenizer, continuation.ids, prefix=ids, tools=tools)
+            found = [call.get("function", call) for call in reply.get("tool_calls") or ()]
+            said = str(reply.get("content") or "").strip()
+            reasoning = str(reply.get("reasoning_content") or reply.get("thinking") or "").strip()
+        # TRL falls back to plain text for what it foresaw; JSON nested a thousand deep, for one, it did not, nor a
+        # template of the checkpoint's own that gives something else.
         except Exception:
             return unread
-        reasoning = (reply.get("reasoning_content") or reply.get("thinking") or "").strip()
-        if not reply.get("tool_calls"):
-            return unread if opening else Turn("", response=reply["content"].strip(), reasoning=reasoning)
-        calls = read_calls([call.get("function", call) for call in reply["tool_calls"]])
-        return Turn.of_calls(reply["content"].strip(), calls, reasoning)
+        if found:
+            return Turn.of_calls(said, read_calls(found), reasoning)
+        return unread if opening else Turn("", response=said, reasoning=reasoning)
 
 
 def load_backend(model: str, *, device: str | None = None, dtype: str = "auto", **options: Any) -> LocalBackend:

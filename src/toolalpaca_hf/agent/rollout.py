@@ -43,9 +43,8 @@ class Rollout:
         toolbox: Toolbox,
         limits: RolloutLimits,
         clock: Callable[[], float] = time.monotonic,
-        shown: tuple[str, ...] = (),
     ) -> None:
-        self.task, self.context, self.shown = task, context, shown
+        self.task, self.context = task, context
         self.ended: Ended | None = None
         self._toolbox, self._limits, self._clock = toolbox, limits, clock
         self._began = clock()
@@ -118,7 +117,7 @@ class Rollout:
         task, made = self.task, (self._steps, self._final_thought, self._response)
         trajectory = Trajectory(task.id, task.api.id, task.instruction, task.hint, *made)
         cost, faults = (self._tokens, self._seconds), self._toolbox.faults()
-        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.shown, faults)
+        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self._toolbox.shown, faults)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error
@@ -158,11 +157,10 @@ def roll_out(
     """Roll out instructions, yielding results as they end; a failure ends only its own rollout.
 
     Args:
-        tasks (`Sequence[Task]`): The instructions, grouped by API, so that documentation is read once.
-        backend ([`Backend`]): The model.
-        calls (`Mapping[str, ApiCalls]`): By API id; see [`simulated_calls`] and [`real_calls`].
-        user ([`User`], *optional*): Answers `getDetails`; by default one with nothing to add.
-        prompt ([`Prompt`], *optional*, defaults to [`react_prompt`]): The layout for style `"react"`.
+        tasks, backend: The instructions, grouped by API, so that documentation is read once, and the model.
+        calls: By API id; see [`simulated_calls`] and [`real_calls`].
+        user (*optional*): Answers `getDetails`; by default one with nothing to add.
+        prompt (*optional*, defaults to [`react_prompt`]): The layout for style `"react"`.
         tools, max_tools: What is shown of an API, see [`shown_api`]; 20 functions by default, `None` for all.
 
     Example:
@@ -188,7 +186,7 @@ def roll_out(
             problem = error
         # A new session each time: what an interrupted rollout left in the simulator must not be met again.
         toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex, shown=shown)
-        rollout = Rollout(task, context, toolbox, limits, shown=shown)
+        rollout = Rollout(task, context, toolbox, limits)
         if problem:
             rollout.fail(problem)
         return rollout
@@ -199,10 +197,10 @@ def roll_out(
         yield from _side_by_side(tasks, backend, begin)
 
 
-def _guarded(rollout: Rollout, do: Callable[[], None]) -> None:
+def _guarded(rollout: Rollout, do: Callable[..., None], *given: Any) -> None:
     """Any failure ends only this rollout: the run must not lose the others."""
     try:
-        do()
+        do(*given)
     except Exception as error:
         rollout.fail(error)
 
@@ -218,8 +216,7 @@ def _continuously(
 
     def go_on(rollout: Rollout) -> None:
         if rollout.ended is None:
-            turn = (rollout.context, rollout.turn_tokens, limits.unreadable_after)
-            _guarded(rollout, lambda: backend.start(*turn))
+            _guarded(rollout, backend.start, rollout.context, rollout.turn_tokens, limits.unreadable_after)
         if rollout.ended is None:
             writing[rollout.context] = rollout
         else:
@@ -235,7 +232,7 @@ def _continuously(
                 go_on(acting.pop(future))
             for context, written in backend.step() if writing else ():
                 rollout = writing.pop(context)
-                _guarded(rollout, lambda rollout=rollout, written=written: rollout.take(written))
+                _guarded(rollout, rollout.take, written)
                 if rollout.ended is None:
                     acting[pool.submit(_guarded, rollout, rollout.act)] = rollout
                 else:

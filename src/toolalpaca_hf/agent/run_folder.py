@@ -32,6 +32,8 @@ from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
 MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
+# Fields of a line.
+FIELDS = frozenset("id api instruction hint steps final_thought response ended error tokens".split())
 
 
 class RunFolder:
@@ -52,9 +54,14 @@ class RunFolder:
     def opened(self) -> Iterator["RunFolder"]:
         """Read what is there, and lock others out while the `with` block lasts."""
         with self._log:
-            note, before = self._noted_settings()
-            check_settings(self.path, "a run", before or self.settings, self.settings)
-            self._seconds = float(note.get("seconds") or 0.0)
+            note = self._read_note()
+            check_settings(self.path, "a run", note.get("settings") or self.settings, self.settings)
+            for name, row in self.rows.items():
+                if not FIELDS <= row.keys():
+                    fix = "remove the line, and it is made again"
+                    raise InputError("is no rollout", file=self.path / LINES, row=name, fix=fix)
+            before = note.get("seconds")
+            self._seconds = before if isinstance(before, int | float) else 0.0
             self._note()
             yield self
 
@@ -88,16 +95,17 @@ class RunFolder:
 
     def absorb_parts(self) -> None:
         """Take over the `part-*` folders of the processes of a shared run; see [`run`]."""
+        finished = self.finished
         for path in sorted(self.path.glob("part-*")):
             with RunFolder(path, self.settings).opened() as part:
                 for row in part.rows.values():
-                    if row["id"] not in self.finished:
+                    if row["id"] not in finished:
                         self._append(row)
 
     def finished_anywhere(self) -> set[str]:
         """Ids finished here or in a `part-*`, even one that is being written."""
-        rows = (row for path in (self.path, *self.path.glob("part-*")) for row in intact_rows(path / LINES))
-        return {row["id"] for row in rows if "id" in row and row.get("ended", "failed") != "failed"}
+        rows = (row for path in (self.path, *self.path.glob("part-*")) for row in _whole_rows(path))
+        return {row["id"] for row in rows if row["ended"] != "failed"}
 
     def write(self, tasks: Sequence[Task], source: TaskFile) -> dict[str, Any]:
         """Write the output files from the results so far; returns the contents of `run.json`."""
@@ -145,19 +153,17 @@ class RunFolder:
 
     def check(self) -> None:
         """Check, before a model is loaded, that a run with these or additional settings may resume here."""
-        _, before = self._noted_settings()
+        before = self._read_note().get("settings")
         known = {name: before.get(name) for name in self.settings} if before else self.settings
         check_settings(self.path, "a run", known, self.settings)
 
-    def _noted_settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The contents of `run.json` and the settings in it; empty if there is none."""
-        path = self.path / "run.json"
-        if not path.exists():
-            return {}, {}
-        note = read_json(path, "pass another --out")
+    def _read_note(self) -> dict[str, Any]:
+        """The contents of `run.json`; empty if there is none."""
+        path, fix = self.path / "run.json", "pass another --out"
+        note = read_json(path, fix) if path.exists() else {"settings": {}}
         if not (isinstance(note, dict) and isinstance(note.get("settings"), dict)):
-            raise InputError("holds no settings", file=path, fix="pass another --out")
-        return note, note["settings"]
+            raise InputError("holds no settings", file=path, fix=fix)
+        return note
 
 
 def kept_rollouts(folder: Path) -> str:
@@ -185,19 +191,18 @@ def write_traces(run: str | Path, out: str | Path, model: str = "") -> int:
     Returns the number of files. [`NotFoundError`]: the folder holds no rollouts. `model` is its name in the traces, by
     default that in `run.json`.
     """
-    rows, model = _rollouts(run), model or _model_of(run)
+    rows, model = _rollouts(run, model)
     for name, row in rows.items():
         head = {"type": "session", "harness": "toolalpaca-hf", "id": name, "name": row["instruction"][:80]}
         lines = [head | {"ended": row.get("ended", "answered")}]
         for message in trace_messages(row):
             made = {"role": message["role"], "content": message["content"]}
-            if message.get("tool_calls"):
-                calls = [{"id": call["id"], "function": call["function"]} for call in message["tool_calls"]]
-                made |= {"content": "", "reasoningContent": message["content"], "toolCalls": calls}
-            if message.get("thought"):
-                made["reasoningContent"] = message["thought"]
-            made |= {"toolCallId": message["tool_call_id"]} if message["role"] == "tool" else {}
-            made |= {"model": model} if model and message["role"] == "assistant" else {}
+            if calls := message.get("tool_calls"):
+                made |= {"content": "", "reasoningContent": message["content"]}
+                made["toolCalls"] = [{"id": call["id"], "function": call["function"]} for call in calls]
+            own = {"reasoningContent": message.get("thought"), "toolCallId": message.get("tool_call_id")}
+            own["model"] = model if message["role"] == "assistant" else ""
+            made |= {name: value for name, value in own.items() if value}
             lines.append({"type": "message", "message": made})
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         atomic_write(Path(out) / f"{name.replace('/', '-')}.jsonl", text)
@@ -208,7 +213,7 @@ def log_traces(run: str | Path, project: str, model: str = "") -> int:
     """Log each rollout of a run as a `trackio.Trace` of Trackio's project; otherwise as [`write_traces`]."""
     import trackio
 
-    rows, model = _rollouts(run), model or _model_of(run)
+    rows, model = _rollouts(run, model)
     trackio.init(project=project, name=model or None, embed=False, auto_log_cpu=False, auto_log_gpu=False)
     try:
         for step, (name, row) in enumerate(rows.items()):
@@ -219,16 +224,18 @@ def log_traces(run: str | Path, project: str, model: str = "") -> int:
     return len(rows)
 
 
-def _model_of(run: str | Path) -> str:
-    """The model's name in `run.json`; of a folder on this machine the last part, which is all that others know."""
-    with suppress(InputError):
-        name = str(RunFolder(run, {})._noted_settings()[1].get("model") or "")
-        return Path(name).name if Path(name).is_absolute() else name
-    return ""
+def _whole_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    path = folder / LINES
+    return (row for row in (intact_rows(path) if path.is_file() else ()) if FIELDS <= row.keys())
 
 
-def _rollouts(run: str | Path) -> dict[str, dict[str, Any]]:
-    rows = {row["id"]: row for row in intact_rows(Path(run) / LINES)} if (Path(run) / LINES).is_file() else {}
+def _rollouts(run: str | Path, model: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """The rollouts of a folder, and the model's name, by default that in `run.json`."""
+    rows = {row["id"]: row for row in _whole_rows(Path(run))}
     if not rows:
         raise NotFoundError("no rollouts", file=run, fix="pass the folder `rollouts` of an evaluation, or a run's")
-    return rows
+    with suppress(InputError):
+        name = str(RunFolder(run, {})._read_note()["settings"].get("model") or "")
+        # Of a folder on this machine the last part is all that others know.
+        model = model or (Path(name).name if Path(name).is_absolute() else name)
+    return rows, model

@@ -68,7 +68,7 @@ class Toolbox:
         shown: Sequence[str] = (),
     ) -> None:
         self._task, self._calls, self._user, self._limits = task, calls, user, limits
-        self._session, self._now, self._shown = session, now, list(shown)
+        self._session, self._now, self.shown = session, now, tuple(shown)
         self._long = ""
 
     @property
@@ -85,7 +85,7 @@ class Toolbox:
         if action in self._calls.names:
             return self._fitted(self._calls.call(action, action_input, self._session), action_input)
         if action not in self.names:
-            return unknown_tool(action, [GET_DETAILS, *self._shown] if self._shown else self.names)
+            return unknown_tool(action, [GET_DETAILS, *self.shown] if self.shown else self.names)
         arguments = parse_arguments(action_input)
         if action == DATETIME:
             return self._now().strftime("%A, %Y-%m-%d, %H:%M %Z").strip()

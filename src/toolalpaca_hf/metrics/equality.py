@@ -33,7 +33,7 @@ def read_date(text: str) -> datetime | None:
         if not parts and (found := pattern.fullmatch(text)) and found["year"]:
             parts = found["year"], *_day_of(found)
     # Python reads much more as ISO 8601, `20230105` among it.
-    if not parts and not re.match(r"\d{4}-\d\d-\d\dT", text):
+    if not parts and not re.match(r"\d{4}-\d\d-\d\d[T ]\d", text):
         return None
     try:
         moment = datetime(int(parts[0]), int(parts[1]), int(parts[2])) if parts else datetime.fromisoformat(text)

@@ -22,7 +22,7 @@ VERDICTS = ("Yes", "No", "Uncertain")
 _LABEL = re.compile(r"(process|final\s*response)\s*correctness\s*(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE)
 # Behind the word nothing, a mark, or a reason: "No issues found" is no No.
 _VERDICT = re.compile(
-    r"[\[({<【「'\s]*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
+    r"\W*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
     re.IGNORECASE,
 )
 # "Yes/No" and "[Yes, No, Uncertain]" choose nothing; "Yes, no call is missing" does.
@@ -74,7 +74,7 @@ def parse_verdict(text: str) -> JudgeVerdict:
     JudgeVerdict(process='Yes', response='No')
     ```
     """
-    lines = _lines(text)
+    lines = _lines(text.rpartition("</think>")[2])  # what a judge that reasons has considered is no verdict
     headings = [place for place, line in enumerate(lines) if re.fullmatch(r"results?\s*:?", line, re.IGNORECASE)]
     lines = lines[headings[-1] + 1 :] if headings else lines
     process, response = set[str | None](), set[str | None]()

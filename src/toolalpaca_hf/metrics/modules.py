@@ -1,7 +1,7 @@
 """Shared by the scripts for `evaluate.load`: loading by name, missing rows, and the papers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -71,30 +71,28 @@ def metric_class(
     module: str,
     name: str,
     compute: Callable[..., dict[str, Any]],
-    description: str,
-    inputs: str,
     features: Any,
     paper: Literal["toolalpaca", "toolformer"],
     missing: Any = None,
 ) -> type:
-    """The class that `evaluate.load` looks for; `missing` (see [`MissingRows`]) is an empty step by default."""
+    """The class that `evaluate.load` looks for, with the function's words; `missing` is an empty step by default."""
     import evaluate
 
+    description, _, inputs = (getdoc(compute) or "").partition("\n\n")  # the arguments behind the first paragraph
     citation = (FOLDER / "citations" / f"{paper}.bib").read_text(encoding="utf-8")
 
     def info(self: Any) -> "MetricInfo":
         return evaluate.MetricInfo(
             description=description,
             citation=f"\n{citation}",
-            inputs_description=inputs,
+            inputs_description=f"\n{inputs}\n",
             features=features,
             reference_urls=[f"https://arxiv.org/abs/{_PAPERS[paper]}"],
         )
 
-    body = {"_info": info, "_compute": lambda self, **given: compute(**given), "missing": missing}
-    if missing is None:
-        body["missing"] = [dict.fromkeys(features["predictions"].feature)]
-    body |= {"__doc__": description + inputs, "__module__": module}
+    body = {"_info": info, "_compute": lambda self, **given: compute(**given), "__doc__": compute.__doc__}
+    missing = [dict.fromkeys(features["predictions"].feature)] if missing is None else missing
+    body |= {"missing": missing, "__module__": module}
     return type(name, (MissingRows, evaluate.Metric), body)
 
 
@@ -106,10 +104,15 @@ def accuracy_metric(
 
     predictions, references = example
     shown = {"name": module.rpartition(".")[2], "predictions": predictions, "references": references}
-    inputs = _ACCURACY_INPUTS.format(**shown, scores=_accuracy(correct, *example))
     text = datasets.Value("string")
     kinds = [datasets.Features({"predictions": text, "references": kind}) for kind in (text, datasets.List(text))]
-    return metric_class(module, name, partial(_accuracy, correct), description, inputs, kinds, "toolformer", "")
+
+    def compute(predictions: Sequence[str | None], references: Sequence[Any]) -> dict[str, Any]:
+        pairs = zip(predictions, _required(references), strict=True)
+        return means([{"accuracy": correct(given or "", wanted)} for given, wanted in pairs], ["accuracy"])
+
+    compute.__doc__ = description + _ACCURACY_INPUTS.format(**shown, scores=compute(*example))
+    return metric_class(module, name, compute, kinds, "toolformer", "")
 
 
 class MissingRows:
@@ -170,11 +173,3 @@ def means(scores: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str
     if not scores:
         raise InputError("there are no predictions to score")
     return {name: sum(score[name] for score in scores) / len(scores) for name in names} | {"n": len(scores)}
-
-
-def _accuracy(
-    correct: Callable[[str, Any], bool], predictions: Sequence[str | None], references: Sequence[Any]
-) -> dict[str, Any]:
-    """The share of correct predictions, and `n`; `None` is a missing answer."""
-    pairs = zip(predictions, _required(references), strict=True)
-    return means([{"accuracy": correct(given or "", wanted)} for given, wanted in pairs], ["accuracy"])

@@ -9,39 +9,35 @@ from toolalpaca_hf.metrics.modules import Rows, attempts_of, means, metric_class
 from toolalpaca_hf.metrics.process import ProcessVerdict, judge_process
 from toolalpaca_hf.schema import Api, Instruction
 
-_DESCRIPTION = """
-Whether the calls of a trajectory solve its instruction, Yes or No with a reason, by rules instead of a judge. They
-follow the guideline that ToolAlpaca's judge is given (arXiv 2306.05301): each golden call is made and answered, with
-the same arguments wherever the instruction determines them, and no unrelated function is called.
-"""
-_INPUTS = """
-Args:
-    predictions (`list[list[dict]]`): For each instruction the steps of the model, each an `action`, its `action_input`
-        (JSON text) and the `observation`, which begins with `Status Code: 200` where the API answered; an empty list
-        for an attempt that is missing, or `None`, which is a No whatever is golden.
-    references (`list[list[dict]]`): For each instruction the golden calls, each an `action` and its `action_input`.
-    instructions (`list[str]`, *optional*): What was asked. Without it every golden argument has to be met.
-    apis (`list[Api]`, *optional*): For each instruction its API, which tells an invented function from an unrelated
-        one in the reasons.
-
-Returns:
-    `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons`, one for each instruction, a reason being
-    empty for a Yes.
-
-Example:
-
-    >>> from toolalpaca_hf import metrics
-    >>> metric = metrics.load("process_verdict")
-    >>> golden = [{"action": "findTide", "action_input": '{"port": "Brest"}'}]
-    >>> made = [golden[0] | {"observation": "Status Code: 200. Response: {}"}]
-    >>> metric.compute(predictions=[made, []], references=[golden, golden])["reasons"]
-    ['', 'findTide was never called']
-"""
-
 
 def compute(
     predictions: Rows, references: Rows, instructions: Sequence[str] | None = None, apis: Sequence[Api] | None = None
 ) -> dict[str, Any]:
+    """Whether the calls of a trajectory solve its instruction, Yes or No with a reason, by rules instead of a judge.
+    They follow the guideline that ToolAlpaca's judge is given (arXiv 2306.05301): each golden call is made and
+    answered, with the same arguments wherever the instruction determines them, and no unrelated function is called.
+
+    Args:
+        predictions (`list[list[dict]]`): For each instruction the steps of the model: `action`, `action_input` (JSON
+            text) and `observation`, which begins with `Status Code: 200` where the API answered. Empty for an attempt
+            that is missing, or `None`, which is a No whatever is golden.
+        references (`list[list[dict]]`): For each instruction the golden calls: `action` and `action_input`.
+        instructions (`list[str]`, *optional*): What was asked. Without it every golden argument has to be met.
+        apis (`list[Api]`, *optional*): For each instruction its API, to tell invented from unrelated functions.
+
+    Returns:
+        `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons`, one for each instruction, a reason being
+        empty for a Yes.
+
+    Example:
+
+        >>> from toolalpaca_hf import metrics
+        >>> metric = metrics.load("process_verdict")
+        >>> golden = [{"action": "findTide", "action_input": '{"port": "Brest"}'}]
+        >>> made = [golden[0] | {"observation": "Status Code: 200. Response: {}"}]
+        >>> metric.compute(predictions=[made, []], references=[golden, golden])["reasons"]
+        ['', 'findTide was never called']
+    """
     verdicts = [
         ProcessVerdict("No", "there is no attempt")
         if steps is None
@@ -59,6 +55,4 @@ def compute(
 _CALL = dict.fromkeys(("action", "action_input"), datasets.Value("string"))
 _STEPS = datasets.List(_CALL | {"observation": datasets.Value("string")})
 _FEATURES = datasets.Features({"predictions": _STEPS, "references": datasets.List(_CALL)})
-ProcessVerdictMetric = metric_class(
-    __name__, "ProcessVerdictMetric", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca"
-)
+ProcessVerdictMetric = metric_class(__name__, "ProcessVerdictMetric", compute, _FEATURES, "toolalpaca")

@@ -11,34 +11,31 @@ from toolalpaca_hf.metrics.calls import OF_STEPS, call_validity, shares_of
 from toolalpaca_hf.metrics.modules import Rows, attempts_of, metric_class
 from toolalpaca_hf.schema import Api
 
-_DESCRIPTION = """
-Checks the calls that a model made against the API's document, without golden calls: whether an action could be read,
-whether the function exists and the arguments fit, whether the call was answered, and whether errors were fixed.
-"""
-_INPUTS = """
-Args:
-    predictions (`list[list[dict]]`): For each instruction the steps of the model, each an `action`, its `action_input`
-        (JSON text) and the `observation` that came back.
-    apis (`list[Api]`): For each instruction its API.
-
-Returns:
-    `dict`: Over all steps the shares `well_formed`, `known_function`, `json_object` and `valid_arguments`, over the
-    calls of API functions `answered_2xx`, over the errors `recovered_errors` (each `None` where there are none), the
-    counts `steps`, `calls`, `errors`, `repeated_identical` and `error_kinds`, the names `hallucinated`, and `n`.
-
-Example:
-
-    >>> from toolalpaca_hf import metrics
-    >>> from toolalpaca_hf.schema import Api
-    >>> metric = metrics.load("tool_call_validity")
-    >>> steps = [{"action": "getDetails", "action_input": "{}", "observation": "Brest."}]
-    >>> metric.compute(predictions=[steps], apis=[Api("eval_real/tides", "Tides")])["known_function"]
-    1.0
-"""
 _COUNTS = (*OF_STEPS, "steps", "calls", "answered_2xx", "errors", "recovered_errors", "repeated_identical")
 
 
 def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, Any]:
+    """Checks the calls that a model made against the API's document, without golden calls: whether an action could be
+    read, whether the function exists and the arguments fit, the call was answered, and errors were fixed.
+
+    Args:
+        predictions (`list[list[dict]]`): For each instruction the steps of the model: `action`, `action_input` (JSON
+            text) and `observation`.
+        apis (`list[Api]`): For each instruction its API.
+
+    Returns:
+        `dict`: The shares, counts and names that `call_validity` has of one attempt, over all (a share of nothing is
+        `None`), and `n`.
+
+    Example:
+
+        >>> from toolalpaca_hf import metrics
+        >>> from toolalpaca_hf.schema import Api
+        >>> metric = metrics.load("tool_call_validity")
+        >>> steps = [{"action": "getDetails", "action_input": "{}", "observation": "Brest."}]
+        >>> metric.compute(predictions=[steps], apis=[Api("eval_real/tides", "Tides")])["known_function"]
+        1.0
+    """
     if apis is None:
         raise OptionError("the documents are needed", option="apis", fix="pass one API for each prediction")
     rows = attempts_of(predictions, None, apis)
@@ -56,4 +53,4 @@ def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, A
 
 _STEPS = datasets.List(dict.fromkeys(("action", "action_input", "observation"), datasets.Value("string")))
 _FEATURES = datasets.Features({"predictions": _STEPS})
-ToolCallValidity = metric_class(__name__, "ToolCallValidity", compute, _DESCRIPTION, _INPUTS, _FEATURES, "toolalpaca")
+ToolCallValidity = metric_class(__name__, "ToolCallValidity", compute, _FEATURES, "toolalpaca")
