@@ -116,7 +116,7 @@ def test_a_close_name_is_suggested(rolled: Callable[..., Result], tasks: list[Ta
 
 
 def test_get_details_asks_the_user(rolled: Callable[..., Result]) -> None:
-    user = ScriptedUser({"Which port?": "Brest."})
+    user = ScriptedUser("Brest.")
     result = rolled(CALL.format("getDetails", '{"Question": "Which port?"}'), ANSWER, user=user)
     assert result.trajectory.steps[0].observation == "Brest."
 

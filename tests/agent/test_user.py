@@ -25,8 +25,6 @@ def test_a_script() -> None:
     silent: User = ScriptedUser()
     assert silent.answer("High tide?", "Which port?") == NOTHING_TO_ADD
     assert ScriptedUser("Brest.").answer("High tide?", "Which day?") == "Brest."
-    by_question = ScriptedUser({"Which port?": "Brest."})
-    assert by_question.answer("", " Which port? ") == "Brest." and by_question.answer("", "When?") == NOTHING_TO_ADD
 
 
 def test_the_model_reads_what_the_user_knows() -> None:

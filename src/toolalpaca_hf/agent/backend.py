@@ -108,12 +108,11 @@ def read_calls(values: Sequence[Any]) -> list[Call]:
 class Backend(Protocol):
     """A model that writes turns, such as [`LocalBackend`] and [`EndpointBackend`].
 
-    If it is not `continuous`, [`generate`] is called from many threads at once, each with one context. It may have
-    `tool_hints`, the number of functions hinted at in its training prompt.
+    It may have `tool_hints`, the number of functions hinted at in its training prompt.
     """
 
     name: str  # in reports
-    continuous: bool  # whether it is a `ContinuousBackend`
+    continuous: bool  # whether it is a `ContinuousBackend`; else many threads ask it, each for one context
     width: int  # most contexts at once
 
     @property

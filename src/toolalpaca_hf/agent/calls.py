@@ -47,16 +47,8 @@ def ask_user(question: str) -> bool:
 class ApiCalls:
     """The callable functions of an API; many rollouts may share it.
 
-    Args:
-        server (`str`): Base URL of every call. If empty, every call reports that there is none.
-        sender ([`ApiClient`]): Sends the requests and adds the credentials.
-        credentials (`frozenset[str]`, *optional*): Names of the sender's credentials.
-        session_header (`str`, *optional*): Header that carries a rollout's session, if any.
-        own_servers (`bool`, *optional*, defaults to `False`): Whether an operation's or path's servers come first.
-
-    Attributes:
-        faults (`dict[str, list[str]]`): The faults that a simulator made, by session.
-        confirm (`Callable[[str], bool]`, *optional*): Asked before each call that is not GET, HEAD or OPTIONS.
+    Calls go to `server`, or with `own_servers` to those of an operation or path first; without any, every call reports
+    so. `sender` adds the credentials, whose names are given; `session_header` carries a rollout's session.
     """
 
     def __init__(
@@ -70,8 +62,8 @@ class ApiCalls:
     ) -> None:
         self.api, self._functions, self._server, self._sender = api, functions_in(api), server, sender
         self._credentials, self._session_header, self._own_servers = credentials, session_header, own_servers
-        self.faults: dict[str, list[str]] = {}
-        self.confirm: Callable[[str], bool] | None = None
+        self.faults: dict[str, list[str]] = {}  # that a simulator made, by session
+        self.confirm: Callable[[str], bool] | None = None  # asked before each call that is not GET, HEAD or OPTIONS
         self._requests: dict[tuple[str, str, str], ApiRequest] = {}
 
     @classmethod
@@ -151,20 +143,8 @@ def simulated_calls(
 ) -> dict[str, ApiCalls]:
     """Calls to the simulator at `url`, by API id; with [`simulator.SESSION_HEADER`].
 
-    Args:
-        seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
-        retries (`int`, *optional*, defaults to 3): How often a call is repeated; 0 leaves it to the model.
-
-    Raises:
-        [`ToolAlpacaError`]: The simulator is not running, or lacks an API.
-
-    Example:
-
-    ```python
-    >>> calls = simulated_calls(apis, "http://127.0.0.1:5678", SESSION_HEADER)  # doctest: +SKIP
-    >>> calls["train/tides"].call("findTide", '{"port": "Brest"}')  # doctest: +SKIP
-    'Status Code: 200. Response: {"tide":"at noon"}'
-    ```
+    One call takes at most so many `seconds`, and is repeated `retries` times; 0 leaves that to the model. A
+    [`ToolAlpacaError`] says that the simulator is not running, or lacks an API.
     """
     url = url.rstrip("/")
     # The user named this server, so its address may be one of this machine.
@@ -201,14 +181,8 @@ def real_calls(
 ) -> dict[str, ApiCalls]:
     """Calls to the servers in the APIs' own documents, and to no others, by API id.
 
-    Args:
-        credentials_file (`str` or `Path`, *optional*): See [`load_credentials`]; the environment is read too.
-        folder (`str` or `Path`, *optional*): Where binary answers are saved.
-        private (`Iterable[str]`, *optional*): Hosts that may have a private address.
-        seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
-
-    Raises:
-        [`ToolAlpacaError`]: The credentials cannot be read.
+    Credentials are read by [`load_credentials`], whose errors these are, and binary answers saved in `folder`. The
+    hosts in `private` may have a private address. One call takes at most so many `seconds`.
     """
     calls, private = {}, list(private)
     for api in apis:

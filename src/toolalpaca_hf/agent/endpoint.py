@@ -25,14 +25,10 @@ class EndpointBackend:
     sampling, outputs of concurrent rollouts depend on the server, whatever the seed.
 
     Args:
-        base_url, model, api_key, timeout, retries: See [`ModelClient`]; `timeout` is in seconds, for one turn.
-        style (`str`, *optional*, defaults to `"react"`): `"react"` for actions as text, which needs raw completions;
-            `"chat"` for native tool calls.
-        concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
-        temperature, seed (*optional*, default to 0): Of sampling; `None` leaves it to the server.
-
-    Raises:
-        [`OptionError`]: The URL or the style is invalid, or the key cannot be sent.
+        base_url, model, api_key, timeout, retries: See [`ModelClient`], whose errors these are.
+        style: `"react"` for actions as text, which needs raw completions; `"chat"` for native tool calls.
+        concurrency: Requests at once.
+        temperature, seed: Of sampling; `None` leaves it to the server.
 
     Example:
 

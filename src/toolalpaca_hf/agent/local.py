@@ -26,24 +26,15 @@ class LocalBackend:
     replies are parsed with the response template that TRL has for it.
 
     Args:
-        model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer, with an end-of-sequence and a padding token.
+        model, tokenizer: A causal language model, which is put into evaluation mode; its tokenizer has an
+            end-of-sequence and a padding token.
         batch_size, reuse, temperature, seed: See [`BatchGenerator`].
-        name (`str`, *optional*): The model's name in reports; defaults to where it was loaded from.
-        constrained (`bool`, *optional*): Whether a ReAct action has to be one of the functions shown.
+        name: The model's name in reports; by default where it was loaded from.
+        constrained: Whether a ReAct action has to be one of the functions shown.
 
     Raises:
         [`OptionError`]: A value is invalid, or two contradict each other.
         [`UnsupportedModelError`]: `"chat"`, and the tokenizer has no template whose replies can be parsed.
-
-    Example:
-
-    ```python
-    >>> backend = load_backend("outputs/quickstart")  # doctest: +SKIP
-    >>> context = ReactContext.begin(react_prompt(), api, "High tide?")  # doctest: +SKIP
-    >>> backend.generate([context], max_new_tokens=128)[0].turn.action  # doctest: +SKIP
-    'findTide'
-    ```
     """
 
     continuous = True

@@ -24,22 +24,9 @@ _SERVER = "http://mcp"
 class McpTools:
     """A connection to an MCP server, for the duration of a `with` block: its tools as an `api`, and `calls` of these.
 
-    Args:
-        server (`str`): The URL of a server that speaks streamable HTTP, or a command that speaks MCP on stdio; it is
-            started without a shell and sees the environment that MCP's SDK passes on (`PATH`, `HOME`, ...);
-            `env NAME=VALUE COMMAND` adds to it.
-        seconds (`float`, *optional*, defaults to 60.0): Timeout of one call.
-
-    Raises:
-        [`ToolAlpacaError`]: The server cannot be started or reached, or has no tools.
-
-    Example:
-
-    ```python
-    >>> with McpTools("toolalpaca simulate --apis sample --mcp") as tools:  # doctest: +SKIP
-    ...     print([function.name for function in tools.api.functions][:1])
-    ['findStall']
-    ```
+    `server` is a URL that speaks streamable HTTP, or a command that speaks MCP on stdio; it is started without a shell
+    and sees the environment that MCP's SDK passes on (`PATH`, `HOME`, ...); `env NAME=VALUE COMMAND` adds to it. One
+    call takes at most so many `seconds`. A server that cannot be reached, or has no tools, is a [`ToolAlpacaError`].
     """
 
     def __init__(self, server: str, seconds: float = 60.0) -> None:

@@ -159,8 +159,7 @@ def roll_out(
     Args:
         tasks, backend: The instructions, grouped by API, so that documentation is read once, and the model.
         calls: By API id; see [`simulated_calls`] and [`real_calls`].
-        user (*optional*): Answers `getDetails`; by default one with nothing to add.
-        prompt (*optional*, defaults to [`react_prompt`]): The layout for style `"react"`.
+        user, prompt: By default a [`ScriptedUser`], and for style `"react"` [`react_prompt`].
         tools, max_tools: What is shown of an API, see [`shown_api`]; 20 functions by default, `None` for all.
 
     Example:

@@ -1,6 +1,6 @@
 """A run: a file of instructions, a model, and a folder that fills with trajectories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.util import find_spec
@@ -48,13 +48,13 @@ def make_backend(config: RolloutConfig, device: str | None = None) -> Backend | 
         return EndpointBackend(config.endpoint, name, concurrency=config.concurrency, **sampling)
     check_model(name)  # before torch is loaded, which takes longer than the answer
     with needing("running", "train,agent"):
-        for package in ("torch", "transformers"):
+        for package in ("torch", "transformers", "trl"):
             if find_spec(package) is None:
                 raise ModuleNotFoundError(name=package)
 
     def load() -> Backend:
-        with needing("running", "train,agent"):
-            from .local import load_backend
+        from .local import load_backend
+
         held = {"batch_size": config.batch_size, "constrained": config.constrained}
         return load_backend(name, device=device, dtype=config.dtype, **held, **sampling)
 
@@ -123,7 +123,7 @@ def run(
         "limits": asdict(config.limits),
         "calls": "mcp" if mcp else "real" if config.real else f"simulator {config.simulator}",
     }
-    if not (mcp or config.real) and config.simulator == "embedded":
+    if settings["calls"] == "simulator embedded":
         settings |= {"responder": config.responder, "seed": config.seed}
         if config.faults:
             from ..simulator import read_faults
@@ -141,8 +141,9 @@ def run(
         backend = backend()
     if prompt is None:
         prompt = react_prompt(getattr(backend, "tool_hints", 0) if config.tool_hints is None else config.tool_hints)
-    shown = (prompt.name, prompt.tool_hints) if backend.style == "react" else ("chat", 0)
-    settings |= backend.describe() | dict(zip(("prompt", "tool_hints"), shown, strict=True))
+    react = backend.style == "react"
+    settings |= backend.describe() | {"prompt": prompt.name if react else "chat"}
+    settings["tool_hints"] = prompt.tool_hints if react else 0
     folder = RunFolder(out, settings)
     rank, processes = share
     if processes > 1:
@@ -158,16 +159,15 @@ def run(
         if waiting:
             backend.check()
             folder.begin()
-            used = {task.api.id for task in waiting}
-            needed = [api for api in source.apis if api.id in used]
             if mcp:
                 calls = {mcp.api.id: mcp.calls}
             else:
-                calls = _calls(source.apis, needed, config, folder.path / "files", stack)
+                used = {task.api.id for task in waiting}
+                calls = _calls(source.apis, used, config, folder.path / "files", stack)
             for call in calls.values() if config.confirm_unsafe else ():
                 call.confirm = ask_user
-            shown_tools = (config.tools, config.max_tools)
-            results: Any = roll_out(waiting, backend, calls, user, config.limits, prompt, *shown_tools)
+            how = (user, config.limits, prompt, config.tools, config.max_tools)
+            results: Any = roll_out(waiting, backend, calls, *how)
             stack.callback(results.close)  # a run that fails starts no more rollouts
             before, hidden = len(tasks) - len(waiting), None if progress else True
             for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):
@@ -181,9 +181,10 @@ def run(
 
 
 def _calls(
-    apis: Sequence[Api], needed: Sequence[Api], config: RolloutConfig, files: Path, stack: ExitStack
+    apis: Sequence[Api], used: Container[str], config: RolloutConfig, files: Path, stack: ExitStack
 ) -> dict[str, ApiCalls]:
-    """Calls of the APIs that are needed, closed with the stack."""
+    """Calls of the APIs that are used, closed with the stack."""
+    needed = [api for api in apis if api.id in used]
     seconds = min(60.0, config.max_seconds)  # for one call
     if config.real:
         calls = real_calls(needed, config.credentials, files, config.allow_private, seconds=seconds)

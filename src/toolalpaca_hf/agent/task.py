@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -63,8 +63,7 @@ def own_tasks(source: str | Api, instructions: Sequence[str], private: Sequence[
 def read_tasks(path: str | Path) -> TaskFile:
     """Read the instructions of a file in the raw layout, or of `sample`, the embedded corpus's held-out APIs.
 
-    Raises:
-        [`ToolAlpacaError`]: The file is missing, is not in the raw layout, or holds no instruction.
+    A file that is missing, not in the raw layout or without instructions is a [`ToolAlpacaError`].
 
     Example:
 
@@ -98,22 +97,13 @@ class User(Protocol):
 
 
 class ScriptedUser:
-    """A user with scripted answers to every question, or to each; others get [`NOTHING_TO_ADD`].
+    """A user with the same answer to every question."""
 
-    Example:
-
-    ```python
-    >>> ScriptedUser({"Which port?": "Brest."}).answer("When is high tide?", "Which port?")
-    'Brest.'
-    ```
-    """
-
-    def __init__(self, answers: str | Mapping[str, str] = NOTHING_TO_ADD) -> None:
-        self._answers = answers
+    def __init__(self, answer: str = NOTHING_TO_ADD) -> None:
+        self._answer = answer
 
     def answer(self, instruction: str, question: str, details: str = "") -> str:
-        answers = self._answers
-        return answers if isinstance(answers, str) else answers.get(question.strip(), NOTHING_TO_ADD)
+        return self._answer
 
     def describe(self) -> str:
         return "scripted"
@@ -124,14 +114,6 @@ class ModelUser:
 
     If the model fails, the rollout continues: the answer says that the user is away. `failures` counts these, and
     `problem` says why the last question was not answered. `ask` answers messages, as [`ModelClient.answer`] does.
-
-    Example:
-
-    ```python
-    >>> user = ModelUser.at_endpoint("http://127.0.0.1:8000/v1", "SmolLM2")
-    >>> user.answer("When is high tide?", "Which port?", "The port is Brest.")  # doctest: +SKIP
-    'Brest, please.'
-    ```
     """
 
     def __init__(self, ask: Callable[[list[dict[str, Any]]], Answer], described: str) -> None:

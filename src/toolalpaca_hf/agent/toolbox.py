@@ -30,9 +30,6 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
 
     The `tools`, some of [`BUILT_IN`], work whether or not they are shown; `max_tools=None` shows all functions.
 
-    Raises:
-        [`OptionError`]: There is no such built-in tool.
-
     Example:
 
     ```python
@@ -86,20 +83,17 @@ class Toolbox:
             return self._fitted(self._calls.call(action, action_input, self._session), action_input)
         if action not in self.names:
             return unknown_tool(action, [GET_DETAILS, *self.shown] if self.shown else self.names)
-        arguments = parse_arguments(action_input)
         if action == DATETIME:
             return self._now().strftime("%A, %Y-%m-%d, %H:%M %Z").strip()
+        wanted = "Question" if action == GET_DETAILS else "query"
+        text = _words(parse_arguments(action_input), wanted, action_input)
+        if not text:
+            return f'The {wanted.lower()} is missing; write {{"{wanted}": "..."}}.'
         if action == GET_DETAILS:
-            question = _words(arguments, "Question", action_input)
-            if not question:
-                return 'The question is missing; write {"Question": "..."}.'
-            return self._fitted(self._user.answer(self._task.instruction, question, self._task.hint), question)
-        query = _words(arguments, "query", action_input)
-        if not query:
-            return 'The query is missing; write {"query": "..."}.'
+            return self._fitted(self._user.answer(self._task.instruction, text, self._task.hint), text)
         if not self._long:
             return "No observation was too long, so there is nothing to search."
-        return retrieve(self._long, query, self._limits.observation)
+        return retrieve(self._long, text, self._limits.observation)
 
     def _fitted(self, observation: str, asked: str) -> str:
         if len(observation) <= self._limits.observation:
@@ -137,10 +131,10 @@ def passages_of(text: str, size: int = PASSAGE) -> list[str]:
 
 
 def retrieve(text: str, query: str, size: int) -> str:
-    """The passages of a text that best match a query, in their order, gaps marked; a short text is returned whole.
+    """The passages of a text that best match a query, in their order, gaps marked; `size` is in characters.
 
     Words are weighted by inverse document frequency over the passages. The first passage is always included, because
-    it says what the text is; leftover room goes to the passages that follow it. `size` is in characters, without gaps.
+    it says what the text is; leftover room goes to the passages that follow it.
 
     Example:
 

@@ -81,8 +81,7 @@ def select_functions(api: Api, instruction: str, most: int | None, called: Itera
     """Reduce an API to the `most` functions nearest to the instruction; `None` keeps all.
 
     They keep the document's order, and schemas used only by other functions are removed. Functions in `called` come
-    first: a training row must show what it calls. Otherwise nothing favours the right ones: a retriever that misses
-    them costs what it costs in use.
+    first: a training row must show what it calls. Otherwise nothing favours the right ones, as in use.
 
     Example:
 

@@ -17,8 +17,8 @@ _LABEL = re.compile(
 )
 # As a model writes them where it begins anew; "action:" within a list of a response's own is none.
 _RAN_ON = re.compile(r"\n[ \t]*(?:ASSISTANT )?(?:Thought|Action)[ \t]*:")
-_ACTION_LABEL = re.compile(r"\n(?:ASSISTANT )?Action:")
-_INPUT_LABEL = re.compile(r"\n(?:ASSISTANT )?Action Input:")
+_LABELS = ("Action Input:", "Action:")
+_LAST = {label: re.compile(rf"\A(.*)\n(?:ASSISTANT )?{label}", re.DOTALL) for label in _LABELS}
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,10 @@ def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
     return any(tail[period:] == tail[:-period] for period in range(1, len(tail) // 3 + 1))
 
 
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    return max(pattern.finditer(text), key=re.Match.start, default=None)
-
-
 def relabel(log: str, prefix: str) -> str:
-    r"""Prefix the last `Action Input:` and `Action:` of a text: `"ASSISTANT "` as in the published prompt, or `""`."""
-    for pattern, label in ((_INPUT_LABEL, "Action Input:"), (_ACTION_LABEL, "Action:")):
-        if match := _last(pattern, log):
-            log = f"{log[: match.start()]}\n{prefix}{label}{log[match.end() :]}"
+    """Prefix the last `Action Input:` and `Action:` of a text: `"ASSISTANT "` as in the published prompt, or `""`."""
+    for label, last in _LAST.items():
+        log = last.sub(rf"\1\n{prefix}{label}", log)
     return log
 
 
@@ -158,8 +153,8 @@ def split_log(action: str, action_input: str, text: str) -> tuple[str, str | Non
     Its first character, a space, belongs to the prompt.
     """
     log = text[1:]
-    match = _last(_ACTION_LABEL, log)
-    thought = log[: match.start()] if match else log
+    acts = _LAST["Action:"].match(log)
+    thought = acts[1] if acts else log
     rebuilt = step_log(Step(thought, action, action_input, ""))
     return thought, None if rebuilt == relabel(log, "ASSISTANT ") else log
 

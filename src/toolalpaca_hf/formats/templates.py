@@ -24,15 +24,11 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
 
     What a model writes stands between `{% generation %}` marks and ends in the prompt's `stop`, or in the tokenizer's
     `eos_token` after a response. A tool without natural-language documentation (a line `Parameters:`) is described
-    from its JSON schema. Several calls of one message are rendered one after the other, each with its result.
+    from its JSON schema. Several calls of one message are rendered one after the other, each with its result. With
+    `tool_hints` the template ranks the tools by BM25 itself, unless the question names them already, as those of
+    [`prompt_messages`] do. `bos` is the text of the token that the tokenizer puts before a prompt.
 
-    Args:
-        prompt ([`Prompt`]): With `tool_hints` the template ranks the tools by BM25 itself, unless the question names
-            them already, as those of [`prompt_messages`] do.
-        bos (`str`, *optional*): Text of the token that the tokenizer puts before a prompt.
-
-    Raises:
-        [`InputError`]: The prompt shows an instruction more than once, or none.
+    A prompt that shows an instruction more than once, or not at all, is an [`InputError`].
     """
     listed = [_entry(prompt, GET_DETAILS, compact_description(prompt.get_details)), _entry(prompt, _A, _B)]
     separator = "\n" if isinstance(prompt, UpstreamPrompt) else "\n\n"
@@ -43,8 +39,8 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
         raise InputError(f"the prompt {prompt.name} does not show the instruction once, behind the tools")
     last, thought_label = last.split(_C)
     question = last[max(last.rfind("\n\n"), 0) :]
-    turn_start, action_label, input_label, turn_stop = _cut(prompt.action(Step(_A, _B, _C, "")))
-    constants = {
+    turn = ("turn_start", "action_label", "input_label", "turn_stop")
+    constants: dict[str, Any] = dict(zip(turn, _cut(prompt.action(Step(_A, _B, _C, ""))), strict=True)) | {
         "beginning": bos,
         "prompt_start": start,
         "prompt_parts": [*parts, last.removesuffix(question)],
@@ -52,10 +48,6 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
         "tool_separator": separator,
         "question_label": question,
         "thought_label": thought_label,
-        "turn_start": turn_start,
-        "action_label": action_label,
-        "input_label": input_label,
-        "turn_stop": turn_stop,
         "result_label": prompt.observation(_A).partition(_A)[0],
         "response_label": _cut(prompt.answer(_A, _B))[1],
         "answer_thought": DEFAULT_FINAL_THOUGHT,

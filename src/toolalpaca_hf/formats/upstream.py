@@ -63,28 +63,20 @@ def _get_details(path: Path) -> str:
 
 def _fill(template: str, file: Path, where: str, **fields: str) -> str:
     """`str.format` with plain fields only: no attribute access, no indexing, only the given names."""
-    pieces = []
     try:
-        for literal, name, spec, conversion in string.Formatter().parse(template):
-            pieces.append(literal)
-            if name is not None:
-                if spec or conversion or name not in fields:
-                    raise InputError(f"unknown field {{{name}}}; expected {sorted(fields)}", file=file, row=where)
-                pieces.append(fields[name])
+        found = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise InputError(str(error), file=file, row=where, fix=_AGAIN) from None
-    return "".join(pieces)
+    if wrong := [name for name, spec, conversion in found if spec or conversion or name not in fields]:
+        raise InputError(f"unknown field {{{wrong[0]}}}; expected {sorted(fields)}", file=file, row=where)
+    return template.format(**fields)
 
 
 class UpstreamPrompt:
     """A published prompt, from upstream's own strings.
 
-    Args:
-        folder (`str` or `Path`): Folder with `agent_prompts.py` and `tools.py`, or whose subfolder `agent` has them.
-        name (`str`, *optional*, defaults to `"test_v1"`): Key of upstream's `prompt_proj`.
-
-    Raises:
-        [`NotFoundError`], [`InputError`]: A file is missing, is not Python, or lacks the names above.
+    `folder`, or its subfolder `agent`, has `agent_prompts.py` and `tools.py`; `name` is a key of upstream's
+    `prompt_proj`. A file that is missing is a [`NotFoundError`], one that lacks what is read an [`InputError`].
     """
 
     stop = "\nASSISTANT Observation: "

@@ -73,14 +73,10 @@ def match_calls(
       and any call lowers `exact_set` and the precisions.
     - An attempt without steps fails everything, whatever is golden.
 
-    Args:
-        golden, steps: The golden calls, and what the model did; no steps for a missing or failed attempt.
-        api ([`Api`], *optional*): Its document gives the parameters' types; without it, values are compared as is.
-        instruction (`str`, *optional*, defaults to `""`): What was asked.
-        exempt_undetermined (`bool`, *optional*, defaults to `False`): Ignore, as the paper's guideline does, arguments
-            that neither the document requires nor the instruction determines (see [`determined`]): such golden ones,
-            with their made counterparts, and such additional made ones. Needs `api`; functions that the document lacks
-            are not exempt.
+    - With `exempt_undetermined`, arguments that neither the document requires nor the instruction determines (see
+      [`determined`]) are ignored, as by the paper's guideline: such golden ones, with their made counterparts, and
+      such additional made ones. Without an API, or for functions that its document lacks, nothing is.
+    - The API's document gives the parameters' types; without it, values are compared as they are.
 
     Returns:
         `dict[str, Any]`: As `bool`

@@ -43,13 +43,9 @@ def metric_names() -> list[str]:
 def load(name: str, **settings: Any) -> "EvaluationModule":
     """Load a metric of this package as a module of `evaluate`, without the network.
 
-    Args:
-        name (`str`): `lama`, `llm_judge`, `math_answer`, `process_verdict`, `question_answering`, `token_perplexity`,
-            `tool_call_match` or `tool_call_validity`.
-        settings (*optional*): Passed to `evaluate.load`; `experiment_id` if processes share one evaluation.
-
-    Raises:
-        [`OptionError`], [`MissingDependencyError`]: There is no such metric, or `evaluate` is not installed.
+    There are `lama`, `llm_judge`, `math_answer`, `process_verdict`, `question_answering`, `token_perplexity`,
+    `tool_call_match` and `tool_call_validity`; another name is an [`OptionError`]. `settings` are those of
+    `evaluate.load`, such as `experiment_id` if several processes share one evaluation.
 
     Example:
 

@@ -127,11 +127,8 @@ def process_reward(
     - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
     - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
 
-    Args:
-        api, instruction, steps, response: As in [`judge_process`], and the answer to the user.
-        weights (`Mapping[str, float]`, *optional*, defaults to [`WEIGHTS`]): [`VERDICT_ONLY`] gives no partial credit.
-        faults (`Sequence[str]`, *optional*): The faults that a simulator made. If there are any, `process` leaves out
-            the calls that were refused so: they have to be made again, though they were right.
+    The weights [`VERDICT_ONLY`] give no partial credit. If a simulator made `faults`, `process` leaves out the calls
+    that were refused so: they have to be made again, though they were right.
 
     Example:
 
@@ -142,8 +139,7 @@ def process_reward(
     0.0
     ```
     """
-    functions = functions_in(api)
-    made = [step.action for step in steps if is_call(step.action, functions)]
+    made = [step.action for step in steps if is_call(step.action, functions_in(api))]
     golden = [call.action for call in instruction.golden_calls if not call.action.startswith(OPTIONAL)]
     named = Counter(next((own for own in golden if same_function(own, name)), name) for name in made)
     both = (Counter(golden) & named).total()
