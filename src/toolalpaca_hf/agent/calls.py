@@ -10,28 +10,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ToolAlpacaError
-from ..metrics import functions_in
+from ..metrics import functions_in, request_or_refusal
 from ..openapi import (
     Allowlist,
     ApiClient,
-    ApiRequest,
-    CallError,
     CallLimits,
     Credentials,
     Exchange,
     allowed_hosts,
-    build_request,
     load_credentials,
     redact_url,
     servers_of,
 )
 from ..schema import Api
 
-SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"
-"""What the simulator gets where an API asks for a credential."""
+SIMULATED_CREDENTIAL = "toolalpaca-simulated-credential"  # what the simulator gets where an API asks for a credential
 
-MAX_REQUESTS, MAX_INPUT = 1024, 2048
-"""How many requests of an API are kept, and the longest input of one that is, in characters."""
+MAX_KEPT_INPUT = 2048  # the longest input of a request that is kept, in characters
 
 _IN_PROCESS, _ONCE = Allowlist(frozenset({"simulator"})), CallLimits(retries=0)
 _asking = threading.Lock()
@@ -64,7 +59,6 @@ class ApiCalls:
         self._credentials, self._session_header, self._own_servers = credentials, session_header, own_servers
         self.faults: dict[str, list[str]] = {}  # that a simulator made, by session
         self.confirm: Callable[[str], bool] | None = None  # asked before each call that is not GET, HEAD or OPTIONS
-        self._requests: dict[tuple[str, str, str], ApiRequest] = {}
 
     @classmethod
     def simulated(
@@ -101,20 +95,10 @@ class ApiCalls:
             server = next(iter(servers_of({"servers": operation.servers}, server)), server)
         if not server:
             return "The document of the API names no server, so nothing can be called."
-        # The rollouts of a group, and the trials of an instruction, make the same calls.
-        key = (operation.name, action_input, server)
-        if (request := self._requests.get(key)) is None:
-            try:
-                document = self._functions.document
-                request = build_request(document, operation, action_input, server, self._credentials)
-            except CallError as error:
-                return str(error)
-            except ToolAlpacaError as error:
-                return f"The call was not made: {error}."
-            if len(self._requests) >= MAX_REQUESTS:
-                self._requests.clear()
-            if len(action_input) <= MAX_INPUT:
-                self._requests[key] = request
+        make = request_or_refusal if len(action_input) <= MAX_KEPT_INPUT else request_or_refusal.__wrapped__
+        request = make(self._functions, operation.name, action_input, server, self._credentials)
+        if isinstance(request, str):
+            return request
         confirm = None if request.method in ("GET", "HEAD", "OPTIONS") else self.confirm
         # In ASCII: a model writes the input, and a terminal obeys control characters.
         if confirm and not confirm(f"{request.method} {request.url} with {json.dumps(action_input)}?"):

@@ -19,28 +19,16 @@ def ended_words(ended: str) -> str:
 
 @dataclass(frozen=True)
 class RolloutLimits:
-    """Limits of one rollout; the one that ended it is recorded.
+    """Limits of one rollout; the one that ended it is recorded."""
 
-    Args:
-        steps (`int`, *optional*, defaults to 10): Calls, including those that could not be parsed.
-        turn_tokens (`int`, *optional*, defaults to 256): Tokens of one turn.
-        tokens (`int`, *optional*, defaults to 2048): Tokens generated in all.
-        seconds (`float`, *optional*, defaults to 600.0): Wall time, checked between turns.
-        observation (`int`, *optional*, defaults to 4000): Characters of an observation; longer ones are excerpted.
-        unread (`int`, *optional*): Consecutive turns with neither an action nor a response; upstream stops at 1. By
-            default, each is answered with an observation that says so, up to the other limits.
-        unreadable_after (`int`, *optional*): Ends a turn of a local ReAct model that is unlikely to become an action
-            or a response: one without `Action:` or `Response:` after this many tokens, one that writes an observation
-            of its own, or one that repeats itself over twice as many tokens. It may cut off a late action, so
-            published settings leave it off.
-    """
-
-    steps: int = 10
-    turn_tokens: int = 256
-    tokens: int = 2048
-    seconds: float = 600.0
-    observation: int = 4000
-    unread: int | None = None
+    steps: int = 10  # calls, including those that could not be parsed
+    turn_tokens: int = 256  # of one turn
+    tokens: int = 2048  # generated in all
+    seconds: float = 600.0  # wall time, checked between turns
+    observation: int = 4000  # characters; longer ones are excerpted
+    unread: int | None = None  # turns in a row without action or response; by default each is told so
+    # Ends a turn of a local ReAct model that is unlikely to act or respond: without a label after so many tokens, with
+    # an observation of its own, or in a loop. It may cut off a late action, so published settings leave it off.
     unreadable_after: int | None = None
 
 
@@ -52,8 +40,7 @@ def _field(default: Any, help: str) -> Any:
 class RolloutConfig:
     """Model, tools and limits of a run, each an option of `toolalpaca run` and `evaluate`; help is in the metadata.
 
-    Raises:
-        [`OptionError`]: A number is too small, or fields contradict each other.
+    A number that is too small, or fields that contradict each other, are an [`OptionError`].
 
     Example:
 

@@ -106,6 +106,12 @@ class Rollout:
         self.context.add(step)
         self._steps.append(step)
 
+    def run(self, backend: Backend) -> None:
+        """Go through all turns of this rollout alone."""
+        while self.ended is None:
+            self.take(*backend.generate([self.context], self.turn_tokens))
+            self.act()
+
     def fail(self, error: Exception) -> None:
         """End the rollout with an unexpected error."""
         reason = str(error) if isinstance(error, ToolAlpacaError) else f"{type(error).__name__}: {error}"
@@ -250,13 +256,7 @@ def _continuously(
 def _side_by_side(tasks: Sequence[Task], backend: Backend, begin: Callable[[Task], Rollout]) -> Iterator[Result]:
     def whole(task: Task) -> Result:
         rollout = begin(task)
-
-        def go() -> None:
-            while rollout.ended is None:
-                rollout.take(*backend.generate([rollout.context], rollout.turn_tokens))
-                rollout.act()
-
-        _guarded(rollout, go)
+        _guarded(rollout, rollout.run, backend)
         backend.forget(rollout.context)
         return rollout.result()
 

@@ -82,15 +82,12 @@ def run(
             URL of an OpenAPI document or plugin manifest.
         backend: The model, or a function that loads it once all else is checked, see [`make_backend`].
         out: The folder to write: `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (the raw layout) and
-            `run.json`.
-        user, prompt (*optional*): In place of those that `config` names.
-        mcp (*optional*): Call the tools of this MCP server, with `instructions`; `apis` is not read.
-        share (*optional*): Index of this process and number of processes. One of several writes its share to `part-N`
-            of the folder; a later call without `share` merges the parts and does what is missing.
-        fields (*optional*): Fields of [`RolloutConfig`] that override `config`.
-
-    Returns:
-        `dict`: The contents of `run.json`: settings, numbers of rollouts by how they ended, and rows left out.
+            `run.json`, whose contents are returned.
+        user, prompt: In place of those that `config` names.
+        mcp: Call the tools of this MCP server, with `instructions`; `apis` is not read.
+        share: Index of this process and number of processes. One of several writes its share to `part-N` of the
+            folder; a later call without `share` merges the parts and does what is missing.
+        fields: Fields of [`RolloutConfig`] that override `config`.
 
     Raises:
         [`RolloutsFailedError`]: Every rollout failed.

@@ -19,8 +19,7 @@ from ..schema import Api, Instruction, Trajectory
 NOTHING_TO_ADD = "I have nothing to add to what I told you; please go on with that."
 """What a scripted user says who was given no answer."""
 
-AWAY = "The user does not answer; go on with what you know."
-"""The observation where a model that plays the user fails."""
+AWAY = "The user does not answer; go on with what you know."  # the observation where a model that plays the user fails
 
 LONGEST_ANSWER = 1000
 

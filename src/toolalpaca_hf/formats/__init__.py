@@ -13,6 +13,7 @@ from .hints import bm25_scores as bm25_scores
 from .hints import nearest_functions as nearest_functions
 from .hints import select_functions as select_functions
 from .hints import used_components as used_components
+from .parse import GET_DETAILS as GET_DETAILS
 from .parse import NO_CALL as NO_CALL
 from .parse import Example as Example
 from .parse import Turn as Turn
@@ -24,7 +25,6 @@ from .parse import parse_turn as parse_turn
 from .parse import split_log as split_log
 from .parse import step_log as step_log
 from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT
-from .react import GET_DETAILS as GET_DETAILS
 from .react import Prompt as Prompt
 from .react import ReactPrompt as ReactPrompt
 from .react import react_prompt as react_prompt

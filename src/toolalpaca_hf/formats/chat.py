@@ -6,8 +6,7 @@ from typing import Any
 from ..openapi import functions_of, tool_schema
 from ..schema import Api, Step, Trajectory
 from ..storage import finite, unambiguous
-from .parse import NO_CALL
-from .react import GET_DETAILS
+from .parse import GET_DETAILS, NO_CALL
 
 # How long the tools of one conversation may be, in characters of JSON, before each gets a share of it.
 MAX_TOOLS_SIZE = 100_000

@@ -8,6 +8,9 @@ from typing import Any
 from ..schema import Api, Call, Function, Segment, Step, Trajectory
 from ..storage import STRICT_JSON
 
+GET_DETAILS = "getDetails"
+"""The built-in function that asks the user for a missing value; first among the tools of every prompt."""
+
 NO_CALL = "hallucination"
 """The action that recorded runs give a step in which the model's text could not be read as a call."""
 

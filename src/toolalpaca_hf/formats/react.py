@@ -3,41 +3,18 @@
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Protocol
 
 from ..schema import Api, Segment, Step, Trajectory
 from .hints import nearest_functions
-from .parse import step_log
+from .parse import GET_DETAILS, step_log
+from .upstream import UpstreamPrompt
 
-GET_DETAILS = "getDetails"
-"""The built-in function that asks the user for a missing value; first among the tools of every prompt."""
-
-HINTS_LABEL = "Nearest tools:"
-"""Stands above the lines of a prompt that name the functions nearest to the instruction."""
+HINTS_LABEL = "Nearest tools:"  # stands above the lines of a prompt that name the functions nearest to the instruction
 
 _HINT_LENGTH = 100
 
 DEFAULT_FINAL_THOUGHT = "I have what I need and can answer the user."
 """Stands in for the final thought of the few instances that have a response but no thought before it."""
-
-
-class Prompt(Protocol):
-    """A prompt format, such as [`ReactPrompt`] and [`UpstreamPrompt`]."""
-
-    name: str  # `react`, or upstream's name such as `test_v1`
-    stop: str  # what the model writes last before an observation
-    tool_hints: int  # how many functions nearest to the instruction the head names; 0 for none
-    get_details: str  # what it says of `getDetails`
-
-    def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
-        """Everything before the first thought; `nearest` replaces the hints that BM25 finds."""
-        ...
-
-    def action(self, step: Step) -> str: ...  # what the model writes to act, including `stop`
-
-    def observation(self, observation: str) -> str: ...  # what follows `stop` before the model continues
-
-    def answer(self, final_thought: str, response: str) -> str: ...  # what the model writes last
 
 
 def _prompt_file(name: str) -> str:
@@ -84,7 +61,7 @@ class ReactPrompt:
     """
 
     name = "react"
-    stop = "\nObservation:"
+    stop = "\nObservation:"  # what the model writes last before an observation
 
     def __init__(self, tool_hints: int = 0) -> None:
         self.tool_hints = tool_hints
@@ -92,7 +69,7 @@ class ReactPrompt:
         self.get_details = _prompt_file("get_details.txt")
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
-        """See [`Prompt`]: tools, format, instruction and hints, up to the first `Thought:`."""
+        """Tools, format, instruction and hints, up to the first `Thought:`; `nearest` replaces what BM25 finds."""
         if self.tool_hints and nearest is None:
             nearest = nearest_functions(api.functions, instruction, self.tool_hints)
         hints = _hints(api, nearest) if self.tool_hints and nearest else ""
@@ -110,6 +87,10 @@ class ReactPrompt:
 
     def answer(self, final_thought: str, response: str) -> str:
         return f" {final_thought}\nResponse: {response}"
+
+
+Prompt = ReactPrompt | UpstreamPrompt
+"""A prompt format: texts before the first thought, of an action with its `stop`, of an observation, of the answer."""
 
 
 def react_prompt(tool_hints: int = 0) -> ReactPrompt:

@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import InputError
 from ..schema import Api, Function, Step, Trajectory
 from .hints import _STOP
-from .react import DEFAULT_FINAL_THOUGHT, GET_DETAILS, HINTS_LABEL, Prompt, compact_description, tool_entry
+from .parse import GET_DETAILS
+from .react import DEFAULT_FINAL_THOUGHT, HINTS_LABEL, Prompt, compact_description, tool_entry
 from .upstream import UpstreamPrompt
 
 CALL_THOUGHT = ("I need to use ", ".")

@@ -8,8 +8,7 @@ from typing import Any
 
 from ..errors import InputError, NotFoundError
 from ..schema import Api, Step
-from .parse import step_log
-from .react import GET_DETAILS
+from .parse import GET_DETAILS, step_log
 
 _AGAIN = "fetch upstream's file again"
 PARTS = ("prefix", "format_instructions", "suffix")
@@ -97,7 +96,7 @@ class UpstreamPrompt:
         self.get_details = _fill(_get_details(tools), tools, "GetDetailsTool.description")
 
     def head(self, api: Api, instruction: str, nearest: Sequence[str] | None = None) -> str:
-        """See [`Prompt`]; ends in the space after the first thought's label, and has no hints."""
+        """As [`ReactPrompt.head`]; ends in the space after the first thought's label, and has no hints."""
         tools = [f"{GET_DETAILS}: {self.get_details}", *(f"{f.name}: {f.description}" for f in api.functions)]
         if api.functions:
             tools[-1] += api.components

@@ -10,6 +10,7 @@ from .calls import functions_in as functions_in
 from .calls import golden_arguments as golden_arguments
 from .calls import is_call as is_call
 from .calls import refusal as refusal
+from .calls import request_or_refusal as request_or_refusal
 from .calls import same_function as same_function
 from .equality import arguments_equal as arguments_equal
 from .equality import determined as determined

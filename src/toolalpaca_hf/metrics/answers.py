@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..errors import InputError
@@ -17,20 +18,6 @@ _NUMBER = re.compile(
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+)",
     re.ASCII,
 )
-
-
-def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
-    """Whether a gold answer is among the first five predicted words: the paper's measure for LAMA, TempLAMA and
-    Dateset (sections 4.2.1 and 4.2.5).
-
-    Example:
-
-    ```python
-    >>> lama_correct("the city of Ulm.", "ulm"), lama_correct("a city that is called Ulm", "Ulm")
-    (True, False)
-    ```
-    """
-    return answer_given(prediction, gold, 5)
 
 
 def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) -> bool:
@@ -48,6 +35,10 @@ def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) ->
     said, *golds = (_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in texts)
     said = said[:words]
     return any(said[i : i + len(gold)] == gold for gold in golds if gold for i in range(len(said) - len(gold) + 1))
+
+
+lama_correct = partial(answer_given, words=5)
+"""The paper's measure for LAMA, TempLAMA and Dateset (sections 4.2.1 and 4.2.5): an answer in the first five words."""
 
 
 def first_number(text: str) -> Decimal | None:

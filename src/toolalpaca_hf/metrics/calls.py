@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..errors import ToolAlpacaError
 from ..formats import GET_DETAILS, NO_CALL, parse_arguments
-from ..openapi import CallError, Lazily, Operations, build_request, credential_names, document_of, tool_schema
+from ..openapi import (
+    ApiRequest,
+    CallError,
+    Lazily,
+    Operations,
+    build_request,
+    credential_names,
+    document_of,
+    tool_schema,
+)
 from ..schema import REDACTED, Api, Step, turn_starts
 
 BUILT_IN = (GET_DETAILS, "datetime", "getDatetime", "retrieval", "retrievalDataFromFile")
 """Tools that are not the API's, by our names and by those of recorded runs."""
 
-OPTIONAL = "[Optional]"
-"""What the published files put before the name of a golden call that may be left out."""
+OPTIONAL = "[Optional]"  # what the published files put before the name of a golden call that may be left out
 
 PARSED_APIS = 512  # that are kept; the published corpora have fewer
 
@@ -118,19 +127,15 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
     `getDetails` and the built-in tools are known functions, and any JSON object is valid input for them. Credentials
     are ignored, since they are added on sending. A function that the document lacks has no valid arguments.
 
-    Returns:
-        `dict[str, Any]`:
-
-        - `steps`, and of these how many were `well_formed` (an action was parsed), named a `known_function`, had a
-          `json_object` as input (an empty one is `{}`), and `valid_arguments` by the document;
-        - `calls`, the steps that call a function of an API, real or invented, and of these `answered_2xx`;
-        - `errors`: steps not answered with 2xx or, for built-in tools, whose input is not a JSON object;
-          `recovered_errors`, those followed by a success of the same function (any success, if no action was parsed),
-          and `error_kinds`, counts by kind: `no action`, `unknown function`, `not JSON`, `arguments: ...` with the
-          first words of the validation error, `HTTP 404` and the like, `no answer`;
-        - `hallucinated`, the names of functions that do not exist, sorted, and `repeated_identical`, how many steps
-          repeat an earlier one's action and input;
-        - `shares`: the counts as shares of their wholes, `None` where there are none.
+    - Of `steps`, how many were `well_formed` (an action was parsed), named a `known_function`, had a `json_object` as
+      input (an empty one is `{}`), and `valid_arguments` by the document, and how many repeat an earlier one's action
+      and input (`repeated_identical`).
+    - Of `calls`, the steps that call a function of an API, real or invented, how many were `answered_2xx`.
+    - Of `errors`, steps not answered with 2xx or, for built-in tools, whose input is not a JSON object, those followed
+      by a success of the same function, or any success if no action was parsed (`recovered_errors`), and counts by
+      kind (`error_kinds`): `no action`, `unknown function`, `not JSON`, `arguments: ...` with the first words of the
+      validation error, `HTTP 404` and the like, `no answer`.
+    - The names of functions that do not exist, sorted (`hallucinated`), and the counts as `shares` of their wholes.
 
     Example:
 
@@ -197,16 +202,25 @@ def _problem(functions: Functions, step: Step) -> str:
     return f"arguments: {' '.join(words).lower()}" if reason else ""
 
 
-@lru_cache(maxsize=4096)
 def refusal(functions: Functions, action: str, action_input: str) -> str:
     """Why the document does not take the arguments of a function; empty if it does."""
+    # The call is only checked, so any server will do: a document may name none.
+    made = request_or_refusal(functions, action, action_input, "http://api.invalid", functions.credentials)
+    return made if isinstance(made, str) else ""
+
+
+# The rollouts of a group, and the trials of an instruction, make the same calls.
+@lru_cache(maxsize=4096)
+def request_or_refusal(
+    functions: Functions, action: str, action_input: str, server: str, credentials: frozenset[str]
+) -> ApiRequest | str:
+    """The request of a call, or what to change about it."""
     try:
-        # The call is only checked, so any server will do: a document may name none.
-        operation, server = functions.operations[action], "http://api.invalid"
-        build_request(functions.document, operation, action_input, server, functions.credentials)
+        return build_request(functions.document, functions.operations[action], action_input, server, credentials)
     except CallError as error:
         return str(error)
-    return ""
+    except ToolAlpacaError as error:
+        return f"The call was not made: {error}."
 
 
 def _written(action_input: str, arguments: dict[str, Any] | None) -> str:

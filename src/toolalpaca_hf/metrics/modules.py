@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Rows = Sequence[Sequence[Mapping[str, Any]]]
 
-FOLDER = Path(__file__).parent
-"""Where the metrics are: one folder each, with a script of the folder's name."""
+FOLDER = Path(__file__).parent  # where the metrics are: one folder each, with a script of the folder's name
 
 _PAPERS = {"toolalpaca": "2306.05301", "toolformer": "2302.04761"}
 _ACCURACY_INPUTS = """

@@ -34,8 +34,7 @@ FED = re.compile(r'"([^"]+)"\s*:\s*"?\$?\{[^{}]*\bfrom\s+([^\s{}]+)[^{}]*\}')
 WEIGHTS: dict[str, float] = {"process": 0.6, "calls": 0.15, "arguments": 0.15, "validity": 0.05, "answer": 0.05}
 """What each part of a reward counts; they add up to 1."""
 
-VERDICT_ONLY: dict[str, float] = {"process": 1.0}
-"""Weights without partial credit."""
+VERDICT_ONLY: dict[str, float] = {"process": 1.0}  # weights without partial credit
 
 # What a simulator that fails on purpose answers in place of the API; a 404 of its own is an answer.
 _FAILED = re.compile(r"Status Code: (401|429|500|504)\b")

@@ -174,9 +174,7 @@ class SimulatedEnvironment:
             toolbox = agent.Toolbox(task, calls, user, limits, task.id, now=lambda: NOW)
             rollout = agent.Rollout(task, context, toolbox, limits, clock=lambda: 0.0)
             try:
-                while rollout.ended is None:
-                    rollout.take(*backend.generate([context], rollout.turn_tokens))
-                    rollout.act()
+                rollout.run(backend)
             except ToolAlpacaError as error:
                 rollout.fail(error)
             return rollout.result()
