@@ -77,7 +77,7 @@ def test_augmented_copies_name_the_functions_they_show() -> None:
         head = parse_prompt(copy[0].text)
         assert head is not None and head.instruction == "Is the tide high?"
         hints = re.findall(r"^- .*here is (\w+)\.$", copy[0].text.rsplit("\nNearest tools:\n", 1)[1], re.MULTILINE)
-        assert hints == nearest_functions(head.functions, head.instruction, 2)
+        assert hints == nearest_functions(head.api.functions, head.instruction, 2)
 
 
 def test_without_hints_copies_are_what_they_were() -> None:

@@ -34,8 +34,8 @@ def check(prompt: Prompt, api: Api, instruction: str) -> None:
     text = prompt.head(api, instruction)
     head = parse_prompt(text)
     assert head is not None
-    assert shown(prompt, head.functions) == shown(prompt, api.functions)
-    assert head.components == api.components and head.instruction == instruction
+    assert shown(prompt, head.api.functions) == shown(prompt, api.functions)
+    assert head.api.components == api.components and head.instruction == instruction
     assert prompt.head(head.api, head.instruction) == text
 
 

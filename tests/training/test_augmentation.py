@@ -60,16 +60,16 @@ def test_the_task_stays_the_same(seed: int) -> None:
         before, after = parse_prompt(row[0].text), parse_prompt(copy[0].text)
         assert before is not None and after is not None
         assert after.instruction == before.instruction
-        shown = {function.name: function.description for function in after.functions}
+        shown = {function.name: function.description for function in after.api.functions}
         assert called(row) - {"getDetails"} <= shown.keys()
-        assert shown.items() <= {function.name: function.description for function in before.functions}.items()
+        assert shown.items() <= {function.name: function.description for function in before.api.functions}.items()
         assert len(shown) <= max(4, len(called(row)))
 
 
 def test_order_and_choice_vary() -> None:
     row = SAMPLE[0]
     copies = [copy_of(row, Augmentation(mask_names=0.0), random.Random(seed)) for seed in range(8)]
-    orders = {tuple(f.name for f in head.functions) for c in copies if c and (head := parse_prompt(c[0].text))}
+    orders = {tuple(f.name for f in head.api.functions) for c in copies if c and (head := parse_prompt(c[0].text))}
     assert len(orders) > 3
 
 
@@ -78,8 +78,8 @@ def test_masked_names_are_masked_everywhere() -> None:
         copy = copy_of(row, Augmentation(mask_names=1.0), random.Random(seed))
         head = parse_prompt(copy[0].text) if copy else None
         assert copy is not None and head is not None
-        names = {function.name for function in head.functions}
-        originals = {function.name for function in parse_prompt(row[0].text).functions}
+        names = {function.name for function in head.api.functions}
+        originals = {function.name for function in parse_prompt(row[0].text).api.functions}
         assert not names & originals
         for segment in copy:
             if segment.trainable:
@@ -92,7 +92,7 @@ def test_masked_names_are_masked_everywhere() -> None:
             assert after.action in names | {"getDetails"}
             given, masked = json.loads(before.action_input), json.loads(after.action_input)
             assert list(masked.values()) == list(given.values())
-            description = next((f.description for f in head.functions if f.name == after.action), '"Question": "')
+            description = next((f.description for f in head.api.functions if f.name == after.action), '"Question": "')
             assert all(f'"{key}": "' in description for key in masked)
 
 
@@ -125,8 +125,8 @@ def test_restyled_names_are_restyled_everywhere(mask: float) -> None:
         assert copy is not None and plain is not None
         head, unchanged = parse_prompt(copy[0].text), parse_prompt(plain[0].text)
         assert head is not None and unchanged is not None
-        assert [f.description for f in head.functions] == [f.description for f in unchanged.functions]
-        names = dict(zip((f.name for f in unchanged.functions), (f.name for f in head.functions), strict=True))
+        assert [f.description for f in head.api.functions] == [f.description for f in unchanged.api.functions]
+        names = dict(zip((f.name for f in unchanged.api.functions), (f.name for f in head.api.functions), strict=True))
         names["getDetails"] = "getDetails"
         changed += names.keys() != set(names.values())
         for old, new in zip(plain[1::2], copy[1::2], strict=True):
@@ -145,7 +145,7 @@ def test_as_few_functions_as_asked_for() -> None:
     row = [Segment(SAMPLE[0][0].text, False), Segment(" I know.\nResponse: Yes.", True)]
     how = Augmentation(max_functions=3, min_functions=1, mask_names=0.0)
     copies = [copy_of(row, how, random.Random(seed)) for seed in range(20)]
-    assert {len(head.functions) for copy in copies if copy and (head := parse_prompt(copy[0].text))} == {1, 2, 3}
+    assert {len(head.api.functions) for copy in copies if copy and (head := parse_prompt(copy[0].text))} == {1, 2, 3}
 
 
 def test_real_prompts_are_read_back(real_data: Path) -> None:
@@ -164,7 +164,7 @@ def test_real_prompts_are_read_back(real_data: Path) -> None:
         assert [s.trainable for s in copy] == [s.trainable for s in kept]
         head = parse_prompt(copy[0].text)
         assert head is not None and copy[0].text.endswith("\nThought:")
-        names = {function.name for function in head.functions} | {"getDetails"}
+        names = {function.name for function in head.api.functions} | {"getDetails"}
         known += called(copy) <= names
     assert known >= 0.9 * len(rows)
 
@@ -236,7 +236,7 @@ def test_examples_from_descriptions_come_once_for_each_documentation(shared: boo
     for row in made:
         owner, name = row["id"].rsplit("/", 1)
         head = parse_prompt(row["segments"][0]["text"])
-        assert head is not None and head.functions == parse_prompt(texts[owner]).functions
+        assert head is not None and head.api.functions == parse_prompt(texts[owner]).api.functions
         assert row["segments"][1]["text"].endswith(f"\nAction: {name}\nAction Input:")
 
 
@@ -310,7 +310,7 @@ def test_every_function_of_the_corpus_asks_for_itself() -> None:
             example = described_turn(function, api, prompt, random.Random(seed))
             assert example is not None and [s.trainable for s in example] == [False, True, False]
             head = parse_prompt(example[0].text)
-            assert head is not None and head.functions == parse_prompt(prompt.head(api, "x")).functions
+            assert head is not None and head.api.functions == parse_prompt(prompt.head(api, "x")).api.functions
             described = function.description.split("\n")[0].rstrip(".")
             assert f"to {described[1:]}".lower()[3:] in example[1].text.lower()
             assert example[1].text.endswith(f"\nAction: {function.name}\nAction Input:")

@@ -34,7 +34,7 @@ def test_hints_are_rendered_and_recorded(tiny: Path, tmp_path: Path) -> None:
         named = re.findall(
             r"^- .*here is (\w+)\.$", text.split("\nNearest tools:\n")[1].split("\nThought:")[0], re.MULTILINE
         )
-        assert named == nearest_functions(head.functions, head.instruction, 2)
+        assert named == nearest_functions(head.api.functions, head.instruction, 2)
     folder = tmp_path / "checkpoint"
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

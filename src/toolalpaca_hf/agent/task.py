@@ -21,8 +21,6 @@ NOTHING_TO_ADD = "I have nothing to add to what I told you; please go on with th
 
 AWAY = "The user does not answer; go on with what you know."  # the observation where a model that plays the user fails
 
-LONGEST_ANSWER = 1000
-
 
 @dataclass(frozen=True)
 class Task:
@@ -136,7 +134,7 @@ class ModelUser:
         try:
             # One message: some chat templates refuse the role `system`.
             answer = self._ask([{"role": "user", "content": prompt}])
-            if words := " ".join(answer.text.split())[:LONGEST_ANSWER]:
+            if words := " ".join(answer.text.split())[:1000]:
                 return words
             problem = f"{answer.model} wrote no answer"
         except LLMError as error:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..schema import Api, Call, Function, Segment, Step, Trajectory
 from ..storage import STRICT_JSON
@@ -171,18 +171,11 @@ _OBSERVATION_LABEL = re.compile(r"\n(?:ASSISTANT )?Observation:[ ]?\Z")
 _THOUGHT_LABEL = re.compile(r"\n(?:ASSISTANT )?Thought:[ ]?\Z")
 
 
-@dataclass(frozen=True)
-class ParsedPrompt:
-    """A prompt's parts: functions (no paths, no `getDetails`), their shared output schemas, what the user asks."""
+class ParsedPrompt(NamedTuple):
+    """A prompt's parts: its functions (no paths, no `getDetails`) as an unnamed API, and what the user asks."""
 
-    functions: list[Function]
-    components: str
+    api: Api
     instruction: str
-
-    @property
-    def api(self) -> Api:
-        """The functions as an unnamed API, to render in another prompt."""
-        return Api("", "", functions=self.functions, components=self.components)
 
 
 @dataclass(frozen=True)
@@ -196,16 +189,14 @@ class Example:
 
 def _published(block: str, names: list[str]) -> list[str] | None:
     """Descriptions of the functions, each starting with `NAME: `."""
-    at = block.find("\ngetDetails: ")
-    if at < 0:
-        return None
-    marks = [at]
-    for name in names:
+    marks = [-1]
+    for name in (GET_DETAILS, *names):
         marks.append(block.find(f"\n{name}: ", marks[-1] + 1))
         if marks[-1] < 0:
             return None
-    ends = [*marks[2:], len(block)]
-    return [block[at + len(name) + 3 : end] for name, at, end in zip(names, marks[1:], ends, strict=False)]
+    _, _, *starts = marks
+    ends = [*starts[1:], len(block)]
+    return [block[at + len(name) + 3 : end] for name, at, end in zip(names, starts, ends, strict=False)]
 
 
 def _own(block: str, names: list[str]) -> list[str] | None:
@@ -244,8 +235,8 @@ def parse_prompt(text: str) -> ParsedPrompt | None:
             at = schema.start() if at < 0 else at
             functions[-1] = Function(functions[-1].name, "", "", last[:at].removesuffix("\n"))
             components = last[at:]
-    # Hints are the prompt's, not the user's.
-    return ParsedPrompt(functions, components, _HINTS.sub("", asked.group(1)))
+    api = Api("", "", functions=functions, components=components)
+    return ParsedPrompt(api, _HINTS.sub("", asked.group(1)))  # hints are the prompt's, not the user's
 
 
 def parse_example(segments: Sequence[Segment], example_id: str = "") -> Example | None:

@@ -91,9 +91,8 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
         for row, found in enumerate(faults)
     ]
     matched = {row for row, place in assign(weights) if weights[row][place]}
-    for row, wanted in enumerate(needed):
-        if row not in matched:
-            return ProcessVerdict("No", f"{wanted.action} was called fewer times than the golden calls have it")
+    if short := [wanted.action for row, wanted in enumerate(needed) if row not in matched]:
+        return ProcessVerdict("No", f"{short[0]} was called fewer times than the golden calls have it")
     for call in made:
         if call.step.action not in _NEVER_UNRELATED and not any(wanted.is_called_by(call) for wanted in golden):
             known = any(same_function(function.name, call.step.action) for function in api.functions)
