@@ -43,7 +43,11 @@ def test_a_number_that_is_too_small_is_refused(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"user_model": "x"}, {"user_endpoint": "http://x"}, {"endpoint": "http://x", "constrained": True}]
+    "fields",
+    [
+        *({"user_model": "x"}, {"user_endpoint": "http://x"}, {"endpoint": "http://x", "constrained": True}),
+        *({"credentials": "x"}, {"store": "x", "simulator": "http://x"}, {"prompt_dir": "x"}),
+    ],
 )
 def test_what_does_not_fit_together_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(OptionError):

@@ -50,23 +50,17 @@ class RolloutConfig:
     ```
     """
 
-    model_name_or_path: str | None = _field(
-        None, "Folder, Hub id or smollm2; with an endpoint, the model's name there."
-    )
+    model_name_or_path: str | None = _field(None, "Folder, Hub id or smollm2; of an endpoint, its name there.")
     endpoint: str | None = _field(None, "OpenAI-compatible server, http://127.0.0.1:8000/v1.")
     style: Literal["react", "chat"] = _field("react", "Actions as text, or native tool calls.")
     prompt: Literal["react", "upstream"] = _field("react", "upstream for ToolAlpaca-7B and -13B.")
     prompt_dir: str | None = _field(None, "Folder with upstream's agent/ files; downloaded otherwise.")
-    tool_hints: int | None = _field(
-        None, "Functions named behind an instruction, nearest by BM25; as in training by default."
-    )
+    tool_hints: int | None = _field(None, "Nearest functions named behind an instruction; as in training by default.")
     constrained: bool = _field(False, "Local ReAct models: action names only of functions that exist.")
     batch_size: int = _field(32, "Rollouts at once, local model.")
     concurrency: int = _field(8, "Rollouts at once, endpoint.")
     temperature: float = _field(0.0, "0 is greedy.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field(
-        "auto", "Of a local model; auto is what computes fastest here."
-    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field("auto", "Of a local model; auto is the fastest.")
     seed: int = _field(0, "Of sampling, and of the embedded simulator.")
     simulator: str = _field("embedded", "embedded, or the URL of a simulator.")
     responder: Literal["schema", "llm", "replay"] = _field("schema", "Of the embedded simulator.")
@@ -75,9 +69,7 @@ class RolloutConfig:
     real: bool = _field(False, "Call the documents' own servers.")
     confirm_unsafe: bool = _field(False, "Ask before each real call that is not GET, HEAD or OPTIONS; MCP's all are.")
     credentials: str | None = _field(None, "For real calls: file of NAME=VALUE lines.")
-    allow_private: list[str] = field(
-        default_factory=list, metadata={"help": "HOST:PORT that may have a private address."}
-    )
+    allow_private: list[str] = field(default_factory=list, metadata={"help": "HOST:PORT that may be private."})
     tools: list[str] = field(default_factory=list, metadata={"help": "Show a built-in tool: datetime, retrieval."})
     max_tools: int | None = _field(20, "Functions of an API shown: the nearest to the instruction.")
     user_endpoint: str | None = _field(None, "Server of a model that answers getDetails.")
@@ -88,9 +80,7 @@ class RolloutConfig:
     max_tokens: int = _field(RolloutLimits.tokens, "Tokens of one rollout.")
     max_seconds: float = _field(RolloutLimits.seconds, "Wall time of one rollout.")
     max_unread: int | None = _field(None, "Turns in a row without action or response.")
-    unreadable_after: int | None = _field(
-        None, "Tokens after which a local ReAct turn without a label, or in a loop, is given up."
-    )
+    unreadable_after: int | None = _field(None, "Tokens after which a local ReAct turn without a label is given up.")
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "concurrency", "max_tools", "limit", "max_steps", "max_new_tokens", "max_tokens")
@@ -98,8 +88,14 @@ class RolloutConfig:
         self._at_least(0, "tool_hints", "temperature", "max_seconds")
         if bool(self.user_endpoint) != bool(self.user_model):
             raise OptionError("a model that plays the user needs both", option="--user-endpoint and --user-model")
-        if self.endpoint and self.constrained:
-            raise OptionError("is for a local model", option="constrained", fix="leave it out with an endpoint")
+        for name, what, used in (
+            ("constrained", "a local model", not self.endpoint),
+            ("credentials", "real calls", self.real),
+            ("store", "the embedded simulator", self.simulator == "embedded"),
+            ("prompt_dir", "--prompt upstream", self.prompt == "upstream"),
+        ):
+            if getattr(self, name) and not used:  # it would be ignored
+                raise OptionError(f"is for {what}", option=name, fix="leave it out")
 
     def _at_least(self, least: int, *names: str) -> None:
         for name in names:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -116,13 +116,13 @@ class RunFolder:
         return self._note(tasks, left_out(source.left_out))
 
     def _raw(self, source: TaskFile) -> list[dict[str, Any]]:
-        instructions: dict[str, list[Instruction]] = {}
+        instructions: dict[str, list[Instruction]] = defaultdict(list)
+        instances: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for instruction in source.instructions:
-            instructions.setdefault(instruction.api, []).append(instruction)
-        instances: dict[str, list[dict[str, Any]]] = {}
+            instructions[instruction.api].append(instruction)
         for task in source.tasks:  # as many as there are instructions: they are matched by their place
-            instances.setdefault(task.api.id, []).append(self._instance(task))
-        return [raw_api(api, instances.get(api.id, []), instructions.get(api.id)) for api in source.apis]
+            instances[task.api.id].append(self._instance(task))
+        return [raw_api(api, instances[api.id], instructions.get(api.id)) for api in source.apis]
 
     def _instance(self, task: Task) -> dict[str, Any]:
         row = self.rows.get(task.id)
@@ -130,8 +130,7 @@ class RunFolder:
             return {"input": task.instruction, "error": "not run"}
         kept = {name: row[name] for name in ("id", "api", "instruction", "hint", "final_thought", "response")}
         instance = raw_instance(Trajectory(**kept, steps=[Step(**step) for step in row["steps"]]))
-        instance["ended"] = row["ended"]
-        return instance | ({"error": row["error"]} if row["ended"] == "failed" else {})
+        return instance | {"ended": row["ended"]} | ({"error": row["error"]} if row["ended"] == "failed" else {})
 
     def _note(self, tasks: Sequence[Task] = (), aside: str = "") -> dict[str, Any]:
         self._noted = time.monotonic()

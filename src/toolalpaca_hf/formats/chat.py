@@ -63,8 +63,8 @@ def append_call(messages: list[dict[str, Any]], step: Step, functions: dict[str,
     A call has the name of its tool there, by `functions` ([`functions_by_tool`]).
     """
     called = next((tool for tool, name in reversed((functions or {}).items()) if name == step.action), step.action)
-    turn = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
-    if turn is None or not (step.parallel and "tool_calls" in turn):
+    turn = next((message for message in reversed(messages) if message["role"] == "assistant"), {})
+    if not (step.parallel and "tool_calls" in turn):
         said = "" if step.thought == step.reasoning else step.thought.strip()
         turn = {"role": "assistant", "content": said, "tool_calls": []}
         turn |= {"reasoning_content": step.reasoning} if step.reasoning else {}
