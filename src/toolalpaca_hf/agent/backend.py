@@ -49,17 +49,7 @@ class ReactContext:
 
 @dataclass(eq=False)
 class ChatContext:
-    """The conversation of a model with native tool calls, for a chat template; `functions` by their tools' names.
-
-    Example:
-
-    ```python
-    >>> context = ChatContext.begin(Api("train/tides", "Tides"), "High tide?")
-    >>> context.add(Step("I look it up.", "findTide", "{}", "At noon"))
-    >>> [message["role"] for message in context.messages]
-    ['user', 'assistant', 'tool']
-    ```
-    """
+    """The conversation of a model with native tool calls, for a chat template; `functions` by their tools' names."""
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] = field(default_factory=list)

@@ -41,13 +41,6 @@ class RolloutConfig:
     """Model, tools and limits of a run, each an option of `toolalpaca run` and `evaluate`; help is in the metadata.
 
     A number that is too small, or fields that contradict each other, are an [`OptionError`].
-
-    Example:
-
-    ```python
-    >>> RolloutConfig("outputs/quickstart", max_steps=3).limits.steps
-    3
-    ```
     """
 
     model_name_or_path: str | None = _field(None, "Folder, Hub id or smollm2; of an endpoint, its name there.")

@@ -69,16 +69,16 @@ class EndpointBackend:
         self, contexts: Sequence[Context], max_new_tokens: int, tell: Callable[[str], None] | None = None
     ) -> list[Completion | ToolAlpacaError]:
         """As [`Backend.generate`]; `tell` gets what a turn holds so far, while the server writes it."""
-        written: list[Completion | ToolAlpacaError] = []
-        for context in contexts:
+
+        def turn(context: Context) -> Completion | ToolAlpacaError:
             try:
                 if isinstance(context, ReactContext):
-                    written.append(self._react(context, max_new_tokens, tell))
-                else:
-                    written.append(self._chat(context, max_new_tokens, tell))
+                    return self._react(context, max_new_tokens, tell)
+                return self._chat(context, max_new_tokens, tell)
             except ToolAlpacaError as error:
-                written.append(error)
-        return written
+                return error
+
+        return [turn(context) for context in contexts]
 
     def forget(self, context: Context) -> None:
         """Do nothing."""

@@ -61,13 +61,6 @@ def read_tasks(path: str | Path) -> TaskFile:
     """Read the instructions of a file in the raw layout, or of `sample`, the embedded corpus's held-out APIs.
 
     A file that is missing, not in the raw layout or without instructions is a [`ToolAlpacaError`].
-
-    Example:
-
-    ```python
-    >>> read_tasks("sample").tasks[0].id
-    'eval_simulated/orchard-lane/0'
-    ```
     """
     split, corpus = read_file(path)
     apis = corpus.apis[split]

@@ -29,13 +29,6 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
     """The API as shown to a model: its functions nearest to the instruction, and built-in tools.
 
     The `tools`, some of [`BUILT_IN`], work whether or not they are shown; `max_tools=None` shows all functions.
-
-    Example:
-
-    ```python
-    >>> [function.name for function in shown_api(Api("train/tides", "Tides"), ["datetime"]).functions]
-    ['datetime']
-    ```
     """
     if unknown := [name for name in tools if name not in BUILT_IN]:
         fix = f"use {' or '.join(BUILT_IN)}"

@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from ..errors import InputError
@@ -37,8 +36,10 @@ def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) ->
     return any(said[i : i + len(gold)] == gold for gold in golds if gold for i in range(len(said) - len(gold) + 1))
 
 
-lama_correct = partial(answer_given, words=5)
-"""The paper's measure for LAMA, TempLAMA and Dateset (sections 4.2.1 and 4.2.5): an answer in the first five words."""
+def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
+    """Whether a gold answer is among the first five predicted words: the paper's measure for LAMA, TempLAMA and
+    Dateset (sections 4.2.1 and 4.2.5)."""
+    return answer_given(prediction, gold, 5)
 
 
 def first_number(text: str) -> Decimal | None:

@@ -90,13 +90,6 @@ def judge_statistics(verdicts: Iterable[Mapping[str, Any]], n: int) -> dict[str,
     Returns:
         `dict`: `num` (`n`, the number of instructions), `error_num` (how many have no verdict, or half a one),
             `process` and `response` (numbers of `Yes`, `No` and `Uncertain`), and `both` (how many are `Yes` twice).
-
-    Example:
-
-    ```python
-    >>> judge_statistics([{"process": "Yes", "response": "Yes"}, {"process": None, "response": None}], 3)["error_num"]
-    2
-    ```
     """
     kept = [(verdict["process"], verdict["response"]) for verdict in verdicts]
     kept = [(process, response) for process, response in kept if process in VERDICTS and response in VERDICTS]

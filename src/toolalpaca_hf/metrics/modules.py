@@ -92,13 +92,13 @@ def metric_class(
 
 
 def accuracy_metric(
-    module: str, name: str, correct: Callable[[str, Any], bool], description: str, example: tuple[list[str], list[Any]]
+    module: str, name: str, correct: Callable[[str, Any], bool], predictions: list[str], references: list[Any]
 ) -> type:
-    """A metric of Toolformer's: the share of correct texts; its example has predictions and references."""
+    """A metric of Toolformer's: the share of correct texts; its example has these predictions and references."""
     import datasets
 
-    predictions, references = example
     shown = {"name": module.rpartition(".")[2], "predictions": predictions, "references": references}
+    description = (getdoc(correct) or "").partition("\n\n")[0]
     text = datasets.Value("string")
     kinds = [datasets.Features({"predictions": text, "references": kind}) for kind in (text, datasets.List(text))]
 
@@ -106,7 +106,8 @@ def accuracy_metric(
         pairs = zip(predictions, _required(references), strict=True)
         return means([{"accuracy": correct(given or "", wanted)} for given, wanted in pairs], ["accuracy"])
 
-    compute.__doc__ = description + _ACCURACY_INPUTS.format(**shown, scores=compute(*example))
+    scores = compute(predictions, references)
+    compute.__doc__ = f"{description}\n{_ACCURACY_INPUTS.format(**shown, scores=scores)}"
     return metric_class(module, name, compute, kinds, "toolformer", "")
 
 
