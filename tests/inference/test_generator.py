@@ -359,6 +359,14 @@ def test_a_row_that_fails_costs_itself_only(
     assert [one.ids for i, one in enumerate(written) if i != 2] == [ids for i, ids in enumerate(wanted) if i != 2]
 
 
+@pytest.mark.parametrize("reuse", [True, False])
+def test_nothing_cannot_be_continued(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reuse: bool) -> None:
+    generator = BatchGenerator(llama, tokenizer, reuse=reuse)
+    nothing, written = generator.generate([None, None], [[], tokenizer.encode("Go")], [4, 4])
+    assert isinstance(nothing, ValueError) and isinstance(written, Generation)
+    generator.step()  # with nothing left to do
+
+
 def test_a_batch_that_does_not_fit_is_halved(llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     ids = [tokenizer.encode(f"{TOOLS}{text}\nThought:") for text in ("Is T47 open?", "Go", "Two beds?", "Yes", "No")]
     wanted = [alone(llama, tokenizer, one) for one in ids]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from datasets import Dataset
+from datasets import Dataset, Features, Json, List
 from tiny_models import tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import supports_tool_calling
@@ -128,6 +128,7 @@ def test_of_several_templates_the_one_for_tools_is_taken() -> None:
     assert tool_template(tokenizer) == "plain" and tool_template(tokenizer_with(NEEDS_IDS)) == NEEDS_IDS
 
 
-def test_messages_that_lack_nothing_stay_as_they_are() -> None:
-    rows = Dataset.from_list([{"messages": "x"}])
-    assert without_absent(rows) is rows
+def test_null_in_messages_of_json_is_absent() -> None:
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": None}}}]}
+    rows = Dataset.from_dict({"messages": [[message | {"content": None}]]}, Features({"messages": List(Json())}))
+    assert without_absent(rows)[0]["messages"] == [message]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from sft_settings import LAZY, QUIET
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, TrainingArguments
 from trl import SFTConfig, SFTTrainer
@@ -196,3 +196,14 @@ def test_offloading_without_a_gpu_is_refused(llama: Path, rows: Dataset, tmp_pat
     with pytest.raises(OptionError) as caught:
         SegmentSFTTrainer(str(llama), args, train_dataset=rows)
     assert caught.value.option == "activation_offloading"
+
+
+def test_a_stream_may_not_know_its_columns(llama: Path, tmp_path: Path) -> None:
+    """As one of JSON lines does not."""
+    segments = [{"text": "2+2=", "trainable": False}, {"text": "4", "trainable": True}]
+    stream = IterableDataset.from_generator(lambda: iter([{"segments": segments}] * 3))
+    assert stream.column_names is None
+    config = SegmentSFTConfig(str(tmp_path), max_steps=1, **QUIET)
+    trainer = SegmentSFTTrainer(str(llama), config, train_dataset=stream)
+    assert isinstance(trainer.data_collator, CompletionOnlyCollator)
+    assert trainer.train().training_loss > 0

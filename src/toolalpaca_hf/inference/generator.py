@@ -73,15 +73,6 @@ class BatchGenerator:
         batch_size (`int`, *optional*, defaults to 32): Most conversations at once.
         kept_bytes (`int`, *optional*, defaults to 4 GiB): Limit of the caches kept between calls, and of those of the
             running conversations; a single conversation may exceed it.
-
-    Example:
-
-    ```python
-    >>> row = generator.start(key, ids, limit=64)  # doctest: +SKIP
-    >>> generator.run([row])  # doctest: +SKIP
-    >>> generator.outcome(row).text  # doctest: +SKIP
-    ' I look it up.'
-    ```
     """
 
     def __init__(
@@ -127,7 +118,10 @@ class BatchGenerator:
         if self.temperature:
             self._met[tuple(row.ids)] += 1
             row.rng.seed(f"{self.seed}/{self._met[tuple(row.ids)]}/{row.ids}")
-        self._waiting.append(row)
+        if row.ids:
+            self._waiting.append(row)
+        else:
+            row.error = ValueError("there is nothing to continue from")
         return row
 
     def reseed(self, seed: int) -> None:
@@ -170,7 +164,8 @@ class BatchGenerator:
         """Write one id of every running conversation, or read on in it; with padding, write a batch to its end."""
         if self.way != "slots":
             count = min(self.batch_size if self.way == "padded" else 1, len(self._waiting))
-            write_padded(self, [self._waiting.popleft() for _ in range(count)])
+            if count:
+                write_padded(self, [self._waiting.popleft() for _ in range(count)])
             return
         self._admit()
         # Forced ids need no forward pass of their own: they are read together.

@@ -62,13 +62,6 @@ def token_logprobs(
         sequences (`Sequence[tuple[Sequence[int], Sequence[int]]]`): Ids, and the columns to score, from 1 on.
         batch_tokens (`int`, *optional*, defaults to 2048): Tokens run at once, padding included; a model that is not
             exact when padded, see [`exact_ways`], runs one sequence at a time.
-
-    Example:
-
-    ```python
-    >>> token_logprobs(model, [([5, 6, 7], [1, 2])])  # doctest: +SKIP
-    [[-3.1, -0.2]]
-    ```
     """
     found: list[list[float]] = [[]] * len(sequences)
     asked = [n for n, (_, columns) in enumerate(sequences) if columns]

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from accelerate.utils import is_peft_model
 from datasets import Dataset, Features, Json, List
-from jinja2 import TemplateError
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 from trl import ModelConfig, SFTConfig
@@ -50,9 +49,9 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
     """`from_pretrained` arguments for `SFTConfig.model_init_kwargs`, whose own values win: pickles need one."""
-    attention = model_args.attn_implementation
     kwargs = {"revision": model_args.model_revision, "dtype": model_args.dtype, "use_safetensors": True}
-    kwargs |= {"attn_implementation": attention} if attention else {}
+    if model_args.attn_implementation:
+        kwargs["attn_implementation"] = model_args.attn_implementation
     return kwargs | cast(dict[str, Any], config.model_init_kwargs or {})
 
 
@@ -101,7 +100,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
             str(tokenizer.apply_chat_template(messages, tools=given, chat_template=template, tokenize=False))
             for given in documented
         )
-    except (TemplateError, TypeError, KeyError, ValueError) as error:
+    except Exception as error:  # a template raises whatever it likes
         problem = "the chat template cannot render a user's turn, a call, an observation and a response"
         raise UnsupportedModelError(f"{problem}: {error}", file=name, fix=_FIX) from None
     shown = {
@@ -117,15 +116,15 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     return [] if _THOUGHT in text else ["The chat template drops the thoughts beside calls; they are not trained."]
 
 
+def columns_of(rows: Any) -> list[str]:
+    """The names of columns, if there are rows; of a stream its first row may have to say them."""
+    return [] if rows is None else rows.column_names or list(next(iter(rows), {}))
+
+
 def without_absent(dataset: Any) -> Any:
-    """Messages with the keys that they have; a table holds all, as `None`, which some templates take for a value."""
-    features = dataset.features or {}
-    if not isinstance(getattr(features.get("messages"), "feature", None), dict):
-        return dataset
-    return dataset.map(
-        lambda row: {"messages": present(row["messages"] or ())},
-        features=Features({**features, "messages": List(Json())}),
-    )
+    """Messages with the keys that they have; `None`, as tables hold and JSON may, some templates take for a value."""
+    features = dataset.features and Features({**dataset.features, "messages": List(Json())})
+    return dataset.map(lambda row: {"messages": present(row["messages"] or ())}, features=features)
 
 
 def present(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -195,14 +194,6 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
 
     Raises:
         [`NotFoundError`]: There is no tokenizer in the folder.
-
-    Example:
-
-    ```python
-    >>> from toolalpaca_hf.formats import react_prompt
-    >>> add_templates("outputs/old", react_prompt())  # doctest: +SKIP
-    PosixPath('outputs/old')
-    ```
     """
     folder, target = Path(folder), Path(out or folder)
     try:

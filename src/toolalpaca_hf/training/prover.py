@@ -119,16 +119,13 @@ class Prover:
 
     def dropped(self, feature: str, trials: Sequence[Conversation]) -> str:
         """What of a feature is in no rendered text."""
-        probe = copy.deepcopy(trials[0])
-        step = probe["turns"][0]["steps"][0] if probe["turns"][0]["steps"] else {}
-        if feature == "calls":
-            step["calls"] = [{"name": "look_up", "arguments": {"text": "m4rk"}, "result": "a"}]
-        elif feature == "content":
-            step["content"] = "m4rk"
-        elif feature == "reasoning":
-            (step or probe["turns"][0])["reasoning"] = "m4rk"
-        else:
+        calls = [{"name": "look_up", "arguments": {"text": "m4rk"}, "result": "a"}]
+        marked = {"calls": calls, "content": "m4rk", "reasoning": "m4rk"}
+        if feature not in marked:
             return ""
+        probe = copy.deepcopy(trials[0])
+        turn = probe["turns"][0]
+        (turn["steps"] or [turn])[0][feature] = marked[feature]
         text, _ = self._render(as_messages(probe))
         return "" if "m4rk" in text else FEATURES[feature]
 

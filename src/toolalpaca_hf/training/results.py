@@ -95,7 +95,11 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         if found and not changed:
             resume, sentence = found[-1], f"Resuming from {found[-1]}."
         elif found:
-            aside, names = _superseded(folder, found), ", ".join(changed[:5])
+            aside, names = folder / "_superseded", ", ".join(changed[:5])
+            aside.mkdir(exist_ok=True)
+            for old in found:
+                free = chain([old.name], (f"{old.name}-{n}" for n in count(2)))
+                old.rename(next(aside / name for name in free if not (aside / name).exists()))
             sentence = f"Settings differ ({names}); earlier checkpoints moved to {aside}, starting anew."
         # Half a file would look like other settings to the next run.
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
@@ -105,15 +109,6 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         problem = f"cannot be used for this run: {error}"
         raise InputError(problem, file=folder, fix="pass another --output_dir") from None
     return resume, sentence
-
-
-def _superseded(folder: Path, found: list[Path]) -> Path:
-    aside = folder / "_superseded"
-    aside.mkdir(exist_ok=True)
-    for checkpoint in found:
-        names = chain([checkpoint.name], (f"{checkpoint.name}-{n}" for n in count(2)))
-        checkpoint.rename(next(aside / name for name in names if not (aside / name).exists()))
-    return aside
 
 
 _MAIN_SETTINGS = (

@@ -166,13 +166,6 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str
     """Join neighbouring segments (or dicts with `text` and `trainable`) of one kind, and drop empty ones.
 
     `row` is the row's index or id, for the [`InputError`] that a malformed segment raises; `None` is none.
-
-    Example:
-
-    ```python
-    >>> merge([Segment("Thought: ", False), Segment("call", True), Segment("", False), Segment(" it", True)])
-    [Segment(text='Thought: ', trainable=False), Segment(text='call it', trainable=True)]
-    ```
     """
     runs: list[Segment] = []
     fix = 'pass a Segment or {"text": a string, "trainable": true or false}'

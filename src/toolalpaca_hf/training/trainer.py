@@ -29,8 +29,7 @@ from .tokenize import CompletionOnlyCollator, SegmentTokenizer, list_batches, to
 
 logger = logging.getLogger(__name__)
 
-Collator = CompletionOnlyCollator | PrefixCollator
-_SETUP_ERRORS = (ValueError, OSError, ImportError, RuntimeError, AttributeError)
+_SETUP_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, AttributeError)
 
 
 class SegmentSFTTrainer(SFTTrainer):
@@ -93,7 +92,7 @@ class SegmentSFTTrainer(SFTTrainer):
                     problem = "the model was loaded from nowhere"
                     raise OptionError(problem, option="processing_class", fix="pass its own")
                 processing_class = loading.load_tokenizer(path, args)
-        if train_dataset is not None and "messages" in (train_dataset.column_names or ()):
+        if "messages" in loading.columns_of(train_dataset):
             if isinstance(getattr(processing_class, "chat_template", None), dict):
                 processing_class.chat_template = loading.tool_template(processing_class)
             if not (args.chat_template_path or getattr(processing_class, "chat_template", None)):
@@ -216,7 +215,7 @@ class SegmentSFTTrainer(SFTTrainer):
         self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
     ) -> Any:
         """Tokenize rows of any layout; pack training rows if configured."""
-        columns = dataset.column_names or ()
+        columns = loading.columns_of(dataset)
         if "nodes" in columns:
             return dataset
         segments = "segments" in columns
@@ -261,17 +260,16 @@ class SegmentSFTTrainer(SFTTrainer):
         self, dataset: Any, tokenizer: Any, args: Any, packing: bool, formatting_func: Any, name: str
     ) -> Any:
         """TRL's tokenization of `messages`, if the template renders all of them."""
-        before = dataset
-        with args.main_process_first(local=False, desc="messages"):
-            dataset = loading.without_absent(dataset)
-        template = self.chat_template or tokenizer.chat_template
+        before, template = dataset, self.chat_template or tokenizer.chat_template
         self.row_reports += loading.check_template(tokenizer, template)
-        dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
-        if name == "train" and args.assistant_only_loss:
-            self._features = features_of(dataset)
         try:
+            with args.main_process_first(local=False, desc="messages"):
+                dataset = loading.without_absent(dataset)
+            dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
+            if name == "train" and args.assistant_only_loss:
+                self._features = features_of(dataset)
             prepared: Any = super()._prepare_dataset(dataset, tokenizer, args, packing, formatting_func, name)
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
         if template != tokenizer.chat_template:
             # Saved with the model: its own template may render a conversation's past otherwise than it was trained.
@@ -346,10 +344,7 @@ class SegmentSFTTrainer(SFTTrainer):
             loading.set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer).save_pretrained(folder)
 
     def prove_template(self) -> None:
-        """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_template`].
-
-        Conversations of the trial have what the run's rows have, see [`features_of`].
-        """
+        """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_template`]."""
         if not self.args.prove_template or (self._prompt is None and self._features is None):
             return
         config, prompt = "chat" if self._prompt is None else "sft", self._prompt or react_prompt()
@@ -387,16 +382,15 @@ class SegmentSFTTrainer(SFTTrainer):
             super()._run_epoch(*args, **kwargs)
 
 
-def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> Collator | None:
+def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> CompletionOnlyCollator | PrefixCollator | None:
     """The collator for the prepared rows; `None` means TRL's own."""
     if args.prefix_packing:
         if isinstance(rows, IterableDataset):
             raise OptionError("a stream is not packed", option="prefix_packing", fix="set dataset_streaming: false")
-        return PrefixCollator(tokenizer.pad_token_id)
-    if rows is None or "segments" not in (rows.column_names or ()) or args.packing or args.padding_free:
+        return PrefixCollator(tokenizer.pad_token_id or 0)
+    if args.packing or args.padding_free or "segments" not in loading.columns_of(rows):
         return None
     if isinstance(rows, IterableDataset) and args.max_steps <= 0:
         raise OptionError("the length of a stream is not known", option="max_steps", fix="set it")
     segment_tokenizer = SegmentTokenizer(tokenizer, args.max_length, args.overlong, args.parse_special_tokens)
-    multiple = args.pad_to_multiple_of
-    return CompletionOnlyCollator(segment_tokenizer, int(multiple) if multiple else None)
+    return CompletionOnlyCollator(segment_tokenizer, cast(int | None, args.pad_to_multiple_of))
