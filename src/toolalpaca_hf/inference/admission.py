@@ -29,17 +29,7 @@ _found: WeakKeyDictionary[PreTrainedModel, frozenset[str]] = WeakKeyDictionary()
 
 def exact_ways(model: PreTrainedModel) -> frozenset[str]:
     """Which of `"slots"` ([`Slots`]), `"pack"` ([`Pack`]) and `"padded"` (left-padded `generate`) give a model's rows
-    the same logits as `generate` gives each by itself.
-
-    Example:
-
-    ```python
-    >>> from transformers import LlamaConfig, LlamaForCausalLM
-    >>> sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    >>> sorted(exact_ways(LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))))
-    ['pack', 'padded', 'slots']
-    ```
-    """
+    the same logits as `generate` gives each by itself."""
     if model not in _found:
         level = logging.get_verbosity()
         logging.set_verbosity_error()

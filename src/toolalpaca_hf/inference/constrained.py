@@ -26,13 +26,6 @@ class Constrainer:
 
     Raises:
         [`UnsupportedModelError`]: The tokenizer is not a fast one.
-
-    Example:
-
-    ```python
-    >>> constrainer = Constrainer(tokenizer)  # doctest: +SKIP
-    >>> model.generate(**inputs, logits_processor=[constrainer.to_schema({"type": "integer"})])  # doctest: +SKIP
-    ```
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: list[int] | None = None) -> None:

@@ -151,15 +151,15 @@ def _keep(functions: list[Function], called: Collection[str], how: Augmentation,
 
 def _masked(description: str, rng: random.Random) -> tuple[str, dict[str, str]]:
     """A description with random parameter names, and these by the old names."""
+    masked, taken = dict[str, str](), set(_PARAMETER.findall(description))
+
+    def mask(match: re.Match[str]) -> str:
+        if (key := match.group(1)) not in masked:
+            masked[key] = random_name(rng, taken)
+        return f'"{masked[key]}": "'
+
     lines = description.split("\n")
-    masked: dict[str, str] = {}
-    for i, line in enumerate(lines):
-        if line.startswith("Parameters: {"):
-            keys = dict.fromkeys(_PARAMETER.findall(line))
-            taken = {*masked.values(), *keys}  # or one name's replacement would be replaced as another name
-            masked |= {key: random_name(rng, taken) for key in keys}
-            for key, name in masked.items():
-                lines[i] = lines[i].replace(f'"{key}": "', f'"{name}": "')
+    lines = [_PARAMETER.sub(mask, line) if line.startswith("Parameters: {") else line for line in lines]
     return "\n".join(lines), masked
 
 

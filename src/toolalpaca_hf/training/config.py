@@ -82,9 +82,8 @@ class SegmentSFTConfig(SFTConfig):
     prefix_packing_tokens: int = _field(2048, "Longest such sequence; more tokens share more.")
     prefix_packing_attention: str = _field(
         "auto",
-        "`nodes` computes only the visible blocks, one call a node; `mask` everything, under a dense mask; `flex` the "
-        "visible blocks with FlexAttention, which trains only on GPUs. `auto` is `nodes` on a CPU, where the model "
-        "computes it exactly, and else `mask`.",
+        "`nodes`: a call a node; `mask`: a dense mask; `flex`: FlexAttention, which trains only on GPUs. `auto` is "
+        "`nodes` on a CPU where the model computes it exactly, else `mask`.",
         ("auto", "nodes", "mask", "flex"),
     )
     hub_base_model: str | None = _field(None, "With `push_to_hub`: Hub id of a base that was a folder.")
@@ -128,13 +127,6 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     Raises:
         [`NotFoundError`], [`InputError`]: The file does not exist, or is not YAML.
         [`OptionError`]: A field or value is unknown, or `trust_remote_code` is set.
-
-    Example:
-
-    ```python
-    >>> parse_fields(["--dataset_name", "build/mine"], SegmentScriptArguments)[0].dataset_name
-    'build/mine'
-    ```
     """
     argv = [word for given in argv for word in (given.split("=", 1) if given.startswith("--config=") else [given])]
     at = argv.index("--config") + 1 if "--config" in argv else 0
@@ -183,11 +175,8 @@ def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Se
     given = {argument.partition("=")[0] for argument in argv}
     mixed = training_args.bf16 and "--bf16" not in given
     weights = model_args.dtype == "bfloat16" and "--dtype" not in given
-    if not (mixed or weights):
-        return None
     kind = training_args.device.type
-    speeds = gflops(kind)
-    if fastest(speeds, kind) == "bfloat16":
+    if not (mixed or weights) or fastest(speeds := gflops(kind), kind) == "bfloat16":
         return None
     if mixed:
         training_args.bf16, training_args.mixed_precision = False, "no"

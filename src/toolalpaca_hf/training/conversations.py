@@ -96,15 +96,17 @@ def as_messages(conversation: Conversation) -> list[dict[str, Any]]:
         number = next(numbers)
         return f"[u{number} {text} u{number}]"
 
+    def said(content: str | None, reasoning: str | None) -> dict[str, Any]:
+        thought = {} if reasoning is None else {"reasoning_content": reasoning}
+        return {"role": "assistant", "content": content or "", **thought}
+
     messages: list[dict[str, Any]] = []
     if conversation["system"] is not None:
         messages.append({"role": "system", "content": marked(conversation["system"])})
     for turn in conversation["turns"]:
         messages.append({"role": "user", "content": marked(turn["user"])})
         for step in turn["steps"]:
-            message: dict[str, Any] = {"role": "assistant", "content": step["content"] or ""}
-            if step["reasoning"] is not None:
-                message["reasoning_content"] = step["reasoning"]
+            message = said(step["content"], step["reasoning"])
             message["tool_calls"], results = [], []
             for call in step["calls"]:
                 # Nine letters and digits: some templates insist.
@@ -114,10 +116,7 @@ def as_messages(conversation: Conversation) -> list[dict[str, Any]]:
                 result = marked(call["result"]) if call["result"] else ""
                 results.append({"role": "tool", "name": call["name"], "tool_call_id": identifier, "content": result})
             messages += [message, *results]
-        last: dict[str, Any] = {"role": "assistant", "content": turn["answer"]}
-        if turn["reasoning"] is not None:
-            last["reasoning_content"] = turn["reasoning"]
-        messages.append(last)
+        messages.append(said(turn["answer"], turn["reasoning"]))
     return messages
 
 

@@ -184,11 +184,8 @@ def continuation_logprobs(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Log-probabilities of continuations of a prompt that is computed once for all, gradients through it included.
 
-    Args:
-        model (`torch.nn.Module`): Computes trees node by node exactly, see [`require_exact`]; `head_of` is the same
-            model without wrappers.
-        prompt, continuations (`torch.Tensor`): Ids, of shape (P,), and of each continuation, at least one, (C,).
-        temperature (`float`, *optional*, defaults to 1.0): The logits are divided by it.
+    Ids have the shapes (P,) and, of each continuation, (C,), at least one. `model` has to compute trees node by node
+    exactly, see [`require_exact`]; `head_of` is the same model without wrappers.
 
     Returns:
         `list[tuple[torch.Tensor, torch.Tensor]]`: For each continuation the log-probabilities of its tokens, and the

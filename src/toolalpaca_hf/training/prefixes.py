@@ -27,13 +27,11 @@ _COLUMNS = ("input_ids", "labels", "position_ids", "weights", "nodes", "parents"
 _FEATURES = Features(dict.fromkeys(_COLUMNS, List(Value("int32"))))
 
 
-_OURS = "train with SegmentSFTTrainer and PrefixCollator, or on the rows before share_prefixes"
-_WHOLE = "set remove_unused_columns: false, or train on the rows before share_prefixes"
-
-
-def _foreign(fix: str = _OURS) -> OptionError:
+def _foreign() -> OptionError:
     """Each sequence holds several rows, separated by columns that only [`PrefixCollator`] and its trainer know."""
-    return OptionError("a sequence of share_prefixes would be computed as one row", option="data_collator", fix=fix)
+    problem = "a sequence of share_prefixes would be computed as one row"
+    fix = "pass SegmentSFTTrainer a PrefixCollator, and all columns (remove_unused_columns: false), or unshared rows"
+    return OptionError(problem, option="data_collator", fix=fix)
 
 
 # What moves or looks at a tensor; everything else computes with it.
@@ -69,7 +67,7 @@ def _guarded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Format of [`share_prefixes`]' rows: they cannot be read without the columns that separate them."""
     if "labels" in batch:
         if len(batch) > 1 and not {"nodes", "parents", "weights"} <= batch.keys():
-            raise _foreign(_WHOLE)
+            raise _foreign()
         batch["labels"] = [_RowLabels(labels) for labels in batch["labels"]]
     return batch
 
@@ -174,14 +172,6 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
     Rows are sorted by ids, which makes rows with common prefixes neighbours. Those that share most are joined first;
     where they would exceed `max_tokens` they are split, and each part repeats the shared tokens. Parts then fill
     sequences by best fit, longest first. A single row may be longer than `max_tokens`.
-
-    Example:
-
-    ```python
-    >>> row = {"input_ids": [5, 6, 7], "labels": [-100, -100, 7]}
-    >>> len(share_prefixes(Dataset.from_list([row, row]), max_tokens=2048))
-    1
-    ```
     """
 
     plain: Any = rows.with_format(None)  # yields dicts, which `datasets` does not type
@@ -280,7 +270,7 @@ class PrefixCollator:
     def __call__(self, sequences: Sequence[Row]) -> dict[str, torch.Tensor]:
         for pack in sequences:
             if "position_ids" in pack and not {"nodes", "parents", "weights"} <= pack.keys():
-                raise _foreign(_WHOLE)
+                raise _foreign()
         packs = [pack if "nodes" in pack else build_tree([pack]) for pack in sequences]
         batch = {}
         for name, padding in self.padding.items():

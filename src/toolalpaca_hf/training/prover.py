@@ -256,13 +256,7 @@ class Prover:
     def train(self, messages: list[dict[str, Any]]) -> _Row:
         text, spans = self._render(messages)
         if self._segments is not None:
-            segments = as_segments(text, spans, self._beginning, self.tokenizer.eos_token)
-            row = self._segments.encode(segments)
-            text, spans = "", []
-            for segment in segments:
-                if segment.trainable:
-                    spans.append((len(text), len(text) + len(segment.text)))
-                text += segment.text
+            row = self._segments.encode(as_segments(text, spans, self._beginning, self.tokenizer.eos_token))
             return _Row(row["input_ids"], [label != IGNORE for label in row["labels"]], text, spans)
         with _refusals():
             options = {"return_dict": True, "return_assistant_tokens_mask": True}

@@ -35,10 +35,9 @@ _SETUP_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, Runti
 class SegmentSFTTrainer(SFTTrainer):
     """[`trl.SFTTrainer`] that takes rows of `segments`, of `messages`, or with `input_ids` and `labels`.
 
-    On a CPU its loss projects only the positions that predict a trained token onto the vocabulary. TRL's fused head
-    projects every position and drops the untrained ones, nine of ten in a trajectory. The loss is the same; on other
-    devices, and for losses other than the plain one, TRL's own is used. Sequences of [`share_prefixes`] are computed
-    here on any device.
+    On a CPU its loss projects only the positions that predict a trained token onto the vocabulary, which gives the
+    same loss; on other devices, and for losses other than the plain one, TRL's own is used. Sequences of
+    [`share_prefixes`] are computed here on any device.
 
     Args:
         model (`str` or `PreTrainedModel`): As in TRL, or `smollm2`.
@@ -305,10 +304,10 @@ class SegmentSFTTrainer(SFTTrainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in transformers; with `run_settings`, from the newest complete checkpoint of the same run, if any."""
         asked = resume_from_checkpoint is None or str(resume_from_checkpoint).lower() == "true"
-        if isinstance(resume_from_checkpoint, str) and not asked:
-            if not (Path(resume_from_checkpoint) / TRAINER_STATE_NAME).is_file():
-                problem, fix = f"{resume_from_checkpoint} holds no checkpoint", "leave it out: a run finds its own"
-                raise OptionError(problem, option="resume_from_checkpoint", fix=fix)
+        named = None if asked or resume_from_checkpoint is False else Path(str(resume_from_checkpoint))
+        if named and not (named / TRAINER_STATE_NAME).is_file():
+            problem, fix = f"{named} holds no checkpoint", "leave it out: a run finds its own"
+            raise OptionError(problem, option="resume_from_checkpoint", fix=fix)
         if self.run_settings is not None and asked:
             # The first process decides for all.
             start: list[Any] = [None]
@@ -366,11 +365,7 @@ class SegmentSFTTrainer(SFTTrainer):
         """Push no checkpoints with optimizer states to the Hub."""
 
     def end(self) -> None:
-        """Exit cleanly under gloo, whose threads take the GIL to release the last tensors.
-
-        A process that ended at once would hold it and wait for them forever (torch 2.13); while it sleeps, they
-        finish.
-        """
+        """Exit cleanly under gloo, whose threads need the GIL to release the last tensors; see docs/design.md."""
         if self.args.world_size > 1:
             self.accelerator.wait_for_everyone()
             time.sleep(1)
