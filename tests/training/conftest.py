@@ -21,7 +21,6 @@ from tokenizer_families import (
 )
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase
-from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from toolalpaca_hf.checkpoints import resolve_model
 from toolalpaca_hf.schema import Segment
@@ -73,7 +72,6 @@ FAMILIES = (
     "llama",
     "llama_legacy",
     "llama_prepend",
-    "slow",
     "chatml",
 )
 
@@ -103,11 +101,6 @@ def family(request: pytest.FixtureRequest) -> Family:
         bare.encode_special_tokens = True
         return Family(tokenizer, byte_level_raw(tokenizer), read, lambda text: bare.encode(text).ids)
     folder = request.getfixturevalue("sentencepiece_folder")
-    if name == "slow":
-        tokenizer = SentencePieceBackend(
-            vocab_file=str(folder / "tokenizer.model"), eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
-        )
-        return sentencepiece_family(folder, tokenizer)
     tokenizer = LlamaTokenizer.from_pretrained(folder, legacy=name == "llama_legacy")
     if name == "llama_prepend":
         # The pipeline of Llama's own tokenizer.json: the same in normalizers.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizer_families import HARD_TEXTS, Family, byte_level_family
 from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.models import BPE, WordPiece
-from transformers import LlamaTokenizer, PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from toolalpaca_hf.errors import InputError, UnsupportedModelError
 from toolalpaca_hf.schema import Segment
@@ -252,3 +252,8 @@ def test_a_tokenizer_that_cannot_go_on_from_ids_is_refused() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="[SEP]", pad_token="[UNK]")
     with pytest.raises(UnsupportedModelError):
         SegmentTokenizer(tokenizer)
+
+
+def test_a_tokenizer_that_is_not_fast_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError):
+        SegmentTokenizer(ByT5Tokenizer())

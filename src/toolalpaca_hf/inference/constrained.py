@@ -81,10 +81,7 @@ class SchemaMask(LogitsProcessor):
 
 
 class NameConstraint:
-    """Function names as a tree of ids, each up to the end of the line.
-
-    `encode` gives the ids of a text that continues another, `decode` is its inverse.
-    """
+    """Function names as a tree of ids up to a line's end; `encode` is of a text that continues another."""
 
     def __init__(
         self, encode: Callable[[str], list[int]], decode: Callable[[list[int]], str], names: Iterable[str]

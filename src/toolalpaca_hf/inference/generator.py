@@ -45,8 +45,7 @@ def load_model(
     return model.to(torch.device(where)), tokenizer
 
 
-WATCHED_EVERY = 8
-"""After how many ids each a row's `watch` is asked."""
+WATCHED_EVERY = 8  # ids after which a row's `watch` is asked
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,8 @@ class BatchGenerator:
     `"slots"`, `"padded"` or `"single"`. A row's next id is sampled or forced ([`RowState.forced`]). Sampling for a
     conversation depends on `seed` and on how often the same one came before, not on what else is in the batch.
 
-    Args:
-        model, tokenizer: A causal language model, put into evaluation mode; its tokenizer, with a padding token.
-        stops (`Sequence[str]`, *optional*): Texts that end a continuation.
-        batch_size (`int`, *optional*, defaults to 32): Most conversations at once.
-        kept_bytes (`int`, *optional*, defaults to 4 GiB): Limit of the caches kept between calls, and of those of the
-            running conversations; a single conversation may exceed it.
+    The model is put into evaluation mode. `stops` are texts that end a continuation. `kept_bytes` limits the caches
+    kept between calls, and those of the running conversations; a single conversation may exceed it.
     """
 
     def __init__(

@@ -171,7 +171,7 @@ class Pack:
     """Branches computed together, as one sequence; exact if [`exact_ways`] includes `"pack"`.
 
     Unlike [`Slots`] it needs no attention function of its own, and branches may fork; its cost grows with all columns.
-    `parts` are consecutive KV caches whose columns branches see; some branches may be spare, for [`fork`].
+    `parts` are consecutive KV caches that branches see; some branches may be spare, for [`fork`].
     """
 
     def __init__(self, model: PreTrainedModel, parts: Sequence[Layers], branches: Sequence[Branch]) -> None:

@@ -245,13 +245,9 @@ def augment_dataset(
 ) -> Dataset:
     """Replace rows by augmented copies, read back from their text; a row that is no example is repeated unchanged.
 
-    Args:
-        rows (`Dataset`): Rows of an `sft` config.
-        copies (`int`): Copies of each row; ids end in `+0`, `+1`, ...
-        shared (`bool`): Whether the n-th copies of rows with the same documentation share one augmented documentation,
-            which shows every function that any of them calls.
-        descriptions (`int`): For each documentation and copy number, also add examples made from the descriptions of
-            this many functions, with ids such as `ID+0/getTide`.
+    Ids of copies end in `+0`, `+1`, ... With `shared`, the n-th copies of rows with the same documentation share one
+    augmented documentation, which shows every function that any of them calls. For each documentation and copy number,
+    examples are added that are made from the descriptions of so many functions, with ids such as `ID+0/getTide`.
     """
     plain: Any = rows.with_format(None)  # iterates over dicts, which `datasets` does not type
     prompt = react_prompt(how.tool_hints)

@@ -12,11 +12,9 @@ from ..errors import UnsupportedModelError
 CHARACTERS_A_CALL = 1_000_000
 # Lower than any sum of log-probabilities: a Unigram model never picks a piece with this score.
 NEVER = -1e9
-# What a slow tokenizer reads before a continuation, so that its prefix lands there; see `SlowEncoder.continuations`.
-SENTINELS = ("\n", ".", "a", "0", "|", "é")
 
 
-class FastEncoder:
+class Encoder:
     """Two copies of a fast tokenizer's pipeline, with and without what it prepends; `plain` reads `</s>` as text.
 
     It pickles as its JSON state, without padding or truncation that an earlier call set on the tokenizer.
@@ -31,7 +29,7 @@ class FastEncoder:
         self._prompt.encode_special_tokens = self._continuation.encode_special_tokens = plain
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FastEncoder, self._state
+        return Encoder, self._state
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
         """Ids of texts that start a sequence, without special tokens around them."""
@@ -41,48 +39,25 @@ class FastEncoder:
         return _encode_in_calls(self._continuation, texts)
 
 
-class SlowEncoder:
-    """For a Python tokenizer, which has no pipeline to modify."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, plain: bool) -> None:
-        self.tokenizer, self.plain = tokenizer, plain
-
-    def prompts(self, texts: list[str]) -> list[list[int]]:
-        tokens = [self.tokenizer.tokenize(_utf8(text), split_special_tokens=self.plain) for text in texts]
-        return [cast(list[int], self.tokenizer.convert_tokens_to_ids(some)) for some in tokens]
-
-    def continuations(self, texts: list[str]) -> list[list[int]]:
-        return [self._continuation(text) for text in texts]
-
-    def _continuation(self, text: str) -> list[int]:
-        """A text encoded after a sentinel that it leaves unchanged, so that no merge can cross the boundary."""
-        for sentinel in SENTINELS:
-            head, whole = self.prompts([sentinel, sentinel + text])
-            if whole[: len(head)] == head:
-                return whole[len(head) :]
-        problem = f"{type(self.tokenizer).__name__} merges {text[:40]!r} with every sentinel"
-        raise UnsupportedModelError(problem, fix="use the fast version of this tokenizer")
-
-
-def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool) -> FastEncoder | SlowEncoder:
-    """The encoder for a tokenizer, fast or slow; `parse_special_tokens` says whether `</s>` is a token or characters.
+def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool) -> Encoder:
+    """The encoder for a tokenizer; `parse_special_tokens` says whether `</s>` is a token or characters.
 
     Raises:
-        [`UnsupportedModelError`]: It inserts something between two texts that cannot be turned off, or makes special
-            tokens out of plain text.
+        [`UnsupportedModelError`]: It is not a fast one, inserts something between two texts that cannot be turned off,
+            or makes special tokens out of plain text.
     """
     plain, name = not parse_special_tokens, tokenizer.name_or_path or type(tokenizer).__name__
-    encoder: FastEncoder | SlowEncoder = SlowEncoder(tokenizer, plain)
-    if tokenizer.is_fast:
-        state = json.loads(cast(Tokenizer, tokenizer.backend_tokenizer).to_str())
-        state["truncation"] = state["padding"] = state["post_processor"] = None
-        if plain:
-            _forbid_special_tokens(state, tokenizer)
-        state["normalizer"] = _without_strip(state["normalizer"], left=False)
-        prompt_json = json.dumps(state)
-        state["normalizer"] = _without_prefix(_without_strip(state["normalizer"], left=True), "normalizers")
-        state["pre_tokenizer"] = _without_prefix(state["pre_tokenizer"], "pretokenizers")
-        encoder = FastEncoder(prompt_json, json.dumps(state), plain)
+    if not tokenizer.is_fast:
+        raise UnsupportedModelError("the tokenizer is not a fast one", file=name, fix="use a model that has one")
+    state = json.loads(cast(Tokenizer, tokenizer.backend_tokenizer).to_str())
+    state["truncation"] = state["padding"] = state["post_processor"] = None
+    if plain:
+        _forbid_special_tokens(state, tokenizer)
+    state["normalizer"] = _without_strip(state["normalizer"], left=False)
+    prompt_json = json.dumps(state)
+    state["normalizer"] = _without_prefix(_without_strip(state["normalizer"], left=True), "normalizers")
+    state["pre_tokenizer"] = _without_prefix(state["pre_tokenizer"], "pretokenizers")
+    encoder = Encoder(prompt_json, json.dumps(state), plain)
     joined = tokenizer.decode(encoder.prompts(["x"])[0] + encoder.continuations(["x"])[0])
     if joined != tokenizer.decode(encoder.prompts(["xx"])[0]):
         problem = f"the tokenizer reads 'x' followed by 'x' as {joined!r}: it cannot go on from ids that are there"
@@ -96,7 +71,7 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
             raise UnsupportedModelError(
                 f"the tokenizer makes {token!r} out of plain text, so an observation could end a sequence",
                 file=name,
-                fix="use its fast version, or set parse_special_tokens for text you trust",
+                fix="set parse_special_tokens for text you trust",
             )
     return encoder
 
@@ -127,8 +102,7 @@ def _without_prefix(stage: dict[str, Any] | None, parts: str) -> dict[str, Any] 
     if stage is None or stage["type"] == "Prepend":
         return None
     if stage["type"] == "Sequence":
-        kept = [part for part in (_without_prefix(part, parts) for part in stage[parts]) if part is not None]
-        return {**stage, parts: kept}
+        return {**stage, parts: [kept for part in stage[parts] if (kept := _without_prefix(part, parts)) is not None]}
     changes = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
     return {**stage, **changes.get(stage["type"], {})}
 

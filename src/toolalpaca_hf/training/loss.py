@@ -33,7 +33,6 @@ class Node:
 
 def nodes_of(nodes: torch.Tensor, parents: torch.Tensor) -> list[list[Node]]:
     """The nodes of each sequence, from each token's node, (sequences, tokens), and its parent, (sequences, nodes)."""
-    masks: dict[tuple[int, int], torch.Tensor] = {}
     batch = []
     for of, above in zip(nodes.tolist(), parents.tolist(), strict=True):
         done: list[Node] = []
@@ -42,11 +41,8 @@ def nodes_of(nodes: torch.Tensor, parents: torch.Tensor) -> list[list[Node]]:
             end, parent, seen, mask = start + of.count(number), above[number], (), None
             if parent >= 0:
                 seen = (*done[parent].seen, (done[parent].start, done[parent].end))
-                before = sum(b - a for a, b in seen)
-                size = (end - start, before + end - start)
-                if size not in masks:
-                    masks[size] = torch.ones(size, dtype=torch.bool, device=nodes.device).tril(before)
-                mask = masks[size]
+                before, own = sum(b - a for a, b in seen), end - start
+                mask = torch.ones(own, before + own, dtype=torch.bool, device=nodes.device).tril(before)
             done.append(Node(start, end, seen, mask))
             start = end
         batch.append(done)

@@ -45,11 +45,6 @@ class Proof:
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training may begin: no failure but that of parsing."""
-        return bool(self.conversations) and not set(self.failures) - {"calls"}
-
 
 def prove_template(way: Way, count: int = 64, features: Collection[str] | None = None, seed: int = 0) -> Proof:
     """Try to refute, over random conversations, that what is trained is what is generated; see [`CHECKS`].

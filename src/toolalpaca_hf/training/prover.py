@@ -40,10 +40,7 @@ class Way:
 def ways_of(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, generation: GenerationConfig | None = None, config: str = ""
 ) -> tuple[list[Way], dict[str, str]]:
-    """The ways in which a tokenizer can be trained and served, and why others cannot be gone, by name.
-
-    With `config`, only those of `"sft"`, in the layout of `prompt`, or of `"chat"`.
-    """
+    """The ways of a tokenizer, for `sft` in the layout of `prompt`, and why others cannot be gone, by name."""
     ways: list[Way] = []
     if config in ("", "sft"):
         ours = copy.deepcopy(tokenizer)
@@ -91,8 +88,7 @@ class _Row:
     ids: list[int]
     trained: list[bool]
     text: str
-    spans: list[tuple[int, int]]
-    """Characters of `text` that are trained."""
+    spans: list[tuple[int, int]]  # characters of `text` that are trained
 
 
 class Prover:

@@ -29,8 +29,6 @@ _INDIFFERENT = frozenset(
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
 _DATA = "data_fingerprint"
 _STREAM_ROWS = 64
-CONFIG = "config.yaml"
-"""The resolved settings of a run, in its output folder."""
 
 
 def resolved(*arguments: Any) -> dict[str, Any]:
@@ -77,7 +75,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
     kept out of the folder until this process ends.
     """
     folder = Path(folder)
-    path = folder / CONFIG
+    path = folder / "config.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get("RANK", "0") == "0":  # of several processes of one run, the first
@@ -141,8 +139,7 @@ def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | Non
             if name.endswith("_loss"):
                 metrics[name] = loss
                 metrics[name.removesuffix("loss") + "perplexity"] = math.exp(loss) if loss < 709 else math.inf
-    if weights:
-        metrics["weights"] = weights
+    metrics |= {"weights": weights} if weights else {}
     if trainer.is_world_process_zero():
         folder = Path(str(trainer.args.output_dir))
         metrics, *history = map(_finite, (metrics, *history))

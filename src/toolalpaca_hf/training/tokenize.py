@@ -19,6 +19,8 @@ import torch
 import transformers
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError, OptionError, UnsupportedModelError
@@ -54,7 +56,7 @@ class SegmentTokenizer:
     dummy prefix (Llama, Vicuna) cannot tell the first space from its own.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): Fast or slow, with end-of-sequence and padding tokens; not changed.
+        tokenizer (`PreTrainedTokenizerBase`): A fast one, with end-of-sequence and padding tokens; not changed.
         max_length (`int`, *optional*): Longest row in tokens; by default there is no limit.
         overlong (`str`, *optional*, defaults to `"cut"`): `"cut"` ends a longer row after the last trained run that
             fits, without an end-of-sequence token; a row that starts with a trained run (plain text) ends at the last
@@ -94,8 +96,7 @@ class SegmentTokenizer:
         if max_length is not None and max_length < 2:
             raise OptionError(f"{max_length} is no length: one token predicts the other", option="max_length")
         self.max_length, self.overlong, self.parse_special_tokens = max_length, overlong, parse_special_tokens
-        self.eos_token = str(tokenizer.eos_token)
-        self.eos_token_id = cast(int, tokenizer.eos_token_id)
+        self.eos_token, self.eos_token_id = str(tokenizer.eos_token), cast(int, tokenizer.eos_token_id)
         self.pad_token_id = cast(int, tokenizer.pad_token_id)
         self.bos_ids = bos_ids(tokenizer)
         self._encoder = make_encoder(tokenizer, parse_special_tokens)
@@ -163,10 +164,7 @@ class SegmentTokenizer:
 
 
 def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str | None = None) -> list[Segment]:
-    """Join neighbouring segments (or dicts with `text` and `trainable`) of one kind, and drop empty ones.
-
-    `row` is the row's index or id, for the [`InputError`] that a malformed segment raises; `None` is none.
-    """
+    """Join neighbouring segments of one kind, and drop empty ones; `row` is named in the error for a malformed one."""
     runs: list[Segment] = []
     fix = 'pass a Segment or {"text": a string, "trainable": true or false}'
     if not isinstance(segments, Iterable | None):
@@ -340,17 +338,12 @@ class CompletionOnlyCollator:
             raise OptionError(problem, option="data_collator", fix="pass PrefixCollator")
         encoded = iter(self.segment_tokenizer.encode_batch([r["segments"] for r in rows if "input_ids" not in r]))
         done = [row if "input_ids" in row else self._checked(row, next(encoded)) for row in rows]
-        length = max(len(row["input_ids"]) for row in done)
-        if self.pad_to_multiple_of:
-            length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of
+        ids, labels = ([torch.as_tensor(row[name]).long() for row in done] for name in ("input_ids", "labels"))
+        columns = {"input_ids": ids, "attention_mask": [torch.ones_like(row) for row in ids], "labels": labels}
         fill = {"input_ids": self.segment_tokenizer.pad_token_id, "attention_mask": 0, "labels": IGNORE}
-        batch = {name: torch.full((len(done), length), value) for name, value in fill.items()}
-        for i, row in enumerate(done):
-            size = len(row["input_ids"])
-            batch["input_ids"][i, :size] = torch.as_tensor(row["input_ids"])
-            batch["attention_mask"][i, :size] = 1
-            batch["labels"][i, :size] = torch.as_tensor(row["labels"])
-        return batch
+        more = -max(map(len, ids)) % (self.pad_to_multiple_of or 1)
+        padded = {name: pad_sequence(column, True, fill[name]) for name, column in columns.items()}
+        return {name: pad(column, (0, more), value=fill[name]) for name, column in padded.items()}
 
     def _checked(self, row: Mapping[str, Any], encoded: Encoded) -> Mapping[str, Any]:
         limit = self.segment_tokenizer.max_length

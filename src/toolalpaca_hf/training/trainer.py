@@ -51,12 +51,6 @@ class SegmentSFTTrainer(SFTTrainer):
             without [`PrefixCollator`], or a stream without `max_steps`.
         [`InputError`]: No row is left to train on; `row_reports` says what was cut or dropped and why.
         [`UnsupportedModelError`]: Token ids beyond the embedding, or a chat template that drops tools or calls.
-
-    Example:
-
-    ```python
-    >>> SegmentSFTTrainer("smollm2", SegmentSFTConfig("run"), train_dataset=rows).train()  # doctest: +SKIP
-    ```
     """
 
     args: SegmentSFTConfig
