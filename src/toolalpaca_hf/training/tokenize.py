@@ -307,7 +307,7 @@ def _encode(
         place = error.row if isinstance(error.row, int) else 0
         row = batch["id"][place] if "id" in batch else indices[place]
         raise InputError(error.problem, row=row, fix=error.fix) from None
-    return {name: [row[name] for row in rows] for name in _FEATURES}
+    return {name: [row[name] for row in rows] for name in ("input_ids", "labels", "outcome")}
 
 
 class CompletionOnlyCollator:
