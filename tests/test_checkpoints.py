@@ -213,6 +213,13 @@ def test_what_can_be_no_model_is_refused(
         resolve_model(name)
 
 
+def test_a_home_is_spelt_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    assert resolve_model("~/model") == str(tmp_path / "model")
+
+
 def test_the_hub_comes_first(hub: type[Hub], home: Path, unpacked: Path) -> None:
     folder = resolved_by_a_process(home, HF_ENDPOINT=hub.url)
     wanted = {name: body for name, body in HUB_FILES.items() if name != "README.md"}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -49,7 +50,7 @@ def resolve_model(name: str) -> str:
     """
     if name != "smollm2":
         check_model(name)
-        return name
+        return os.path.expanduser(name)
     try:
         folder = snapshot_download(
             SMOLLM2, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"], etag_timeout=5

@@ -1,5 +1,6 @@
 """Loads the rows to train on, those to hold out, and one to look at."""
 
+import os
 import random
 from typing import Any, cast
 
@@ -76,7 +77,7 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
 
 def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> Rows | None:
     """The rows of a split, or `None` if the dataset lacks it."""
-    name = script_args.dataset_name or "sample"
+    name = os.path.expanduser(script_args.dataset_name or "sample")
     if name == "sample":
         if config not in SPLITS:
             raise NotFoundError(f"no config {config!r}, only {', '.join(SPLITS)}", file=name, option="dataset_config")
