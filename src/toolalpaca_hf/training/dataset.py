@@ -144,7 +144,7 @@ def masked_row(
             prover = Prover(ways[0])
             prover.tools = tools_of(found)
             encoded = prover.train(present(found["messages"]))
-        except Refused as error:
+        except Exception as error:  # a template, or a row, may be anything
             problem = f"its chat template cannot be masked: {error}"
             fix = "pass --config sft, or a --tokenizer that TRL has a training template for"
             raise UnsupportedModelError(problem, file=tokenizer.name_or_path or None, fix=fix) from None
