@@ -105,3 +105,20 @@ def test_a_reference_that_is_no_text_refers_to_nothing(ref: Any) -> None:
     operation = {"parameters": [{"name": "q", "in": "query", "schema": node}, node], "responses": {"200": answer}}
     document = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "paths": {"/a": {"get": operation}}}
     assert list(describe(document).function_projection.values()) == [["/a", "get"]]
+
+
+def test_every_argument_is_described_under_the_name_that_calls_take() -> None:
+    query = {"name": "id", "in": "query", "schema": {"type": "boolean"}}
+    body = {
+        "content": {
+            "application/json": {"schema": {"properties": {"id": {"type": "integer"}, "n": {"type": "number"}}}}
+        }
+    }
+    post = {"operationId": "x", "parameters": [query], "requestBody": body}
+    line = describe({"paths": {"/x/{id}": {"post": post}}}).function_description["x"].splitlines()[1]
+    assert json.loads(line.removeprefix("Parameters: ")) == {
+        "query_id": "boolean.  ",
+        "id": "Required. string.  ",
+        "body_id": "integer. ",
+        "n": "number. ",
+    }

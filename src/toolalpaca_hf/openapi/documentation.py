@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import InputError
 from .discriminators import parts_of_schema
 from .document import MAX_DEPTH, deref, listed, load_document, lookup, mapping, text
-from .operations import each_operation, media_schema, parameters_of
+from .operations import Operation, functions_of, media_schema
 from .schema import hidden_names, references
+from .tools import tool_names
 
 COMPONENTS = "components"  # the key of `Function_Description` that holds the shared output schemas
 LONGEST = 8_000  # characters of the description of one function; the published ones have up to 1,107
@@ -36,9 +37,9 @@ def describe(document: dict[str, Any]) -> Documentation:
     ```
     """
     document = load_document(document)
-    operations = each_operation(document)
-    texts = {name: _function(document, item, operation) for name, _, _, item, operation in operations}
-    projection = {name: [path, method] for name, path, method, _, _ in operations}
+    operations = functions_of(document)
+    texts = {operation.name: _function(operation) for operation in operations}
+    projection = {operation.name: [operation.path, operation.method] for operation in operations}
     schemas = mapping(mapping(document.get("components")).get("schemas"))
     # A shared schema that refers to no other is inlined where another uses it, unless it has no structure.
     plain = {name: _structure(schema, {}) for name, schema in schemas.items() if not references(schema)}
@@ -60,38 +61,43 @@ def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | words | {"Function_Projection": made.function_projection}
 
 
-def _function(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:
+def _function(operation: Operation) -> str:
     """Describe a function; the most deeply nested parts are dropped first if it gets too long."""
     for depth in (MAX_DEPTH, 4, 2, 1):
-        words = _SchemaWords(document, LONGEST)
-        described = _laid_out(words, item, operation, depth)
+        words = _SchemaWords(operation.document, LONGEST)
+        described = _laid_out(words, operation, depth)
         if max(len(described), LONGEST - words.left) <= LONGEST:
             return described
-    return _laid_out(_SchemaWords(document, math.inf), item, operation, 0)
+    return _laid_out(_SchemaWords(operation.document, math.inf), operation, 0)
 
 
-def _laid_out(words: "_SchemaWords", item: dict[str, Any], operation: dict[str, Any], depth: int) -> str:
-    document = words.document
-    parameters = {}
-    for parameter in parameters_of(document, item, operation):
-        schema, refs = words.follow(mapping(parameter.get("schema")), ())
-        needed = "Required. " if parameter.get("required") is True else ""
-        described = words.of(schema | {"description": ""}, depth, refs)
-        parameters[parameter["name"]] = f"{needed}{described} {_sentence(parameter.get('description'))}"
-    holder = deref(document, operation.get("requestBody"))
-    body, refs = words.follow(media_schema(holder), ())
+def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
+    document, declared, parameters = operation.document, operation.declared, dict[str, str]()
+    listing = [parameter.declared for parameter in operation.parameters]
+    holder = deref(document, declared.get("requestBody"))
+    body, inside = words.follow(media_schema(holder), ())
     fields, required = _body_fields(document, body)
-    if not fields and (text(body.get("type")) not in ("", "object") or "items" in body):
+    whole = not fields and (text(body.get("type")) not in ("", "object") or "items" in body)
+    if whole:
         fields, required = {"body": body}, ["body"] if holder.get("required") is True else []
-    for name, schema in fields.items():
-        parameters[name] = ("Required. " if name in required else "") + words.of(schema, depth, refs)
-
-    responses = mapping(operation.get("responses"))
+    names = [*(parameter["name"] for parameter in listing), *fields]
+    # Names that clash are those that calls take.
+    called = tool_names(operation, inner=False) if len(set(names)) < len(names) else None
+    for parameter in listing:
+        schema, refs = words.follow(mapping(parameter.get("schema")), ())
+        name, needed = parameter["name"], "Required. " if parameter.get("required") is True else ""
+        name = called.parameters[text(parameter.get("in")), name] if called else name
+        described = words.of(schema | {"description": ""}, depth, refs)
+        parameters[name] = f"{needed}{described} {_sentence(parameter.get('description'))}"
+    for field, schema in fields.items():
+        name = (called.whole if whole else called.body.get(field, field)) if called else field
+        parameters[name] = ("Required. " if field in required else "") + words.of(schema, depth, inside)
+    responses = mapping(declared.get("responses"))
     status = min(responses, key=lambda code: (code != "200", not code.startswith("2")), default="")
     response = deref(document, responses.get(status))
     kind, media = next(iter(mapping(response.get("content")).items()), ("", {}))
     return (
-        f"{text(operation.get('summary')) or text(operation.get('description'))}\n"
+        f"{operation.description}\n"
         f"Parameters: {json.dumps(parameters)}\n"
         f"Output: {_sentence(response.get('description'))}\n"
         f" - Format: {kind}\n"
@@ -104,11 +110,12 @@ def _body_fields(document: dict[str, Any], body: dict[str, Any]) -> tuple[dict[s
     parts = list(parts_of_schema(document, body))
     either = [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
     every = parts + [part for member in either for part in parts_of_schema(document, member)]
-    fields = {name: schema for part in reversed(every) for name, schema in mapping(part.get("properties")).items()}
-    named = list(dict.fromkeys(name for part in every for name in mapping(part.get("properties"))))
+    fields: dict[str, Any] = {}
+    for name, schema in (field for part in every for field in mapping(part.get("properties")).items()):
+        fields.setdefault(name, schema)
     hidden = {name for whole in (body, *either) for name in hidden_names(document, whole, "readOnly")}
     required = [name for part in parts for name in listed(part.get("required"))]
-    return {name: fields[name] for name in named if name not in hidden}, required
+    return {name: schema for name, schema in fields.items() if name not in hidden}, required
 
 
 def _sentence(value: Any) -> str:

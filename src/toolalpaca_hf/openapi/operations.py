@@ -135,7 +135,7 @@ class Operation:
         found = parameters_of(self.document, self.item, self.declared)
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
-        found += [{"name": name, "in": "path", "schema": {"type": "string"}} for name in missing]
+        found += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in missing]
         needed = [each.get("in") == "path" or each.get("required") is True for each in found]
         pairs = zip(found, needed, strict=True)
         return [Parameter(each["name"], text(each.get("in")), must, each, self.document) for each, must in pairs]

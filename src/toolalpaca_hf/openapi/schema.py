@@ -261,11 +261,9 @@ def is_pattern(text: str) -> bool:
 
 def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     """A validator for a schema from [`to_json_schema`]. It checks formats and fetches nothing."""
-    definitions = root.get("$defs")
-    if isinstance(definitions, Definitions):
+    if isinstance(definitions := root.get("$defs"), Definitions):
         root = {key: value for key, value in root.items() if key != "$defs"}
-        if reachable := definitions.reachable(root):
-            root["$defs"] = reachable
+        root |= {"$defs": definitions.reachable(root)}
     try:
         return jsonschema_rs.Draft202012Validator(root, validate_formats=True, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
