@@ -109,16 +109,14 @@ def test_a_reference_that_is_no_text_refers_to_nothing(ref: Any) -> None:
 
 def test_every_argument_is_described_under_the_name_that_calls_take() -> None:
     query = {"name": "id", "in": "query", "schema": {"type": "boolean"}}
-    body = {
-        "content": {
-            "application/json": {"schema": {"properties": {"id": {"type": "integer"}, "n": {"type": "number"}}}}
-        }
-    }
-    post = {"operationId": "x", "parameters": [query], "requestBody": body}
+    fields = {"id": {"type": "integer"}, "n": {"type": "number"}}
+    body = {"content": {"application/json": {"schema": {"properties": fields}}}}
+    post = {"operationId": "x", "summary": "X", "parameters": [query], "requestBody": body}
     line = describe({"paths": {"/x/{id}": {"post": post}}}).function_description["x"].splitlines()[1]
-    assert json.loads(line.removeprefix("Parameters: ")) == {
-        "query_id": "boolean.  ",
-        "id": "Required. string.  ",
-        "body_id": "integer. ",
-        "n": "number. ",
+    described = json.loads(line.removeprefix("Parameters: "))
+    assert {name: words.strip() for name, words in described.items()} == {
+        "query_id": "boolean.",
+        "id": "Required. string.",
+        "body_id": "integer.",
+        "n": "number.",
     }

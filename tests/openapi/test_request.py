@@ -471,3 +471,8 @@ def test_queries_are_read_back_as_they_were_given() -> None:
     operation = get(*(parameter(name) for name in ("a", "b c", "d[]")))
     given_ = {"a": "x+y z", "b c": "%20&=", "d[]": "ü#"}
     assert dict(parse_qsl(urlsplit(build(operation, given_).url).query, strict_parsing=True)) == given_
+
+
+def test_a_dot_in_a_value_of_a_label_is_none_between_two() -> None:
+    operation = get(parameter("x", "path", style="label", type="array"), path="/cats/{x}")
+    assert build(operation, {"x": ["1.5", "b"]}).url.endswith("/cats/.1%2E5,b")

@@ -44,8 +44,8 @@ def write_simple(parameter: dict[str, Any], where: str, value: Any, encode: bool
     style, explode = style_of(parameter, where)
     escape = _escape if encode else str
     name, parts = escape(parameter["name"]), _parts(value, explode, escape)
-    if style == "label":
-        return "." + ("." if explode else ",").join(parts)
+    if style == "label":  # a dot in a value is none between two
+        return "." + ("." if explode else ",").join(part.replace(".", "%2E") for part in parts)
     if style == "matrix":
         if explode and isinstance(value, list | dict):
             return "".join(f";{part}" if isinstance(value, dict) else f";{name}={part}" for part in parts)
