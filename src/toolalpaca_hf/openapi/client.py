@@ -8,7 +8,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -54,25 +54,20 @@ def _text(body: bytes, content_type: str) -> str | None:
         with suppress(ValueError, RecursionError):
             words = _compact(json.loads(words))
     elif kind in ("text/html", "application/xhtml+xml") or words[:200].lower().startswith(("<!doctype html", "<html")):
-        words = _visible_text(words)
+        words = " ".join(html.unescape(_UNSEEN.sub(" ", words)).split())
     return words.encode("utf-8", "replace").decode("utf-8")
 
 
 _short_text = lru_cache(maxsize=1024)(_text)
 
 
-# Comments, elements that show no words, and tags; each alternative is linear where its end is missing.
+# What a page does not show: comments, some elements, and tags. html.parser takes hours for some pages of a megabyte.
 _INSIDE = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+"""
 _UNSEEN = re.compile(
     rf"<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)(?=[\s>]){_INSIDE}(?<!/)>.*?(?:</\1\s*>|\Z)"
     rf"|<[a-z/!?]{_INSIDE}>?",
     re.DOTALL | re.IGNORECASE,
 )
-
-
-def _visible_text(page: str) -> str:
-    """A page's text between its tags: html.parser takes hours for some pages of a megabyte."""
-    return " ".join(html.unescape(_UNSEEN.sub(" ", page)).split())
 
 
 REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # without doing it twice (RFC 9110, 9.2.2)
@@ -176,12 +171,12 @@ class ApiClient:
         with limited(self._limits.total, self._credentials):
             try:
                 status, _, body = self._repeated(ApiRequest("GET", url))
+                if status == 200:
+                    return body
+                problem = f"the server answers with status {status}"
             except _End as end:
-                raise InputError(f"it cannot be loaded: {end.sentence}", file=redact_url(url)) from None
-        if status != 200:
-            problem = f"it cannot be loaded: the server answers with status {status}"
-            raise InputError(problem, file=redact_url(url), fix="check the URL")
-        return body
+                problem = end.sentence.rstrip(".")
+        raise InputError(f"it cannot be loaded: {problem}", file=redact_url(url), fix="check the URL")
 
     def _repeated(self, request: ApiRequest) -> tuple[int, Mapping[str, str], bytes]:
         for attempt in count():
@@ -206,18 +201,14 @@ class ApiClient:
             content, kind = encode_body(armed)
             if self._exchange is not None:
                 return self._exchange(armed.method, armed.url, kind | armed.headers, content or b"")
-            headers = {name.encode(): value.encode() for name, value in (kind | armed.headers).items()}
-            hop = self._client.build_request(armed.method, armed.url, headers=list(headers.items()), content=content)
-            status = None
+            headers = [(name.encode(), value.encode()) for name, value in (kind | armed.headers).items()]
+            hop, status = self._client.build_request(armed.method, armed.url, headers=headers, content=content), None
             for _ in range(self._limits.redirects + 1):
-                response = self._client.send(hop, stream=True)
-                status = response.status_code
-                try:
+                with closing(self._client.send(hop, stream=True)) as response:
+                    status = response.status_code
                     if response.next_request is None:
                         return status, response.headers, self._read(response)
                     hop = self._next(hop, response.next_request, status)
-                finally:
-                    response.close()
             raise _End("refused", f"it redirects more than {self._limits.redirects} times.", status)
         except ToolAlpacaError as error:
             raise _End("refused", f"The call was not made: {error}.") from None

@@ -28,15 +28,13 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
     kind, body, media = request.body_type.partition(";")[0].strip().lower(), request.body, request.media
     if body is None:
         return None, {}
-    if kind in ("*/*", "application/*") and isinstance(body, dict | list):
-        kind = "application/json"
     if "*" in kind:  # a request has one type, which a range holds
-        kind = IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
+        is_json = kind in ("*/*", "application/*") and isinstance(body, dict | list)
+        kind = "application/json" if is_json else IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
-        encoding = {name: mapping(media.encoding.get(name)) for name in body | fields_of(media.schema)}
-        schemas = {name: part_of(media.schema, part) for name, part in fields_of(media.schema).items()}
-        taken = taken_names((name, holder, schemas.get(name, {})) for name, holder in encoding.items())
-        fields = [write_query(name, value, encoding[name], taken) for name, value in body.items()]
+        encoding, schemas = media.encoding, body | fields_of(media.schema)
+        taken = taken_names((n, mapping(encoding.get(n)), part_of(media.schema, part)) for n, part in schemas.items())
+        fields = [write_query(name, value, mapping(encoding.get(name)), taken) for name, value in body.items()]
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
     if kind.startswith("multipart/") and isinstance(body, dict):
         files = [part for name, value in body.items() for part in _parts(name, value, media)]
