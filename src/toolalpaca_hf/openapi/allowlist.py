@@ -38,7 +38,6 @@ class Allowlist:
             raise AddressError(f"{host} is not among the API's servers, so it is not called")
 
     def may_be_private(self, host: str, port: int) -> bool:
-        """Whether this host was explicitly allowed to have a private address."""
         return bool({_normal(host), _with_port(_normal(host), port)} & self.private)
 
 

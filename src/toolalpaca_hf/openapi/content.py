@@ -151,24 +151,23 @@ def from_xml(words: str, schema: dict[str, Any]) -> Any:
             return [read(child, node.get("items"), depth + 1) for child in element]
         if not len(element) and not element.attrib and not properties and "object" not in kinds:
             return element.text or ""
-        keys: dict[str, str] = {}
-        for key, declared in properties.items():
-            own, each, wrapped = names.field(key, declared)
-            keys[each if "array" in types_of(names.node(declared)) and not wrapped else own] = key
-        attributes = ((name.rpartition("}")[2], value) for name, value in element.attrib.items())
-        found: dict[str, Any] = {keys.get(name, name): value for name, value in attributes}
+        fields = {key: names.field(key, declared) for key, declared in properties.items()}
+        lists = {key for key, declared in properties.items() if "array" in types_of(names.node(declared))}
+        flat = {key for key in lists if not fields[key][2]}
+        keys = {(each if key in flat else own): key for key, (own, each, _) in fields.items()}
+        found: dict[str, Any] = {key: [] for key in node.get("required", ()) if key in lists}
+        for name, value in element.attrib.items():
+            found[keys.get(bare := name.rpartition("}")[2], bare)] = value
         for child in element:
-            tag = child.tag.rpartition("}")[2]
-            key = keys.get(tag, tag)
+            key = keys.get(bare := child.tag.rpartition("}")[2], bare)
             declared = names.node(properties.get(key))
-            is_list = "array" in types_of(declared)
-            if is_list and names.field(key, declared)[2]:
+            if key in flat:
+                found.setdefault(key, []).append(read(child, declared.get("items"), depth + 1))
+            elif key in lists:
                 found[key] = read(child, declared, depth + 1)
             else:
-                found |= {key: found.get(key, [])} if is_list else {}
-                add_value(found, key, read(child, declared.get("items") if is_list else declared, depth + 1))
-        missing = [key for key in node.get("required", ()) if key not in found]
-        return found | {key: [] for key in missing if "array" in types_of(names.node(properties.get(key)))}
+                add_value(found, key, read(child, declared, depth + 1))
+        return found
 
     return read(root, schema, 0)
 

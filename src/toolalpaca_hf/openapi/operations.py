@@ -54,9 +54,8 @@ class Parameter:
     def kinds(self) -> list[str]:
         """Its types, as the document has them where nothing has to be merged."""
         declared = mapping(_schema_of(self.declared))
-        named = str(declared.get("type"))
-        kind = MEANT.get(named.lower(), named)
-        simple = kind in TYPES and not any(key in declared for key in (*COMPOSED, "nullable", "discriminator"))
+        kind = MEANT.get(str(declared.get("type")).lower(), declared.get("type"))
+        simple = kind in TYPES and not {*COMPOSED, "nullable", "discriminator"} & declared.keys()
         return [kind] if simple else kinds_of(self.schema)
 
 
@@ -72,7 +71,6 @@ class RequestBody:
 
     @property
     def described(self) -> bool:
-        """Whether the document has a schema for it."""
         return isinstance(self.declared.get("schema"), dict)
 
     @property
@@ -107,7 +105,6 @@ class Operation:
 
     @property
     def description(self) -> str:
-        """The summary, or the description if there is none."""
         return text(self.declared.get("summary")) or text(self.declared.get("description"))
 
     @cached_property
@@ -136,9 +133,9 @@ class Operation:
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
         found += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in missing]
-        needed = [each.get("in") == "path" or each.get("required") is True for each in found]
+        needed = [one.get("in") == "path" or one.get("required") is True for one in found]
         pairs = zip(found, needed, strict=True)
-        return [Parameter(each["name"], text(each.get("in")), must, each, self.document) for each, must in pairs]
+        return [Parameter(one["name"], text(one.get("in")), must, one, self.document) for one, must in pairs]
 
     @cached_property
     def bodies(self) -> dict[str, RequestBody]:

@@ -161,7 +161,6 @@ class _Conversion:
         return {"style": SEPARATED.get(how, "form"), "explode": how == "multi"} if separated else {}
 
     def _responses(self, holder: dict[str, Any]) -> dict[str, Any]:
-        """The responses of an operation, or those of the document."""
         kinds = [
             kind for kind in listed(holder.get("produces", self.document.get("produces"))) if isinstance(kind, str)
         ]

@@ -15,12 +15,12 @@ import httpx
 from .allowlist import Allowlist, resolve_host
 from .credentials import Credentials
 
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_credentials: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
+# The deadline, and what is kept out of the log.
+_limits: ContextVar[tuple[float, Credentials | None]] = ContextVar("limits", default=(float("inf"), None))
 
 
 def _redacted(record: logging.LogRecord) -> bool:
-    if credentials := _credentials.get():
+    if credentials := _limits.get()[1]:
         record.msg, record.args = credentials.redact(record.getMessage()), ()
     return True
 
@@ -33,17 +33,16 @@ for _name in ("httpx", "httpcore.connection", "httpcore.http11"):
 @contextmanager
 def limited(seconds: float, credentials: Credentials | None = None) -> Iterator[None]:
     """End what a client of [`GuardedTransport`] does inside after this time, and keep credentials out of the log."""
-    deadline, credentials_set = _deadline.set(time.monotonic() + seconds), _credentials.set(credentials)
+    token = _limits.set((time.monotonic() + seconds, credentials))
     try:
         yield
     finally:
-        _deadline.reset(deadline)
-        _credentials.reset(credentials_set)
+        _limits.reset(token)
 
 
 def seconds_left() -> float:
     """Seconds until the deadline of [`limited`]; infinite outside of it."""
-    return _deadline.get() - time.monotonic()
+    return _limits.get()[0] - time.monotonic()
 
 
 def _timeout(wanted: float | None) -> float:
@@ -120,10 +119,8 @@ class GuardedTransport(httpx.HTTPTransport):
         super().__init__()
         self._hosts = hosts
         # httpx has no argument for httpcore's network backend.
-        backend, context = _Backend(hosts), httpx.create_ssl_context()
-        self._pool = httpcore.ConnectionPool(
-            context, max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0, network_backend=backend
-        )
+        limits = {"max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
+        self._pool = httpcore.ConnectionPool(httpx.create_ssl_context(), network_backend=_Backend(hosts), **limits)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._hosts.check(str(request.url))
