@@ -68,7 +68,6 @@ from .request import BODY_KEYS as BODY_KEYS
 from .request import ApiRequest as ApiRequest
 from .request import CallError as CallError
 from .request import build_request as build_request
-from .schema import resolve as resolve
 from .schema import to_json_schema as to_json_schema
 from .schema import validator as validator
 from .schema import without_hidden as without_hidden
@@ -79,4 +78,5 @@ from .styles import read_joined as read_joined
 from .styles import read_simple as read_simple
 from .styles import style_of as style_of
 from .tools import arguments_of as arguments_of
+from .tools import resolve as resolve
 from .tools import tool_schema as tool_schema

@@ -82,7 +82,7 @@ def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
         fields, required = {"body": body}, ["body"] if holder.get("required") is True else []
     names = [*(parameter["name"] for parameter in listing), *fields]
     # Names that clash are those that calls take.
-    called = tool_names(operation, inner=False) if len(set(names)) < len(names) else None
+    called = tool_names(operation) if len(set(names)) < len(names) else None
     for parameter in listing:
         schema, refs = words.follow(mapping(parameter.get("schema")), ())
         name, needed = parameter["name"], "Required. " if parameter.get("required") is True else ""

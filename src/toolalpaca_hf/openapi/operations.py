@@ -101,7 +101,7 @@ class Operation:
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     item: dict[str, Any] = field(default_factory=dict, repr=False)  # of the path
     declared: dict[str, Any] = field(default_factory=dict, repr=False)  # the operation object
-    made: dict[bool, Any] = field(default_factory=dict, repr=False, compare=False)  # tool names, by `inner`
+    made: list[Any] = field(default_factory=list, repr=False, compare=False)  # the names of its tool's arguments
 
     @property
     def description(self) -> str:

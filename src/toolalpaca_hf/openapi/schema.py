@@ -14,7 +14,6 @@ import jsonschema_rs
 from .discriminators import inherited_tag, parts_of_schema, tagged
 from .document import MAX_DEPTH, is_modern, listed, lookup, mapping
 
-MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
 MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
 # Common mistakes of published documents, and what their authors meant.
@@ -269,66 +268,6 @@ def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
         # Still invalid after conversion: nothing in this schema can be checked.
         return jsonschema_rs.Draft202012Validator({})
-
-
-def resolve(root: dict[str, Any], node: Any, ending: bool = False, left: list[int] | None = None) -> Any:
-    """Inline every `$ref` below a node of a document or of a schema from [`to_json_schema`].
-
-    Recursion, and anything beyond `MAX_DEPTH` levels or `MAX_NODES` values, is replaced by a description. With
-    `ending`, cut schemas allow only values that the original allows; `left` is a budget that several calls share.
-    """
-    left = [MAX_NODES] if left is None else left
-    modern = is_modern(root)
-
-    def follow(value: Any, open_refs: tuple[str, ...], depth: int) -> Any:
-        left[0] -= 1
-        if not isinstance(value, dict | list):
-            return value
-        if depth > MAX_DEPTH or left[0] < 0:
-            return type(value)()
-        if isinstance(value, list):
-            return [follow(item, open_refs, depth + 1) for item in value]
-        ref = value.get("$ref")
-        if not isinstance(ref, str):
-            return {key: follow(item, open_refs, depth + 1) for key, item in value.items() if key != "$defs"}
-        target = lookup(root, ref)
-        beside = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
-        if ending and ref in open_refs and isinstance(target, dict):
-            return _last_level(root, target, 0) | beside
-        if ref in open_refs or target is None:
-            name = ref.rsplit("/", 1)[-1]
-            return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
-        target = follow(target, (*open_refs, ref), depth + 1)
-        if modern and isinstance(target, dict) and value.keys() - {"$ref", "summary", "description"}:
-            rest = {key: item for key, item in value.items() if key != "$ref"}
-            return {"allOf": [target, follow(rest, open_refs, depth + 1)]}
-        return target | beside if isinstance(target, dict) else target
-
-    return follow(node, (), 0)
-
-
-def _last_level(root: dict[str, Any], node: Any, depth: int) -> Any:
-    """A recursive schema without its optional references."""
-    if not isinstance(node, dict) or depth > 8:
-        return {}
-    if "$ref" in node:
-        return _last_level(root, lookup(root, node["$ref"]), depth + 1)
-    found = {key: value for key, value in node.items() if key not in (*SAME, "properties", "items", "not", "$defs")}
-    if "properties" in node:
-        found["properties"] = {
-            name: _last_level(root, inner, depth + 1)
-            for name, inner in node["properties"].items()
-            if name in node.get("required", ()) or not references(inner)
-        }
-    if references(found.get("additionalProperties")):
-        found["additionalProperties"] = False
-    if "items" in node:
-        found |= {"items": {}, "maxItems": 0} if references(node["items"]) else {"items": node["items"]}
-    for key in SAME:
-        ending = [member for member in node.get(key, ()) if not references(member)]
-        if members := ending if ending and key != "allOf" else node.get(key):
-            found[key] = [_last_level(root, member, depth + 1) for member in members]
-    return found
 
 
 def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str = "writeOnly") -> Any:

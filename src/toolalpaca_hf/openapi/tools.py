@@ -1,17 +1,18 @@
 """An operation as a tool: the JSON schema that chat templates show to a model."""
 
 import json
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import accumulate, chain
 from typing import Any
 
 from .coercion import kinds_of, merge_schemas, part_of, target_of, types_of
-from .document import MAX_DEPTH, mapping, text
+from .document import MAX_DEPTH, is_modern, lookup, mapping, text
 from .operations import Operation, RequestBody, safe_names
-from .schema import BOUNDS, MAX_NODES, SIZES, map_subschemas, resolve, subschemas, walk
+from .schema import BOUNDS, SIZES, map_subschemas, references, subschemas, walk
 
 MAX_DESCRIPTION = 1024  # characters that every provider takes
+MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
 MAX_SIZE = 20_000  # characters of JSON of one tool's parameters
 # Keywords with plain values that every provider accepts.
 SHOWN = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", "uniqueItems", *SIZES[:-1])
@@ -66,7 +67,7 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
 
 def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:
     """Name, required flag and types of a tool's arguments, without making its schema: fast for thousands of tools."""
-    names, body = tool_names(operation, inner=False), operation.body
+    names, body = tool_names(operation), operation.body
     found = {names.parameters[each.place, each.name]: (each.required, each.kinds) for each in operation.parameters}
     if body is not None and names.body:
         fields, needed, _ = body_fields(body)
@@ -83,10 +84,19 @@ def arguments_of(operation: Operation) -> list[tuple[str, bool, str]]:
 class ToolNames:
     """Maps between the names of a tool's arguments and the names in the document."""
 
+    operation: Operation = field(repr=False)
     parameters: dict[tuple[str, str], str]  # by place and name
     body: dict[str, str]
     whole: str  # of a body that has no fields
-    safe: dict[str, str]  # the document's names by those that providers accept instead
+
+    @cached_property
+    def safe(self) -> dict[str, str]:
+        """The document's names, also of what is inside arguments, by those that providers accept instead."""
+        holders = [*([self.operation.body] if self.operation.body else ()), *self.operation.parameters]
+        nodes = [node for holder in holders for node in walk(holder.schema, partial(target_of, holder.schema))]
+        within = [name for node in nodes for name in (*node.get("properties", ()), *node.get("required", ()))]
+        names = list(dict.fromkeys([*self.parameters.values(), *self.body.values(), *within]))
+        return {made: name for name, made in safe_names(names, 64, "_.-").items() if made != name}
 
     def restored(self, value: Any) -> Any:
         """Rename arguments from what the model sees to the document's names."""
@@ -116,24 +126,19 @@ class ToolNames:
         return {key: value for key, value in arguments.items() if key not in own and key not in taken} | renamed
 
 
-def tool_names(operation: Operation, inner: bool = True) -> ToolNames:
+def tool_names(operation: Operation) -> ToolNames:
     """Choose the argument names of an operation's tool: as in the document, unless two of them clash.
 
     Then the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
     (`query_id`, `body_id`). A body that repeats the query shares its arguments.
     """
-    if inner not in operation.made:
-        operation.made[inner] = _tool_names(operation, inner)
-    return operation.made[inner]
-
-
-def _tool_names(operation: Operation, inner: bool) -> ToolNames:
+    if operation.made:
+        return operation.made[0]
     order = ("path", "query", "header", "cookie")
     places = [(parameter.place, parameter.name) for parameter in operation.parameters]
     body = body_fields(operation.body)[0] if operation.body else {}
     every = {name for _, name in places} | set(body)
     taken: set[str] = set()
-    parameters: dict[tuple[str, str], str] = {}
 
     def unique(name: str, place: str) -> str:
         made = name if name not in taken else f"{place or 'other'}_{name}"
@@ -142,8 +147,8 @@ def _tool_names(operation: Operation, inner: bool) -> ToolNames:
         taken.add(made)
         return made
 
-    for place, name in sorted(dict.fromkeys(places), key=lambda at: order.index(at[0]) if at[0] in order else 4):
-        parameters[place, name] = unique(name, place)
+    places.sort(key=lambda at: order.index(at[0]) if at[0] in order else 4)
+    parameters = {(place, name): unique(name, place) for place, name in dict.fromkeys(places)}
     query = {parameter.name: parameter for parameter in operation.parameters if parameter.place == "query"}
     # A body whose properties are all declared in the query, too, is one set of arguments written twice.
     same = (name in query and query[name].schema.get("type") == mapping(of).get("type") for name, of in body.items())
@@ -151,12 +156,8 @@ def _tool_names(operation: Operation, inner: bool) -> ToolNames:
     # So is a property that has no schema of its own.
     of_body = {name: name if twice or (name in taken and not body[name]) else unique(name, "body") for name in body}
     whole = "body" if "body" not in taken else unique("request_body", "body")
-    holders = [*([operation.body] if operation.body else ()), *operation.parameters] if inner else []
-    nodes = [node for holder in holders for node in walk(holder.schema, partial(target_of, holder.schema))]
-    within = [name for node in nodes for name in (*node.get("properties", ()), *node.get("required", ()))]
-    names = list(dict.fromkeys([*parameters.values(), *of_body.values(), *within]))
-    safe = {made: name for name, made in safe_names(names, 64, "_.-").items() if made != name}
-    return ToolNames(parameters, of_body, whole, safe)
+    operation.made.append(ToolNames(operation, parameters, of_body, whole))
+    return operation.made[0]
 
 
 def body_fields(body: RequestBody) -> tuple[dict[str, Any], list[str], bool]:
@@ -266,3 +267,56 @@ def _clean(node: Any) -> dict[str, Any]:
             {} if extra is None else {"additionalProperties": extra if isinstance(extra, bool) else _clean(extra)}
         )
     return schema | ({"anyOf": choices} if choices else {}) | ({"nullable": True} if nullable else {})
+
+
+def resolve(root: dict[str, Any], node: Any, ending: bool = False, left: list[int] | None = None) -> Any:
+    """Inline every `$ref` below a node of a document or of a schema from [`to_json_schema`].
+
+    Recursion, and anything beyond `MAX_DEPTH` levels or `MAX_NODES` values, is replaced by a description. With
+    `ending`, cut schemas allow only values that the original allows; `left` is a budget that several calls share.
+    """
+    left = [MAX_NODES] if left is None else left
+    modern = is_modern(root)
+
+    def follow(value: Any, open_refs: tuple[str, ...], depth: int) -> Any:
+        left[0] -= 1
+        if not isinstance(value, dict | list):
+            return value
+        if depth > MAX_DEPTH or left[0] < 0:
+            return type(value)()
+        if isinstance(value, list):
+            return [follow(item, open_refs, depth + 1) for item in value]
+        ref = value.get("$ref")
+        if not isinstance(ref, str):
+            return {key: follow(item, open_refs, depth + 1) for key, item in value.items() if key != "$defs"}
+        target = lookup(root, ref)
+        beside = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
+        if ending and ref in open_refs and isinstance(target, dict):
+            return _last_level(root, target, 0) | beside
+        if ref in open_refs or target is None:
+            name = ref.rsplit("/", 1)[-1]
+            return {"description": f"Another {name}." if target is not None else f"{name}."} | beside
+        target = follow(target, (*open_refs, ref), depth + 1)
+        if modern and isinstance(target, dict) and value.keys() - {"$ref", "summary", "description"}:
+            rest = {key: item for key, item in value.items() if key != "$ref"}
+            return {"allOf": [target, follow(rest, open_refs, depth + 1)]}
+        return target | beside if isinstance(target, dict) else target
+
+    return follow(node, (), 0)
+
+
+def _last_level(root: dict[str, Any], schema: Any, depth: int) -> dict[str, Any]:
+    """A recursive schema without its optional references."""
+    node = _flat(root, schema, frozenset(), either=False) if depth < 8 else {}
+    if "properties" in node:
+        fields = [(name, inner, bool(references(inner))) for name, inner in node["properties"].items()]
+        kept = [field for field in fields if field[0] in node.get("required", ()) or not field[2]]
+        node["properties"] = {n: _last_level(root, inner, depth + 1) if refers else inner for n, inner, refers in kept}
+    if references(node.get("additionalProperties")):
+        node["additionalProperties"] = False
+    if references(node.get("items")):
+        node |= {"items": {}, "maxItems": 0}
+    for key in {"anyOf", "oneOf"} & node.keys():
+        ending = [member for member in node[key] if not references(member)]
+        node[key] = [_last_level(root, member, depth + 1) for member in ending or node[key]]
+    return {key: value for key, value in node.items() if key != "not"}
