@@ -59,25 +59,18 @@ OPTIONS = {"agent_prompts": "--prompt-dir", "tools": "--prompt-dir", "evaluation
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is read, and what is known about it.
-
-    Args:
-        path (`Path`), blob_id (`str`): Where it is, and the git blob id of its bytes.
-        origin (`str`): `"upstream"` (downloaded and verified), `"local"` or `"sample"`.
-        note (`str`, *optional*, defaults to `""`): What a reader should know, such as a deviation.
-    """
+    """A file that is read, and what is known about it."""
 
     path: Path
-    blob_id: str
-    origin: str = "local"
-    note: str = ""
+    blob_id: str  # git's, of its bytes
+    origin: str = "local"  # or `upstream` (downloaded and verified) or `sample`
+    note: str = ""  # what a reader should know, such as a deviation
 
 
 def git_blob_id(path: str | Path) -> str:
     """Git blob id of a file, as `git hash-object` prints it: the SHA-1 of `blob <size>\\0` followed by its bytes.
 
-    Raises:
-        [`NotFoundError`], [`InputError`]: It is missing, or cannot be read.
+    A file that is missing is a [`NotFoundError`], one that cannot be read an [`InputError`].
 
     Example:
 
@@ -120,20 +113,14 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, data_dir: str | Path | None = None, base_url: str | None = None) -> Source:
-    """Get one upstream file: from `data_dir`, else from the cache (see [`cache_folder`]), else from the network.
+    """Get one of [`FILES`]: from `data_dir`, else from the cache (see [`cache_folder`]), else from the network.
 
-    Args:
-        name (`str`): Short name, a key of [`FILES`].
-        data_dir (`str` or `Path`, *optional*): Folder whose files come first, flat or as upstream has them.
-        base_url (`str`, *optional*): Mirror to load from; defaults to `$TOOLALPACA_HF_BASE_URL`, then to GitHub.
-
-    Returns:
-        [`Source`]: The file. A local file may differ from the published one (its `note` says so); a download may not.
+    In `data_dir` files lie flat or as upstream has them, and may differ from the published ones (a `note` says so). A
+    download comes from `base_url`, by default `$TOOLALPACA_HF_BASE_URL` or GitHub, and may not.
 
     Raises:
-        [`OptionError`]: There is no such name.
-        [`DownloadError`]: The network cannot be reached, or the bytes are not the published ones.
-        [`StorageError`]: The cache cannot be written.
+        [`OptionError`], [`DownloadError`], [`StorageError`]: There is no such name; the network cannot be reached, or
+            the bytes are not the published ones; the cache cannot be written.
 
     Example:
 

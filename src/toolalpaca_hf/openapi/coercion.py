@@ -17,7 +17,7 @@ from .schema import validator
 MAX_ALTERNATIVES = 12
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
-PYTHON_TYPES: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
+KINDS: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
 
@@ -248,11 +248,13 @@ def _list_of(text: str, items: dict[str, Any], root: dict[str, Any]) -> list[Any
 
 
 def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, PYTHON_TYPES.get(kind, ()))
+    if isinstance(value, bool) or kind == "boolean":
+        return isinstance(value, bool) and kind == "boolean"
+    return (
+        value.is_integer()
+        if kind == "integer" and isinstance(value, float)
+        else isinstance(value, KINDS.get(kind, ()))
+    )
 
 
 def _converted(value: Any, kind: str, wire: bool) -> list[Any]:

@@ -212,12 +212,10 @@ def lookup(document: dict[str, Any], ref: Any) -> Any:
     value: Any = document
     for part in ref[2:].split("/"):
         key = unquote(part).replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and len(key) < 9 and int(key) < len(value):
-            value = value[int(key)]
-        else:
+        items = value if isinstance(value, dict) else {str(place): item for place, item in enumerate(listed(value))}
+        if key not in items:
             return None
+        value = items[key]
     return value
 
 
