@@ -132,3 +132,17 @@ NESTED = {"$ref": "#/components/schemas/Nested"}
 def test_lists_of_lists_without_end_wrap_nothing(items: dict[str, Any], value: Any, expected: Any, wire: bool) -> None:
     document = {"openapi": "3.0.0", "components": {"schemas": {"Nested": {"type": "array", "items": items}}}}
     assert coerce(value, to_json_schema(document, NESTED, request=True), wire) == expected
+
+
+@pytest.mark.parametrize("wire", [False, True])
+@pytest.mark.parametrize("size", ["3", 3])
+def test_the_last_of_many_alternatives_counts_as_the_first(size: Any, wire: bool) -> None:
+    kinds = [INTEGER if number == 29 else TEXT for number in range(30)]
+    made = [
+        {"type": "object", "required": ["kind", "size"], "properties": {"kind": {"enum": [f"k{n}"]}, "size": schema}}
+        for n, schema in enumerate(kinds)
+    ]
+    converted = to_json_schema({}, {"oneOf": made}, request=True)
+    assert coerce({"kind": "k29", "size": size}, converted, wire) == {"kind": "k29", "size": 3}
+    [sentence] = problems(coerce({"kind": "k29", "size": "x"}, converted, wire), validator(converted), "")
+    assert "`size`" in sentence

@@ -14,7 +14,7 @@ from ..storage import strict_json
 from .document import mapping
 from .schema import validator
 
-MAX_ALTERNATIVES = 12
+MAX_ALTERNATIVES = 64
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
 KINDS: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
@@ -179,16 +179,16 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
         nodes.sort(key=lambda node: len(value.keys() - node.get("properties", {}).keys()))
     elif isinstance(value, list) and wire:  # several can only be a list
         nodes.sort(key=lambda node: "array" not in types_of(node))
-    made = [_coerced(value, node, schema, wire) for node in nodes]
+    made = [(_coerced(value, node, schema, wire), node) for node in nodes]
     if len(made) == 1:
-        return made[0]
+        return made[0][0]
     check = validator(schema)
-    valid = [(option, node) for option, node in zip(made, nodes, strict=True) if is_valid(check, option)]
+    valid = [(option, node) for option, node in [*made, (value, {})] if is_valid(check, option)]
     for option, node in valid if not wire else ():  # what fits as it is, unless another knows more of its fields
         known = not isinstance(value, dict) or value.keys() <= node.get("properties", {}).keys()
         if known and option == value and type(option) is type(value):
             return option
-    return valid[0][0] if valid else made[0]
+    return (valid or made)[0][0]
 
 
 def is_valid(check: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
@@ -248,13 +248,10 @@ def _list_of(text: str, items: dict[str, Any], root: dict[str, Any]) -> list[Any
 
 
 def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool) or kind == "boolean":
-        return isinstance(value, bool) and kind == "boolean"
-    return (
-        value.is_integer()
-        if kind == "integer" and isinstance(value, float)
-        else isinstance(value, KINDS.get(kind, ()))
-    )
+    if isinstance(value, bool):
+        return kind == "boolean"
+    whole = kind == "integer" and isinstance(value, float) and value.is_integer()
+    return whole or isinstance(value, KINDS.get(kind, ()))
 
 
 def _converted(value: Any, kind: str, wire: bool) -> list[Any]:
@@ -328,8 +325,9 @@ def _nearest(error: Any) -> Any:
     """The error inside the alternative that the value comes closest to."""
     while error.kind.name in ("anyOf", "oneOf") and (inner := [errors for errors in error.kind.value if errors]):
 
-        def distance(errors: list[Any], here: int = len(error.instance_path)) -> tuple[bool, int]:
-            return any(each.kind.name == "type" and len(each.instance_path) == here for each in errors), len(errors)
+        def distance(errors: list[Any], here: int = len(error.instance_path)) -> tuple[bool, bool, int]:
+            kinds = {(each.kind.name, len(each.instance_path) - here) for each in errors}
+            return ("type", 0) in kinds, ("enum", 1) in kinds, len(errors)  # of another type, or with another tag
 
         error = min(inner, key=distance)[0]
     return error
