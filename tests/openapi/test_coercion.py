@@ -105,6 +105,7 @@ def test_values_fit_through_references_and_alternatives() -> None:
         ("1,2", {"type": "array", "items": INTEGER}, [1, 2]),
         ("a,b", {"type": "array", "items": {"type": "string"}}, ["a,b"]),
         ("[1, 2]", {"type": "array", "items": INTEGER}, [1, 2]),
+        ("[1]", {"type": "array", "items": TEXT}, ["[1]"]),
         (["1", "2"], {"type": "array", "items": INTEGER}, [1, 2]),
         (["1", "2"], INTEGER, 2),
         (["1", "2"], {"oneOf": [INTEGER, {"type": "array", "items": INTEGER}]}, [1, 2]),

@@ -51,7 +51,7 @@ def test_a_document_by_its_url() -> None:
     )
     [function] = api.functions
     assert (function.name, function.path, function.method) == ("getCat", "/cats/{id}", "get")
-    assert function.description.startswith("A cat\nParameters: {}")
+    assert function.description.startswith('A cat\nParameters: {"id": "Required. string. ')
     assert api.nl_documentation.startswith("getCat: A cat")
     assert servers_of(api.documentation) == [f"{site.url}/v1"]
     assert api.authentication == ["key"]

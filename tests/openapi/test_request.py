@@ -476,3 +476,12 @@ def test_queries_are_read_back_as_they_were_given() -> None:
 def test_a_dot_in_a_value_of_a_label_is_none_between_two() -> None:
     operation = get(parameter("x", "path", style="label", type="array"), path="/cats/{x}")
     assert build(operation, {"x": ["1.5", "b"]}).url.endswith("/cats/.1%2E5,b")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"), [({"type": "array"}, ["a,b"]), ({"type": "object"}, {"a": {"b": [1, 2]}})]
+)
+def test_what_a_header_cannot_hold_is_told(schema: dict[str, Any], value: Any) -> None:
+    with pytest.raises(CallError, match="comma"):
+        build(get(parameter("X-List", "header", **schema)), {"X-List": value})
+    assert build(get(parameter("X-List", "header", type="array")), {"X-List": ["a", "b"]}).headers == {"X-List": "a,b"}

@@ -238,11 +238,10 @@ def _items_of(value: dict[str, Any]) -> Any:
 
 def _list_of(text: str, items: dict[str, Any], root: dict[str, Any]) -> list[Any]:
     """Parse an untyped text as a list: JSON, a single item, or comma-separated items."""
-    as_json = json_value(text)
-    if isinstance(as_json, list):
+    as_json, whole, check = json_value(text), [coerce(text, items, wire=True)], validator(root)
+    if isinstance(as_json, list) and (is_valid(check, as_json) or not is_valid(check, whole)):
         return as_json
-    whole = [coerce(text, items, wire=True)]
-    if "," not in text or is_valid(validator(root), whole):
+    if "," not in text or is_valid(check, whole):
         return whole if text or is_valid(validator(items), whole[0]) else []
     return [coerce(part, items, wire=True) for part in text.split(",")]
 

@@ -56,9 +56,10 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
 
 
 def _parts(name: str, value: Any, media: RequestBody) -> list[tuple[str, Any]]:
-    """The multipart parts for one field: a file has a name, an object is JSON, a list is repeated."""
+    """The multipart parts for one field: a file has a name, an object is JSON, a list is repeated, one in it JSON."""
     if isinstance(value, list):
-        return [part for item in value for part in _parts(name, item, media)]
+        items = [to_text(item) if isinstance(item, list) else item for item in value]
+        return [part for item in items for part in _parts(name, item, media)]
     kind = text(mapping(media.encoding.get(name)).get("contentType"))
     kind = "" if "*" in kind else kind.split(",")[0].strip()
     merger, part = SchemaMerger(media.schema), body_fields(media)[0].get(name)

@@ -144,7 +144,8 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
             continue
         alone = isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared)
         as_json = json_value(texts[0]) if alone else None
-        value = _from_texts(texts, parameter.schema) if as_json is None else as_json
+        fits = as_json is not None and parameter.check.is_valid(as_json)  # else it is a text that looks like JSON
+        value = as_json if fits else _from_texts(texts, parameter.schema)
         # Ignore an empty value, or fields that may belong to another parameter, if they would be invalid.
         fields = fields_of(parameter.schema) if isinstance(value, dict) and isinstance(texts, dict) else None
         unsure = texts == [""] or (fields is not None and not set(texts) & set(fields))
