@@ -41,6 +41,7 @@ def test_yaml_is_read_as_json_values() -> None:
     ("text", "value"),
     [
         ("x: [True, FALSE, Null, 'True', NO]", {"x": [True, False, None, "True", "NO"]}),
+        ("x: [.5, 5., +3, -.5e1, 010, 0x1F, ., -, +]", {"x": [0.5, 5.0, 3, -5.0, "010", "0x1F", ".", "-", "+"]}),
         ("a: &a {t: 1, u: 2}\nx: {<<: *a, u: 3}", {"a": {"t": 1, "u": 2}, "x": {"t": 1, "u": 3}}),
         ("a: &a {t: 1}\nb: &b {t: 2, <<: *a, v: 4}\nx: {<<: [*b, *a]}", {"x": {"t": 2, "v": 4}}),
         ("x: {<<: words}", {"x": {"<<": "words"}}),

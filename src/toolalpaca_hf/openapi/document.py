@@ -24,7 +24,7 @@ MAX_DEPTH = 64  # of a document, or of a schema with its references followed; re
 MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
 CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAML takes seconds a megabyte
 MAX_KEPT = 160  # files, up to four a document; the oldest go first
-CACHE_VERSION = 4  # part of the name of what is kept; another reading of documents needs another
+CACHE_VERSION = 5  # part of the name of what is kept; another reading of documents needs another
 LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
 Value = TypeVar("Value")
 
@@ -38,8 +38,8 @@ _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"^(null|Null|NULL|~|)$", ["n", "N", "~", ""]),
     ("bool", r"^(true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"^-?(0|[1-9][0-9]*)$", list("-0123456789")),
-    ("float", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
+    ("int", r"^[-+]?(0|[1-9][0-9]*)$", list("-+0123456789")),
+    ("float", r"^[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$", list("-+.0123456789")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from .discriminators import parts_of_schema
 from .document import MAX_DEPTH, deref, listed, load_document, lookup, mapping, text
 from .operations import Operation, functions_of, media_schema
-from .schema import hidden_names, references
+from .schema import hidden_names, parts_of_schema, references
 from .tools import tool_names
 
 COMPONENTS = "components"  # the key of `Function_Description` that holds the shared output schemas
