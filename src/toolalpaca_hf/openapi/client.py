@@ -281,7 +281,6 @@ class ApiClient:
 
 
 def _asked_to_wait(retry_after: str, otherwise: float) -> float:
-    """Seconds from `Retry-After`, given as a number or as a date."""
     if re.fullmatch(r"\s*[0-9]{1,11}\s*", retry_after):
         return float(retry_after)
     try:

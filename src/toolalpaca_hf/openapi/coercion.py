@@ -8,15 +8,14 @@ from contextlib import suppress
 from operator import or_
 from typing import Any
 
-import jsonschema_rs
-
 from ..storage import strict_json
 from .document import mapping
-from .schema import validator
+from .schema import Check, validator
 
 MAX_ALTERNATIVES = 64
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
+Merged = tuple[dict[str, Any], Refs]  # a schema, and the references that were followed for it
 KINDS: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
@@ -87,10 +86,8 @@ class SchemaMerger:
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
 
-    def merged(
-        self, schema: Any, open_refs: Refs = (), attempt: int = 0, short: bool = False
-    ) -> tuple[dict[str, Any], Refs]:
-        """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`, and the references that were followed for it."""
+    def merged(self, schema: Any, open_refs: Refs = (), attempt: int = 0, short: bool = False) -> Merged:
+        """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`."""
         schema, followed = mapping(schema), ()
         while "$ref" in schema and schema["$ref"] not in followed:
             followed += (schema["$ref"],)
@@ -191,7 +188,7 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     return (valid or made)[0][0]
 
 
-def is_valid(check: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
+def is_valid(check: Check, value: Any) -> bool:
     """Whether a value passes a check; one that cannot be checked does not."""
     with suppress(ValueError, RecursionError):
         return check.is_valid(value)
@@ -296,9 +293,7 @@ def to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def problems(
-    value: Any, check: jsonschema_rs.Draft202012Validator, name: str = "", to_come: Set[str] = frozenset()
-) -> list[str]:
+def problems(value: Any, check: Check, name: str = "", to_come: Set[str] = frozenset()) -> list[str]:
     """Validation errors as sentences that tell a model what to change; `to_come` properties are filled in later."""
     try:
         errors = sorted(check.iter_errors(value), key=lambda error: [str(part) for part in error.instance_path])

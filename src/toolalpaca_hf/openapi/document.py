@@ -289,7 +289,6 @@ def is_large(document: dict[str, Any]) -> bool:
 
 
 def every_value(value: Any) -> Iterator[Any]:
-    """A value and all that is in it."""
     left = [value]
     while left:
         yield (node := left.pop())

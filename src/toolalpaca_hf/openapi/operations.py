@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-import jsonschema_rs
-
 from .coercion import COMPOSED, kinds_of
 from .document import deref, listed, load_document, mapping, text
-from .schema import MEANT, TYPES, to_json_schema, validator
+from .schema import MEANT, TYPES, Check, to_json_schema, validator
 from .styles import taken_names
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
@@ -47,7 +45,7 @@ class Parameter:
         return to_json_schema(self.document, _schema_of(self.declared), request=True)
 
     @cached_property
-    def check(self) -> jsonschema_rs.Draft202012Validator:
+    def check(self) -> Check:
         return validator(self.schema)
 
     @cached_property
@@ -85,7 +83,7 @@ class RequestBody:
         return to_json_schema(self.document, self.declared.get("schema"), request=True)
 
     @cached_property
-    def check(self) -> jsonschema_rs.Draft202012Validator:
+    def check(self) -> Check:
         return validator(self.schema)
 
 
@@ -133,9 +131,8 @@ class Operation:
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
         found += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in missing]
-        needed = [one.get("in") == "path" or one.get("required") is True for one in found]
-        pairs = zip(found, needed, strict=True)
-        return [Parameter(one["name"], text(one.get("in")), must, one, self.document) for one, must in pairs]
+        needed = [(one, one.get("in") == "path" or one.get("required") is True) for one in found]
+        return [Parameter(one["name"], text(one.get("in")), must, one, self.document) for one, must in needed]
 
     @cached_property
     def bodies(self) -> dict[str, RequestBody]:
@@ -149,7 +146,6 @@ class Operation:
 
     @property
     def described_bodies(self) -> list[RequestBody]:
-        """The bodies that have a schema; all if none has."""
         return [body for body in self.bodies.values() if body.described] or list(self.bodies.values())
 
     @property
@@ -304,8 +300,7 @@ def _schema_of(parameter: dict[str, Any]) -> Any:
 
 
 def media_rank(kind: str) -> bool:
-    """Sort key that puts JSON media types first."""
-    return "json" not in kind.lower()
+    return "json" not in kind.lower()  # JSON comes first
 
 
 def media_schema(holder: Any) -> dict[str, Any] | None:

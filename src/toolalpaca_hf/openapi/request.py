@@ -95,8 +95,7 @@ def build_request(
     arguments = names.restored(read_arguments(action_input))
     parts = _Parts()
     # A key that has a place of its own is none of a path's or a body's values of that name.
-    schemes = security_schemes(document)
-    placed = _security(schemes, operation, credentials)
+    placed = _security(security_schemes(document), operation, credentials)
     fillable = credentials - {name for where, name in placed if where in ("query", "header", "cookie")}
     for parameter in operation.parameters:
         name, where = parameter.name, parameter.place
@@ -116,7 +115,18 @@ def build_request(
                 value = arguments.get(name)
             _place(parts, operation, parameter, where, value, called)
     parts.credentials += placed
-    body, media = _body_and_media(parts, operation, arguments, fillable, names)
+    body, media, tried = None, RequestBody(False), _Parts()
+    for number, offered in enumerate(operation.described_bodies):  # the first that the arguments fit, else the first
+        attempt = _Parts(known=set(parts.known))
+        made = _body(attempt, offered, arguments, fillable, names)
+        fits = not attempt.problems and (number == 0 or made is not None)
+        if fits or number == 0:
+            body, media, tried = made, offered, attempt
+        if fits:
+            break
+    parts.known |= tried.known
+    parts.problems += tried.problems
+    parts.credentials += tried.credentials
     if parts.problems:
         unknown = ", ".join([f"`{name[:60]}`" for name in arguments if name not in parts.known][:10])
         unknown = f" {operation.name} has no parameter {unknown}." if unknown else ""
@@ -180,10 +190,7 @@ def _hint(kinds: list[str]) -> str:
     return f" ({kinds[0]})" if len(kinds) == 1 else ""
 
 
-def _security(
-    schemes: dict[str, dict[str, Any]], operation: Operation, credentials: Set[str]
-) -> list[tuple[str, str]]:
-    """Place and name of the credentials that the operation's security schemes require."""
+def _security(schemes: dict[str, Any], operation: Operation, credentials: Set[str]) -> list[tuple[str, str]]:
     places = []
     for scheme_name in [name for requirement in operation.security for name in requirement]:
         scheme = schemes.get(scheme_name, {})
@@ -196,36 +203,15 @@ def _security(
     return places
 
 
-def _body_and_media(
-    parts: _Parts, operation: Operation, arguments: dict[str, Any], credentials: Set[str], names: ToolNames
-) -> tuple[Any, RequestBody]:
-    """The body, and the first declared media type whose schema it fits; else what the preferred one reports."""
-    chosen: tuple[Any, RequestBody, _Parts] = None, RequestBody(False), _Parts()
-    for number, media in enumerate(operation.described_bodies):
-        tried = _Parts(known=set(parts.known))
-        body = _body(tried, media, arguments, credentials, names)
-        fits = not tried.problems and (number == 0 or body is not None)
-        chosen = (body, media, tried) if fits or number == 0 else chosen
-        if fits:
-            break
-    body, media, tried = chosen
-    parts.known |= tried.known
-    parts.problems += tried.problems
-    parts.credentials += tried.credentials
-    return body, media
-
-
-def _body(
-    parts: _Parts, media: RequestBody, arguments: dict[str, Any], credentials: Set[str], called: ToolNames
-) -> Any:
+def _body(parts: _Parts, media: RequestBody, given: dict[str, Any], credentials: Set[str], names: ToolNames) -> Any:
     fields, needed, others = body_fields(media)
     required = [name for name in needed if name not in credentials]
-    parts.known |= {called.body.get(name, name) for name in fields}
-    arguments = called.body_arguments(arguments, required)
+    parts.known |= {names.body.get(name, name) for name in fields}
+    arguments = names.body_arguments(given, required)
     whole = next((key for key in BODY_KEYS if key in arguments and key not in {*parts.known, *fields}), None)
     parts.credentials += [("body", name) for name in fields if name in credentials]
     kinds = kinds_of(media.schema)
-    body = arguments.get(whole) if whole is not None else None
+    body = None if whole is None else arguments[whole]
     is_object = bool(fields) or not kinds or "object" in kinds
     if is_object:
         if whole is None or isinstance(body, dict):
@@ -258,7 +244,6 @@ def _left_out(value: Any, schema: dict[str, Any]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _base_of(server: str) -> str:
-    """The beginning of every URL of a server."""
     if unfilled := IN_PATH.findall(server):
         problem = f"the server {server!r} has no value for its variable {unfilled[0]}"
         raise InputError(problem, fix=f"give {unfilled[0]} a default in `servers` of the document")

@@ -15,6 +15,8 @@ from .document import MAX_DEPTH, is_modern, listed, lookup, mapping, text
 
 MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
+Check = jsonschema_rs.Draft202012Validator
+
 # Common mistakes of published documents, and what their authors meant.
 MEANT = {
     **dict.fromkeys(("int", "int32", "int64", "long"), "integer"),
@@ -253,20 +255,20 @@ def _is_number(value: Any) -> bool:
 @lru_cache(maxsize=4096)
 def is_pattern(text: str) -> bool:
     with suppress(jsonschema_rs.ValidationError, ValueError):
-        return bool(jsonschema_rs.Draft202012Validator({"pattern": text}))
+        return bool(Check({"pattern": text}))
     return False
 
 
-def validator(root: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+def validator(root: dict[str, Any]) -> Check:
     """A validator for a schema from [`to_json_schema`]. It checks formats and fetches nothing."""
     if isinstance(definitions := root.get("$defs"), Definitions):
         root = {key: value for key, value in root.items() if key != "$defs"}
         root |= {"$defs": definitions.reachable(root)}
     try:
-        return jsonschema_rs.Draft202012Validator(root, validate_formats=True, offline=True)
+        return Check(root, validate_formats=True, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
         # Still invalid after conversion: nothing in this schema can be checked.
-        return jsonschema_rs.Draft202012Validator({})
+        return Check({})
 
 
 def without_hidden(document: dict[str, Any], schema: Any, value: Any, flag: str = "writeOnly") -> Any:

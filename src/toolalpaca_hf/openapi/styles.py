@@ -16,7 +16,6 @@ JOINTS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
 def style_of(parameter: dict[str, Any], where: str) -> tuple[str, bool]:
-    """The style of a parameter or form field, and whether it is exploded."""
     style = text(parameter.get("style"))
     style = style if style in STYLES.get(where, ()) else STYLES.get(where, STYLES["query"])[0]
     explode = parameter.get("explode")
@@ -112,7 +111,6 @@ def read_pairs(parts: list[str], explode: bool, plain: Any) -> dict[str, str]:
 
 
 def read_joined(raw: str, holder: dict[str, Any], kind: str) -> Any:
-    """Parse a query value that holds a whole list or object, as texts."""
     style, _ = style_of(holder, "query")
     # This client encodes commas too, so separators cannot be told apart from commas in values.
     commas, pipes = "," if "," in raw else "%2C", r"\|" if "|" in raw else "%7C"
