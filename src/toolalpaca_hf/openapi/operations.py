@@ -108,13 +108,10 @@ class Operation:
     @cached_property
     def template(self) -> str:
         """The path, with its parameters spelled as they are declared (`{petId}` as `{pet_id}`)."""
-        names = set(IN_PATH.findall(self.path))
-        every = parameters_of(self.document, self.item, self.declared) if names else ()
-        declared = {one["name"] for one in every if one.get("in") == "path"}
-        if names <= declared:
-            return self.path
-        meant = {_folded(name): f"{{{name}}}" for name in sorted(declared - names)}
-        return IN_PATH.sub(lambda at: at[0] if at[1] in declared else meant.get(_folded(at[1]), at[0]), self.path)
+        every = parameters_of(self.document, self.item, self.declared)
+        names = [one["name"] for one in every if one.get("in") == "path"]
+        meant = {_folded(name): f"{{{name}}}" for name in names}
+        return IN_PATH.sub(lambda at: at[0] if at[1] in names else meant.get(_folded(at[1]), at[0]), self.path)
 
     @cached_property
     def in_path(self) -> list[str]:

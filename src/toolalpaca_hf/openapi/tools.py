@@ -220,11 +220,11 @@ def _bounded(parameters: dict[str, Any], size: int) -> dict[str, Any]:
         parameters = _shallow(parameters, depth)
     required, properties = parameters.get("required", ()), parameters["properties"]
     sizes = {name: len(json.dumps({name: schema}, ensure_ascii=False)) for name, schema in properties.items()}
-    left = size - len(json.dumps(parameters, ensure_ascii=False)) + sum(sizes.values())
-    left -= sum(sizes[name] for name in required)
-    fitting = accumulate(sizes[name] for name in properties if name not in required)
-    shown = {*required, *(name for name in properties if name not in required and next(fitting) <= left)}
-    return parameters | {"properties": {name: schema for name, schema in properties.items() if name in shown}}
+    optional = [name for name in properties if name not in required]
+    left = size - len(json.dumps(parameters, ensure_ascii=False)) + sum(sizes[name] for name in optional)
+    shown = [name for name, end in zip(optional, accumulate(sizes[n] for n in optional), strict=True) if end <= left]
+    kept = {*required, *shown}
+    return parameters | {"properties": {name: schema for name, schema in properties.items() if name in kept}}
 
 
 def _shallow(node: Any, depth: int) -> Any:
@@ -262,10 +262,8 @@ def _clean(node: Any) -> dict[str, Any]:
         properties = properties | {name: {} for name in needed if name not in properties}
         schema |= {"properties": {name: _clean(part) for name, part in properties.items()}} if properties else {}
         schema |= {"required": needed} if needed else {}
-        extra = node.get("additionalProperties")
-        schema |= (
-            {} if extra is None else {"additionalProperties": extra if isinstance(extra, bool) else _clean(extra)}
-        )
+        if isinstance(extra := node.get("additionalProperties"), bool | dict):
+            schema["additionalProperties"] = _clean(extra) if isinstance(extra, dict) else extra
     return schema | ({"anyOf": choices} if choices else {}) | ({"nullable": True} if nullable else {})
 
 
@@ -309,9 +307,9 @@ def _last_level(root: dict[str, Any], schema: Any, depth: int) -> dict[str, Any]
     """A recursive schema without its optional references."""
     node = _flat(root, schema, frozenset(), either=False) if depth < 8 else {}
     if "properties" in node:
-        fields = [(name, inner, bool(references(inner))) for name, inner in node["properties"].items()]
-        kept = [field for field in fields if field[0] in node.get("required", ()) or not field[2]]
-        node["properties"] = {n: _last_level(root, inner, depth + 1) if refers else inner for n, inner, refers in kept}
+        needed, fields = node.get("required", ()), node["properties"].items()
+        kept = {name: inner for name, inner in fields if name in needed or not references(inner)}
+        node["properties"] = {name: _last_level(root, inner, depth + 1) for name, inner in kept.items()}
     if references(node.get("additionalProperties")):
         node["additionalProperties"] = False
     if references(node.get("items")):
