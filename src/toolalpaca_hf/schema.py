@@ -67,25 +67,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """One action of a trajectory. A turn with several calls is as many steps, in the order in which they ran.
+    """One action of a trajectory. A turn with several calls is as many steps, in the order in which they ran."""
 
-    Args:
-        thought (`str`): What the model writes before it acts; empty for a call beside another.
-        action, action_input (`str`): The function and its input as written: JSON text, empty or not valid at times.
-        observation (`str`): What came back.
-        log (`str`, *optional*): The model's text as recorded, where [`formats.step_log`] cannot rebuild it.
-        parallel (`bool`, *optional*, defaults to `False`): Whether the call belongs to the turn of the step before,
-            and was made before the model saw that step's observation.
-        reasoning (`str`, *optional*): What the model reasoned apart from its message (`reasoning_content`); at the
-            first step of a turn. It is the thought too where the message says nothing.
-    """
-
-    thought: str
+    thought: str  # what the model writes before it acts; empty for a call beside another
     action: str
-    action_input: str
-    observation: str
-    log: str | None = None
-    parallel: bool = False
+    action_input: str  # as written: JSON text, empty or not valid at times
+    observation: str  # what came back
+    log: str | None = None  # the model's text as recorded, where [`formats.step_log`] cannot rebuild it
+    parallel: bool = False  # of the turn of the step before: made before the model saw that step's observation
+    # What the model reasoned apart from its message (`reasoning_content`), at the first step of a turn. It is the
+    # thought too where the message says nothing.
     reasoning: str = ""
 
 

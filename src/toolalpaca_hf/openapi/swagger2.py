@@ -14,7 +14,7 @@ FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
 MOVED = ("swagger", "host", "basePath", "schemes", "definitions", "parameters", "responses", "securityDefinitions")
 MOVED += ("consumes", "produces", "paths", "components")
 # What of a parameter does not describe its value.
-KEPT_BESIDE = ("name", "in", "description", "required", "collectionFormat", "allowEmptyValue", "schema")
+KEPT_BESIDE = ("name", "in", "required", "collectionFormat", "allowEmptyValue", "schema")
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 IN_BODY = ("body", "formData")
 
@@ -65,7 +65,7 @@ class _Conversion:
         base = base and f"/{base}"
         if not host:
             return [{"url": base}] if base else []
-        kinds = [kind.lower() for kind in schemes if isinstance(kind, str)] or [scheme.lower()]
+        kinds = [kind.lower() for kind in _strings(schemes)] or [scheme.lower()]
         unknown = [kind for kind in kinds if kind not in ("http", "https", "")]
         self.lost += [f"schemes: {kind} is not converted; only http and https are called" for kind in unknown]
         # Prefer https: the calls carry keys.
@@ -101,8 +101,8 @@ class _Conversion:
         alone = bool(mine) and mine[0].get("in") == "body"
         kinds = () if alone else ("formData",) if mine else IN_BODY
         fields = {p.get("name"): p for p in [*(p for p in shared if p.get("in") in kinds), *mine]}
-        consumes = listed(old.get("consumes", self.document.get("consumes")))
-        if body := self._body(place, list(fields.values()), [kind for kind in consumes if isinstance(kind, str)]):
+        consumes = _strings(old.get("consumes", self.document.get("consumes")))
+        if body := self._body(place, list(fields.values()), consumes):
             made.setdefault("requestBody", body)
         made["responses"] = self._responses(old)
         if isinstance(old.get("schemes"), list) and (servers := self._servers(old["schemes"])):
@@ -120,16 +120,11 @@ class _Conversion:
             return made | {key: whole[0][key] for key in ("description", "required") if key in whole[0]}
         if not fields:
             return None
-        described = {
-            name: {"description": words} for name, field in fields.items() if (words := text(field.get("description")))
-        }
-        properties = {name: described.get(name, {}) | self._schema(place, field) for name, field in fields.items()}
+        properties = {name: self._schema(place, field) for name, field in fields.items()}
         lists = {name: field for name, field in fields.items() if field.get("type") == "array"}
         required = [name for name, field in fields.items() if field.get("required") is True]
         schema = {"type": "object", "properties": properties} | ({"required": required} if required else {})
-        media = {"schema": schema} | (
-            {"encoding": {n: self._list_style(place, f) for n, f in lists.items()}} if lists else {}
-        )
+        media = {"schema": schema, "encoding": {name: self._list_style(place, field) for name, field in lists.items()}}
         files = any(field.get("type") == "file" for field in fields.values())
         kinds = [FORMS[1]] if files else [kind for kind in consumes if kind in FORMS] or [FORMS[0]]
         return {"content": dict.fromkeys(kinds, media)} | ({"required": True} if required else {})
@@ -161,9 +156,7 @@ class _Conversion:
         return {"style": SEPARATED.get(how, "form"), "explode": how == "multi"} if separated else {}
 
     def _responses(self, holder: dict[str, Any]) -> dict[str, Any]:
-        kinds = [
-            kind for kind in listed(holder.get("produces", self.document.get("produces"))) if isinstance(kind, str)
-        ]
+        kinds = _strings(holder.get("produces", self.document.get("produces")))
         return {str(code): self._response(value, kinds) for code, value in _named(holder.get("responses")).items()}
 
     def _response(self, old: dict[str, Any], produces: list[str]) -> dict[str, Any]:
@@ -237,6 +230,10 @@ def _without(value: dict[str, Any], keys: Container[str]) -> dict[str, Any]:
 
 def _named(value: Any) -> dict[str, dict[str, Any]]:
     return {name: mapping(item) for name, item in mapping(value).items()}
+
+
+def _strings(value: Any) -> list[str]:
+    return [part for part in listed(value) if isinstance(part, str)]
 
 
 def _bare(kind: str) -> str:
