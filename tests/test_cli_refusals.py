@@ -107,3 +107,27 @@ def test_a_suite_that_is_not_at_hand_names_the_option(models: Path) -> None:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
     )
     assert ended.returncode == 2 and "--data-dir" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["create", "nosuch.yaml", "--out", "out", "--dry-run"], None),
+        (["create", "sample", "--base", "smollm3", "--out", "out"], None),
+        (
+            ["toolformer", "generate", "--model", "smollm2", "1 +", "--api", "a.yaml", "--credentials", "k"],
+            "--credentials",
+        ),
+        (["toolformer", "generate", "--model", "smollm2", "1 +", "--real"], "--real"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_torch_is_imported(
+    models: Path, arguments: list[str], option: str | None
+) -> None:
+    code = (
+        "import sys; from toolalpaca_hf.cli import app; from toolalpaca_hf.errors import ToolAlpacaError\n"
+        "try: app(sys.argv[1:], standalone_mode=False)\n"
+        "except ToolAlpacaError as error: print(error.option, 'torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == [str(option), "False"], ended.stderr

@@ -10,7 +10,7 @@ import typer
 from ..agent import RolloutConfig
 from ..errors import InputError, OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import Json, Overwrite, option, say_json, with_rollout_options
+from .options import Json, Overwrite, option, say_json, with_options
 
 if TYPE_CHECKING:
     from ..evaluation import EvaluationConfig
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 JUDGE, WHAT = "Judge", "What is scored"
 
 
-@with_rollout_options
+@with_options("config", RolloutConfig)
 def evaluate(
     config: RolloutConfig,
     out: Annotated[Path, option("Folder to write; what is there already is not made again.")],

@@ -2,16 +2,16 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..agent import RolloutConfig
+from ..errors import OptionError
 
 if TYPE_CHECKING:
     from ..toolformer import ApiSource, Tool
@@ -54,38 +54,37 @@ def check_models(*names: str) -> None:
         check_model(name)
 
 
-def with_rollout_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes a `config` an option for each field of [`RolloutConfig`]."""
-    types, added = get_type_hints(RolloutConfig), []
-    for field in fields(RolloutConfig):
-        name = _NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
-        panel = next((panel for panel, names in _PANELS.items() if field.name in names), MODEL)
-        kind, default = types[field.name], field.default
-        if default is MISSING:  # a list
-            kind, default = kind | None, None
-        annotation = Annotated[kind, option(field.metadata["help"], panel, name)]
+def with_options(name: str, kind: type, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes an object of a dataclass an option for each field, with defaults of its own.
+
+    A field says in its type what its option is (`Annotated`), or has its help in its metadata, as a recipe's has.
+    """
+    added = []
+    for field in fields(kind):
+        annotation: Any = field.type
+        default = defaults.get(field.name, inspect.Parameter.empty if field.default is MISSING else field.default)
+        if help := field.metadata.get("help"):
+            panel = next((panel for panel, names in _PANELS.items() if field.name in names), MODEL)
+            if field.default_factory is not MISSING:  # a list
+                annotation, default = annotation | None, None
+            shown = _NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
+            annotation = Annotated[annotation, option(help, panel, shown)]
         added.append(inspect.Parameter(field.name, _KEYWORD, default=default, annotation=annotation))
 
-    def make(**values: Any) -> RolloutConfig:
-        return RolloutConfig(**{name: value for name, value in values.items() if value is not None})
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for parameter in inspect.signature(command).parameters.values() if parameter.name != name]
 
-    return _with_options(command, "config", added, make)
+        @wraps(command)
+        def wrapper(**given: Any) -> None:
+            values = {parameter.name: given.pop(parameter.name) for parameter in added}
+            made = kind(**{field: value for field, value in values.items() if value is not None})
+            command(**{name: made}, **given)
 
+        wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what typer reads
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
+        return wrapper
 
-def _with_options(
-    command: Callable[..., None], name: str, added: Sequence[inspect.Parameter], make: Callable[..., Any]
-) -> Callable[..., None]:
-    """Put options in the place of a command's parameter, which gets what is made of their values."""
-    own = [parameter for parameter in inspect.signature(command).parameters.values() if parameter.name != name]
-
-    @wraps(command)
-    def wrapper(**given: Any) -> None:
-        values = {parameter.name: given.pop(parameter.name) for parameter in added}
-        command(**{name: make(**values)}, **given)
-
-    wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what typer reads
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
-    return wrapper
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,12 @@ class ToolOptions:
     credentials: Annotated[Path | None, option("With --real: file of NAME=VALUE lines.", CALLS)] = None
     allow_private: AllowPrivate = None
     timeout: Annotated[float, option("Seconds for one call.", TOOLS, min=0.001)] = 30.0
+
+    def __post_init__(self) -> None:
+        if self.credentials and not self.real:
+            raise OptionError("go to real servers only", option="--credentials", fix="add --real, or leave it out")
+        if self.real and not self.api:
+            raise OptionError("calls the servers of a document", option="--real", fix="name it with --api")
 
     @property
     def source(self) -> "ApiSource | None":
@@ -131,12 +136,3 @@ class ToolOptions:
             for tool in found.values():
                 tool.check()
             yield found
-
-
-def with_options(name: str, kind: type, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes an object of a dataclass an option for each field, with defaults of its own."""
-    added = [
-        parameter.replace(kind=_KEYWORD, default=defaults.get(parameter.name, parameter.default))
-        for parameter in inspect.signature(kind).parameters.values()
-    ]
-    return lambda command: _with_options(command, name, added, kind)

@@ -12,13 +12,13 @@ import typer
 from ..agent import RolloutConfig
 from ..errors import NotFoundError, OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import Json, Overwrite, check_models, option, say_json, with_rollout_options
+from .options import Json, Overwrite, check_models, option, say_json, with_options
 
 RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
 CREATE_FILES = "create.json stages.json corpus data dataset before model after metrics.json report.html".split()
 
 
-@with_rollout_options
+@with_options("config", RolloutConfig)
 def run(
     config: RolloutConfig,
     out: Annotated[Path, option("Folder to write; a run that is there goes on.")],

@@ -69,28 +69,27 @@ def hub_errors(
     create = "" if fetching else f"create it with `hf repos create {repo_id}`, "
     check_name = f"check its name, {create}or {LOGIN}"
 
-    def clean(said: str) -> str:
-        said = " ".join(said.split())
-        for secret in (api.token, get_token()):
-            said = said.replace(secret, "***") if isinstance(secret, str) and secret else said
-        return said
-
-    def full(said: str, status: int | None = None) -> HubError:
-        fix = f"free some at {endpoint}/settings/billing, push with --public, or push to another namespace"
-        return HubError(f"there is no storage left for {repo_id} ({said})", status, fix)
+    def clean(said: object) -> str:
+        text = " ".join(str(said or "").split())
+        for secret in filter(None, (api.token, get_token())):
+            text = text.replace(str(secret), "***")
+        return text
 
     def refused(said: str, status: int | None = None) -> HubError:
+        if status in (None, 402, 403, 413, 507) and _QUOTA.search(said):
+            fix = f"free some at {endpoint}/settings/billing, push with --public, or push to another namespace"
+            return HubError(f"there is no storage left for {repo_id} ({said})", status, fix)
         what = "does not hand over" if fetching else "refuses the push to"
         problem = f"{endpoint} {what} {repo_id}{f' with status {status}' if status else ''} ({said})"
         return HubError(problem, status, "fix what it names and try again")
 
     def answered(error: hf.HfHubHTTPError) -> HubError:
         status, headers = error.response.status_code, error.response.headers
-        message = clean(error.server_message or "")
+        message = clean(error.server_message)
         if status == 401 and headers.get("X-Error-Message") != _INVALID_TOKEN:
             return HubError(absent, status, check_name)  # huggingface_hub knows a missing repo by a 401 only on https
-        if status in (402, 403, 413, 507) and _QUOTA.search(message):
-            return full(message, status)
+        if status in (403, 507) and _QUOTA.search(message):
+            return refused(message, status)
         if str(error.response.request.url).endswith("/api/repos/create"):
             problem = f"your token may not create a repo under {repo_id.split('/')[0]}"
             forbidden = problem, "push to a namespace of your own, or use a token with write access to this one"
@@ -150,9 +149,9 @@ def hub_errors(
             case KeyError() | json.JSONDecodeError():
                 return HubError(f"{endpoint} does not answer as a Hub does", fix="check HF_ENDPOINT")
             case ValueError():  # what the client makes of the Hub's own check of the card, and of a full store
-                said = clean(str(error))
+                said = clean(error)
                 if said.startswith("LFS batch API"):
-                    return full(said) if _QUOTA.search(said) else refused(said)
+                    return refused(said)
                 problem = f"{endpoint} does not accept the metadata in README.md of {repo_id} ({said})"
                 return HubError(problem, fix="fix it and try again")
         return None

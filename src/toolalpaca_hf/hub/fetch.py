@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -109,10 +110,9 @@ def fetch(
 def _has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").exists():
         return True
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
-        return False
+    return False
 
 
 def _only_pickled(api: HfApi, repo_id: str, revision: str | None) -> bool | None:
@@ -195,36 +195,27 @@ def _renamed(name: str) -> str:
 
 
 def _write(path: Path, target: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    state = _load(path)
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise _more_than_tensors(path)
-    with atomic_path(target) as part:
-        save_file(_unshared(state), part, metadata={"format": "pt"})
-
-
-def _load(path: Path) -> Any:
     import pickle
 
     import torch
+    from safetensors.torch import save_file
 
+    state: Any = None
     try:
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # an older layout than mmap reads
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise _more_than_tensors(path) from None
+        pass  # what `weights_only` refuses
     except (RuntimeError, EOFError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"no whole file of weights ({said})", file=path, fix=FETCH) from None
-
-
-def _more_than_tensors(path: Path) -> InputError:
-    problem = "holds more than tensors, which could run code when opened, so it is not"
-    return InputError(problem, file=path, fix="look for a revision with safetensors, or another repo")
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        problem = "holds more than tensors, which could run code when opened, so it is not"
+        raise InputError(problem, file=path, fix="look for a revision with safetensors, or another repo")
+    with atomic_path(target) as part:
+        save_file(_unshared(state), part, metadata={"format": "pt"})
 
 
 def _unshared(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -202,36 +202,40 @@ def _merge(run: Path, folder: Path) -> None:
 
 def shard_weights(run: Path, files: Mapping[str, Content], shard_bytes: int) -> dict[str, Content]:
     """Split oversized weight files into shards below `RUN/_publish`; returns the files unchanged if there are none."""
-    models = {name: path for name, path in files.items() if fnmatchcase(name, "model*.safetensors")}
-    weights = {name: path for name, path in models.items() if isinstance(path, Path)}
-    for name, path in weights.items():
-        _check_safetensors(name, path)
+    weights = {
+        name: path
+        for name, path in files.items()
+        if fnmatchcase(name, "model*.safetensors") and isinstance(path, Path)
+    }
+    sizes = {tensor: (path, size) for name, path in weights.items() for tensor, size in _sizes(name, path)}
     if INDEX in files and (absent := indexed(INDEX, as_bytes(files[INDEX]), SAVE) - set(weights)):
         raise InputError(f"names {min(absent)}, which is not there", file=run / INDEX, fix=SAVE)
     if not any(path.stat().st_size > shard_bytes for path in weights.values()):
         return dict(files)
     with disk_errors(run / MADE, "free some space"):
-        made = _cut(list(weights.values()), run / MADE / f"shards-{shard_bytes}", shard_bytes)
+        made = _cut(sizes, run / MADE / f"shards-{shard_bytes}", shard_bytes)
     return {name: content for name, content in files.items() if name not in weights and name != INDEX} | made
 
 
-def _check_safetensors(name: str, path: Path) -> None:
+def _sizes(name: str, path: Path) -> list[tuple[str, int]]:
+    """Name and bytes of every tensor of a whole file."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as opened:
-            opened.keys()
+        with safe_open(path, framework="numpy"), path.open("rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except (SafetensorError, OSError) as error:
         raise InputError(f"no whole file of weights ({error})", file=name, fix=SAVE) from None
+    places = {tensor: entry["data_offsets"] for tensor, entry in head.items() if tensor != "__metadata__"}
+    return [(tensor, end - start) for tensor, (start, end) in places.items()]
 
 
-def _cut(files: list[Path], folder: Path, shard_bytes: int) -> dict[str, Content]:
+def _cut(sizes: Mapping[str, tuple[Path, int]], folder: Path, shard_bytes: int) -> dict[str, Content]:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    sizes = {name: (path, size) for path in files for name, size in _sizes(path)}
     split = split_state_dict_into_shards_factory(
-        sizes,
+        dict(sizes),
         get_storage_size=lambda found: found[1],
         filename_pattern="model{suffix}.safetensors",
         get_storage_id=lambda _: None,
@@ -250,15 +254,5 @@ def _cut(files: list[Path], folder: Path, shard_bytes: int) -> dict[str, Content
                 save_file(state, part, metadata={"format": "pt"})
         made[name] = target
     index = {"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))}
-    made[INDEX] = (json.dumps(index, indent=2) + "\n").encode("utf-8")
+    made[INDEX] = _dump(index)
     return made
-
-
-def _sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """Name and bytes of every tensor, read from the file's header."""
-    with path.open("rb") as file:
-        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    for name, entry in head.items():
-        if name != "__metadata__":
-            start, end = entry["data_offsets"]
-            yield name, end - start

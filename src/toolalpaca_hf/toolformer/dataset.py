@@ -176,8 +176,10 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     if limit is not None and limit < 1:
         raise OptionError(f"is {limit}", option="--limit", fix="pass 1 or more")
     first = "" if limit is None else f", the first {limit} texts"
-    kind, _, file = str(name).partition("=")
+    kind, equals, file = str(name).partition("=")
     if kind == "gsm8k":
+        if equals and not file:
+            raise OptionError("gsm8k= names no file", option="--source", fix="pass gsm8k=FILE, or gsm8k for the Hub's")
         stem, raws = read_gsm8k(file or None)
         markers = Markers()
         read = partial(gsm8k_rows, stem, raws[:limit], cache(Calculator()), markers)
