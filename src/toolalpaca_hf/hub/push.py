@@ -23,27 +23,6 @@ from .errors import check_repo_id, check_token, connect, hub_errors
 
 Content = Path | bytes
 
-NEVER = {
-    pattern: why
-    for why, patterns in {
-        "a pickle of the trainer's arguments": "training_args.bin",
-        "optimizer state": "optimizer*",
-        "scheduler state": "scheduler*",
-        "scaler state": "scaler*",
-        "state of the random numbers": "rng_state*",
-        "the trainer's state": "trainer_state.json",
-        "a checkpoint of the training": "checkpoint-* global_step*",
-        "a checkpoint of other settings": "_superseded",
-        "made for publishing": "_publish",
-        "a log": "*.log log_history.json",
-        "logs": "runs logs",
-        "hidden": ".*",
-        "pickled weights": "*.bin *.pt *.pth",
-    }.items()
-    for pattern in patterns.split()
-}
-"""What is never published, a file or a folder of that name, and why."""
-
 TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".jinja", ".html", ".csv", ".model")
 
 _SECRETS = re.compile(TOKEN_TEXT.encode())
@@ -83,18 +62,19 @@ def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content
     """The files of a folder that match, by path in the repo; and what is left out, with the reason."""
     if not folder.is_dir():
         raise NotFoundError("no such folder", file=folder, fix="pass the one to publish")
-    files: dict[str, Content] = {}
-    left_out: dict[str, str] = {}
     try:
-        for path, name in _walk(folder):
-            reason = next((why for pattern, why in NEVER.items() if fnmatchcase(path.name, pattern)), None)
-            if reason is None and not path.is_dir() and any(_matches(name, pattern) for pattern in wanted):
-                files[name] = path
-            else:
-                left_out[name] = reason or "no part of a published repo"
+        found = {
+            path.relative_to(folder).as_posix(): path for pattern in wanted for path in sorted(folder.glob(pattern))
+        }
+        files: dict[str, Content] = {
+            name: path for name, path in found.items() if path.is_file() and "/." not in f"/{name}"
+        }
+        kept = {folder, *(place for name in files for place in (found[name], *found[name].parents))}
+        rest = [path for path in (*folder.glob("*"), *folder.glob("*/*")) if path not in kept and path.parent in kept]
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=folder) from None
-    return files, left_out
+    names = sorted(path.relative_to(folder).as_posix() + "/" * path.is_dir() for path in rest)
+    return files, dict.fromkeys(names, "no part of a published repo")
 
 
 def without_places(content: bytes, metrics: Mapping[str, Any]) -> bytes:
@@ -109,18 +89,6 @@ def without_places(content: bytes, metrics: Mapping[str, Any]) -> bytes:
         for form in (place, markdown_text(place)):
             content = content.replace(form.encode("utf-8", "replace"), places[place].encode("utf-8", "replace"))
     return content
-
-
-def _walk(folder: Path, below: str = "") -> Iterator[tuple[Path, str]]:
-    """Files, and folders that are left out as a whole."""
-    for path in sorted(folder.iterdir()):
-        name = below + path.name
-        if not path.is_dir():
-            yield path, name
-        elif path.is_symlink() or any(fnmatchcase(path.name, pattern) for pattern in NEVER):
-            yield path, name + "/"
-        else:
-            yield from _walk(path, name + "/")
 
 
 def _matches(name: str, pattern: str) -> bool:
