@@ -111,14 +111,14 @@ def test_a_document_that_was_edited_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(SettingsMismatchError) as caught:
         create(config)
     assert list(caught.value.differences) == ["documents_hash"]
-    # A folder of before does not say: it goes on.
-    write_json(out / "create.json", config.claimed())
+    claimed = config.claimed() | {"documents_hash": documents_hash(check_documents(config.documents).apis)}
+    write_json(out / "create.json", claimed)
     write_json(out / "stages.json", dict.fromkeys(("corpus", "before", "training", "after"), 1.0))
     with pytest.raises(NotFoundError):  # at its report, for which nothing is there
         create(config)
 
 
-@pytest.mark.parametrize("fields", [{"documents": ()}, {"held_out": 1.0}, {"per_api": 0}, {"max_steps": 0}])
+@pytest.mark.parametrize("fields", [{"documents": ()}, {"held_out": 1.0}, {"per_api": 4}, {"max_steps": 0}])
 def test_settings_are_checked(fields: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         CreateConfig(**({"documents": ("x.yaml",), "out": "out"} | fields))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..agent import RolloutConfig
 from ..errors import OptionError
 
 if TYPE_CHECKING:
@@ -65,10 +66,13 @@ def with_options(name: str, kind: type, **defaults: Any) -> Callable[[Callable[.
         default = defaults.get(field.name, inspect.Parameter.empty if field.default is MISSING else field.default)
         if help := field.metadata.get("help"):
             panel = next((panel for panel, names in _PANELS.items() if field.name in names), MODEL)
-            if field.default_factory is not MISSING:  # a list
-                annotation, default = annotation | None, None
             shown = _NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
-            annotation = Annotated[annotation, option(help, panel, shown)]
+            asked = option(help, panel if kind is RolloutConfig else None, shown)
+            if field.metadata.get("argument"):
+                annotation, asked = list[str], typer.Argument(help=help)
+            elif field.default_factory is not MISSING:  # a list
+                annotation, default = annotation | None, None
+            annotation = Annotated[annotation, asked]
         added.append(inspect.Parameter(field.name, _KEYWORD, default=default, annotation=annotation))
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..agent import RolloutConfig
+from ..create import CreateConfig
 from ..errors import NotFoundError, OptionError, needing
 from ..storage import check_output_folder, interruptible
 from .options import Json, Overwrite, check_models, option, say_json, with_options
@@ -62,36 +63,27 @@ def run(
         typer.echo(f"Next: toolalpaca evaluate --trajectories {out} {suite} --out {out}-scored")
 
 
+@with_options("config", CreateConfig)
 def create(
-    documents: Annotated[list[str], typer.Argument(help="OpenAPI documents, manifests, folders of them, URLs.")],
-    out: Annotated[Path, option("Folder to write; one that is there goes on.")],
-    base: Annotated[str, option("Model to train: folder, Hub id or smollm2.")] = "smollm2",
-    per_api: Annotated[int, option("Most instances that are made of an API.", min=5)] = 64,
-    held_out: Annotated[float, option("Share of them that is kept for evaluation.")] = 0.2,
-    max_steps: Annotated[int | None, option("Training steps; the recipe's epoch otherwise.", min=1)] = None,
-    seed: Annotated[int, option("Of values, wording and simulated data.")] = 0,
-    endpoint: Annotated[str | None, option("Server of a model that writes the corpus; rules do otherwise.")] = None,
-    model: Annotated[str | None, option("The model's name there.")] = None,
+    config: CreateConfig,
     dry_run: Annotated[bool, option("Say what would happen and how long, and end.", None, "--dry-run")] = False,
     as_json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a small model that calls your API: documents, corpus, training, evaluation, report."""
-    for document in documents:  # before anything is loaded, which takes longer than the answer
+    out = Path(config.out)
+    for document in config.documents:  # before anything is loaded, which takes longer than the answer
         if "://" not in document and document != "sample" and not Path(document).exists():
             raise NotFoundError("no such file or folder", file=document, fix="pass OpenAPI documents, or their folder")
-    check_models(base)
+    check_models(config.base)
     if not dry_run:
         check_output_folder(out, "a model", CREATE_FILES, overwrite)
     with needing("creating", "quickstart,corpus"):
         from .. import create as room
 
-        config = room.CreateConfig(
-            tuple(documents), str(out), base, per_api, held_out, max_steps, seed, endpoint, model
-        )
         if dry_run:
             checked = room.check_documents(config.documents)
-            sentences = [*room.plan(config, checked, room.seconds_a_pass(base)), *checked.notes]
+            sentences = [*room.plan(config, checked, room.seconds_a_pass(config.base)), *checked.notes]
             return say_json(sentences) if as_json else typer.echo("\n".join(sentences))
         with interruptible(lambda: f"finished stages are kept in {out}; the same command goes on"):
             metrics = room.create(config, partial(typer.echo, err=True))

@@ -19,9 +19,7 @@ COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
 app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
 
 CacheFile = Annotated[Path | None, option("SQLite file that results are kept in.", TOOLS)]
-Start = Annotated[str, option("Marker that begins a call.")]
-End = Annotated[str, option("Marker that ends it.")]
-Arrow = Annotated[str, option("Marker before its result.")]
+Marker = Annotated[tuple[str, str, str], option("What begins a call, ends it, and stands before its result.")]
 
 
 @app.command()
@@ -45,7 +43,7 @@ def annotate(
     candidates: Annotated[
         bool, option("Keep every candidate, with all its losses (slower).", THRESHOLDS, "--candidates")
     ] = False,
-    marker: Annotated[tuple[str, str, str], option("Start, end and arrow.", THRESHOLDS)] = ("[", "]", "->"),
+    marker: Marker = ("[", "]", "->"),
     dtype: Annotated[Precision, option("Not auto by default: losses are compared closely.", WHERE)] = "float32",
     endpoint: Annotated[str | None, option("Server that returns log-probabilities of a prompt.", WHERE)] = None,
     served_model: Annotated[str | None, option("The model's name there, if another.", WHERE)] = None,
@@ -129,9 +127,7 @@ def generate(
     call_tokens: Annotated[int, option("Tokens of one call.", min=1)] = 64,
     no_calls: Annotated[bool, option("Never begin a call.", None, "--no-calls")] = False,
     as_json: Annotated[bool, option("One JSON object a text.", None, "--json")] = False,
-    start: Start = "[",
-    end: End = "]",
-    arrow: Arrow = "->",
+    marker: Marker = ("[", "]", "->"),
     batch_size: Annotated[int, option("Texts at once.", MODEL, min=1)] = 8,
     dtype: Dtype = "auto",
 ) -> None:
@@ -156,8 +152,7 @@ def generate(
             limits = {"max_calls": max_calls, "max_new_tokens": max_new_tokens, "call_tokens": call_tokens}
             how: dict[str, Any] = {"k": k, "calls_enabled": not no_calls, "batch_size": batch_size, **limits}
             how |= {"cache": ResultCache(cache) if cache else None, "on_event": show if live else None}
-            markers = Markers(start, end, arrow)
-            written = write(*loaded, prompts, at_hand, markers=markers, timeout=tools.timeout, **how)
+            written = write(*loaded, prompts, at_hand, markers=Markers(*marker), timeout=tools.timeout, **how)
     for prompt, text in zip(prompts, written, strict=True):
         if as_json:
             typer.echo(json.dumps({"prompt": prompt, **asdict(text)}, ensure_ascii=False))
@@ -196,14 +191,11 @@ def evaluate(
     out: Annotated[Path | None, option("Folder to write; outputs/toolformer-TASK-MODEL by default.")] = None,
     cache: CacheFile = None,
     k: Annotated[int, option("A call begins where its marker is in the top k.", ASKED, min=1)] = 10,
-    start: Start = "[",
-    end: End = "]",
-    arrow: Arrow = "->",
+    marker: Marker = ("[", "]", "->"),
     solutions: Annotated[bool, option("Maths: a worked solution, and its last number.", ASKED, "--solutions")] = False,
     limit: Annotated[int | None, option("Only the first so many.", ASKED, min=1)] = None,
     batch_size: Annotated[int, option("Questions at once.", ASKED, min=1)] = 16,
     max_length: Annotated[int, option("Tokens of a window.", ASKED, min=2)] = 1024,
-    device: Annotated[str | None, option("cuda, xpu, mps, cpu; the best there is.", ASKED)] = None,
     dtype: Dtype = "auto",
     overwrite: Overwrite = False,
 ) -> None:
@@ -220,13 +212,12 @@ def evaluate(
             models=model,
             tasks=_data(task, data or []),
             out=folder,
-            markers=Markers(start, end, arrow),
+            markers=Markers(*marker),
             k=k,
             solutions=solutions,
             limit=limit,
             batch_size=batch_size,
             max_length=max_length,
-            device=device,
             dtype=dtype,
             cache=cache,
             timeout=tools.timeout,

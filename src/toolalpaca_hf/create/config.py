@@ -2,29 +2,21 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, ToolAlpacaError
-from ..experimental.offline_corpus import offline_apis
-from ..openapi import document_in, is_large, is_url, violations
 from ..schema import Api
+
+
+def _field(help: str, default: Any = MISSING, **more: Any) -> Any:
+    return field(default=default, metadata={"help": help, **more})
 
 
 @dataclass(frozen=True)
 class CreateConfig:
-    """What a model is made of.
-
-    Args:
-        documents (`tuple[str, ...]`): OpenAPI documents, plugin manifests or raw files; URLs, or folders of them.
-        per_api (`int`, *optional*, defaults to 64): Most instances that are made of an API.
-        held_out (`float`, *optional*, defaults to 0.2): Share of each API's instances that is kept for evaluation; of
-            four APIs or more, so many whole ones as well.
-        max_steps (`int`, *optional*): Optimizer steps, in place of the recipe's epochs.
-        seed (`int`, *optional*, defaults to 0): Of values, wording and simulated data.
-        endpoint, model (`str`, *optional*): OpenAI-compatible server and name of a model that writes instructions and
-            trajectories, in place of the rules; the key is in `TOOLALPACA_API_KEY` or `OPENAI_API_KEY`.
+    """What a model is made of; each field's help is in its metadata, and `toolalpaca create` has an option for it.
 
     Raises:
         [`OptionError`]: A value cannot be used.
@@ -37,15 +29,17 @@ class CreateConfig:
     ```
     """
 
-    documents: tuple[str, ...]
-    out: str
-    base: str = "smollm2"
-    per_api: int = 64
-    held_out: float = 0.2
-    max_steps: int | None = None
-    seed: int = 0
-    endpoint: str | None = None
-    model: str | None = None
+    documents: Sequence[str] = _field("OpenAPI documents, plugin manifests, folders of them, URLs.", argument=True)
+    out: str = _field("Folder to write; one that is there goes on.")
+    base: str = _field("Model to train: folder, Hub id or smollm2.", "smollm2")
+    per_api: int = _field("Most instances that are made of an API.", 64)
+    held_out: float = _field(
+        "Share of them that is kept for evaluation; of four APIs or more, whole ones as well.", 0.2
+    )
+    max_steps: int | None = _field("Training steps; the recipe's epoch otherwise.", None)
+    seed: int = _field("Of values, wording and simulated data.", 0)
+    endpoint: str | None = _field("OpenAI-compatible server: its model writes the corpus, not the rules.", None)
+    model: str | None = _field("The model's name there; the key is in TOOLALPACA_API_KEY or OPENAI_API_KEY.", None)
 
     def __post_init__(self) -> None:
         if not self.documents:
@@ -54,9 +48,9 @@ class CreateConfig:
             raise OptionError("a model that writes the corpus needs both", option="--endpoint and --model")
         if not 0 < self.held_out < 1:
             raise OptionError(f"is {self.held_out}", option="--held-out", fix="pass a share between 0 and 1")
-        for name in ("per_api", "max_steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise OptionError(f"is {value}", option=f"--{name.replace('_', '-')}", fix="pass 1 or more")
+        for option, value, least in (("--per-api", self.per_api, 5), ("--max-steps", self.max_steps, 1)):
+            if value is not None and value < least:
+                raise OptionError(f"is {value}", option=option, fix=f"pass {least} or more")
 
     def claimed(self) -> dict[str, Any]:
         """What the folder's contents depend on; where it is, and where a model is served, may change."""
@@ -65,6 +59,8 @@ class CreateConfig:
     @property
     def example_document(self) -> str | None:
         """The first of the documents that `toolalpaca run --instruction` takes; raw files and `sample` are none."""
+        from ..openapi import document_in, is_url  # here, as the command line asks for the fields only
+
         first = Path(self.documents[0])
         files = sorted(first.iterdir()) if first.is_dir() else [first]
         if is_url(self.documents[0]):
@@ -102,6 +98,9 @@ def check_documents(documents: Sequence[str]) -> CheckedDocuments:
     28
     ```
     """
+    from ..experimental.offline_corpus import offline_apis
+    from ..openapi import is_large, violations
+
     unread: dict[str, str] = {}
     apis, notes = offline_apis(list(documents), unread), []
     for api in apis:

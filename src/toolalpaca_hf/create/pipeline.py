@@ -128,10 +128,8 @@ def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[st
     checked, out = check_documents(config.documents), Path(config.out)
     for note in checked.notes:
         tell(note)
-    noted, claimed = out / "create.json", config.claimed()
-    if not noted.exists() or "documents_hash" in read_json(noted):  # folders of before go on
-        claimed |= {"documents_hash": documents_hash(checked.apis)}
-    SettingsClaim(noted, claimed, "a model", out).claim()
+    claimed = config.claimed() | {"documents_hash": documents_hash(checked.apis)}
+    SettingsClaim(out / "create.json", claimed, "a model").claim()
     state = out / "stages.json"
     seconds: dict[str, float] = read_json(state) if state.exists() else {}
     if "training" not in seconds:
