@@ -9,8 +9,7 @@ import typer
 from ..errors import InputError
 from .options import Json, option, say_json
 
-LAID_OUT = 200
-"""How many functions are laid out as a table; more are a line each, which takes a hundredth of the time."""
+LAID_OUT = 200  # functions in a table; more are a line each, which takes a hundredth of the time
 
 app = typer.Typer(help="Look at APIs in the raw layout or at OpenAPI documents.", no_args_is_help=True)
 

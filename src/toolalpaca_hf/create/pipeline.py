@@ -24,19 +24,16 @@ from .config import CheckedDocuments, CreateConfig, check_documents
 from .report import write_create_report
 from .split import hold_out, unseen_apis, write_split
 
-TOOL_HINTS = 1
-"""As recipes/create/sft.yaml has it."""
+TOOL_HINTS = 1  # as recipes/create/sft.yaml has it
 
 # A turn of a trained model takes some 60 tokens; an untrained one goes on until it is stopped. As in the quickstart.
 ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=256, max_unread=1, unreadable_after=48)
-COPIES, SEQUENCE = 5, 2048
-"""Passes over an instance, and most tokens of a step, as the recipe has them."""
+COPIES, SEQUENCE = 5, 2048  # passes over an instance, and most tokens of a step, as the recipe has them
 
 ROW, HEAD, LETTERS = 220, 550, 3.5
 """Tokens of a row behind what its API's rows share, letters of a prompt besides its functions, letters of a token."""
 
-LEAST_STEPS = 30
-"""In fewer, SmolLM2 hardly learns the format: a small corpus is trained on for several epochs."""
+LEAST_STEPS = 30  # in fewer SmolLM2 hardly learns the format: a small corpus is trained on for several epochs
 
 # Forward passes over 256 tokens that take as long as a step, an instruction before training and after it, and loading.
 # From the quickstart's measured run.

@@ -11,8 +11,7 @@ from ..formats import GET_DETAILS
 from ..schema import Api, Call, Instruction, Trajectory
 from ..storage import write_json
 
-ENOUGH_APIS = 4
-"""From so many APIs on, whole ones are held out."""
+ENOUGH_APIS = 4  # from so many on, whole ones are held out
 
 ByApi = dict[str, list[Trajectory]]
 

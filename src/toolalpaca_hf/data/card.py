@@ -22,8 +22,7 @@ from .corpus import Sources
 from .report import Report
 
 DEFAULT_CONFIG = "sft"
-LISTED = 20
-"""How many rows set aside the card names one by one; `report.json` names all."""
+LISTED = 20  # rows set aside that the card names; `report.json` names all
 
 _NOTES = tomllib.loads((files("toolalpaca_hf.data") / "card_notes.toml").read_text(encoding="utf-8"))
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

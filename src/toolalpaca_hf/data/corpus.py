@@ -31,8 +31,7 @@ FILE_NAMES = {
 }
 """What a folder is searched for, split by split; the first that exists is taken."""
 
-MAX_STEPS = 5
-"""Upstream trains on instances of at most this many steps."""
+MAX_STEPS = 5  # of an instance that upstream trains on
 
 Paths = str | Path | Sequence[str | Path] | None
 
@@ -78,7 +77,8 @@ def resolve_sources(
     ```
     """
     given = {"train": train, "eval_simulated": eval_simulated, "eval_real": eval_real, "processed": processed}
-    found = {role: tuple(map(local_source, _as_list(paths))) for role, paths in given.items() if paths}
+    lists = {role: [paths] if isinstance(paths, str | Path) else paths for role, paths in given.items() if paths}
+    found = {role: tuple(map(local_source, paths)) for role, paths in lists.items()}
     if source is not None and not (source in ("sample", "upstream") or Path(source).is_dir()):
         raise NotFoundError("no such folder", file=source, option="--source", fix="pass sample, upstream, or a folder")
     if source == "upstream":
@@ -99,10 +99,6 @@ def resolve_sources(
     if not found:
         raise OptionError("nothing to read", option="--source", fix="pass sample, upstream, a folder, or --train")
     return Sources(**found)
-
-
-def _as_list(paths: Paths) -> list[str | Path]:
-    return [paths] if isinstance(paths, str | Path) else list(paths or ())
 
 
 def slug(name: str) -> str:
@@ -244,15 +240,15 @@ def _rows(raw: dict[str, Any], split: str) -> list[tuple[str, int, Any]]:
     return rows
 
 
-def _not_selected(trajectory: Trajectory) -> str:
-    """Why upstream does not train on a trajectory; `""` if it does."""
-    if not trajectory.steps:
+def _not_trained(trajectory: Trajectory, selection: bool) -> str:
+    """Why a trajectory is not trained on, by upstream's `selection` or by itself; `""` if it is."""
+    if selection and not trajectory.steps:
         return "upstream's selection: has no steps"
-    if len(trajectory.steps) > MAX_STEPS:
+    if selection and len(trajectory.steps) > MAX_STEPS:
         return f"upstream's selection: has {len(trajectory.steps)} steps, more than {MAX_STEPS}"
-    if {step.action for step in trajectory.steps} == {GET_DETAILS}:
+    if selection and {step.action for step in trajectory.steps} == {GET_DETAILS}:
         return f"upstream's selection: calls only {GET_DETAILS}"
-    return ""
+    return "" if trajectory.response else "has no response to train on"
 
 
 def config_splits(corpus: Corpus, config: str) -> list[str]:
@@ -275,23 +271,14 @@ def config_rows(
 
     `prompt` lays out `sft`; `selection` applies upstream's to `sft` and `chat`, whose counts `report` gets.
     """
-    if config == "apis":
-        for api in corpus.apis[split]:
-            row = asdict(api)
-            yield row | {key: _json(row[key]) for key in ("documentation", "functions")}
-    elif config in ("trajectories", "instructions"):
-        yield from (asdict(row) for row in getattr(corpus, config)[split])
-    else:
-        yield from _examples(corpus, config, prompt, selection, report if report is not None else Report())
-
-
-def _examples(
-    corpus: Corpus, config: str, prompt: Prompt, selection: bool, report: Report
-) -> Iterator[dict[str, Any]]:
+    if config in ("apis", "trajectories", "instructions"):
+        for row in map(asdict, getattr(corpus, config)[split]):
+            yield row | {key: _json(row[key]) for key in ("documentation", "functions") if key in row}
+        return
+    report = report if report is not None else Report()
     apis = {api.id: api for api in corpus.apis.get("train", ())}
     for trajectory in corpus.trajectories.get("train", ()):
-        reason = _not_selected(trajectory) if selection else ""
-        reason = reason or ("" if trajectory.response else "has no response to train on")
+        reason = _not_trained(trajectory, selection)
         row: dict[str, Any] = {"id": trajectory.id, "api": trajectory.api}
         api = api_for_row(apis[trajectory.api], trajectory)
         if not reason and config == "sft":
@@ -314,10 +301,9 @@ def _examples(
 
 def _chat_columns(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
     absent = dict.fromkeys(schema.FEATURES["chat"]["messages"].feature)
-    for message in messages:
-        if "tool_calls" in message:
-            message["tool_calls"] = [*map(_json, message["tool_calls"])]
-    return {"messages": [absent | message for message in messages], "tools": [*map(_json, tools)]}
+    texts = [{"tool_calls": [*map(_json, row["tool_calls"])]} if "tool_calls" in row else {} for row in messages]
+    rows = [absent | row | text for row, text in zip(messages, texts, strict=True)]
+    return {"messages": rows, "tools": [*map(_json, tools)]}
 
 
 def _json(value: Any) -> str:

@@ -27,8 +27,7 @@ PLAIN_WORDS |= {"api key", "user-agent", "x-mashape-key"}
 SCHEME_TYPES = ("apiKey", "http", "oauth2", "openIdConnect")
 SCHEME_FIELDS = ("type", "name", "in", "scheme", "bearerFormat", "description", "flows", "openIdConnectUrl")
 
-DEEPEST = 100
-"""Levels of a value. What is nested deeper is no data, and code that follows it would run out of stack."""
+DEEPEST = 100  # levels: what is nested deeper is no data, and code that follows it would run out of stack
 
 
 def too_deep(value: Any) -> bool:

@@ -24,12 +24,10 @@ from .corpus import Sources, config_rows, config_splits, read_corpus
 from .report import Report, left_out
 
 REPORT_FILE = "report.json"
-WRITTEN_BY = "toolalpaca-hf"
-"""In the report file, the sign that a folder is an earlier build and may be replaced."""
+WRITTEN_BY = "toolalpaca-hf"  # in the report file, says that a folder is an earlier build and may be replaced
 
 SHARD_BYTES = 500_000_000
-SHARD_ROWS = 20_000
-"""Rows of one Parquet file of Toolformer's: what is in memory at once."""
+SHARD_ROWS = 20_000  # of one Parquet file of Toolformer's: what is in memory at once
 
 _TEXT = Value("string")
 _CALL = dict.fromkeys(("tool", "input", "result"), _TEXT) | {"position": Value("int64")}

@@ -17,8 +17,7 @@ from ..sources import fetch_prompt_folder, git_blob_id
 from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
 from .report import left_out
 
-ROOMS = ("data", "formats", "openapi")
-"""Whose code decides what a row is."""
+ROOMS = ("data", "formats", "openapi")  # whose code decides what a row is
 
 
 def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str | Path | None = None) -> Prompt:

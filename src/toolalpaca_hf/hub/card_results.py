@@ -12,8 +12,7 @@ from huggingface_hub.utils import yaml_dump
 
 from ..errors import InputError
 
-SOURCE = "toolalpaca-hf"
-"""`source_name` of every result this package writes; it identifies an earlier push of the same suite."""
+SOURCE = "toolalpaca-hf"  # `source_name` of our results; it identifies an earlier push of the same suite
 
 KEY = "model-index"
 

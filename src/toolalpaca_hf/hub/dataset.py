@@ -16,11 +16,10 @@ from .errors import check_repo_id
 from .push import Manifest, select_files
 
 WANTED = ("README.md", "report.json", "LICENSE*", "NOTICE*", "*.parquet", "*/*.parquet")
-REPO = "path/to/this/repo"
-"""What stands in a card for the repo's id until there is one."""
+REPO = "path/to/this/repo"  # stands in a card for the repo's id until there is one
 
+# Suites that are tasks of a benchmark, and their splits of the config `instructions`.
 TASKS = {"simulated": "eval_simulated", "real": "eval_real"}
-"""Suites that are tasks of a benchmark, and their splits of the config `instructions`."""
 
 BUILD = "build the dataset again with a script of dataset_scripts/"
 

@@ -22,8 +22,7 @@ from .model_card import CardFacts, licence_of, model_card, template_for
 from .push import Content, Manifest, as_bytes, select_files
 from .results import evaluation_files, read_run, with_source
 
-SHARD_BYTES = 5_000_000_000
-"""The largest file of weights: one that fails on its way costs minutes, not hours."""
+SHARD_BYTES = 5_000_000_000  # of a file of weights: one that fails on its way costs minutes, not hours
 
 MADE, SAVE = "_publish", "save the model again"
 WANTED = (

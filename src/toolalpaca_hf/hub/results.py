@@ -19,11 +19,9 @@ from .card_results import SOURCE, put_results
 from .errors import check_repo_id, connect
 from .push import Content, Manifest, without_places
 
-PUSHED = ("metrics.json", "report.md", "report.html")
-"""The files of a run that go to the Hub. Only the first has to be there."""
+PUSHED = ("metrics.json", "report.md", "report.html")  # of a run; only the first has to be there
 
-SCORES = ("ast", "process verdict")
-"""The rate that stands for a suite on the Hub: the first that a run has."""
+SCORES = ("ast", "process verdict")  # the first that a run has stands for its suite on the Hub
 
 TOOLFORMER = "toolformer"
 WAYS = {"with_calls": "with calls", "without_calls": "calls disabled"}
