@@ -2,80 +2,50 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..agent import RolloutConfig
 from ..errors import InputError, OptionError, needing
+from ..evaluation import EvaluationConfig
 from ..storage import check_output_folder, interruptible
-from .options import Json, Overwrite, option, say_json, with_options
+from .options import WHAT, Json, option, say_json, with_options
 
-if TYPE_CHECKING:
-    from ..evaluation import EvaluationConfig
-
-JUDGE, WHAT = "Judge", "What is scored"
+OF_RECIPES = ("suites", "output_dir", "push_to_hub", "hub_model_id")  # what the command has other options for
 
 
-@with_options("config", RolloutConfig)
+@with_options("config", EvaluationConfig, leave_out=OF_RECIPES, batch_size=RolloutConfig.batch_size)
 def evaluate(
-    config: RolloutConfig,
+    config: EvaluationConfig,
     out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
     suite: Annotated[str, option("simulated, real, sample or bfcl.", WHAT)] = "",
     categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.", WHAT)] = None,
     trajectories: Annotated[Path | None, option("In place of --model: a run, or upstream's layouts.", WHAT)] = None,
     apis: Annotated[Path | None, option("In place of --suite: instructions and golden answers, JSON.", WHAT)] = None,
     judged: Annotated[Path | None, option("Alone: recorded verdict texts, parsed again.", WHAT)] = None,
-    data_dir: Annotated[Path | None, option("Folder searched first for a suite's file.", WHAT)] = None,
-    labels: Annotated[Path | None, option("CSV of people's verdicts: api,index,process.", WHAT)] = None,
-    judge_endpoint: Annotated[str | None, option("OpenAI-compatible server of a judge.", JUDGE)] = None,
-    judge_model: Annotated[str | None, option("Its model's name.", JUDGE)] = None,
-    judge_prompt: Annotated[str | None, option("published, or upstream's file; ours otherwise.", JUDGE)] = None,
-    judge_concurrency: Annotated[int, option("Requests at once.", JUDGE, min=1)] = 8,
     as_json: Json = False,
-    judge_repeats: Annotated[int, option("Verdicts an attempt, to measure the judge's variance.", JUDGE, min=1)] = 1,
-    trials: Annotated[int, option("Rollouts of each instruction.", WHAT, min=1)] = 1,
-    vary_user: Annotated[bool, option("A scripted user takes half of the trials.", WHAT, "--vary-user")] = False,
-    exclude_flagged: Annotated[
-        bool, option("Give figures without rows that lint flags, too.", WHAT, "--exclude-flagged")
-    ] = False,
-    overwrite: Overwrite = False,
 ) -> None:
     """Score a model, trajectories that exist, or recorded verdicts."""
     if sum(value is not None for value in (config.model_name_or_path, trajectories, judged)) != 1:
         raise OptionError("pass one of --model, --trajectories and --judged")
-    if data_dir is not None and not (data_dir.is_dir() or (suite == "bfcl" and data_dir.is_file())):
-        raise OptionError(f"{data_dir} is no folder", option="--data-dir", fix="pass one that holds a suite's file")
+    data = Path(config.data_dir or ".")
+    if not (data.is_dir() or (suite == "bfcl" and data.is_file())):
+        raise OptionError(f"{data} is no folder", option="--data-dir", fix="pass one that holds a suite's file")
     if suite and apis:
         raise OptionError("pass --suite or --apis, not both")
-    if trials > 1 and not config.model_name_or_path:
+    if config.trials > 1 and not config.model_name_or_path:
         raise OptionError("are rollouts of a model", option="--trials", fix="pass --model, or leave it out")
-    if judged and (suite or apis or labels or judge_endpoint or exclude_flagged):
+    if judged and (suite or apis or config.labels or config.judge_endpoint or config.exclude_flagged):
         problem = "are counted by themselves"
         raise OptionError(problem, option="--judged", fix="leave out suite, labels, judge and --exclude-flagged")
-    named = _with_categories(suite, categories)
-    judge: dict[str, Any] = {"judge_endpoint": judge_endpoint, "judge_model": judge_model}
-    judge |= {"judge_prompt": judge_prompt, "judge_concurrency": judge_concurrency, "judge_repeats": judge_repeats}
-    with needing("evaluating", "evaluate"):
-        from ..evaluation import EvaluationConfig
-
-        evaluation = EvaluationConfig(
-            **vars(config),
-            **judge,
-            # A file in the raw layout may hold golden answers and instances both.
-            suites=[named or str(apis or trajectories or "simulated")],
-            data_dir=data_dir and str(data_dir),
-            trials=trials,
-            vary_user=vary_user,
-            exclude_flagged=exclude_flagged,
-            labels=labels and str(labels),
-            output_dir=str(out),
-            overwrite=overwrite,
-        )
-        with interruptible(lambda: _kept(out)):
-            metrics = _evaluated(evaluation, trajectories, judged)
-        say_json(metrics) if as_json else _print(metrics, out)
+    # A file in the raw layout may hold golden answers and instances both.
+    named = _with_categories(suite, categories) or str(apis or trajectories or "simulated")
+    with needing("evaluating", "evaluate"), interruptible(lambda: _kept(out)):
+        metrics = _evaluated(replace(config, suites=[named], output_dir=str(out)), trajectories, judged)
+    say_json(metrics) if as_json else _print(metrics, out)
 
 
 def _with_categories(suite: str, categories: str | None) -> str:
@@ -92,7 +62,7 @@ def _kept(out: Path) -> str:
     return "; ".join([kept_rollouts(out / "rollouts"), *trials]) + judged
 
 
-def _evaluated(config: "EvaluationConfig", trajectories: Path | None, judged: Path | None) -> dict[str, Any]:
+def _evaluated(config: EvaluationConfig, trajectories: Path | None, judged: Path | None) -> dict[str, Any]:
     from ..agent import make_backend
     from ..evaluation import EVALUATION_FILES, evaluate_model, evaluate_trajectories, read_suite
     from ..experimental.recorded_runs import evaluate_judged, read_run

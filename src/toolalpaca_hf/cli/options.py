@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..toolformer import ApiSource, Tool
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-MODEL, CALLS, LIMITS, TOOLS = "Model", "What calls lead to", "Limits", "Tools"
+MODEL, CALLS, LIMITS, TOOLS, JUDGE, WHAT = "Model", "What calls lead to", "Limits", "Tools", "Judge", "What is scored"
 # Options of a rollout whose names are not their field's, and where the help lists those that are not about the model.
 _NAMES = {"model_name_or_path": "--model", "tools": "--tool"}
 _PANELS = {
@@ -26,6 +26,9 @@ _PANELS = {
         "simulator responder store faults real confirm_unsafe credentials allow_private tools max_tools "
         "user_endpoint user_model"
     ).split(),
+    JUDGE: "judge_endpoint judge_model judge_prompt judge_concurrency judge_repeats".split(),
+    WHAT: "data_dir labels trials vary_user exclude_flagged".split(),
+    None: ["overwrite"],
     LIMITS: "max_steps max_new_tokens max_tokens max_seconds max_unread unreadable_after".split(),
 }
 
@@ -55,19 +58,21 @@ def check_models(*names: str) -> None:
         check_model(name)
 
 
-def with_options(name: str, kind: type, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes an object of a dataclass an option for each field, with defaults of its own.
+def with_options(
+    name: str, kind: type, leave_out: Sequence[str] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes an object of a dataclass an option for each other field, with defaults of its own.
 
     A field says in its type what its option is (`Annotated`), or has its help in its metadata, as a recipe's has.
     """
     added = []
-    for field in fields(kind):
+    for field in (field for field in fields(kind) if field.name not in leave_out):
         annotation: Any = field.type
         default = defaults.get(field.name, inspect.Parameter.empty if field.default is MISSING else field.default)
         if help := field.metadata.get("help"):
             panel = next((panel for panel, names in _PANELS.items() if field.name in names), MODEL)
             shown = _NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
-            asked = option(help, panel if kind is RolloutConfig else None, shown)
+            asked = option(help, panel if issubclass(kind, RolloutConfig) else None, shown)
             if field.metadata.get("argument"):
                 annotation, asked = list[str], typer.Argument(help=help)
             elif field.default_factory is not MISSING:  # a list

@@ -2,8 +2,8 @@ from .bfcl import ast_verdict as ast_verdict
 from .comparison import compare as compare
 from .comparison import comparison_markdown as comparison_markdown
 from .comparison import comparison_table as comparison_table
+from .config import EvaluationConfig as EvaluationConfig
 from .evaluate import EVALUATION_FILES as EVALUATION_FILES
-from .evaluate import EvaluationConfig as EvaluationConfig
 from .evaluate import evaluate_model as evaluate_model
 from .evaluate import evaluate_trajectories as evaluate_trajectories
 from .judge import Judge as Judge

@@ -1,0 +1,71 @@
+"""Settings of an evaluation: the same fields in a recipe, on the command line and in Python."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..agent import RolloutConfig
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from .judge import Judge
+
+
+def _field(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class EvaluationConfig(RolloutConfig):
+    """The settings that `toolalpaca evaluate`, `recipes/evaluate.py` and Python share; a field's help is its metadata.
+
+    Raises:
+        [`OptionError`]: A judge's server and model name are not given together.
+
+    Example:
+
+    ```python
+    >>> EvaluationConfig("outputs/quickstart").suites
+    ['simulated']
+    ```
+    """
+
+    suites: list[str] = field(
+        default_factory=lambda: ["simulated"],
+        metadata={"help": "simulated, real, sample, bfcl:CATEGORIES, or files in the raw layout with golden answers."},
+    )
+    data_dir: str | None = _field(None, "Folder searched before a download.")
+    batch_size: int = _field(16, "Rollouts at once on one device.")
+    judge_endpoint: str | None = _field(None, "OpenAI-compatible server of a judge.")
+    judge_model: str | None = _field(None, "Its model's name.")
+    judge_prompt: str | None = _field(None, "`published`, or upstream's file; else ours.")
+    judge_concurrency: int = _field(8, "Requests to the judge at once.")
+    judge_repeats: int = _field(1, "Verdicts an attempt, to measure the judge's variance.")
+    trials: int = _field(1, "Rollouts of each instruction; see --temperature.")
+    vary_user: bool = _field(False, "A scripted user takes half of the trials.")
+    exclude_flagged: bool = _field(False, "Give the rates without instructions that `toolalpaca lint` flags, too.")
+    labels: str | None = _field(None, "CSV of people's verdicts: api,index,process.")
+    output_dir: str = _field("outputs/evaluation", "A folder for each suite comes into it.")
+    overwrite: bool = _field(False, "Begin anew: remove what an earlier call wrote.")
+    push_to_hub: bool = _field(False, "Push the metrics to the model's repo.")
+    hub_model_id: str | None = _field(None, "That repo, where it is another.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "trials", "judge_repeats", "judge_concurrency")
+        if self.judge_repeats > 1 and self.trials < 2:
+            problem = "measure the judge's part in the variance over trials"
+            raise OptionError(problem, option="--judge-repeats", fix="pass --trials 2 or more")
+        if bool(self.judge_endpoint) != bool(self.judge_model):
+            raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
+
+    def load_judge(self) -> "Judge | None":
+        """The configured judge, if any."""
+        from ..metrics import own_prompt, published_prompt  # here, as the command line asks for the fields only
+        from ..sources import fetch
+        from .judge import Judge
+
+        if not self.judge_endpoint or not self.judge_model:
+            return None
+        file = fetch("evaluation_prompt").path if self.judge_prompt == "published" else self.judge_prompt
+        prompt = published_prompt(file) if file else own_prompt()
+        return Judge(self.judge_endpoint, self.judge_model, prompt, self.judge_concurrency)
