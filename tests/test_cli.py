@@ -180,7 +180,7 @@ def test_help_needs_no_room() -> None:
     rooms = {name for name in loaded if not name.startswith("toolalpaca_hf.cli")}
     room = {name.split(".")[1] for name in rooms}
     assert (
-        room == {"agent", "create", "errors", "evaluation", "schema", "storage"}
+        room == {"agent", "create", "errors", "evaluation", "report", "schema", "storage"}
         and "toolalpaca_hf.agent.backend" not in loaded
         and "toolalpaca_hf.cli" in loaded
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import OptionError, ToolAlpacaError, needing
+from ..report import visible
 from ..storage import check_output_folder, interruptible
 from .options import AllowPrivate, Overwrite, Precision, check_models, option
 
@@ -39,9 +40,9 @@ def apis(
     chosen = select_entries(entries, wanted)
     write_entries(chosen, out)
     for name, count in Counter(entry.category for entry in chosen.kept).most_common():
-        typer.echo(f"{count:>6} {_shown(name) or 'without a category'}")
+        typer.echo(f"{count:>6} {visible(name) or 'without a category'}")
     for reason, names in chosen.left_out.items():
-        shown = ", ".join(_shown(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        shown = ", ".join(visible(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
         typer.echo(f"{len(names):>6} left out, each {reason}: {shown}")
     typer.echo(f"{out}: {len(chosen.kept)} of {len(entries)} APIs kept")
 
@@ -56,7 +57,7 @@ def build(
     model: Annotated[str | None, option("The model's name there.", MODELS)] = None,
     local: Annotated[str | None, option("In place of both: folder, Hub id or smollm2.", MODELS)] = None,
     constrained: Annotated[
-        bool | None, option("With --local: hold it to JSON schemas.", MODELS, "--constrained/--unconstrained")
+        bool | None, option("Hold --local to JSON schemas.", MODELS, "--constrained/--unconstrained")
     ] = None,
     dtype: Annotated[Precision | None, option("With --local; by default what computes fastest.", MODELS)] = None,
     key_variable: Annotated[str | None, option("Environment variable that holds the key.", MODELS)] = None,
@@ -74,15 +75,14 @@ def build(
     tasks: Annotated[int | None, option("Shares of the work.", WORK, min=1)] = None,
     workers: Annotated[int | None, option("Tasks at once.", WORK, min=1)] = None,
     concurrency: Annotated[int | None, option("Calls at once, in each task.", WORK, min=1)] = None,
-    set_aside_failed: Annotated[
-        bool, option("Go on without what is not answered.", WORK, "--set-aside-failed")
-    ] = False,
+    set_aside_failed: Annotated[bool, option("Go on without these.", WORK, "--set-aside-failed")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     check_output_folder(out, "a corpus", OWN, overwrite)
     if offline:
-        if unused := [_as_typed(context, given) for given in _given(context) if given.name not in OFFLINE]:
+        typed = (found for found in context.command.params if _is_typed(context, found.name))
+        if unused := [found.opts[0] for found in typed if found.name not in OFFLINE]:
             raise OptionError("--offline asks no model", option=", ".join(unused), fix="leave it out")
         from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
         from ..simulator import read_faults
@@ -121,15 +121,9 @@ def build(
     _report(out, made)
 
 
-def _given(context: typer.Context) -> list[Any]:
-    """The parameters that were typed."""
-    sources = ((parameter, context.get_parameter_source(parameter.name)) for parameter in context.command.params)
-    return [parameter for parameter, source in sources if source is not None and source.name == "COMMANDLINE"]
-
-
-def _as_typed(context: typer.Context, parameter: Any) -> str:
-    off = parameter.secondary_opts if context.params[parameter.name] is False else ()
-    return (off or parameter.opts)[0]
+def _is_typed(context: typer.Context, name: str | None) -> bool:
+    source = context.get_parameter_source(name or "")
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()
@@ -161,8 +155,3 @@ def _report(out: Path, made: dict[str, Any]) -> None:
     except ToolAlpacaError as error:  # the corpus is there
         typer.echo(str(error), err=True)
     typer.echo(f"python dataset_scripts/toolalpaca.py --source {out} --out DATASET makes a dataset of it")
-
-
-def _shown(name: str) -> str:
-    """A name out of a list that anybody may have written, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in name)

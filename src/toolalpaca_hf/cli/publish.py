@@ -131,12 +131,9 @@ def fetch(
     repo_id: Annotated[str, typer.Argument(help="A model's Hub id, such as TangQiaoYu/ToolAlpaca-7B.")],
     revision: Annotated[str | None, option("Branch, tag or commit; main otherwise.")] = None,
     allow_bin: Annotated[
-        bool, option("Take pickled weights where there are no others, and convert them.", None, "--allow-bin")
+        bool, option("Convert pickled weights where there are no others.", None, "--allow-bin")
     ] = False,
-    prompt: Annotated[
-        Literal["react", "upstream"] | None,
-        option("Add this prompt's templates where the repo has none; upstream for TangQiaoYu's."),
-    ] = None,
+    prompt: Annotated[Literal["react", "upstream"] | None, option("Add its templates where there are none.")] = None,
     prompt_dir: Annotated[str | None, option("Folder with upstream's agent/ files; downloaded otherwise.")] = None,
 ) -> None:
     """Fetch a model into the cache, safetensors only; prints the folder for --model and from_pretrained."""

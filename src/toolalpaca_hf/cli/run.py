@@ -25,9 +25,7 @@ def run(
     out: Annotated[Path, option("Folder to write; a run that is there goes on.")],
     apis: Annotated[str, option("APIs and instructions, JSON such as eval_simulated.json; or sample.")] = "",
     mcp: Annotated[str | None, option("In place of --apis: command or URL of an MCP server.")] = None,
-    instruction: Annotated[
-        list[str] | None, option("Ask this; --apis is then the URL or file of an OpenAPI document.")
-    ] = None,
+    instruction: Annotated[list[str] | None, option("Ask this; --apis is then an OpenAPI document.")] = None,
     as_json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:

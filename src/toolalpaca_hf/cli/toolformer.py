@@ -1,6 +1,8 @@
 """`toolalpaca toolformer`: plain text to text with calls, texts continued with calls, and checkpoints measured."""
 
 import json
+from ast import literal_eval
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,9 +42,7 @@ def annotate(
     tau_f: Annotated[float | None, option("By how much a call has to lower the loss.", THRESHOLDS)] = None,
     temperature: Annotated[float, option("Of sampling.", THRESHOLDS, min=0.01)] = 1.0,
     seed: Annotated[int, option("Of sampling.", THRESHOLDS)] = 0,
-    candidates: Annotated[
-        bool, option("Keep every candidate, with all its losses (slower).", THRESHOLDS, "--candidates")
-    ] = False,
+    candidates: Annotated[bool, option("Keep every candidate with its losses.", THRESHOLDS, "--candidates")] = False,
     marker: Marker = ("[", "]", "->"),
     dtype: Annotated[Precision, option("Not auto by default: losses are compared closely.", WHERE)] = "float32",
     endpoint: Annotated[str | None, option("Server that returns log-probabilities of a prompt.", WHERE)] = None,
@@ -101,17 +101,14 @@ def _kept(out: Path) -> str:
 
 
 def _named_values(pairs: list[str]) -> dict[str, Any] | None:
-    if bad := [pair for pair in pairs if "=" not in pair]:
-        raise OptionError(f"{bad[0]!r} is not NAME=VALUE", option="--slurm")
-    return {name: _value(value) for name, value in (pair.split("=", 1) for pair in pairs)} or None
-
-
-def _value(text: str) -> Any:
-    """What a setting's text says: a number, a boolean, a dictionary, else itself."""
-    try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except ValueError:
-        return text
+    found: dict[str, Any] = {}
+    for name, equals, value in (pair.partition("=") for pair in pairs):
+        if not equals:
+            raise OptionError(f"{name!r} is not NAME=VALUE", option="--slurm")
+        found[name] = value
+        with suppress(ValueError, SyntaxError):  # a number, a boolean, a dictionary; else text
+            found[name] = literal_eval(value)
+    return found or None
 
 
 @app.command()
@@ -180,11 +177,7 @@ def _show(prompt: str, written: Any) -> None:
 def evaluate(
     model: Annotated[list[str], option("Folder, Hub id or smollm2; several give a curve over model size.")],
     task: Annotated[
-        list[str],
-        option(
-            "svamp, asdiv, mawps, gsm8k, lama-squad, lama-google-re, lama-trex, webqs, nq, triviaqa, mlqa-es "
-            "(de, hi, vi, zh, ar), templama, dateset, perplexity."
-        ),
+        list[str], option("svamp, asdiv, mawps, gsm8k, lama-squad, webqs, nq, triviaqa, mlqa-es, ..., perplexity.")
     ],
     tools: ToolOptions,
     data: Annotated[list[str] | None, option("File of questions, TASK=FILE with several; else the Hub.")] = None,
