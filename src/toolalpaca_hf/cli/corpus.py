@@ -82,7 +82,7 @@ def build(
     check_output_folder(out, "a corpus", OWN, overwrite)
     if offline:
         typed = (found for found in context.command.params if _is_typed(context, found.name))
-        if unused := [found.opts[0] for found in typed if found.name not in OFFLINE]:
+        if unused := ["/".join([*found.opts, *found.secondary_opts]) for found in typed if found.name not in OFFLINE]:
             raise OptionError("--offline asks no model", option=", ".join(unused), fix="leave it out")
         from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
         from ..simulator import read_faults
