@@ -212,7 +212,7 @@ def test_the_adapter_alone_and_merged(empty_hub: HubServer, llama: Path, tmp_pat
 @pytest.mark.parametrize(
     ("harm", "more", "words"),
     [
-        (lambda run: (run / "metrics.json").unlink(), {}, r"no metrics\.json.*finish the training"),
+        (lambda run: (run / "metrics.json").unlink(), {}, r"metrics\.json: no such file; finish the training"),
         (lambda run: (run / "metrics.json").write_text('{"steps": 2'), {}, "metrics.json.*JSON"),
         (
             lambda run: (run / "metrics.json").write_text(json.dumps(METRICS | {"final_loss": None})),
@@ -220,7 +220,7 @@ def test_the_adapter_alone_and_merged(empty_hub: HubServer, llama: Path, tmp_pat
             "None for final_loss",
         ),
         (lambda run: (run / "metrics.json").write_text(json.dumps({"steps": 2})), {}, "None for epochs"),
-        (lambda run: (run / "config.yaml").unlink(), {}, "config.yaml.*cannot be read"),
+        (lambda run: (run / "config.yaml").unlink(), {}, "config.yaml: no such file"),
         (lambda run: (run / "model.safetensors").unlink(), {}, "no weights as safetensors"),
         (lambda run: (run / "model.safetensors").write_bytes(b"half"), {}, "no whole file of weights"),
         (lambda run: None, {"licence": None}, "--licence: the licence of org/tiny is not known"),

@@ -64,7 +64,7 @@ def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None
             "has 63 for exact set, which is no share",
         ),
         (lambda m: m | {"calls": {"exact_set": {"value": "0.6"}}}, "has '0.6' for exact set"),
-        (lambda m: m | {"process_verdict": {"value": float("nan")}}, r"not whole JSON \(NaN"),
+        (lambda m: m | {"process_verdict": {"value": float("nan")}}, "has nan for process verdict"),
         (lambda m: m | {"calls": [1]}, "unknown layout"),
         (lambda m: m | {"calls": {"exact_set": 0.5}}, "unknown layout"),
     ],
@@ -77,10 +77,10 @@ def test_metrics_that_are_none(tmp_path: Path, change: Callable[[Any], Any], wor
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ToolAlpacaError, match=r"metrics\.json.*cannot be read"):
+    with pytest.raises(ToolAlpacaError, match=r"metrics\.json: no such file"):
         read_run(tmp_path)
     (tmp_path / "metrics.json").write_bytes(b'{"n": "\xff"}')
-    with pytest.raises(ToolAlpacaError, match="not whole JSON"):
+    with pytest.raises(ToolAlpacaError, match="is not UTF-8 text"):
         read_run(tmp_path)
 
 

@@ -8,10 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, NotFoundError
+from ..errors import InputError
 from ..formats import split_log, step_log
 from ..openapi import mapping
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
+from ..storage import read_text
 from .credentials import authentication_names, too_deep, without_example_keys
 from .report import Report
 
@@ -36,14 +37,9 @@ def read_json(path: Path) -> Any:
     Raises:
         [`NotFoundError`], [`InputError`]: It is missing; or unreadable, not UTF-8, or not entirely JSON.
     """
-    text = ""
+    text = read_text(path, "check the path")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text)
-    except FileNotFoundError:
-        raise NotFoundError("no such file", file=path, fix="check the path") from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
     except json.JSONDecodeError as error:
         if re.search(r"^[^\S\n{]*[\"']?(openapi|swagger)[\"']?\s*:", text[:100_000], re.MULTILINE):  # YAML, or JSON
             raise InputError(_OPENAPI, file=path, fix=_OPENAPI_FIX) from None
@@ -55,8 +51,8 @@ def read_json(path: Path) -> Any:
         raise InputError(problem, file=path) from None
     except RecursionError:
         raise InputError("nested too deep", file=path) from None
-    except ValueError as error:  # not UTF-8, or a number of too many digits
-        raise InputError(f"not JSON that can be read ({type(error).__name__})", file=path) from None
+    except ValueError as error:  # a number of too many digits
+        raise InputError(f"not JSON that can be read ({error})", file=path) from None
 
 
 def read_raw(path: Path) -> list[Any]:

@@ -81,24 +81,26 @@ def write_repo(
         [`InputError`]: A source has the wrong layout, or no training example is left.
         [`OptionError`]: `out` holds other files or cannot be written.
     """
-    out, settings = Path(out), _settings(sources, prompt, selection)
+    files = [
+        {"role": role, "file": file.path.name, "git_blob": file.blob_id, "origin": file.origin, "note": file.note}
+        for role, file in sources.all()
+    ]
+    out, settings = Path(out), {"prompt": prompt.name, "upstream_selection": selection, "sources": files}
     check_replaceable(out, settings, overwrite)
     corpus = read_corpus(sources)
     with folder_in_place(out) as folder:
         infos: dict[str, DatasetInfo] = {}
         for config, features in FEATURES.items():
-            sizes: dict[str, tuple[int, int]] = {}
-            download_size = 0
+            sizes: dict[str, tuple[int, int, int]] = {}
             for split in config_splits(corpus, config):
                 table = _table(config_rows(corpus, config, split, prompt, selection, corpus.report), features)
                 if config == "sft" and not len(table):
                     fix = "drop --upstream-selection or give a train file with usable instances"
                     raise InputError("no training example is left", fix=fix)
                 if len(table):  # `datasets` refuses to open a split of no rows
-                    download_size += _write_shards(table, folder / config, split)
-                    sizes[split] = table.data.nbytes, len(table)
+                    sizes[split] = _write_shards(table, folder / config, split)
             if sizes:
-                infos[config] = _info(features, sizes, download_size)
+                infos[config] = _info(features, sizes)
         if not infos:
             raise InputError("every row was set aside, so there is nothing to write", fix="check the source files")
         card = dataset_card(infos, sources, corpus.report, prompt, selection)
@@ -148,7 +150,7 @@ def _write_config(name: str, rows: Iterable[Mapping[str, Any]], folder: Path) ->
         if len(table) or not count:
             written += _write_parquet(table, folder / name / f"train-{count // SHARD_ROWS:05d}.parquet")
             count, size = count + len(table), size + table.data.nbytes
-    return _info(TOOLFORMER_FEATURES[name], {"train": (size, count)}, written)
+    return _info(TOOLFORMER_FEATURES[name], {"train": (size, count, written)})
 
 
 def _table(rows: Iterable[Mapping[str, Any]], features: Features) -> Dataset:
@@ -161,12 +163,13 @@ def _split_rows(infos: Mapping[str, DatasetInfo]) -> dict[str, dict[str, int]]:
     return {name: {split: part.num_examples for split, part in splits.items()} for name, splits in found.items()}
 
 
-def _write_shards(table: Dataset, folder: Path, split: str) -> int:
+def _write_shards(table: Dataset, folder: Path, split: str) -> tuple[int, int, int]:
+    """Write a split; returns bytes in memory, rows, and bytes of files."""
     folder.mkdir(exist_ok=True)
     count = max(1, min(len(table), -(-table.data.nbytes // SHARD_BYTES)))
     shards = [table.shard(count, index, contiguous=True) for index in range(count)] if count > 1 else [table]
     paths = [folder / f"{split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
-    return sum(map(_write_parquet, shards, paths))
+    return table.data.nbytes, len(table), sum(map(_write_parquet, shards, paths))
 
 
 def _write_parquet(table: Dataset, path: Path) -> int:
@@ -181,13 +184,13 @@ def _write_parquet(table: Dataset, path: Path) -> int:
     return path.stat().st_size
 
 
-def _info(features: Features, sizes: Mapping[str, tuple[int, int]], download_size: int) -> DatasetInfo:
-    """What a card says of a config; `sizes` has bytes and rows by split."""
+def _info(features: Features, sizes: Mapping[str, tuple[int, int, int]]) -> DatasetInfo:
+    """What a card says of a config; `sizes` are those of [`_write_shards`] by split."""
     splits = SplitDict(dataset_name=WRITTEN_BY)
-    for split, (size, rows) in sizes.items():
+    for split, (size, rows, _) in sizes.items():
         splits.add(SplitInfo(split, num_bytes=size, num_examples=rows))
-    total = sum(size for size, _ in sizes.values())
-    return DatasetInfo(features=features, splits=splits, download_size=download_size, dataset_size=total)
+    memory, _, files = map(sum, zip(*sizes.values(), strict=True))
+    return DatasetInfo(features=features, splits=splits, download_size=files, dataset_size=memory)
 
 
 def write_card_and_report(folder: Path, card: str, settings: Mapping[str, Any], report: Report) -> None:
@@ -197,14 +200,6 @@ def write_card_and_report(folder: Path, card: str, settings: Mapping[str, Any], 
     content = {"written_by": WRITTEN_BY, "version": __version__, **settings, **report.as_dict()}
     text = json.dumps(content | {"files": [*written, REPORT_FILE]}, ensure_ascii=False, indent=2) + "\n"
     (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
-
-
-def _settings(sources: Sources, prompt: Prompt, selection: bool) -> dict[str, Any]:
-    files = [
-        {"role": role, "file": file.path.name, "git_blob": file.blob_id, "origin": file.origin, "note": file.note}
-        for role, file in sources.all()
-    ]
-    return {"prompt": prompt.name, "upstream_selection": selection, "sources": files}
 
 
 def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
@@ -233,7 +228,7 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
     if not known or present - known:
         problem = f"{out} holds files that are not an earlier build"
         raise OptionError(problem, option="--out", fix="choose another or empty it")
-    if known and made_of is not None and not overwrite:
+    if made_of is not None and not overwrite:
         before = {name: report.get(name) for name in made_of}
         if found := differences(before, json.loads(json.dumps(made_of))):
             raise SettingsMismatchError(out, "a dataset", found, "another --out, or --overwrite to replace it")

@@ -45,11 +45,9 @@ def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
     if not any(each.get("endpoint") or "://" in str(each.get("calls")) for each in runs):
         return file
     if file.suffix == ".json":
-        return reduce(without_places, notes, file.read_bytes())
+        return reduce(without_places, notes, file.read_text(encoding="utf-8")).encode()
     table = pq.read_table(file)
-    errors = [
-        reduce(without_places, notes, str(error or "").encode()).decode() for error in table["error"].to_pylist()
-    ]
+    errors = [reduce(without_places, notes, str(error or "")) for error in table["error"].to_pylist()]
     made, place = io.BytesIO(), table.column_names.index("error")
     pq.write_table(table.set_column(place, table.schema.field(place), [errors]), made)
     return made.getvalue()

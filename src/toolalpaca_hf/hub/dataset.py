@@ -12,6 +12,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from ..data import PLACEHOLDER
 from ..errors import InputError
+from ..storage import read_text
 from .errors import check_repo_id
 from .push import Manifest, select_files
 
@@ -47,10 +48,7 @@ def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
     parquet = {path: folder / path for path in files if path.endswith(".parquet")}
     if "README.md" not in files or not parquet:
         raise InputError("has no README.md or no Parquet file", file=folder, fix=BUILD)
-    try:
-        text = card.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=card) from None
+    text = read_text(card, BUILD)
     _check(card, text, parquet)
     files["README.md"] = text.replace(REPO, repo_id).encode("utf-8")
     if tasks := [

@@ -78,8 +78,6 @@ def model_manifest(
     check_repo_id(repo_id)
     files, left_out = select_files(run, WANTED)
     left_out.pop("README.md", None)  # the run's own account, which the card replaces
-    if "metrics.json" not in files:
-        raise InputError("has no metrics.json", file=run, fix="finish the training")
     settings = read_yaml(run / "config.yaml", "pass a folder that recipes/sft.py wrote")
     metrics = read_json(run / "metrics.json", "finish the training")
     if not isinstance(metrics, dict):
@@ -106,7 +104,7 @@ def model_manifest(
         # Native tool calls end with a token, and Toolformer's are inline.
         react = settings.get("dataset_config") != "chat" and card != "toolformer"
         stops = [prompt.stop.rstrip() for prompt in (ReactPrompt, UpstreamPrompt)] if react else []
-        files["generation_config.json"] = _generation_config(run, files, stops)
+        files["generation_config.json"] = _generation_config(files, stops)
     evaluations = [read_run(folder) for folder in results]
     for folder, scored in zip(results, (evaluation.model for evaluation in evaluations), strict=True):
         if scored and not {scored, Path(scored).name} & {run.name, str(run), repo_id, evaluated_as}:
@@ -145,14 +143,12 @@ def _dump(value: Any, sort_keys: bool = False) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=sort_keys) + "\n").encode("utf-8")
 
 
-def _generation_config(run: Path, files: Mapping[str, Content], stops: list[str]) -> bytes:
+def _generation_config(files: Mapping[str, Content], stops: list[str]) -> bytes:
     """The model's own, with the places where a turn ends: the tokenizer's end, and before an observation."""
 
     def read(name: str) -> dict[str, Any]:
-        try:
-            found = json.loads(as_bytes(files[name])) if name in files else {}
-        except ValueError as error:
-            raise InputError(f"not whole JSON ({error})", file=run / name, fix="train again") from None
+        path = files.get(name)
+        found = read_json(path, "train again") if isinstance(path, Path) else {}
         return found if isinstance(found, dict) else {}
 
     own = {name: value for name, value in read("config.json").items() if name in TOKEN_IDS}

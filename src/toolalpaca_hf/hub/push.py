@@ -77,8 +77,8 @@ def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content
     return files, dict.fromkeys(names, "no part of a published repo")
 
 
-def without_places(content: bytes, metrics: Mapping[str, Any]) -> bytes:
-    """A file of a run without the servers and folders that its `metrics.json` or `run.json` names, which nobody else
+def without_places(text: str, metrics: Mapping[str, Any]) -> str:
+    """The text of a run without the servers and folders that its `metrics.json` or `run.json` names, which nobody else
     has; a folder keeps its name."""
     settings, judge = (mapping(metrics.get(key)) for key in ("settings", "judge_settings"))
     said = " ".join(str(server) for server in (settings.get("endpoint"), settings.get("calls"), judge.get("endpoint")))
@@ -87,8 +87,8 @@ def without_places(content: bytes, metrics: Mapping[str, Any]) -> bytes:
     places |= {name: Path(name).name for name in names if Path(name).is_absolute()}
     for place in sorted(places, key=len, reverse=True):
         for form in (place, markdown_text(place)):
-            content = content.replace(form.encode("utf-8", "replace"), places[place].encode("utf-8", "replace"))
-    return content
+            text = text.replace(form, places[place])
+    return text
 
 
 def _matches(name: str, pattern: str) -> bool:

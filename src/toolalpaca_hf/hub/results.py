@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_
 
 from ..errors import InputError, OptionError
 from ..evaluation import model_index
-from ..storage import strict_json
+from ..storage import read_json, read_text
 from .card_results import SOURCE, put_results
 from .errors import check_repo_id, connect
 from .push import Content, Manifest, without_places
@@ -50,10 +50,7 @@ def read_run(folder: str | Path) -> EvaluationRun:
     """
     folder = Path(folder)
     path = folder / "metrics.json"
-    try:
-        found = strict_json(_bytes(path).decode("utf-8"))
-    except ValueError as error:
-        raise InputError(f"not whole JSON ({error})", file=path, fix=AGAIN) from None
+    found = read_json(path, AGAIN)
     metrics: dict[str, Any] = found if isinstance(found, dict) else {}
     tasks = all(isinstance(metrics.get(name), list) for name in ("results", "tools"))
     suite = TOOLFORMER if tasks else metrics.get("suite")
@@ -63,7 +60,8 @@ def read_run(folder: str | Path) -> EvaluationRun:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")
     if not name:
         raise OptionError(f"{suite!r} is no name for a suite", fix="pass one with letters or digits")
-    files = {file: without_places(_bytes(folder / file), metrics) for file in PUSHED if (folder / file).is_file()}
+    present = [file for file in PUSHED if (folder / file).is_file()]
+    files = {file: without_places(read_text(folder / file, OTHER), metrics).encode() for file in present}
     if tasks:
         about = f"Tools at hand: {', '.join(map(str, metrics['tools'])) or 'none'}."
         model, rates, results = _toolformer(path, metrics)
@@ -73,13 +71,6 @@ def read_run(folder: str | Path) -> EvaluationRun:
     absent = sum(metrics[key] for key in ("failed", "missing") if type(metrics.get(key)) is int)
     about = f"{metrics['n']} instructions{f'; {absent} failed or missing, which count as wrong' if absent else ''}."
     return EvaluationRun(name, files, results, str(metrics.get("model") or ""), about, rates)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=OTHER) from None
 
 
 def _rates(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from .files import finite as finite
 from .files import hold_folder as hold_folder
 from .files import intact_rows as intact_rows
 from .files import read_json as read_json
+from .files import read_text as read_text
 from .files import read_yaml as read_yaml
 from .files import strict_json as strict_json
 from .files import unambiguous as unambiguous

@@ -131,27 +131,34 @@ def strict_json(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=finite)
 
 
-def read_json(path: str | Path, fix: str = "remove it, and it is made again") -> Any:
-    """Read a file of JSON: a [`NotFoundError`] without it, an [`InputError`] if it cannot be read or is not JSON."""
+def read_text(path: str | Path, fix: str | None = None) -> str:
+    """Read a file of UTF-8: a [`NotFoundError`] without it, an [`InputError`] if it cannot be read."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise NotFoundError("no such file", file=path) from None
+        raise NotFoundError("no such file", file=path, fix=fix) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=fix) from None
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", file=path, fix=fix) from None
+
+
+def read_json(path: str | Path, fix: str = "remove it, and it is made again") -> Any:
+    """Read a file of JSON as [`read_text`] does; an [`InputError`] also if it is not JSON."""
+    try:
+        return json.loads(read_text(path, fix))
     except (ValueError, RecursionError):
         raise InputError("is not JSON", file=path, fix=fix) from None
 
 
 def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
-    """Read a YAML file of names with values; else an [`InputError`]."""
+    """Read a YAML file of names with values as [`read_text`] does; an [`InputError`] also if it is none."""
     import yaml
 
+    text = read_text(path, fix)
     try:
-        found = yaml.safe_load(Path(path).read_bytes())
+        found = yaml.safe_load(text)
         json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=fix) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
         raise InputError(problem, file=path, fix=fix) from None
