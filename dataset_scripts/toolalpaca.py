@@ -35,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier build from other sources")
     parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
     parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.public and not args.push_to_hub:
+        parser.error("--public says who may see what --push-to-hub publishes; pass both")
+    return args
 
 
 def main() -> None:

@@ -37,7 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier build from another source")
     parser.add_argument("--push-to-hub", metavar="REPO_ID", help="publish the folder; private until --public")
     parser.add_argument("--public", action="store_true", help="with --push-to-hub: everybody may see it")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.public and not args.push_to_hub:
+        parser.error("--public says who may see what --push-to-hub publishes; pass both")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

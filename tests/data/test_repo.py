@@ -13,7 +13,7 @@ from datasets import get_dataset_config_names, load_dataset, load_dataset_builde
 from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_sources, write_repo
-from toolalpaca_hf.data.corpus import _not_selected
+from toolalpaca_hf.data.corpus import _not_trained
 from toolalpaca_hf.data.repo import check_replaceable, folder_in_place
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
@@ -291,4 +291,9 @@ def test_no_example_left_is_refused(write: Write, tmp_path: Path) -> None:
 )
 def test_upstream_selection(actions: list[str], kept: bool) -> None:
     steps = [Step("", action, "{}", "") for action in actions]
-    assert (not _not_selected(Trajectory("t/a/0", "t/a", "?", "", steps, None, "!"))) is kept
+    assert (not _not_trained(Trajectory("t/a/0", "t/a", "?", "", steps, None, "!"), selection=True)) is kept
+
+
+def test_files_of_another_prompt_are_not_passed_over() -> None:
+    with pytest.raises(OptionError):
+        make_prompt("react", "agent/")

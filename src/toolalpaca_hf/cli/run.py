@@ -136,9 +136,11 @@ def explore(
     if not targets and not endpoint:
         raise OptionError("nothing to look at", fix="name a folder, or a model with --endpoint and --model")
     with needing("exploring", "explore"):
+        from ..explore import find_targets
+
+        found = find_targets(targets or ())
         from ..create import check_documents
-        from ..explore import build_app, find_targets, launch
-    found = find_targets(targets or ())
+        from ..explore import build_app, launch
     served = RolloutConfig(model, endpoint, style) if model else None
     models = served is not None or any(target.kind == "model" for target in found)
     app = build_app(found, check_documents([apis]).apis if models else (), served)

@@ -25,6 +25,10 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
 
     Upstream's `agent/` files are read from `prompt_dir`, else from `data_dir`, else downloaded.
     """
+    if prompt == "react" and prompt_dir:
+        raise OptionError(
+            "holds upstream's prompt", option="--prompt-dir", fix="pass --prompt upstream, or leave it out"
+        )
     if prompt == "react":
         return react_prompt()
     if prompt == "upstream":
