@@ -56,7 +56,6 @@ def test_only_what_is_confirmed_is_called(
     assert "\x1b" not in asked and "\u202e" not in asked  # what a model writes does not paint the question over
 
 
-@pytest.mark.parametrize("option", [{"confirm_unsafe": True}, {"credentials": "keys"}])
-def test_a_simulator_needs_neither_confirmation_nor_credentials(tmp_path: Path, option: dict[str, Any]) -> None:
+def test_a_simulator_needs_no_confirmation(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
-        run("sample", ScriptedBackend(lambda *_: ANSWER), tmp_path, **option)
+        run("sample", ScriptedBackend(lambda *_: ANSWER), tmp_path, confirm_unsafe=True)

@@ -131,10 +131,8 @@ def run(
         raise OptionError("needs the embedded simulator", option="--faults", fix="start yours with --faults")
     if config.confirm_unsafe and not (mcp or config.real):
         raise OptionError("asks about real calls only", option="--confirm-unsafe", fix="add --real, or leave it out")
-    if config.credentials and not config.real:
-        raise OptionError("go to real servers only", option="--credentials", fix="add --real, or leave it out")
     RunFolder(out, settings).check()
-    if config.credentials:
+    if config.real and config.credentials:
         load_credentials("", (), config.credentials)  # to fail before a model is loaded
     if callable(backend):
         backend = backend()

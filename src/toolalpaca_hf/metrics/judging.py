@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..schema import Api, Instruction, Step
+from ..storage import read_text
 
 PROMPTS = files("toolalpaca_hf.metrics") / "prompts"
 FIELDS = ("documentation", "instruction", "standard", "solution")
@@ -148,11 +149,7 @@ def published_prompt(path: str | Path) -> JudgePrompt:
 
     Like upstream, it shows every return whole. A file that cannot be read is an [`InputError`].
     """
-    try:
-        template = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fix = "pass upstream's prompts/Evaluation.txt"
-        raise InputError(f"cannot be read ({error})", file=path, fix=fix) from None
+    template = read_text(path, "pass upstream's prompts/Evaluation.txt")
     return JudgePrompt("published", template, None, str(path), returns="Retruns")  # as it is spelt there
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from ..errors import InputError, OptionError
 from ..schema import REDACTED
+from ..storage import read_text
 from .document import mapping, text
 from .operations import security_schemes
 from .request import ApiRequest
@@ -158,13 +159,8 @@ def _constant(name: str) -> str:
 
 
 def _read(file: Path) -> dict[str, str]:
-    try:
-        content = file.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(problem, file=file, fix="pass a file of NAME=VALUE lines") from None
     values = {}
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(read_text(file, "pass a file of NAME=VALUE lines").splitlines(), 1):
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if not line.strip() or name.startswith("#"):
             continue
