@@ -11,11 +11,21 @@ import typer
 
 from ..errors import OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, with_options
+from .options import (
+    MODEL,
+    TOOLS,
+    Dtype,
+    Overwrite,
+    Precision,
+    ToolOptions,
+    check_models,
+    option,
+    say_report,
+    with_options,
+)
 
 TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
 ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
-COUNTED = {"candidates": "calls sampled", "executed": "of them with a result", "calls": "kept and written"}
 COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
 
 app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
@@ -83,12 +93,7 @@ def annotate(
             report = run(config)
     if not report:
         return typer.echo(f"submitted; the texts appear in {out}")
-    for outcome, count in report["outcomes"].items():
-        typer.echo(f"{count:>8,}  {outcome}")
-    for tool, counts in report["tools"].items():
-        typer.echo(f"{tool}: {', '.join(f'{counts.get(name, 0):,} {words}' for name, words in COUNTED.items())}")
-        for error, count in counts["errors"].items():
-            typer.echo(f"{count:>8,}  failed: {error}")
+    say_report(out / "report.md")
     typer.echo(f"{out / 'report.html'} has the rest")
     typer.echo(
         f"Next: python dataset_scripts/toolformer.py --source {out} --out build/toolformer makes a dataset of it"
@@ -217,23 +222,9 @@ def evaluate(
         )
         kept = f"every answer so far is kept in {folder}; the same command goes on"
         with interruptible(lambda: kept), tools.opened() as at_hand:
-            metrics = run(config, at_hand)
-    for result in metrics["results"]:
-        typer.echo(f"{result['title']}, {result['model']}")
-        if "perplexity" in result:
-            found = result["perplexity"]
-            typer.echo(f"  {'perplexity':<24}{found['value']:>8.2f}  ({found['low']:.2f} to {found['high']:.2f})")
-            continue
-        for name in ("without_calls", "with_calls", "call_rate", "useful", "harmful"):
-            rate = result.get(name)
-            if rate and rate["value"] is not None:
-                interval = f"({rate['low']:.1%} to {rate['high']:.1%}, n = {rate['n']})"
-                typer.echo(f"  {name.replace('_', ' '):<24}{rate['value']:>8.1%}  {interval}")
-        if result["errors"]:
-            typer.echo(f"  {result['errors']} answers failed and count as wrong")
-    for note in metrics["notes"]:
-        typer.echo(f"- {note}")
-    typer.echo(f"{folder / 'report.md'} has the rest")
+            run(config, at_hand)
+    say_report(folder / "report.md")
+    typer.echo(f"{folder / 'report.md'} holds the same")
     more = f"toolalpaca toolformer generate --model {model[0]} --tools calculator TEXT shows calls as they are made"
     typer.echo(f"Next: {more}")
 

@@ -51,9 +51,13 @@ def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
 def with_kept_results(ours: str, theirs: str, name: str) -> str:
     """Merge into a new card the results that only the earlier one has: other suites', other people's.
 
-    If both then say the same, `theirs` is returned unchanged.
+    If both then say the same, `theirs` is returned unchanged; if it cannot be read, it holds nothing to keep.
     """
-    before = [entry for model in _read(theirs).get(KEY) or [] for entry in model["results"]]
+    try:
+        there = _read(theirs)
+    except InputError:
+        return ours
+    before = [entry for model in there.get(KEY) or [] for entry in model["results"]]
     index = _read(ours).get(KEY) or [{"name": name, "results": []}]
     new = [entry for model in index for entry in model["results"]]
     replaced = {key for entry in new for key in _keys(entry)}
@@ -61,7 +65,7 @@ def with_kept_results(ours: str, theirs: str, name: str) -> str:
     if kept := _kept(before, suites, replaced):
         index[0] = index[0] | {"results": [*kept, *index[0]["results"]]}
         ours = _with_index(ours, index)
-    mine, there = _read(ours), _read(theirs)
+    mine = _read(ours)
     alike = {**mine, KEY: _sorted(mine)} == {**there, KEY: _sorted(there)}
     return theirs if alike and _split(ours)[2] == _split(theirs)[2] else ours
 

@@ -160,7 +160,7 @@ def indexed(name: str, index: bytes, fix: str) -> set[str]:
 def convert(snapshot: Path, out: Path) -> Path:
     """Copy a snapshot with its pickled weights converted to safetensors, file by file: an interrupted one resumes."""
     with needing("converting", "train"), disk_errors(out, "free some space"):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         with FileLock(out.with_name(f".{out.name}.lock")):
             if not (out / "converted.json").is_file():
                 _convert(snapshot, out)
@@ -168,7 +168,6 @@ def convert(snapshot: Path, out: Path) -> Path:
 
 
 def _convert(snapshot: Path, out: Path) -> None:
-    out.mkdir(exist_ok=True)
     bins = sorted(path for path in snapshot.iterdir() if BINS.fullmatch(path.name))
     index = snapshot / BIN_INDEX
     if index.is_file():

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +118,8 @@ def model_manifest(
     results_by_suite = with_source(evaluations, connect(endpoint=endpoint).endpoint, repo_id)
     facts = CardFacts(repo_id, settings, metrics, base, kind, licence, evaluations, results_by_suite)
     text = model_card(facts, card)
-
-    def merge_card(there: str) -> str:
-        try:
-            return with_kept_results(text, there, repo_id.split("/")[-1])
-        except InputError:
-            return text  # a card that cannot be read holds no results that could be kept
-
     files["README.md"] = text.encode("utf-8")
+    merge_card = partial(with_kept_results, text, name=repo_id.split("/")[-1])
     message = "Upload model with toolalpaca-hf"
     return Manifest("model", dict(sorted(files.items())), message, left_out, tuple(OWNED), merge_card)
 
@@ -178,21 +173,16 @@ def merge_adapter(run: Path) -> dict[str, Content]:
         if not (mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == made):
             mark.unlink(missing_ok=True)
             with needing("merging", "train"):
-                _merge(run, folder)
+                from peft import AutoPeftModelForCausalLM, PeftConfig
+            config = PeftConfig.from_pretrained(str(run))
+            # Use the base's own precision, not the 4 bits it may have been trained in: rounding twice is worse.
+            config.base_model_name_or_path = resolve_model(str(config.base_model_name_or_path))
+            model: Any = AutoPeftModelForCausalLM.from_pretrained(str(run), config=config, dtype="auto")
+            model.merge_and_unload(safe_merge=True).save_pretrained(folder)
             mark.write_text(json.dumps(made), encoding="utf-8")
         return {path.name: path for path in sorted(folder.iterdir()) if path != mark and path.name != "README.md"}
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"its adapter cannot be merged: {' '.join(str(error).split())}", file=run) from None
-
-
-def _merge(run: Path, folder: Path) -> None:
-    from peft import AutoPeftModelForCausalLM, PeftConfig
-
-    config = PeftConfig.from_pretrained(str(run))
-    # Use the base's own precision, not the 4 bits it may have been trained in: rounding twice is worse.
-    config.base_model_name_or_path = resolve_model(str(config.base_model_name_or_path))
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(run), config=config, dtype="auto")
-    model.merge_and_unload(safe_merge=True).save_pretrained(folder)
 
 
 def shard_weights(run: Path, files: Mapping[str, Content], shard_bytes: int) -> dict[str, Content]:

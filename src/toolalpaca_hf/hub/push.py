@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
@@ -104,12 +105,15 @@ def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
     # Anything shorter may be an ordinary word.
     secrets = {value.strip().encode() for value in known if value and len(value.strip()) >= 12}
     for path, content in manifest.files.items():
-        for text in _texts(path, content):
-            # A plain search is many times faster than the pattern, and most texts contain none of these.
-            marked = any(mark in text for mark in _MARKS) and _SECRETS.search(text)
-            if marked or any(secret in text for secret in secrets):
-                problem, fix = "holds what looks like a token, nothing was pushed", "take it out and revoke it"
-                raise InputError(problem, file=path, fix=fix)
+        try:
+            for text in _texts(path, content):
+                # A plain search is many times faster than the pattern, and most texts contain none of these.
+                marked = any(mark in text for mark in _MARKS) and _SECRETS.search(text)
+                if marked or any(secret in text for secret in secrets):
+                    problem, fix = "holds what looks like a token, nothing was pushed", "take it out and revoke it"
+                    raise InputError(problem, file=path, fix=fix)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"cannot be read ({error})", file=path, fix="make it again") from None
 
 
 def _texts(path: str, content: Content) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -468,10 +467,11 @@ def test_the_command(proposer_folder: Path, tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "1  no JSON" in result.output
-    told = re.search(r"Calculator: (\d+) calls sampled, (\d+) of them with a result, (\d+) kept", result.output)
-    assert told and 0 < int(told[3]) <= int(told[2]) <= int(told[1]) <= 3 * 2 * 2
-    assert int(told[3]) == sum(len(row["calls"]) for row in rows_of(out))
+    report = json.loads((out / "report.json").read_text())
+    assert report["outcomes"]["no JSON"] == 1 and "no JSON" in result.output and "Calculator" in result.output
+    counts = report["tools"]["Calculator"]
+    assert 0 < counts["calls"] <= counts["executed"] <= counts["candidates"] <= 3 * 2 * 2
+    assert counts["calls"] == sum(len(row["calls"]) for row in rows_of(out))
     assert [row["id"] for row in rows_of(out)] == [f"toolformer/texts/{n}" for n in range(4)]
     config = json.loads((out / "config.json").read_text())
     assert config["markers"] == {"start": "[", "end": "]", "arrow": "->"}

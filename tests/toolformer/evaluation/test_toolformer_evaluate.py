@@ -239,8 +239,10 @@ def test_the_command(
     folder = tmp_path / "outputs" / "toolformer-svamp-perplexity-tiny-llama"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert [one["task"] for one in metrics["results"]] == ["svamp", "perplexity"]
-    assert f"perplexity              {metrics['results'][1]['perplexity']['value']:>8.2f}" in done.stdout
-    assert "with calls" in done.stdout and str(folder.relative_to(tmp_path) / "report.md") in done.stdout
+    assert (
+        f"{metrics['results'][1]['perplexity']['value']:.2f}" in done.stdout
+        and str(folder.relative_to(tmp_path) / "report.md") in done.stdout
+    )
     # What is wrong is one line.
     monkeypatch.setattr(sys, "argv", ["toolalpaca", *command, "--task", "nq", "--data", "svamp.jsonl"])
     with pytest.raises(SystemExit) as end:
