@@ -50,14 +50,6 @@ def say_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def say_report(file: Path) -> None:
-    """Print a report in Markdown with its tables laid out."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    Console().print(Markdown(file.read_text(encoding="utf-8")))
-
-
 def check_models(*names: str) -> None:
     """Refuse names that can be no model before torch is loaded, which takes longer than the answer."""
     from ..checkpoints import check_model

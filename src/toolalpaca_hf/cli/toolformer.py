@@ -11,18 +11,7 @@ import typer
 
 from ..errors import OptionError, needing
 from ..storage import check_output_folder, interruptible
-from .options import (
-    MODEL,
-    TOOLS,
-    Dtype,
-    Overwrite,
-    Precision,
-    ToolOptions,
-    check_models,
-    option,
-    say_report,
-    with_options,
-)
+from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, with_options
 
 TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
 ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
@@ -93,11 +82,19 @@ def annotate(
             report = run(config)
     if not report:
         return typer.echo(f"submitted; the texts appear in {out}")
-    say_report(out / "report.md")
+    _say(out / "report.md")
     typer.echo(f"{out / 'report.html'} has the rest")
     typer.echo(
         f"Next: python dataset_scripts/toolformer.py --source {out} --out build/toolformer makes a dataset of it"
     )
+
+
+def _say(report: Path) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(report.read_text(encoding="utf-8")))
+    typer.echo(f"{report} holds this")
 
 
 def _kept(out: Path) -> str:
@@ -223,8 +220,7 @@ def evaluate(
         kept = f"every answer so far is kept in {folder}; the same command goes on"
         with interruptible(lambda: kept), tools.opened() as at_hand:
             run(config, at_hand)
-    say_report(folder / "report.md")
-    typer.echo(f"{folder / 'report.md'} holds the same")
+    _say(folder / "report.md")
     more = f"toolalpaca toolformer generate --model {model[0]} --tools calculator TEXT shows calls as they are made"
     typer.echo(f"Next: {more}")
 
