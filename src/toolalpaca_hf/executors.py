@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import MissingDependencyError, OptionError, ToolAlpacaError, needing
-from .storage import SettingsClaim
+from .storage import claim_settings
 
 Executor = Literal["local", "ray", "slurm"]
 
@@ -76,7 +76,7 @@ def run_pipeline(
         from datatrove.utils.logging import logger
     logging_dir = Path(logging_dir).absolute()
     made = {"tasks": tasks, "steps": [_described(step) for step in steps]}
-    SettingsClaim(logging_dir / "pipeline.json", made, "finished tasks", default=_plain).claim()
+    claim_settings(logging_dir / "pipeline.json", made, "finished tasks", default=_plain)
     waiting = unfinished_tasks(logging_dir, tasks)
     if not waiting:
         return

@@ -9,8 +9,8 @@ import pytest
 from toolalpaca_hf.errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
 from toolalpaca_hf.storage import (
     FileInUseError,
-    SettingsClaim,
     check_output_folder,
+    claim_settings,
     differences,
     file_lock,
     interruptible,
@@ -72,13 +72,13 @@ def test_ctrl_c_says_what_is_kept() -> None:
 
 def test_only_the_same_settings_go_on(tmp_path: Path) -> None:
     path = tmp_path / "new" / "settings.json"
-    SettingsClaim(path, {"limit": 1, "limits": {"steps": 2}}, "a run").claim(version="1.0")
+    claim_settings(path, {"limit": 1, "limits": {"steps": 2}}, "a run", version="1.0")
     assert json.loads(path.read_text()) == {"limit": 1, "limits": {"steps": 2}, "version": "1.0"}
-    assert SettingsClaim(path, {"limits": {"steps": 2}, "limit": 1}, "a run").check()
+    claim_settings(path, {"limits": {"steps": 2}, "limit": 1}, "a run")
     for now in ({"limit": 1, "limits": {"steps": 3}}, {"limit": 1, "limits": {"steps": 2}, "seed": None}):
         with pytest.raises(SettingsMismatchError) as caught:
-            SettingsClaim(path, now, "a run").claim()
+            claim_settings(path, now, "a run")
         assert len(caught.value.differences) == 1 and caught.value.file == path.parent
     path.write_text("[1]")
     with pytest.raises(InputError):
-        SettingsClaim(path, {}, "a run").claim()
+        claim_settings(path, {}, "a run")

@@ -19,7 +19,7 @@ from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
 from ..formats import react_prompt
 from ..inference import load_model
 from ..precision import default_device
-from ..storage import SettingsClaim, file_lock, read_json, write_json
+from ..storage import claim_settings, file_lock, read_json, write_json
 from .config import CheckedDocuments, CreateConfig, check_documents
 from .report import write_create_report
 from .split import hold_out, unseen_apis, write_split
@@ -126,7 +126,7 @@ def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[st
     for note in checked.notes:
         tell(note)
     claimed = config.claimed() | {"documents_hash": documents_hash(checked.apis)}
-    SettingsClaim(out / "create.json", claimed, "a model").claim()
+    claim_settings(out / "create.json", claimed, "a model")
     state = out / "stages.json"
     seconds: dict[str, float] = read_json(state) if state.exists() else {}
     if "training" not in seconds:

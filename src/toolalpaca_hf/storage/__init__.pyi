@@ -15,9 +15,9 @@ from .files import read_yaml as read_yaml
 from .files import strict_json as strict_json
 from .files import unambiguous as unambiguous
 from .files import write_json as write_json
-from .folder import SettingsClaim as SettingsClaim
 from .folder import check_output_folder as check_output_folder
 from .folder import check_settings as check_settings
+from .folder import claim_settings as claim_settings
 from .folder import differences as differences
 from .folder import interruptible as interruptible
 from .sqlite import SqliteCache as SqliteCache

@@ -42,54 +42,44 @@ def check_settings(folder: str | Path, holds: str, before: Mapping[str, Any], no
         raise SettingsMismatchError(folder, holds, found)
 
 
-class SettingsClaim:
-    """A JSON file of the settings that something was made with: only a run with the same ones may go on.
+def claim_settings(
+    path: str | Path,
+    settings: Mapping[str, Any],
+    holds: str,
+    made: str | Path | None = None,
+    default: Callable[[Any], Any] | None = None,
+    **more: Any,
+) -> None:
+    """Let only a run with the same settings go on: they are in a JSON file, which is written where there is none.
 
     Args:
-        path (`str` or `Path`), settings (`Mapping`): The file, and the settings of this run.
-        holds (`str`): What was made, for the error.
-        made (`str` or `Path`, *optional*, defaults to the file's folder): Where it is, for the error.
+        holds (`str`), made (`str` or `Path`, *optional*, defaults to the file's folder): What was made and where it
+            is, for the error.
         default (`Callable`, *optional*): Makes JSON of a setting that is none, as for `json.dumps`.
+        more (*optional*): What else is noted in the file, and may differ.
+
+    Raises:
+        [`SettingsMismatchError`], [`InputError`]: The settings are others, or cannot be read.
 
     Example:
 
     ```python
-    >>> SettingsClaim("runs/x/settings.json", {"limit": 1}, "a run").claim()
-    >>> SettingsClaim("runs/x/settings.json", {"limit": 2}, "a run").claim()
+    >>> claim_settings("runs/x/settings.json", {"limit": 1}, "a run")
+    >>> claim_settings("runs/x/settings.json", {"limit": 2}, "a run")
     Traceback (most recent call last):
     ...
     toolalpaca_hf.errors.SettingsMismatchError: runs/x: holds a run with other settings; ...
       limit 1, now 2
     ```
     """
-
-    def __init__(
-        self,
-        path: str | Path,
-        settings: Mapping[str, Any],
-        holds: str,
-        made: str | Path | None = None,
-        default: Callable[[Any], Any] | None = None,
-    ) -> None:
-        self.path, self.holds, self.made = Path(path), holds, made or Path(path).parent
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings, default=default))
-
-    def check(self) -> bool:
-        """Whether the file is there; raises where it has other settings (what it says besides does not matter), or
-        cannot be read."""
-        if not self.path.exists():
-            return False
-        before = read_json(self.path, "pass another --out")
-        if not isinstance(before, dict):
-            raise InputError("holds no settings", file=self.path, fix="pass another --out")
-        known = {name: value for name, value in before.items() if name in self.settings}
-        check_settings(self.made, self.holds, known, self.settings)
-        return True
-
-    def claim(self, **more: Any) -> None:
-        """Check the file, or write it where there is none, with what else there is to note; raises as [`check`]."""
-        if not self.check():
-            write_json(self.path, self.settings | more)
+    now: dict[str, Any] = json.loads(json.dumps(settings, default=default))
+    if not Path(path).exists():
+        return write_json(path, now | more)
+    before = read_json(path, "pass another --out")
+    if not isinstance(before, dict):
+        raise InputError("holds no settings", file=path, fix="pass another --out")
+    known = {name: value for name, value in before.items() if name in now}
+    check_settings(made or Path(path).parent, holds, known, now)
 
 
 def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:

@@ -16,7 +16,7 @@ from ...data import ListedApi, Slugs, raw_api, raw_instance
 from ...errors import InputError, OptionError
 from ...llm import ModelSettings, Usage, cost
 from ...schema import Api, Function, Step, Trajectory
-from ...storage import SettingsClaim, atomic_path, atomic_write, disk_errors, file_lock, read_json, write_json
+from ...storage import atomic_path, atomic_write, claim_settings, disk_errors, file_lock, read_json, write_json
 
 STAGES = ("toolset", "copies", "instructions", "screen", "simulation")
 
@@ -74,15 +74,15 @@ class CorpusFolder:
     @contextmanager
     def opened(self, settings: Mapping[str, Any], entries: Sequence[ListedApi]) -> Iterator["CorpusFolder"]:
         """Claim the folder for one corpus, and lock others out while the `with` block lasts."""
-        claim = SettingsClaim(self.path / "settings.json", settings, "a corpus")
+        claimed = self.path / "settings.json"
         listed = [asdict(entry) for entry in entries]
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with file_lock(self.path / ".lock", self.path):
-            if not claim.check():
+            if not claimed.exists():
                 write_json(self.path / "entries.json", listed)
-                claim.claim()
-            elif [asdict(entry) for entry in self.entries()] != listed:
+            claim_settings(claimed, settings, "a corpus")
+            if [asdict(entry) for entry in self.entries()] != listed:
                 fix = "pass the same list, or another --out; a copy of requests.sqlite there saves the answers"
                 raise OptionError(f"{self.path} holds a corpus of other APIs", option="--apis", fix=fix)
             yield self

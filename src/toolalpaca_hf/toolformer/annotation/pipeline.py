@@ -16,7 +16,7 @@ from ...checkpoints import load_tokenizer, resolve_model
 from ...errors import InputError, NotFoundError, OptionError
 from ...executors import run_pipeline, unfinished_tasks, watching
 from ...report import Table, markdown_table, markdown_text, sections_page, write_texts
-from ...storage import JsonlLog, SettingsClaim, write_json
+from ...storage import JsonlLog, claim_settings, write_json
 from ..markers import ToolCall
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
@@ -81,7 +81,7 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
 
         ModelClient(config.endpoint, config.model)  # refuses a URL that holds a key before it is written anywhere
     settings = config.deciding() | {"tasks": tasks, "texts": _hash_of(config.source)}
-    SettingsClaim(out / "config.json", settings, "an annotation").claim(toolalpaca_hf=__version__)
+    claim_settings(out / "config.json", settings, "an annotation", toolalpaca_hf=__version__)
     if config.threads is None and local and (processes := min(workers, tasks)) > 1:  # another machine has other cores
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         config = replace(config, threads=max(1, cores // processes))

@@ -18,7 +18,7 @@ from ...checkpoints import resolve_model
 from ...errors import InputError, OptionError
 from ...evaluation import paired, resampled, tails, wilson
 from ...metrics import perplexity
-from ...storage import JsonlLog, SettingsClaim, read_json, write_json
+from ...storage import JsonlLog, claim_settings, read_json, write_json
 from ..dataset import split_marks
 from ..markers import Markers
 from ..rows import SUFFIXES, hub_rows, read_rows, read_text
@@ -106,7 +106,7 @@ def recorded(
     The settings they were made with are in `NAME.settings.json`.
     """
     with JsonlLog(path) as log:
-        SettingsClaim(path.with_suffix(".settings.json"), settings, "answers", made=path).claim()
+        claim_settings(path.with_suffix(".settings.json"), settings, "answers", made=path)
         rest = [item for item in items if item.id not in log.rows or not is_of(log.rows[item.id], item)]
         done = len(items) - len(rest)
         with tqdm(total=len(items), initial=done, unit="item", desc=path.stem, disable=None) as bar:
