@@ -14,6 +14,7 @@ from ..evaluation import EvaluationConfig
 from ..storage import check_output_folder, interruptible
 from .options import WHAT, Json, option, say_json, with_options
 
+RATE = "{value:>7.1%}  ({low:.1%} to {high:.1%})"
 OF_RECIPES = ("suites", "output_dir", "push_to_hub", "hub_model_id")  # what the command has other options for
 
 
@@ -81,42 +82,35 @@ def _evaluated(config: EvaluationConfig, trajectories: Path | None, judged: Path
 
 def _print(metrics: dict[str, Any], out: Path) -> None:
     rows = list(metrics.get("calls", {}).items())
-    rows += [(name.replace("_", " "), metrics[name]) for name in ("process_verdict", "reward") if name in metrics]
+    rows += [(name, metrics[name]) for name in ("process_verdict", "reward") if name in metrics]
     rows += [(f"after a fault: {name} ({rate['n']})", rate) for name, rate in metrics.get("recovery", {}).items()]
     rows += [(f"judge: {name}", rate) for name, rate in metrics.get("judge_rates", {}).items()]
+    if rate := (left := metrics.get("without_flagged", {})).get("process_verdict"):
+        rows.append((f"process verdict of the {left['n']} not flagged", rate))
     absent = f"{metrics['failed']} failed, {metrics['missing']} missing"
-    typer.echo(f"{metrics['n']} instructions, {absent} (these count as wrong)")
-    for name, rate in rows:
-        typer.echo(f"{name.replace('_', ' '):<28}{_interval(**rate)}")
-    if left := metrics.get("without_flagged"):
-        rate = left.get("process_verdict", {"value": 0.0, "low": 0.0, "high": 1.0})
-        typer.echo(f"{'without flagged, n = ' + str(left['n']):<28}{_interval(**rate)}  process verdict")
+    lines = [f"{metrics['n']} instructions, {absent} (these count as wrong)"]
+    lines += [f"{name.replace('_', ' '):<28}{RATE.format(**rate)}" for name, rate in rows]
     if "trials" in metrics:
         from ..evaluation import trial_lines
 
-        for line in trial_lines(metrics):
-            typer.echo(line)
+        lines += trial_lines(metrics)
     if judge := metrics.get("judge"):
         for name in ("process", "response"):
             counts = ", ".join(f"{count} {verdict}" for verdict, count in judge[name].items())
-            typer.echo(f"judge's verdicts on the {name}: {counts}")
-        typer.echo(f"both Yes: {judge['both']}; without a verdict: {judge['error_num']} of {judge['num']}")
+            lines.append(f"judge's verdicts on the {name}: {counts}")
+        lines.append(f"both Yes: {judge['both']}; without a verdict: {judge['error_num']} of {judge['num']}")
     for who, found in metrics.get("agreement_with_labels", {}).items():
         for part in ("process", "response"):
             if found[part]["n"]:
                 agreed, n, kappa = (found[part][key] for key in ("agreement", "n", "kappa"))
                 words = "undefined" if kappa is None else f"{kappa:.2f}"
-                typer.echo(f"{who} and labels, {part}: {agreed:.1%} of {n} agree, kappa {words}")
-    for note in metrics["notes"][:20]:
-        typer.echo(f"- {note}")
+                lines.append(f"{who} and labels, {part}: {agreed:.1%} of {n} agree, kappa {words}")
+    lines += [f"- {note}" for note in metrics["notes"][:20]]
     if len(metrics["notes"]) > 20:
-        typer.echo(f"- and {len(metrics['notes']) - 20} more in {out / 'metrics.json'}")
-    typer.echo(f"{out / 'report.html' if (out / 'report.html').is_file() else out / 'metrics.json'} has the rest")
-    typer.echo(f"Next: toolalpaca compare {out} OTHER puts two evaluations side by side")
-
-
-def _interval(value: float, low: float, high: float, **_: Any) -> str:
-    return f"{value:>7.1%}  ({low:.1%} to {high:.1%})"
+        lines.append(f"- and {len(metrics['notes']) - 20} more in {out / 'metrics.json'}")
+    lines.append(f"{out / 'report.html' if (out / 'report.html').is_file() else out / 'metrics.json'} has the rest")
+    lines.append(f"Next: toolalpaca compare {out} OTHER puts two evaluations side by side")
+    typer.echo("\n".join(lines))
 
 
 def compare(

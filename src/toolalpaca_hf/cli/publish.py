@@ -40,8 +40,7 @@ class PushOptions:
         kept = "the repo is as it was; files that were sent are not sent again by the same command"
         with interruptible(lambda: kept):
             pushed = push(manifest, self.repo_id, public=self.public, revision=self.revision, create_pr=self.pr)
-        what = "pushed" if pushed.changed else "nothing has changed, so no commit was made"
-        typer.echo(f"{self.repo_id} ({'private' if pushed.private else 'public'}): {what}\n{pushed.url}")
+        typer.echo(f"{self.repo_id} ({'private' if pushed.private else 'public'}): {pushed}")
 
 
 @app.command()

@@ -33,8 +33,6 @@ FETCH = "fetch it again, or another revision"
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "*.yaml", "LICENSE*", "NOTICE*")
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
 PICKLED = ("pytorch_model*.bin", "adapter_model.bin")
-# A model's own files are in its repo's root; folders hold reports, other formats, and other checkpoints.
-ELSEWHERE = ["*/*"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def fetch(
                 token=api.token,
                 endpoint=api.endpoint,
                 allow_patterns=[*FILES, *weights],
-                ignore_patterns=ELSEWHERE,
+                ignore_patterns=["*/*"],  # reports, other formats and other checkpoints
                 local_files_only=pickled is None,
                 library_name="toolalpaca-hf",
             )

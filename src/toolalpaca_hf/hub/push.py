@@ -136,7 +136,7 @@ class PushResult:
     private: bool
 
     def __str__(self) -> str:
-        return f"{'pushed' if self.changed else 'nothing has changed on the Hub'}: {self.url}"
+        return f"{'pushed' if self.changed else 'nothing has changed, so no commit was made'}: {self.url}"
 
 
 def push(

@@ -173,13 +173,9 @@ class JsonlLog:
     On entering, other runs are kept out and the end of a line that a kill cut off is removed.
 
     Args:
-        key (`str`, *optional*, defaults to `"id"`): The field that rows are found by; `None` only counts them.
+        key (`str`, *optional*, defaults to `"id"`): The field that `rows` are found by; `None` only counts them.
         skip_damaged (`bool`, *optional*, defaults to `False`): Pass over whole lines that cannot be read.
         limit (`int`, *optional*): Remove what is behind so many lines.
-
-    Attributes:
-        rows (`dict[str, dict]`): By key, those of earlier runs included.
-        count (`int`): Lines that were there on entering.
 
     Raises:
         [`FileInUseError`], [`InputError`]: On entering: another run writes to it, or a whole line is not JSON with the
@@ -201,7 +197,7 @@ class JsonlLog:
     ) -> None:
         self.path, self.key, self.skip_damaged, self.limit = Path(path), key, skip_damaged, limit
         self.rows: dict[str, dict[str, Any]] = {}
-        self.count = 0
+        self.count = 0  # of lines that were there on entering
         self._writing = threading.Lock()
 
     def __enter__(self) -> "JsonlLog":

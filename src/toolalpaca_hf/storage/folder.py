@@ -83,12 +83,9 @@ def claim_settings(
 
 
 def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:
-    """Refuse a folder that holds other data, before any work is done.
+    """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    Args:
-        kind (`str`): What the command writes, for the error.
-        own (`Sequence[str]`): Patterns of what the command writes there; where one of them is, the folder is its own.
-        overwrite (`bool`, *optional*, defaults to `False`): Begin anew: remove what is its own, write beside the rest.
+    With `overwrite`, what is its own is removed, and the rest stays.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.
