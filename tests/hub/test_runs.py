@@ -61,10 +61,10 @@ def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None
         (lambda m: {"suite": "real", "n": 4}, "holds no figure"),
         (
             lambda m: m | {"calls": {"exact_set": {"value": 63}}},
-            "has 63 for exact set, which is no share",
+            "has .63, None, None. for exact set",
         ),
-        (lambda m: m | {"calls": {"exact_set": {"value": "0.6"}}}, "has '0.6' for exact set"),
-        (lambda m: m | {"process_verdict": {"value": float("nan")}}, "has nan for process verdict"),
+        (lambda m: m | {"calls": {"exact_set": {"value": "0.6"}}}, "has .'0.6', None, None. for exact set"),
+        (lambda m: m | {"process_verdict": {"value": float("nan")}}, "has .nan, None, None. for process verdict"),
         (lambda m: m | {"calls": [1]}, "unknown layout"),
         (lambda m: m | {"calls": {"exact_set": 0.5}}, "unknown layout"),
     ],

@@ -81,9 +81,10 @@ def build(
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     check_output_folder(out, "a corpus", OWN, overwrite)
     if offline:
-        typed = (found for found in context.command.params if _is_typed(context, found.name))
-        if unused := ["/".join([*found.opts, *found.secondary_opts]) for found in typed if found.name not in OFFLINE]:
-            raise OptionError("--offline asks no model", option=", ".join(unused), fix="leave it out")
+        typed = [found for found in context.command.params if _is_typed(context, found.name)]
+        for found in (found for found in typed if found.name not in OFFLINE):
+            names = found.secondary_opts if context.params[str(found.name)] is False else found.opts
+            raise OptionError("--offline asks no model", option=names[0], fix="leave it out")
         from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
         from ..simulator import read_faults
 

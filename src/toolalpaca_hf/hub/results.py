@@ -78,18 +78,19 @@ def _rates(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if type(metrics.get("n")) is not int or metrics["n"] < 1:
         raise InputError("has no number of instructions `n`", file=path, fix=OTHER)
     try:
-        found = {**(metrics.get("calls") or {}), **(metrics.get("judge_rates") or {})}
-        if metrics.get("process_verdict") is not None:
+        found = {**metrics.get("calls", {}), **metrics.get("judge_rates", {})}
+        if "process_verdict" in metrics:
             found["process_verdict"] = metrics["process_verdict"]
-        rates = {name.replace("_", " "): {**rate} for name, rate in found.items()}  # a TypeError if it is no mapping
-    except (AttributeError, TypeError):
+        rates = {name.replace("_", " "): {"value": None, **rate} for name, rate in found.items()}
+    except (AttributeError, TypeError):  # something is no mapping
         raise InputError("holds figures in an unknown layout", file=path, fix=AGAIN) from None
     if not rates and "judge" not in metrics:
         raise InputError("holds no figure", file=path, fix=OTHER)
     for name, rate in rates.items():
-        value = rate.get("value")
-        if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
-            raise InputError(f"has {value!r} for {name}, which is no share", file=path, fix=AGAIN)
+        shares = [rate.get(part) for part in ("value", "low", "high")]
+        wrong = [share for share in shares if type(share) not in (int, float) or not 0 <= share <= 1]
+        if rate["value"] is not None and (wrong or "n" not in rate):
+            raise InputError(f"has {shares} for {name}, where shares are expected", file=path, fix=AGAIN)
     return rates
 
 

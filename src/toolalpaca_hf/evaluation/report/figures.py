@@ -218,11 +218,14 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         about["dataset_split"] = SPLITS[suite]
     else:
         about |= {"dataset_type": suite, "dataset_name": "BFCL" if suite == "bfcl" else suite}
-    kinds = {"process_verdict": {"process_verdict": metrics["process_verdict"]}}
+    by_rule = {name: metrics[name] for name in ("process_verdict",) if name in metrics}  # recorded verdicts have none
+    kinds = {"process_verdict": by_rule}
     kinds |= {"llm_judge": metrics.get("judge_rates", {}), "tool_call_match": metrics.get("calls", {})}
     results = []
     for metric, rates in kinds.items():
         for key, rate in rates.items():
+            if rate["value"] is None:
+                continue
             interval = f"95% interval {100 * rate['low']:.1f} to {100 * rate['high']:.1f}, n = {rate['n']}"
             measured = {"metric_name": f"{label(key)} (%; {interval})", "metric_value": round(100 * rate["value"], 1)}
             results.append(about | {"metric_type": metric, "metric_config": key} | measured)
