@@ -7,7 +7,7 @@ import pytest
 
 from toolalpaca_hf.corpus import CorpusConfig, estimate
 from toolalpaca_hf.corpus.engine.pipeline import EXPECTED
-from toolalpaca_hf.errors import InputError, OptionError
+from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 
 MODELS: dict[str, Any] = {"endpoint": "http://127.0.0.1:9/v1", "model": "gpt-9"}
 
@@ -62,7 +62,7 @@ def test_settings_at_the_edge_of_what_works() -> None:
 
 def test_a_recipe_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "corpus.yaml"
-    with pytest.raises(InputError):
+    with pytest.raises(NotFoundError):
         CorpusConfig.load(path)
     for text in ("models: [", "[1, 2]", "models: 7", "models: {endpoint: a, model: b}\nroles: {user: 7}"):
         path.write_text(text)
