@@ -45,15 +45,8 @@ def test_a_number_that_is_too_small_is_refused(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-<<<<<<< HEAD
         *({"user_model": "x"}, {"user_endpoint": "http://x"}, {"endpoint": "http://x", "constrained": True}),
         *({"credentials": "x"}, {"store": "x", "simulator": "http://x"}, {"prompt_dir": "x"}),
-=======
-        {"user_model": "x"},
-        {"user_endpoint": "http://x"},
-        {"endpoint": "http://x", "constrained": True},
-        {"prompt_dir": "x"},
->>>>>>> fff86e4 (Options that would be passed over are refused: --prompt-dir of our own prompt, --public without a push)
     ],
 )
 def test_what_does_not_fit_together_is_refused(fields: dict[str, Any]) -> None:
