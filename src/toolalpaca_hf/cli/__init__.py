@@ -43,7 +43,7 @@ def _root(
 
 def build() -> Any:
     """The whole command, whose help shows no type beside a flag, which takes no value."""
-    commands = [get_command(app)]
+    commands: list[Any] = [get_command(app)]
     for command in commands:
         for param in command.get_params(command.context_class(command)):
             if getattr(param, "is_flag", False):

@@ -59,7 +59,7 @@ def check_models(*names: str) -> None:
 
 
 def with_options(
-    name: str, kind: type, leave_out: Sequence[str] = (), **defaults: Any
+    name: str, kind: Any, leave_out: Sequence[str] = (), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that takes an object of a dataclass an option for each other field, with defaults of its own.
 
