@@ -8,6 +8,7 @@ import torch
 from tiny_models import SIZES, tiny_tokenizer
 from transformers import GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.evaluation.measurement import perplexity
 from toolalpaca_hf.schema import Segment
 from toolalpaca_hf.training import SegmentTokenizer
@@ -49,7 +50,7 @@ def test_every_trained_token_counts_once(model: LlamaForCausalLM) -> None:
     # An example in which nothing is trained changes nothing; alone, it has no perplexity.
     untrained = [Segment("USER: Is it open?", False)]
     assert perplexity(model, tokenizer, [*EXAMPLES, untrained]) == found
-    with pytest.raises(ValueError, match="no example has a trained token"):
+    with pytest.raises(InputError):
         perplexity(model, tokenizer, [untrained])
 
 

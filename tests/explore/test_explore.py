@@ -14,9 +14,10 @@ from tiny_models import save_tiny_llama
 
 from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, write_repo
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
+from toolalpaca_hf.evaluation import trajectory_of
 from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
 from toolalpaca_hf.explore.app import framed
-from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step
+from toolalpaca_hf.schema import ROLLOUT_FEATURES, Trajectory
 
 HOSTILE = "</pre><script>alert(1)</script>"
 
@@ -131,8 +132,8 @@ def test_of_many_rollouts_only_the_one_that_is_looked_at_is_read(run: Path, monk
     file = run / "rollouts" / "trajectories.parquet"
     rows = Dataset.from_parquet(str(file)).to_list() * 500
     Dataset.from_list([row | {"id": f"e/tides/{n}"} for n, row in enumerate(rows)], ROLLOUT_FEATURES).to_parquet(file)
-    made: list[Step] = []
-    monkeypatch.setattr(targets, "Step", lambda **fields: made.append(Step(**fields)) or made[-1])
+    made: list[Trajectory] = []
+    monkeypatch.setattr(targets, "trajectory_of", lambda row: made.append(trajectory_of(row)) or made[-1])
     view = RunView(run / "rollouts")
     assert len(view.choose()) == 1000 and not made
     assert "At noon." in trajectory_page(view, "e/tides/999") and len(made) == 1

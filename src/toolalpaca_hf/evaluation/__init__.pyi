@@ -35,5 +35,7 @@ from .suite import Suite as Suite
 from .suite import index_of as index_of
 from .suite import read_suite as read_suite
 from .trajectories import read_trajectories as read_trajectories
+from .trajectories import run_note as run_note
+from .trajectories import trajectory_of as trajectory_of
 from .trials import plan_trials as plan_trials
 from .trials import run_trials as run_trials

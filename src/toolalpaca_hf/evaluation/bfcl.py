@@ -22,11 +22,10 @@ from ..schema import Step
 from ..sources import cache_folder
 from ..storage import write_json
 
-CATEGORIES = (
+CATEGORIES = (  # those whose answers are calls of Python-like functions
     *("simple_python", "multiple", "parallel", "parallel_multiple"),
     *("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"),
 )
-"""The categories whose answers are calls of Python-like functions."""
 
 TYPES = {"string": str, "integer": int, "float": float, "boolean": bool}
 TYPES |= {"array": list, "tuple": list, "dict": dict, "any": str}
@@ -82,8 +81,8 @@ def _folder(data_dir: str | Path | None) -> Any:
 
 
 def _lines(path: Any) -> list[Any]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:  # not splitlines: it also breaks at characters that JSON allows inside a text
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:
         raise InputError(f"cannot be read ({error})", file=str(path), fix=AGAIN) from None
 
@@ -147,12 +146,8 @@ def ast_verdict(steps: Sequence[Step], answers: Sequence[Mapping[str, Any]], fun
 
     Of a row with one answer the first call counts, of others all, in any order. Values have the type of the document
     (an integer may stand for a float) or that of the answers; texts are compared without case, spaces and `,./-_*^`.
-
-    Args:
-        steps (`Sequence[Step]`): What the model did.
-        answers (`Sequence[Mapping]`): For each call, acceptable values by parameter, by function; `""` among them
-            means that the parameter may be left out.
-        functions (`Sequence[dict]`): BFCL's documents of the functions.
+    `answers` has for each call acceptable values by parameter, by function; `""` among them means that the parameter
+    may be left out. `functions` are BFCL's documents.
 
     Example:
 

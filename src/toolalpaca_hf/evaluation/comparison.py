@@ -20,6 +20,7 @@ from ..openapi import mapping
 from ..report import NONE, finite, markdown_table, markdown_text, rate_text
 from ..storage import read_json
 from .report.figures import BETWEEN, LABELS, detectable_text
+from .scores import judged_right
 from .statistics import paired, rates
 from .trials import detectable_between, solved
 
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
 _CALLS = ("ast", "all_functions", "exact_set", "arguments", "f1")
 # Rates that are compared, and what they are called; a log of Inspect has others, which are called by their names.
-HEADLINE = {name: LABELS[name] for name in ("ast", "process_verdict")}
-HEADLINE |= {f"judge_{part}": LABELS[part] for part in ("process", "response", "both")}
-HEADLINE |= {name: LABELS[name] for name in _CALLS}
+_RATES = ("ast", "process_verdict", "judge_process", "judge_response", "judge_both", *_CALLS)
+HEADLINE = {name: LABELS[name.removeprefix("judge_")] for name in _RATES}
 
 # In logs of Inspect: grades, words in any case, how one is packed (`zipfile` knows it from Python 3.14 on), and what
 # reading one raises that is damaged, or no log.
@@ -62,9 +62,8 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
     Differences are over the instructions that both have, by API and index, with the same golden calls; failed or
     missing instructions count as not solved. See [`statistics.paired`] for intervals and p-values.
 
-    Args:
-        folders (`Sequence[str | Path]`): Two or more folders of `toolalpaca evaluate`, or logs of Inspect (`.eval`,
-            `.json`, or a folder with one `.eval`), whose instructions are samples.
+    The folders, two or more, are those of `toolalpaca evaluate`, or logs of Inspect (`.eval`, `.json`, or a folder
+    with one `.eval`), whose instructions are samples.
 
     Returns:
         `dict`:
@@ -77,9 +76,8 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
         - `by_api`: for each API and run, `n` and the rates of its group in `metrics.json`;
         - `notes`: sentences on what was left out or cannot be compared.
 
-    Raises:
-        [`OptionError`]: There are fewer than two folders, or two have no instruction in common.
-        [`InputError`]: A file is missing or not from an evaluation, nor a log.
+    Raises [`OptionError`] with fewer than two folders, or two that have no instruction in common, and [`InputError`]
+    where a file is not from an evaluation, nor a log.
 
     Example:
 
@@ -251,19 +249,15 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
         raise OptionError(problem, fix="compare runs of one suite")
     only_this, only_first = (len(side.records) - len(common) for side in sides)
     if only_this or only_first:
-        notes.append(
-            f"{len(common)} instructions are in both {run.name} and {first.name}; {only_first} are missing in "
-            f"{run.name}, {only_this} in {first.name}"
-        )
+        missing = f"{only_first} are missing in {run.name}, {only_this} in {first.name}"
+        notes.append(f"{len(common)} instructions are in both {run.name} and {first.name}; {missing}")
     if other_golden := len(common) - len(pairs):
-        notes.append(
-            f"{other_golden} instructions have different golden calls in {run.name} than in {first.name}; "
-            "they are left out of the differences"
-        )
+        which = f"{other_golden} instructions have different golden calls in {run.name} than in {first.name}"
+        notes.append(f"{which}; they are left out of the differences")
     compared = (*HEADLINE, *mapping(run.metrics.get("scores")))
-    apis = [this["api"] for this, _ in pairs]
+    these, those = zip(*pairs, strict=True)
     rates = {
-        name: paired([_value(this, name) for this, _ in pairs], [_value(that, name) for _, that in pairs], apis)
+        name: paired(_column(these, name), _column(those, name), [row["api"] for row in these])
         for name in compared
         if _has(run, name) and _has(first, name)
     }
@@ -286,17 +280,11 @@ def _has(run: _Run, name: str) -> bool:
     return any(row.get(key) is not None for row in run.records.values())
 
 
-def _value(row: Mapping[str, Any], name: str) -> float:
-    """A record's value of a headline rate; a missing one counts as not solved, as in the rate itself."""
-    if name == "process_verdict":
-        return solved(row)
-    if not name.startswith("judge_"):
-        return row.get(name, 0)
-    judge = row.get("judge") or {}
-    said = {part: judge.get(part) for part in ("process", "response")}
-    # Half a verdict is an error.
-    wanted = [said[part] for part in said if name in (f"judge_{part}", "judge_both")]
-    return None not in said.values() and all(word == "Yes" for word in wanted)
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[float]:
+    """Records' values of a rate; a missing one counts as not solved, as in the rate itself."""
+    if name.startswith("judge_"):
+        return judged_right(rows)[name.removeprefix("judge_")]
+    return [solved(row) if name == "process_verdict" else row.get(name, 0) for row in rows]
 
 
 def _is_rate(rate: Any) -> bool:
@@ -340,19 +328,18 @@ def _tables(comparison: Mapping[str, Any]) -> list[tuple[str, list[str], list[li
     ]
     rows += [[HEADLINE.get(key, key), *(rate_text(run["rates"].get(key)) for run in runs)] for key in shown]
     tables = [("Rates, in percent, with 95% intervals", ["", *names], rows)]
-    if differences:
-        rows = [
-            [HEADLINE.get(key, key), *(_points(found["rates"].get(key)) for found in differences)]
-            for key in shown
-            if any(key in found["rates"] for found in differences)
-        ]
-        rows += [
-            [words, *(detectable_text(found["detectable"], key) for found in differences)]
-            for key, words in BETWEEN.items()
-            if any(key in found["detectable"] for found in differences)
-        ]
-        title = f"Difference to {names[0]}, in points, on the instructions that both have"
-        tables.append((title, ["", *(f"{found['name']} (n = {found['n']})" for found in differences)], rows))
+    rows = [
+        [HEADLINE.get(key, key), *(_points(found["rates"].get(key)) for found in differences)]
+        for key in shown
+        if any(key in found["rates"] for found in differences)
+    ]
+    rows += [
+        [words, *(detectable_text(found["detectable"], key) for found in differences)]
+        for key, words in BETWEEN.items()
+        if any(key in found["detectable"] for found in differences)
+    ]
+    title = f"Difference to {names[0]}, in points, on the instructions that both have"
+    tables.append((title, ["", *(f"{found['name']} (n = {found['n']})" for found in differences)], rows))
     # One rate an API: the first that some run has.
     had = {key for by_run in groups.values() for group in by_run.values() for key in group}
     if of_api := next((key for key in HEADLINE if key in had), ""):

@@ -1,8 +1,6 @@
 """Evaluates rollouts or trajectories into a folder of records, metrics and a report; each stage is kept."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from ..agent import Backend, RolloutConfig
 from ..data import LeftOut, left_out
 from ..metrics import parse_verdict
+from ..openapi import mapping
 from ..storage import disk_errors, write_json
 from .config import EvaluationConfig
 from .judge import Judge, unjudged
@@ -18,15 +17,14 @@ from .linting import flagged, lint
 from .report import write_report
 from .scores import CALL_METRICS, aggregate, score
 from .suite import Attempt, Suite
-from .trajectories import NAMES, read_trajectories
+from .trajectories import NAMES, read_trajectories, run_note
 from .trials import Trial, detectable, measure_trials, merge_trials, plan_trials, repeat_verdicts, run_trials
 
-EVALUATION_FILES = (
+EVALUATION_FILES = (  # what an evaluation writes into its folder
     *("metrics.json", "instructions.json", "report.html", "report.md", "model_index.json", "verdicts.jsonl"),
     # A run's folder may be scored into, too.
     *("trials", "rollouts", "rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json"),
 )
-"""What an evaluation writes into its folder."""
 
 
 def evaluate_model(
@@ -37,21 +35,17 @@ def evaluate_model(
     config: RolloutConfig | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Roll out a suite's instructions and score the results. Called again after a kill, it resumes.
+    """Roll out a suite's instructions and score the results, see [`evaluate_trajectories`]. Called again after a kill,
+    it resumes.
 
     Args:
         backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
         out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
             `trials`.
-        judge (*optional*): See [`evaluate_trajectories`].
         config ([`RolloutConfig`], *optional*): Tools, prompt and limits; in an [`EvaluationConfig`] trials and labels.
         fields (*optional*): Further arguments of [`agent.run`].
 
-    Returns:
-        `dict`: The contents of `metrics.json`, see [`aggregate`].
-
-    Raises:
-        [`ToolAlpacaError`]: See [`agent.run`]; if every rollout failed, they are scored before it is raised.
+    Raises what [`agent.run`] does; if every rollout failed, they are scored before.
 
     Example:
 
@@ -92,29 +86,25 @@ def evaluate_trajectories(
     """Score existing trajectories.
 
     Args:
-        suite ([`Suite`]): Their instructions, from [`read_suite`].
         trajectories (`str` or `Path`): See [`read_trajectories`], or an evaluation's folder. Recorded verdicts are
             parsed again and reported.
-        out (`str` or `Path`): The folder to write: `metrics.json`, `instructions.json`, `report.html`, `report.md`,
-            `model_index.json`.
+        out (`str` or `Path`): The folder to write, see [`EVALUATION_FILES`].
         judge ([`Judge`], *optional*): A model that also judges each attempt, of the first trial `judge_repeats` times.
         config ([`EvaluationConfig`], *optional*): `labels` adds `agreement_with_labels`, how far the judge and the
             rules agree with people; `exclude_flagged` adds `without_flagged`, rates without what [`lint`] flags.
-        read (`Callable`, *optional*, defaults to [`read_trajectories`]): Reads the file.
         settings (`Mapping`, *optional*): How they were made, beside what `run.json` says; `model` names the report.
         plan (`Sequence[Trial]`, *optional*): Of several trials, the first of which are the trajectories; see
             [`plan_trials`]. Figures are then means over trials; verdicts, validity and errors are the first trial's.
 
-    Returns:
-        `dict`: The contents of `metrics.json`, see [`aggregate`].
-
-    Raises:
-        [`InputError`], [`StorageError`]: Nothing can be read, or the folder cannot be written.
+    Returns the contents of `metrics.json`, see [`aggregate`]. Raises [`InputError`] if nothing can be read,
+    [`StorageError`] if the folder cannot be written.
     """
     config, path, folder = config or EvaluationConfig(), Path(trajectories), Path(out)
     # Of an evaluation's folder, what was scored in it.
     path = next((at for at in (path, path / "rollouts") if any((at / name).is_file() for name in NAMES)), path)
-    settings = {**_run_settings(path), **(settings or {})}
+    note = run_note(path if path.is_dir() else path.parent) if path.is_dir() or path.name in NAMES else {}
+    spent = {name: note[name] for name in ("seconds", "tokens") if name in note}
+    settings = mapping(note.get("settings")) | spent | dict(settings or {})
     model = str(settings.get("model") or path.stem)
     labelled, problems = read_labels(config.labels) if config.labels else ({}, [])
     attempts, notes = read(path, suite)
@@ -125,11 +115,17 @@ def evaluate_trajectories(
             verdicts = judge.judge(attempts, folder)
             notes += filter(None, [unjudged(verdicts)])
         elif any(attempt.text is not None for attempt in attempts):
-            verdicts = _recorded_verdicts(attempts)
+            verdicts = {}
+            for attempt in attempts:
+                verdict = parse_verdict(text := attempt.text or "")
+                error = (attempt.error or "no verdict could be read") if verdict.malformed else ""
+                verdicts[attempt.instruction.id] = {**verdict.whole(), "text": text, "error": error}
         records = score(attempts, verdicts, suite.answers)
         if len(plan) > 1:
-            others = [score(read(trial.folder(folder), suite)[0], answers=suite.answers) for trial in plan[1:]]
-            records = merge_trials([records, *others], (*CALL_METRICS, "reward"))
+            others = [read(trial.folder(folder), suite) for trial in plan[1:]]
+            scored = [records, *(score(made, answers=suite.answers) for made, _ in others)]
+            records = merge_trials(scored, (*CALL_METRICS, "reward"))
+            notes += [note for _, said in others for note in said]
         known = {"instructions": Path(suite.file).name, "instructions_hash": suite.digest, "trajectories": path.name}
         metrics = aggregate(records, suite.name, model, known | settings)
         if judge is not None:
@@ -160,22 +156,3 @@ def evaluate_trajectories(
         write_report(folder, metrics, records, attempts)
         write_json(folder / "metrics.json", metrics)  # last: where it is, the rest is
     return metrics
-
-
-def _run_settings(trajectories: Path) -> dict[str, Any]:
-    """The settings of the run that produced the trajectories; empty if unknown: these may come without their run."""
-    folder = trajectories if trajectories.is_dir() else trajectories.parent
-    if folder == trajectories or trajectories.name in NAMES:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            return dict(note["settings"]) | {name: note[name] for name in ("seconds", "tokens") if name in note}
-    return {}
-
-
-def _recorded_verdicts(attempts: Sequence[Attempt]) -> dict[str, dict[str, Any]]:
-    verdicts = {}
-    for attempt in attempts:
-        verdict = parse_verdict(attempt.text or "")
-        error = (attempt.error or "no verdict could be read") if verdict.malformed else ""
-        verdicts[attempt.instruction.id] = {**verdict.whole(), "text": attempt.text or "", "error": error}
-    return verdicts

@@ -17,9 +17,7 @@ from ..metrics import JudgePrompt, judge_prompt, own_prompt, parse_verdict, remi
 from ..storage import JsonlLog
 from .suite import Attempt
 
-KEY_VARIABLE = "TOOLALPACA_JUDGE_API_KEY"
-GIVE_UP = 10
-"""After so many requests in a row that a server failed to answer, no more are sent."""
+GIVE_UP = 10  # after so many requests in a row that a server failed to answer, no more are sent
 
 MALFORMED = "no verdict could be read in what the judge wrote"
 
@@ -32,19 +30,14 @@ class Judge:
 
     Args:
         base_url, model (`str`): The server, such as `http://127.0.0.1:8000/v1`, and the model's name there.
-        prompt ([`JudgePrompt`], *optional*, defaults to [`own_prompt`]): See also [`published_prompt`].
-        concurrency (`int`, *optional*, defaults to 8): Concurrent requests.
+        prompt ([`JudgePrompt`], *optional*): Ours by default; see also [`published_prompt`].
         api_key (`str`, *optional*): Defaults to the environment's `TOOLALPACA_JUDGE_API_KEY`, else
             `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
-        temperature (`float`, *optional*, defaults to 0.0): `None` leaves it to the server.
-        retries (`int`, *optional*, defaults to 2): Retries if no verdict can be parsed, and of a request on 429, 5xx,
-            timeouts and broken connections.
-        timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for one answer.
-        max_tokens (`int`, *optional*, defaults to 2048): Longest answer.
-        seed (`int`, *optional*, defaults to 0): Of the first answer; each retry increments it. `None` sends none.
+        temperature, seed (*optional*): `None` leaves them to the server. Each retry increments the seed.
+        retries (`int`, *optional*, defaults to 2): Where no verdict can be parsed, and of a request on 429, 5xx,
+            timeouts (of `timeout` seconds) and broken connections.
 
-    Raises:
-        [`ToolAlpacaError`]: The URL is invalid, the key cannot be sent, or the client is not installed.
+    Raises a [`ToolAlpacaError`] if the URL is invalid, the key cannot be sent, or the client is not installed.
 
     Example:
 
@@ -69,10 +62,9 @@ class Judge:
     def __post_init__(self, api_key: str | None) -> None:
         from ..llm import KEY_VARIABLES, ModelClient  # the client's library is heavy
 
-        self.prompt = self.prompt or own_prompt()  # `None` is ours, too
         if self.concurrency < 1 or self.retries < 0:
             raise OptionError("a judge needs a concurrency of 1 or more, and retries of 0 or more")
-        names = (KEY_VARIABLE, *KEY_VARIABLES)
+        names = ("TOOLALPACA_JUDGE_API_KEY", *KEY_VARIABLES)
         server = (self.base_url, self.model, api_key, self.timeout, self.retries)
         self._client = ModelClient(*server, key_variables=names, concurrency=self.concurrency, give_up=GIVE_UP)
 
@@ -84,29 +76,20 @@ class Judge:
     def judge_settings(self) -> dict[str, Any]:
         """What determines the verdicts, for the record; without the key."""
         names = ("model", "temperature", "seed", "max_tokens", "retries")
-        return {
-            "endpoint": self._client.base_url,
-            **{name: getattr(self, name) for name in names},
-            "prompt": self.prompt.name,
-            "prompt_hash": self.prompt.hash,
-        }
+        settings = {"endpoint": self._client.base_url} | {name: getattr(self, name) for name in names}
+        return settings | {"prompt": self.prompt.name, "prompt_hash": self.prompt.hash}
 
     def judge(self, attempts: Sequence[Attempt], folder: str | Path) -> dict[str, dict[str, Any]]:
-        """Judge attempts. Called again after a kill, it resumes and asks nothing twice.
+        """Judge attempts. Called again after a kill, it resumes and asks nothing twice: `verdicts.jsonl` in the folder
+        keeps every answer.
 
         An attempt that failed or made no call is not sent and has no verdict, as in the published evaluation. After
-        ten consecutive failures of the server, the rest is left for a later call.
-
-        Args:
-            folder (`str` or `Path`): Where `verdicts.jsonl` keeps every answer.
+        ten consecutive failures of the server, which do not raise, the rest is left for a later call.
 
         Returns:
             `dict[str, dict]`: By instruction id, in the order of `attempts`: `process` and `response` (`"Yes"`,
                 `"No"`, `"Uncertain"`, or both `None` without a verdict), `text` (the last answer), `error` (why there
                 is no verdict, else empty) and `tries` (parsed answers).
-
-        Raises:
-            [`ToolAlpacaError`]: The folder is in use or cannot be written. A failing server does not raise.
         """
         self._client.failures = 0
         with JsonlLog(Path(folder) / "verdicts.jsonl", "key", skip_damaged=True) as answers:

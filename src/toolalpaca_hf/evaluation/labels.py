@@ -24,16 +24,13 @@ def agreement(
     at the ends of the raw agreement's interval, so that judges who never differ have a width.
 
     Args:
-        a, b (`Sequence[str | None]`): Verdicts of each, `"Yes"`, `"No"` or `"Uncertain"`; pairs with a `None` are left
-            out and counted.
+        a, b (`Sequence[str | None]`): Verdicts of each, `"Yes"`, `"No"` or `"Uncertain"` (else there is an
+            [`InputError`]); pairs with a `None` are left out and counted.
         clusters (`Sequence[str]`, *optional*): The API of each instruction; by default instructions are independent.
 
     Returns:
         `dict`: `n` pairs, `left_out`, `agreement` with `agreement_low` and `agreement_high`, `kappa` with `low` and
             `high` (`None` if undefined), and `table`, counts by the verdict of `a`, then that of `b`.
-
-    Raises:
-        [`InputError`]: The lengths differ, or a verdict is another word.
 
     Example:
 
@@ -84,8 +81,7 @@ def _chance(tables: np.ndarray) -> np.ndarray:
 
 
 def agreement_of(a: Verdicts, b: Verdicts) -> dict[str, Any]:
-    """Agreement of two sets of verdicts, matched by API and index: `process` and `response`, each from [`agreement`],
-    and `only_a` and `only_b`, numbers of instructions with verdicts on one side only."""
+    """[`agreement`] of two sets of verdicts on `process` and `response`; `only_a` and `only_b` have no other side."""
     both = sorted(a.keys() & b.keys())
     apis = [api for api, _ in both]
     found: dict[str, Any] = {
@@ -96,10 +92,9 @@ def agreement_of(a: Verdicts, b: Verdicts) -> dict[str, Any]:
 
 
 def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str | None]], list[str]]:
-    """Read human labels, CSV with the columns `api`, `index`, `process` and optionally `response`.
+    """Read human labels, CSV with the columns `api`, `index`, `process` and optionally `response` (empty: no verdict).
 
     Returns `{"process": ..., "response": ...}` by API and index, and a sentence, with its line, for each rejected row.
-    Empty cells mean no verdict; case and surrounding blanks do not matter.
     """
     labels: dict[tuple[str, int], dict[str, str | None]] = {}
     problems = []

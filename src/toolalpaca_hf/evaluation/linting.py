@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -24,7 +25,7 @@ from .suite import Suite, index_of
 
 ERROR, DOUBT, NOTE = "error", "doubt", "note"
 
-KINDS: dict[str, tuple[str, str]] = {
+KINDS: dict[str, tuple[str, str]] = {  # how much each matters, and what it means; errors and doubts flag
     "unknown function": (ERROR, "the API has no function of this name"),
     "unreadable arguments": (ERROR, "the input is no JSON object, even with its placeholders filled in"),
     "invalid arguments": (ERROR, "the document does not take the arguments"),
@@ -43,7 +44,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "order is free": (NOTE, "no golden call needs the answer of another one"),
     "secret inside": (NOTE, "the instruction or a golden call holds what looks like a credential"),
 }
-"""Kinds of findings: how much they matter, and what they mean. Errors and doubts flag an instruction."""
 
 _SECRET_NAME = re.compile(r"(pass(word|wd)?|secret|token|api_?key|access_?key|authorization)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(rf"://[^\s/:@]+:[^\s/@]+@|\b(?:sk|hf|ghp)[-_][A-Za-z0-9]{{20,}}|{TOKEN_TEXT}")
@@ -54,23 +54,15 @@ _SAMPLES: tuple[Any, ...] = ("sample", 1, "2024-01-01", "2024-01-01T00:00:00Z", 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, or may be, with an instruction or one of its golden calls.
+    """What is wrong, or may be, with an instruction or one of its golden calls."""
 
-    Args:
-        kind (`str`): One of [`KINDS`].
-        id, api, index (`str`, `str`, `int`): The instruction.
-        evidence (`str`): What was found, in words.
-        call (`int`, *optional*): The golden call's index.
-        correction (`dict`, *optional*): The call that a rule proposes, `action` and `action_input`, or `remove`.
-    """
-
-    kind: str
-    id: str
+    kind: str  # one of [`KINDS`]
+    id: str  # the instruction's
     api: str
     index: int
-    evidence: str
-    call: int | None = None
-    correction: dict[str, str] | None = None
+    evidence: str  # what was found, in words
+    call: int | None = None  # the golden call's index
+    correction: dict[str, str] | None = None  # `action` and `action_input` of the call that a rule proposes
 
     @property
     def flags(self) -> bool:
@@ -156,7 +148,11 @@ def _check(row: _Row, calls: ApiCalls) -> None:
         if arguments is None:
             row.report("unreadable arguments", f"{name}: {call.action_input[:200]}", place)
             continue
-        _sources(row, place, call)
+        for taken, source in metrics.FED.findall(call.action_input):
+            row.fed = True
+            if not any(metrics.same_function(source, earlier.action) for earlier in golden[:place]):
+                said = f"{call.action} takes {taken} from {source}, which is not called"
+                row.report("needs a later answer", said, place)
         _parameters(row, place, name, arguments)
         filled, problem = _filled(row, name, arguments)
         if problem:
@@ -181,12 +177,10 @@ def _check(row: _Row, calls: ApiCalls) -> None:
 
 def _arguments(text: str) -> dict[str, Any] | None:
     """The arguments of a golden call; `None` also where they are nested too deep to be looked at."""
-    try:
+    with suppress(RecursionError):
         arguments = metrics.golden_arguments(text)
         metrics.flat(arguments or {})
-    except RecursionError:
-        return None
-    return arguments
+        return arguments
 
 
 def _name(row: _Row, place: int, call: Call) -> str | None:
@@ -201,15 +195,6 @@ def _name(row: _Row, place: int, call: Call) -> str | None:
     correction = {"action": near, "action_input": call.action_input} if near else None
     row.report(kind, f"{action}; the API has {near or ', '.join(known[:8])}", place, correction)
     return same
-
-
-def _sources(row: _Row, place: int, call: Call) -> None:
-    """Check that placeholders name calls that come before."""
-    for name, source in metrics.FED.findall(call.action_input):
-        before = [earlier.action for earlier in row.asked.golden_calls[:place]]
-        row.fed = True
-        if not any(metrics.same_function(source, earlier) for earlier in before):
-            row.report("needs a later answer", f"{call.action} takes {name} from {source}, which is not called", place)
 
 
 def _parameters(row: _Row, place: int, name: str, arguments: Mapping[str, Any]) -> None:
@@ -258,11 +243,10 @@ def _values(row: _Row, place: int, name: str, arguments: dict[str, Any]) -> None
                 row.report("acceptable answer does not fit", f"{name}: {wrong}", place)
     for key, value in metrics.flat(arguments).items():
         own = key.partition(".")[0]
-        values = [value, *accepted.get(own, [])]
-        values += [float(f"{value * 100:.6g}")] if isinstance(value, float) and re.search(r"%|percent", text) else []
         if value == REDACTED or own in row.functions.credentials or "" in accepted.get(own, []):
             continue
-        last = key.rpartition(".")[2]
+        last, values = key.rpartition(".")[2], [value, *accepted.get(own, [])]
+        values += [float(f"{value * 100:.6g}")] if isinstance(value, float) and re.search(r"%|percent", text) else []
         if any(metrics.determined(v, text, last) or metrics.determined(v, text, share=share) for v in values):
             continue
         if any(_answers(answer, last, value) for _, answer in row.answers):
@@ -328,9 +312,9 @@ def write_lint(folder: Path, suite: Suite, findings: Sequence[Finding]) -> None:
         table = [(f.id, f.evidence, " ".join((f.correction or {}).values())) for f in of_kind]
         head = ("instruction", "evidence", "proposed")
         parts += [f"## {kind.capitalize()}", markdown_table(head, table, escape=markdown_text)]
-    known = {"suite": suite.name, "hash": suite.digest, "instructions": len(suite.instructions), "notes": suite.notes}
-    listed = [asdict(f) | {"severity": KINDS[f.kind][0]} for f in findings]
-    content = known | {"flagged": sorted(flagged(findings)), "findings": listed}
+    content = {"suite": suite.name, "hash": suite.digest, "instructions": len(suite.instructions)}
+    content |= {"notes": suite.notes, "flagged": sorted(flagged(findings))}
+    content["findings"] = [asdict(f) | {"severity": KINDS[f.kind][0]} for f in findings]
     texts = {"lint.md": "\n\n".join(parts) + "\n", "lint.json": json.dumps(content, indent=1, ensure_ascii=False)}
     write_texts(folder, texts)
 

@@ -32,6 +32,7 @@ from ..formats import (
 from ..inference import BatchGenerator, load_model, token_logprobs
 from ..metrics import arguments_equal, golden_arguments, same_function
 from ..schema import Api, Call, Instruction, Segment, Trajectory
+from ..storage import atomic_write
 from ..training import IGNORE, SegmentTokenizer
 from .evaluate import evaluate_model
 from .suite import Suite
@@ -47,11 +48,9 @@ def measure(
     prompt: Prompt | None = None,
     turns: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
-    """Measure a model on unseen instructions.
+    """Measure a model on unseen instructions; those without a golden call are left out.
 
     Args:
-        model, tokenizer: From [`inference.load_model`].
-        apis, instructions: Instructions without a golden call are left out.
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
         prompt (`Prompt`, *optional*): The layout the model was trained with; by default [`react_prompt`] with the
             checkpoint's `tool_hints`.
@@ -62,9 +61,6 @@ def measure(
         `tuple[dict, list[str]]`: `n`, the shares `well_formed`, `known_function`, `first_function` and `arguments` (an
             unreadable turn counts against each), the [`baselines`], and `perplexity` if there are references; and one
             JSON line per instruction.
-
-    Raises:
-        [`InputError`]: No instruction has a golden call.
     """
     prompt = prompt or react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0)))
     by_id = {api.id: api for api in apis}
@@ -116,9 +112,7 @@ def measure_rollouts(
 def measure_checkpoint(model: str, corpus: Corpus, dtype: str = "auto") -> tuple[dict[str, Any], list[str]]:
     """[`measure`] a checkpoint (a folder, a Hub id, or `smollm2`) on every split of a corpus that has instructions.
 
-    Returns:
-        `tuple[dict, list[str]]`: `model`, `weights` (in words), `dtype`, the metrics of each split and, if several,
-            the shares of `all` instructions; and one JSON line per instruction.
+    Returns `model`, `weights` (in words), `dtype`, the metrics of each split and of `all`; and a line per instruction.
     """
     path = resolve_model(model)
     loaded, tokenizer = load_model(path, dtype=dtype)
@@ -145,20 +139,15 @@ def first_turns(
     max_new_tokens: int = 128,
     batch_size: int = 32,
 ) -> list[str]:
-    """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn.
-
-    Common prefixes of neighbouring prompts, as those of one API, are run once. Raises the model's own error, if a turn
-    could not be written even by itself.
-    """
+    """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn. Raises the
+    model's own error, if a turn could not be written even by itself."""
     segment_tokenizer = SegmentTokenizer(tokenizer)
     generator = BatchGenerator(model, tokenizer, (stop,), batch_size)
     rows = [generator.start(None, segment_tokenizer.prompt_ids(prompt), max_new_tokens) for prompt in prompts]
     with tqdm(total=len(rows), desc="first turns", unit="turn", disable=None) as bar:
-        done = 0  # a bar that is not shown does not count
-        while done < len(rows):
+        while not all(row.ended for row in rows):
             generator.step()
-            before, done = done, sum(row.ended for row in rows)
-            bar.update(done - before)
+            bar.update(sum(row.ended for row in rows) - bar.n)
     texts = []
     for outcome in map(generator.outcome, rows):
         if isinstance(outcome, Exception):
@@ -170,22 +159,18 @@ def first_turns(
 def perplexity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Iterable[Sequence[Segment]]
 ) -> float:
-    """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood.
-
-    Untrained segments only condition the model. Without a trained token there is a `ValueError`.
-    """
+    """Perplexity over all trained tokens of some examples: exp of their mean negative log-likelihood."""
     rows = SegmentTokenizer(tokenizer).encode_batch(list(examples))
     trained = [[n for n, label in enumerate(row["labels"]) if n and label != IGNORE] for row in rows]
     sequences = [(row["input_ids"], columns) for row, columns in zip(rows, trained, strict=True)]
     found = [value for values in token_logprobs(model.eval(), sequences) for value in values]
     if not found:
-        raise ValueError("no example has a trained token")
+        raise InputError("no example has a trained token", fix="name one whose text is trained")
     return math.exp(-math.fsum(found) / len(found))
 
 
 def score_first_call(api: Api, golden: Call, text: str) -> dict[str, Any]:
-    """Score one first turn: the `bool`s of [`measure`]'s shares (`arguments` only with the right function), and the
-    parsed `action` and `action_input`."""
+    """Score one first turn: the `bool`s of [`measure`]'s shares, and the parsed `action` and `action_input`."""
     turn = parse_turn(text)
     golden_input = golden_arguments(golden.action_input)
     right = turn.well_formed and same_function(golden.action, turn.action or "")
@@ -263,5 +248,4 @@ def as_table(columns: dict[str, dict[str, Any]]) -> str:
 
 def write_records(records: Sequence[str], path: Path) -> None:
     """Write the lines of [`measure`] to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+    atomic_write(path, "".join(f"{record}\n" for record in records))

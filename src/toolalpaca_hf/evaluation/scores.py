@@ -20,17 +20,14 @@ GROUPS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "golden_calls": lambda record: str(len(record.get("golden_calls") or [])),
 }
 _Records = Sequence[Mapping[str, Any]]
+_ById = Mapping[str, Mapping[str, Any]] | None
 
 
-def score(
-    attempts: Sequence[Attempt],
-    verdicts: Mapping[str, Mapping[str, Any]] | None = None,
-    answers: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[dict[str, Any]]:
-    """Score attempts: calls against golden ones, the validity of every call, and a verdict by rules.
+def score(attempts: Sequence[Attempt], verdicts: _ById = None, answers: _ById = None) -> list[dict[str, Any]]:
+    """Score attempts, one per instruction: calls against golden ones, the validity of every call, and a verdict by
+    rules. Failed or missing ones score nothing, but count.
 
     Args:
-        attempts (`Sequence[Attempt]`): One per instruction. Failed or missing ones score nothing, but count.
         verdicts (`Mapping[str, Mapping]`, *optional*): A judge's, by instruction id; see [`Judge`].
         answers (`Mapping[str, Mapping]`, *optional*): BFCL's, by instruction id: records then have `ast`, whether
             [`ast_verdict`] accepts the calls, with its `ast_reason`.
@@ -52,8 +49,8 @@ def score(
     """
     records = []
     for attempt in attempts:
-        asked = attempt.instruction
-        steps = [] if attempt.failed or attempt.trajectory is None else attempt.trajectory.steps
+        asked, made = attempt.instruction, None if attempt.failed else attempt.trajectory
+        steps = made.steps if made else []
         record: dict[str, Any] = {
             "id": asked.id,
             "api": attempt.api.name,
@@ -70,15 +67,13 @@ def score(
         if answers and asked.id in answers:
             reason = ast_verdict(steps, **answers[asked.id])
             record |= {"ast": not reason, "ast_reason": reason}
-        if attempt.failed:
+        if made is None:
             reason = f"{attempt.ended}: {attempt.error or 'no trajectory'}"
             record |= {"process_verdict": "No", "reason": reason, "reward": 0.0}
         else:
             verdict = judge_process(attempt.api, asked, steps)
-            record |= {"process_verdict": verdict.verdict, "reason": verdict.reason}
-            response = attempt.trajectory.response if attempt.trajectory else ""
-            reward = process_reward(attempt.api, asked, steps, response, faults=attempt.faults)
-            record["reward"] = reward.value
+            reward = process_reward(attempt.api, asked, steps, made.response, faults=attempt.faults)
+            record |= {"process_verdict": verdict.verdict, "reason": verdict.reason, "reward": reward.value}
             record |= {"recovered": reward.parts["process"] == 1} if attempt.faults else {}
         if attempt.faults:
             record["faults"] = list(attempt.faults)
@@ -92,9 +87,8 @@ def score(
 def aggregate(records: _Records, suite: str, model: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Rates over an evaluation's records. Failed and missing instructions count as failures in every denominator.
 
-    Args:
-        records (`Sequence[Mapping]`): One per instruction, as in `instructions.json`.
-        suite, model, settings: Names, and what is known about how the records were made.
+    `records` are one per instruction, as in `instructions.json`; `settings` is what is known of how they were made.
+    Without a record, or with a figure that is no share, there is an [`InputError`].
 
     Returns:
         `dict`: The contents of `metrics.json`. Each rate is `{"value", "low", "high", "n"}`, see [`statistics.rate`]:
@@ -112,9 +106,6 @@ def aggregate(records: _Records, suite: str, model: str, settings: Mapping[str, 
         - `by`, for each `api`, `category` and number of `golden_calls`: `n`, `failed`, `missing`, and the rates
           `all_functions`, `arguments`, `process_verdict` and, with a judge, `judge_process`;
         - `errors`, counts by kind, most frequent first; and `settings`.
-
-    Raises:
-        [`InputError`]: There is no record, or a figure in one is not a share.
 
     Example:
 
@@ -142,7 +133,7 @@ def aggregate(records: _Records, suite: str, model: str, settings: Mapping[str, 
     if judged:
         given = [{"process": process, "response": response} for process, response in map(_pair, records)]
         metrics["judge"] = judge_statistics(given, len(records))
-        metrics["judge_rates"] = rates(_judged(records), apis)
+        metrics["judge_rates"] = rates(judged_right(records), apis)
         by_rule = [record.get("process_verdict") for record in records]
         metrics["agreement"] = agreement(by_rule, [verdict["process"] for verdict in given], apis)
     metrics["by"] = {by: _by(records, group, judged) for by, group in GROUPS.items()}
@@ -179,15 +170,15 @@ def _columns(records: _Records, names: Sequence[str]) -> dict[str, list[float]]:
 def _recovery(records: _Records) -> dict[str, Any]:
     met = [record for record in records if record.get("faults")]
     kinds = sorted({kind for record in met for kind in record["faults"]})
-    groups = {"any": met, **{kind: [record for record in met if kind in record["faults"]] for kind in kinds}}
+    groups = {"any": met} | {kind: [record for record in met if kind in record["faults"]] for kind in kinds}
     return {
         name: rate([bool(record.get("recovered")) for record in group], [record["api"] for record in group])
         for name, group in groups.items()
     }
 
 
-def _judged(records: _Records) -> dict[str, list[bool]]:
-    # As in `judge`: a verdict is whole or an error.
+def judged_right(records: _Records) -> dict[str, list[bool]]:
+    """Whether the judge said Yes to the process, to the response, and to both; half a verdict is an error."""
     pairs = [pair if None not in pair else ("", "") for pair in map(_pair, records)]
     process, response = ([said == "Yes" for said in side] for side in zip(*pairs, strict=True))
     return {"process": process, "response": response, "both": [pair == ("Yes", "Yes") for pair in pairs]}
@@ -216,6 +207,6 @@ def _by(records: _Records, group: Callable[[Mapping[str, Any]], str], judged: bo
         rows = members[name]
         columns = _columns(rows, ("all_functions", "arguments", "process_verdict"))
         if judged:
-            columns["judge_process"] = list(map(float, _judged(rows)["process"]))
+            columns["judge_process"] = list(map(float, judged_right(rows)["process"]))
         found[name] = _counts(rows) | rates(columns, [row["api"] for row in rows])
     return found

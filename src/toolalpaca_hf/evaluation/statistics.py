@@ -38,19 +38,17 @@ def rates(
     of the values over that of the totals, and `n` the latter. The interval's unit is still the instruction.
     """
     whole = np.ones(len(clusters)) if totals is None else np.asarray(totals, dtype=float)
-    for name, values in {**columns, "totals": whole}.items():
+    for name, values in columns.items():
         if len(values) != len(clusters):
             raise InputError(f"{name} has {len(values)} values for {len(clusters)} instructions")
-    table = np.array([np.asarray(values, dtype=float) for values in columns.values()])
-    table = table.reshape(len(columns), len(clusters)).T
-    for name, values in zip(columns, table.T, strict=True):
-        if not np.all((values >= 0) & (values <= whole)):  # written so that NaN fails
+        column = np.asarray(values, dtype=float)
+        if not np.all((column >= 0) & (column <= whole)):  # written so that NaN fails
             raise InputError(f"{name} has a value that is not a share, from 0 to its whole")
     seen = whole > 0  # an instruction without a step says nothing about steps
     n = int(whole.sum())
     if not seen.any():
         return {name: {"value": None, "low": None, "high": None, "n": 0} for name in columns}
-    kept = np.column_stack([table, whole])[seen]
+    kept = np.column_stack([*columns.values(), whole])[seen]
     sums = cluster_sums(kept, np.asarray(clusters, dtype=str)[seen])
     drawn = resampled(sums)
     low, high = np.quantile(drawn[:, :-1] / drawn[:, -1:], tails(len(sums)), axis=0)
@@ -64,9 +62,8 @@ def rates(
 
 def wilson(value: float, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of a proportion of `n` independent cases."""
-    z = Z
-    center = (value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (value * (1 - value) / n + z * z / (4 * n * n)) ** 0.5
+    center = (value + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * (value * (1 - value) / n + Z * Z / (4 * n * n)) ** 0.5
     # Exact at the ends, where the formula leaves a rounding error on the wrong side of the value.
     return min(value, max(0.0, center - half)), max(value, min(1.0, center + half))
 
@@ -118,16 +115,14 @@ def paired(a: Sequence[float | bool], b: Sequence[float | bool], clusters: Seque
     of 0.3, 21% of its p-values are below 0.05 in a simulation. Neither is corrected for looking at several metrics.
 
     Args:
-        a, b (`Sequence[float | bool]`): Each model's value for each instruction, between 0 and 1, in the same order.
+        a, b (`Sequence[float | bool]`): Each model's value for each instruction, between 0 and 1 (else there is an
+            [`InputError`]), in the same order.
         clusters (`Sequence[str]`): The API of each instruction.
 
     Returns:
         `dict`: `difference` (mean of `a` minus mean of `b`), `low`, `high`, `p_value`, `n`, `wins` and `losses` (of
             `a`), `test` (`"APIs flipped"` or `"sign test"`), `p_apis_flipped` (`None` with fewer than 6 APIs) and
             `p_sign_test`.
-
-    Raises:
-        [`InputError`]: There is no instruction, the lengths differ, or a value is not between 0 and 1.
 
     Example:
 
@@ -171,10 +166,8 @@ def paired(a: Sequence[float | bool], b: Sequence[float | bool], clusters: Seque
 
 
 def sign_flips(sums: np.ndarray) -> float:
-    """Share of sign assignments to the clusters' sums whose total is at least as far from 0 as the observed one.
-
-    All assignments are enumerated for up to 16 nonzero sums; above, 20,000 are drawn.
-    """
+    """Share of sign assignments to the clusters' sums whose total is at least as far from 0 as the observed one: of
+    all for up to 16 nonzero sums, else of 20,000."""
     moving = sums[sums != 0]
     if len(moving) <= EXACT_CLUSTERS:
         totals = np.zeros(1)

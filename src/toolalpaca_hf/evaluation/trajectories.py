@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,24 @@ import pyarrow.parquet as pq
 
 from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json
 from ..errors import InputError, NotFoundError
-from ..openapi import to_text
+from ..openapi import mapping, to_text
 from ..schema import Api, Instruction, Step, Trajectory
 from .suite import Attempt, Suite, index_of
 
+# What a run's folder is searched for; the first is complete even where the run was killed.
 NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
-"""What a run's folder is searched for; the first is complete even where the run was killed."""
 
 TEXTS = ("thought", "action_input", "observation", "reasoning")
-KEYS_MARK = "\nAuthentication information:"
-"""What upstream puts between an instruction of the real set and the keys it hands to the model."""
+KEYS_MARK = "\nAuthentication information:"  # between an instruction of upstream's real set and the model's keys
 
 
 def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
-    """Read a model's attempts at a suite's instructions.
+    """Read a model's attempts at a suite's instructions: one each, in the suite's order, `missing` if there is none;
+    and a sentence for everything that was set aside, such as rows for other instructions and duplicates.
 
-    Args:
-        path (`str` or `Path`): A run's folder, its `rollouts.jsonl` or `trajectories.parquet`, or a file in the raw
-            layout with `Instances` (upstream's `api_data_*.json`); for upstream's evaluation outputs see
-            `experimental.recorded_runs`.
-
-    Returns:
-        `tuple[list[Attempt], list[str]]`: One attempt per instruction, in the suite's order, `missing` if the file has
-            none; and a sentence for everything that was set aside: rows for other instructions, duplicates.
-
-    Raises:
-        [`NotFoundError`]: The file is missing.
-        [`InputError`]: It has another layout, or holds nothing for this suite.
+    The path is a run's folder, its `rollouts.jsonl` or `trajectories.parquet`, or a file in the raw layout with
+    `Instances` (upstream's `api_data_*.json`); for upstream's evaluation outputs see `experimental.recorded_runs`.
+    Raises [`NotFoundError`] without it, [`InputError`] if it has another layout, or nothing for this suite.
     """
     path = Path(path)
     if path.is_dir():
@@ -63,6 +54,28 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
     return attempts, found.notes
 
 
+def run_note(folder: Path) -> dict[str, Any]:
+    """The contents of a run's `run.json`; empty where there is none, or none that can be read."""
+    with suppress(InputError, NotFoundError):
+        return mapping(read_json(folder / "run.json"))
+    return {}
+
+
+def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
+    """The trajectory in a row of the `trajectories` config, or of a run; a `KeyError`, `TypeError` or `AttributeError`
+    if there is none."""
+    steps = []
+    for raw in row["steps"]:
+        texts = {name: "" if raw.get(name) is None else to_text(raw[name]) for name in TEXTS}
+        steps.append(Step(**texts, action=raw["action"], log=raw.get("log"), parallel=bool(raw.get("parallel"))))
+    response = "" if row.get("response") is None else to_text(row["response"])
+    kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
+    trajectory = Trajectory(**kept | {"steps": steps, "response": response})
+    if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
+        raise TypeError("an instruction or an action is no text")
+    return trajectory
+
+
 class _Found:
     """Attempts found so far, and notes on rejected rows."""
 
@@ -84,23 +97,13 @@ class _Found:
     def add_row(self, place: str, row: Any) -> None:
         """Add a row of the `trajectories` config, or of a run."""
         try:
-            steps = []
-            for raw in row["steps"]:
-                fields: dict[str, Any] = dict.fromkeys(TEXTS, "")
-                fields |= {name: to_text(value) for name in TEXTS if (value := raw.get(name)) is not None}
-                fields |= {"action": raw["action"], "log": raw.get("log"), "parallel": bool(raw.get("parallel"))}
-                steps.append(Step(**fields))
-            response = "" if row.get("response") is None else to_text(row["response"])
-            kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
-            trajectory = Trajectory(**kept | {"steps": steps, "response": response})
-            if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
-                raise TypeError
+            trajectory = trajectory_of(row)
             asked = self._asked.get(row["id"]) or self._tails.get(row["id"].partition("/")[2])
+            faults = tuple(map(str, row.get("faults") or ()))
         except (KeyError, TypeError, AttributeError, RecursionError):
             return self.leave_out(place, "is no trajectory (id, instruction, steps, response), and is left out")
-        faults = tuple(map(str, row.get("faults") or ()))
-        made = (trajectory, str(row.get("ended") or "answered"), str(row.get("error") or ""), None, faults)
-        self._add(place, asked, *made)
+        ended, error = str(row.get("ended") or "answered"), str(row.get("error") or "")
+        self._add(place, asked, trajectory, ended, error, None, faults)
 
     def add_raw(self, content: list[Any]) -> None:
         """Add APIs in the raw layout, with `Instances` in the order of `Instructions`."""
@@ -113,11 +116,10 @@ class _Found:
             known = raw if isinstance(raw, dict) else {}
             name, instances = known.get("Name"), known.get("Instances")
             place = f"API {number} ({name})"
-            if not isinstance(instances, list):
-                self.leave_out(place, "has no list of Instances, and is left out")
-                continue
-            if not named.get(str(name)):
-                self.leave_out(place, f"is not in {self.suite.file}, and is left out")
+            if not isinstance(instances, list) or not named.get(str(name)):
+                listed = isinstance(instances, list)
+                problem = f"is not in {self.suite.file}" if listed else "has no list of Instances"
+                self.leave_out(place, f"{problem}, and is left out")
                 continue
             api = named[str(name)].pop(0)  # the second API of a name is the suite's second
             raw = redact.api(raw)
@@ -173,7 +175,7 @@ def _json(path: Path, notes: list[str]) -> Any:
     """The file's value; of a truncated list, the complete items."""
     try:
         return read_json(path)
-    except InputError as error:
+    except InputError:
         rows, decoder, comma = [], json.JSONDecoder(), re.compile(r"\s*,\s*")
         with suppress(OSError, ValueError, RecursionError):
             text = path.read_bytes().decode("utf-8-sig")
@@ -183,7 +185,6 @@ def _json(path: Path, notes: list[str]) -> Any:
                 rows.append(row)
                 mark = comma.match(text, place)
         if not rows:
-            problem = f"cannot be read as JSON ({error.__cause__ or error.__context__ or error})"
-            raise InputError(problem, file=path, fix="pass a file of trajectories") from None
+            raise
     notes.append(f"{path.name} breaks off: {len(rows)} APIs of it are whole and are scored, the rest is missing")
     return rows

@@ -15,14 +15,10 @@ from ..errors import OptionError
 from ..storage import read_json
 from .statistics import Z, rates
 
-DETECT = Z + NormalDist().inv_cdf(0.8)
-"""A difference of so many standard errors is significant at 5% in 80% of repetitions."""
+DETECT = Z + NormalDist().inv_cdf(0.8)  # standard errors of a difference that 80% of repetitions show at the 5% level
 
-POINTS = 0.03
-"""The difference for which the needed trials and instructions are said."""
-
-SCORES = ("ast", "process_verdict")
-"""What says that a trial solved its instruction; the first that records have."""
+POINTS = 0.03  # the difference for which the needed trials and instructions are said
+SCORES = ("ast", "process_verdict")  # what says that a trial solved its instruction; the first that records have
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,8 @@ def plan_trials(config: RolloutConfig, trials: int = 1, vary_user: bool = False)
     Sampled trials take two simulator seeds where each can have two of them or more, else one; greedy ones take one
     each, since nothing but the simulator differs between them.
 
-    Args:
-        config ([`RolloutConfig`]): Temperature, seed, simulator and user.
-        trials (`int`, *optional*, defaults to 1): Rollouts of each instruction.
-        vary_user (`bool`, *optional*, defaults to `False`): Whether a scripted user takes half of the trials.
-
-    Raises:
-        [`OptionError`]: Trials would be identical, or cannot be halved.
+    Where users vary, a scripted one takes half of the trials. Raises [`OptionError`] if trials would be identical, or
+    cannot be halved.
 
     Example:
 
@@ -75,17 +66,9 @@ def plan_trials(config: RolloutConfig, trials: int = 1, vary_user: bool = False)
         problem = f"{trials} greedy trials against an API whose answers have no seed are one trial"
         raise OptionError(problem, option="--trials", fix="pass --temperature 0.7")
     seeds = 1 if not seeded else each if not config.temperature else 2 if each >= 4 and each % 2 == 0 else 1
-    return [
-        Trial(
-            place * each + number,
-            config.seed + place * each + number,
-            # Users meet seeds of their own: a shared one would hide in the difference between them.
-            config.seed + place * seeds + number * seeds // each,
-            user,
-        )
-        for place, user in enumerate(users)
-        for number in range(each)
-    ]
+    # Users meet seeds of their own: a shared one would hide in the difference between them.
+    places = [(user, place * seeds + n * seeds // each) for place, user in enumerate(users) for n in range(each)]
+    return [Trial(n, config.seed + n, config.seed + seed, user) for n, (user, seed) in enumerate(places)]
 
 
 def run_trials(
@@ -98,9 +81,7 @@ def run_trials(
 ) -> tuple[dict[str, Any], RolloutsFailedError | None]:
     """Run the trials of a plan, each in its [`Trial.folder`], with one model that keeps the caches of documentation.
 
-    Returns:
-        `tuple[dict, RolloutsFailedError | None]`: The first trial's `run.json`, and the first error of a trial whose
-            rollouts all failed.
+    Returns the first trial's `run.json`, and the first error of a trial whose rollouts all failed.
     """
     notes, failure = [], None
     load = cache(backend) if callable(backend) else lambda: backend
@@ -144,8 +125,8 @@ def measure_trials(
 
     pass@k is the chance that one of k trials solves an instruction, pass^k that all of them do (τ-bench, arXiv
     2406.12045, section 4); both are unbiased estimates from K >= k trials. `greedy` says that sampling adds nothing;
-    `judged` are repeated verdicts on each attempt of the first trial. The variance of a trial's score (0 or 1) is
-    `None` for a source that the settings do not tell.
+    `judged` are repeated verdicts on each attempt of the first trial. The variance of a source that the settings do
+    not tell is `None`.
     """
     apis, rows = [record["api"] for record in records], [list(map(bool, record["trials"])) for record in records]
     count, ks = len(plan), range(1, len(plan) + 1)
@@ -196,9 +177,9 @@ def detectable(found: Mapping[str, Any], within: float | None, n: int, trials: i
     """The smallest differences between two runs like this one that are shown in four of five repetitions.
 
     `found` is the rate of `n` instructions with its interval, `within` the variance between an instruction's `trials`.
-    `same_instructions` is that of a paired comparison in which the models differ alike on each instruction, and needs
-    `trials` of each to show [`POINTS`], both `None` if no trials differ; `other_instructions` is that of a second run
-    with instructions of its own, of which `instructions` show [`POINTS`].
+    `same_instructions` is that of a paired comparison in which the models differ alike on each instruction, `None` if
+    no trials differ, `other_instructions` that of a second run with others; so many `trials`, and `instructions`, show
+    [`POINTS`].
     """
     error = math.sqrt(2) * (found["high"] - found["low"]) / 2 / Z
     result: dict[str, Any] = {"points": POINTS, "other_instructions": DETECT * error}

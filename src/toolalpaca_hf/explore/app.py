@@ -14,6 +14,7 @@ from ..schema import Api
 from .playground import Playground
 from .targets import ANY, FILTERS, DatasetView, RunView, Target
 
+_Show = Callable[[str, str | None], str]
 CSS = """
 iframe { border-radius: .4rem; }
 footer { display: none !important; }
@@ -55,8 +56,7 @@ def build_app(targets: Sequence[Target], apis: Sequence[Api] = (), served: Rollo
 
 
 def launch(app: Any, port: int, host: str = "127.0.0.1", block: bool = True) -> str:
-    """Serve the app, and return its address; [`OptionError`] where the port is in use or the host is none of this
-    machine's."""
+    """Serve the app, and return its address; [`OptionError`] where that cannot be served on."""
     import gradio as gr
 
     # Fonts of the reader's machine: nothing is fetched from elsewhere.
@@ -95,28 +95,23 @@ def trajectory_page(view: RunView, name: str | None) -> str:
 def _data_tab(gr: Any, paths: list[str]) -> None:
     view: Callable[[str], DatasetView] = cache(lambda path: DatasetView(Path(path)))
 
-    def first(path: str) -> str | None:
-        return next(iter(view(path).ids), None)
+    def rows(path: str) -> Any:
+        ids = view(path).ids
+        return gr.Dropdown(ids, value=ids[0] if ids else None, label="Row")
 
-    def other_source(path: str) -> Any:
-        return gr.Dropdown(view(path).ids, value=first(path))
-
-    def other_row(path: str, name: str | None) -> str:
-        if name is None or name not in view(path).ids:
-            return ""
-        return framed(row_page(name, view(path).segments(name)), "row")
+    def shown(path: str, name: str | None) -> str:
+        known = name is not None and name in view(path).ids
+        return framed(row_page(name, view(path).segments(name)), "row") if known else ""
 
     source = gr.Dropdown(paths, value=paths[0], label="Dataset")
-    row = gr.Dropdown(view(paths[0]).ids, value=first(paths[0]), label="Row")
-    page = gr.HTML(other_row(paths[0], first(paths[0])))
-    changed = source.change(other_source, source, row, api_visibility="private")
+    row = rows(paths[0])
+    page = gr.HTML(shown(paths[0], row.value))
+    changed = source.change(rows, source, row, api_visibility="private")
     for event in (changed.then, row.change):
-        event(other_row, [source, row], page, api_visibility="private")
+        event(shown, [source, row], page, api_visibility="private")
 
 
-def _trajectories_tab(
-    gr: Any, paths: list[str], view: Callable[[str], RunView], show: Callable[[str, str | None], str]
-) -> None:
+def _trajectories_tab(gr: Any, paths: list[str], view: Callable[[str], RunView], show: _Show) -> None:
     def chosen(path: str, *wanted: str) -> Any:
         left = view(path).choose(*wanted)
         return gr.Dropdown(left, value=left[0][1] if left else None, label=f"Instruction ({len(left)})")
@@ -136,9 +131,7 @@ def _trajectories_tab(
         event(show, [source, row], page, api_visibility="private")
 
 
-def _pair_tab(
-    gr: Any, paths: list[str], chosen: list[tuple[str, str]], show: Callable[[str, str | None], str]
-) -> None:
+def _pair_tab(gr: Any, paths: list[str], chosen: list[tuple[str, str]], show: _Show) -> None:
     row = gr.Dropdown(chosen, value=chosen[0][1] if chosen else None, label="Instruction")
     with gr.Row():
         for path in paths[:2]:

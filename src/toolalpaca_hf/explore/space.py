@@ -14,16 +14,16 @@ from huggingface_hub import SpaceCardData
 from .. import __version__
 from ..data import Slugs, version_text
 from ..errors import InputError
+from ..evaluation import run_note
 from ..hub import Content, Manifest, check_repo_id, without_places
 from ..openapi import mapping
-from .states import REPLAYED, run_note
+from .states import REPLAYED
 from .targets import RUN_FILES, find_targets
 
-SHOWN = {
+SHOWN = {  # by kind of folder, the files that the page reads
     "dataset": ("sft/*.parquet",),
     "run": (*RUN_FILES, *(f"{place}{name}.json" for place in ("", "rollouts/") for name in ("run", "trajectories"))),
 }
-"""By kind of folder, the files that the page reads."""
 
 APP = '''"""Datasets and runs as `toolalpaca explore` shows them."""
 
@@ -38,10 +38,9 @@ launch(build_app(find_targets(folders)), 7860, "0.0.0.0")
 
 def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
     """A file of a run, without the servers and folders of whoever made it."""
+    runs = [mapping(note.get("settings")) for note in notes] or [{}]
     if file.name == "run.json":
-        settings = next((mapping(note.get("settings")) for note in notes), {})
-        return json.dumps({"settings": {name: settings.get(name) for name in REPLAYED}}).encode()
-    runs = [mapping(note.get("settings")) for note in notes]
+        return json.dumps({"settings": {name: runs[0].get(name) for name in REPLAYED}}).encode()
     if not any(each.get("endpoint") or "://" in str(each.get("calls")) for each in runs):
         return file
     if file.suffix == ".json":
@@ -59,7 +58,6 @@ def space_manifest(
     """Collect what a Space shows: rows of datasets and rollouts of finished runs. The rest is left out, and said.
 
     Args:
-        folders (`Sequence[str]`): As [`find_targets`] takes them.
         repo_id (`str`): The Space, such as `me/petstore`.
         dataset_id (`str`, *optional*): The dataset repo that the card links.
         package (`str`, *optional*): What pip installs there; this version of toolalpaca-hf with its extra `explore`.

@@ -10,28 +10,15 @@ from uuid import uuid4
 from ..agent import ApiCalls, RolloutLimits, ScriptedUser, Task, Toolbox
 from ..data import read_file
 from ..environments import calls_in_process
-from ..errors import InputError, NotFoundError
+from ..evaluation import run_note
 from ..openapi import mapping
 from ..schema import Step, Trajectory
 from ..simulator import Entities, Simulator
-from ..storage import read_json
 
-IDS = 12
-"""How many ids of a collection are shown."""
+IDS = 12  # how many ids of a collection are shown
 
-OPERATIONS = 100
-"""Collections of larger documents are shown when a call has touched them: each would be read to find them."""
-
-REPLAYED = ("responder", "faults", "seed", "limits")
-"""The settings of a run by which its calls are made again."""
-
-
-def run_note(folder: Path) -> dict[str, Any]:
-    """The contents of a run's `run.json`; empty where there is none, or none that can be read."""
-    try:
-        return mapping(read_json(folder / "run.json"))
-    except (InputError, NotFoundError):
-        return {}
+OPERATIONS = 100  # collections of larger documents are shown when a call has touched them: each would be read
+REPLAYED = ("responder", "faults", "seed", "limits")  # the settings of a run by which its calls are made again
 
 
 Records = Mapping[tuple[str, str], dict[str, Any] | None]
@@ -84,11 +71,11 @@ class WatchedCalls:
             if fields is None:
                 lines.append(f"removed {collection} {item}")
             else:
+                changed = {name: value for name, value in fields.items() if (old or {}).get(name, self) != value}
                 # Without the id, which is named already.
-                more = ((name, value) for name, value in fields.items() if str(value) != item)
-                changed = {name: value for name, value in more if (old or {}).get(name, self) != value}
-                written = json.dumps(changed, ensure_ascii=False)
-                lines.append(f"{'new' if old is None else 'changed'} {collection} {item}: {written}")
+                told = {name: value for name, value in changed.items() if str(value) != item}
+                what = f"{'new' if old is None else 'changed'} {collection} {item}"
+                lines.append(f"{what}: {json.dumps(told, ensure_ascii=False)}")
         known = {collection: dict.fromkeys(ids) for collection, ids in self._seeded.items()}
         for (collection, item), fields in now.items():
             ids = known.setdefault(collection, {})

@@ -1,7 +1,7 @@
 """What is explored: dataset repos, runs and models, found in the folders that other commands write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,21 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, NotFoundError, ToolAlpacaError
-from ..schema import ROLLOUT_FEATURES, Step, Trajectory
+from ..evaluation import trajectory_of
+from ..schema import ROLLOUT_FEATURES, Trajectory
 from ..storage import intact_rows, read_json
 from .states import Replay
 
-ANY = "all"
-"""The filter that leaves everything."""
+ANY = "all"  # the filter that leaves everything
 
-FILTERS = {"api": "API", "process_verdict": "Verdict, by rule", "ended": "Ended"}
-"""Fields of a record to filter by, and what they are called."""
+FILTERS = {"api": "API", "process_verdict": "Verdict, by rule", "ended": "Ended"}  # fields of a record
 
-RUN_FILES = ("instructions.json", "trajectories.parquet", "rollouts/trajectories.parquet")
-"""Of a run or an evaluation."""
+RUN_FILES = ("instructions.json", "trajectories.parquet", "rollouts/trajectories.parquet")  # of a run or an evaluation
 
-LINES = "rollouts.jsonl"
-"""What a run that is not finished has."""
+LINES = "rollouts.jsonl"  # what a run that is not finished has
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,7 @@ def _lines(file: Path) -> pa.Table:
 class RunView:
     """A run, or an evaluation of one; a trajectory becomes Python objects when it is looked at.
 
-    `records` are by id what was asked, golden calls and verdicts; of a run that was not scored only what was asked and
-    how it ended. Raises [`InputError`] where its files cannot be read.
+    `records` are by id what was asked, with golden calls and verdicts if it was scored. Raises [`InputError`].
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,12 +113,8 @@ class RunView:
 
     def trajectory(self, name: str) -> Trajectory | None:
         """What the model did, where that is known."""
-        if name not in self._places:
-            return None
-        row = self._table.slice(self._places[name], 1).to_pylist()[0]
-        values: dict[str, Any] = {field.name: row[field.name] for field in fields(Trajectory)}
-        values["steps"] = [Step(**step) for step in row["steps"]]
-        return Trajectory(**values)
+        place = self._places.get(name)
+        return None if place is None else trajectory_of(self._table.slice(place, 1).to_pylist()[0])
 
     @cached_property
     def replay(self) -> Replay | None:

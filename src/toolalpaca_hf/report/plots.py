@@ -17,6 +17,13 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 # What is drawn in this becomes the colour of the page's text, in a light and in a dark page.
 _INK = "#010203"
 _GREY = "#808080"
+# Text stays text, and no tick has a mark: a marker at an end of the axis stands half outside.
+_LOOK: dict[str, Any] = {"font.family": "sans-serif", "svg.fonttype": "none", "axes.axisbelow": True}
+_LOOK |= {"grid.alpha": 0.35, "xtick.major.pad": 8, "ytick.major.pad": 8}
+_LOOK |= dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
+_LOOK |= dict.fromkeys(("axes.edgecolor", "grid.color"), _GREY)
+_LOOK |= dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.spines.bottom"), False)
+_LOOK |= dict.fromkeys(("xtick.major.size", "ytick.major.size"), 0)
 _TITLE_WIDTH = 32
 _LABEL_WIDTH = 20
 
@@ -27,42 +34,27 @@ def plot(
     """Draw twice, wide and narrow, for the page's style to choose: letters that shrink with a drawing cannot be read.
 
     Args:
-        name (`str`): Of the plot; the same name and drawing give the same text.
-        title (`str`): Of the plot; wrapped in the narrow drawing.
+        name (`str`): Of the plot; the same name and drawing give the same text, and no id of a plot of another name.
         draw (`Callable[[Axes, bool], None]`): Draws into the axes; the flag says whether it is the narrow drawing.
         rows (`float`, *optional*, defaults to 4): Its height, in lines of text with their distance.
-        grid (`str`, *optional*, defaults to `"x"`): The axis that has grid lines.
 
-    Returns:
-        `str`: A `<div>` with `svg.broad` and `svg.narrow`; what an id names in it is in no other plot of the page.
-
-    Raises:
-        ImportError: matplotlib is not installed.
+    Returns a `<div>` with `svg.broad` and `svg.narrow`; raises `ImportError` without matplotlib.
     """
     import matplotlib
     from matplotlib.figure import Figure  # not pyplot: no window, no state shared with the caller
 
     drawings = []
     for narrow in (False, True):
-        # Text stays text; the same name and drawing give the same ids.
-        look: Any = {"font.family": "sans-serif", "font.size": 11 if narrow else 10}
-        with matplotlib.rc_context(look | {"svg.hashsalt": name, "svg.fonttype": "none"}):
+        look: Any = _LOOK | {"font.size": 11 if narrow else 10, "svg.hashsalt": name}
+        with matplotlib.rc_context(look):
             size = (4.7, 2 + 0.5 * rows) if narrow else (10, 1.4 + 0.42 * rows)
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.add_subplot()
-            axes.tick_params(colors=_INK, length=0, pad=8)  # a marker at an end of the axis stands half outside
-            axes.grid(axis=grid, color=_GREY, alpha=0.35, linewidth=0.8)
-            axes.set_axisbelow(True)
-            for side, spine in axes.spines.items():
-                spine.set_visible(side == "left")
-                spine.set_color(_GREY)
+            axes.grid(axis=grid)
             draw(axes, narrow)
-            legend = axes.get_legend()
-            for text in (axes.xaxis.label, axes.yaxis.label, *(legend.get_texts() if legend else ())):
-                text.set_color(_INK)
             # Over the whole figure: the axes are too narrow for it where labels stand beside them.
             wrapped = "\n".join(textwrap.wrap(title, _TITLE_WIDTH)) if narrow else title
-            figure.suptitle(wrapped, color=_INK, parse_math=False, fontsize="large")
+            figure.suptitle(wrapped, parse_math=False, fontsize="large")
             buffer = io.StringIO()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a glyph that is absent here is the browser's matter
@@ -78,15 +70,12 @@ def plot(
 
 
 def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: str = BLUE) -> str:
-    """Horizontal bars, the first at the top: a [`plot`].
-
-    `counts` has what each bar is called, and its length. Raises `ImportError` without matplotlib.
-    """
+    """A [`plot`] of horizontal bars, the first at the top; `counts` has what each is called, and its length."""
 
     def draw(axes: "Axes", narrow: bool) -> None:
         values = [count for _, count in counts]
         drawn = axes.barh(range(len(counts)), values, color=colour, height=0.62)
-        axes.bar_label(drawn, labels=[f"{count:,}" for count in values], padding=4, color=_INK)
+        axes.bar_label(drawn, labels=[f"{count:,}" for count in values], padding=4)
         label_rows(axes, [text for text, _ in counts], narrow)
         axes.set_xlim(0, max(1, *values) * (1.3 if narrow else 1.12))
         axes.locator_params("x", integer=True)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from rich.text import Text
 
-Tokens = Sequence[tuple[str, bool]]
-"""The text of each token, and whether it is trained."""
+Tokens = Sequence[tuple[str, bool]]  # the text of each, and whether it is trained
 
 
 def render(package: str, template: str, **values: Any) -> str:

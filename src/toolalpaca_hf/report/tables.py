@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NONE = "–"
-"""Stands where there is no figure."""
+NONE = "–"  # stands where there is no figure
 
 
 def finite(value: Any) -> float | None:
@@ -56,8 +55,7 @@ def markdown_table(
 
     Args:
         text_columns (`int`, *optional*): How many columns hold text; those after them hold numbers, aligned right.
-        escape (`Callable[[str], str]`, *optional*):
-            What each cell passes. By default it stays one cell and keeps its markup; [`markdown_text`] lets none in.
+        escape (`Callable`, *optional*): What each cell passes; [`markdown_text`] lets no markup in.
 
     Example:
 

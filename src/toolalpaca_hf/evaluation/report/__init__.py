@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,13 @@ from ...schema import Trajectory
 from ..suite import Attempt
 from .figures import LABELS, label, model_index, plots, template_values
 
-SHOWN = 4000
-"""Characters of a text that the page shows at most."""
+SHOWN = 4000  # characters of a text that the page shows at most
 
-BUDGET = 2_500_000
-"""Characters of observations in the page at most; with more of them, less of each is shown."""
+BUDGET = 2_500_000  # characters of observations in the page at most; with more of them, less of each is shown
 
-FOLDED = 400
-"""Characters from which on an observation is folded."""
+FOLDED = 400  # characters from which on an observation is folded
 
-FAILURES = 10
-"""How many failures the Markdown lists."""
+FAILURES = 10  # how many failures the Markdown lists
 
 
 def write_report(
@@ -32,52 +29,39 @@ def write_report(
 ) -> None:
     """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
     `instructions.json`; a record whose attempt is not among `attempts` is shown without trajectory."""
-    texts = {
-        "report.html": report_html(metrics, records, attempts),
-        "report.md": report_markdown(metrics, records),
-        "model_index.json": json.dumps(model_index(metrics), indent=2, ensure_ascii=False) + "\n",
-    }
-    write_texts(folder, texts)
+    texts = {"report.html": report_html(metrics, records, attempts), "report.md": report_markdown(metrics, records)}
+    index = json.dumps(model_index(metrics), indent=2, ensure_ascii=False) + "\n"
+    write_texts(folder, texts | {"model_index.json": index})
 
 
 def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt] = ()) -> str:
     """Render `report.html`; arguments as in [`write_report`]."""
-    by_id = {attempt.instruction.id: attempt for attempt in attempts}
-    steps = sum(len(attempt.trajectory.steps) for attempt in attempts if attempt.trajectory)
+    made = {attempt.instruction.id: attempt.trajectory for attempt in attempts}
+    steps = sum(len(trajectory.steps) for trajectory in made.values() if trajectory)
     limit = min(SHOWN, BUDGET // max(1, steps))
     grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
-        attempt = by_id.get(str(record.get("id")))
-        grouped[str(record.get("api"))].append(_instruction(record, attempt.trajectory if attempt else None, limit))
-    settings = [
-        (title, json.dumps(metrics[key], indent=2, ensure_ascii=False, default=str))
-        for title, key in (("Settings", "settings"), ("Settings of the judge", "judge_settings"))
-        if metrics.get(key)
-    ]
+        grouped[record["api"]].append(_instruction(record, made.get(record["id"]), limit))
+    titles = {"settings": "Settings", "judge_settings": "Settings of the judge"}
+    dump = partial(json.dumps, indent=2, ensure_ascii=False, default=str)
+    settings = [(title, dump(metrics[key])) for key, title in titles.items() if metrics.get(key)]
     values = template_values(metrics) | {"plots": plots(metrics), "settings": settings, "apis": list(grouped.items())}
     return render(__name__, "report.html.jinja", **values)
 
 
 def instruction_page(record: dict[str, Any], trajectory: Trajectory | None, states: Sequence[str] = ()) -> str:
-    """One instruction as `report.html` shows it, unfolded, as a page of its own.
-
-    `states` are what exists in the simulator after each step, as far as it is known.
-    """
+    """One instruction as `report.html` shows it, unfolded, as a page of its own; `states` are what exists in the
+    simulator after each step, as far as it is known."""
     return render(__name__, "single.html.jinja", item=_instruction(record, trajectory, SHOWN, states))
 
 
 def report_markdown(metrics: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     """Render `report.md`, GitHub's Markdown: the figures, and the first failures."""
-    failed = [record for record in records if record.get("process_verdict") != "Yes"]
-    failures = [
-        (
-            f"{record.get('api')}, instruction {record.get('index')}",
-            clip(str(record.get("instruction") or ""), 300),
-            ended_words(str(record.get("ended") or "")),
-            clip(str(record.get("reason") or record.get("error") or "no reason was given"), 500),
-        )
-        for record in failed[:FAILURES]
-    ]
+    failed = [record for record in records if record["process_verdict"] != "Yes"]
+    failures = []
+    for record in failed[:FAILURES]:
+        place, reason = f"{record['api']}, instruction {record['index']}", clip(record["reason"], 500)
+        failures.append((place, clip(record["instruction"], 300), ended_words(record["ended"]), reason))
     values = template_values(metrics) | {"failures": failures, "failed_verdicts": len(failed)}
     return render(__name__, "report.md.jinja", **values)
 

@@ -3,19 +3,17 @@
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from ...report import BLUE, NONE, ORANGE, bar_plot, label_rows, plot, rate_text
+from ...report import BLUE, NONE, ORANGE, bar_plot, finite, label_rows, plot, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # What the paper prints; nothing of it was measured by this package.
-SOURCE = "arXiv 2306.05301, Table 3"
-ADDRESS = "https://arxiv.org/abs/2306.05301"
-JUDGE = "GPT-4"
+SOURCE, ADDRESS = "arXiv 2306.05301, Table 3", "https://arxiv.org/abs/2306.05301"
 
-INSTRUCTIONS = {"simulated": 100, "real": 114}
-"""How many instructions each published suite has."""
+INSTRUCTIONS = {"simulated": 100, "real": 114}  # how many instructions each published suite has
 
+# By model and suite, in percent of the instructions: process, response and overall (both at once).
 PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
     "GPT-3.5": {"simulated": (77.0, 85.0, 75.0), "real": (75.4, 80.7, 72.8)},
     "Vicuna-7B": {"simulated": (19.0, 21.0, 17.0), "real": (7.9, 11.4, 7.9)},
@@ -23,12 +21,10 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
     "Vicuna-13B": {"simulated": (17.0, 31.0, 16.0), "real": (13.2, 16.7, 12.3)},
     "ToolAlpaca-13B": {"simulated": (70.0, 73.0, 70.0), "real": (66.7, 67.5, 61.4)},
 }
-"""By model and suite, in percent of the instructions: process, response and overall (both at once)."""
 
-SPLITS = {"simulated": "eval_simulated", "real": "eval_real", "sample": "eval_simulated"}
-"""The split of the dataset repo that holds a suite's instructions."""
+SPLITS = {"simulated": "eval_simulated", "real": "eval_real", "sample": "eval_simulated"}  # of the dataset repo
 
-LABELS = {
+LABELS = {  # what a metric is called in tables; another one is called by its key
     "process_verdict": "Process correct, by rule",
     "solved": "Process correct, share of trials",
     "ast": "Calls as BFCL's answers have them",
@@ -47,34 +43,29 @@ LABELS = {
     "argument_recall": "Recall of arguments",
     "argument_f1": "F1 of arguments",
 }
-"""What a metric is called in tables; another one is called by its key."""
 
-BETWEEN = {
+BETWEEN = {  # what `trials.detectable_between` says, in words
     "difference": "Smallest difference of the first rate that is shown, 4 times in 5",
     "trials": "Trials of each for a difference of 3 points",
     "instructions": "Instructions for a difference of 3 points",
 }
-"""What [`trials.detectable_between`] says, in words."""
 
-ONE_RUN = {
+ONE_RUN = {  # what `trials.detectable` says, in words
     "same_instructions": "Smallest difference shown to a run on the same instructions, 4 times in 5",
     "trials": "Trials for a difference of 3 points there",
     "other_instructions": "Smallest difference shown to a run on other instructions",
     "instructions": "Instructions for a difference of 3 points there",
 }
-"""What [`trials.detectable`] says, in words."""
 
-SOURCES = {
+SOURCES = {  # of variance
     "instruction": "between instructions",
     "sampling": "the model's sampling",
     "simulator": "the simulator's seed",
     "user": "who plays the user",
     "judge": "the judge's verdicts on one attempt",
 }
-"""Sources of variance."""
 
 BREAKDOWNS = {"api": "By API", "category": "By category", "golden_calls": "By number of golden calls"}
-"""The groups of `metrics["by"]`, and the headings of their tables."""
 
 
 def label(key: str) -> str:
@@ -96,7 +87,7 @@ def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
         rows.append(HeadlineRow(model, judge, n, *shares, False))
     for name, published in PUBLISHED.items() if suite in INSTRUCTIONS else ():
         shares = [f"{share:.1f}" for share in published[suite]]
-        rows.append(HeadlineRow(name, JUDGE, str(INSTRUCTIONS[suite]), *shares, True))
+        rows.append(HeadlineRow(name, "GPT-4", str(INSTRUCTIONS[suite]), *shares, True))
     return rows
 
 
@@ -108,7 +99,7 @@ def figures(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str
         "Validity of what was called": metrics["validity"],
     }
     if left := metrics.get("without_flagged"):
-        known = left.get("calls", {}) | {key: left[key] for key in ("process_verdict",) if key in left}
+        known = {"process_verdict": left["process_verdict"]} | left["calls"] if left["n"] else {}
         chosen = [key for key in ("process_verdict", "ast", "all_functions", "arguments") if key in known]
         title = f"Without the {len(left['flagged'])} instructions that the linter flags"
         sections[title] = {key: known[key] for key in chosen}
@@ -218,17 +209,19 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         about["dataset_split"] = SPLITS[suite]
     else:
         about |= {"dataset_type": suite, "dataset_name": "BFCL" if suite == "bfcl" else suite}
-    by_rule = {name: metrics[name] for name in ("process_verdict",) if name in metrics}  # recorded verdicts have none
-    kinds = {"process_verdict": by_rule}
-    kinds |= {"llm_judge": metrics.get("judge_rates", {}), "tool_call_match": metrics.get("calls", {})}
+    # What is published is read from a file, and may be of verdicts alone.
+    rates = [("process_verdict", "process_verdict", metrics.get("process_verdict"))]
+    rates += [("llm_judge", *found) for found in (metrics.get("judge_rates") or {}).items()]
+    rates += [("tool_call_match", *found) for found in (metrics.get("calls") or {}).items()]
     results = []
-    for metric, rates in kinds.items():
-        for key, rate in rates.items():
-            if rate["value"] is None:
-                continue
-            interval = f"95% interval {100 * rate['low']:.1f} to {100 * rate['high']:.1f}, n = {rate['n']}"
-            measured = {"metric_name": f"{label(key)} (%; {interval})", "metric_value": round(100 * rate["value"], 1)}
-            results.append(about | {"metric_type": metric, "metric_config": key} | measured)
+    for metric, key, rate in rates:
+        value, low, high = (finite((rate or {}).get(name)) for name in ("value", "low", "high"))
+        if rate is None or value is None:
+            continue
+        n = f"n = {rate.get('n', metrics.get('n'))}"
+        spread = n if low is None or high is None else f"95% interval {100 * low:.1f} to {100 * high:.1f}, {n}"
+        measured = {"metric_name": f"{label(key)} (%; {spread})", "metric_value": round(100 * value, 1)}
+        results.append(about | {"metric_type": metric, "metric_config": key} | measured)
     return results
 
 
