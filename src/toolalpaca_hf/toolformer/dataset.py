@@ -29,13 +29,12 @@ def text_segments(annotated: str, markers: Markers, mask_results: bool = False) 
     """The segments of an annotated text, markers restored; `mask_results` excludes results from the loss."""
     segments, at = [], 0
     for found in markers.find(annotated) if mask_results else ():
-        if found.result is None:
-            continue
-        end = found.end - len(markers.end)
-        begin = annotated.rindex(markers.arrow, found.start, end) + len(markers.arrow)
-        segments.append(Segment(markers.restore(annotated[at:begin]), True))
-        segments.append(Segment(markers.restore(annotated[begin:end]), False))
-        at = end
+        if found.result is not None:
+            end = found.end - len(markers.end)
+            begin = annotated.rindex(markers.arrow, found.start, end) + len(markers.arrow)
+            segments.append(Segment(markers.restore(annotated[at:begin]), True))
+            segments.append(Segment(markers.restore(annotated[begin:end]), False))
+            at = end
     return [*segments, Segment(markers.restore(annotated[at:]), True)]
 
 
@@ -93,26 +92,19 @@ def mark_objection(mark: Mark, result: str | None) -> str:
     try:
         value, computed = Decimal(mark.value.strip("$ ").replace(",", "")), Decimal(result)
         # The one with fewer decimals may be rounded.
-        decimals = min(_decimals(value), _decimals(computed))
-        agree = abs(value - computed) <= Decimal(5).scaleb(-decimals - 1)
+        exponent = min(0, max(int(number.as_tuple().exponent) for number in (value, computed)))
+        agree = abs(value - computed) <= Decimal(5).scaleb(exponent - 1)
     except (ArithmeticError, ValueError):
         return f"the value {mark.value!r} of {mark.expression!r} is no number"
     return "" if agree else f"the calculator gives {result} for {mark.expression!r}, not {mark.value}"
 
 
-def _decimals(number: Decimal) -> int:
-    exponent = number.normalize().as_tuple().exponent
-    if not isinstance(exponent, int):
-        raise ValueError("not a finite number")
-    return max(0, -exponent)
-
-
 def read_gsm8k(file: str | Path | None = None) -> tuple[str, list[Any]]:
     """The prefix of ids, and the rows of GSM8K's training set, from its published file or the Hub."""
-    if file is None:
-        fix = "pass --source gsm8k=FILE with its train.jsonl"
-        return "gsm8k_train", list(hub_rows("openai/gsm8k", "main", "train", fix))
-    return Path(file).stem, list(read_rows(file))
+    if file:
+        return Path(file).stem, list(read_rows(file))
+    fix = "pass --source gsm8k=FILE with its train.jsonl"
+    return "gsm8k_train", list(hub_rows("openai/gsm8k", "main", "train", fix))
 
 
 def gsm8k_rows(
@@ -307,12 +299,7 @@ def build_repo(
         "sft": (sft_row(row, source.markers, mask_results) for row in training(report)),
         "plain": map(sft_row, training(Report())),
     }
-    settings = {
-        "source": source.name,
-        "source_hash": source.digest,
-        "markers": list(source.markers.all),
-        "plain_fraction": plain_fraction,
-        "plain": Path(plain).name if plain else "texts of the source without a call",
-        "mask_results": mask_results,
-    }
+    mixed = Path(plain).name if plain else "texts of the source without a call"
+    settings = {"source": source.name, "source_hash": source.digest, "markers": list(source.markers.all)}
+    settings |= {"plain_fraction": plain_fraction, "plain": mixed, "mask_results": mask_results}
     return write_toolformer_repo(configs, out, report, settings, overwrite)

@@ -33,16 +33,13 @@ class MadeCall:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits per text: `tokens` besides calls, `calls`, `call_tokens` of each, `context` length, `longest` result.
+    """Limits per text; a call starts if its marker is among the `k` likeliest tokens."""
 
-    A call starts if its marker is among the `k` likeliest tokens.
-    """
-
-    tokens: int
+    tokens: int  # besides calls
     calls: int
-    call_tokens: int
+    call_tokens: int  # of each
     context: int
-    longest: int
+    longest: int  # characters of a result
     k: int
 
 
@@ -53,7 +50,7 @@ class _Begun:
     at: int
     forced: bool
     end: int = 0
-    call: ToolCall | None = None
+    call: ToolCall = field(default_factory=lambda: ToolCall("", ""))
     result: str | None = None
     error: str | None = None
 
@@ -66,7 +63,7 @@ class CallState:
     row: RowState
     vocabulary: Vocabulary
     limits: Limits
-    ends: frozenset[int]
+    ends: set[int]
     shown: int = 0
     asked: ToolCall | None = None
     done: bool = False
@@ -114,14 +111,15 @@ class CallState:
         shown = f"{space}{executed.result}" if executed.result else ""
         self.row.forced.extend(self.vocabulary.encode(shown + self.vocabulary.markers.end, continued=True))
 
-    def calls(self) -> list[MadeCall]:
-        made = []
-        for begun in self.begun:
-            before = [self.ids[: max(at, self.start)] for at in (begun.at, begun.end)]
-            start, end = (len(self.vocabulary.text(ids, self.start)) for ids in before)
-            assert begun.call
-            made.append(MadeCall(begun.call.tool, begun.call.input, begun.result, begun.error, start, end))
-        return made
+    def generated(self) -> "Generated":
+        def place(at: int) -> int:
+            return len(self.vocabulary.text(self.ids[: max(at, self.start)], self.start))
+
+        calls = [
+            MadeCall(begun.call.tool, begun.call.input, begun.result, begun.error, place(begun.at), place(begun.end))
+            for begun in self.begun
+        ]
+        return Generated(self.vocabulary.text(self.ids, self.start), calls, len(self.ids) - self.start)
 
     def _open_in_prompt(self) -> None:
         """A prompt may end inside a call, which then counts as the first one."""
@@ -175,7 +173,7 @@ class CallState:
     def _end(self) -> None:
         self.done = True
         if begun := self.open:
-            begun.call = begun.call or self._so_far(begun)
+            begun.call = begun.call if begun.call.tool else self._so_far(begun)
             begun.error = begun.error or "the text ended inside it"
             self.row.forced.clear()
             self.asked = None
@@ -184,12 +182,7 @@ class CallState:
 
 @dataclass(frozen=True)
 class Generated:
-    """A continuation of a prompt; `error` says why there is none.
-
-    Args:
-        text (`str`): The text, including calls and results.
-        tokens (`int`): Number of ids after the prompt.
-    """
+    """A continuation of a prompt, with calls and results, and how many ids it has; `error` says why there is none."""
 
     text: str
     calls: list[MadeCall] = field(default_factory=list)
@@ -198,6 +191,7 @@ class Generated:
 
     @property
     def plain(self) -> str:
+        """The text without its calls."""
         done, at = "", 0
         for call in self.calls:
             done, at = _joined(done, self.text[at : call.start]), call.end
@@ -233,8 +227,9 @@ def generate(
 ) -> list[Generated]:
     """Continue prompts, calling tools on the way (section 2 of arXiv 2302.04761, inference).
 
+    A tokenizer without a token for the start marker, or for the end of a sequence, is an [`UnsupportedModelError`].
+
     Args:
-        model (`PreTrainedModel`): A causal language model; it is put into evaluation mode.
         prompts (`Sequence[str]`): Texts to continue. A call open at the end, `"... [Calculator(2 + 2)"`, is made.
         tools (`Mapping[str, Tool]`): By name, see [`tools_named`].
         markers ([`Markers`], *optional*): The markers that the model was trained with.
@@ -245,9 +240,6 @@ def generate(
         calls_enabled (`bool`, *optional*, defaults to `True`): If `False`, the start marker is never written.
         timeout, cache, longest (*optional*): See [`execute`].
         on_event (`Callable[[Event], None]`, *optional*): Receives each piece of text as it is written.
-
-    Raises:
-        [`UnsupportedModelError`]: The tokenizer lacks a required token.
 
     Example:
 
@@ -270,23 +262,19 @@ def generate(
     decoder = _Decoder(model, vocabulary, limits, batch_size, run, on_event)
     done: dict[int, Generated] = {}
     rows: dict[int, RowState] = {}
-    encoded = [vocabulary.prompt(prompt) for prompt in prompts]
     # Sorting by length minimizes padding.
-    for i in sorted(range(len(prompts)), key=lambda i: len(encoded[i])):
-        if len(encoded[i]) >= context:
-            error = f"the prompt has {len(encoded[i])} tokens and the model reads {context}; shorten it"
+    for i, ids in sorted(enumerate(map(vocabulary.prompt, prompts)), key=lambda encoded: len(encoded[1])):
+        if len(ids) >= context:
+            error = f"the prompt has {len(ids)} tokens and the model reads {context}; shorten it"
             done[i] = Generated("", error=error)
         else:
-            rows[i] = decoder.begin(i, encoded[i])
+            rows[i] = decoder.begin(i, ids)
     decoder.run(list(rows.values()))
     for i, row in rows.items():
+        done[i] = decoder.states[row].generated()
         if row.error:
             reason = str(row.error).partition("\n")[0]
             done[i] = Generated("", error=f"the model could not go on ({type(row.error).__name__}: {reason})")
-        else:
-            state = decoder.states[row]
-            text = vocabulary.text(state.ids, state.start)
-            done[i] = Generated(text, state.calls(), len(state.ids) - state.start)
     return [done[i] for i in range(len(prompts))]
 
 
@@ -317,7 +305,7 @@ class _Decoder(BatchGenerator):
         return row
 
     def _open(self, index: int, row: RowState, shown: int = 0) -> None:
-        self.states[row] = CallState(index, row, self.vocabulary, self.limits, frozenset(self.ends), shown)
+        self.states[row] = CallState(index, row, self.vocabulary, self.limits, self.ends, shown)
         self.answer([self.states[row]])
 
     def restart(self, row: RowState) -> None:
@@ -352,9 +340,8 @@ class _Decoder(BatchGenerator):
         if self.on_event is None:
             return
         text = self.vocabulary.text(state.ids, state.start)
-        if text.endswith("\ufffd") and not state.done:  # half a character
-            return
-        if text[state.shown :]:
+        # What ends in half a character waits for the rest.
+        if text[state.shown :] and (state.done or not text.endswith("\ufffd")):
             self.on_event(Event(state.index, kind, text[state.shown :]))
             state.shown = len(text)
 

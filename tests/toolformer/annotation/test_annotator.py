@@ -98,7 +98,7 @@ def test_failed_calls_are_counted_by_what_went_wrong() -> None:
     assert one.row["sampled"]["QA"] == {
         "candidates": 14,
         "executed": 1,
-        "errors": {**{f"QA: {kind}": 2 for kind in "abcde"}, "other errors": 2},
+        "errors": {f"QA: {kind}": 2 if kind < "f" else 1 for kind in "abcdefg"},
     }
 
 

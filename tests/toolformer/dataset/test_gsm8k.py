@@ -91,6 +91,7 @@ def test_what_the_calculator_does_not_confirm_is_set_aside_and_taken_out(mark: s
         ("100/3=34", "33.33", False),
         ("1/3=0.3", "0.33", True),
         ("2*3=6.0", "6", True),
+        ("2*3=6.0", "6.4", False),
         ("2*3=6", "6.1", True),  # may be rounded; a calculator that is wrong is not what this looks for
         ("2*3=6", "7", False),
     ],

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from ...llm import ContextFull, RequestRejected
 from ..markers import Markers, ToolCall
 from ..tools import ToolResult
 from ..tools.basic import date_in_url
+from ..tools.models import language_of
 from ..tools.tool import SLOT
 from .config import AnnotationSettings, ToolSettings
 from .filter import Candidate, Scorer, losses, score, select_calls
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # The outcomes of a text in which calls were looked for; any other outcome says why they were not.
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
 
-_ERRORS = 5
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ufffd]")
 CALL_FIELDS = ("tool", "input", "result", "position", "l_minus", "l_plus", "gain")
 
@@ -195,9 +194,7 @@ class Annotator:
             preselected.update(some)
             if some:
                 self._propose(tool, [works[n] for n in some])
-        found = [(candidate, work) for work in works.values() for candidate in work.candidates]
-        self._execute(found)
-        self._score(found)
+        self._execute_and_score([(candidate, work) for work in works.values() for candidate in work.candidates])
         for n, work in works.items():
             outcome = None if n in preselected else "not preselected"
             results[n] = self._row(work.document, work.escaped, work.candidates, outcome)
@@ -233,15 +230,13 @@ class Annotator:
         restore, at = self.markers.restore, len(before)
         return at if restore(work.escaped[:at]) + restore(work.escaped[at:]) == work.document.text else None
 
-    def _execute(self, proposed: list[tuple[Candidate, _Work]]) -> None:
-        calls = [(candidate.call, work.document.meta) for candidate, work in proposed]
-        for (candidate, _), found in zip(proposed, self.execute(calls) if calls else [], strict=True):
-            candidate.result, candidate.error = found.result, found.error
-
-    def _score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
-        found = [(c, c.call, c.result, work.ids) for c, work in proposed if c.result is not None]
-        markers = self.markers
-        scored = [(ids, c, markers.with_result(call, result), markers.call(call)) for c, call, result, ids in found]
+    def _execute_and_score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
+        executed = self.execute([(c.call, work.document.meta) for c, work in proposed]) if proposed else []
+        scored = []
+        for (c, work), found in zip(proposed, executed, strict=True):
+            c.result, c.error = found.result, found.error
+            if c.result is not None:
+                scored.append((work.ids, c, self.markers.with_result(c.call, c.result), self.markers.call(c.call)))
         score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.prompts})
 
     def _row(
@@ -256,8 +251,8 @@ class Annotator:
         for tool in self.prompts:
             of = [candidate for candidate in candidates if candidate.tool == tool]
             executed = sum(candidate.result is not None for candidate in of)
-            errors = most_frequent(Counter(candidate.error for candidate in of if candidate.error))
-            sampled[tool] = {"candidates": len(of), "executed": executed, "errors": errors}
+            errors = Counter(candidate.error for candidate in of if candidate.error)
+            sampled[tool] = {"candidates": len(of), "executed": executed, "errors": dict(errors)}
         return Annotated(row | {"outcome": outcome or row["outcome"], "sampled": sampled}, list(candidates))
 
 
@@ -269,13 +264,6 @@ def problem_of(text: str) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in head):
         return "no valid Unicode"
     return "binary" if "\x00" in text or len(_CONTROL.findall(head)) * 20 > len(head) else None
-
-
-def most_frequent(errors: Counter[str]) -> dict[str, int]:
-    rest = errors.pop("other errors", 0)
-    kept = dict(errors.most_common(_ERRORS))
-    rest += errors.total() - sum(kept.values())
-    return {**kept, **({"other errors": rest} if rest else {})}
 
 
 _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])\d+(?:\.\d+)?(?!\w)")
@@ -317,19 +305,6 @@ def _changes_language(text: str) -> bool:
     """A piece of 10 words in another language between English ones."""
     words = text.split()
     pieces = [" ".join(words[n : n + 10]) for n in range(0, len(words), 10)]
-    english = [language == "en" for piece in pieces if (language := _language(piece))]
+    found = [language_of(piece) for piece in pieces if re.search(r"[^\W\d_]{2}", piece)]
+    english = [language == "en" for language, probability in found if probability > 0.8]
     return any(not is_english and any(english[:n]) and any(english[n + 1 :]) for n, is_english in enumerate(english))
-
-
-def _language(piece: str) -> str | None:
-    if not re.search(r"[^\W\d_]{2}", piece):
-        return None
-    language, probability = _identifier().classify(piece)
-    return language if probability > 0.8 else None
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

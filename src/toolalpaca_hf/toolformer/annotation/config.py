@@ -1,6 +1,7 @@
 """Settings of an annotation, with the paper's values for each tool."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ class ToolSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.tau_s < 1:
             raise OptionError(f"is {self.tau_s}", option="--tau-s", fix="pass a number from 0 to below 1")
+        if math.isnan(self.tau_f):
+            raise OptionError("is no number", option="--tau-f", fix="pass one")
         if self.k < 1 or self.m < 1:
             raise OptionError(f"are {self.k} and {self.m}", option="--k and --m", fix="pass at least 1")
 
@@ -54,7 +57,6 @@ class AnnotationSettings:
         call_tokens, max_tokens (`int`, *optional*): Maximum length of a call and of a text; longer ones are dropped.
         all_losses (`bool`, *optional*, defaults to `False`): Compute losses even if no threshold can be met.
         preselect (`bool`, *optional*, defaults to `False`): Preselect texts by the paper's heuristics (appendix A).
-        timeout (`float`, *optional*, defaults to 10.0): Seconds per call.
     """
 
     tools: dict[str, ToolSettings] = field(default_factory=dict)
@@ -130,28 +132,17 @@ class AnnotationConfig:
             fields["own"] = f"{self.own.__module__}.{self.own.__qualname__}"  # type: ignore[attr-defined]  # a function
         return json.loads(json.dumps({**fields, "source": _absolute(self.source)}))
 
-    def with_thresholds(self, tools: Sequence[str]) -> "AnnotationConfig":
-        settings = {name: replace(self.settings.of(name), **self.thresholds) for name in tools}
-        return replace(self, settings=replace(self.settings, tools=settings), thresholds={})
-
     def absolute(self) -> "AnnotationConfig":
         """A copy with absolute paths, for a worker in another folder."""
         # On a server, a model's name is not a path.
         paths = ("corpus", "translation_model", *(() if self.context.get("qa_endpoint") else ("qa_model",)))
-        api = self.api and replace(
-            self.api,
-            document=_absolute(self.api.document),
-            credentials=self.api.credentials and _absolute(self.api.credentials),
-        )
-        return replace(
-            self,
-            source=_absolute(self.source),
-            out=str(Path(self.out).absolute()),
-            model=_absolute(self.model),
-            served_model=self.served_model or self.model,
-            context={name: _absolute(value) if name in paths else value for name, value in self.context.items()},
-            api=api,
-        )
+        places: dict[str, Any] = {name: _absolute(getattr(self, name)) for name in ("source", "model")}
+        if api := self.api:
+            credentials = api.credentials and _absolute(api.credentials)
+            places["api"] = replace(api, document=_absolute(api.document), credentials=credentials)
+        places["context"] = {name: _absolute(v) if name in paths else v for name, v in self.context.items()}
+        served = self.served_model or self.model
+        return replace(self, out=str(Path(self.out).absolute()), served_model=served, **places)
 
 
 def _absolute(source: str) -> str:

@@ -20,14 +20,15 @@ from ...storage import JsonlLog, claim_settings, write_json
 from ..markers import ToolCall
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
-from .annotator import ANNOTATED, Annotator, Document, Execute, most_frequent
+from .annotator import ANNOTATED, Annotator, Document, Execute
 from .config import THRESHOLDS, AnnotationConfig, settings_for
 
 ROUND = 4  # texts annotated together, hundreds of sampled calls at once; a killed task loses at most so many
 NO_MODEL = "pass another --model"
 TEXT_FIELDS = ("text", "raw_content", "content")  # everywhere, in CCNet, in RefinedWeb's layout
 DATE_FIELDS = ("date", "date_published", "date_download", "timestamp")  # the last two of CCNet and C4
-_LARGE = 200_000_000  # bytes of a file whose lines are not counted for a progress bar
+_ERRORS = 5  # of a tool, in the report
+_LARGE = 50_000_000  # bytes of input that is not read ahead to count its texts for a progress bar
 
 
 class AnnotateStep:
@@ -73,7 +74,8 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
     with config_tools(config) as tools:
         for tool in tools.values():
             prompt_for(tool)
-        config = config.with_thresholds(list(tools))
+        chosen = {name: replace(config.settings.of(name), **config.thresholds) for name in tools}
+    config = replace(config, settings=replace(config.settings, tools=chosen), thresholds={})
     if local:
         load_tokenizer(config.model, NO_MODEL)  # a wrong one is reported before the folder is claimed for it
     if config.endpoint:
@@ -154,8 +156,9 @@ def _progress_bar(config: AnnotationConfig) -> Iterator[None]:
     """Driven by the files on disk, whichever process or machine wrote them."""
     from tqdm.auto import tqdm
 
-    read, count = Counter[Path](), count_texts(config.source)
-    total = min(count, config.limit * config.tasks) if count and config.limit else count
+    read, total, files = Counter[Path](), None, files_of(config.source)
+    if files and sum(path.stat().st_size for _, path in files) < _LARGE:
+        total = sum(1 for _ in islice(read_texts(config.source), config.limit and config.limit * config.tasks))
 
     def look() -> None:
         for path in Path(config.out).glob("annotated-*.jsonl"):
@@ -183,13 +186,11 @@ def read_texts(
     `allenai/c4:en`. `text_field` is by default the first of [`TEXT_FIELDS`] that exists.
     """
     files = files_of(source)
-    if files is None:
-        shards: list[tuple[str, Path | None]] = [(source.split("/")[-1].replace(":", "-"), None)]
-    else:
-        stems, names = Counter(_stem(name) for name, _ in files), {name for name, _ in files}
+    shards: list[tuple[str, Path | None]] = [(source.split("/")[-1].replace(":", "-"), None)]
+    if files is not None:
         # Files with the same stem keep their suffix.
-        ambiguous = {name for name in names if stems[_stem(name)] > 1 or _stem(name) in names}
-        shards = [(name if name in ambiguous else _stem(name), path) for name, path in files]
+        taken = Counter(part for name, _ in files for part in {name, _stem(name)})
+        shards = [(name if taken[_stem(name)] > 1 else _stem(name), path) for name, path in files]
     by_file = len(shards) >= tasks
     name, _, config = source.partition(":")
     for shard, path in shards[rank::tasks] if by_file else shards:
@@ -225,25 +226,6 @@ def _hash_of(source: str) -> str:
         with suppress(OSError), path.open("rb") as file:  # reading it will say so
             digest.update(f"{name}\0{path.stat().st_size}\0".encode("utf-8", "replace") + file.read(1 << 16))
     return digest.hexdigest()[:16]
-
-
-def count_texts(source: str) -> int | None:
-    """The number of texts for a progress bar; `None` if counting would take long, or they are not one a line."""
-    import pyarrow.parquet as pq
-
-    count = 0
-    for _, path in files_of(source) or ():
-        try:
-            with path.open("rb") as file:
-                if path.suffix == ".parquet":
-                    count += pq.read_metadata(file).num_rows
-                elif path.suffix in (".gz", ".zst") or path.stat().st_size > _LARGE or file.peek(1)[:1] == b"[":
-                    return None
-                else:
-                    count += sum(1 for line in file if line.strip())
-        except (OSError, ValueError):  # damaged: reading it will say so
-            return None
-    return count or None
 
 
 def _stem(name: str) -> str:
@@ -285,10 +267,12 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             _count(kept, row["candidates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read as an annotation ({error})", file=folder, fix="annotate again") from None
-    tools = {
-        tool: {**calls[tool], "errors": most_frequent(errors[tool]), "kept": kept.get(tool, {})}
-        for tool in sorted(set(calls) | set(kept))
-    }
+    tools = {}
+    for tool in sorted(set(calls) | set(kept)):
+        often = dict(errors[tool].most_common(_ERRORS))
+        rest = errors[tool].total() - sum(often.values())
+        others = {"other errors": rest} if rest else {}
+        tools[tool] = {**calls[tool], "errors": often | others, "kept": kept.get(tool, {})}
     report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
     write_json(folder / "report.json", report, indent=2)
     parts = _parts(report)
@@ -303,8 +287,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
 def read_candidates(folder: str | Path) -> Iterator[dict[str, Any]]:
     """The saved candidates of an annotation, each with the `id` of its text."""
     for row in _lines(Path(folder), "candidates"):
-        for candidate in row["candidates"]:
-            yield {"id": row["id"], **candidate}
+        yield from ({"id": row["id"], **candidate} for candidate in row["candidates"])
 
 
 def _lines(folder: Path, kind: str) -> Iterator[dict[str, Any]]:

@@ -98,7 +98,6 @@ def recorded(
     path: Path,
     settings: Mapping[str, Any],
     items: Sequence[Item],
-    is_of: Callable[[Record, Item], bool],
     make: Callable[[Sequence[Item]], Iterator[list[dict[str, Any]]]],
 ) -> list[dict[str, Any]]:
     """The record of each item, kept in a file; `make` yields those that are missing or not (any more) of their item.
@@ -107,7 +106,7 @@ def recorded(
     """
     with JsonlLog(path) as log:
         claim_settings(path.with_suffix(".settings.json"), settings, "answers", made=path)
-        rest = [item for item in items if item.id not in log.rows or not is_of(log.rows[item.id], item)]
+        rest = [item for item in items if item.id not in log.rows or not _is_of(log.rows[item.id], item)]
         done = len(items) - len(rest)
         with tqdm(total=len(items), initial=done, unit="item", desc=path.stem, disable=None) as bar:
             for records in make(rest) if rest else ():
@@ -126,9 +125,9 @@ def answers(
     """Answer questions, in batches of similar length and, for the tools, of one date; without tools, without calls."""
     from ..decoding import generate
 
-    options: dict[str, Any] = {"max_calls": task.max_calls, "max_new_tokens": task.max_new_tokens}
+    cache = ResultCache(config.cache) if config.cache else None
+    options: dict[str, Any] = {"max_calls": task.max_calls, "max_new_tokens": task.max_new_tokens, "cache": cache}
     options |= {"markers": config.markers, "k": config.k, "calls_enabled": bool(tools), "timeout": config.timeout}
-    options |= {"cache": ResultCache(config.cache) if config.cache else None}
 
     def date(item: Item) -> str:
         return (item.date or "") if tools else ""
@@ -143,14 +142,12 @@ def answers(
             yield [_record(task, *pair) for pair in zip(batch, written, strict=True)]
 
 
-def _is_answer(record: Record, item: Item) -> bool:
-    """Other data may have the same file name, and so the same ids."""
-    found = (record["error"], record["prompt"], record["answers"], record.get("date", item.date))
+def _is_of(record: Record, item: Item) -> bool:
+    """Whether a record is of this very item, and no failure: other data may have the same file name, and so ids."""
+    if "digest" in record:
+        return record["digest"] == _digest(item.prompt)
+    found = (record.get("error"), record.get("prompt"), record.get("answers"), record.get("date", item.date))
     return found == (None, item.prompt, list(item.answers), item.date)
-
-
-def _is_of_text(record: Record, text: Item) -> bool:
-    return record.get("digest") == _digest(text.prompt)
 
 
 def _record(task: EvalTask, item: Item, written: "Generated") -> dict[str, Any]:
@@ -227,12 +224,11 @@ def log_likelihoods(
     for index, text in enumerate(texts):
         ids = tokenizer(text, verbose=False)["input_ids"]
         windows += [(index, ids[start : start + max_length]) for start in range(0, len(ids) - 1, max_length - 1)]
-    sums, counts = [0.0] * len(texts), [0] * len(texts)
     found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows], batch_tokens)
+    of: list[list[float]] = [[] for _ in texts]
     for (index, _), logprobs in zip(windows, found, strict=True):
-        sums[index] -= math.fsum(logprobs)
-        counts[index] += len(logprobs)
-    return list(zip(sums, counts, strict=True))
+        of[index] += logprobs
+    return [(-math.fsum(logprobs), len(logprobs)) for logprobs in of]
 
 
 def summarize_texts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -277,16 +273,8 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
                 write_json(sizes_file, sizes)
             about = {"task": name, "model": model_name, "parameters": sizes[model_name], "data": origin}
             results.append(about | figures)
-    metrics = {
-        "tools": sorted(tools),
-        "k": config.k,
-        "markers": list(config.markers.all),
-        "solutions": config.solutions,
-        "limit": config.limit,
-        "toolalpaca_hf": __version__,
-        "notes": notes,
-        "results": results,
-    }
+    asked = {"k": config.k, "markers": list(config.markers.all), "solutions": config.solutions, "limit": config.limit}
+    metrics = {"tools": sorted(tools), **asked, "toolalpaca_hf": __version__, "notes": notes, "results": results}
     write_report(out, metrics)
     write_json(out / "metrics.json", metrics)  # last: where it is, the rest is
     return metrics
@@ -303,8 +291,9 @@ def _measure(
 ) -> dict[str, Any]:
     if name == PERPLEXITY:
         settings, make = {**deciding, "max_length": config.max_length}, partial(losses, model, config.max_length)
-        found = summarize_texts(recorded(folder / "texts.jsonl", settings, items, _is_of_text, make))
-        return {"title": "Perplexity", "section": "4.3", "measure": PERPLEXITY, "perplexity": found}
+        found = recorded(folder / "texts.jsonl", settings, items, make)
+        about = {"title": "Perplexity", "section": "4.3", "measure": PERPLEXITY}
+        return {**about, "perplexity": summarize_texts(found)}
     task = task_named(name, config.solutions)
     asked = {"prompt": prompt_of(task.prompt), "measure": task.measure, "max_new_tokens": task.max_new_tokens}
     records: dict[str, list[dict[str, Any]]] = {}
@@ -315,20 +304,20 @@ def _measure(
             keys = {name: tool.for_document({"date": items[0].date}).key for name, tool in at_hand.items()}
             settings |= {"tools": keys, "k": config.k, "max_calls": task.max_calls}
         make = partial(answers, model, task, at_hand, config)
-        records[way] = recorded(folder / f"{way}.jsonl", settings, items, _is_answer, make)
+        records[way] = recorded(folder / f"{way}.jsonl", settings, items, make)
     figures = summarize(records.get("calls"), records["without"])
     return {"title": task.title, "section": task.section, "measure": task.measure, **figures}
 
 
 def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) -> dict[str, Any]:
     """The figures of a model on a task: `useful` items are right only with calls, `harmful` ones only without."""
-    figures: dict[str, Any] = {"n": len(without), "without_calls": rate(record["right"] for record in without)}
-    figures["errors"] = sum(record["error"] is not None for record in [*without, *(with_calls or ())])
+    errors = sum(record["error"] is not None for record in [*without, *(with_calls or ())])
+    right, plain = ([record["right"] for record in records] for records in (with_calls or (), without))
+    figures: dict[str, Any] = {"n": len(without), "without_calls": rate(plain), "errors": errors}
     if with_calls is None:
         return figures
     called = [any(call["result"] is not None for call in record["calls"]) for record in with_calls]
-    right, plain = [record["right"] for record in with_calls], [record["right"] for record in without]
-    pairs = [pair for pair, has_call in zip(zip(right, plain, strict=True), called, strict=True) if has_call]
+    pairs = [(a, b) for a, b, has_call in zip(right, plain, called, strict=True) if has_call]
     tested = paired(right, plain, [str(i) for i in range(len(right))])
     difference = {name: tested[name] for name in ("difference", "low", "high", "wins", "losses")}
     return figures | {
@@ -343,20 +332,19 @@ def summarize(with_calls: Sequence[Record] | None, without: Sequence[Record]) ->
 def rate(values: Iterable[bool]) -> dict[str, Any]:
     """A rate with Wilson's 95% interval, as a task's questions are independent."""
     values = list(values)
-    if not values:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    value = sum(values) / len(values)
-    low, high = wilson(value, len(values))
+    value = sum(values) / len(values) if values else None
+    low, high = (None, None) if value is None else wilson(value, len(values))
     return {"value": value, "low": low, "high": high, "n": len(values)}
 
 
 def _slugs(models: Sequence[str]) -> dict[str, str]:
+    """The folder of each model: as much of the end of its name as tells it apart."""
     slugs: dict[str, str] = {}
     for model in models:
         parts = [part for part in re.sub(r"[^\w./-]+", "-", model).split("/") if part.strip(".")] or ["model"]
-        names = ["-".join(parts[-depth:]) for depth in range(1, len(parts) + 1)]
-        free = [name for name in names if name not in slugs.values()]
+        names = ("-".join(parts[-depth:]) for depth in range(1, len(parts) + 1))
+        free = next((name for name in names if name not in slugs.values()), None)
         if model in slugs or not free:
             raise OptionError(f"{model} is named twice", option="--model", fix="name each once")
-        slugs[model] = free[0]
+        slugs[model] = free
     return slugs

@@ -29,16 +29,14 @@ class Question:
     date: str | None = None
 
 
+# Reads a row; `None` where it is of another layout or cannot be asked.
 Layout = Callable[[Mapping[str, Any]], Question | None]
-"""Reads a row; `None` where it is of another layout or cannot be asked."""
 
 
 def simple(raw: Mapping[str, Any]) -> Question | None:
-    """The layout that every task accepts; one JSON object per line, of which `question` and an answer are needed:
+    """The layout that every task accepts, of which `question` and `answers` (or `answer`) are needed:
 
     {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}
-
-    `answer` may replace `answers`; `date` is what the calendar says.
     """
     context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
     return _question(raw.get("question"), _texts(_first(raw, "answers", "answer")), context or "", date)
@@ -145,7 +143,7 @@ _LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dat
 
 def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
     fields = _LISTED["kinds"].get(kind, {}) | fields
-    return EvalTask(name, layout=_LAYOUTS[fields.pop("layout")], **fields)
+    return EvalTask(name, **fields | {"layout": _LAYOUTS[fields["layout"]]})
 
 
 TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
@@ -186,9 +184,8 @@ MEASURES: dict[str, Callable[[str, Sequence[str]], bool]] = {
     "ten_words": lambda text, answers: answer_given(text, answers, words=10),
     "twenty_words": answer_given,
 }
-"""Whether a text, its calls taken out, gives one of the answers: in its first number (section 4.2.2), the last one of
-a solution, or the first words that the paper looks at for facts (4.2.1, 4.2.5), for other languages (4.2.4) and for
-questions (4.2.3)."""
+"""Whether a text without its calls gives one of the answers: in its first number (section 4.2.2), the last one of a
+solution, or its first words: of facts (4.2.1, 4.2.5), other languages (4.2.4) and questions (4.2.3)."""
 
 
 _FIRST, _LAST = date(1980, 1, 1), date(2029, 12, 31)
@@ -246,10 +243,9 @@ def _question_of(task: EvalTask, raw: Any) -> Question | None:
         found = task.layout(raw) or simple(raw)
     except (AttributeError, KeyError, TypeError):  # no object, or a field of another kind, somewhere inside
         return None
-    if found is None or task.measure not in ("first_number", "last_number"):
-        return found
     # Whatever is answered would count as wrong where no answer holds a number.
-    return found if any(math_correct(right, right) for right in found.answers) else None
+    maths = task.measure in ("first_number", "last_number")
+    return None if found and maths and not any(math_correct(right, right) for right in found.answers) else found
 
 
 def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:

@@ -83,6 +83,18 @@ def _local(name: str) -> Callable[[str], str]:
     return ask
 
 
+def language_of(text: str) -> tuple[str, float]:
+    """The language of a text, and how probable it is."""
+    return _identifier().classify(text)
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 class Translation(Tool):
     """The machine translation of section 3, into English: an NLLB model. The language of a text is detected."""
 
@@ -99,9 +111,7 @@ class Translation(Tool):
 
     def source_of(self, text: str) -> str | None:
         """NLLB's code for the language of a text, or `None` if NLLB does not know it."""
-        import py3langid
-
-        return self._codes.get(py3langid.classify(text)[0])
+        return self._codes.get(language_of(text)[0])
 
     def __call__(self, text: str) -> str | None:
         """The translation; `None` if the text is already in the target language, or in an unknown one."""

@@ -85,10 +85,9 @@ def prompt_for(tool: Tool, markers: Markers | None = None) -> str:
         value = " ".join(value.replace(SLOT, "").split())
         head, tail = head.replace(slot, value), tail.replace(slot, value)
     text = head + SLOT + tail
-    if markers is None or markers == Markers():
-        return text
-    for found in reversed(list(Markers().find(text))):
-        text = text[: found.start] + markers.call(found.call) + text[found.end :]
+    if markers and markers != Markers():
+        for found in reversed(list(Markers().find(text))):
+            text = text[: found.start] + markers.call(found.call) + text[found.end :]
     return text
 
 
