@@ -71,13 +71,9 @@ class UnsupportedModelError(ToolAlpacaError):
 
 
 class SettingsMismatchError(ToolAlpacaError):
-    """A folder holds what was made with other settings.
+    """The folder `file` holds what was made with other settings.
 
-    Args:
-        file (`str` or `PathLike`): The folder.
-        holds (`str`): What it holds.
-        differences (`Mapping[str, tuple]`): By field, nested ones as `limits.steps`: the value there, and this run's.
-        fix (`str`, *optional*): What to pass instead.
+    `differences` has the value there and this run's by field, nested ones as `limits.steps`.
     """
 
     def __init__(

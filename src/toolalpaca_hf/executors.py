@@ -1,7 +1,6 @@
 """Runs a datatrove pipeline as tasks: here, on Ray or on Slurm; what is finished has a marker and is not run again."""
 
 import contextlib
-import dataclasses
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import MissingDependencyError, OptionError, ToolAlpacaError, needing
-from .storage import claim_settings
 
 Executor = Literal["local", "ray", "slurm"]
 
@@ -26,13 +24,9 @@ SLURM_DEFAULTS = {"time": "24:00:00", "partition": "cpu", "job_name": "toolalpac
 
 
 class TaskError(ToolAlpacaError):
-    """Some tasks failed (`ranks`); the others were run. `log` is that of the first."""
+    """Some tasks failed; the others were run. `file` is the log of the first."""
 
     status = 1
-
-    def __init__(self, problem: str, log: Path, ranks: list[int]) -> None:
-        super().__init__(problem, file=log, fix="see that log; the same command goes on from here")
-        self.ranks = ranks
 
 
 class QueuedError(ToolAlpacaError):
@@ -55,9 +49,8 @@ def run_pipeline(
     replaces the handlers of loguru, its logger; afterwards there is the default one.
 
     Args:
-        steps (`Sequence[PipelineStep]`): The pipeline. Attributes that do not begin with an underscore decide the
-            results: where they differ from those of finished tasks, nothing is run. They are written to files, so no
-            secret may be one. Modules that a class names in `preload` are imported once for all local workers.
+        steps (`Sequence[PipelineStep]`): The pipeline; that it and `tasks` are those of the finished tasks is for the
+            caller to see to. Modules that a class names in `preload` are imported once for all local workers.
         executor (`str`): `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which only
             submits.
         workers (`int`): How many tasks run at once; one alone runs in this process, where `executor` is `"local"`.
@@ -67,7 +60,7 @@ def run_pipeline(
 
     Raises:
         [`TaskError`]: A task failed.
-        [`SettingsMismatchError`], [`QueuedError`]: The folder belongs to other settings, or to a Slurm job that runs.
+        [`QueuedError`]: The folder belongs to a Slurm job that runs.
         [`MissingDependencyError`]: The executor is not there. Without Slurm the script has been written all the same.
     """
     if tasks < 1 or workers < 1:
@@ -75,8 +68,6 @@ def run_pipeline(
     with needing("a pipeline", "corpus"):
         from datatrove.utils.logging import logger
     logging_dir = Path(logging_dir).absolute()
-    made = {"tasks": tasks, "steps": [_described(step) for step in steps]}
-    claim_settings(logging_dir / "pipeline.json", made, "finished tasks", default=_plain)
     waiting = unfinished_tasks(logging_dir, tasks)
     if not waiting:
         return
@@ -102,7 +93,8 @@ def run_pipeline(
         reason = noted_failure(logging_dir, tasks, rank) or "it was killed, or ended before it could say why"
         others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         problem = f"task {rank} of {tasks} failed{others}: {reason.rstrip('. ')}"
-        raise TaskError(problem, logging_dir / "logs" / f"task_{rank:05d}.log", failed)
+        log = logging_dir / "logs" / f"task_{rank:05d}.log"
+        raise TaskError(problem, file=log, fix="see that log; the same command goes on from here")
 
 
 @contextlib.contextmanager
@@ -227,21 +219,6 @@ def _run_on_ray(pipeline: list[Any], tasks: int, workers: int, logging_dir: Path
     finally:
         if ours:
             ray.shutdown()
-
-
-def _described(step: Any) -> dict[str, Any]:
-    attributes = getattr(step, "__dict__", {})
-    deciding = {name: value for name, value in attributes.items() if name != "stats" and not name.startswith("_")}
-    return {"step": type(step).__qualname__ if attributes else getattr(step, "__qualname__", str(step)), **deciding}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    # The text of any other object may hold where in memory it is.
-    return str(value) if isinstance(value, Path) else type(value).__qualname__
 
 
 def _failure_file(logging_dir: Path, rank: int) -> Path:

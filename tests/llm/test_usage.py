@@ -36,10 +36,10 @@ def test_what_is_left_to_the_next_run(kind: type[ToolAlpacaError], left: bool, l
 
 
 def test_usage_is_counted_by_role() -> None:
-    ask = UsageTracker(ScriptedAsk(lambda role, messages, attempt: "Good day"), (), key="tides")
+    ask = UsageTracker(ScriptedAsk(lambda role, messages, attempt: "Good day"), ())
     for attempt in range(3):
-        ask("user", HELLO, attempt=attempt)
-    ask("author", HELLO)
+        ask("user", HELLO, key="tides", attempt=attempt)
+    ask("author", HELLO, key="tides")
     tokens = {"prompt_tokens": 300, "completion_tokens": 30}
     assert ask.usage["user"] == {"model": "scripted", "calls": 3, "retries": 2, "enforced": 0, **tokens}
     assert list(ask.usage) == ["user", "author"]

@@ -27,15 +27,13 @@ def apis(
     out: Annotated[Path, option("Where to write what is kept.")],
     category: Annotated[list[str] | None, option("Only of this category; may be repeated.")] = None,
     https: Annotated[bool, option("Only those with HTTPS.", None, "--https")] = False,
-    exclude: Annotated[list[Path] | None, option("More names kept for evaluation: lines, or APIs in JSON.")] = None,
     limit: Annotated[int | None, option("Only the first so many of what is left.", min=1)] = None,
     allow_private: AllowPrivate = None,
 ) -> None:
     """Choose APIs of a list; those of the published evaluation sets are never kept."""
     from ..corpus import EntryFilter, load_entries, reserved_names, select_entries, write_entries
 
-    reserved = reserved_names() + tuple(pair for file in exclude or () for pair in reserved_names(file))
-    wanted = EntryFilter(tuple(category or ()), https, reserved, limit)
+    wanted = EntryFilter(tuple(category or ()), https, reserved_names(), limit)
     entries = load_entries(source, allow_private or ())
     chosen = select_entries(entries, wanted)
     write_entries(chosen, out)

@@ -134,8 +134,8 @@ class UsageTracker:
     unfinished, whoever caught it.
     """
 
-    def __init__(self, ask: "Ask", settled: tuple[type[ToolAlpacaError], ...], key: str | None = None) -> None:
-        self._ask, self._settled, self._key = ask, settled, {} if key is None else {"key": key}
+    def __init__(self, ask: "Ask", settled: tuple[type[ToolAlpacaError], ...]) -> None:
+        self._ask, self._settled = ask, settled
         self.usage: dict[str, dict[str, Any]] = {}
         self.stopped: ToolAlpacaError | None = None
 
@@ -143,7 +143,7 @@ class UsageTracker:
         if self.stopped is not None:
             raise self.stopped
         try:
-            answer = self._ask(role, messages, attempt=attempt, **self._key, **options)
+            answer = self._ask(role, messages, attempt=attempt, **options)
         except ToolAlpacaError as error:
             if not isinstance(error, self._settled):
                 self.stopped = error

@@ -12,17 +12,13 @@ from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import MissingDependencyError, OptionError
+from ..errors import OptionError, needing
 from ..openapi import Credentials, mapping
 from .answers import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
 from .streaming import StreamedAnswer
 
-try:
+with needing("an endpoint", "agent"):
     from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError, Timeout
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"an endpoint needs {error.name}", fix="run `pip install 'toolalpaca-hf[agent]'`"
-    ) from None
 
 KEY_VARIABLES = ("TOOLALPACA_API_KEY", "OPENAI_API_KEY")
 # Of an answer: a turn of 10,000 tokens has some 50,000.
@@ -288,17 +284,15 @@ class ModelClient:
 
 
 def _check_url(url: str, key_variable: str) -> None:
-    parts, host, fine = urlsplit(""), "", False
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
         host.encode("idna")  # as a name to be looked up has to be
-        fine = parts.scheme in ("http", "https") and bool(host) and port != 0 and " " not in url
+        if parts.scheme not in ("http", "https") or not host or parts.port == 0 or " " in url:
+            raise ValueError
     except ValueError:
-        pass
-    if not fine:
         shown = re.sub(r"//.*@|\?.*", "***", url)  # where people put keys
-        raise OptionError(f"{shown!r} is no server's URL", fix="pass one such as http://127.0.0.1:8000/v1")
+        raise OptionError(f"{shown!r} is no server's URL", fix="pass one such as http://127.0.0.1:8000/v1") from None
     if parts.username or parts.password or parts.query:
         fix = f"put the key in {key_variable} instead"
         raise OptionError(f"the URL of {host} holds more than an address", fix=fix)

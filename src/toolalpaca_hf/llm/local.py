@@ -7,18 +7,14 @@ from functools import cache
 from typing import Any
 
 from ..checkpoints import resolve_model, weights_of
-from ..errors import MissingDependencyError, ToolAlpacaError, UnsupportedModelError
+from ..errors import ToolAlpacaError, UnsupportedModelError, needing
 from .answers import Answer, ContextFull, RequestRejected
 
-try:
+with needing("a model on this machine", "corpus,toolformer"):
     import torch
     from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
     from ..inference import Constrainer, end_ids, load_model
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"a model on this machine needs {error.name}", fix="run `pip install 'toolalpaca-hf[corpus,toolformer]'`"
-    ) from None
 
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers are those of the whole process
 

@@ -45,7 +45,7 @@ def reasons(
     """The gates that fail, with their reasons."""
     trajectory = Trajectory("train/huts/0", "train/huts", asked, "", list(steps or (SEARCH, BEDS)), thought, response)
     found = apply_filters(huts(), asked, trajectory, strict, ended)
-    assert tuple(found) == FILTERS
+    assert list(found) == list(FILTERS)
     return {name: reason for name, reason in found.items() if reason is not None}
 
 

@@ -12,7 +12,7 @@ from toolalpaca_hf.corpus.config import SimulationSettings
 from toolalpaca_hf.corpus.instructions import WrittenInstruction
 from toolalpaca_hf.corpus.simulation.filters import FILTERS
 from toolalpaca_hf.corpus.simulation.simulate import SimulatedInstance, simulate
-from toolalpaca_hf.llm import BudgetExceeded, LLMError
+from toolalpaca_hf.llm import BudgetExceeded, LLMError, UsageTracker
 
 ASKED = "We walk near Alvdal on 2025-07-04. Which hut is there, and how many beds has it left that night?"
 
@@ -46,7 +46,12 @@ def script(turns: list[Said], answers: list[Said] | None = None, user: Said = "A
 
 
 def played(ask: ScriptedAsk, asked: WrittenInstruction | None = None, **settings: Any) -> SimulatedInstance:
-    return simulate(huts(), asked or written(), ask, SimulationSettings(**settings), 3)
+    counted = UsageTracker(ask, (LLMError,))
+    done = simulate(huts(), asked or written(), counted, SimulationSettings(**settings), 3)
+    if counted.stopped:
+        raise counted.stopped
+    done.provenance["asked"] = counted.usage
+    return done
 
 
 def test_three_roles_make_an_instance_that_passes_every_gate() -> None:

@@ -185,12 +185,9 @@ def _earlier_stages(made: dict[str, Any], settings: Mapping[str, Any]) -> dict[s
 def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
     toolset, instructions = made["toolset"], made["instructions"]
     return {
-        "id": toolset["id"],
-        "entry": toolset["entry"],
+        **toolset,
         "api": api,
         "set_aside": toolset["set_aside"] or made["copies"]["set_aside"],
-        "attempts": toolset["attempts"],
-        "violations": toolset["violations"],
         "instructions": {
             "written": len(instructions["written"]) + len(instructions["left_out"]),
             "taken": len(made["screen"]["taken"]),

@@ -28,8 +28,7 @@ class Stage(PipelineStep):
 
     def __init__(self, folder: Path, config: CorpusConfig) -> None:
         super().__init__()
-        # Public attributes have to be the same on resume: only settings that affect the output are.
-        self._folder, self.output_settings, self._config = CorpusFolder(folder), config.output_settings(), config
+        self._folder, self._config = CorpusFolder(folder), config
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Process a shard of the APIs; each document is an API without text, identified by its index in the list."""

@@ -43,15 +43,6 @@ STAGES = {
 }
 ASKED = ("calls", "retries", "enforced", "prompt_tokens", "completion_tokens")
 
-MEANING = {
-    "finished": "ended with a response",
-    "well_formed": "every turn calls a function of the API, with a JSON object",
-    "grounded": "every argument is in the instruction or in an earlier observation",
-    "no_placeholders": "no placeholder was copied",
-    "supported": "the response says nothing that no observation does",
-    "length": "fits the training limit",
-}
-
 
 def rows_of_folder(folder: Path) -> Iterator[tuple[Api, list[SimulatedInstance]]]:
     """The APIs of a corpus folder with their instances; both files share one order, so they are read line by line."""
@@ -232,7 +223,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         "title": folder.name or str(folder),
         "figures": figures,
         "rows": [(label, _in_words(name, figures)) for name, label in FIGURES.items()],
-        "gates": [(name, MEANING[name], figures["failed"][name], figures["failed_first"][name]) for name in FILTERS],
+        "gates": [(name, FILTERS[name], figures["failed"][name], figures["failed_first"][name]) for name in FILTERS],
         "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
         "roles": [(role, *(f"{usage.get(kind, 0):,}" for kind in ASKED)) for role, usage in figures["asked"].items()],
         "set_aside": _set_aside(folder),

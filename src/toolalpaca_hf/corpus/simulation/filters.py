@@ -149,8 +149,15 @@ def _names(response: str) -> Iterator[str]:
         yield found[0]
 
 
-FILTERS = ("finished", "well_formed", "grounded", "no_placeholders", "supported", "length")
-"""Names of the filters, in the order in which they are applied: the first that fails is what a report counts."""
+FILTERS = {
+    "finished": "ended with a response",
+    "well_formed": "every turn calls a function of the API, with a JSON object",
+    "grounded": "every argument is in the instruction or in an earlier observation",
+    "no_placeholders": "no placeholder was copied",
+    "supported": "the response says nothing that no observation does",
+    "length": "fits the training limit",
+}
+"""What an instance has to be, in the order of the filters: the first that fails is what a report counts."""
 
 _PLACEHOLDER = re.compile(
     r"<[A-Za-z][\w -]{0,40}>|\$\{[^{}]{0,60}\}|\{\{?[A-Za-z][\w .-]{0,40}\}?\}"

@@ -11,7 +11,7 @@ from ... import agent, simulator
 from ...agent import ChatContext, Completion, Context, Result, Task
 from ...errors import ToolAlpacaError
 from ...formats import MAX_TOOLS, Turn, parse_arguments, parse_turn
-from ...llm import Ask, LLMError, RequestRejected, UsageTracker
+from ...llm import Ask, LLMError, RequestRejected
 from ...schema import Api
 from ...simulator import FaultPlan, Responder, SchemaResponder, SimulatedCall, SimulatedResponse, Simulator
 from ..config import SimulationSettings, prompt_hash, prompt_text
@@ -183,21 +183,19 @@ class SimulatedEnvironment:
 def simulate(
     api: Api, written: WrittenInstruction, ask: Ask, settings: SimulationSettings | None = None, index: int = 0
 ) -> SimulatedInstance:
-    """Simulate the `index`-th instruction of an API and filter the result; only a spent budget raises."""
+    """Simulate the `index`-th instruction of an API and filter the result; where a model is not asked, it fails."""
     settings = settings or SimulationSettings()
     environment = SimulatedEnvironment(api, settings.seed)
-    tracker = UsageTracker(ask, (LLMError,), f"{api.id}/{index}")
-    backend = AssistantBackend(tracker, settings.attempts)
-    user = agent.ModelUser(partial(tracker, "user", max_tokens=128), "asked")
+    task = Task(f"{api.id}/{index}", api, written.instruction, written.details)
+    own: Any = partial(ask, key=task.id)
+    backend = AssistantBackend(own, settings.attempts)
+    user = agent.ModelUser(partial(own, "user", max_tokens=128), "asked")
     prompts = {"assistant": prompt_hash(backend.prompt), "user": prompt_hash(user.prompt)}
     executor: Any = None
     if settings.executor == "llm":
-        executor = LLMExecutor(tracker, environment.schema, settings.attempts, settings.answer_tokens)
+        executor = LLMExecutor(own, environment.schema, settings.attempts, settings.answer_tokens)
         prompts["executor"] = prompt_hash(executor.prompt)
-    task = Task(f"{api.id}/{index}", api, written.instruction, written.details)
     result = environment.roll_out(task, backend, user, settings.limits, executor)
-    if tracker.stopped is not None:
-        raise tracker.stopped
     provenance = {
         "source": "simulated",
         "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
@@ -207,7 +205,6 @@ def simulate(
         "prompts": prompts,
         "ended": result.ended,
         **({"error": result.error} if result.error else {}),
-        "asked": dict(sorted(tracker.usage.items())),
         "stood_in": list(executor.fallbacks) if executor is not None else [],
     }
     gates = apply_filters(api, written.instruction, result.trajectory, settings.gates, result.ended)

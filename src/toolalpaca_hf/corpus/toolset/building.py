@@ -238,12 +238,8 @@ class _Author:
     def functions(self, introduction: str) -> list[dict[str, Any]]:
         facts, example = _facts(self.entry), prompt_values("example")
         shown = _facts(ListedApi(**example["entry"])) | {"introduction": example["introduction"]}
-        asked = prompt("functions")
-        messages = [
-            {"role": "user", "content": asked.format(**shown)},
-            {"role": "assistant", "content": _compact({"functions": example["functions"]})},
-            {"role": "user", "content": asked.format(**facts, introduction=introduction)},
-        ]
+        plan = {"functions": example["functions"]}
+        messages = _with_example("functions", shown, plan, facts | {"introduction": introduction})
         names = {function["name"] for function in example["functions"]}
 
         def read(text: str) -> list[dict[str, Any]]:
@@ -269,14 +265,11 @@ class _Author:
                 raise ValueError(f"This is the document of {example['entry']['name']}, which was only an example.")
             return document
 
-        asked, shown = prompt("document"), example["entry"]
-        about = {"name": shown["name"], "introduction": example["introduction"], "server": shown["link"]}
-        given = {"name": self.entry.name, "introduction": introduction, "server": server}
-        messages = [
-            {"role": "user", "content": asked.format(functions=function_list(example["functions"]), **about)},
-            {"role": "assistant", "content": _compact(example["document"])},
-            {"role": "user", "content": asked.format(functions=function_list(functions), **given)},
-        ]
+        shown = {"name": example["entry"]["name"], "server": example["entry"]["link"]}
+        shown |= {"introduction": example["introduction"], "functions": function_list(example["functions"])}
+        given = {"name": self.entry.name, "server": server}
+        given |= {"introduction": introduction, "functions": function_list(functions)}
+        messages = _with_example("document", shown, example["document"], given)
         names = {"operation_id": {"type": "string", "enum": [function["name"] for function in functions]}}
         form = schema("document")
         form = form | {"$defs": form["$defs"] | names}
@@ -366,6 +359,15 @@ def _facts(entry: ListedApi) -> dict[str, str]:
     """An entry's facts for a prompt; lists are untrusted, so each is short and on one line."""
     given = {"name": entry.name, "category": entry.category, "description": entry.description}
     return {key: " ".join(value.split())[:400] or "not said" for key, value in given.items()}
+
+
+def _with_example(name: str, shown: dict[str, str], answer: Any, given: dict[str, str]) -> Messages:
+    """A question by the prompt of this name, after the example's and the answer to it."""
+    return [
+        {"role": "user", "content": prompt(name).format(**shown)},
+        {"role": "assistant", "content": _compact(answer)},
+        {"role": "user", "content": prompt(name).format(**given)},
+    ]
 
 
 def _compact(value: Any) -> str:

@@ -122,15 +122,8 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     return chosen
 
 
-def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...]:
-    """Name and link (empty if unknown) of the APIs reserved for evaluation.
-
-    Args:
-        path (`str` or `Path`, *optional*): Lines of a name, a tab and a link, or JSON that [`load_entries`] reads,
-            such as an evaluation set in the raw layout. Defaults to the APIs of the two published evaluation sets.
-
-    Raises:
-        [`InputError`]: The file cannot be read, or names none.
+def reserved_names() -> tuple[tuple[str, str], ...]:
+    """Name and link (empty if unknown) of the APIs of the two published evaluation sets.
 
     Example:
 
@@ -139,15 +132,8 @@ def reserved_names(path: str | Path | None = None) -> tuple[tuple[str, str], ...
     21
     ```
     """
-    if path is None:
-        text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
-    else:
-        text = _text_of(str(path))
-        if text.lstrip()[:1] in ("{", "["):
-            return tuple((entry.name, entry.link) for entry in load_entries(path))
+    text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
     lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise InputError("names no API", file=path, fix="write one name a line")
     return tuple((name.strip(), link.strip()) for name, _, link in lines)
 
 

@@ -35,7 +35,6 @@ class AnnotateStep:
     """A datatrove step that annotates its task's shard, continuing `annotated-RANK.jsonl` if it exists."""
 
     def __init__(self, config: AnnotationConfig) -> None:
-        self.settings = config.deciding()  # what a pipeline's markers are for
         self._config = config.absolute()
 
     def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
