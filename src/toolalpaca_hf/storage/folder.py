@@ -47,7 +47,6 @@ def claim_settings(
     settings: Mapping[str, Any],
     holds: str,
     made: str | Path | None = None,
-    default: Callable[[Any], Any] | None = None,
     **more: Any,
 ) -> None:
     """Let only a run with the same settings go on: they are in a JSON file, which is written where there is none.
@@ -55,7 +54,6 @@ def claim_settings(
     Args:
         holds (`str`), made (`str` or `Path`, *optional*, defaults to the file's folder): What was made and where it
             is, for the error.
-        default (`Callable`, *optional*): Makes JSON of a setting that is none, as for `json.dumps`.
         more (*optional*): What else is noted in the file, and may differ.
 
     Raises:
@@ -72,7 +70,7 @@ def claim_settings(
       limit 1, now 2
     ```
     """
-    now: dict[str, Any] = json.loads(json.dumps(settings, default=default))
+    now: dict[str, Any] = json.loads(json.dumps(settings))
     if not Path(path).exists():
         return write_json(path, now | more)
     before = read_json(path, "pass another --out")
