@@ -18,9 +18,6 @@ def _field(default: Any, help: str) -> Any:
 class EvaluationConfig(RolloutConfig):
     """The settings that `toolalpaca evaluate`, `recipes/evaluate.py` and Python share; a field's help is its metadata.
 
-    Raises:
-        [`OptionError`]: A judge's server and model name are not given together.
-
     Example:
 
     ```python

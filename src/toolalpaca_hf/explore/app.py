@@ -100,8 +100,9 @@ def _data_tab(gr: Any, paths: list[str]) -> None:
         return gr.Dropdown(ids, value=ids[0] if ids else None, label="Row")
 
     def shown(path: str, name: str | None) -> str:
-        known = name is not None and name in view(path).ids
-        return framed(row_page(name, view(path).segments(name)), "row") if known else ""
+        if name is None or name not in view(path).ids:
+            return ""
+        return framed(row_page(name, view(path).segments(name)), "row")
 
     source = gr.Dropdown(paths, value=paths[0], label="Dataset")
     row = rows(paths[0])

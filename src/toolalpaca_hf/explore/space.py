@@ -79,9 +79,9 @@ def space_manifest(
     if not files:
         raise InputError("no folder holds a dataset or a finished run", fix="pass what create, run or evaluate wrote")
     name = repo_id.partition("/")[2]
-    tags, datasets = ["tool-use", "toolalpaca"], [dataset_id] if dataset_id else None
-    run_by = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "app.py"}
-    about = SpaceCardData(title=name, **run_by, tags=tags, datasets=datasets)
+    run_by: dict[str, Any] = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "app.py"}
+    linked = [dataset_id] if dataset_id else None
+    about = SpaceCardData(title=name, **run_by, tags=["tool-use", "toolalpaca"], datasets=linked)
     made = "Training rows with the trained text marked, and rollouts beside their golden calls and verdicts."
     card = f"---\n{about}\n---\n\n# {name}\n\n{made} Written by toolalpaca-hf {version_text()}.\n"
     wanted = package or f"toolalpaca-hf[explore]=={__version__}"
