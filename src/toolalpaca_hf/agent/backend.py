@@ -96,11 +96,9 @@ def read_calls(values: Sequence[Any]) -> list[Call]:
 
 
 class Backend(Protocol):
-    """A model that writes turns, such as [`LocalBackend`] and [`EndpointBackend`].
+    """A model that writes turns, such as [`LocalBackend`] and [`EndpointBackend`]."""
 
-    It may have `tool_hints`, the number of functions hinted at in its training prompt.
-    """
-
+    # It may have `tool_hints` besides, the number of functions hinted at in its training prompt.
     name: str  # in reports
     continuous: bool  # whether it is a `ContinuousBackend`; else many threads ask it, each for one context
     width: int  # most contexts at once

@@ -29,14 +29,6 @@ class EndpointBackend:
         style: `"react"` for actions as text, which needs raw completions; `"chat"` for native tool calls.
         concurrency: Requests at once.
         temperature, seed: Of sampling; `None` leaves it to the server.
-
-    Example:
-
-    ```python
-    >>> backend = EndpointBackend("http://127.0.0.1:8000/v1", "SmolLM2", concurrency=4)
-    >>> backend.width, backend.describe()["endpoint"]
-    (4, 'http://127.0.0.1:8000/v1')
-    ```
     """
 
     continuous = False

@@ -188,8 +188,7 @@ class LocalBackend:
             found = [call.get("function", call) for call in reply.get("tool_calls") or ()]
             said = str(reply.get("content") or "").strip()
             reasoning = str(reply.get("reasoning_content") or reply.get("thinking") or "").strip()
-        # TRL falls back to plain text for what it foresaw; JSON nested a thousand deep, for one, it did not, nor a
-        # template of the checkpoint's own that gives something else.
+        # TRL did not foresee JSON nested a thousand deep, for one, nor what a checkpoint's own template may give.
         except Exception:
             return unread
         if found:

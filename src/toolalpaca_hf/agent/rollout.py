@@ -167,13 +167,6 @@ def roll_out(
         calls: By API id; see [`simulated_calls`] and [`real_calls`].
         user, prompt: By default a [`ScriptedUser`], and for style `"react"` [`react_prompt`].
         tools, max_tools: What is shown of an API, see [`shown_api`]; 20 functions by default, `None` for all.
-
-    Example:
-
-    ```python
-    >>> for result in roll_out(tasks, backend, simulated_calls(apis, url, SESSION_HEADER)):  # doctest: +SKIP
-    ...     print(result.trajectory.id, result.ended, result.trajectory.response)
-    ```
     """
     user, limits, prompt = user or ScriptedUser(), limits or RolloutLimits(), prompt or react_prompt()
 

@@ -32,15 +32,13 @@ from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
 MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
-# Fields of a line.
-FIELDS = frozenset("id api instruction hint steps final_thought response ended error tokens".split())
+FIELDS = frozenset("id api instruction hint steps final_thought response ended error tokens".split())  # of a line
 
 
 class RunFolder:
     """The folder of a run: it goes on only with the same settings, and one process at a time.
 
-    `rollouts.jsonl` gets a line for every rollout that ends, so a killed run loses only unfinished ones.
-    `trajectories.parquet`, `trajectories.json` (the raw layout) and `run.json` are made from it.
+    `rollouts.jsonl` gets a line for every rollout that ends; the other files are made from it.
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
@@ -185,10 +183,9 @@ def trace_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def write_traces(run: str | Path, out: str | Path, model: str = "") -> int:
-    """Write each rollout of a run's folder as a file in the Session Trace Simple Format, for a dataset repo.
+    """Write each rollout of a run's folder as a file in the Session Trace Simple Format; returns their number.
 
-    Returns the number of files. [`NotFoundError`]: the folder holds no rollouts. `model` is its name in the traces, by
-    default that in `run.json`.
+    `model` is its name in the traces, by default that in `run.json`. [`NotFoundError`]: there are no rollouts.
     """
     rows, model = _rollouts(run, model)
     for name, row in rows.items():

@@ -92,13 +92,6 @@ def run(
     Raises:
         [`RolloutsFailedError`]: Every rollout failed.
         [`ToolAlpacaError`]: The file, the folder, the credentials or the simulator cannot be used.
-
-    Example:
-
-    ```python
-    >>> run("sample", load_backend("outputs/quickstart"), "runs/sample", max_steps=4)["ended"]  # doctest: +SKIP
-    {'answered': 36, 'steps': 4}
-    ```
     """
     config = replace(config or RolloutConfig(), **fields)
     if user is None:

@@ -133,8 +133,7 @@ class ModelUser:
         except LLMError as error:
             problem = str(error)
         with self._lock:
-            self.failures += 1
-            self.problem = problem
+            self.failures, self.problem = self.failures + 1, problem
         return AWAY
 
     def describe(self) -> str:

@@ -93,10 +93,10 @@ def select_functions(api: Api, instruction: str, most: int | None, called: Itera
     """
     if most is None or len(api.functions) <= most:
         return api
-    before = dict.fromkeys(called)
-    nearest = nearest_functions(api.functions, instruction, most)
+    before = set(called)
     first = [function.name for function in api.functions if function.name in before]
-    near = set([*first, *(name for name in nearest if name not in before)][: max(most, len(first))])
+    order = dict.fromkeys([*first, *nearest_functions(api.functions, instruction, most)])
+    near = set([*order][: max(most, len(first))])
     functions = [function for function in api.functions if function.name in near]
     return replace(api, functions=functions, components=used_components(api.components, functions))
 

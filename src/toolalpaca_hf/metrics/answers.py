@@ -37,8 +37,7 @@ def answer_given(prediction: str, gold: str | Sequence[str], words: int = 20) ->
 
 
 def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
-    """Whether a gold answer is among the first five predicted words: the paper's measure for LAMA, TempLAMA and
-    Dateset (sections 4.2.1 and 4.2.5)."""
+    """Whether a gold answer is among the first five predicted words: the measure of sections 4.2.1 and 4.2.5."""
     return answer_given(prediction, gold, 5)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, OptionError, needing
 from ..formats import NO_CALL
@@ -12,7 +12,6 @@ from ..schema import Api, Call, Step
 if TYPE_CHECKING:
     from evaluate import EvaluationModule, MetricInfo
 
-T = TypeVar("T")
 Rows = Sequence[Sequence[Mapping[str, Any]]]
 
 FOLDER = Path(__file__).parent  # where the metrics are: one folder each, with a script of the folder's name
@@ -156,12 +155,12 @@ def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
     return [Step("", *call, step.get("observation") or "") for call, step in zip(made, row, strict=True)]
 
 
-def _required(references: Sequence[T | None]) -> Sequence[T]:
+def _required(references: Sequence[Any]) -> Sequence[Any]:
     for row, value in enumerate(references):
         if value is None or (isinstance(value, list) and None in value):
             problem = "references is None, so there is nothing to score against"
             raise InputError(problem, row=row, fix="leave the row out")
-    return references  # type: ignore[return-value]  # none of them is `None`
+    return references
 
 
 def means(scores: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
