@@ -10,8 +10,9 @@ import pytest
 from agent.scripted import ScriptedBackend
 from openapi.loopback import Site
 
-from toolalpaca_hf.agent import run
+from toolalpaca_hf.agent import real_calls, run
 from toolalpaca_hf.errors import OptionError
+from toolalpaca_hf.openapi import load_api
 
 ANSWER = " I know it.\nResponse: It is so."
 
@@ -54,6 +55,14 @@ def test_only_what_is_confirmed_is_called(
     asked = capsys.readouterr().err
     assert asked.count("[y/N]") == 2 and f"DELETE {site.url}/cats?id=" in asked
     assert "\x1b" not in asked and "\u202e" not in asked  # what a model writes does not paint the question over
+
+
+def test_a_host_does_not_paint_the_question_over(tmp_path: Path) -> None:
+    api, asked = load_api(str(document("https://bank\u202e.example", tmp_path))), list[str]()
+    calls = real_calls([api])[api.id]
+    calls.confirm = lambda question: bool(asked.append(question))
+    assert "not allow" in calls.call("deleteCat", '{"id": "7"}')
+    assert asked[0].isascii() and "/cats?id=7" in asked[0]
 
 
 def test_a_simulator_needs_no_confirmation(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ class ApiCalls:
         if isinstance(request, str):
             return request
         confirm = None if request.method in ("GET", "HEAD", "OPTIONS") else self.confirm
-        # In ASCII: a model writes the input, and a terminal obeys control characters.
-        if confirm and not confirm(f"{request.method} {request.url} with {json.dumps(action_input)}?"):
+        # In ASCII: the document names the host, a model writes the input, and a terminal obeys control characters.
+        if confirm and not confirm(f"{request.method} {ascii(request.url)[1:-1]} with {json.dumps(action_input)}?"):
             return "The call was not made: the user does not allow it."
         if self._session_header and session:
             request = replace(request, headers={**request.headers, self._session_header: session})
