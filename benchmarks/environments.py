@@ -50,10 +50,9 @@ class Player:
         """Play one, `first` as if no call had been made before; returns its steps."""
         environment, id, calls = next(self.turns)
         if first:
-            environment._calls._requests.clear()
             environment._simulator.responder._kept.clear()
             client._short_text.cache_clear()
-            metrics_calls.refusal.cache_clear()
+            metrics_calls.request_or_refusal.cache_clear()
         environment.reset(id=id)
         for tool, arguments in calls:
             tool(**arguments)

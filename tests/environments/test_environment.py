@@ -17,6 +17,7 @@ from toolalpaca_hf.environments import (
 from toolalpaca_hf.errors import InputError, NotFoundError
 from toolalpaca_hf.evaluation import evaluate_trajectories, read_suite
 from toolalpaca_hf.formats import react_prompt
+from toolalpaca_hf.metrics import request_or_refusal
 
 EVAL = "eval_simulated"
 Completion = list[dict[str, Any]]
@@ -263,7 +264,7 @@ def test_kept_answers_are_those_that_would_be_made(environments: dict[str, type[
         for id in kind.tasks:
             first = [seen(environment, id) for _ in range(3)]
             responder._kept.clear()
-            kind._calls._requests.clear()
+            request_or_refusal.cache_clear()
             assert first == [seen(kind(), id)] * 3, id
 
 
