@@ -66,6 +66,9 @@ def test_a_file_with_an_instruction_a_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text(f"{OTHER}\n")
     assert Screen(str(path)).leak({"text": OTHER}) and not Screen(str(path)).leak({"text": PLUMS})
+    before = pickle.dumps(Screen(str(path)))
+    path.write_text(f"{PLUMS}\n")
+    assert pickle.dumps(Screen(str(path))) != before, "or `datasets` would reuse what it filtered by the other file"
     with pytest.raises(NotFoundError):
         Screen("nowhere")
 

@@ -95,15 +95,6 @@ class SimulationSettings:
 
 
 @dataclass(frozen=True)
-class BudgetSettings:
-    """Spending limits; see [`Budget`]."""
-
-    calls: Annotated[int, Gt(0)] | None = None
-    tokens: Annotated[int, Gt(0)] | None = None
-    money: Annotated[float, Gt(0)] | None = None
-
-
-@dataclass(frozen=True)
 class RunSettings:
     """How the work is carried out; none of it changes the corpus."""
 
@@ -123,7 +114,7 @@ class CorpusConfig:
     instructions: InstructionSettings = field(default_factory=InstructionSettings)
     screen: DecontaminationSettings = field(default_factory=DecontaminationSettings)
     simulation: SimulationSettings = field(default_factory=SimulationSettings)
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    budget: Budget = field(default_factory=Budget)
     run: RunSettings = field(default_factory=RunSettings)
     slurm: dict[str, Any] = field(default_factory=dict)
 
@@ -186,9 +177,6 @@ class CorpusConfig:
         """The settings that affect the output, as JSON; endpoint, tasks and budget do not."""
         made = {name: asdict(getattr(self, name)) for name in ("toolset", "instructions", "screen", "simulation")}
         return {"roles": {role: settings.output_settings() for role, settings in self.roles.items()}, **made}
-
-    def make_budget(self) -> Budget:
-        return Budget(self.budget.calls, self.budget.tokens, self.budget.money)
 
     def evaluation_instructions(self) -> list[str | Fingerprint]:
         """The instructions that must not leak; of those that are published, fingerprints."""

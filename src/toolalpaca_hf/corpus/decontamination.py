@@ -202,7 +202,6 @@ class Screen:
             `simulated`, `real`, `bfcl`, `tau2`, `published` for all of them, `sample`, or files: the raw layout, or
             lines, each of which is an instruction or JSON with instructions.
         columns (`Sequence[str]`, *optional*): Columns that are compared; all by default.
-        threshold, contained (`float`, *optional*): See [`Decontaminator`].
 
     Raises:
         [`NotFoundError`], [`InputError`]: There is neither such a set nor such a file; or it holds no instruction.
@@ -220,19 +219,17 @@ class Screen:
     ```
     """
 
-    def __init__(
-        self,
-        against: str | Sequence[str] = "published",
-        columns: Sequence[str] = (),
-        threshold: float = 0.5,
-        contained: float = 0.75,
-    ) -> None:
+    def __init__(self, against: str | Sequence[str] = "published", columns: Sequence[str] = ()) -> None:
         names = [against] if isinstance(against, str) else list(against)
         everything = (*PUBLISHED, *BENCHMARKS)
         self.sets = list(dict.fromkeys(n for name in names for n in (everything if name == "published" else (name,))))
-        self.columns, self.threshold, self.contained = tuple(columns), threshold, contained
-        for name in set(self.sets) - {*everything, "sample"}:
-            evaluation_texts(name)  # what is wrong with a file is found before any row is read
+        self.columns = tuple(columns)
+        self.files: dict[str, str] = {}
+        for name in self.sets:
+            if name not in (*everything, "sample"):
+                evaluation_texts(name)  # what is wrong with a file is found before any row is read
+                # `datasets` gives the rows of before to a filter whose state is the same.
+                self.files[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints are read again in each process; without them, `datasets` hashes the filter at once.
@@ -242,7 +239,7 @@ class Screen:
     def _indices(self) -> dict[str, Decontaminator]:
         texts = {name: evaluation_texts(name) for name in self.sets}
         texts[""] = [text for held in texts.values() for text in held]
-        return {name: Decontaminator(held, self.threshold, self.contained) for name, held in texts.items()}
+        return {name: Decontaminator(held) for name, held in texts.items()}
 
     def leak(self, row: Mapping[str, Any]) -> tuple[str, str, str] | None:
         """The set, the reason and the row's text of the first leak; `None` if there is none.

@@ -1,12 +1,10 @@
 """Answers of models, the errors in place of one, and what they cost: counted by role, limited by a budget."""
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from ..errors import ToolAlpacaError
 
@@ -87,22 +85,24 @@ def cost(spent: Mapping[str, Usage], roles: "Mapping[str, ModelSettings]") -> fl
     )
 
 
+@dataclass(frozen=True)
 class Budget:
-    """Stops asking once a limit of calls, tokens or money is reached, by this and all earlier runs together.
+    """Limits at which no more is asked, by this and all earlier runs together.
 
     Running calls are finished and kept, so tokens and money may exceed the limit by their cost and, with several
     tasks, calls by those of the others.
     """
 
-    def __init__(self, calls: int | None = None, tokens: int | None = None, money: float | None = None) -> None:
-        self.calls, self.tokens, self.money = calls, tokens, money
-        self._lock = threading.Lock()
-        self._begun = 0
+    calls: Annotated[int, Gt(0)] | None = None
+    tokens: Annotated[int, Gt(0)] | None = None
+    money: Annotated[float, Gt(0)] | None = None
 
-    def check(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]") -> int:
-        """Number of calls made, running ones included; raises [`BudgetExceeded`] if the budget is spent."""
+    def check(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]", begun: int = 0) -> int:
+        """Number of calls made, or `begun` where those under way make it more; else a [`BudgetExceeded`]."""
+        if self == Budget():
+            return begun
         spent = cache.spent()
-        calls = max(self._begun, sum(used.calls for used in spent.values()))
+        calls = max(begun, sum(used.calls for used in spent.values()))
         tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
         limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
         for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
@@ -110,21 +110,6 @@ class Budget:
                 fix = "what is answered is kept, and the same command with a larger one goes on"
                 raise BudgetExceeded(f"the budget of {form.format(limit)} is spent", fix=fix)
         return calls
-
-    @contextmanager
-    def reserve(self, cache: "RequestCache", roles: "Mapping[str, ModelSettings]") -> Iterator[None]:
-        """Wrap one call; raises like [`check`]."""
-        if self.calls is None and self.tokens is None and self.money is None:
-            yield
-            return
-        with self._lock:
-            self._begun = self.check(cache, roles) + 1  # those under way are in no file yet
-        try:
-            yield
-        except BaseException:
-            with self._lock:
-                self._begun -= 1
-            raise
 
 
 class UsageTracker:

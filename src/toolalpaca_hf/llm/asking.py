@@ -171,7 +171,7 @@ class CachedAsk:
         self.roles, self.cache, self.budget = dict(roles), cache, budget or Budget()
         models = {settings: settings.load(concurrency) for settings in set(roles.values())}
         self._models = {role: models[settings] for role, settings in roles.items()}
-        self._lock = threading.Lock()
+        self._lock, self._counting, self._begun = threading.Lock(), threading.Lock(), 0
         self._under_way: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._enforcing: dict[str, bool | None] = {role: model.enforces for role, model in self._models.items()}
 
@@ -218,7 +218,13 @@ class CachedAsk:
             if answer is None:
                 seed = None if self.roles[role].seed is None else int(name[:7], 16)
                 fields = {field: question[field] for field in ("max_tokens", "temperature", "stop", "schema")}
-                with self.budget.reserve(self.cache, self.roles):
+                with self._counting:
+                    self._begun = self.budget.check(self.cache, self.roles, self._begun) + 1
+                try:
                     answer = self._models[role].answer(question["messages"], seed=seed, **fields)
                     self.cache.put(name, role, question["key"], question["attempt"], answer)
+                except BaseException:
+                    with self._counting:
+                        self._begun -= 1
+                    raise
         return answer

@@ -89,7 +89,7 @@ def test_a_budget_in_money_needs_prices() -> None:
     with pytest.raises(OptionError) as caught:
         made(budget={"money": 2.0}, roles={"author": priced})
     assert caught.value.option == "roles.user.price"
-    assert made(models=priced, budget={"money": 2.0}).make_budget().money == 2.0
+    assert made(models=priced, budget={"money": 2.0}).budget.money == 2.0
     # A model on this machine costs nothing; the others have a price.
     local = made(models=priced, budget={"money": 2.0}, roles={"executor": {"local": "smollm2", "price": {}}})
     assert local.roles["executor"].local == "smollm2"

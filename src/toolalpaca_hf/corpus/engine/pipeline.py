@@ -1,7 +1,7 @@
 """From a list of APIs to a corpus: what it will cost, and the stages, each run as tasks of a datatrove pipeline."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,10 @@ def build_corpus(
             folder.write_documented(index, api, entries[index])
         if not folder.has("screen", len(entries) - 1):
             config.evaluation_instructions()  # a file that is absent is found now, not after hours
-        cache = RequestCache(folder.path / "requests.sqlite", shared_disk=config.run.executor != "local")
-        try:
+        shared_disk = config.run.executor != "local"
+        with closing(RequestCache(folder.path / "requests.sqlite", shared_disk)) as cache:
             if any(folder.finished(stage) < len(entries) for stage in STAGES):
-                enforced = CachedAsk(config.roles, cache, config.make_budget()).check()
+                enforced = CachedAsk(config.roles, cache, config.budget).check()
                 for role in [role for role, is_so in enforced.items() if not is_so]:
                     where = config.roles[role].local or config.roles[role].endpoint
                     tell(f"{where} does not hold the {role} to JSON schemas: texts are validated")
@@ -77,8 +77,6 @@ def build_corpus(
                 with _progress_bar(folder, stage, len(entries), cache, config, progress):
                     _run(folder, stage, cache, config, tell)
             return collect(folder, settings, config.roles)
-        finally:
-            cache.close()
 
 
 def _run(
@@ -103,14 +101,14 @@ def _run(
             (logs / "completions" / f"{index % tasks:05d}").unlink(missing_ok=True)
     if executor == "slurm":
         # What failed there has not been shown to anybody yet.
-        config.make_budget().check(cache, config.roles)
+        config.budget.check(cache, config.roles)
         if failure := noted_failure(logs, tasks):
             tell(f"the stage {stage!r} is submitted again; before, it failed: {failure}")
     step, workers = STEPS[stage](folder.path, config), config.run.workers
     try:
         run_pipeline([step], executor=executor, tasks=tasks, workers=workers, logging_dir=logs, slurm=config.slurm)
     except ToolAlpacaError:
-        config.make_budget().check(cache, config.roles)
+        config.budget.check(cache, config.roles)
         raise
     if folder.finished(stage) < total:
         fix = "run the same command again once its jobs are through"
@@ -184,28 +182,23 @@ def estimate(apis: int, config: CorpusConfig, out: str | Path) -> Estimate:
     settings, toolset = config.instructions, config.toolset
     instances = apis * settings.per_style * len(settings.styles)
     batches = -(-settings.per_style // settings.batch) * len(settings.styles)
-    calls = {
-        "author": RETRIED * apis * 3,
-        "user": RETRIED * apis * batches + settings.details * instances,
-        "assistant": RETRIED * instances * TURNS,
-        "executor": RETRIED * instances * (TURNS - 1) if config.simulation.executor == "llm" else 0.0,
-    }
-    limits = {
-        # One of each for an API.
-        "author": (toolset.introduction_tokens + toolset.functions_tokens + toolset.document_tokens) / 3,
-        "user": settings.max_tokens,
-        "assistant": config.simulation.limits.turn_tokens,
-        "executor": config.simulation.answer_tokens,
+    document = toolset.introduction_tokens + toolset.functions_tokens + toolset.document_tokens  # in three answers
+    played = RETRIED * instances if config.simulation.executor == "llm" else 0.0
+    # Calls of each role, and the limit on the tokens of an answer.
+    work = {
+        "author": (RETRIED * apis * 3, document / 3),
+        "user": (RETRIED * apis * batches + settings.details * instances, settings.max_tokens),
+        "assistant": (RETRIED * instances * TURNS, config.simulation.limits.turn_tokens),
+        "executor": (played * (TURNS - 1), config.simulation.answer_tokens),
     }
     spent: dict[str, Usage] = {}
     path = Path(out) / "requests.sqlite"
     if path.is_file():
-        cache = RequestCache(path, shared_disk=config.run.executor != "local")
-        spent = cache.spent()
-        cache.close()
+        with closing(RequestCache(path, shared_disk=config.run.executor != "local")) as cache:
+            spent = cache.spent()
     expected = {}
-    for role, count in calls.items():
-        asked, answered = EXPECTED[role][0], min(EXPECTED[role][1], limits[role])
+    for role, (count, limit) in work.items():
+        asked, answered = EXPECTED[role][0], min(EXPECTED[role][1], limit)
         if (before := spent.get(role)) is not None and before.calls >= 10:
             asked, answered = before.prompt_tokens / before.calls, before.completion_tokens / before.calls
         expected[role] = Usage(round(count), round(count * asked), round(count * answered))

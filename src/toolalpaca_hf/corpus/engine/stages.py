@@ -70,7 +70,7 @@ class ModelStage(Stage):
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
         run = self._config.run
         cache = RequestCache(self._folder.path / "requests.sqlite", shared_disk=run.executor != "local")
-        ask = CachedAsk(self._config.roles, cache, self._config.make_budget(), run.concurrency)
+        ask = CachedAsk(self._config.roles, cache, self._config.budget, run.concurrency)
         pool = ThreadPoolExecutor(run.concurrency, thread_name_prefix="asking")
         unfinished: dict[int, ToolAlpacaError] = {}
         # A thread that comes back from the network or the disk, perhaps with a lock in its hands, waits so long for
