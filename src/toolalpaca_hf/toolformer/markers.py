@@ -24,7 +24,7 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class FoundCall:
-    """A call in a text, at characters `start` to `end`; `result` is `None` if it has none."""
+    """A call in a text, at characters `start` to `end`."""
 
     call: ToolCall
     result: str | None
@@ -77,7 +77,8 @@ class Markers:
 
     def parse(self, text: str) -> ToolCall | None:
         """Parse a call, with or without its markers, arrow and result; `None` if the text is not a call."""
-        match = self._loose.fullmatch(text.strip())
+        text = text.strip().removeprefix(self.start).removesuffix(self.end)
+        match = self._strict.fullmatch(f"{self.start}{text}{self.end}")
         return ToolCall(match["tool"], match["input"].strip()) if match else None
 
     def find(self, text: str) -> Iterator[FoundCall]:
@@ -146,10 +147,6 @@ class Markers:
         result = rf"(?:[^{first}]++|(?!{self._any.pattern}).)*+"
         input = rf"(?:[^){first}]++|(?!{self._any.pattern}|\)\s*(?:{arrow}|{end}|\Z)).)*+"
         return rf"(?P<tool>{_NAME})\((?P<input>{input})\)\s*(?:{arrow}(?P<result>{result}))?"
-
-    @cached_property
-    def _loose(self) -> re.Pattern[str]:
-        return re.compile(rf"(?:{re.escape(self.start)})?\s*{self._body}(?:{re.escape(self.end)})?", re.DOTALL)
 
     @cached_property
     def _strict(self) -> re.Pattern[str]:

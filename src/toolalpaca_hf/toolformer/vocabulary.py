@@ -53,10 +53,8 @@ def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 class Vocabulary(MarkedTokenizer):
     """A tokenizer as seen by the decoder. A token may hold more than a marker: `" ["` and `"["` both start a call.
 
-    Attributes:
-        starts (`set[int]`): Ids that are only a start marker; one of these is chosen if it is likely enough.
-        openings (`set[int]`): Ids after which a call has begun: the starts, and others such as `"(["`.
-        holding (`torch.BoolTensor`): Of shape `(size,)`: ids that contain the start marker.
+    `starts` are ids that are only a start marker, of which one is chosen if it is likely enough; `openings`, ids after
+    which a call has begun, such as `"(["`; `holding`, a mask `(size,)` of ids that contain the start marker.
     """
 
     def __init__(

@@ -57,10 +57,7 @@ class Annotated:
 def annotated_row(
     row_id: str, text: str, calls: Iterable[Mapping[str, Any]], markers: Markers, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Make a row of the `annotated` config from a text and calls with (some of) the fields of [`CALL_FIELDS`].
-
-    Markers already in the text are escaped; a call's `position` counts characters of the text as it came.
-    """
+    """Make a row of the `annotated` config; markers already in the text are escaped, `position` counts characters."""
     rows, written = [], []
     for found in sorted(calls, key=lambda found: found["position"]):
         rows.append({name: found.get(name) for name in CALL_FIELDS})
@@ -134,12 +131,8 @@ class _Work:
 class Annotator:
     """Annotates texts with calls of tools (section 2 of arXiv 2302.04761).
 
-    Args:
-        scorer ([`Scorer`]): Computes the losses of the filter.
-        sampler ([`Sampler`]): Samples the calls.
-        prompts (`Mapping[str, str]`): The prompt of each tool, see [`prompt_for`].
-        settings ([`AnnotationSettings`], *optional*): Thresholds and limits.
-        room (`int`, *optional*): Maximum tokens of a text, so that it fits the model after its prompt.
+    The sampler samples calls with the prompt of each tool (see [`prompt_for`]), the scorer computes the losses of the
+    filter. A text may have `room` tokens, so that it fits the model after its prompt.
     """
 
     def __init__(

@@ -21,11 +21,8 @@ THRESHOLDS = (0.5, 1.0, 2.0)  # those that the paper's table of counts has a col
 class ToolSettings:
     """Where and how often calls of a tool are sampled, and which are kept (section 2 of arXiv 2302.04761).
 
-    Args:
-        tau_s (`float`, *optional*, defaults to 0.05): Sampling threshold τ_s: minimum probability of a call's start.
-        k (`int`, *optional*, defaults to 5): Maximum number of positions per text; the most likely are taken.
-        m (`int`, *optional*, defaults to 5): Calls sampled per position.
-        tau_f (`float`, *optional*, defaults to 1.0): Filtering threshold τ_f: how much a call must lower the loss.
+    A call is sampled `m` times at each of the `k` likeliest positions where the probability of its start is above τ_s,
+    and kept if it lowers the loss by τ_f.
     """
 
     tau_s: float = 0.05
@@ -81,16 +78,14 @@ class AnnotationConfig:
     """Arguments of [`annotate`] and `toolalpaca toolformer annotate`.
 
     Args:
-        source (`str`): A file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
-            `allenai/c4:en`.
+        source (`str`): See [`read_texts`].
         model (`str`): Folder, Hub id or `smollm2`; with `endpoint`, only its tokenizer is loaded.
         tools (`tuple[str, ...]`): See [`tools_named`], which also receives `context`.
         text_field (`str`, *optional*): The text's column; defaults to the first of `text`, `raw_content`, `content`.
         limit (`int`, *optional*): Maximum number of texts per shard, of which there are `tasks`.
         candidates (`bool`, *optional*, defaults to `False`): Save every candidate with its losses.
         dtype (`str`, *optional*, defaults to `"float32"`): Precision; the filter compares small differences.
-        endpoint, served_model (`str`, *optional*): A server that returns prompt log-probabilities, instead of a local
-            model, and the model's name there.
+        endpoint, served_model (`str`, *optional*): A server that returns prompt log-probabilities; the name there.
         threads (`int`, *optional*): Threads per process; defaults to an equal share of this machine.
         own (`Callable[[], Sequence[Tool]]`, *optional*): Module-level function that creates your own tools.
         thresholds (`dict[str, float]`, *optional*): Fields of [`ToolSettings`] that override `settings.tools`.

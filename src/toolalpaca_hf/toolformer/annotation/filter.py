@@ -67,14 +67,12 @@ def losses(
     for prefix, text, positions in wanted:
         offset = len(scorer.begin) + len(prefix)
         windows = {i: range(i, min(i + REACH, len(text))) for i in set(positions)}
-        columns = sorted({j for window in windows.values() for j in window})
-        end = columns[-1] + 1 if columns else 0
-        asked.append(([*scorer.begin, *prefix, *text[:end]], [offset + j for j in columns]))
+        columns = sorted(set().union(*windows.values()))
+        asked.append(([*scorer.begin, *prefix, *text[: max(columns, default=-1) + 1]], [offset + j for j in columns]))
         places.append((windows, columns))
     for logprobs, (windows, columns) in zip(scorer.logprobs(asked), places, strict=True):
         of = dict(zip(columns, logprobs, strict=True))
-        sums = {i: sum(w * of[j] for w, j in zip(WEIGHTS, window, strict=False)) for i, window in windows.items()}
-        found.append({i: -total for i, total in sums.items()})
+        found.append({i: -sum(w * of[j] for w, j in zip(WEIGHTS, at, strict=False)) for i, at in windows.items()})
     return found
 
 
@@ -90,8 +88,7 @@ def score(
     left = []
     for (text, candidate, _, call), loss in zip(candidates, found, strict=True):
         candidate.l_plus = loss
-        assert candidate.l_empty is not None
-        if candidate.l_empty - loss >= floors[candidate.tool]:
+        if (candidate.l_empty or 0.0) - loss >= floors[candidate.tool]:
             left.append((text, candidate, call))
     for (_, candidate, _), loss in zip(left, _losses_of_calls(scorer, left), strict=True):
         candidate.l_call = loss
@@ -117,10 +114,7 @@ def select_calls(candidates: Iterable[Candidate], thresholds: Mapping[str, float
     """
     kept = [(gain, c) for c in candidates if (gain := c.gain) is not None and gain >= thresholds[c.tool]]
     taken: dict[int, Candidate] = {}
-    calls: set[tuple[str, str]] = set()
     for _, candidate in sorted(kept, key=lambda pair: (-pair[0], pair[1].position, pair[1].tool, pair[1].input)):
-        call = (candidate.tool, candidate.input)
-        if candidate.position not in taken and call not in calls:
+        if candidate.position not in taken and candidate.call not in {other.call for other in taken.values()}:
             taken[candidate.position] = candidate
-            calls.add(call)
     return [taken[position] for position in sorted(taken)]

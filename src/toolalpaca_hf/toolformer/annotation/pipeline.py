@@ -59,10 +59,8 @@ class AnnotateStep:
 def annotate(config: AnnotationConfig) -> dict[str, Any]:
     """Annotate texts; if interrupted and called again, resume at the first missing text.
 
-    Returns the contents of `report.json`; empty if the tasks are still pending, as on Slurm.
-
-    Raises:
-        [`ToolAlpacaError`]: The input, the model, a tool or the folder cannot be used, or a task failed.
+    Returns the contents of `report.json`; empty if the tasks are still pending, as on Slurm. What cannot be used is a
+    [`ToolAlpacaError`], as is a task that failed.
     """
     out, tasks, workers = Path(config.out), config.tasks, config.workers or config.tasks
     local = config.executor == "local"
@@ -318,15 +316,13 @@ def _parts(report: Mapping[str, Any]) -> list[str | Table]:
         made = [f"{found.get(name, 0):,}" for name in ("candidates", "executed")]
         rows.append((tool, *made, *kept, f"{found.get('calls', 0):,}, {tau_f:g}"))
         failed += [(tool, error, f"{count:,}") for error, count in found["errors"].items()]
-    parts: list[str | Table] = [
+    counted = "The calls counted are those written into the texts: none below a tool's own τ_f, one at a position."
+    return [
         f"{report['texts']:,} texts, model `{report['config']['model']}`.",
         Table(("outcome", "texts"), [(outcome, f"{count:,}") for outcome, count in report["outcomes"].items()]),
         "Texts with a call that is kept, and calls kept, by filtering threshold.",
         Table(heads, rows),
+        *([] if report["config"]["candidates"] else [f"{counted} `--candidates` has every candidate counted."]),
+        *(["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)] if failed else []),
+        f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}.",
     ]
-    if not report["config"]["candidates"]:
-        counted = "The calls counted are those written into the texts: none below a tool's own τ_f, one at a position."
-        parts.append(f"{counted} `--candidates` has every candidate counted.")
-    if failed:
-        parts += ["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)]
-    return [*parts, f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}."]

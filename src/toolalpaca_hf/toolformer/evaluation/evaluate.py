@@ -100,10 +100,7 @@ def recorded(
     items: Sequence[Item],
     make: Callable[[Sequence[Item]], Iterator[list[dict[str, Any]]]],
 ) -> list[dict[str, Any]]:
-    """The record of each item, kept in a file; `make` yields those that are missing or not (any more) of their item.
-
-    The settings they were made with are in `NAME.settings.json`.
-    """
+    """The record of each item, kept in a file; `make` yields those that are missing, or of another item of its id."""
     with JsonlLog(path) as log:
         claim_settings(path.with_suffix(".settings.json"), settings, "answers", made=path)
         rest = [item for item in items if item.id not in log.rows or not _is_of(log.rows[item.id], item)]
@@ -246,8 +243,7 @@ def summarize_texts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | None = None) -> dict[str, Any]:
     """Evaluate checkpoints on tasks; if interrupted and called again, resume. Returns the contents of `metrics.json`.
 
-    Args:
-        tools (`Mapping[str, Tool]`, *optional*): Tools from [`open_tools`]; without any, calls are disabled.
+    `tools` are those of [`open_tools`]; without any, calls are disabled.
     """
     tools, out = tools or {}, Path(config.out)
     if not config.models or not config.tasks:

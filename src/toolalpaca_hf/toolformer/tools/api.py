@@ -49,21 +49,13 @@ class ApiFunction(Tool):
 
 @dataclass(frozen=True)
 class ApiSource:
-    """The functions of an API as tools, to be opened in each process that calls them.
+    """The functions of an API as tools, to be opened in each process that calls them."""
 
-    Args:
-        document (`str`): File or URL of its OpenAPI document.
-        simulator (`str`, *optional*, defaults to `"embedded"`): URL of a simulator; by default one is started.
-        real (`bool`, *optional*, defaults to `False`): Call the document's own server instead.
-        credentials (`str`, *optional*): With `real`, a file of `NAME=VALUE` lines, in addition to the environment.
-        private (`tuple[str, ...]`, *optional*): `HOST:PORT` that may have a private address.
-    """
-
-    document: str
-    simulator: str = "embedded"
-    real: bool = False
-    credentials: str | None = None
-    private: tuple[str, ...] = ()
+    document: str  # file or URL
+    simulator: str = "embedded"  # or the URL of one that runs
+    real: bool = False  # call the document's own server instead
+    credentials: str | None = None  # with `real`, a file of NAME=VALUE lines, in addition to the environment
+    private: tuple[str, ...] = ()  # HOST:PORT that may have a private address
     timeout: float = 30.0
 
     @contextmanager

@@ -20,15 +20,7 @@ _DATE_IN_URL = re.compile(r"(?<!\d)((?:19|20)\d\d)[-/_](0?[1-9]|1[0-2])[-/_](0?[
 
 
 class Calculator(Tool):
-    """The calculator of section 3: `+ - * /` and parentheses, rounded to two decimals; no result for anything else.
-
-    Example:
-
-    ```python
-    >>> Calculator()("400 / 1400"), Calculator()("(1,000 + 500) * 2.5"), Calculator()("9**9**9")
-    ('0.29', '3750', None)
-    ```
-    """
+    """The calculator of section 3: `+ - * /` and parentheses, rounded to two decimals; no result for anything else."""
 
     name = key = "Calculator"
     prompt = "calculator.txt"
@@ -56,15 +48,7 @@ class Calculator(Tool):
 
 
 class Calendar(Tool):
-    """The calendar of section 3: takes no input and returns the date, by default today's.
-
-    Example:
-
-    ```python
-    >>> Calendar("2023-01-30")("")
-    'Today is Monday, January 30, 2023.'
-    ```
-    """
+    """The calendar of section 3: takes no input and returns the date, by default today's."""
 
     name = "Calendar"
     prompt = "calendar.txt"

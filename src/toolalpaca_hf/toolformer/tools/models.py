@@ -21,10 +21,8 @@ _TRANSLATED_CHARACTERS, _TRANSLATION_TOKENS = 1000, 256
 class QuestionAnswerer(Tool):
     """The question answering of section 3: a model that answers simple factual questions in a few words.
 
-    Args:
-        model (`str`): A folder, Hub id or `smollm2`, loaded when first used; with `endpoint`, the name on the server.
-        endpoint (`str`, *optional*): An OpenAI-compatible server; its key comes from the environment.
-        chat (`bool`, *optional*, defaults to `False`): Use the server's chat completions.
+    It is a folder, Hub id or `smollm2`, loaded when first used; with an OpenAI-compatible `endpoint`, whose key comes
+    from the environment, the name there. With `chat`, its chat completions are used.
     """
 
     name = "QA"

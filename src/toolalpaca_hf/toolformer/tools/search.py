@@ -20,19 +20,15 @@ from ..rows import read_rows, read_text
 from .tool import Tool
 
 EMBEDDED = "embedded"
-PASSAGE_WORDS = 60
-"""Longest passage: a result stays well below a hundred tokens."""
-
+PASSAGE_WORDS = 60  # of the longest passage: a result stays well below a hundred tokens
 _SUFFIXES = (".jsonl", ".parquet", ".txt")
 
 
 class WikiSearch(Tool):
     """The search engine of section 3: the best passage for a query, by BM25 (bm25s).
 
-    Args:
-        corpus (`str` or `Path`, *optional*, defaults to `"embedded"`): `.jsonl` or `.parquet` with `text` and perhaps
-            `title`, `.txt`, or a folder of these; `embedded` for a few short articles.
-        cache_dir (`str` or `Path`, *optional*): Folder for indexes, keyed by the corpus; by default under `HF_HOME`.
+    A corpus is `.jsonl` or `.parquet` with `text` and perhaps `title`, `.txt`, or a folder of these; `embedded` are a
+    few short articles. Its index is kept in `cache_dir`, by default under `HF_HOME`.
     """
 
     name = "WikiSearch"
@@ -57,10 +53,8 @@ class WikiSearch(Tool):
         """The passage that matches a query best, or `None`."""
         self.check()
         words, (index, texts) = _words(text), self._loaded
-        if not words:
-            return None
-        found = index.retrieve([words], k=1, show_progress=False)
-        return texts[found.documents[0][0]] if found.scores[0][0] > 0 else None
+        found = index.retrieve([words], k=1, show_progress=False) if words else None
+        return texts[found.documents[0][0]] if found and found.scores[0][0] > 0 else None
 
     @cached_property
     def _loaded(self) -> tuple[Any, list[str]]:
@@ -108,11 +102,11 @@ def _words(text: str) -> list[str]:
 
 def _files(path: Path) -> list[Path]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [file for file in files if file.suffix in _SUFFIXES and file.is_file()]
-    if not found:
-        fix = f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
-        raise NotFoundError("no corpus to search", file=path, fix=fix)
-    return found
+    if found := [file for file in files if file.suffix in _SUFFIXES and file.is_file()]:
+        return found
+    raise NotFoundError(
+        "no corpus to search", file=path, fix=f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
+    )
 
 
 def _digest(path: Path) -> str:

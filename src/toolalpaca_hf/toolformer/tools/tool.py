@@ -245,7 +245,7 @@ def _call(job: _Job, answers: SimpleQueue[_Answer]) -> None:
     answer, error = None, None
     try:
         answer = job.tool(job.input)
-        if answer is not None and not isinstance(answer, str):
+        if not isinstance(answer, str | None):
             answer, error = None, f"{job.tool.name} gave {type(answer).__name__}, not text"
     # Even SystemExit: a tool is arbitrary code, and without an answer the call would wait for its timeout.
     except BaseException as raised:
