@@ -128,7 +128,8 @@ def write_toolformer_repo(
         infos = {name: _write_config(name, rows, folder) for name, rows in configs.items()}
         counts = {name: splits["train"] for name, splits in _split_rows(infos).items()}
         if not counts["sft"]:
-            raise InputError("no text holds a call, so there is nothing to train on", fix="annotate more of them")
+            fix = "annotate more of them, with a larger model or a lower --tau-f, or build from --source gsm8k"
+            raise InputError("no text holds a call, so there is nothing to train on", fix=fix)
         values = [(name, json.dumps(value)) for name, value in settings.items()]
         fields = {
             "source": str(settings.get("source", "")),

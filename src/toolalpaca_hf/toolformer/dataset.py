@@ -283,9 +283,6 @@ def build_repo(
         raise OptionError(f"is {plain_fraction}", option="--plain-fraction", fix="pass a number from 0 to below 1")
     if plain is not None and not Path(plain).is_file():
         raise NotFoundError("no such file", file=plain, option="--plain", fix="pass JSON lines with the field text")
-    if not any(row["calls"] for row in source.rows(None)):
-        fix = "annotate more texts, with a larger model or a lower --tau-f, or build from --source gsm8k"
-        raise InputError("no text has a call, so there is nothing to train on", file=source.name, fix=fix)
     report = Report()
 
     def training(report: Report) -> Iterator[Any]:

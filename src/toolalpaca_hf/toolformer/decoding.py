@@ -200,7 +200,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Event:
-    """A newly written piece of the text of prompt `index`: `"text"`, `"call"` or `"result"`."""
+    """A newly written piece of the text of prompt `index`."""
 
     index: int
     kind: Literal["text", "call", "result"]

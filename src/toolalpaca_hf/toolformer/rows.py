@@ -1,8 +1,9 @@
 """Reads rows from JSON lines, JSON lists (plain, `.gz`, `.zst`), Parquet, or a dataset on the Hub."""
 
+import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -42,6 +43,12 @@ def read_text(file: str | Path) -> str:
         return Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=file, fix="pass a readable file") from None
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """Of files by name, size and time of writing: whether they are those of before."""
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def scorer(proposer_folder: Path) -> LocalScorer:
     return LocalScorer(*load(proposer_folder))
 
 
-def calculated(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[ToolResult]:
-    return execute([call for call, _ in calls], tools_named("calculator"))
+def calculated(calls: Sequence[ToolCall], metas: Any) -> list[ToolResult]:
+    return execute(calls, tools_named("calculator"))
 
 
 def annotator(
@@ -183,8 +183,8 @@ class Hostile(Tool):
 
 @pytest.mark.parametrize("way", ["hangs", "raises", "nothing", "megabytes", "markers"])
 def test_a_tool_that_misbehaves_costs_its_calls_at_most(scorer: LocalScorer, way: str) -> None:
-    def run(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[ToolResult]:
-        return execute([call for call, _ in calls], {"Calculator": Hostile(way)}, timeout=0.3)
+    def run(calls: Sequence[ToolCall], metas: Any) -> list[ToolResult]:
+        return execute(calls, {"Calculator": Hostile(way)}, timeout=0.3)
 
     start = time.monotonic()
     [one] = annotator(scorer, run=run).annotate([Document("1", SENTENCES[0])])

@@ -62,8 +62,8 @@ def annotator(
     errors: Mapping[str, Exception] | None = None,
     room: int | None = None,
 ) -> Annotator:
-    def run(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[ToolResult]:
-        return [ToolResult(*answer(call.input)) for call, _ in calls]
+    def run(calls: Sequence[ToolCall], metas: Any) -> list[ToolResult]:
+        return [ToolResult(*answer(call.input)) for call in calls]
 
     settings = AnnotationSettings({"QA": ToolSettings(0.0, 1, 1, tau_f=-1.0)}, all_losses=True)
     return Annotator(Letters(), Proposes(inputs, errors or {}), {"QA": "{text}"}, run, MARKERS, settings, room)

@@ -38,7 +38,7 @@ def test_an_endpoint_scores_and_proposes_as_the_model_does(proposer_folder: Path
             assert ours == pytest.approx(theirs, abs=1e-4)
         sampler = EndpointSampler(scorer, Markers(), temperature=0.1, call_tokens=24)
         settings = AnnotationSettings({"Calculator": ToolSettings(0.05, 1, 2, tau_f=-50.0)}, all_losses=True)
-        run = lambda calls: [ToolResult("9") for _ in calls]  # noqa: E731
+        run = lambda calls, metas: [ToolResult("9") for _ in calls]  # noqa: E731
         annotator = Annotator(scorer, sampler, {"Calculator": PROMPT}, run, settings=settings)
         [one] = annotator.annotate([Document("1", SENTENCES[0])])
     assert one.row["annotated"] == SENTENCES[0].replace(" 9 ", " [Calculator(2 + 7) -> 9] 9 ")

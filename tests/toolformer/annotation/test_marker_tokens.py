@@ -2,7 +2,7 @@
 document."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import brute_force
@@ -81,7 +81,7 @@ def test_a_document_never_holds_a_marker_or_another_special_token(scorer: LocalS
             seen.extend(texts)
             return iter(())
 
-    def never(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[Any]:
+    def never(calls: Sequence[ToolCall], metas: Any) -> list[Any]:
         raise AssertionError("there is no call")
 
     settings = AnnotationSettings({"Calculator": ToolSettings()})

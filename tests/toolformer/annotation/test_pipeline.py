@@ -224,7 +224,7 @@ def test_each_document_has_its_own_day(tmp_path: Path) -> None:
     ]
     run = AnnotationConfig("texts.jsonl", str(tmp_path), "smollm2", ("calendar",))
     execute_all = executor_of(tools_named("calendar"), ResultCache(tmp_path / "results.sqlite"), run)
-    found = execute_all([(ToolCall("Calendar", ""), meta) for meta in metas])
+    found = execute_all([ToolCall("Calendar", "")] * 4, metas=metas)
     assert [answer.result and answer.result[-5:-1] for answer in found] == ["2012", "2013", "2019", "2018"]
 
 
@@ -241,8 +241,9 @@ def test_calls_of_all_documents_are_executed_together_and_equal_ones_once(tmp_pa
 
     run = AnnotationConfig("texts.jsonl", str(tmp_path), "smollm2", ())
     execute_all = executor_of({"Waits": Waits()}, ResultCache(tmp_path / "results.sqlite"), run)
-    calls = [(ToolCall("Waits", text), {"url": f"https://example.org/{n}"}) for n, text in enumerate("abab")]
-    assert [answer.result for answer in execute_all(calls)] == ["a", "b", "a", "b"] and sorted(asked) == ["a", "b"]
+    metas = [{"url": f"https://example.org/{n}"} for n in range(4)]
+    found = execute_all([ToolCall("Waits", text) for text in "abab"], metas=metas)
+    assert [answer.result for answer in found] == ["a", "b", "a", "b"] and sorted(asked) == ["a", "b"]
 
 
 def test_a_shard_has_one_writer(proposer_folder: Path, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_names_cannot_break_the_report() -> None:
     metrics = {"results": [result], "tools": [], "k": 10, "limit": None, "notes": ["a [note](http://x)"]}
     report = report_markdown(metrics)
     assert "a&#124;b" in report and "<i>" not in report and "](http://x)" not in report
-    assert "| 1.5k | 50.0 (9.5 to 90.5) | – | – |" in report
+    assert "| 1.50k | 50.0 (9.5 to 90.5) | – | – |" in report
 
 
 def test_nothing_to_do_and_what_is_missing(llama: str, tmp_path: Path) -> None:

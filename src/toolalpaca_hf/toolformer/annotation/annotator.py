@@ -29,8 +29,7 @@ ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ufffd]")
 CALL_FIELDS = ("tool", "input", "result", "position", "l_minus", "l_plus", "gain")
 
-# Executes calls, each with the `meta` of the text it is from.
-Execute = Callable[[Sequence[tuple[ToolCall, Mapping[str, Any]]]], list[ToolResult]]
+Execute = Callable[..., list[ToolResult]]  # as [`execute`] does, of calls and their texts' `metas`
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,8 @@ class Annotator:
         return at if restore(work.escaped[:at]) + restore(work.escaped[at:]) == work.document.text else None
 
     def _execute_and_score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
-        executed = self.execute([(c.call, work.document.meta) for c, work in proposed]) if proposed else []
+        calls, metas = [c.call for c, _ in proposed], [work.document.meta for _, work in proposed]
+        executed = self.execute(calls, metas=metas) if calls else []
         scored = []
         for (c, work), found in zip(proposed, executed, strict=True):
             c.result, c.error = found.result, found.error

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,8 @@ from ...errors import InputError, NotFoundError, OptionError
 from ...executors import run_pipeline, unfinished_tasks, watching
 from ...report import Table, markdown_table, markdown_text, sections_page, write_texts
 from ...storage import JsonlLog, claim_settings, write_json
-from ..markers import ToolCall
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
-from ..tools import ResultCache, Tool, ToolResult, execute, open_tools, prompt_for
+from ..tools import ResultCache, Tool, execute, open_tools, prompt_for
 from .annotator import ANNOTATED, Annotator, Document, Execute
 from .config import THRESHOLDS, AnnotationConfig, settings_for
 
@@ -138,14 +138,8 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
 
 
 def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: AnnotationConfig) -> Execute:
-    """A function that executes calls, each with the metadata of its text."""
-
-    def execute_all(calls: Sequence[tuple[ToolCall, Mapping[str, Any]]]) -> list[ToolResult]:
-        metas = [meta for _, meta in calls]
-        given = {"timeout": config.settings.timeout, "cache": cache, "markers": config.markers, "metas": metas}
-        return execute([call for call, _ in calls], tools, **given)
-
-    return execute_all
+    """What executes an annotation's calls."""
+    return partial(execute, tools=tools, timeout=config.settings.timeout, cache=cache, markers=config.markers)
 
 
 @contextmanager

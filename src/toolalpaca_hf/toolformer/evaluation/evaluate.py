@@ -21,7 +21,7 @@ from ...metrics import perplexity
 from ...storage import JsonlLog, claim_settings, read_json, write_json
 from ..dataset import split_marks
 from ..markers import Markers
-from ..rows import SUFFIXES, hub_rows, read_rows, read_text
+from ..rows import SUFFIXES, digest_of, hub_rows, read_rows, read_text
 from ..tasks import MEASURES, EvalTask, Item, prompt_of, read_items, task_named
 from ..tools import ResultCache, Tool
 from .report import write_report
@@ -83,11 +83,8 @@ class LazyModel:
 
     def weights(self) -> str | None:
         """A digest of a folder's files, to detect that a model was retrained."""
-        folder = Path(self.path)
-        if not folder.is_dir():
-            return None
-        files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".json"))
-        return _digest("\n".join(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files))
+        files = [path for path in Path(self.path).glob("*") if path.suffix in (".safetensors", ".bin", ".json")]
+        return digest_of(sorted(files)) if files else None
 
 
 def _digest(text: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ...report import rate_text, render, write_texts
 from ..tasks import TASKS
 
@@ -62,10 +64,7 @@ def _perplexity_row(result: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def short_size(parameters: int) -> str:
     """Format a number of parameters: `135M`, `6.05B`."""
-    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if parameters >= unit:
-            return f"{parameters / unit:.3g}{letter}"
-    return str(parameters)
+    return tqdm.format_sizeof(parameters).replace("G", "B")
 
 
 def curve(metrics: Mapping[str, Any]) -> str:

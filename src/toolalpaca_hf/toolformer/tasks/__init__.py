@@ -189,7 +189,6 @@ solution, or its first words: of facts (4.2.1, 4.2.5), other languages (4.2.4) a
 
 
 _FIRST, _LAST = date(1980, 1, 1), date(2029, 12, 31)
-_MOST_DAYS = 60
 _FIX = "pass its file with --data"
 
 
@@ -251,12 +250,12 @@ def _question_of(task: EvalTask, raw: Any) -> Question | None:
 def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:
     """Questions like the paper's Dateset (section 4.2.5), whose own are not public, on random days taken as today."""
     rng = random.Random(seed)
-    lines = (_FOLDER / "dateset.txt").read_text(encoding="utf-8").splitlines()
-    templates = [line.split("\t") for line in lines if line.strip()]
+    lines = (_FOLDER / "dateset.txt").read_text(encoding="utf-8").strip().splitlines()
+    templates = [line.split("\t") for line in lines]
     for _ in range(days):
         today = _FIRST + timedelta(days=rng.randrange((_LAST - _FIRST).days))
         for template, answer in templates:
-            days_away = rng.randint(2, _MOST_DAYS)
+            days_away = rng.randint(2, 60)
             distance = timedelta(days=days_away)
             # Format fields only access attributes of dates; the templates are this package's own.
             fields = {"today": today, "past": today - distance, "future": today + distance, "days": days_away}

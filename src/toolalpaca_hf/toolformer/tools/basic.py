@@ -10,9 +10,6 @@ from typing import Any
 from ...errors import OptionError
 from .tool import Tool
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = "January February March April May June July August September October November December".split()
-
 _LONGEST = 200
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub, ast.UAdd)
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
@@ -64,7 +61,7 @@ class Calendar(Tool):
 
     def __call__(self, text: str) -> str:
         day = self._today()
-        return f"Today is {DAYS[day.weekday()]}, {MONTHS[day.month - 1]} {day.day}, {day.year}."
+        return f"Today is {day:%A, %B} {day.day}, {day.year}."
 
     def for_document(self, meta: Mapping[str, Any]) -> "Calendar":
         """A calendar with the date in the document's `url`, else its `date`, which may be that of a crawl."""

@@ -1,6 +1,5 @@
 """Search engine: BM25 over the passages of a corpus."""
 
-import hashlib
 import json
 import re
 import tempfile
@@ -16,7 +15,7 @@ from filelock import FileLock
 
 from ...errors import InputError, NotFoundError
 from ...storage import disk_errors
-from ..rows import read_rows, read_text
+from ..rows import digest_of, read_rows, read_text
 from .tool import Tool
 
 EMBEDDED = "embedded"
@@ -40,7 +39,7 @@ class WikiSearch(Tool):
         self._folder = Path(cache_dir) if cache_dir else Path(constants.HF_HOME) / "toolalpaca_hf" / "search"
         embedded = str(files("toolalpaca_hf.toolformer.tools") / "corpus")
         self._path = Path(embedded if corpus == EMBEDDED else corpus)
-        self._digest = _digest(self._path)
+        self._digest = f"{digest_of(_files(self._path))}-{PASSAGE_WORDS}"
         self.key = f"WikiSearch {self._digest} 1"
         self._lock = Lock()
 
@@ -107,14 +106,6 @@ def _files(path: Path) -> list[Path]:
     raise NotFoundError(
         "no corpus to search", file=path, fix=f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
     )
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(str(PASSAGE_WORDS).encode(), digest_size=12)
-    for file in _files(path):
-        stat = file.stat()
-        digest.update(f"{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "replace"))
-    return digest.hexdigest()
 
 
 def _documents(path: Path) -> Iterator[tuple[str, str]]:
