@@ -230,7 +230,7 @@ def _annotated_rows(files: list[Path], markers: Markers, report: Report) -> Iter
     every = ((file.name, number, row) for file in files for number, row in enumerate(read_rows(file)))
     for file, number, raw in every:
         try:
-            row = _Row.model_validate(raw)
+            row = _Row.model_validate(raw if isinstance(raw, dict) else {})
             if sum(1 for _ in markers.find(row.annotated)) != len(row.calls):
                 by = f"by the markers {' '.join(markers.all)} of config.json"
                 raise ValueError(f"has other calls in annotated than in calls, {by}")
