@@ -252,6 +252,7 @@ def generate(
     """
     if min(k, max_new_tokens, call_tokens, batch_size) < 1 or max_calls < 0:
         raise OptionError("k, max_new_tokens, call_tokens and batch_size have to be at least 1, max_calls 0")
+    prompts = [prompts] if isinstance(prompts, str) else prompts
     markers = markers or Markers()
     config = model.config.get_text_config(decoder=True)
     vocabulary = Vocabulary(tokenizer, markers, tools, config.vocab_size, model.device)

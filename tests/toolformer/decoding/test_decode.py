@@ -172,6 +172,7 @@ def test_batches_write_what_the_twin_writes(
 def test_the_result_is_put_in_place(taught: tuple[Any, Any], tools: dict[str, Tool]) -> None:
     written = one(*taught, PASSED, tools, k=1)
     assert written.text == " [Calculator(400 / 1400) -> 0.29] 29%."
+    assert generate(*taught, PASSED, tools, k=1, max_new_tokens=12) == [written]  # one text, not its letters
     (call,) = written.calls
     assert (call.tool, call.input, call.result, call.error) == ("Calculator", "400 / 1400", "0.29", None)
     assert written.text[call.start : call.end] == " [Calculator(400 / 1400) -> 0.29]"

@@ -117,23 +117,18 @@ _NUMBER = re.compile(r"-?(?:[$€£]\s?)?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 @dataclass(frozen=True)
 class EvalTask:
-    """A set of questions of a `section` of arXiv 2302.04761, with its prompt (a file of `prompts`) and metric.
-
-    Args:
-        hub (`list`, *optional*): Repo, config and split; `None` if the Hub has no files that `load_dataset` can open.
-        published (`list[float]`, *optional*): Percent right of GPT-J 6B, and of Toolformer made of it.
-    """
+    """A set of questions, with its prompt and metric."""
 
     name: str
     title: str
-    section: str
-    layout: Layout
-    prompt: str
-    measure: str
-    hub: list[Any] | None = None
+    section: str  # of arXiv 2302.04761
+    layout: Layout  # of the published files; the simple one always works as well
+    prompt: str  # a file of `prompts`
+    measure: str  # of `MEASURES`
+    hub: list[Any] | None = None  # repo, config and split, if the Hub has files that `load_dataset` can open
     max_new_tokens: int = 64
     max_calls: int = 1
-    published: list[float] | None = None
+    published: list[float] | None = None  # percent right of GPT-J 6B, and of Toolformer made of it
 
 
 _FOLDER = files("toolalpaca_hf.toolformer.tasks")

@@ -20,7 +20,6 @@ from .tool import execute as execute
 from .tool import prompt_for as prompt_for
 
 TOOLS = ("calculator", "calendar", "qa", "wikisearch", "mt")
-"""The names that [`tools_named`] knows."""
 
 
 def tools_named(
