@@ -219,7 +219,6 @@ def generate(
     max_new_tokens: int = 128,
     call_tokens: int = 64,
     batch_size: int = 8,
-    calls_enabled: bool = True,
     timeout: float = 30.0,
     cache: ResultCache | None = None,
     longest: int = LONGEST_RESULT,
@@ -234,10 +233,9 @@ def generate(
         tools (`Mapping[str, Tool]`): By name, see [`tools_named`].
         markers ([`Markers`], *optional*): The markers that the model was trained with.
         k (`int`, *optional*, defaults to 10): Start a call if its marker is among the k likeliest tokens (1: greedy).
-        max_calls (`int`, *optional*, defaults to 1): Maximum calls per text.
+        max_calls (`int`, *optional*, defaults to 1): Maximum calls per text; with 0 no start marker is written.
         max_new_tokens (`int`, *optional*, defaults to 128): Maximum tokens per text, excluding calls and results.
         call_tokens (`int`, *optional*, defaults to 64): Maximum tokens of a call up to its arrow.
-        calls_enabled (`bool`, *optional*, defaults to `True`): If `False`, the start marker is never written.
         timeout, cache, longest (*optional*): See [`execute`].
         on_event (`Callable[[Event], None]`, *optional*): Receives each piece of text as it is written.
 
@@ -258,7 +256,7 @@ def generate(
     vocabulary = Vocabulary(tokenizer, markers, tools, config.vocab_size, model.device)
     # Models without a position limit do not state a length.
     context = getattr(config, "max_position_embeddings", None) or 1 << 30
-    limits = Limits(max_new_tokens, max_calls if calls_enabled else 0, call_tokens, context, longest, k)
+    limits = Limits(max_new_tokens, max_calls, call_tokens, context, longest, k)
     run = partial(execute, tools=tools, timeout=timeout, cache=cache, markers=markers, longest=longest)
     decoder = _Decoder(model, vocabulary, limits, batch_size, run, on_event)
     done: dict[int, Generated] = {}

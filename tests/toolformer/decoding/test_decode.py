@@ -219,7 +219,7 @@ def test_at_most_so_many_calls(taught: tuple[Any, Any], tools: dict[str, Tool]) 
 
 
 def test_without_calls_no_marker_is_written(taught: tuple[Any, Any], tools: dict[str, Tool]) -> None:
-    for written in generate(*taught, PROMPTS, tools, calls_enabled=False, max_new_tokens=20):
+    for written in generate(*taught, PROMPTS, tools, max_calls=0, max_new_tokens=20):
         assert "[" not in written.text and not written.calls and written.plain == written.text
 
 
@@ -355,7 +355,7 @@ def test_markers_that_merge_with_their_neighbours(tools: dict[str, Tool], space:
     # Every token is among the likeliest, so a call begins at once.
     written = one(model, tokenizer, "so it is", tools, k=len(tokenizer), max_new_tokens=3)
     assert written.text.lstrip().startswith("[")
-    assert "[" not in one(model, tokenizer, "so it is", tools, calls_enabled=False, max_new_tokens=40).text
+    assert "[" not in one(model, tokenizer, "so it is", tools, max_calls=0, max_new_tokens=40).text
 
 
 def test_nothing_is_read_twice_and_results_are_read_at_once(taught: tuple[Any, Any], tools: dict[str, Tool]) -> None:
@@ -424,7 +424,7 @@ def test_smollm2_has_its_calls_made(tools: dict[str, Tool]) -> None:
     assert [each.text.partition("]")[0] for each in together[::2]] == [" 0.29", " 42"]
     limits = {"k": 10, "max_calls": 1, "max_new_tokens": 12, "call_tokens": 64}
     assert [each.text for each in together] == [twin(model, tokenizer, prompt, tools, **limits) for prompt in prompts]
-    assert one(model, tokenizer, prompts[3], tools, calls_enabled=False).text.startswith(" Paris")
+    assert one(model, tokenizer, prompts[3], tools, max_calls=0).text.startswith(" Paris")
 
 
 # --- the command

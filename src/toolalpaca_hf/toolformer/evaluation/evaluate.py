@@ -120,8 +120,8 @@ def answers(
     from ..decoding import generate
 
     cache = ResultCache(config.cache) if config.cache else None
-    options: dict[str, Any] = {"max_calls": task.max_calls, "max_new_tokens": task.max_new_tokens, "cache": cache}
-    options |= {"markers": config.markers, "k": config.k, "calls_enabled": bool(tools), "timeout": config.timeout}
+    limits = {"max_calls": task.max_calls if tools else 0, "max_new_tokens": task.max_new_tokens}
+    options: dict[str, Any] = {"markers": config.markers, "k": config.k, "timeout": config.timeout, "cache": cache}
 
     def date(item: Item) -> str:
         return (item.date or "") if tools else ""
@@ -132,7 +132,7 @@ def answers(
         for start in range(0, len(of_date), config.batch_size):
             batch = of_date[start : start + config.batch_size]
             prompts = [item.prompt for item in batch]
-            written = generate(*model.loaded, prompts, dated, batch_size=len(batch), **options)
+            written = generate(*model.loaded, prompts, dated, batch_size=len(batch), **limits, **options)
             yield [_record(task, *pair) for pair in zip(batch, written, strict=True)]
 
 
