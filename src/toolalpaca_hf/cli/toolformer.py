@@ -148,12 +148,8 @@ def generate(
             loaded = load_model(resolve_model(model), dtype=dtype)
             if live:
                 typer.echo(prompts[0], nl=False)
-            limits = {
-                "max_calls": 0 if no_calls else max_calls,
-                "max_new_tokens": max_new_tokens,
-                "call_tokens": call_tokens,
-            }
-            how: dict[str, Any] = {"k": k, "batch_size": batch_size, **limits}
+            limits = {"max_new_tokens": max_new_tokens, "call_tokens": call_tokens, "batch_size": batch_size}
+            how: dict[str, Any] = {"k": k, "max_calls": 0 if no_calls else max_calls, **limits}
             how |= {"cache": ResultCache(cache) if cache else None, "on_event": show if live else None}
             written = write(*loaded, prompts, at_hand, markers=Markers(*marker), timeout=tools.timeout, **how)
     for prompt, text in zip(prompts, written, strict=True):
