@@ -5,8 +5,7 @@ Evaluate a model on ToolAlpaca's sets: rollouts, metrics, report; one process or
         --config recipes/toolalpaca-7b/evaluate.yaml --model_name_or_path FOLDER \\
         [--hub_model_id me/my-toolalpaca --push_to_hub]
 
-Every field of `EvaluationConfig` can stand in the YAML and on the command line, which wins. A run that was killed goes
-on when the same command is given again.
+The fields of `EvaluationConfig` stand in the YAML or on the command line, which wins. The same command resumes a run.
 """
 
 import sys

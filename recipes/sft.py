@@ -7,8 +7,7 @@ Supervised fine-tuning on thoughts and actions: full weights, LoRA or 4-bit QLoR
         --config recipes/toolalpaca-7b/sft.yaml [--push_to_hub --hub_model_id me/my-model]
 
 Every field of `SegmentScriptArguments`, `SegmentSFTConfig` and TRL's `ModelConfig` can stand in the YAML and on the
-command line, which wins. A run that was killed goes on from its newest whole checkpoint when the same command is given
-again. What is pushed is private until `--hub_private_repo false`.
+command line, which wins. The same command resumes a killed run; a push is private until `--hub_private_repo false`.
 """
 
 import sys

@@ -207,7 +207,6 @@ class BatchGenerator:
                 row.end = "watch"
 
     def restart(self, row: RowState) -> None:
-        """Restart a row that failed as part of a batch."""
         row.written, row.end = [], None
 
     def append(self, rows: Sequence[RowState], tokens: Sequence[int]) -> None:

@@ -68,7 +68,6 @@ class PrefixCache:
         return self._touched(found) if found and common_length(found.ids, ids) > len(ids) / 2 else None
 
     def of(self, key: object) -> Prefix | None:
-        """The cache of a conversation."""
         return None if key is None else self._touched(self._own.get(key))
 
     def add(self, kept: Prefix, key: object = None) -> None:

@@ -83,7 +83,6 @@ class Slots:
         return Prefix([*row.ids, *row.written][: row.seen], layers, row.base, row.start)
 
     def prefill(self, ids: list[int]) -> Prefix:
-        """Compute the KV cache of the start of a sequence."""
         row = RowState(None, ids, 0)
         self.place(row)
         try:

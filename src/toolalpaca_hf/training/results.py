@@ -28,7 +28,6 @@ _INDIFFERENT = frozenset(
 )
 _SPECIAL_TOKENS = ("eos_token", "pad_token")
 _DATA = "data_fingerprint"
-_STREAM_ROWS = 64
 
 
 def resolved(*arguments: Any) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def data_fingerprint(rows: Any) -> str:
         for array in (array for name in columns for pair in list_batches(rows, name) for array in pair):
             digest.update(array.astype(np.int64).tobytes())
     else:
-        for row in islice(rows, None if isinstance(rows, Dataset) else _STREAM_ROWS):
+        for row in islice(rows, None if isinstance(rows, Dataset) else 64):
             digest.update(json.dumps(row, default=str, sort_keys=True).encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
