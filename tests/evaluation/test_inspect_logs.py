@@ -147,6 +147,8 @@ def test_a_log_with_nothing_finished_and_two_logs_in_a_folder(tmp_path: Path) ->
     assert find_log(tmp_path / "y.eval") == tmp_path / "y.eval"
     with pytest.raises(OptionError):
         find_log(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    assert find_log(tmp_path) is None  # an evaluation's folder
     with pytest.raises(OptionError):
         compare([LOGS / "after.eval", log(tmp_path / "z.eval", [sample("elsewhere", 1)])])
 

@@ -149,7 +149,8 @@ def _problem(row: Any, before: Mapping[tuple[str, int], Any]) -> str:
 
 def find_log(path: Path) -> Path | None:
     """The log that a path names: a file, or the only one in a folder, as `inspect eval --log-dir` leaves it."""
-    logs = [path] if path.is_file() else sorted(path.glob("*.eval"))
+    evaluated = (path / "metrics.json").is_file()  # whatever logs stand beside it
+    logs = [path] if path.is_file() else [] if evaluated else sorted(path.glob("*.eval"))
     if len(logs) > 1:
         raise OptionError(f"holds {len(logs)} logs", file=path, fix=f"name one of them, such as {logs[-1]}")
     return logs[0] if logs else None
