@@ -30,7 +30,7 @@ class TaskError(ToolAlpacaError):
 
 
 class QueuedError(ToolAlpacaError):
-    """A Slurm job still works on the folder."""
+    """No failure: a Slurm job works on the folder; the same command goes on once it is through."""
 
 
 def run_pipeline(

@@ -92,6 +92,7 @@ def build(
             made = build_offline_corpus(apis, out, settings, limit, progress=True)
         return _report(out, made)
     from .. import corpus
+    from ..executors import QueuedError
     from ..llm import BudgetExceeded
 
     if local and (endpoint or model):
@@ -115,7 +116,7 @@ def build(
     except BudgetExceeded as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(OUT_OF_BUDGET) from None
-    except corpus.StageSubmitted as error:
+    except QueuedError as error:
         return typer.echo(str(error))
     _report(out, made)
 

@@ -10,7 +10,6 @@ from .decontamination import published_instructions as published_instructions
 from .engine.collect import CorpusFolder as CorpusFolder
 from .engine.collect import collect as collect
 from .engine.collect import documents_hash as documents_hash
-from .engine.pipeline import StageSubmitted as StageSubmitted
 from .engine.pipeline import build_corpus as build_corpus
 from .engine.pipeline import estimate as estimate
 from .report.writing import write_report as write_report

@@ -15,9 +15,10 @@ from corpus.scripted_server import Answer, ScriptedServer, scripted_apis
 from toolalpaca_hf.corpus import CorpusConfig, config
 from toolalpaca_hf.corpus.config import prompt_hash
 from toolalpaca_hf.corpus.engine.collect import STAGES, CorpusFolder
-from toolalpaca_hf.corpus.engine.pipeline import StageSubmitted, build_corpus
+from toolalpaca_hf.corpus.engine.pipeline import build_corpus
 from toolalpaca_hf.data import ListedApi, read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError, OptionError, ToolAlpacaError
+from toolalpaca_hf.executors import QueuedError
 from toolalpaca_hf.llm import BudgetExceeded, RequestCache
 from toolalpaca_hf.llm.asking import GIVE_UP
 
@@ -213,11 +214,11 @@ def test_slurm_is_given_a_stage_once_and_says_what_failed(tmp_path: Path, monkey
         build_corpus(listed(0, 14), out, settings(site.url, run=run, budget=budget), tell=told.append)
 
     with server() as site:
-        with pytest.raises(StageSubmitted):
+        with pytest.raises(QueuedError):
             build({})
         queue.write_text("4711 cpu toolalpaca R 0:01\n")
         for tasks in (1, 2):  # cut otherwise, it would be the same work
-            with pytest.raises(StageSubmitted, match="4711"):
+            with pytest.raises(QueuedError, match="4711"):
                 build({}, tasks)
         assert taken.read_text().count("taken") == 1
         queue.unlink()
@@ -230,7 +231,7 @@ def test_slurm_is_given_a_stage_once_and_says_what_failed(tmp_path: Path, monkey
             build({"calls": spent})
         assert taken.read_text().count("taken") == 1
         told.clear()
-        with pytest.raises(StageSubmitted):
+        with pytest.raises(QueuedError):
             build({})
         assert (
             "the stage 'toolset' is submitted again; before, it failed: 2 APIs are unfinished: the server is away"

@@ -181,6 +181,8 @@ def test_the_prompts_own_words_are_no_thought() -> None:
         ("Your booking is B5512.", "B5512"),
         ("On Friday, July 4, Eagle Hut has 7 beds.", None),
         ("It is free on Saturday, in August.", "Saturday"),
+        ("Eagle Hut, a 7-bed hut, is free on the 4th.", None),
+        ("Eagle Hut, a 12-bed hut 15km away.", "15"),
     ],
 )
 def test_supported(response: str, claimed: str | None) -> None:

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from ...data import ListedApi
 from ...errors import OptionError, ToolAlpacaError
-from ...executors import Executor, noted_failure, queued_job, run_pipeline, watching
+from ...executors import Executor, QueuedError, noted_failure, queued_job, run_pipeline, watching
 from ...llm import CachedAsk, RequestCache, Usage, cost
 from ...schema import Api
 from ..config import CorpusConfig
@@ -19,10 +19,6 @@ from .collect import SEQUENTIAL, STAGES, CorpusFolder, collect, documents_hash
 # By stage.
 SHOWN = {"toolset": "building APIs", "copies": "comparing documents", "instructions": "writing instructions"}
 SHOWN |= {"screen": "screening instructions", "simulation": "simulating"}
-
-
-class StageSubmitted(ToolAlpacaError):
-    """No failure: a stage was submitted to Slurm; run the same command again once it has finished."""
 
 
 def build_corpus(
@@ -47,7 +43,7 @@ def build_corpus(
 
     Raises:
         [`BudgetExceeded`]: The budget is spent.
-        [`StageSubmitted`]: A stage was submitted to Slurm and has not finished.
+        [`QueuedError`]: A stage was submitted to Slurm and has not finished.
         [`ToolAlpacaError`]: There are no APIs, or a stage cannot be finished.
 
     Example:
@@ -95,7 +91,7 @@ def _run(
     for submitted in sorted(logs.parent.glob(f"{stage}-*")):
         if job := queued_job(submitted):
             fix = "run the same command again once it is through"
-            raise StageSubmitted(f"the stage {stage!r} is Slurm's job {job}", fix=fix)
+            raise QueuedError(f"the stage {stage!r} is Slurm's job {job}", fix=fix)
     for index in range(total):  # a marker says nothing of a part that was removed since
         if not folder.has(stage, index):
             (logs / "completions" / f"{index % tasks:05d}").unlink(missing_ok=True)
@@ -112,7 +108,7 @@ def _run(
         raise
     if folder.finished(stage) < total:
         fix = "run the same command again once its jobs are through"
-        raise StageSubmitted(f"the stage {stage!r} was submitted to Slurm", fix=fix)
+        raise QueuedError(f"the stage {stage!r} was submitted to Slurm", fix=fix)
 
 
 @contextmanager

@@ -90,13 +90,17 @@ _FIGURE = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w])", re.ASCII)
 _URL_OR_MAIL = re.compile(r"https?://[^\s\"'<>)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MIXED = re.compile(r"(?<!\w)(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{4,}(?!\w)", re.ASCII)
 
+# A figure with its unit: `15th`, `20km`, `7-day`.
+_UNIT = re.compile(r"(?<![\w.-])(\d+(?:\.\d+)?)(?:st|nd|rd|th|-[a-z]+|[a-z]{1,3})(?![\w-])")
+
 
 def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | None:
     """The first address, code, name or figure of a response that no text contains; `None` if there is none."""
     together = "\n".join(texts)
     folded = f"{together}\n{about}\n{_days(together)}".casefold()
-    for pattern in (_URL_OR_MAIL, _MIXED):
-        for found in pattern.finditer(response):
+    plain = _UNIT.sub(r"\1", _URL_OR_MAIL.sub(" ", response))
+    for pattern, text in ((_URL_OR_MAIL, response), (_MIXED, plain)):
+        for found in pattern.finditer(text):
             if found[0].rstrip(".,;:!?").casefold() not in folded:
                 return found[0]
     # Numbers of the texts, also those inside dates, times and codes; the response may round them.
@@ -105,7 +109,7 @@ def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | N
     known |= {Decimal(int(hour) - 12) for hour in re.findall(r"(?<!\d)(1[3-9]|2[0-3]):[0-5]\d", together)}
     # It may count items, too.
     most = max((_longest(observed(text)) for text in texts), default=0)
-    for found in _FIGURE.finditer(_URL_OR_MAIL.sub(" ", response)):
+    for found in _FIGURE.finditer(plain):
         number = abs(Decimal(found[0].replace(",", "").rstrip(".")))
         if number not in known and number > most and not any(_rounds(one, number) for one in known):
             return found[0]
