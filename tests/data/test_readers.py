@@ -158,16 +158,17 @@ def test_an_error_that_is_none_and_apis_without_rows(write: Write) -> None:
 
 def test_both_layouts_of_the_list_of_apis(write: Write) -> None:
     as_dict = {"count": 3, "entries": [{"API": "Tides", "Description": "d", "Auth": "apiKey", "Link": "l"}, {}, "x"]}
-    report = Report()
-    (listed,) = parse_api_list(as_dict, "a.json", report)
+    listed, *others = parse_api_list(as_dict, "a.json")
     assert (listed.name, listed.auth, listed.category) == ("Tides", "apiKey", "")
-    assert [(line["rows_in"], line["kept"]) for line in report.counts()] == [(3, 1)]
+    assert [other.name for other in others] == ["", ""]
     plain = [{"Name": "Tides", "Description": "d", "Link": "l", "Category": "Sea"}]
     assert parse_api_list(plain, "b.json")[0].category == "Sea"
     said = [{"API": "Tides", "Auth": "No", "HTTPS": "Yes"}, {"API": "Moons", "Auth": None, "HTTPS": "unknown"}]
     assert [(api.auth, api.https) for api in parse_api_list(said, "d.json")] == [("", True), ("", None)]
     with pytest.raises(InputError):
         parse_api_list({"APIs": []}, "c.json")
+    with pytest.raises(InputError):
+        parse_api_list([{}, "x"], "e.json")
 
 
 @pytest.mark.parametrize(

@@ -215,8 +215,10 @@ def test_a_model_without_a_chat_template_gets_those_of_its_prompt(
     )
     with HubServer({repo: pickled(llama, tmp_path) if has_pickles else bytes_of(llama)}) as hub:
         monkeypatch.setattr(hub_room, "fetch", partial(fetch, endpoint=hub.url))
-        command = ["fetch", repo, "--prompt-dir", str(prompt_dir), *(["--allow-bin"] if has_pickles else [])]
-        first, again = (CliRunner().invoke(app, command) for _ in range(2))
+        command = ["fetch", repo, *(["--allow-bin"] if has_pickles else [])]
+        first, again = (CliRunner().invoke(app, [*command, "--prompt-dir", str(prompt_dir)]) for _ in range(2))
+        other = CliRunner().invoke(app, [*command, "--prompt", "react"])
+    assert other.exit_code == 0 and other.stdout != first.stdout  # a folder for each prompt
     assert first.exit_code == again.exit_code == 0 and first.stdout == again.stdout, first.output
     folder = Path(first.stdout.splitlines()[-1])
     AutoModelForCausalLM.from_pretrained(folder)

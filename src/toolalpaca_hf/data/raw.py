@@ -14,7 +14,6 @@ from ..openapi import mapping
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
 from ..storage import read_text
 from .credentials import authentication_names, too_deep, without_example_keys
-from .report import Report
 
 RAW_LAYOUT = (
     "the raw layout (a JSON list of APIs, each with its OpenAPI document and its instructions, such as "
@@ -273,26 +272,19 @@ class ListedApi:
     https: bool | None = None
 
 
-def parse_api_list(data: Any, place: str, report: Report | None = None) -> list[ListedApi]:
-    """Read the named entries of a list: `{"count", "entries": [{"API", ...}]}` or a plain list of `{"Name", ...}`.
-
-    `place` is its name in errors; `report` gets counts and skipped entries, as config `api_list`.
-    """
-    report, file = report if report is not None else Report(), Path(place).name
+def parse_api_list(data: Any, place: str) -> list[ListedApi]:
+    """Read a list: `{"count", "entries": [{"API", ...}]}` or a plain list of `{"Name", ...}`; `place` is its name in
+    errors. An entry without a name has an empty one."""
     entries: Any = data.get("entries") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise InputError('not a list of public APIs: neither {"entries": [...]} nor a plain list', file=place)
     found = []
-    for index, entry in enumerate(entries):
-        name = (entry.get("API") or entry.get("Name")) if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name.strip():
-            report.set_aside("api_list", file, f"entry {index}", "has no API or Name")
-            continue
+    for entry in map(mapping, entries):
+        name = entry.get("API") or entry.get("Name")
         *texts, auth = (str(entry.get(key) or "") for key in ("Description", "Link", "Category", "Auth"))
         auth = "" if auth.strip().casefold() in ("no", "none", "null") else auth
         https = {"yes": True, "true": True, "no": False, "false": False}.get(str(entry.get("HTTPS")).casefold())
-        found.append(ListedApi(name, *texts, auth=auth, https=https))
-        report.keep("api_list", file)
-    if not found:
+        found.append(ListedApi(name if isinstance(name, str) and name.strip() else "", *texts, auth=auth, https=https))
+    if not any(entry.name for entry in found):
         raise InputError("names no API", file=place, fix="pass upstream's public_apis.json or a list of that layout")
     return found

@@ -98,10 +98,10 @@ def fetch(
     _check_whole(repo_id, folder, bool(pickled))
     made, place = Path(constants.HF_HOME) / "toolalpaca_hf", f"{repo_id.replace('/', '--')}/{folder.name}"
     usable = convert(folder, made / "converted" / place) if pickled else folder
-    if prompt is not None and not _has_chat_template(usable):
+    if prompt is not None and not _has_chat_template(folder):
         with needing("adding templates", "train"):  # here, as publishing imports this module and needs no torch
             from ..training import add_templates
-        usable = add_templates(usable, prompt, None if pickled else made / "templates" / place)
+        usable = add_templates(usable, prompt, made / "templates" / prompt.name / place)
     return FetchedModel(usable, folder.name, bool(pickled))
 
 

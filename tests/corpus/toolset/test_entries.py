@@ -133,6 +133,8 @@ def test_another_name_or_way_to_write_the_link_does_not_help() -> None:
     other = ListedApi("Weatherstation", "", "https://weatherstack.com.example/", "Weather")
     chosen = select_entries([renamed, respelt, bare, other], EntryFilter(reserved=reserved_names()))
     assert chosen.kept == [other]
+    nameless = select_entries([ListedApi("", "", "https://x.example/", ""), other], EntryFilter())
+    assert (nameless.kept, nameless.left_out) == ([other], {"has no name": ["https://x.example/"]})
 
 
 def test_the_same_api_is_kept_once(real_data: Path) -> None:

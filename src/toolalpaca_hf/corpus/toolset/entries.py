@@ -104,7 +104,9 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     for entry in entries:
         reason, link = None, _bare(entry.link)
         own = (slug(entry.name), link or entry.name.casefold())  # slugs keep only what is ASCII
-        if categories and entry.category.casefold() not in categories:
+        if not entry.name:
+            reason = "has no name"
+        elif categories and entry.category.casefold() not in categories:
             reason = "is of another category"
         elif slug(entry.name) in names or link in links:
             reason = "is reserved for evaluation"
@@ -115,7 +117,7 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
         elif wanted.limit is not None and len(chosen.kept) >= wanted.limit:
             reason = "is over the limit"
         if reason:
-            chosen.left_out.setdefault(reason, []).append(entry.name)
+            chosen.left_out.setdefault(reason, []).append(entry.name or entry.link)
         else:
             seen.add(own)
             chosen.kept.append(entry)
