@@ -108,4 +108,4 @@ def check_documents(documents: Sequence[str]) -> CheckedDocuments:
             notes.append(f"{api.name} {unread.get(api.id, 'documents no function')} and is left out")
         elif not is_large(api.documentation) and (found := violations(api.documentation)):
             notes.append(f"{api.name}: {len(found)} violations of OpenAPI, the first: {found[0]}")
-    return CheckedDocuments(apis, notes)
+    return CheckedDocuments([api for api in apis if api.functions], notes)

@@ -165,9 +165,8 @@ def corpus_config(config: CreateConfig) -> CorpusConfig:
 def _corpus(config: CreateConfig, checked: CheckedDocuments, out: Path, tell: Callable[[str], None]) -> None:
     """Trajectories, their split, and the dataset of those to train on."""
     if config.endpoint:
-        apis = [api for api in checked.apis if api.functions]
-        entries = [ListedApi(api.name, api.description, api.link, api.category) for api in apis]
-        build_corpus(entries, out / "corpus", corpus_config(config), progress=True, tell=tell, apis=apis)
+        entries = [ListedApi(api.name, api.description, api.link, api.category) for api in checked.apis]
+        build_corpus(entries, out / "corpus", corpus_config(config), progress=True, tell=tell, apis=checked.apis)
     else:
         settings = OfflineSettings(per_api=config.per_api, seed=config.seed)
         build_offline_corpus(list(config.documents), out / "corpus", settings, progress=True)
