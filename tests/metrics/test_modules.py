@@ -158,6 +158,8 @@ def test_golden_answers_may_be_one_or_several() -> None:
         metric = metrics.load(name)
         assert metric.compute(predictions=["Ulm.", "Bonn."], references=["ulm", "Ulm"]) == {"accuracy": 0.5, "n": 2}
         assert metric.compute(predictions=["Ulm.", "Bonn."], references=[["Ulm", "Bonn"]] * 2)["accuracy"] == 1
+    numbers = metrics.load("math_answer").compute(predictions=["It is 2.", "3"], references=[["1", "2"], ["1", "2"]])
+    assert numbers["accuracy"] == 0.5
 
 
 def test_the_room_opens_without_heavy_libraries() -> None:
