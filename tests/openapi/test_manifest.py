@@ -182,6 +182,7 @@ def test_fetching_obeys_the_rules_on_addresses(tmp_path: Path) -> None:
         (b'{"paths": 3}', "neither an OpenAPI document"),
         (b'{"api": {"url": "ftp://x.example/o"}}', "not an http or https URL"),
         (b'{"api": {"url": "none.json"}}', "cannot be read"),
+        (b'{"api": {"url": "http://["}}', "cannot be loaded"),
         (b'{"api": {"url": "a\\u0000b"}}', "not the name of a file"),
     ],
 )

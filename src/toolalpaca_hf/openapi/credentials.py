@@ -91,8 +91,9 @@ class Credentials:
 
     def inject(self, request: ApiRequest) -> ApiRequest:
         """A copy of the request with the values filled in. Do not log or keep it."""
+        url, body, headers = request.url, request.body, dict(request.headers)
         for where, name in request.credentials:
-            value, url, body, headers = self._values[name], request.url, request.body, dict(request.headers)
+            value = self._values[name]
             if where == "path":
                 url = url.replace(f"{{{name}}}", quote(value, safe=""))
             elif where == "query":
@@ -108,8 +109,7 @@ class Credentials:
                 headers["Authorization"] = f"Basic {encoded}"
             else:
                 headers[name] = value
-            request = replace(request, url=url, body=body, headers=headers)
-        return request
+        return replace(request, url=url, body=body, headers=headers)
 
     def redact(self, words: str) -> str:
         """Replace every value by `***`, also where it is escaped for URLs, JSON, HTML or base64."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import yaml
@@ -26,7 +26,6 @@ CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAM
 MAX_KEPT = 160  # files, up to four a document; the oldest go first
 CACHE_VERSION = 6  # part of the name of what is kept; another reading of documents needs another
 LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
-Value = TypeVar("Value")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # only PyYAML with libyaml has it
@@ -104,7 +103,7 @@ def gc_paused() -> Iterator[None]:
             gc.enable()
 
 
-def kept(digest: str, what: str, kind: type[Value], make: Callable[[], Value]) -> Value:
+def kept(digest: str, what: str, kind: type, make: Callable[[], Any]) -> Any:
     """What was made of a text, from the disk cache in `TOOLALPACA_CACHE` (empty: no cache) by the text's digest."""
     root = os.environ.get("TOOLALPACA_CACHE", str(Path("~/.cache/toolalpaca-hf").expanduser()))
     if not root or not digest:

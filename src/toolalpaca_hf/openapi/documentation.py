@@ -169,11 +169,8 @@ def _structure(node: Any, plain: dict[str, str], depth: int = MAX_DEPTH) -> str:
         items = mapping(node.get("items"))
         return f"Array[{_structure(items, plain, depth) or text(items.get('type'))}]"
     if node.get("type") == "object":
-        parts = []
-        for name, value in (mapping(node.get("properties")) if depth else {}).items():
-            if mapping(value).get("writeOnly") is True:
-                continue
-            inner = _structure(value, plain, depth - 1)
-            parts.append(f"{name}: {inner}" if inner else name)
+        fields = mapping(node.get("properties")).items() if depth else ()
+        shown = [(name, value) for name, value in fields if mapping(value).get("writeOnly") is not True]
+        parts = [f"{n}: {inner}" if (inner := _structure(value, plain, depth - 1)) else n for n, value in shown]
         return f"Object{{{', '.join(parts)}}}" if parts else "Object"
     return ""

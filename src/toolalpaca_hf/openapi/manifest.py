@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 from ..errors import InputError, ToolAlpacaError
 from ..schema import Api, Function
@@ -98,15 +98,12 @@ def load_api(source: str | Path, private: Iterable[str] = (), described: bool = 
     manifest: dict[str, Any] = {}
     if "paths" not in found and isinstance(mapping(found.get("api")).get("url"), str):
         manifest, named = found, found["api"]["url"]
-        if is_url(place):
-            place = urljoin(place, named)
-        elif is_url(named):
-            place, allowed = named, allowed_hosts({"servers": [{"url": named}]}, private=private)
-        elif not urlsplit(named).scheme:
-            place = str(Path(place).parent / named)
-        if urlsplit(named).scheme and not is_url(place):
+        if re.match(r"\w[\w+.-]+:", named) and not is_url(named):
             problem = f"the manifest names {named!r}, which is not an http or https URL"
             raise InputError(problem, file=_redacted(str(source)), fix="correct it")
+        if is_url(named) and not is_url(place):
+            allowed = allowed_hosts({"servers": [{"url": named}]}, private=private)
+        place = named if is_url(named) else urljoin(place, named) if is_url(place) else str(Path(place).parent / named)
         found = _load(place, allowed)
     if not isinstance(found.get("paths"), dict):
         problem = "it is neither an OpenAPI document (it has no `paths`) nor a plugin manifest (no `api` with a `url`)"

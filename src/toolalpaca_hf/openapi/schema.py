@@ -213,34 +213,21 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
     if isinstance(node.get("enum"), list) and node["enum"]:
         values = list({json.dumps(value, sort_keys=True): value for value in node["enum"]}.values())
         found["enum"] = [*values, None] if nullable and None not in values else values
-    found |= {key: node[key] for key in ("const",) if key in node}
-    for bound, exclusive in BOUNDS:
-        if _is_number(node.get(bound)):  # OpenAPI 3.0 has `exclusiveMinimum: true` beside `minimum`
-            found[exclusive if node.get(exclusive) is True else bound] = node[bound]
-        if _is_number(node.get(exclusive)):
-            found[exclusive] = node[exclusive]
-    if _is_number(node.get("multipleOf")) and node["multipleOf"] > 0:
-        found["multipleOf"] = node["multipleOf"]
-    found |= {key: node[key] for key in SIZES if type(node.get(key)) is int and node[key] >= 0}
-    found |= {"uniqueItems": True} if node.get("uniqueItems") is True else {}
+    found |= {key: node[key] for key, fits in PLAIN.items() if key in node and fits(node[key])}
+    for bound, exclusive in BOUNDS:  # OpenAPI 3.0 has `exclusiveMinimum: true` beside `minimum`
+        if node.get(exclusive) is True and bound in found:
+            found[exclusive] = found.pop(bound)
     if needed := [name for name in name_list(node.get("required")) if name not in hidden]:
         found["required"] = needed
     dependents = mapping(node.get("dependentRequired")).items()
     if dependent := {name: name_list(needed) for name, needed in dependents if isinstance(needed, list)}:
         found["dependentRequired"] = dependent
-    if isinstance(node.get("pattern"), str) and is_pattern(node["pattern"]):
-        found["pattern"] = node["pattern"]
     if isinstance(node.get("format"), str):
         found["format" if not request or node["format"] in CHECKED_IN_REQUESTS else "x-format"] = node["format"]
     elif request and ("contentMediaType" in node or declared == "file"):
         found["x-format"] = "binary"
-    if isinstance(node.get("xml"), dict):
-        found["xml"] = node["xml"]
-    found |= {key: node[key] for key in ("example", "default") if key in node}
     if isinstance(node.get("description"), str):  # in answers it says what a made value is to be
         found["description"] = node["description"] if request else node["description"][:500]
-    if isinstance(node.get("examples"), list) and node["examples"]:
-        found["examples"] = node["examples"]
     return found
 
 
@@ -257,6 +244,19 @@ def is_pattern(text: str) -> bool:
     with suppress(jsonschema_rs.ValidationError, ValueError):
         return bool(Check({"pattern": text}))
     return False
+
+
+# What the value of a plain keyword has to be.
+PLAIN: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("const", "example", "default"), lambda value: True),
+    **dict.fromkeys(SIZES, lambda value: type(value) is int and value >= 0),
+    **dict.fromkeys(chain.from_iterable(BOUNDS), _is_number),
+    "multipleOf": lambda value: _is_number(value) and value > 0,
+    "uniqueItems": lambda value: value is True,
+    "pattern": lambda value: isinstance(value, str) and is_pattern(value),
+    "xml": lambda value: isinstance(value, dict),
+    "examples": lambda value: isinstance(value, list) and bool(value),
+}
 
 
 def validator(root: dict[str, Any]) -> Check:
