@@ -129,22 +129,22 @@ class _SchemaWords:
         self.document, self.left = document, left
 
     def follow(self, node: Any, refs: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Follow a schema's reference; one that leads back is named and not followed."""
+        """Follow a schema's reference; one that leads back, or on without end, is named and not followed."""
         node = mapping(node)
         while isinstance(ref := node.get("$ref"), str):
             target, name = lookup(self.document, ref), ref.rsplit("/", 1)[-1]
             beside = {"description": node["description"]} if isinstance(node.get("description"), str) else {}
-            if target is None or ref in refs:
+            if target is None or ref in refs or len(refs) > MAX_DEPTH:
                 return {"description": f"Another {name}." if target is not None else f"{name}."} | beside, refs
             node, refs = mapping(target) | beside, (*refs, ref)
         return node, refs
 
     def of(self, node: Any, depth: int, refs: tuple[str, ...]) -> str:
+        if self.left < 0:  # it is described again, with less
+            return ""
         node, refs = self.follow(node, refs)
         kind, description = text(node.get("type")), _sentence(node.get("description"))
         self.left -= len(kind) + len(description) + 2
-        if self.left < 0:  # it is described again, with less
-            return ""
         if kind == "object":
             properties = mapping(node.get("properties")) if depth else {}
             inner = ", ".join(f"{name}: {self.of(value, depth - 1, refs)}" for name, value in properties.items())
@@ -152,7 +152,7 @@ class _SchemaWords:
         if kind == "array":
             items, inside = self.follow(node.get("items"), refs)
             item_kind = text(items.get("type"))
-            nested = self.of(items, depth - 1, inside) if depth and item_kind in ("object", "array") else item_kind
+            nested = self.of(items, depth, inside) if item_kind in ("object", "array") else item_kind
             return f"Array[{nested}]. {description}"
         values = node.get("enum")
         choice = f"One of: [{', '.join(str(value) for value in values)}]." if isinstance(values, list) else ""
