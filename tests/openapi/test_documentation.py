@@ -120,3 +120,10 @@ def test_every_argument_is_described_under_the_name_that_calls_take() -> None:
         "body_id": "integer.",
         "n": "number.",
     }
+
+
+def test_an_operation_has_another_name_than_the_shared_schemas() -> None:
+    paths = {"/x": {"get": {"operationId": "components", "summary": "Parts"}}}
+    made = describe({"paths": paths, "components": {"schemas": {"Cat": {"type": "object"}}}})
+    assert made.function_description["components_2"].startswith("Parts\n")
+    assert made.function_description["components"].endswith("#Cat: Object")

@@ -169,7 +169,7 @@ def each_operation(document: dict[str, Any]) -> list[tuple[str, str, str, dict[s
     Without an `operationId` the name is path and method (`jokes_random_category_get`); a taken one gets a number.
     White space in it is a single space, since an action's name is read without what is around it.
     """
-    found, numbers = [], {}
+    found, numbers = [], {"components": 1}  # which names the shared schemas among descriptions
     for path, item in mapping(document.get("paths")).items():
         # From OpenAPI 3.1 on more may be beside a reference.
         item = deref(document, item) | {key: value for key, value in mapping(item).items() if key != "$ref"}
