@@ -118,7 +118,7 @@ def arrived(operation: Operation, values: dict[str, Any], said: Arguments, media
             continue
         if place == "header" and name.lower() in {*FRAMING, *IGNORED_HEADERS}:
             continue
-        value = given.get(names.parameter(name, place))
+        value = given.get(names.parameters[place, name])
         got = said.placed.get((place, name))
         if not same(value, got, exact=False) and not (value in (None, "", [], {}) and got in (None, "", [], {})):
             found.append(f"{place} {name}: {json.dumps(value)[:200]} arrived as {json.dumps(got)[:200]}")
@@ -128,7 +128,7 @@ def arrived(operation: Operation, values: dict[str, Any], said: Arguments, media
     ):  # one value for the path and the body, where only the path's is given, is by design
         for name, shown in names.body.items():
             if shown != name and shown not in given and ("path", name) in said.placed and name in said.body:
-                own[name] = given[names.parameter(name, "path")]
+                own[name] = given[names.parameters["path", name]]
     body = own if own or not names.body else said.body if said.body == {} else None
     if not names.body:
         body = given.get(names.whole)

@@ -15,7 +15,7 @@ from .coercion import coerce, is_valid, kinds_of, part_of, problems, to_text
 from .document import MAX_DEPTH, listed, mapping, text
 from .operations import IN_PATH, Operation, Parameter, RequestBody, security_schemes
 from .schema import validator
-from .styles import holds_json, write_query, write_simple
+from .styles import JOINTS, holds_json, style_of, write_query, write_simple
 from .tools import ToolNames, body_fields, tool_names
 
 BODY_KEYS = ("body", "requestBody", "request_body")  # under which models put a whole request body
@@ -166,7 +166,10 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
     taken = operation.taken_names(where) if isinstance(value, dict) else ()
     pieces = write_query(name, value, parameter.declared, taken) if where in ("query", "cookie") else []
+    separator = "," if where == "header" else unquote(JOINTS.get(style_of(parameter.declared, where)[0], ""))
     leaves = [*value, *value.values()] if isinstance(value, dict) else listed(value)
+    if separator and separator in "".join(map(to_text, leaves)):
+        parts.problems.append(f"`{called}` is sent with {separator!r} between its values, so that none can hold it.")
     if where == "query":
         if parameter.required and not pieces and isinstance(value, list):
             parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
@@ -177,8 +180,6 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
         parts.path[name] = flat
     elif re.search(r"[\x00-\x1f\x7f]", unquote(flat) if where == "cookie" else flat):
         parts.problems.append(f"`{name}` must be a single line without control characters.")
-    elif where == "header" and "," in "".join(map(to_text, leaves)):
-        parts.problems.append(f"`{called}` is sent in a header, where a comma separates: nothing in it can hold one.")
     elif where == "cookie":
         parts.cookies += pieces if isinstance(value, dict | list) and pieces else [f"{quote(name, safe='')}={flat}"]
     else:
