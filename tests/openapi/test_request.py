@@ -479,9 +479,15 @@ def test_a_dot_in_a_value_of_a_label_is_none_between_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "value"), [({"type": "array"}, ["a,b"]), ({"type": "object"}, {"a": {"b": [1, 2]}})]
+    ("where", "schema", "value"),
+    [
+        ("header", {"type": "array"}, ["a,b"]),
+        ("header", {"type": "object"}, {"a": [1, 2]}),
+        ("query", {"type": "array", "style": "pipeDelimited"}, ["a|b", "c"]),
+        ("query", {"type": "object", "style": "spaceDelimited"}, {"a b": 1}),
+    ],
 )
-def test_what_a_header_cannot_hold_is_told(schema: dict[str, Any], value: Any) -> None:
-    with pytest.raises(CallError, match="comma"):
-        build(get(parameter("X-List", "header", **schema)), {"X-List": value})
+def test_what_a_style_cannot_hold_is_told(where: str, schema: dict[str, Any], value: Any) -> None:
+    with pytest.raises(CallError, match="between its values"):
+        build(get(parameter("X-List", where, **schema)), {"X-List": value})
     assert build(get(parameter("X-List", "header", type="array")), {"X-List": ["a", "b"]}).headers == {"X-List": "a,b"}
