@@ -59,9 +59,8 @@ def allowed_hosts(
         beside = [one for *_, item, operation in each_operation(document) for one in servers_beside(item, operation)]
         urls = [*servers_of(document), *servers_of({"servers": beside})]
         origins = [origin_of(url) for url in urls if not IN_PATH.search(url)]
-        hosts = [_with_port(host, port) for _, host, port in origins]
         # A server that redirects from http to https is the same server.
-        hosts += [_with_port(host, 443) for scheme, host, port in origins if scheme == "http" and port == 80]
+        hosts = [_with_port(host, p) for _, host, port in origins for p in ((80, 443) if port == 80 else (port,))]
     return Allowlist(frozenset(map(_normal, hosts)), frozenset(map(_normal, private)))
 
 

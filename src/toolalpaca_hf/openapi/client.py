@@ -33,10 +33,6 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def body_text(body: bytes, content_type: str) -> str | None:
     """A body as text, or `None` for a binary one; JSON is compacted, HTML loses its tags."""
-    return (_short_text if len(body) <= SHORT else _text)(body, content_type)
-
-
-def _text(body: bytes, content_type: str) -> str | None:
     kind, _, options = content_type.lower().partition(";")
     kind, textual = kind.strip(), TEXTUAL.match(kind.strip())
     named = re.search(r"charset=[\s\"']*([\w.-]+)", options, re.ASCII)
@@ -58,7 +54,7 @@ def _text(body: bytes, content_type: str) -> str | None:
     return words.encode("utf-8", "replace").decode("utf-8")
 
 
-_short_text = lru_cache(maxsize=1024)(_text)
+_short_text = lru_cache(maxsize=1024)(body_text)
 
 
 # What a page does not show: comments, some elements, and tags. html.parser takes hours for some pages of a megabyte.
@@ -264,7 +260,7 @@ class ApiClient:
         return bytes(body)
 
     def _rendered(self, body: bytes, content_type: str) -> str:
-        if (words := body_text(body, content_type)) is not None:
+        if (words := (_short_text if len(body) <= SHORT else body_text)(body, content_type)) is not None:
             return words
         kind = content_type.partition(";")[0].strip().lower()
         named = f"a file of type {kind or 'unknown'}, {len(body)} bytes"
