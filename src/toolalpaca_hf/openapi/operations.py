@@ -110,7 +110,7 @@ class Operation:
         """The path, with its parameters spelled as they are declared (`{petId}` as `{pet_id}`)."""
         every = parameters_of(self.document, self.item, self.declared)
         names = [one["name"] for one in every if one.get("in") == "path"]
-        meant = {_folded(name): f"{{{name}}}" for name in names}
+        meant = {_folded(name): f"{{{name}}}" for name in names if f"{{{name}}}" not in self.path}
         return IN_PATH.sub(lambda at: at[0] if at[1] in names else meant.get(_folded(at[1]), at[0]), self.path)
 
     @cached_property
