@@ -106,12 +106,15 @@ def test_values_fit_through_references_and_alternatives() -> None:
         ("a,b", {"type": "array", "items": {"type": "string"}}, ["a,b"]),
         ("[1, 2]", {"type": "array", "items": INTEGER}, [1, 2]),
         ("[1]", {"type": "array", "items": TEXT}, ["[1]"]),
+        ("[3]", {"type": "array", "items": {"type": "array", "items": INTEGER}}, [[3]]),
         (["1", "2"], {"type": "array", "items": INTEGER}, [1, 2]),
         (["1", "2"], INTEGER, 2),
         (["1", "2"], {"oneOf": [INTEGER, {"type": "array", "items": INTEGER}]}, [1, 2]),
         ({"a": "1", "b": ["x"]}, {"properties": {"a": INTEGER}, "additionalProperties": TEXT}, {"a": 1, "b": "x"}),
         ("2", {"enum": [1, 2]}, 2),
         ("words", INTEGER, "words"),
+        ("null", {"type": "string", "nullable": True, "enum": ["a", None]}, None),
+        ("5", {"type": "array", "items": {"oneOf": [INTEGER, {"type": "array", "items": INTEGER}]}}, [5]),
     ],
 )  # fmt: skip
 def test_texts_of_the_wire_become_what_the_schema_wants(texts: Any, schema: dict[str, Any], value: Any) -> None:
@@ -123,9 +126,7 @@ NESTED = {"$ref": "#/components/schemas/Nested"}
 
 
 @pytest.mark.parametrize("wire", [False, True])
-@pytest.mark.parametrize(
-    "items", [NESTED, {"anyOf": [NESTED, {"type": "string"}]}, {"type": "array", "items": NESTED}]
-)
+@pytest.mark.parametrize("items", [NESTED, {"anyOf": [NESTED, {"type": "null"}]}, {"type": "array", "items": NESTED}])
 @pytest.mark.parametrize(
     ("value", "expected"),
     [({"a": 1}, {"a": 1}), ("1", "1"), ("a,b", "a,b"), (3, 3), (None, None), ("[[]]", [[]]), ([[], [[]]], [[], [[]]])],

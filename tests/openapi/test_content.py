@@ -76,3 +76,8 @@ def test_a_form_of_no_declared_fields_takes_an_object_and_nothing_else(kind: str
     assert b"Tom" in (sent('{"body": {"name": "Tom"}}')[0] or b"")
     with pytest.raises(CallError, match="give an object"):
         sent('{"body": [1]}')
+
+
+def test_names_of_elements_in_any_script() -> None:
+    schema = to_json_schema({}, {"type": "object", "properties": {"Größe": {"type": "integer"}}}, request=True)
+    assert coerce(from_xml(to_xml({"Größe": 3}, "body", schema).decode(), schema), schema, wire=True) == {"Größe": 3}

@@ -200,9 +200,10 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
     if wire and isinstance(value, list) and value and "array" not in kinds:
         return coerce(value[-1], part_of(root, node), wire)
     items = part_of(root, node.get("items", {}))
-    if "array" in kinds and not isinstance(value, list) and "array" in kinds_of(items):  # how often to wrap is unknown
-        parsed = json_value(value)
-        value = parsed if isinstance(parsed, list) else value
+    # How often one value would have to be wrapped is unknown where lists hold lists only.
+    if "array" in kinds and not isinstance(value, list) and {*kinds_of(items)} - {"null"} == {"array"}:
+        if isinstance(parsed := json_value(value), list):
+            value = parsed if all(isinstance(part, list) for part in parsed) else [parsed]
         kinds = [kind for kind in kinds if kind != "array"]
     if wire and isinstance(value, dict) and ("array" in kinds or not (kinds or "properties" in node)):
         value = _items_of(value)
@@ -210,7 +211,8 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
         return _list_of(value, items, root)
     fits = not isinstance(value, str) if wire else any(_is(value, kind) for kind in kinds)
     if value is not None and not fits:
-        value = next((made for kind in kinds for made in _converted(value, kind, wire)), value)
+        made = [one for kind in kinds for one in _converted(value, kind, wire)]
+        value = next((one for one in made if one in node.get("enum", made)), made[0] if made else value)
     if type(value) is float and value.is_integer() and "integer" in kinds and "number" not in kinds:
         value = int(value)
     if isinstance(value, list) and "items" in node:

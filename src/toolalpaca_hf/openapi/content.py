@@ -38,9 +38,11 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
     if kind.startswith("multipart/") and isinstance(body, dict):
         files = [part for name, value in body.items() for part in _parts(name, value, media)]
+        if not files:
+            return b"--none--\r\n", {"Content-Type": f"{kind}; boundary=none"}
         made = httpx.Request("POST", "https://multipart.invalid", files=files)
         sent_as = made.headers.get("Content-Type", "").replace("multipart/form-data", kind)
-        return made.read(), {"Content-Type": sent_as} if files else {}
+        return made.read(), {"Content-Type": sent_as}
     if kind.startswith("multipart/") or (kind == FORM and not isinstance(body, str)):
         raise CallError(f"A body of type {kind} has named fields; give an object.")
     if is_xml(kind) and not isinstance(body, str):
@@ -127,7 +129,8 @@ def to_xml(value: Any, name: str, schema: dict[str, Any] | None = None) -> bytes
     def printable(value: Any) -> str:
         return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", " ", to_text(value))
 
-    return ElementTree.tostring(element(names.named(names.root, name), value, names.root))
+    # As ASCII, names with other letters would hold references to characters, which no name can.
+    return ElementTree.tostring(element(names.named(names.root, name), value, names.root), "unicode").encode()
 
 
 def from_xml(words: str, schema: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ JOINTS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
 def style_of(parameter: dict[str, Any], where: str) -> tuple[str, bool]:
-    style = text(parameter.get("style"))
+    style = "" if "content" in parameter else text(parameter.get("style"))
     style = style if style in STYLES.get(where, ()) else STYLES.get(where, STYLES["query"])[0]
     explode = parameter.get("explode")
     return style, explode if isinstance(explode, bool) else style in ("form", "deepObject")
