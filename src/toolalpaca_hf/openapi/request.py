@@ -171,7 +171,7 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     if separator and separator in "".join(map(to_text, leaves)):
         parts.problems.append(f"`{called}` is sent with {separator!r} between its values, so that none can hold it.")
     if where == "query":
-        if parameter.required and not pieces:
+        if parameter.required and not pieces and isinstance(value, list):
             parts.problems.append(f"`{called}` is required, and a query cannot hold an empty one; give a value.")
         parts.query += pieces
     elif where == "path":

@@ -139,7 +139,9 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     for parameter in operation.parameters:
         texts = _texts(parameter, request, query, declared)
         if texts is None:
-            if parameter.required:
+            # Of an object without fields a query shows nothing.
+            nothing = _container(parameter.schema) == "object" and parameter.check.is_valid({})
+            if parameter.required and not (nothing and parameter.place in ("query", "cookie")):
                 problems.append(f"Missing required parameter: {parameter.name} (in {parameter.place}).")
             continue
         alone = isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared)
