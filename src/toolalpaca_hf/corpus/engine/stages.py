@@ -109,7 +109,7 @@ class ModelStage(Stage):
             if index % world_size != rank or self._folder.has(self.stage, index):
                 continue
             jobs = self.split(index, entry, api_id)
-            results = [None] * len(jobs)
+            results: list[Any] = [None] * len(jobs)
             if not jobs:
                 yield index, results
             for number, job in enumerate(jobs):
@@ -195,7 +195,7 @@ class Simulate(ModelStage):
         return {"trajectory": asdict(done.trajectory), "gates": done.gates, "provenance": done.provenance}
 
     def failure(self, job: Any, reason: str) -> dict[str, Any]:
-        return {"trajectory": None, "instruction": job[2]["instruction"], "failure": reason}
+        return {"trajectory": None, "failure": reason}
 
     def join(self, results: list[dict[str, Any]]) -> dict[str, Any]:
         return {"instances": results}

@@ -208,10 +208,10 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     settings = FilterSettings(**{name: gates[name] for name in FilterSettings.__annotations__ if name in gates})
     statistics = Statistics(settings)
     shown: dict[str, list[tuple[int, dict[str, Any]]]] = {"kept": [], "left out": []}
-    for api, rows in rows_of_folder(folder):
-        statistics.add(api, rows)
+    for api, instances in rows_of_folder(folder):
+        statistics.add(api, instances)
         seen = Counter[str]()
-        for row in rows:
+        for row in instances:
             kind = "kept" if row.kept else "left out"
             seen[kind] += 1
             # One of each API before a second, so that the page shows many.
@@ -219,10 +219,13 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             shown[kind] = sorted(found, key=itemgetter(0))[:SHOWN]
     figures = statistics.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
     figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
+    rows = [(label, _in_words(name, figures)) for name, label in FIGURES.items()]
+    if figures["cost"] is not None:
+        rows.append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
     values = {
         "title": folder.name or str(folder),
         "figures": figures,
-        "rows": [(label, _in_words(name, figures)) for name, label in FIGURES.items()],
+        "rows": rows,
         "gates": [(name, FILTERS[name], figures["failed"][name], figures["failed_first"][name]) for name in FILTERS],
         "stages": [(STAGES[name], count) for name, count in figures["stages"].items()],
         "roles": [(role, *(f"{usage.get(kind, 0):,}" for kind in ASKED)) for role, usage in figures["asked"].items()],
@@ -231,8 +234,6 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         "limit": settings.max_tokens,
         "characters": settings.characters if settings.tokenizer is None else None,
     }
-    if figures["cost"] is not None:
-        values["rows"].append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
     texts = {
         "corpus_report.md": render(PACKAGE, "report.md.jinja", **values),
         "corpus_report.html": render(PACKAGE, "report.html.jinja", plots=_plots(statistics, settings), **values),
