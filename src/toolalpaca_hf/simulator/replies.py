@@ -13,7 +13,7 @@ from .requests import Arguments
 from .responses import SimulatedCall, SimulatedResponse, encode_response
 from .rng import Rng, is_id, plain, singular, words_of
 
-SECRET = re.compile(r"key$|token|password|secret|^auth|credential", re.IGNORECASE)
+SECRET = re.compile(r"key$|token|passw|secret|^auth|credential|signature", re.IGNORECASE)
 
 # Names that mean something else in every object: echo them at the top level only.
 GENERIC = {"id", "name", "title", "type", "status", "description", "text", "value", "key", "code", "date", "format"}

@@ -12,12 +12,12 @@ from tqdm.auto import tqdm
 from ... import corpus
 from ...agent import RolloutLimits, Task
 from ...corpus import CorpusFolder, Decontaminator, FilterSettings, SimulatedEnvironment, SimulatedInstance
-from ...data import ListedApi, Slugs, read_file, without_example_keys
-from ...errors import InputError, NotFoundError, ToolAlpacaError
+from ...data import ListedApi, Slugs, without_example_keys
+from ...errors import InputError, ToolAlpacaError
 from ...formats import ROW_TOOLS, select_functions
 from ...openapi import is_url, load_api
 from ...schema import Api
-from ...simulator import FaultPlan, Rng, topic_words
+from ...simulator import FaultPlan, Rng, read_apis, topic_words
 from .rules import RuleAssistant, RuleInstruction, RuleUser, put_into_words
 from .task_sampler import PlannedCall, SampledTask, TaskSampler
 from .wording import PACKAGE
@@ -62,17 +62,16 @@ def build_offline_corpus(
     The checks are those of a corpus made by models: APIs reserved for evaluation are set aside, and instructions close
     to a published evaluation set or to each other are left out.
     """
-    settings = settings or OfflineSettings()
-    every = _read_all(apis)
+    settings, unread = settings or OfflineSettings(), dict[str, str]()
+    every = offline_apis(apis, unread)
     if settings.faults is not None:
-        settings.faults.check(api.id.rpartition("/")[2] for api, _ in every)
-    read = every[:limit]
-    found = [api for api, _ in read]
-    entries = [_entry(api) for api in found]
+        settings.faults.check(api.id.rpartition("/")[2] for api in every)
+    found = every[:limit]
+    entries = [ListedApi(api.name, api.description, api.link, api.category) for api in found]
     reserved = corpus.EntryFilter(reserved=corpus.reserved_names())
     # Each by itself: what is listed twice may be two documents of one title.
     kept_back = (next(iter(corpus.select_entries([entry], reserved).left_out), None) for entry in entries)
-    aside = [problem or reason for (_, problem), reason in zip(read, kept_back, strict=True)]
+    aside = [unread.get(api.id) or reason for api, reason in zip(found, kept_back, strict=True)]
     if all(aside):
         first = f"; the first {aside[0]}" if aside else ""
         raise InputError(f"no API of {apis} is left{first}", fix="pass others")
@@ -82,92 +81,60 @@ def build_offline_corpus(
     published = (corpus.published_instructions(name) for name in corpus.PUBLISHED)
     decontaminator = Decontaminator(chain.from_iterable(published))
     with CorpusFolder(out).opened(output_settings, entries) as folder:
-        for index, api in enumerate(tqdm(found, desc="simulating", unit="API", disable=None if progress else True)):
+        hidden = None if progress else True
+        for index, api in enumerate(tqdm(found, desc="simulating", unit="API", disable=hidden)):
             if folder.has("simulation", index):
                 for written in folder.read("screen", index)["taken"]:
                     decontaminator.accept(api.id, written["instruction"])
-            else:
-                _build_api(folder, index, api, settings, decontaminator, aside[index])
+                continue
+            reason, left_out = aside[index] or (None if api.functions else "it documents no function"), []
+            instances: list[SimulatedInstance] = []
+            try:
+                instances = offline_instances(api, settings, decontaminator, left_out) if reason is None else []
+            except ToolAlpacaError as error:
+                reason = str(error)
+            except Exception as error:  # a bug that one document meets must not cost the others
+                logger.warning("%s is set aside", api.id, exc_info=error)
+                reason = f"{type(error).__name__}: {error}"
+            folder.write_documented(index, api, entries[index], reason)
+            taken = [
+                {"instruction": one.trajectory.instruction, "details": one.trajectory.hint}
+                | one.provenance["instruction"]
+                for one in instances
+            ]
+            refused = [{"instruction": text, "reason": why} for text, why in left_out]
+            folder.write("instructions", index, {"written": taken, "left_out": refused, "failure": None, "asked": {}})
+            folder.write("screen", index, {"taken": taken, "left_out": []})
+            # The part that says it is finished is the last.
+            folder.write("simulation", index, {"instances": [{**asdict(one), "asked": {}} for one in instances]})
         return corpus.collect(folder, output_settings, {})
-
-
-def _entry(api: Api) -> ListedApi:
-    return ListedApi(api.name, api.description, api.link, api.category)
-
-
-def _build_api(
-    folder: CorpusFolder, index: int, api: Api, settings: OfflineSettings, screen: Decontaminator, aside: str | None
-) -> None:
-    """Write the parts of an API, the one that says it is finished last."""
-    aside = aside or (None if api.functions else "it documents no function")
-    instances: list[SimulatedInstance] = []
-    left_out: list[tuple[str, str]] = []
-    try:
-        instances = offline_instances(api, settings, screen, left_out) if aside is None else []
-    except ToolAlpacaError as error:
-        aside = str(error)
-    except Exception as error:  # a bug that one document meets must not cost the others
-        logger.warning("%s is set aside", api.id, exc_info=error)
-        aside = f"{type(error).__name__}: {error}"
-    folder.write_documented(index, api, _entry(api), aside)
-    taken, parts = [], []
-    for instance in instances:
-        said = {"instruction": instance.trajectory.instruction, "details": instance.trajectory.hint}
-        taken.append(said | instance.provenance["instruction"])
-        parts.append({**asdict(instance), "asked": {}})
-    refused = [{"instruction": text, "reason": reason} for text, reason in left_out]
-    folder.write("instructions", index, {"written": taken, "left_out": refused, "failure": None, "asked": {}})
-    folder.write("screen", index, {"taken": taken, "left_out": []})
-    folder.write("simulation", index, {"instances": parts})
 
 
 def offline_apis(paths: str | Path | Sequence[str | Path], unread: dict[str, str] | None = None) -> list[Api]:
     """The APIs of files, folders and URLs; a file of a folder that cannot be read is one without functions, and
     `unread` gets the reason by its id."""
-    read = _read_all(paths)
-    if unread is not None:
-        unread |= {api.id: why for api, why in read if why}
-    return [api for api, _ in read]
-
-
-def _read_all(paths: str | Path | Sequence[str | Path]) -> list[tuple[Api, str | None]]:
-    """The APIs, each with the reason why it could not be read."""
-    found: list[tuple[Api, str | None]] = []
+    found, slugs = list[Api](), Slugs()
+    reasons: dict[str, str] = {} if unread is None else unread
     for path in [paths] if isinstance(paths, str | Path) else paths:
         in_folder = not is_url(str(path)) and Path(path).is_dir()
         inside = sorted(file for file in Path(path).iterdir() if file.is_file()) if in_folder else []
         documents = [file for file in inside if file.suffix.lower() in (".json", ".yaml", ".yml")]
         for file in documents if in_folder else [path]:
+            problem = ""
             try:
-                found += [(api, None) for api in _read(file)]
+                read = [load_api(file)] if is_url(str(file)) else read_apis(file)
             except ToolAlpacaError as error:
                 if not in_folder:
                     raise
-                found.append((Api("", Path(file).name), f"cannot be read: {error}"))
-    slugs = Slugs()
-    apis = [(replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}"), why) for api, why in found]
-    if not any(api.functions for api, _ in apis):
-        why = next((f"; one {why}" for _, why in apis if why), "")
+                read, problem = [Api("", Path(file).name)], f"cannot be read: {error}"
+            for api in read:
+                found.append(replace(without_example_keys(api), id=f"train/{slugs.take(api.name)}"))
+                reasons |= {found[-1].id: problem} if problem else {}
+    if not any(api.functions for api in found):
+        why = "".join(f"; one {problem}" for problem in [*reasons.values()][:1])
         fix = "pass an OpenAPI document, or a raw file with what `toolalpaca apis docs` makes"
         raise InputError(f"{paths} documents no function{why}", fix=fix)
-    return apis
-
-
-def _read(path: str | Path) -> list[Api]:
-    if is_url(str(path)):
-        return [load_api(path)]
-    if str(path) != "sample" and not Path(path).is_file():
-        fix = "pass a file in the raw layout, OpenAPI documents, or sample"
-        raise NotFoundError("no such file", file=path, fix=fix)
-    try:
-        split, corpus = read_file(path)
-        return corpus.apis[split]
-    except ToolAlpacaError as raw:
-        try:
-            return [load_api(path)]
-        except ToolAlpacaError as document:
-            problem = f"is neither a file of APIs ({raw}) nor an OpenAPI document ({document})"
-            raise InputError(problem, file=path) from None
+    return found
 
 
 def offline_instances(
@@ -226,7 +193,7 @@ def _play(
     provenance = {
         "source": "offline",
         "api": {"id": api.id, "name": api.name, "link": api.link, "category": api.category},
-        "instruction": {"style": said.style, "mood": said.mood},
+        "instruction": {"style": "rule", "mood": task.kind},
         "models": {"user": "rule", "assistant": "rule", "executor": "schema responder"},
         "prompts": {"wording": corpus.prompt_hash(corpus.prompt_text("offline.txt", PACKAGE))},
         "seed": settings.seed,

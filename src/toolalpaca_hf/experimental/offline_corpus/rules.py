@@ -14,13 +14,10 @@ from ...simulator import Rng
 from .task_sampler import PlannedCall, SampledTask, to_json
 from .wording import error_reason, facts, is_empty, listed, main_fact, phrase, spoken, summarize, wish_of, written
 
+# What a simulator that fails on purpose answers, and its documents do not: the same call may succeed.
 TRANSIENT = (401, 429, 500, 504)
-"""What a simulator that fails on purpose answers, and its documents do not: the same call may succeed."""
-
 TRIES = 3
-
-Parameters = Mapping[str, dict[str, Any]]
-"""The JSON schema of each function's parameters."""
+Parameters = Mapping[str, dict[str, Any]]  # the JSON schema of each function's
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,6 @@ class RuleInstruction:
 
     instruction: str
     details: dict[str, Any]
-    style: str
-    mood: str
     wishes: tuple[str, ...]
 
     @property
@@ -48,7 +43,9 @@ def put_into_words(
     for place, planned in enumerate(task.calls):
         own = draws.child(place)
         properties = parameters[planned.function].get("properties", {})
-        said = facts(_named_at_once(planned), properties)
+        # The mistake in place of what is right.
+        known = planned.arguments | ({} if planned.hidden is None else {planned.hidden: planned.wrong})
+        said = facts({name: value for name, value in known.items() if value is not None}, properties)
         if planned.hidden is not None and task.kind in ("details", "mistaken"):
             words = spoken(planned.hidden, properties.get(planned.hidden, {}))
             details[words] = planned.arguments[planned.hidden]
@@ -64,15 +61,7 @@ def put_into_words(
             sentences.append(phrase("with" if link.which == "only" else "then", own, wish=wish, which=link.which))
         else:
             sentences.append(phrase("also" if place else "ask", own, wish=wish))
-    return RuleInstruction(" ".join(sentences), details, "rule", task.kind, tuple(wishes))
-
-
-def _named_at_once(planned: PlannedCall) -> dict[str, Any]:
-    """What of a call the user names at once, with the mistake in place of what is right."""
-    said = dict(planned.arguments)
-    if planned.hidden is not None:
-        said[planned.hidden] = planned.wrong
-    return {name: value for name, value in said.items() if value is not None}
+    return RuleInstruction(" ".join(sentences), details, tuple(wishes))
 
 
 class RuleUser:
@@ -130,13 +119,13 @@ class RuleAssistant(Backend):
         return {"backend": "rule", "style": self.style}
 
     def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
-        return [self._written(context) for context in contexts]
-
-    def _written(self, context: Context) -> Completion:
-        assert isinstance(context, ChatContext)
-        turn = self._turn(context.messages[0]["content"], _steps(context))
-        text = f"{turn.thought}\n{turn.action or ''} {turn.action_input or ''}{turn.response or ''}"
-        return Completion(text, turn, len(text.split()))
+        written: list[Completion | ToolAlpacaError] = []
+        for context in contexts:
+            assert isinstance(context, ChatContext)
+            turn = self._turn(context.messages[0]["content"], _steps(context))
+            text = f"{turn.thought}\n{turn.action or ''} {turn.action_input or ''}{turn.response or ''}"
+            written.append(Completion(text, turn, len(text.split())))
+        return written
 
     def _turn(self, instruction: str, seen: list[_Seen]) -> Turn:
         answered = [step for step in seen if step.answered and step.action != GET_DETAILS]
@@ -164,29 +153,28 @@ class RuleAssistant(Backend):
             arguments[name] = value
         for name, value in arguments.items():
             if not all(said_in(part, inner, texts) for inner, part in leaves(value, name)):
-                words = self._words(planned, name)
+                words = self._words(planned.function, name)
                 thought = phrase("missing", draws, function=planned.function, words=words, wish=wish)
                 return _act(thought, GET_DETAILS, {"Question": phrase("question", draws, words=words)})
-        ordered = {name: arguments[name] for name in self._properties(planned) if name in arguments}
+        properties = self._parameters[planned.function].get("properties", {})
+        ordered = {name: arguments[name] for name in properties if name in arguments}
         return _act(self._thought(planned, wish, ordered, last, bool(done), draws), planned.function, ordered)
 
-    def _properties(self, planned: PlannedCall) -> dict[str, Any]:
-        return self._parameters[planned.function].get("properties", {})
-
-    def _words(self, planned: PlannedCall, name: str) -> str:
-        return spoken(name, self._properties(planned).get(name, {}))
+    def _words(self, function: str, *names: str) -> str:
+        properties = self._parameters[function].get("properties", {})
+        return listed([spoken(name, properties.get(name, {})) for name in names])
 
     def _thought(
         self, planned: PlannedCall, wish: str, arguments: dict[str, Any], last: _Seen | None, more: bool, draws: Rng
     ) -> str:
         asked = last is not None and last.action == GET_DETAILS
         if asked and planned.hidden is not None and planned.wrong is not None:
-            words, value = self._words(planned, planned.hidden), written(arguments[planned.hidden])
+            words, value = self._words(planned.function, planned.hidden), written(arguments[planned.hidden])
             return phrase("retry", draws, function=planned.function, words=words, value=value)
         for name, link in planned.links.items():
-            parts = {"field": self._words(planned, name), "value": written(arguments[name]), "which": link.which}
-            return phrase("link", draws, function=planned.function, wish=wish, **parts)
-        given = listed([f"{self._words(planned, name)} {written(value)}" for name, value in arguments.items()])
+            parts = {"value": written(arguments[name]), "which": link.which, "function": planned.function}
+            return phrase("link", draws, field=self._words(planned.function, name), wish=wish, **parts)
+        given = listed([f"{self._words(planned.function, name)} {written(arguments[name])}" for name in arguments])
         kind = "more" if more else "first" if given else "bare"
         return phrase(kind, draws, function=planned.function, wish=wish, given=f" with {given}" if given else "")
 
@@ -194,7 +182,7 @@ class RuleAssistant(Backend):
         reason, hidden = error_reason(last.observation), planned.hidden
         if self._task.kind != "mistaken" or hidden is None or last.arguments.get(hidden) != planned.wrong:
             return self._give_up(reason, planned, draws)
-        words = self._words(planned, hidden)
+        words = self._words(planned.function, hidden)
         thought = phrase("refused", draws, function=planned.function, reason=reason, words=words)
         question = phrase("requestion", draws, words=words, reason=reason, value=written(planned.wrong))
         return _act(thought, GET_DETAILS, {"Question": question})
@@ -222,8 +210,7 @@ class RuleAssistant(Backend):
         return _act(thought, last.action, wider)
 
     def _dropped(self, call: _Seen, kept: Mapping[str, Any]) -> str:
-        properties = self._parameters[call.action].get("properties", {})
-        return listed([spoken(name, properties.get(name, {})) for name in call.arguments if name not in kept])
+        return self._words(call.action, *(name for name in call.arguments if name not in kept))
 
     def _give_up(self, reason: str, planned: PlannedCall, draws: Rng) -> Turn:
         thought = phrase("failed", draws, function=planned.function, reason=reason)

@@ -10,7 +10,20 @@ from typing import Any
 from ...corpus import SimulatedEnvironment, observed, status_of, surface
 from ...metrics import functions_in
 from ...openapi import Operation
-from ...simulator import WORDS, Entities, Generator, Rng, fake_text, is_id, kind_of, plain, singular, words_of
+from ...simulator import (
+    GENERIC,
+    SECRET,
+    WORDS,
+    Entities,
+    Generator,
+    Rng,
+    fake_text,
+    is_id,
+    kind_of,
+    plain,
+    singular,
+    words_of,
+)
 
 _EXAMPLE = re.compile(
     r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?"
@@ -18,43 +31,28 @@ _EXAMPLE = re.compile(
     re.I,
 )
 _NO_KINDS = ("name", "type", "id", "format", "code", "key", "at", "in", "version")
-_SECRET = re.compile(r"key$|token|passw|secret|^auth|credential|signature", re.IGNORECASE)
-
-
-def is_secret(name: str) -> bool:
-    return _SECRET.search(name) is not None
 
 
 def made_value(name: str, schema: dict[str, Any], draws: Rng, depth: int = 0) -> Any:
-    """A value from the enum, the document's examples, or guessed from the parameter's name."""
-    generator = Generator(schema)
-    value = _made(name, schema, draws, depth, generator)
-    return value if value is not None and generator.is_valid(value) and _can_be_said(value) else None
-
-
-def _made(name: str, schema: dict[str, Any], draws: Rng, depth: int, generator: Generator) -> Any:
-    kind = schema.get("type")
+    """A value from the enum, the document's examples, or guessed from the parameter's name; `None` if it has none
+    that can be said."""
+    generator, kind, value = Generator(schema), schema.get("type"), None
     if schema.get("enum"):
-        options = [value for value in schema["enum"] if value not in (None, "")]
-        return draws.pick(options) if options else None
-    if kind == "array":
-        if depth:
-            return None
+        options = [option for option in schema["enum"] if option not in (None, "")]
+        value = draws.pick(options) if options else None
+    elif kind == "array" and not depth:
         items = [made_value(name, schema.get("items", {}), draws.child(place), 1) for place in range(2)]
-        items = list({json.dumps(item): item for item in items if item is not None}.values())
-        return items or None
-    if kind == "object":
-        return _made_object(schema, draws) if depth == 0 else None
-    if kind in ("string", None) and not {"format", "pattern"} & set(schema):
-        return _text(name, schema, draws)
-    return generator(draws, name=name)
-
-
-def _made_object(schema: dict[str, Any], draws: Rng) -> dict[str, Any] | None:
-    properties = schema.get("properties", {})
-    wanted = [name for name in properties if name in schema.get("required", ())] or list(properties)[:2]
-    made = {name: made_value(name, properties[name], draws.child(name), 1) for name in wanted}
-    return made if made and None not in made.values() else None
+        value = list({json.dumps(item): item for item in items if item is not None}.values()) or None
+    elif kind == "object" and not depth:
+        properties = schema.get("properties", {})
+        wanted = [key for key in properties if key in schema.get("required", ())] or list(properties)[:2]
+        made = {key: made_value(key, properties[key], draws.child(key), 1) for key in wanted}
+        value = made if made and None not in made.values() else None
+    elif kind in ("string", None) and not {"format", "pattern"} & set(schema):
+        value = _text(name, schema, draws)
+    elif kind not in ("array", "object"):
+        value = generator(draws, name=name)
+    return value if value is not None and generator.is_valid(value) and _can_be_said(value) else None
 
 
 def _text(name: str, schema: dict[str, Any], draws: Rng) -> str:
@@ -74,11 +72,9 @@ def _text(name: str, schema: dict[str, Any], draws: Rng) -> str:
     if kind_of(name):
         return fake_text(name, draws)
     said = words_of(description)
-    for size in (2, 1):
-        for start in range(len(said) - size + 1):
-            end = said[start : start + size]
-            if kind_of(" ".join(end)) and end[-1] not in _NO_KINDS:
-                return fake_text(" ".join(end), draws)
+    for end in (said[start : start + size] for size in (2, 1) for start in range(len(said) - size + 1)):
+        if kind_of(" ".join(end)) and end[-1] not in _NO_KINDS:
+            return fake_text(" ".join(end), draws)
     return f"{draws.pick(WORDS['adjective'])} {draws.pick(WORDS['noun'])}"
 
 
@@ -107,8 +103,8 @@ def wrong_value(name: str, schema: dict[str, Any], draws: Rng) -> Any:
 
 OPTIONAL = 2  # most optional parameters that somebody names
 _PAGING = {"page", "offset", "cursor", "pagetoken", "skip", "callback", "format", "perpage", "pagesize"}
-# Names that say something else in every answer: no value under them is taken for a parameter of another function.
-_GENERIC = {"id", "name", "title", "type", "status", "description", "text", "value", "key", "code", "date", "message"}
+# No value under these names is taken for a parameter of another function.
+_GENERIC = GENERIC | {"message"}
 
 
 @dataclass(frozen=True)
@@ -163,13 +159,13 @@ class TaskSampler:
         """Each function that can be called, with new values every time this is called."""
         for name in self.tried:
             planned = self._planned(name, draws.child(name))
-            if planned is not None and self._answers(planned) is not None:
+            if planned is not None and self._answer(planned) is not None:
                 yield planned
 
     def chains(self, singles: list[PlannedCall], draws: Rng) -> Iterator[SampledTask]:
         """Two calls, the second of which uses a value from the first one's answer."""
         for first in singles:
-            answer = self._answers(first)
+            answer = self._answer(first)
             names = {name for name, value in surface(answer) if _fit_to_pass_on(value)}
             for second in singles:
                 if second.function == first.function:
@@ -182,9 +178,10 @@ class TaskSampler:
                     later = draws.child(first.function + name).integer(0, 2) == 0
                     link = ValueLink(0, linked, ("last" if later else "first") if several else "only")
                     own = {key: value for key, value in second.arguments.items() if key != name}
-                    planned = PlannedCall(second.function, own, {name: link})
-                    if self._follows(first, planned, link.value(answer)):
-                        yield SampledTask("chain", (first, planned))
+                    value = link.value(answer)
+                    whole = PlannedCall(second.function, own | {name: value})
+                    if value is not None and self._answer(first, whole) is not None:
+                        yield SampledTask("chain", (first, PlannedCall(second.function, own, {name: link})))
                     break
 
     def details(self, single: PlannedCall, draws: Rng) -> SampledTask | None:
@@ -197,7 +194,7 @@ class TaskSampler:
         for name in single.arguments:
             wrong = wrong_value(name, self._schema(single.function, name), draws.child(name))
             said = replace(single, arguments=single.arguments | {name: wrong})
-            if wrong is not None and self._refuses(said):
+            if wrong is not None and (status_of(self._observation(said)) or 500) >= 400:
                 if corrected:
                     return SampledTask("mistaken", (replace(single, hidden=name, wrong=wrong),))
                 return SampledTask("unmended", (said,))
@@ -214,13 +211,13 @@ class TaskSampler:
         properties = self.parameters[function].get("properties", {})
         required = self._required(function)
         others = [name for name in properties if name not in (*required, *self._credentials)]
-        others = [name for name in others if plain(name) not in _PAGING and not is_secret(name)]
+        others = [name for name in others if plain(name) not in _PAGING and not SECRET.search(name)]
         most = draws.integer(0 if required else 1, OPTIONAL) if others else 0
         chosen = {draws.pick(others) for _ in range(most)}
         arguments: dict[str, Any] = {}
         for name in [*required, *(name for name in others if name in chosen)]:
             value = self._value(function, name, draws.child(name))
-            if name in required and (value is None or is_secret(name)):
+            if name in required and (value is None or SECRET.search(name)):
                 return None
             if value is not None and str(value) not in map(str, arguments.values()):
                 arguments[name] = value
@@ -240,29 +237,16 @@ class TaskSampler:
                 return draws.pick(ids) if ids else None
         return made_value(name, self._schema(function, name), draws)
 
-    def _answers(self, planned: PlannedCall) -> Any:
-        """The simulator's answer; `None` if it is an error, empty or too long."""
-        return self._usable(self._observation([planned]))
-
-    def _refuses(self, planned: PlannedCall) -> bool:
-        status = status_of(self._observation([planned]))
-        return status is None or status >= 400
-
-    def _observation(self, calls: list[PlannedCall]) -> str:
+    def _observation(self, *calls: PlannedCall) -> str:
         """The observation after the last of several calls."""
         with closing(self.environment.calls()) as made:
             return [made.call(call.function, to_json(call.arguments)) for call in calls][-1]
 
-    def _usable(self, observation: str) -> Any:
-        status, answer = status_of(observation), observed(observation)
-        good = status is not None and status < 300 and len(observation) <= self._longest
-        return answer if good and answer != "" else None
-
-    def _follows(self, first: PlannedCall, second: PlannedCall, value: Any) -> bool:
-        """Whether the second call succeeds after the first, with the linked value."""
-        (name,) = second.links
-        whole = replace(second, arguments=second.arguments | {name: value})
-        return value is not None and self._usable(self._observation([first, whole])) is not None
+    def _answer(self, *calls: PlannedCall) -> Any:
+        """The simulator's answer to the last call; `None` if it is an error, empty or too long."""
+        observation = self._observation(*calls)
+        good = (status_of(observation) or 500) < 300 and len(observation) <= self._longest
+        return answer if good and (answer := observed(observation)) != "" else None
 
     def _field_for(self, name: str, function: str, first: PlannedCall, names: set[str]) -> str | None:
         """The field of the first call's answer that another function's parameter refers to."""

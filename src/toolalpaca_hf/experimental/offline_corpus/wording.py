@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from ...corpus import observed, prompt_text
+from ...corpus import leaves, observed, prompt_text
 from ...openapi import Operation
-from ...simulator import Rng, words_of
+from ...simulator import Rng, singular, words_of
 
 PACKAGE = "toolalpaca_hf.experimental.offline_corpus"
 # The base of a verb's ending, other verbs for some (`otherwise`), other words for the plainest ones, and what stands
@@ -138,7 +137,8 @@ def summarize(observation: str, known: tuple[str, ...] = (), most: int = 4) -> s
     facts = (_facts(value, known) or _facts(value, ()))[:most]
     if not facts:
         return "It is done, and the answer holds nothing more."
-    return _sentence(listed([f"the {name} {_is(name)} {part}" for name, part in facts]))
+    told = [f"the {name} {'is' if singular(name) == name else 'are'} {part}" for name, part in facts]
+    return _sentence(listed(told))
 
 
 def is_empty(observation: str) -> bool:
@@ -163,17 +163,10 @@ def error_reason(observation: str) -> str:
     """The reason for a rejected call, as a sentence."""
     value = observed(observation)
     if isinstance(value, dict):
-        value = next((part for name, part in _texts(value) if name.casefold() in _SAYING), observation)
+        texts = ((name, part) for name, part in leaves(value) if isinstance(part, str) and len(part) > 3)
+        value = next((part for name, part in texts if name.casefold() in _SAYING), observation)
     text = " ".join(str(value).replace(" Change the Action Input and try again.", "").split())
     return _sentence(_shortened(text, 200))
-
-
-def _texts(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, part in value.items():
-        if isinstance(part, dict):
-            yield from _texts(part)
-        elif isinstance(part, str) and len(part) > 3:
-            yield name, part
 
 
 def _list_in(value: Any) -> tuple[str, list[Any] | None]:
@@ -221,10 +214,6 @@ def _facts(value: Any, known: tuple[str, ...], before: str = "") -> list[tuple[s
         elif isinstance(part, str | int | float) and len(str(part)) <= 160:
             found.append((f"{before} {words}".strip(), written(part)))
     return found
-
-
-def _is(name: str) -> str:
-    return "are" if name.endswith("s") and not name.endswith(("ss", "us", "is")) else "is"
 
 
 def _shortened(text: str, most: int) -> str:
