@@ -17,8 +17,8 @@ class OpenApiEnvironment:
     """An API as an environment: a simulator session of its own, the API's functions as tools, a reward.
 
     [`openapi_environments`] makes a subclass for each API, whose public methods are `reset`, `get_reward` and one tool
-    for each function, as TRL's `GRPOTrainer(environment_factory=...)` wants them. Functions that are not public
-    methods of Python objects (`_private`, `reset`) are tools under their own name all the same.
+    for each function, as TRL's `GRPOTrainer(environment_factory=...)` wants them. A function called `_private` or
+    `reset` is a tool all the same.
 
     Example:
 
@@ -59,19 +59,22 @@ class OpenApiEnvironment:
 
         Args:
             id (`str`, *optional*): One of `tasks`; by default the next one.
-            prompt (*optional*): What the model is shown; where it is given, nothing is added to it.
+            prompt (*optional*): What the model is shown; the instruction, which TRL would append, is `None` then.
             instruction (`str`, *optional*): Ask this instead.
             golden_calls (`Sequence[Mapping]`, *optional*): `action` and `action_input` of the calls that solve it,
                 without which it has no reward.
-
-        Returns:
-            `str`: The instruction, which TRL appends to the prompt; `None` if there is a prompt.
         """
         if instruction is not None:
             calls = [Call(call["action"], call["action_input"]) for call in golden_calls or ()]
             task = Instruction(id or f"{self.api.id}/asked", self.api.id, instruction, calls)
         else:
-            task = self._next(id)
+            if id is None and self.tasks:
+                id = list(self.tasks)[self._place % len(self.tasks)]
+                self._place += 1
+            if id not in self.tasks:
+                fix = f"use one of its {len(self.tasks)}" if self.tasks else "pass instruction"
+                raise InputError(f"{self.api.id} has no such instruction", row=id, fix=fix)
+            task = self.tasks[id]
         self._simulator.sessions.clear(self._slug, self._session)
         self._calls.faults.pop(self._session, None)
         self._session = uuid4().hex
@@ -105,15 +108,6 @@ class OpenApiEnvironment:
             raise InputError("has not begun", fix="call reset")
         asked = self._task.instruction
         return Trajectory(self._task.id, self.api.id, asked, "", list(self._steps), None, self._response)
-
-    def _next(self, id: str | None) -> Instruction:
-        if id is None and self.tasks:
-            id = list(self.tasks)[self._place % len(self.tasks)]
-            self._place += 1
-        if id not in self.tasks:
-            fix = f"use one of its {len(self.tasks)}" if self.tasks else "pass instruction"
-            raise InputError(f"{self.api.id} has no such instruction", row=id, fix=fix)
-        return self.tasks[id]
 
     def _call(self, action: str, arguments: dict[str, Any]) -> str:
         if self._task is None:
@@ -149,8 +143,7 @@ class OpenApiEnvironment:
 def reward_parts() -> list[Callable[..., list[float | None]]]:
     """The parts of the reward as reward functions of TRL, to log them: give each the weight 0.
 
-    They also hand each environment what the model wrote, without which it cannot know whether there is an answer: the
-    part `answer` is 0 then, for all rollouts alike.
+    They also hand each environment what the model wrote: without them the part `answer` is 0 for all rollouts.
 
     Example:
 

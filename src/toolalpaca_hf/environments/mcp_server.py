@@ -17,15 +17,7 @@ from .. import __version__
 from ..errors import OptionError
 from ..formats import tools_of
 from ..openapi import safe_names
-from ..simulator import (
-    SESSION_HEADER,
-    SimulateConfig,
-    Simulator,
-    listening_socket,
-    read_apis,
-    read_faults,
-    socket_url,
-)
+from ..simulator import SESSION_HEADER, SimulateConfig, Simulator, listening_socket, read_apis, read_faults, socket_url
 from .sources import calls_in_process
 
 ANSWERED = "Status Code: 200. Response: "

@@ -40,8 +40,8 @@ def tool_method(tool: dict[str, Any], call: Callable[[Any, dict[str, Any]], str]
     Schema.
 
     Args:
-        tool (`dict`): A tool in the layout of chat templates, see [`openapi.tool_schema`].
-        call (`Callable`): Called with the method's object and the arguments; returns the observation.
+        tool (`dict`): In the layout of chat templates, see [`openapi.tool_schema`].
+        call (`Callable`): Gets the method's object and the arguments; returns the observation.
 
     Example:
 

@@ -1,9 +1,11 @@
 """Environments of every API of a source, and the rows that choose among them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from ..agent import ApiCalls, RolloutLimits
 from ..checkpoints import check_dataset
@@ -12,7 +14,7 @@ from ..errors import InputError
 from ..formats import NO_CALL, Prompt, tools_of
 from ..metrics import BUILT_IN, VERDICT_ONLY, WEIGHTS
 from ..openapi import document_in, load_api
-from ..schema import Api, Call, Function, Instruction, Step, Trajectory
+from ..schema import Api, Call, Instruction, Trajectory
 from ..simulator import IN_PROCESS, SESSION_HEADER, FaultPlan, Simulator, in_process, read_faults
 from .environment import OpenApiEnvironment
 from .signature import python_names, tool_method
@@ -43,13 +45,12 @@ def openapi_environments(
             to [`OpenApiEnvironment.reset`].
         split, seed (*optional*): Of `sample` or a dataset, and of the simulator.
         partial_credit (`bool`, *optional*): Reward the parts of the verdict, too.
-        documentation (`bool`, *optional*): Describe the tools by the APIs' natural-language documentation, as the
-            package's own prompts do, instead of by a summary.
+        documentation (`bool`, *optional*): Describe the tools by the APIs' natural-language documentation.
         limits ([`RolloutLimits`], *optional*): Its `observation` is the longest.
-        faults (`str`, `float` or [`FaultPlan`], *optional*): Lets the simulator fail; see [`read_faults`].
+        faults (*optional*): Lets the simulator fail; see [`read_faults`].
 
     Returns:
-        `dict[str, type[OpenApiEnvironment]]`: By API id, as in the column `api` or `environment` of datasets.
+        `dict`: By API id, as in the column `api` or `environment` of datasets.
 
     Raises:
         [`ToolAlpacaError`]: The source cannot be read, or has no API with functions.
@@ -84,26 +85,24 @@ def openapi_environments(
             members[f"tool_{place:04}"] = tool_method(
                 tool, lambda self, arguments, action=action: self._call(action, arguments)
             )
-        name = "".join(word.title() for word in re.findall(r"[A-Za-z0-9]+", served.slug)) or "Api"
+        name = "".join(word.title() for word in re.findall(r"[A-Za-z0-9]+", served.slug))
         found[api.id] = type(f"{name}Environment", (OpenApiEnvironment,), members)
     return found
 
 
 def calls_in_process(simulator: Simulator) -> list[ApiCalls]:
     """The calls of each API of a simulator in this process."""
-    exchange, found = in_process(simulator), []
-    for served in simulator.directory.apis:
-        found.append(ApiCalls.simulated(served.api, f"{IN_PROCESS}/{served.slug}", SESSION_HEADER, exchange))
-    return found
+    exchange = in_process(simulator)
+    return [
+        ApiCalls.simulated(served.api, f"{IN_PROCESS}/{served.slug}", SESSION_HEADER, exchange)
+        for served in simulator.directory.apis
+    ]
 
 
 def environment_dataset(
     environments: Mapping[str, type[OpenApiEnvironment]], prompt: Prompt | None = None
 ) -> "Dataset":
-    """The instructions of environments as rows of TRL; an [`InputError`] if there are none.
-
-    Args:
-        prompt ([`Prompt`], *optional*): Adds its hints to the instructions, as [`ReactPrompt`] does.
+    """The instructions of environments as rows of TRL, with the hints of a prompt; an [`InputError`] without any.
 
     Example:
 
@@ -159,16 +158,16 @@ def _built(name: str, split: str) -> tuple[list[Api], list[Instruction]]:
     try:
         have, wanted = get_dataset_config_names(name), ("apis", "trajectories" if split == "train" else "instructions")
         rows = {each: load_dataset(name, each, split=split).to_list() for each in wanted if each in have}
-        apis = [Api(**row | {"functions": [Function(**each) for each in row["functions"]]}) for row in rows["apis"]]
+        apis = TypeAdapter(list[Api]).validate_python(rows["apis"])
+        asked = TypeAdapter(list[Instruction]).validate_python(rows.get("instructions", []))
+        done = TypeAdapter(list[Trajectory]).validate_python(rows.get("trajectories", []))
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"is no dataset of APIs with a split {split!r} ({str(error).splitlines()[0]})"
         raise InputError(problem, file=name, fix="build one with dataset_scripts/toolalpaca.py") from None
-    asked = [row | {"golden_calls": [Call(**c) for c in row["golden_calls"]]} for row in rows.get("instructions", [])]
-    done = [row | {"steps": [Step(**step) for step in row["steps"]]} for row in rows.get("trajectories", [])]
-    return apis, [Instruction(**row) for row in asked] + _referenced([Trajectory(**row) for row in done])
+    return apis, asked + _referenced(done)
 
 
-def _referenced(trajectories: Any) -> list[Instruction]:
+def _referenced(trajectories: Iterable[Trajectory]) -> list[Instruction]:
     """Instructions whose golden calls are those of their reference trajectory."""
     found = []
     for each in trajectories:
