@@ -1,6 +1,5 @@
 """Generates realistic values from a JSON schema, the same for the same seed."""
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from .fake_values import make_consistent, make_number, make_text
 from .rng import Rng, is_id, plain, singular, words_of
 
 MISSING: Any = object()
+UNIQUE = validator({"uniqueItems": True})
 Place = tuple[str, ...]
 
 ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS, MAX_CHOICES = 8, 3000, 7, 1000, 100
@@ -247,7 +247,7 @@ class _Attempt:
                 schema = {"allOf": [items, node["contains"]]}
             key = f"{place}" if tries == place + 1 else f"{place} again {tries}"
             value = self.make(schema, rng.child(key), name, None, depth + 1, open_refs)
-            if not (node.get("uniqueItems") and any(_equal(value, item) for item in made)):
+            if not node.get("uniqueItems") or is_valid(UNIQUE, [*made, value]):
                 made.append(value)
         return made
 
@@ -258,9 +258,3 @@ def _whose(owner: str, key: str, properties: Mapping[str, Any]) -> str:
         return f"person {key}"
     words = words_of(owner)
     return " ".join([*words[:-1], singular(words[-1]), key]) if words else key
-
-
-def _equal(first: Any, second: Any) -> bool:
-    """Equality as in JSON Schema: `1` equals `1.0`, `true` equals neither."""
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, second))
-    return first == second if numbers else json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..openapi import mapping
 from .entities import Entities
-from .fake_values import FORMATS, fake_text
+from .fake_values import fake_text
 from .generate import Generator, Given
 from .operation_kinds import CREATE
 from .requests import Arguments
@@ -86,7 +86,7 @@ class Reply:
         """Fields for an object whose schema names none: the arguments, and what the session knows of it."""
         found: dict[str, Any] = {}
         if any(word in "".join(self.kind.collection) for word in PEOPLE):
-            found = {"name": fake_text("userName", rng.child("name")), "email": FORMATS["email"](rng.child("email"))}
+            found = {key: fake_text(name, rng.child(key)) for key, name in (("name", "userName"), ("email", "email"))}
         found |= {name: value for name, value in self.arguments.named.items() if not SECRET.search(name)}
         for name, value in record.items():
             if isinstance(value, dict):
@@ -96,16 +96,19 @@ class Reply:
         return found
 
     def _message(self) -> str:
-        done = {"create": "created", "update": "updated", "delete": "deleted"}.get(self.kind.action)
+        action = self.kind.action
         segment = next(reversed(self.call.operation.segments), "")
         # `POST /generateAvatar` makes something, too, but not a generateavatar.
-        other = done == "created" and not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment
-        if done is None or other or not self.noun:
+        other = action == "create" and not CREATE & set(words_of(segment)[:1]) and singular(segment) == segment
+        if action not in ("create", "update", "delete") or other or not self.noun:
             return "The request was completed successfully."
-        return f"The {self.noun} was {done} successfully."
+        return f"The {self.noun} was {action}d successfully."
 
     def _create(self, make: Generator | None) -> Any:
-        field, node = self._id_schema(make)
+        # The field that holds a new item's id, and its schema; else that of the path that reads it.
+        field, node = self.kind.id_field or "id", self.entities.closed(self.kind.collection) or {}
+        if make is not None and self.kind.id_field is not None:
+            node = make.merger.node(make.root, *self.kind.about, field)
         own = {plain(name): value for name, value in self.body.items()}
         item = own.get(plain(field), own.get("id"))
         if item is None or isinstance(item, dict | list | bool):
@@ -146,13 +149,6 @@ class Reply:
         self.session.remember(self.collection, key, record)
         return key, record
 
-    def _id_schema(self, make: Generator | None) -> tuple[str, dict[str, Any]]:
-        """The field that holds a new item's id, and its schema; else those of the path that reads it."""
-        field = self.kind.id_field
-        if make is None or field is None:
-            return field or "id", self.entities.closed(self.kind.collection) or {}
-        return field, make.merger.node(make.root, *self.kind.about, field)
-
     def _item(self, make: Generator | None, item: Any) -> Any:
         name, action, id_field = self.kind.item or "id", self.kind.action, self.kind.id_field
         key, record = self._change(item) if action == "update" else self._known(item)
@@ -165,11 +161,9 @@ class Reply:
         return self._make(make, rng.child(action) if action != "read" and not record else rng, record | identity)
 
     def _item_id(self) -> Any:
-        name = self.kind.item
-        if name is None or name in self.arguments.named:
-            return None if name is None else self.arguments.named[name]
+        name = self.kind.item or ""
         value = self.body.get(name)
-        return None if isinstance(value, dict | list | bool) else value
+        return self.arguments.named.get(name, None if isinstance(value, dict | list | bool) else value)
 
 
 class ListReply(Reply):

@@ -121,7 +121,7 @@ class LLMResponder:
                 value = _repaired(value, declared.make.root, declared.make, Rng(text), 0)
             if not declared.make.is_valid(value):
                 raise ValueError(next(iter(declared.make.violations(value)), "it is not valid for the schema")[:300])
-        Reply(self._schema.entities(call), call, arguments).learn(value)
+        Reply(self._schema.entities(call.api), call, arguments).learn(value)
         return encode_response(declared, value)
 
 
@@ -213,12 +213,10 @@ def _repaired(value: Any, schema: Any, make: Generator, rng: Rng, depth: int) ->
     if "array" in kinds and isinstance(value, dict):  # {"results": [...]} where the list was asked for
         lists = [part for part in value.values() if isinstance(part, list)]
         return _repaired(lists[0] if len(lists) == 1 else [value], schema, make, rng, depth + 1)
-    if isinstance(value, str) and "null" in kinds and value.strip().lower() == "null":
-        return None
-    if isinstance(value, str | float) and {"integer", "number", "boolean"} & set(kinds):
-        text = value.replace(",", "") if isinstance(value, str) and "string" not in kinds else value
-        return coerce(text, part_of(make.root, schema), wire=isinstance(text, str))
-    if "string" in kinds and isinstance(value, str):
-        same = [option for option in node.get("enum", []) if str(option).casefold() == value.casefold()]
-        return same[0] if same else value
-    return json.dumps(value, ensure_ascii=False) if "string" in kinds and value is not None else value
+    if isinstance(value, str):
+        same = next((option for option in node.get("enum", ()) if str(option).casefold() == value.casefold()), None)
+        text = value if "string" in kinds else value.replace(",", "")
+        return coerce(text, part_of(make.root, schema), wire=True) if same is None else same
+    if "string" in kinds and value is not None:
+        return json.dumps(value, ensure_ascii=False)
+    return coerce(value, part_of(make.root, schema))

@@ -1,5 +1,6 @@
 """The responders that answer from the document's schemas, or from recorded answers."""
 
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,9 @@ class SchemaResponder:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed, self.name = seed, f"schema/{seed}"
-        self._entities: dict[str, Entities] = {}
+        self.entities = cache(partial(Entities, seed=seed))
         self._kept: dict[tuple[Any, ...], tuple[SimulatedResponse, list[Any]]] = {}
         self._kept_size = 0
-
-    def entities(self, call: SimulatedCall) -> Entities:
-        if call.api.slug not in self._entities:
-            self._entities[call.api.slug] = Entities(call.api, self.seed)
-        return self._entities[call.api.slug]
 
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         request, session = call.request, call.session
@@ -62,7 +58,7 @@ class SchemaResponder:
             arguments = read_arguments(call.operation, call.request)
         except RequestRefused as refused:
             return refuse(call.operation, refused.status, str(refused))
-        entities = self.entities(call)
+        entities = self.entities(call.api)
         missing = entities.unknown(call.operation, arguments, call.session)
         return refuse(call.operation, 404, missing) if missing else make_reply(entities, call, arguments)
 
