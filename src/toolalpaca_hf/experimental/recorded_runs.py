@@ -9,7 +9,7 @@ one of several verdicts on instruction 14. `input` and `output` may also be text
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,7 @@ def read_run(path: Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
     if all(attempt.ended == "missing" for attempt in attempts):
         reason = left_out(notes) or (notes or ["it has no entry"])[0]
         raise InputError(f"no trajectory for the instructions of {suite.file}: {reason}", file=path)
-    none = {"missing": "there is none"}
-    return [replace(attempt, error=none.get(attempt.ended, attempt.error)) for attempt in attempts], notes
+    return attempts, notes
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,11 @@ def _entries(file: Path, raw: Any, problems: list[str]) -> Iterator[tuple[str, s
 
 
 def _is_recorded(raw: Any) -> bool:
-    lists = [value for value in raw.values() if isinstance(value, list)] if isinstance(raw, dict) else []
-    judged = any(isinstance(entry, dict) and "process_correctness" in entry for value in lists for entry in value)
-    return judged or (isinstance(raw, dict) and isinstance(raw.get("statistics"), dict))
+    if not isinstance(raw, dict):
+        return False
+    entries = [entry for value in raw.values() for entry in listed(value)]
+    judged = any(isinstance(entry, dict) and "process_correctness" in entry for entry in entries)
+    return judged or isinstance(raw.get("statistics"), dict)
 
 
 def _read(file: str | Path) -> dict[str, Any]:
@@ -201,7 +202,8 @@ def recorded_attempts(
         several = f"{file} has {further} further verdicts on instructions that it judges several times"
         problems.append(f"{several}; the first of each is scored here, --judged counts them all")
     for asked in instructions:
-        found.setdefault(asked.id, Attempt(by_id[asked.api], index_of(asked), asked, None, "missing"))
+        missing = Attempt(by_id[asked.api], index_of(asked), asked, None, "missing", "there is none")
+        found.setdefault(asked.id, missing)
     return [found[asked.id] for asked in instructions], problems
 
 
@@ -234,20 +236,15 @@ def _trajectory(instruction: Instruction, solution: str) -> Trajectory | None:
     returns = f"({re.escape(first[3])})" if (first := _step(1).search(solution)) else _RETURNS
     while mark := _step(len(marks) + 1, returns).search(solution, marks[-1].end() if marks else 0):
         marks.append(mark)
-    steps_left, response = list(marks), None
-    while True:
-        final = f"\n{len(steps_left) + 1}. Final Response: "
-        start = steps_left[-1].end() if steps_left else 0
+    # Without a response it was cut off before its end, or is of a fork that writes none.
+    whole, response, end = f"\n{solution}", None, len(solution.rstrip("\n")) + 1
+    for count in range(len(marks), -1, -1):
+        final = f"\n{count + 1}. Final Response: "
         # The last one: a return may hold a text that looks like it, and the response rarely does.
-        end = ("\n" + solution).rfind(final, start)
-        if end >= 0:
-            marks, response = steps_left, ("\n" + solution)[end + len(final) :]
+        at = whole.rfind(final, marks[count - 1].end() if count else 0)
+        if at >= 0:
+            marks, response, end = marks[:count], whole[at + len(final) :], at
             break
-        if not steps_left:
-            # Cut off before its end, or of a fork that writes none.
-            end = len(solution.rstrip("\n")) + 1
-            break
-        steps_left.pop()
     if not marks and response is None:
         return None
     # Without a step there is nothing for the last end to end.

@@ -183,12 +183,9 @@ def _list_in(value: Any) -> tuple[str, list[Any] | None]:
 def _title(item: Any) -> str:
     if not isinstance(item, dict):
         return written(item) if isinstance(item, str | int | float) else "one without a name"
-    plain = {"".join(words_of(name)): part for name, part in item.items() if isinstance(part, str | int | float)}
-    for title in TITLES:
-        for name, part in plain.items():
-            if name == title or (name.endswith(title) and title != "id"):
-                return written(part)
-    return written(next(iter(plain.values()))) if plain else "one without a name"
+    fields = {"".join(words_of(name)): part for name, part in item.items() if isinstance(part, str | int | float)}
+    titles = (name for title in TITLES for name in fields if name == title or (name.endswith(title) and title != "id"))
+    return written(fields[next(titles, next(iter(fields)))]) if fields else "one without a name"
 
 
 def _item(item: Any, known: tuple[str, ...]) -> str:
