@@ -4,7 +4,7 @@ document."""
 import pytest
 
 from toolalpaca_hf.experimental.offline_corpus.build import OfflineSettings, offline_instances
-from toolalpaca_hf.experimental.offline_corpus.task_sampler import TaskSampler
+from toolalpaca_hf.experimental.offline_corpus.task_sampler import PlannedCall, TaskSampler
 from toolalpaca_hf.formats import api_for_row, nearest_functions
 from toolalpaca_hf.openapi import Operations
 from toolalpaca_hf.schema import Api, Function
@@ -34,9 +34,9 @@ def work(operations: int, instances: int, monkeypatch: pytest.MonkeyPatch) -> tu
     counts = {"calls": 0, "read": 0}
     observed, kept = TaskSampler._observation, Operations.__getitem__
 
-    def call(self: TaskSampler, calls: list) -> str:
+    def call(self: TaskSampler, *calls: PlannedCall) -> str:
         counts["calls"] += len(calls)
-        return observed(self, calls)
+        return observed(self, *calls)
 
     def read(self: Operations, name: str) -> object:
         counts["read"] += name in self and self.data[name] is None
