@@ -63,7 +63,7 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
             content = first + file.read()
             try:
                 rows = json.loads(content)
-                yield from map(_with_utf8, rows) if _HALF in content.lower() else rows
+                yield from (_parsed(json.dumps(row).encode()) for row in rows) if _HALF in content.lower() else rows
                 return
             except (ValueError, RecursionError):
                 if not tolerant:
@@ -74,18 +74,12 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return _with_utf8(json.loads(line)) if _HALF in line.lower() else json.loads(line)
+        row = json.loads(line)
+        if _HALF in line.lower():  # half a surrogate pair can be spelt in JSON and be written nowhere
+            json.dumps(row, ensure_ascii=False).encode()
+        return row
     except (ValueError, RecursionError) as error:
         return BadRow("no valid UTF-8" if isinstance(error, UnicodeError) else "no JSON")
-
-
-def _with_utf8(row: Any) -> Any:
-    """The row, unless it has half a surrogate pair, which can be spelt in JSON and be written nowhere."""
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeError:
-        return BadRow("no valid UTF-8")
-    return row
 
 
 def _parquet_rows(path: Path) -> Iterator[Any]:
