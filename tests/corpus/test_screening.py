@@ -37,6 +37,7 @@ def screen() -> Screen:
         {"messages": json.dumps([{"role": "user", "content": PLUMS}])},
         {"segments": [{"text": f"You have tools.\nUSER: {PLUMS}\nThought:", "trainable": False}]},
         {"text": f"{LONG} {PLUMS} {LONG}"},
+        {"text": f"{OTHER}\n{PLUMS[:25]}\n{PLUMS[25:]}\n{OTHER}"},
     ],
 )
 def test_an_instruction_is_found_wherever_it_stands(screen: Screen, row: dict) -> None:

@@ -194,7 +194,7 @@ def instructions_of(path: str | Path) -> list[str]:
 class Screen:
     """Finds rows that hold an instruction of a benchmark, verbatim or nearly, in any of their texts.
 
-    Every text in a row is compared (JSON text is read) as a whole and by its lines, long ones in overlapping parts;
+    Every text in a row is compared (JSON text is read) as a whole, by its lines, and in overlapping parts of 60 words;
     see [`Decontaminator`] for when two are close. docs/benchmark_audit.md has its precision and recall.
 
     Args:
@@ -310,8 +310,8 @@ def texts_of(value: Any) -> Iterator[str]:
 
 
 def parts_of(text: str) -> Iterator[str]:
-    """The lines of a text, long ones in overlapping parts of [`LONGEST`] words."""
-    for line in text.splitlines():
+    """The lines of a text, and all of it (lines may be wrapped), in overlapping parts of [`LONGEST`] words."""
+    for line in (*text.splitlines(), text):
         found, step = line.split(), LONGEST // 2
         for start in range(0, max(1, len(found) - step), step):
             part = " ".join(found[start : start + LONGEST])
