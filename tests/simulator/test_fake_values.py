@@ -15,7 +15,7 @@ from zoneinfo import available_timezones
 import pytest
 
 from toolalpaca_hf.openapi import to_json_schema
-from toolalpaca_hf.simulator import Generator, Given, Rng, kind_of
+from toolalpaca_hf.simulator import WORDS, Generator, Given, Rng, kind_of, singular
 from toolalpaca_hf.simulator.fake_values import FORMATS, TEXTS
 
 ISO_COUNTRIES = set("AU BR CA CN DE DK EG ES FI FR GB GR IE IN IT JP KE KR MX NG NL NO NZ PL PT SE TR US ZA".split())
@@ -56,7 +56,10 @@ FORMS = [
     (("timeZone", "timezone", "tz"), available_timezones().__contains__),
     (("lat", "startLatitude"), lambda value: -90 <= float(value) <= 90),
     (("lng", "end_longitude"), lambda value: -180 <= float(value) <= 180),
-    (("clientIp", "ip_address"), ip_address),
+    (("clientIp", "ip_address", "ipv6", "ipv4"), ip_address),
+    (("cities", "home_city", "city2"), {name for name, *_ in WORDS["cities"]}.__contains__),
+    (("md5", "sha256"), lambda value: int(value, 16) > 0),
+    (("calories", "altitude", "marketCap"), lambda value: int(value) >= 0),
     (("cidrBlock",), ip_network),
     (("contactEmail", "e-mail", "emails"), lambda value: re.fullmatch(r"[^@\s]+@[^@\s]+\.\w+", value)),
     (("mobile_number", "faxNumber", "phone"), lambda value: re.fullmatch(r"\+[\d-]{7,20}", value)),
@@ -70,7 +73,7 @@ FORMS = [
     (("hostName", "domain", "fqdn"), lambda value: re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value)),
     (("comment_count", "fileSizeBytes", "numPages", "number_of_hosts"), lambda value: int(value) >= 0),
     (("humidity_percent",), lambda value: 0 <= float(value) <= 100),
-    (("isActive", "has_children"), ("true", "false").__contains__),
+    (("isActive", "has_children", "visible"), ("true", "false").__contains__),
     (("dayOfWeek", "weekday"), lambda value: datetime.strptime(value, "%A")),
     (("firstName", "last_name", "colour", "day"), str.isalpha),
     (("description", "longDescription", "fact", "joke", "error_message"), lambda s: " " in s and s[-1] in ".?"),
@@ -193,3 +196,8 @@ def test_the_same_in_every_process() -> None:
         for seed in ("0", "1", "random")
     }
     assert len(outputs) == 1 and len({json.dumps(value) for value in json.loads(outputs.pop())}) == 3
+
+
+def test_plurals() -> None:
+    plurals = {"cities": "city", "countries": "country", "movies": "movie", "series": "series", "species": "species"}
+    assert {word: singular(word) for word in plurals} == plurals

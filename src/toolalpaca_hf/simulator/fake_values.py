@@ -164,7 +164,8 @@ def _found(words: Sequence[str], table: Mapping[str, object]) -> str | None:
 
 @lru_cache(maxsize=65536)
 def _text_end(name: str) -> str | None:
-    words: tuple[str, ...] = tuple(re.sub(r"(?<=[a-z]{2})\d+$", "", word) or word for word in words_of(name))
+    # `city2` is a city, `md5` a kind of its own.
+    words = tuple(word if word in TEXTS else re.sub(r"(?<=[a-z]{2})\d+$", "", word) for word in words_of(name))
     if not words or words[0] == "num" or words[:2] == ("number", "of"):
         return None
     if words[0] in ("is", "has", "can", "should"):

@@ -72,11 +72,13 @@ def is_id(name: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def singular(word: str) -> str:
-    if word.endswith("ies") and len(word) > 6:
+    if word.endswith(("series", "species")):
+        return word
+    if word.endswith("ies") and len(word) > 4 and not word.endswith(("movies", "cookies", "calories", "selfies")):
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is", "series", "news")) and len(word) > 3:
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "news")) and len(word) > 3:
         return word[:-1]
     return word
 
