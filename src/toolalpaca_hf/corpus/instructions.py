@@ -6,7 +6,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -154,6 +154,9 @@ def write_instructions(
     decontaminator, written = Decontaminator(threshold=settings.threshold), []
     form = schema("instructions") if settings.structured else None
     refused: RequestRejected | None = None
+    documentation = api.nl_documentation[: settings.documentation]
+    # What is cut off cannot be asked for.
+    shown = replace(api, functions=[function for function in api.functions if function.name in documentation])
     for style in settings.styles:
         for example in prompt_values("example_instructions")[style]:
             decontaminator.accept("the example", example["instruction"])
@@ -164,9 +167,9 @@ def write_instructions(
             missing = settings.per_style - len(of_style)
             for start in range(0, missing, settings.batch):
                 count = min(settings.batch, missing - start)
-                constraints = sample_constraints(api, style, count, rng, settings.details)
+                constraints = sample_constraints(shown, style, count, rng, settings.details)
                 key = f"{api.id}/instructions/{style}/{start}"
-                messages = _messages(api.nl_documentation[: settings.documentation], style, constraints, of_style)
+                messages = _messages(documentation, style, constraints, of_style)
                 try:
                     answer = ask(
                         "user", messages, attempt=round_, key=key, max_tokens=settings.max_tokens, schema=form

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.llm import Answer, RequestRejected, Unanswered
 from toolalpaca_hf.schema import Api, Function
 
+DOCUMENTED = f"findTides: Find the tides of a day.{' ' * 50}"
 API = Api(
     "train/tides",
     "Tide Tables",
@@ -52,6 +54,13 @@ def test_both_styles_are_asked_for_and_told_apart() -> None:
     assert [one["role"] for one in ask.asked] == ["user", "user"] and all(one["schema"] for one in ask.asked)
     for one, question in zip(written, [short] * 3 + [story] * 3, strict=True):
         assert f"{one.mood}; " in question
+
+
+def test_functions_that_are_not_shown_are_not_asked_for() -> None:
+    ask = Scripted([answer(*TEXTS)])
+    write_instructions(replace(API, nl_documentation=f"{DOCUMENTED}warnMe: Warn."), ask, settings(documentation=50))
+    question = ask.asked[0]["messages"][-1]["content"]
+    assert "needs findTides" in question and "warnMe" not in question
 
 
 def test_details_keep_their_values() -> None:
