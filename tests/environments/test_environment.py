@@ -81,6 +81,9 @@ def test_a_function_called_like_a_method_is_a_tool(tmp_path: Path) -> None:
     assert list(tools_of(environment)) == ["getDetails", "reset", "_hidden"]
     assert tools_of(environment)["reset"]().startswith("Status Code: 200")
     assert environment.reward.parts["process"] == 1.0
+    environment.reset(instruction="Reset it.", golden_calls=[{"action": "reset", "action_input": {}}])
+    tools_of(environment)["reset"]()
+    assert environment.reward.parts["process"] == 1.0, "arguments may be an object"
     environment.reset(instruction="What now?")
     with pytest.raises(InputError):
         environment.get_reward()

@@ -52,7 +52,7 @@ class OpenApiEnvironment:
         id: str | None = None,
         prompt: Any = None,
         instruction: str | None = None,
-        golden_calls: Sequence[Mapping[str, str]] | None = None,
+        golden_calls: Sequence[Mapping[str, Any]] | None = None,
         **columns: Any,
     ) -> str | None:
         """Begin an episode in a new session.
@@ -65,7 +65,8 @@ class OpenApiEnvironment:
                 without which it has no reward.
         """
         if instruction is not None:
-            calls = [Call(call["action"], call["action_input"]) for call in golden_calls or ()]
+            given = [(call["action"], call.get("action_input") or {}) for call in golden_calls or ()]
+            calls = [Call(name, text if isinstance(text, str) else json.dumps(text)) for name, text in given]
             task = Instruction(id or f"{self.api.id}/asked", self.api.id, instruction, calls)
         else:
             if id is None and self.tasks:

@@ -49,7 +49,9 @@ class Entities:
             if not read or operation.segments[-1] != f"{{{kind.item}}}":
                 continue
             beside = [self.kinds(near) for near in self.api.by_path.get(operation.segments[:-1], ())]
-            if any(near.action == "create" or (near.action == "list" and _same_ids(near, kind)) for near in beside):
+            own = ("id", plain(str(kind.item)), f"{collection[-1] if collection else ''}id")
+            listed = [near for near in beside if near.action == "list" and plain(near.id_field or "") in own]
+            if listed or any(near.action == "create" for near in beside):
                 ids = (each for each in operation.parameters if each.name == kind.item and each.place == "path")
                 found = next(ids).schema
         return found
@@ -203,11 +205,6 @@ class Entities:
                 yield kind.collection, name, value, False
             elif noun and noun != own:
                 yield (noun,), name, value, False
-
-
-def _same_ids(lister: OperationKind, reader: OperationKind) -> bool:
-    field = plain(lister.id_field or "")
-    return field in ("id", plain(reader.item or ""), f"{reader.collection[-1] if reader.collection else ''}id")
 
 
 def _made_up(value: Any) -> bool:
