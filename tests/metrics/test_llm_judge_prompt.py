@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolalpaca_hf.agent import read_tasks
-from toolalpaca_hf.errors import InputError
+from toolalpaca_hf.errors import InputError, NotFoundError
 from toolalpaca_hf.experimental.recorded_runs import recorded_attempts
 from toolalpaca_hf.metrics import JudgePrompt, judge_prompt, own_prompt, parse_verdict, published_prompt
 from toolalpaca_hf.schema import Api, Call, Function, Instruction, Step
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_judges_prompt(tmp_path: Path, template: str, named: s
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"\xe9")
     for file in (tmp_path / "none.txt", tmp_path, tmp_path / "latin.txt"):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises((InputError, NotFoundError)) as caught:
             published_prompt(file)
         assert caught.value.file == file
 
