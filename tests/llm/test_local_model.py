@@ -66,6 +66,11 @@ def test_a_template_that_refuses_and_a_text_without_utf8(tiny: LocalModel, monke
     assert "roles must alternate" in str(caught.value)
 
 
+def test_thinking_is_no_part_of_the_answer(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny.tokenizer, "decode", lambda ids, **_: '<think>{"tide"?</think>\n{"tide": "high"}')
+    assert tiny.answer(QUESTION, max_tokens=2).text == '{"tide": "high"}'
+
+
 def test_a_stop_text_ends_the_answer(tiny: LocalModel) -> None:
     whole = tiny.answer(QUESTION, max_tokens=40).text
     stop = whole[len(whole) // 2 : len(whole) // 2 + 3]

@@ -119,7 +119,7 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     content = str(content)
-    said = without_thinking(content)
+    said = without_thinking(content).strip()
     thinking = content.rpartition("</think>")[0].rpartition("<think>")[2]
     apart = (text for name in _REASONING if isinstance(text := message.get(name), str) and text)
     reasoning = next(apart, thinking).strip()

@@ -19,9 +19,9 @@ from .asking import request_hash as request_hash
 from .client import KEY_VARIABLES as KEY_VARIABLES
 from .client import Choice as Choice
 from .client import ModelClient as ModelClient
-from .client import without_thinking as without_thinking
 from .local import LocalModel as LocalModel
 from .structured import join_continuation as join_continuation
 from .structured import parse_items as parse_items
 from .structured import parse_json as parse_json
 from .structured import unfence as unfence
+from .structured import without_thinking as without_thinking

@@ -16,6 +16,7 @@ from ..errors import OptionError, needing
 from ..openapi import Credentials, mapping
 from .answers import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
 from .streaming import StreamedAnswer
+from .structured import without_thinking
 
 with needing("an endpoint", "agent"):
     from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError, Timeout
@@ -305,9 +306,8 @@ def _answer(
     text = message.get("content") or ""
     if isinstance(text, list):
         text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
-    # Where there is no thinking, not even a space is taken away. JSON can spell halves of surrogate pairs.
-    text = without_thinking(text) if "think>" in (text := str(text)) else text
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    # JSON can spell halves of surrogate pairs.
+    text = without_thinking(str(text)).encode("utf-8", "replace").decode("utf-8")
     end = min((at for words in stop if (at := text.find(words)) >= 0), default=None)
     if message.get("refusal") or reason == "content_filter":
         text, reason = "", "refusal"
@@ -317,8 +317,3 @@ def _answer(
     given = estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens
     made = estimate_tokens(text) if choice.tokens is None else choice.tokens
     return Answer(text, reason if isinstance(reason, str) else "stop", given, made, model, enforced)
-
-
-def without_thinking(content: str) -> str:
-    """Strip the thinking that a server left in a message."""
-    return content.rpartition("</think>")[2].partition("<think>")[0].strip()

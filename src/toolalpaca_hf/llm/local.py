@@ -9,6 +9,7 @@ from typing import Any
 from ..checkpoints import resolve_model, weights_of
 from ..errors import ToolAlpacaError, UnsupportedModelError, needing
 from .answers import Answer, ContextFull, RequestRejected
+from .structured import without_thinking
 
 with needing("a model on this machine", "corpus,toolformer"):
     import torch
@@ -99,7 +100,7 @@ class LocalModel:
                 )[0, len(prompt) :].tolist()  # fmt: skip
             except ToolAlpacaError as error:  # a mask that has come to its end too soon
                 raise RequestRejected(str(error)) from None
-        text = self.tokenizer.decode(written, skip_special_tokens=True)
+        text = without_thinking(self.tokenizer.decode(written, skip_special_tokens=True))
         places = [text.index(words) for words in stop if words in text]
         ended = bool(places) or (bool(written) and written[-1] in self._ends)
         text = text[: min(places)] if places else text

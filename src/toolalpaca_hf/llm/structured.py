@@ -24,6 +24,11 @@ def is_enforced(text: str) -> bool:
         return False
 
 
+def without_thinking(content: str) -> str:
+    """Strip the thinking that a server left in a message; where there is none, not even a space is taken away."""
+    return content.rpartition("</think>")[2].partition("<think>")[0].strip() if "think>" in content else content
+
+
 def unfence(text: str) -> str:
     r"""The content of a Markdown code fence, closed or truncated; a text without one is unchanged.
 
