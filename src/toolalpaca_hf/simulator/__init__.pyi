@@ -16,7 +16,6 @@ from .generate import Generator as Generator
 from .generate import Given as Given
 from .operations import Directory as Directory
 from .operations import SimulatedApi as SimulatedApi
-from .replies import GENERIC as GENERIC
 from .replies import SECRET as SECRET
 from .responder_llm import LLMResponder as LLMResponder
 from .responder_llm import chat_responder as chat_responder

@@ -10,20 +10,7 @@ from typing import Any
 from ...corpus import SimulatedEnvironment, observed, status_of, surface
 from ...metrics import functions_in
 from ...openapi import Operation
-from ...simulator import (
-    GENERIC,
-    SECRET,
-    WORDS,
-    Entities,
-    Generator,
-    Rng,
-    fake_text,
-    is_id,
-    kind_of,
-    plain,
-    singular,
-    words_of,
-)
+from ...simulator import SECRET, WORDS, Entities, Generator, Rng, fake_text, is_id, kind_of, plain, singular, words_of
 
 _EXAMPLE = re.compile(
     r"\b(?:e\.g\.|for example|such as|example:)[,:]?\s*['\"`]?([\w /:.+@-]{2,40}?)['\"`]?"
@@ -103,8 +90,8 @@ def wrong_value(name: str, schema: dict[str, Any], draws: Rng) -> Any:
 
 OPTIONAL = 2  # most optional parameters that somebody names
 _PAGING = {"page", "offset", "cursor", "pagetoken", "skip", "callback", "format", "perpage", "pagesize"}
-# No value under these names is taken for a parameter of another function.
-_GENERIC = GENERIC | {"message"}
+# Names that say something else in every answer: no value under them is taken for a parameter of another function.
+_GENERIC = {"id", "name", "title", "type", "status", "description", "text", "value", "key", "code", "date", "message"}
 
 
 @dataclass(frozen=True)
