@@ -154,6 +154,7 @@ def test_a_comma_too_many_is_named(tmp_path: Path) -> None:
         ("labels.csv", b"api,index,process\n", "empty"),
         ("labels.csv", b"api,index,process\nTides,x,Yes\n", "line 2: index 'x'"),
         ("labels.csv", b"api,index,process\nCaf\xe9,0,Yes\n", "UTF-8"),
+        ("labels.csv", b'api,index,process\nTides,0,Yes\n"Tides,1\n' + b"Tides,2,Yes\n" * 20_000, "row 2: .*limit"),
         ("labels.jsonl", b'{"api": "Tides", "index": 0, "process": "Yes"}\n', "no column"),
     ],
 )

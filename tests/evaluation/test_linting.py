@@ -108,7 +108,7 @@ def test_an_answer_with_quotes_feeds_the_next_call(tmp_path: Path, monkeypatch: 
     assert not [finding for finding in lint_row(tmp_path, "Tide at the port Brest", *calls) if finding.flags]
 
 
-@pytest.mark.parametrize("value", ['"\\x41"', "007", "9" * 5000, '"a\nb"'])
+@pytest.mark.parametrize("value", ['"\\x41"', "007", "1\u0662", "9" * 5000, '"a\nb"'])
 def test_an_answer_that_is_no_json_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setattr(
         "toolalpaca_hf.agent.ApiCalls.call", lambda *_: f'Status Code: 200. Response: {{"port": {value}}}'

@@ -119,6 +119,16 @@ def test_a_damaged_note_of_a_run_costs_no_page(run: Path, note: str) -> None:
     assert "At noon." in trajectory_page(RunView(run), "e/tides/0")
 
 
+@pytest.mark.parametrize("rows", [{"id": ["b"]}, {"id": ["b"], "segments": ["a text"]}])
+def test_a_dataset_whose_files_do_not_fit_is_named(tmp_path: Path, rows: dict[str, Any]) -> None:
+    (tmp_path / "sft").mkdir()
+    for name, content in (("a", rows), ("b", {"id": ["c"], "segments": [[{"text": "x", "trainable": True}]]})):
+        pq.write_table(pa.table(content), tmp_path / "sft" / f"{name}.parquet")
+    with pytest.raises(InputError) as raised:
+        DatasetView(tmp_path)
+    assert raised.value.file == tmp_path / "sft"
+
+
 @pytest.mark.parametrize("content", [b"PAR1", pq.write_table])
 def test_a_run_that_cannot_be_read_is_named(run: Path, content: Any) -> None:
     file = run / "rollouts" / "trajectories.parquet"

@@ -105,6 +105,9 @@ def test_nobody_learns_whose_servers_were_asked(run: Path) -> None:
     pq.write_table(key, run / "trajectories.parquet")
     with pytest.raises(InputError):
         check_no_secrets(space_manifest([str(run)], REPO))
+    (run / "instructions.json").write_bytes(b'["Caf\xe9"]')
+    with pytest.raises(InputError):
+        space_manifest([str(run)], REPO)
 
 
 def test_models_alone_are_refused(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str |
                 except ValueError as problem:
                     problems.append(f"{path}, line {reader.line_num}: {problem}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read ({error})", file=path, fix="pass CSV in UTF-8") from None
+        row = len(labels) + len(problems) + 1 if isinstance(error, csv.Error) else None
+        raise InputError(f"cannot be read ({error})", file=path, row=row, fix="pass CSV in UTF-8") from None
     if not labels:
         raise InputError("no label can be taken", file=path, fix=problems[0] if problems else "it is empty")
     return labels, problems

@@ -216,7 +216,7 @@ def _filled(row: _Row, name: str, arguments: dict[str, Any]) -> tuple[dict[str, 
     filled = {key: value for key, value in arguments.items() if value != REDACTED}
     for key in [key for key in arguments if key not in filled and key not in functions.credentials]:
         given = rf'"{re.escape(key)}"\s*:\s*({_JSON})'
-        said = [match[1] for _, answer in row.answers for match in re.finditer(given, answer)]
+        said = [match[1] for _, answer in row.answers for match in re.finditer(given, answer, re.ASCII)]
         samples = [*map(json.loads, said[-1:]), *(mapping(properties.get(key)).get("enum") or []), *_SAMPLES]
         fits = (sample for sample in samples if f"`{key}`" not in _problem(functions, name, filled | {key: sample}))
         filled[key] = next(fits, samples[0])

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..evaluation import run_note
 from ..hub import Content, Manifest, check_repo_id, without_places
 from ..openapi import mapping
+from ..storage import read_text
 from .states import REPLAYED
 from .targets import RUN_FILES, find_targets
 
@@ -44,7 +45,7 @@ def _public(file: Path, notes: Sequence[dict[str, Any]]) -> Content:
     if not any(each.get("endpoint") or "://" in str(each.get("calls")) for each in runs):
         return file
     if file.suffix == ".json":
-        return reduce(without_places, notes, file.read_text(encoding="utf-8")).encode()
+        return reduce(without_places, notes, read_text(file)).encode()
     table = pq.read_table(file)
     errors = [reduce(without_places, notes, str(error or "")) for error in table["error"].to_pylist()]
     made, place = io.BytesIO(), table.column_names.index("error")

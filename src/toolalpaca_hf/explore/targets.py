@@ -68,7 +68,7 @@ class DatasetView:
         files = sorted(map(str, (folder / "sft").glob("*.parquet")))
         try:
             table = pq.read_table(files, columns=["id", "segments"])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"cannot be read ({error})", file=folder / "sft") from None
         self.ids, self._segments = table["id"].to_pylist(), table["segments"]
 

@@ -42,6 +42,7 @@ LABELS = {  # what a metric is called in tables; another one is called by its ke
     "argument_precision": "Precision of arguments",
     "argument_recall": "Recall of arguments",
     "argument_f1": "F1 of arguments",
+    "json_object": "JSON object",
 }
 
 BETWEEN = {  # what `trials.detectable_between` says, in words
