@@ -39,6 +39,12 @@ def test_rows_made_ahead_and_rows_with_segments_mix(family: Family, hard_rows: l
     assert first["input_ids"].shape[1] % 64 == 0
 
 
+def test_a_row_needs_a_label_for_each_id(family: Family) -> None:
+    rows = [{"input_ids": [5, 6, 7], "labels": labels} for labels in ([IGNORE, 6], [IGNORE, 6, 7])]
+    with pytest.raises(InputError):
+        CompletionOnlyCollator(family.segment_tokenizer)(rows)
+
+
 def test_streaming_through_workers_gives_the_same_batches(family: Family, hard_rows: list[list[Segment]]) -> None:
     dataset = Dataset.from_list([as_row(segments) for segments in hard_rows[:8]])
     collator = CompletionOnlyCollator(family.segment_tokenizer)

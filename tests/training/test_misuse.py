@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from tiny_models import tiny_tokenizer
 from tokenizers import normalizers
 from torch.nn.functional import cross_entropy
 from transformers import (
+    Gemma4TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
@@ -34,12 +37,13 @@ from toolalpaca_hf.training import (
     SegmentSFTConfig,
     SegmentSFTTrainer,
     SegmentTokenizer,
+    admission,
     build_tree,
     merge,
     share_prefixes,
     tokenize_dataset,
 )
-from toolalpaca_hf.training.admission import _reference, require_exact
+from toolalpaca_hf.training.admission import _reference, _small_configs, require_exact
 
 ROWS = rows_around(64)
 # Behind virtual tokens the first token of a row has something to be predicted from.
@@ -192,6 +196,18 @@ def test_sizes_may_have_names_of_their_own() -> None:
         model = GPT2LMHeadModel(GPT2Config())  # n_layer, n_embd, n_head
     copied = _reference(model, longest=500)[0]
     assert sum(parameter.numel() for parameter in copied.parameters()) < 2_000_000
+
+
+def test_settings_by_layer_are_cut_with_the_layers() -> None:
+    model: Any = SimpleNamespace(config=Gemma4TextConfig())
+    copied = next(_small_configs(model, longest=500))
+    assert copied.num_hidden_layers == 6 and copied.layer_types[-1] == "full_attention"
+
+
+def test_a_model_that_cannot_be_made_smaller_still_has_limits_to_cross(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "_shallow", lambda values, narrow: values | {"num_hidden_layers": "few"})
+    model: Any = SimpleNamespace(config=MistralConfig(sliding_window=4096))
+    assert next(_small_configs(model, longest=None)).sliding_window == 64
 
 
 def test_a_token_beyond_the_embedding_is_refused(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from toolalpaca_hf.errors import InputError, OptionError
 from toolalpaca_hf.training import (
     IGNORE,
     CompletionOnlyCollator,
+    SegmentScriptArguments,
     SegmentSFTConfig,
     SegmentSFTTrainer,
     SegmentTokenizer,
+    load_examples,
     tokenize_dataset,
 )
 
@@ -207,3 +209,14 @@ def test_a_stream_may_not_know_its_columns(llama: Path, tmp_path: Path) -> None:
     trainer = SegmentSFTTrainer(str(llama), config, train_dataset=stream)
     assert isinstance(trainer.data_collator, CompletionOnlyCollator)
     assert trainer.train().training_loss > 0
+
+
+@pytest.mark.parametrize("text", ["\n", '{"id": \n'])
+def test_a_stream_that_cannot_be_read_is_a_sentence(text: str, llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(text, encoding="utf-8")
+    about = "---\nconfigs:\n- config_name: sft\n  data_files: [{split: train, path: train.jsonl}]\n---\n"
+    (tmp_path / "README.md").write_text(about, encoding="utf-8")
+    config = SegmentSFTConfig(str(tmp_path / "run"), max_steps=1, **QUIET)
+    script_args = SegmentScriptArguments(dataset_name=str(tmp_path), dataset_streaming=True)
+    with pytest.raises(InputError):
+        SegmentSFTTrainer(str(llama), config, train_dataset=load_examples(script_args, config)["train"])

@@ -178,9 +178,9 @@ def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]
     own: dict[str, str] = config.attribute_map  # names of sizes that this config alone uses
     common = {name: shared for shared, name in own.items()}
     values = {common.get(name, name): v for name, v in config.to_dict().items() if name != "quantization_config"}
-    for narrow in (True, False):
+    for shrunk in (_shallow(values, True), _shallow(values, False), values):
         for crossed, kept in ((_CROSSED, _KEPT), (_BEYOND, _BEYOND)):
-            changed = {own.get(name, name): value for name, value in _shallow(values, narrow).items()}
+            changed = {own.get(name, name): value for name, value in shrunk.items()}
             changed = _limited(changed, crossed, kept, longest)
             try:
                 yield type(config).from_dict(changed)
@@ -217,6 +217,8 @@ def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
         ])  # fmt: skip
         if few < layers:
             values |= {"num_hidden_layers": few} | {name: v[:few] for name, v in lists.items()}
+            if by_layer := values.get("per_layer_config"):
+                values["per_layer_config"] = {n: v for n, v in by_layer.items() if int(n) < few}
     width, heads = values.get("hidden_size"), values.get("num_attention_heads")
     if narrow and isinstance(width, int) and isinstance(heads, int) and width > 256:
         size = values.get("head_dim") or width // heads

@@ -40,7 +40,8 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
             problem = f"config {config} has no split {script_args.dataset_train_split!r}"
             raise NotFoundError(problem, file=name, option="dataset_train_split")
         wanted = COLUMNS.get(config, COLUMNS["sft"])
-        if missing := [column for column in wanted if column not in (train.column_names or wanted)]:
+        known = wanted if train.column_names is None else train.column_names
+        if missing := [column for column in wanted if column not in known]:
             raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
         streamed = isinstance(train, IterableDataset)
         augmented = config != "chat" and script_args.augment_copies

@@ -118,7 +118,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
 
 def columns_of(rows: Any) -> list[str]:
     """The names of columns, if there are rows; of a stream its first row may have to say them."""
-    return [] if rows is None else rows.column_names or list(next(iter(rows), {}))
+    try:
+        return [] if rows is None else rows.column_names or list(next(iter(rows), {}))
+    except Exception as error:  # what is wrong with a file, its reader says in its own way
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise InputError(f"the first rows of the stream cannot be read ({why})", fix="check the file") from error
 
 
 def without_absent(dataset: Any) -> Any:

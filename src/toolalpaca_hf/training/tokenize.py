@@ -339,6 +339,8 @@ class CompletionOnlyCollator:
         encoded = iter(self.segment_tokenizer.encode_batch([r["segments"] for r in rows if "input_ids" not in r]))
         done = [row if "input_ids" in row else self._checked(row, next(encoded)) for row in rows]
         ids, labels = ([torch.as_tensor(row[name]).long() for row in done] for name in ("input_ids", "labels"))
+        if [*map(len, ids)] != [*map(len, labels)]:
+            raise InputError("a row has not one label for each of its ids", fix="give ids that are not trained -100")
         columns = {"input_ids": ids, "attention_mask": [torch.ones_like(row) for row in ids], "labels": labels}
         fill = {"input_ids": self.segment_tokenizer.pad_token_id, "attention_mask": 0, "labels": IGNORE}
         more = -max(map(len, ids)) % (self.pad_to_multiple_of or 1)
