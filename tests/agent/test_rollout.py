@@ -121,6 +121,24 @@ def test_get_details_asks_the_user(rolled: Callable[..., Result]) -> None:
     assert result.trajectory.steps[0].observation == "Brest."
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ('{"limit": 5, "Frage": "Which port?"}', "Which port?"),
+        ('{"text": "Brest", "Question": 2024}', "2024"),
+        ('{"limit": 5}', "5"),
+        ("Which port?", "Which port?"),
+    ],
+)
+def test_a_question_under_another_name_is_asked(rolled: Callable[..., Result], given: str, asked: str) -> None:
+    class Echo(ScriptedUser):
+        def answer(self, instruction: str, question: str, details: str = "") -> str:
+            return question
+
+    result = rolled(CALL.format("getDetails", given), ANSWER, user=Echo())
+    assert result.trajectory.steps[0].observation == asked
+
+
 def test_the_clock_is_a_tool(rolled: Callable[..., Result]) -> None:
     result = rolled(CALL.format("datetime", "{}"), ANSWER)
     assert "day, 20" in result.trajectory.steps[0].observation

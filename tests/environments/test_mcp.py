@@ -85,12 +85,14 @@ def test_a_model_uses_the_tools_of_a_server(url: str, tmp_path: Path) -> None:
     """The golden calls, through MCP: every observation is the one that the environment gives."""
     from test_environment import golden, tools_of
 
+    backend = GoldenBackend(TASKS)
+    backend.width = 1  # all rollouts share the server's session: what one makes, another that is behind it would list
     ids = [id for kind in TASKS.values() for id in list(kind.tasks)[:3]]
     tasks = {id: TASKS[id.rpartition("/")[0]].tasks[id] for id in ids}
     with McpTools(url) as tools:
         assert len(tools.api.functions) == 28 and tools.api.functions[0].description
         asked = [task.instruction for task in tasks.values()]
-        note = run("", GoldenBackend(TASKS), tmp_path, instructions=asked, mcp=tools, progress=False)
+        note = run("", backend, tmp_path, instructions=asked, mcp=tools, progress=False)
     assert note["settings"]["calls"] == "mcp" and note["ended"] == {"answered": len(ids)}
     lines = (tmp_path / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {row["instruction"]: row for row in map(json.loads, lines)}

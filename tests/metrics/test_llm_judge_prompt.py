@@ -61,6 +61,13 @@ def test_what_is_filled_in_is_not_filled_again(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_of_windows_editors_is_the_same_prompt(tmp_path: Path) -> None:
+    (tmp_path / "unix.txt").write_bytes(f"{HOUSE}\nSay\n".encode())
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbf" + f"{HOUSE}\r\nSay\r\n".encode())
+    unix, windows = (published_prompt(tmp_path / name) for name in ("unix.txt", "windows.txt"))
+    assert unix.hash == windows.hash
+
+
 @pytest.mark.parametrize(
     ("template", "named"),
     [

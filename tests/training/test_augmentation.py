@@ -240,6 +240,12 @@ def test_examples_from_descriptions_come_once_for_each_documentation(shared: boo
         assert row["segments"][1]["text"].endswith(f"\nAction: {name}\nAction Input:")
 
 
+def test_the_words_of_a_seed_stay_what_a_recipe_was_measured_with() -> None:
+    rows = augment_dataset(sample_rows().select([0]), Augmentation(tool_hints=1), copies=1, seed=42, descriptions=2)
+    asked = [row["segments"][0]["text"].split("\nUSER: ")[-1].split("\n")[0] for row in rows]
+    assert asked[1:] == ["Please report a danger seen a trail.", "I want to list the mountain a trail."]
+
+
 def test_a_row_without_prompt_is_repeated_as_it_is() -> None:
     segments = [{"text": "no prompt", "trainable": False}, {"text": " text", "trainable": True}]
     rows = Dataset.from_list([{"id": "a/0", "api": None, "segments": segments}], features=FEATURES["sft"])

@@ -66,7 +66,8 @@ class LocalBackend:
         if style == "chat":
             self._call_opens = _call_opening(tokenizer, self.name)
             added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-            self._tokens_of_their_own = [token for token in added if len(token.strip()) > 1]
+            own = (re.escape(token[0]) + f"(?={re.escape(token[1:])})" for token in added if len(token.strip()) > 1)
+            self._token_starts = re.compile("|".join(own) or "(?!)")
         self.segment_tokenizer, self.constrained = SegmentTokenizer(tokenizer), constrained
         self._constraints: dict[tuple[str, ...], NameConstraint] = {}
         stops = STOPS if style == "react" else ()
@@ -163,9 +164,9 @@ class LocalBackend:
             message | {"content": self._spelt(message["content"])} if message["role"] in ("tool", "user") else message
             for message in context.messages
         ]
-        how: dict[str, Any] = {"tools": context.tools or None, "add_generation_prompt": True, "return_dict": False}
+        how: dict[str, Any] = {"tools": self._spelt(context.tools) or None, "add_generation_prompt": True}
         try:
-            return self.tokenizer.apply_chat_template(messages, **how)  # type: ignore[return-value]  # ids, as asked
+            return self.tokenizer.apply_chat_template(messages, return_dict=False, **how)  # type: ignore[return-value]
         except Exception as error:  # a template is a program of the model's author and raises what it likes
             problem = f"the chat template of {self.name} does not take the conversation ({error})"
             raise UnsupportedModelError(problem, fix=_USE_REACT) from None
@@ -173,11 +174,13 @@ class LocalBackend:
     def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids))
 
-    def _spelt(self, text: str) -> str:
-        """Escape the template's special tokens in a text: an API's answer must not end a turn."""
-        for token in self._tokens_of_their_own:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+    def _spelt(self, value: Any) -> Any:
+        """Escape the template's special tokens in texts: an API's answer or document must not end a turn."""
+        if isinstance(value, dict):
+            return {self._spelt(name): self._spelt(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._spelt(inner) for inner in value]
+        return self._token_starts.sub(r"\g<0> ", value) if isinstance(value, str) else value
 
     def _reply(self, context: ChatContext, ids: list[int], continuation: Generation) -> Turn:
         opening = self._call_opens.search(continuation.text)

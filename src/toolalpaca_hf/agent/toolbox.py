@@ -99,8 +99,9 @@ class Toolbox:
 
 def _words(arguments: dict | None, name: str, action_input: str) -> str:
     """The text given to a tool with one parameter, even under a wrong parameter name."""
-    given = {name: action_input} if arguments is None else {name: arguments.get(name), **arguments}
-    texts = (str(value).strip() for value in given.values() if isinstance(value, str | int | float))
+    others = sorted((arguments or {}).values(), key=lambda value: not isinstance(value, str))  # texts first
+    given = [action_input] if arguments is None else [arguments.get(name), *others]
+    texts = (str(value).strip() for value in given if isinstance(value, str | int | float))
     return next(filter(None, texts), "")
 
 

@@ -21,9 +21,9 @@ FIELDS = ("documentation", "instruction", "standard", "solution")
 VERDICTS = ("Yes", "No", "Uncertain")
 
 _LABEL = re.compile(r"(process|final\s*response)\s*correctness\s*(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE)
-# Behind the word nothing, a mark, or a reason: "No issues found" is no No.
+# Before the word no empty box; behind it nothing, a mark, or a reason: "No issues found" is no No.
 _VERDICT = re.compile(
-    r"\W*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
+    r"[^\w\])☐□⬜]*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
     re.IGNORECASE,
 )
 # "Yes/No" and "[Yes, No, Uncertain]" choose nothing; "Yes, no call is missing" does.
@@ -147,9 +147,10 @@ def reminder() -> str:
 def published_prompt(path: str | Path) -> JudgePrompt:
     """The prompt of the published evaluation, from upstream's file, `sources.fetch("evaluation_prompt")`.
 
-    Like upstream, it shows every return whole. A file that cannot be read is an [`InputError`].
+    Like upstream, it shows every return whole. A file that is absent is a [`NotFoundError`], one that
+    cannot be read an [`InputError`].
     """
-    template = read_text(path, "pass upstream's prompts/Evaluation.txt")
+    template = read_text(path, "pass upstream's prompts/Evaluation.txt").replace("\r\n", "\n")
     return JudgePrompt("published", template, None, str(path), returns="Retruns")  # as it is spelt there
 
 

@@ -133,7 +133,7 @@ def load_credentials(
 
     A variable is named `access_key` or, with the API's name in front, `APILAYER_WEATHERSTACK_ACCESS_KEY` (any case,
     `_` for other characters). The short form works in a file only: an environment is full of other keys. A file that
-    cannot be read is an [`InputError`], which shows no value.
+    cannot be read is an [`InputError`], which shows no value; an absent one a [`NotFoundError`].
 
     Example:
 

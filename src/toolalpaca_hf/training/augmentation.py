@@ -283,6 +283,7 @@ def augment_dataset(
             functions = list(copy.api.functions)
             rng.shuffle(functions)
             for function in functions[:descriptions]:
+                _ = how.tool_hints and rng.random()  # rows of a seed have always had this draw before their words
                 if (segments := described_turn(function, copy.api, prompt, rng)) is not None:
                     yield f"{name}/{function.name}", segments
 
