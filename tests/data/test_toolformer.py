@@ -39,7 +39,7 @@ def annotated_rows(count: int, markers: Markers = TOKENS) -> list[dict[str, Any]
 def write_lines(path: Path, rows: list[Any]) -> Path:
     path.parent.mkdir(exist_ok=True)
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogatepass")
     return path
 
 
@@ -110,13 +110,15 @@ def test_bad_rows_are_set_aside_with_their_place(folder: Path) -> None:
         good | {"id": "c", "text": 7},
         good | {"id": "o", "outcome": 5},
         json.dumps(good | {"id": "d", "text": "half \ud800 a pair"}),
+        json.dumps(good | {"id": "s", "text": "half HERE a pair"}).replace("HERE", "\ud800"),
         good | {"id": "g", "annotated": good["annotated"].replace("<API>", "[")},
         *(good | {"id": f"f{n}", "calls": [good["calls"][0] | changed]} for n, changed in enumerate(UNUSABLE)),
         [],
     ]
-    write_lines(folder / "annotated-00002.jsonl", [*bad, good | {"id": "e"}])
+    write_lines(folder / "annotated-00002.jsonl", [*bad, good | {"id": "e", "outcome": None, "meta": None}])
     build, rows = built(folder)
     assert len(rows["annotated"]) == 13 and rows["annotated"][-1]["id"] == "e"
+    assert rows["annotated"][-1]["outcome"] == "annotated"
     assert {one.file for one in build.report.rows} == {"annotated-00002.jsonl"}
     assert [one.row for one in build.report.rows] == [f"row {i}" for i in range(len(bad))]
     report = json.loads((build.folder / "report.json").read_text(encoding="utf-8"))

@@ -20,10 +20,10 @@ FIELDS = {
 
 @contextmanager
 def logprob_server(
-    model: Any, tokenizer: Any, kind: str, context: int | None = None, lists: bool = True
+    model: Any, tokenizer: Any, kind: str, context: int | None = None, lists: bool = True, cuts: int | None = None
 ) -> Iterator[str]:
     """The base URL of a server of a kind of [`FIELDS`], which may have a shorter context, and say so in its list of
-    models."""
+    models, or say nothing of what is behind a prompt's first `cuts` ids."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ def logprob_server(
             choice["logprobs"] = {"tokens": names, "token_logprobs": values, "top_logprobs": tops, "text_offset": []}
         if kind == "vllm" and asked.get("prompt_logprobs"):
             told: list[Any] = [None]
-            for n, token in enumerate(ids[1:]):
+            for n, token in enumerate(ids[1:cuts]):
                 best = {int(i) for i in lines[n].topk(asked["prompt_logprobs"]).indices} | {token}
                 told.append(
                     {

@@ -1,7 +1,6 @@
 """`toolalpaca toolformer`: plain text to text with calls, texts continued with calls, and checkpoints measured."""
 
 import json
-from ast import literal_eval
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -108,8 +107,8 @@ def _named_values(pairs: list[str]) -> dict[str, Any] | None:
         if not equals:
             raise OptionError(f"{name!r} is not NAME=VALUE", option="--slurm")
         found[name] = value
-        with suppress(ValueError, SyntaxError):  # a number, a boolean, a dictionary; else text
-            found[name] = literal_eval(value)
+        with suppress(ValueError):  # a number, a boolean, a dictionary; else text
+            found[name] = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
     return found or None
 
 

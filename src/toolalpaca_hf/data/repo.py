@@ -129,7 +129,8 @@ def write_toolformer_repo(
         counts = {name: splits["train"] for name, splits in _split_rows(infos).items()}
         if not counts["sft"]:
             fix = "annotate more of them, with a larger model or a lower --tau-f, or build from --source gsm8k"
-            raise InputError("no text holds a call, so there is nothing to train on", fix=fix)
+            problem, source = "no text holds a call, so there is nothing to train on", settings.get("source")
+            raise InputError(problem, file=source, fix=fix)
         values = [(name, json.dumps(value)) for name, value in settings.items()]
         fields = {
             "source": str(settings.get("source", "")),

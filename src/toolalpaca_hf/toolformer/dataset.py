@@ -221,8 +221,8 @@ class _Row(BaseModel, strict=True):
     text: str
     annotated: str
     calls: list[_Call]
-    outcome: str = ""
-    meta: dict[str, Any] = {}
+    outcome: str | None = None
+    meta: Any = {}
 
 
 def _annotated_rows(files: list[Path], markers: Markers, report: Report) -> Iterator[dict[str, Any]]:

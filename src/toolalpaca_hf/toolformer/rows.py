@@ -62,7 +62,7 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
         if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
             content = first + file.read()
             try:
-                rows = json.loads(content)
+                rows = json.loads(content.decode("utf-8-sig"))
                 yield from (_parsed(json.dumps(row).encode()) for row in rows) if _HALF in content.lower() else rows
                 return
             except (ValueError, RecursionError):
@@ -74,7 +74,7 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))  # bytes alone may hold half a surrogate pair as well
         if _HALF in line.lower():  # half a surrogate pair can be spelt in JSON and be written nowhere
             json.dumps(row, ensure_ascii=False).encode()
         return row

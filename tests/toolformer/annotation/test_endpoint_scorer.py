@@ -64,9 +64,11 @@ def test_a_text_that_the_server_has_no_room_for_is_known_before_it_is_asked(
         found = annotator.annotate([Document("1", long), Document("2", short)])
     assert found[0].row["outcome"] == f"longer than {annotator.room} tokens"
     assert found[1].row["outcome"] in ("annotated", "no call kept")
-    for kind, lists in (("openai", True), ("vllm", False)):  # one that does not say refuses what does not fit
+    # One that does not say is taken to have the room of the tokenizer's model.
+    for kind, lists in (("openai", True), ("vllm", False)):
         with logprob_server(model, tokenizer, kind, lists=lists) as url:
-            assert served(url, proposer_folder, tmp_path).room is None
+            room = served(url, proposer_folder, tmp_path).room
+            assert room == (2048 - len(prompt.head) - len(prompt.tail) - 12) // 2
 
 
 def test_a_text_that_the_server_refuses_is_recorded_and_the_rest_go_on(proposer_folder: Path, tmp_path: Path) -> None:
@@ -78,6 +80,11 @@ def test_a_text_that_the_server_refuses_is_recorded_and_the_rest_go_on(proposer_
     assert found[1].row["outcome"] in ("annotated", "no call kept")
     with pytest.raises(ToolAlpacaError):  # the server is gone
         annotator.annotate([Document("2", SENTENCES[0])])
+    with logprob_server(model, tokenizer, "vllm", cuts=1000) as url:  # without a word
+        annotator = served(url, proposer_folder, tmp_path)
+        found = annotator.annotate([Document("1", f"{SENTENCES[0]} " * 40), Document("2", SENTENCES[0])])
+    assert found[0].row["outcome"].startswith("failed: RequestRejected: ")
+    assert found[1].row["outcome"] in ("annotated", "no call kept")
 
 
 def test_a_server_that_does_not_take_what_texts_are_asked_with_is_refused(proposer_folder: Path) -> None:

@@ -266,10 +266,19 @@ def test_a_shard_has_one_writer(proposer_folder: Path, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(whole[: whole.index(b"\n") + 1])
 
 
-def test_the_command_hands_a_cluster_what_its_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("false", ["False", "false"])
+def test_the_command_hands_a_cluster_what_its_options_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, false: str
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     source, out = write_texts(tmp_path / "texts.jsonl", 4), tmp_path / "out"
-    settings = ("gpus_per_task=1", "requeue=False", "tasks_per_job=2", "time=01:00:00", "env_command=module load x=1")
+    settings = (
+        "gpus_per_task=1",
+        f"requeue={false}",
+        "tasks_per_job=2",
+        "time=01:00:00",
+        "env_command=module load x=1",
+    )
     command = ["toolformer", "annotate", "--input", str(source), "--out", str(out), "--tools", "qa"]
     command += ["--qa-model", "gpt-9", "--qa-endpoint", "http://127.0.0.1:9/v1", "--qa-chat"]
     command += ["--executor", "slurm", "--tasks", "4", *(part for one in settings for part in ("--slurm", one))]
@@ -427,9 +436,10 @@ def test_rows_that_can_not_be_read_say_why(tmp_path: Path) -> None:
 
 def test_what_is_written_is_no_input(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.jsonl", 2)
-    with pytest.raises(OptionError) as error:
-        annotate(config_of(tmp_path, tmp_path / "annotated", tmp_path))
-    assert error.value.option == "--out" and not (tmp_path / "annotated").exists()
+    for out in (tmp_path / "annotated", tmp_path):
+        with pytest.raises(OptionError) as error:
+            annotate(config_of(tmp_path, out, tmp_path))
+        assert error.value.option == "--out" and [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
 
 
 @pytest.mark.parametrize("source", ["nowhere.jsonl", "./nowhere", "/no/such/folder"])

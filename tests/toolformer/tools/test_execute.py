@@ -3,8 +3,9 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,26 @@ def test_calls_are_made_at_once() -> None:
         return text
 
     assert [one.result for one in run(answer, *"abcdef", workers=6)] == list("abcdef")
+
+
+def test_a_tool_that_is_adapted_to_documents_has_its_slots_once() -> None:
+    most, one = [], threading.Lock()
+
+    class Adapted(Own):
+        at_once = 1
+
+        def for_document(self, meta: Mapping[str, Any]) -> Tool:
+            return Adapted(self.answer, f"Own of {meta}")
+
+    def answer(text: str) -> str:
+        most.append(one.acquire(blocking=False))
+        time.sleep(0.01)
+        one.release()
+        return text
+
+    calls, metas = [ToolCall("Own", str(n)) for n in range(6)], [{"date": n // 3} for n in range(6)]
+    done = execute(calls, {"Own": Adapted(answer)}, metas=metas)
+    assert [found.result for found in done] == list("012345") and all(most)
 
 
 def test_no_more_calls_at_once_than_workers() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ...errors import ToolAlpacaError, UnsupportedModelError
-from ...llm import ModelClient
+from ...llm import ModelClient, RequestRejected
 from ..markers import Markers
 from ..vocabulary import MarkedTokenizer
 from .annotator import Opened, Place, ToolPrompt, Wanted
@@ -56,9 +56,9 @@ class EndpointScorer(MarkedTokenizer):
         fields = self.server.complete(list(ids), 1, temperature=0.0, **options).fields
         try:
             return _echoed(fields, ids) if self._echo else _prompt_logprobs(fields, ids)
-        except (AttributeError, LookupError, TypeError, ValueError):
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
             problem = f"{self.server.base_url} answers without log-probabilities of the prompt"
-            raise UnsupportedModelError(problem) from None
+            raise RequestRejected(problem) from None  # it gave them in [`check`]: this text is cut, or has none
 
     def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
         def of_columns(asked: Asked) -> list[float]:

@@ -65,7 +65,7 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
     out, tasks, workers = Path(config.out), config.tasks, config.workers or config.tasks
     local = config.executor == "local"
     files_of(config.source)  # a wrong name is reported at once
-    if Path(config.source).resolve() in out.resolve().parents:
+    if out.resolve().is_relative_to(Path(config.source).resolve()):
         problem = f"{out} lies in the folder of --input, where its files would be texts"
         raise OptionError(problem, option="--out", fix="pass a folder outside of it")
     with config_tools(config) as tools:
@@ -106,6 +106,8 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
     cache = ResultCache(Path(config.out) / "results.sqlite", shared_disk=config.executor != "local")
     execute_all = executor_of(tools, cache, config)
     if config.endpoint:
+        from transformers import AutoConfig
+
         from .endpoint import EndpointSampler, EndpointScorer
 
         tokenizer = load_tokenizer(config.model, NO_MODEL)
@@ -113,7 +115,9 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         scorer.check()
         sampler = EndpointSampler(scorer, markers, settings.temperature, settings.call_tokens)
         sampler.check()
-        context = scorer.server.context_length()  # where it does not say, a text is refused when it is asked
+        context = scorer.server.context_length()
+        with suppress(OSError, ValueError):  # where it does not say: of the model, if this is more than a tokenizer
+            context = context or _length_of(AutoConfig.from_pretrained(resolve_model(config.model)))
     else:
         import torch
 
@@ -129,12 +133,16 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         model, tokenizer = load_model(resolve_model(config.model), str(device), config.dtype)
         scorer = LocalScorer(model, tokenizer, markers=markers)
         sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
-        context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        context = _length_of(model.config)
     annotator = Annotator(scorer, sampler, prompts, execute_all, markers, settings)
     if context:  # a text has to fit twice after the longest prompt, plus a call
         longest = max(len(prompt.head) + len(prompt.tail) for prompt in annotator.prompts.values())
         annotator.room = max(0, (context - longest - settings.call_tokens) // 2)
     return annotator
+
+
+def _length_of(config: Any) -> int | None:
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
 def executor_of(tools: Mapping[str, Tool], cache: ResultCache, config: AnnotationConfig) -> Execute:

@@ -77,7 +77,8 @@ class Sampler:
             # The start at a position is predicted by the token before it.
             columns = [range(befores[n] - 1, len(rows[n]) - 1) for n in batch]
             logits, cache = logits_at(self.scorer.model, [rows[n] for n in batch], columns, head)
-            starts = self._starts(logits)
+            starts = iter([*self._starts(logits)])
+            del logits  # of a large vocabulary a gigabyte, while calls are drawn
             shared, layers = len(head.ids) if head else 0, list[Any](cache.layers if cache else ())
             opened = {}
             for row, n in enumerate(batch):

@@ -133,6 +133,7 @@ class ResultCache:
 class _Job:
     input: str
     tool: Tool
+    base: Tool  # before it was adapted to a document: whose slots are taken
     places: list[int] = field(default_factory=list)
     deadline: float = 0.0
 
@@ -176,16 +177,16 @@ def execute(
     done: list[ToolResult | None] = [None] * len(calls)
     jobs: dict[object, _Job] = {}
     for i, call in enumerate(calls):
-        tool = tools.get(call.tool)
-        if tool is None:
+        base = tools.get(call.tool)
+        if base is None:
             done[i] = ToolResult(None, f"there is no tool {call.tool[:80]}")
             continue
-        tool = tool.for_document(metas[i]) if metas else tool
+        tool = base.for_document(metas[i]) if metas else base
         if cache is not None and (kept := cache.get(tool, call.input)) is not None:
             done[i] = _harmless(kept[0], markers, longest)
         else:
             key = i if tool.key is None else (call.tool, tool.key, call.input)
-            jobs.setdefault(key, _Job(call.input, tool)).places.append(i)
+            jobs.setdefault(key, _Job(call.input, tool, base)).places.append(i)
     for job, answer, error in _run(jobs.values(), timeout, workers):
         result = ToolResult(None, error) if error else _harmless(answer, markers, longest)
         if cache is not None and result.error is None:
@@ -200,16 +201,16 @@ def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[_Answer
     running: dict[_Job, threading.Thread] = {}
     waiting: dict[int, deque[_Job]] = {}
     for job in jobs:
-        waiting.setdefault(id(job.tool), deque()).append(job)
+        waiting.setdefault(id(job.base), deque()).append(job)
     while waiting or running:
         for key, queue in list(waiting.items()):
-            tool = queue[0].tool
+            tool = queue[0].base
             places, hanging = max(1, min(workers, tool.at_once)), _hanging_since(tool)
             if len(hanging) >= places and time.monotonic() - max(hanging) >= timeout:
                 yield from ((job, None, f"not made, since {len(hanging)} calls of {tool.name} hang") for job in queue)
                 del waiting[key]
                 continue
-            free = min(workers - len(running), places - len(hanging) - sum(job.tool is tool for job in running))
+            free = min(workers - len(running), places - len(hanging) - sum(job.base is tool for job in running))
             for job in [queue.popleft() for _ in range(min(free, len(queue)))]:
                 job.deadline = time.monotonic() + timeout
                 running[job] = threading.Thread(target=_call, args=(job, answers), daemon=True)
@@ -223,7 +224,7 @@ def _run(jobs: Iterable[_Job], timeout: float, workers: int) -> Iterator[_Answer
         except Empty:
             for job in [job for job in running if job.deadline <= time.monotonic()]:
                 with _HANGING_LOCK:
-                    _HANGING.append((job.tool, running.pop(job), time.monotonic()))
+                    _HANGING.append((job.base, running.pop(job), time.monotonic()))
                 yield job, None, f"{job.tool.name} did not answer within {timeout:g} s"
             continue
         if running.pop(job, None):  # an answer that comes after its time does not count
