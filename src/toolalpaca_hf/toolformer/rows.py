@@ -47,8 +47,8 @@ def read_text(file: str | Path) -> str:
 
 def digest_of(files: Iterable[Path]) -> str:
     """Of files by name, size and time of writing: whether they are those of before."""
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(stats).encode("utf-8", "replace")).hexdigest()[:24]
+    stats = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+    return hashlib.sha256(stats.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:

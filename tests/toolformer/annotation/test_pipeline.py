@@ -287,7 +287,8 @@ def test_the_command_hands_a_cluster_what_its_options_say(
     script = (out / "logs" / "launch_script.slurm").read_text().splitlines()
     assert {"#SBATCH --gpus=1", "#SBATCH --array=0-1%4", "#SBATCH --time=01:00:00", "module load x=1"} <= set(script)
     assert not any("requeue" in line for line in script)
-    assert json.loads((out / "config.json").read_text())["context"]["qa_chat"] is True
+    config = json.loads((out / "config.json").read_text())
+    assert config["context"]["qa_chat"] is True and config["settings"]["tools"] == {}  # no other than the paper's
 
 
 @pytest.mark.parametrize(("executor", "threads"), [("local", 1), ("slurm", None), ("ray", None)])

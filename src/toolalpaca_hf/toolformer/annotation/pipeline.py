@@ -72,7 +72,8 @@ def annotate(config: AnnotationConfig) -> dict[str, Any]:
         for tool in tools.values():
             prompt_for(tool)
         chosen = {name: replace(config.settings.of(name), **config.thresholds) for name in tools}
-    config = replace(config, settings=replace(config.settings, tools=chosen), thresholds={})
+    if config.thresholds:
+        config = replace(config, settings=replace(config.settings, tools=chosen), thresholds={})
     if local:
         load_tokenizer(config.model, NO_MODEL)  # a wrong one is reported before the folder is claimed for it
     if config.endpoint:
