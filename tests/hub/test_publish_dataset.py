@@ -245,4 +245,8 @@ def test_what_does_not_belong_stays_behind(empty_hub: HubServer, folder: Path) -
     (folder / ".cache" / "x.parquet").write_bytes(b"")
     publish_dataset(folder, REPO, OWNER, empty_hub.url)
     assert not {".env", "notes.txt", ".cache/x.parquet"} & set(empty_hub.repos[KEY].files)
-    assert list(dataset_manifest(folder, REPO).left_out) == [".cache/", ".env", "notes.txt"]
+    assert dataset_manifest(folder, REPO).left_out == {
+        ".cache/": "hidden",
+        ".env": "hidden",
+        "notes.txt": "no part of a published repo",
+    }

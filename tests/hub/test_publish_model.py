@@ -53,6 +53,9 @@ def publish(empty_hub: HubServer, run: Path) -> Callable[..., Any]:
 
 
 def test_what_is_published_and_what_is_not(publish: Callable[..., Any], empty_hub: HubServer, run: Path) -> None:
+    shutil.copyfile(run / "model.safetensors", run / "optimizer.safetensors")
+    settings = yaml.safe_load((run / "config.yaml").read_text()) | {"data": [str(run / "a.json"), {"b": str(run)}]}
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
     assert publish().private
     files = empty_hub.repos[REPO].files
     assert set(files) == {
@@ -62,10 +65,12 @@ def test_what_is_published_and_what_is_not(publish: Callable[..., Any], empty_hu
     for name in ("config.json", "metrics.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         assert files[name] == (run / name).read_bytes()
     left_out = model_manifest(run, REPO, licence="mit").left_out
-    assert {"training_args.bin", "checkpoint-2/", ".env"} <= set(left_out)
+    assert left_out["training_args.bin"].startswith("pickled") and left_out["checkpoint-2/"].startswith("a checkpoint")
+    assert left_out["optimizer.safetensors"].startswith("state") and left_out[".env"] == "hidden"
     # Where this machine keeps its folders is nobody's business.
     settings = yaml.safe_load(files["config.yaml"])
     assert settings["output_dir"] == "run" and settings["learning_rate"] == 1e-3
+    assert settings["data"] == ["a.json", {"b": "run"}]
     assert str(run.parent).encode() not in b"".join(files.values())
 
 
@@ -229,6 +234,14 @@ def test_the_adapter_alone_and_merged(empty_hub: HubServer, llama: Path, tmp_pat
         (lambda run: None, {"card": "mine"}, "no card template 'mine'; pass one of .*quickstart"),
         (lambda run: None, {"card": "quickstart"}, "nothing under 'before'"),
         (lambda run: None, {"merge": True}, "holds no adapter"),
+        *(
+            (
+                lambda run: (run / "adapter_config.json").write_text("[]"),
+                {"merge": merge},
+                "adapter_config.json: no obj",
+            )
+            for merge in (False, True)
+        ),
         (
             lambda run: (run / "config.json").write_text('{"key": "sk-' + 44 * "a" + '"}'),
             {},

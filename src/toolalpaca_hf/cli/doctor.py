@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from .options import Json, say_json
 
-COMMANDS = {
+COMMANDS = {  # which extras a command needs
     "apis": (),
     "publish, fetch": (),
     "simulate": ("simulator",),
@@ -25,7 +25,6 @@ COMMANDS = {
     "toolformer": ("toolformer",),
     "explore": ("explore",),
 }
-"""Which extras a command needs."""
 PACKAGE, PATIENCE = "toolalpaca-hf", 4.0
 
 

@@ -85,11 +85,12 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
     rows += [(name, metrics[name]) for name in ("process_verdict", "reward") if name in metrics]
     rows += [(f"after a fault: {name} ({rate['n']})", rate) for name, rate in metrics.get("recovery", {}).items()]
     rows += [(f"judge: {name}", rate) for name, rate in metrics.get("judge_rates", {}).items()]
-    if rate := (left := metrics.get("without_flagged", {})).get("process_verdict"):
+    if rate := (left := metrics.get("without_flagged", {"n": None})).get("process_verdict"):
         rows.append((f"process verdict of the {left['n']} not flagged", rate))
     absent = f"{metrics['failed']} failed, {metrics['missing']} missing"
     lines = [f"{metrics['n']} instructions, {absent} (these count as wrong)"]
     lines += [f"{name.replace('_', ' '):<28}{RATE.format(**rate)}" for name, rate in rows]
+    lines += ["every instruction is flagged"] * (left["n"] == 0)
     if "trials" in metrics:
         from ..evaluation import trial_lines
 

@@ -71,7 +71,7 @@ def create(
     """Make a small model that calls your API: documents, corpus, training, evaluation, report."""
     out = Path(config.out)
     for document in config.documents:  # before anything is loaded, which takes longer than the answer
-        if "://" not in document and document != "sample" and not Path(document).exists():
+        if "://" not in document and document != "sample" and not os.path.exists(document):
             raise NotFoundError("no such file or folder", file=document, fix="pass OpenAPI documents, or their folder")
     check_models(config.base)
     if not dry_run:

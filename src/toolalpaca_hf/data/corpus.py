@@ -24,12 +24,11 @@ from .report import Report
 SAMPLE = Path(str(files("toolalpaca_hf.data"))) / "sample"
 """The embedded corpus; `eval.json` holds out its APIs, so they stand where the simulated ones do."""
 
-FILE_NAMES = {
+FILE_NAMES = {  # what a folder is searched for, split by split; the first that exists is taken
     "train": ("train_data.json", "train.json", "train_sample.json"),
     "eval_simulated": ("eval_simulated.json", "eval.json"),
     "eval_real": ("eval_real.json",),
 }
-"""What a folder is searched for, split by split; the first that exists is taken."""
 
 MAX_STEPS = 5  # of an instance that upstream trains on
 

@@ -19,15 +19,13 @@ from ..formats import Prompt
 from ..storage import atomic_path, disk_errors, write_json
 from .errors import HubError, check_repo_id, connect, hub_errors
 
-RISK = (
+RISK = (  # said whenever pickles are fetched
     "pickled weights (.bin) can hold code that runs when they are opened; they are read here with "
     "torch.load(weights_only=True), which refuses everything but tensors, yet take them only from people you trust"
 )
-"""What is said whenever pickles are fetched."""
 
 INDEX, BIN_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
-BINS = re.compile(r"(pytorch_model(-\d{5}-of-\d{5})?|adapter_model)\.bin")
-"""Names under which transformers and PEFT publish pickled weights."""
+BINS = re.compile(r"(pytorch_model(-\d{5}-of-\d{5})?|adapter_model)\.bin")  # pickles of transformers and PEFT
 
 FETCH = "fetch it again, or another revision"
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "*.yaml", "LICENSE*", "NOTICE*")

@@ -80,13 +80,11 @@ def model_manifest(
     files, left_out = select_files(run, WANTED)
     left_out.pop("README.md", None)  # the run's own account, which the card replaces
     settings = read_yaml(run / "config.yaml", "pass a folder that recipes/sft.py wrote")
-    metrics = read_json(run / "metrics.json", "finish the training")
-    if not isinstance(metrics, dict):
-        raise InputError("no object", file=run / "metrics.json", fix="train again")
+    metrics = _object(run / "metrics.json", "finish the training")
     base = _base_of(settings, base_model)
-    adapter = "adapter_config.json" in files and not merge
+    adapter = _object(run / "adapter_config.json", "train again") if "adapter_config.json" in files else None
     if merge:
-        if "adapter_config.json" not in files:
+        if adapter is None:
             raise OptionError(f"{run} holds no adapter to merge", option="--merge", fix="publish it without")
         files = {path: content for path, content in files.items() if not path.startswith("adapter_")}
         files |= merge_adapter(run)
@@ -94,13 +92,10 @@ def model_manifest(
         raise InputError("no weights as safetensors", file=run, fix="save them so (`save_pretrained` does)")
     files = shard_weights(run, files, shard_bytes)
     card = card or template_for(settings, metrics, base)
-    # Nobody else has this machine's folders.
-    named = {name: Path(str(value)).name for name, value in settings.items() if Path(str(value)).is_absolute()}
-    public = {**settings, **named, "model_name_or_path": base}
+    public = _public(settings) | {"model_name_or_path": base}
     files["config.yaml"] = yaml.safe_dump(public, sort_keys=True, allow_unicode=True).encode("utf-8")
-    if adapter:
-        config = read_json(run / "adapter_config.json", "train again")
-        files["adapter_config.json"] = _dump(config | {"base_model_name_or_path": base, "revision": None})
+    if adapter is not None and not merge:
+        files["adapter_config.json"] = _dump(adapter | {"base_model_name_or_path": base, "revision": None})
     else:
         # Native tool calls end with a token, and Toolformer's are inline.
         react = settings.get("dataset_config") != "chat" and card != "toolformer"
@@ -114,7 +109,7 @@ def model_manifest(
     if len({evaluation.suite for evaluation in evaluations}) < len(evaluations):
         raise OptionError("two folders score the same suite", option="--results", fix="pass one of them")
     files |= evaluation_files(evaluations)
-    kind = "merged" if merge else "adapter" if adapter else "full"
+    kind = "merged" if merge else "full" if adapter is None else "adapter"
     results_by_suite = with_source(evaluations, connect(endpoint=endpoint).endpoint, repo_id)
     facts = CardFacts(repo_id, settings, metrics, base, kind, licence, evaluations, results_by_suite)
     text = model_card(facts, card)
@@ -132,6 +127,21 @@ def _base_of(settings: Mapping[str, Any], named: str | None) -> str:
         problem = f"the run started from {base or 'an unnamed model'}, which is no id of the Hub"
         raise OptionError(problem, option="--base-model", fix="pass its id")
     return base
+
+
+def _object(path: Path, fix: str) -> dict[str, Any]:
+    if not isinstance(found := read_json(path, fix), dict):
+        raise InputError("no object", file=path, fix="train again")
+    return found
+
+
+def _public(value: Any) -> Any:
+    """A setting with the names of this machine's folders alone, which nobody else has."""
+    if isinstance(value, dict):
+        return {name: _public(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_public(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _dump(value: Any, sort_keys: bool = False) -> bytes:

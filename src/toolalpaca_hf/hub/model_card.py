@@ -16,15 +16,13 @@ from ..report import markdown_table
 from .card_results import put_results
 from .results import EvaluationRun
 
-LICENCES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0", "Qwen/Qwen3-8B": "apache-2.0"}
-"""Licences of bases that the recipes name, for templates that do not say one themselves."""
+LICENCES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0", "Qwen/Qwen3-8B": "apache-2.0"}  # of recipes' bases
 
-MAIN = (
+MAIN = (  # settings that a card shows; the rest are in `config.yaml`
     "learning_rate lr_scheduler_type num_train_epochs max_steps per_device_train_batch_size "
     "gradient_accumulation_steps max_length packing prefix_packing dtype bf16 use_peft lora_r load_in_4bit "
     "augment_copies seed"
 ).split()
-"""The settings that a card shows; the rest are in `config.yaml`."""
 
 NOT_EVALUATED = (
     "No evaluation was published with this model. The figures of its training say nothing about tools it has not seen."

@@ -24,6 +24,15 @@ from .errors import check_repo_id, check_token, connect, hub_errors
 
 Content = Path | bytes
 
+NEVER = {  # what is never published, by the reason
+    "hidden": ".*",
+    "pickled, which can run code when it is opened": "*.bin *.pt *.pth",
+    "a checkpoint of the training": "checkpoint-* global_step* _superseded",
+    "state of the training": "optimizer* scheduler* scaler* rng_state* trainer_state.json",
+    "a log": "*.log log_history.json runs logs",
+    "made for publishing": "_publish",
+}
+
 TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".jinja", ".html", ".csv", ".model")
 
 _SECRETS = re.compile(TOKEN_TEXT.encode())
@@ -67,15 +76,19 @@ def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content
         found = {
             path.relative_to(folder).as_posix(): path for pattern in wanted for path in sorted(folder.glob(pattern))
         }
-        files: dict[str, Content] = {
-            name: path for name, path in found.items() if path.is_file() and "/." not in f"/{name}"
-        }
+        files: dict[str, Content] = {name: path for name, path in found.items() if path.is_file() and not _never(name)}
         kept = {folder, *(place for name in files for place in (found[name], *found[name].parents))}
         rest = [path for path in (*folder.glob("*"), *folder.glob("*/*")) if path not in kept and path.parent in kept]
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=folder) from None
     names = sorted(path.relative_to(folder).as_posix() + "/" * path.is_dir() for path in rest)
-    return files, dict.fromkeys(names, "no part of a published repo")
+    return files, {name: _never(name) or "no part of a published repo" for name in names}
+
+
+def _never(name: str) -> str:
+    """Why a path is not published whatever is wanted; empty where it may be."""
+    tried = ((why, part, each) for part in name.split("/") for why, names in NEVER.items() for each in names.split())
+    return next((why for why, part, each in tried if fnmatchcase(part, each)), "")
 
 
 def without_places(text: str, metrics: Mapping[str, Any]) -> str:

@@ -55,7 +55,8 @@ def read_run(folder: str | Path) -> EvaluationRun:
     tasks = all(isinstance(metrics.get(name), list) for name in ("results", "tools"))
     suite = TOOLFORMER if tasks else metrics.get("suite")
     if not isinstance(suite, str) or not suite:
-        raise InputError("names no suite", file=path, fix=OTHER)
+        fix = "score the recorded file with --trajectories and --suite" if "judge" in metrics else OTHER
+        raise InputError("names no suite", file=path, fix=fix)
     # A user's own suite is named after its file, which may have any name.
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", suite).strip("-.")
     if not name:
