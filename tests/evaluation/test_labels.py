@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolalpaca_hf.errors import InputError
-from toolalpaca_hf.evaluation.labels import agreement, agreement_of, read_labels
+from toolalpaca_hf.evaluation.judge import agreement, agreement_of, read_labels
 
 VERDICT = st.sampled_from(["Yes", "No", "Uncertain", None])
 

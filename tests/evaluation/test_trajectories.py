@@ -13,8 +13,7 @@ from toolalpaca_hf.data import raw_api, raw_instance
 from toolalpaca_hf.errors import InputError, NotFoundError, ToolAlpacaError
 from toolalpaca_hf.evaluation import model_index
 from toolalpaca_hf.evaluation.scores import score
-from toolalpaca_hf.evaluation.suite import Suite, read_suite
-from toolalpaca_hf.evaluation.trajectories import read_trajectories
+from toolalpaca_hf.evaluation.suite import Suite, read_suite, read_trajectories
 from toolalpaca_hf.experimental.recorded_runs import read_run
 from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step, Trajectory
 

@@ -290,7 +290,7 @@ def verdict_seeds() -> list[bytes]:
 
 
 def verdicts(case: bytes) -> None:
-    from toolalpaca_hf.evaluation.labels import agreement_of, read_labels
+    from toolalpaca_hf.evaluation.judge import agreement_of, read_labels
     from toolalpaca_hf.experimental.recorded_runs import read_recorded
     from toolalpaca_hf.metrics import parse_verdict
 

@@ -7,7 +7,7 @@ from .evaluate import EVALUATION_FILES as EVALUATION_FILES
 from .evaluate import evaluate_model as evaluate_model
 from .evaluate import evaluate_trajectories as evaluate_trajectories
 from .judge import Judge as Judge
-from .labels import agreement as agreement
+from .judge import agreement as agreement
 from .linting import KINDS as KINDS
 from .linting import Finding as Finding
 from .linting import flagged as flagged
@@ -34,8 +34,8 @@ from .suite import Attempt as Attempt
 from .suite import Suite as Suite
 from .suite import index_of as index_of
 from .suite import read_suite as read_suite
-from .trajectories import read_trajectories as read_trajectories
-from .trajectories import run_note as run_note
-from .trajectories import trajectory_of as trajectory_of
+from .suite import read_trajectories as read_trajectories
+from .suite import run_note as run_note
+from .suite import trajectory_of as trajectory_of
 from .trials import plan_trials as plan_trials
 from .trials import run_trials as run_trials

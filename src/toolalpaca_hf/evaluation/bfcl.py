@@ -36,18 +36,14 @@ _PLAIN = str.maketrans("'", '"', " ,./-_*^")
 
 
 def write_bfcl(categories: Sequence[str] = (), data_dir: str | Path | None = None) -> Path:
-    """Write BFCL's rows in the raw layout, an API for each, into the cache folder, for [`read_suite`].
-
-    Categories alternate, so that a limit takes as many of each. A function is an operation that takes its parameters
-    as a JSON body; the golden call has the first acceptable value of each. `data_dir` is a folder or wheel that holds
-    the rows; by default they are the installed package's.
-    """
+    """Write rows of `data_dir` (a folder or a wheel) or the package in the raw layout, for [`read_suite`]."""
     categories = list(categories) or CATEGORIES
     if unknown := set(categories) - {*CATEGORIES}:
         fix = f"choose from {', '.join(CATEGORIES)}"
         raise OptionError(f"there is no {', '.join(sorted(unknown))} with answers", option="--categories", fix=fix)
     rows = [[_raw(row, answer, category) for row, answer in bfcl_rows(category, data_dir)] for category in categories]
     path = cache_folder() / f"bfcl-{'-'.join(categories)}.json"
+    # Categories alternate, so that a limit takes as many of each.
     write_json(path, [row for row in chain.from_iterable(zip_longest(*rows)) if row])
     return path
 

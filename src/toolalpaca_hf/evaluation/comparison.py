@@ -157,10 +157,7 @@ def find_log(path: Path) -> Path | None:
 
 
 def read_inspect_log(path: Path, notes: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Metrics and records of a log: a record a sample, with `SCORER (Inspect)` the mean of its scores over epochs.
-
-    A sample with an error or without a score counts as not solved. A score that is no share is left out, and said.
-    """
+    """Metrics and records of a log: a record a sample, with `SCORER (Inspect)` the mean of its scores over epochs."""
     scored: dict[str, list[dict[str, float]]] = defaultdict(list)
     try:
         head, samples = _content(path)
@@ -248,12 +245,12 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
         why = f"the golden calls of all {len(common)} differ" if common else "they share no API and index"
         problem = f"{run.folder} and {first.folder} have no instruction in common ({why})"
         raise OptionError(problem, fix="compare runs of one suite")
-    only_this, only_first = (len(side.records) - len(common) for side in sides)
-    if only_this or only_first:
-        missing = f"{only_first} are missing in {run.name}, {only_this} in {first.name}"
+    here, there = (len(side.records) - len(common) for side in sides)
+    if here or there:
+        missing = f"{there} are missing in {run.name}, {here} in {first.name}"
         notes.append(f"{len(common)} instructions are in both {run.name} and {first.name}; {missing}")
-    if other_golden := len(common) - len(pairs):
-        which = f"{other_golden} instructions have different golden calls in {run.name} than in {first.name}"
+    if other := len(common) - len(pairs):
+        which = f"{other} instructions have different golden calls in {run.name} than in {first.name}"
         notes.append(f"{which}; they are left out of the differences")
     compared = (*HEADLINE, *mapping(run.metrics.get("scores")))
     these, those = zip(*pairs, strict=True)
@@ -264,16 +261,9 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
     }
     trials = (mapping(side.metrics.get("trials")) for side in sides)
     made = [(each.get("within"), each.get("n", 1)) for each in trials]
-    return {
-        "name": run.name,
-        "to": first.name,
-        "n": len(pairs),
-        "only_this": only_this,
-        "only_first": only_first,
-        "other_golden": other_golden,
-        "rates": rates,
-        "detectable": next((detectable_between(found, made) for found in rates.values()), {}),
-    }
+    counts = {"n": len(pairs), "only_this": here, "only_first": there, "other_golden": other}
+    shown = next((detectable_between(found, made) for found in rates.values()), {})
+    return {"name": run.name, "to": first.name, **counts, "rates": rates, "detectable": shown}
 
 
 def _has(run: _Run, name: str) -> bool:

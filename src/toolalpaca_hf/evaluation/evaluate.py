@@ -11,13 +11,11 @@ from ..metrics import parse_verdict
 from ..openapi import mapping
 from ..storage import disk_errors, write_json
 from .config import EvaluationConfig
-from .judge import Judge, unjudged
-from .labels import agreement_of, read_labels
+from .judge import Judge, agreement_of, read_labels, unjudged
 from .linting import flagged, lint
 from .report import write_report
 from .scores import CALL_METRICS, aggregate, score
-from .suite import Attempt, Suite
-from .trajectories import NAMES, read_trajectories, run_note
+from .suite import NAMES, Attempt, Suite, read_trajectories, run_note
 from .trials import Trial, detectable, measure_trials, merge_trials, plan_trials, repeat_verdicts, run_trials
 
 EVALUATION_FILES = (  # what an evaluation writes into its folder

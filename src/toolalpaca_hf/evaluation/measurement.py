@@ -35,8 +35,7 @@ from ..schema import Api, Call, Instruction, Segment, Trajectory
 from ..storage import atomic_write
 from ..training import IGNORE, SegmentTokenizer
 from .evaluate import evaluate_model
-from .suite import Suite
-from .trajectories import read_trajectories
+from .suite import Suite, read_trajectories
 
 
 def measure(
@@ -136,8 +135,7 @@ def first_turns(
     max_new_tokens: int = 128,
     batch_size: int = 32,
 ) -> list[str]:
-    """Generate the first turn for each prompt (all before the first thought), greedily; `stop` ends a turn. Raises the
-    model's own error, if a turn could not be written even by itself."""
+    """The first turn for each prompt, greedily; raises the model's error if one cannot be written even by itself."""
     segment_tokenizer = SegmentTokenizer(tokenizer)
     generator = BatchGenerator(model, tokenizer, (stop,), batch_size)
     rows = [generator.start(None, segment_tokenizer.prompt_ids(prompt), max_new_tokens) for prompt in prompts]
@@ -194,11 +192,7 @@ def _words(text: str) -> set[str]:
 
 
 def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict[str, float]:
-    """Expected shares of right first functions without learning, for instructions with golden calls.
-
-    `chance` is a random tool; `word_overlap` counts words of a function's name and its description's first line,
-    divided by the square root of their number; `bm25` is [`formats.bm25_scores`]. Tied functions share the point.
-    """
+    """Expected shares of right first functions without learning: by chance, by shared words and by BM25."""
     found: dict[str, float] = dict.fromkeys(("chance", "word_overlap", "bm25"), 0.0)
     for instruction in instructions:
         functions, golden = apis[instruction.api].functions, instruction.golden_calls[0].action

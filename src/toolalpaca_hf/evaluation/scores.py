@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..metrics import CALL_SCORES, WHOLES, call_validity, judge_process, judge_statistics, match_calls, process_reward
 from .bfcl import ast_verdict
-from .labels import agreement
+from .judge import agreement
 from .statistics import rate, rates
 from .suite import Attempt
 from .trials import solved

@@ -21,22 +21,14 @@ FEWEST_CLUSTERS = 6
 
 
 def rate(values: Sequence[float | bool], clusters: Sequence[str]) -> dict[str, float | int | None]:
-    """A mean of values between 0 and 1, one per instruction, with its 95% interval and `n`: a bootstrap of APIs (the
-    `clusters`), expanded and united with Wilson's; the first three are `None` if there are no values.
-
-    If all instructions are of one API, they are resampled themselves: the interval then covers that API only.
-    """
+    """The mean of shares with its 95% interval: a bootstrap of APIs, the `clusters`, united with Wilson's."""
     return rates({"rate": values}, clusters)["rate"]
 
 
 def rates(
     columns: Mapping[str, Sequence[float | bool]], clusters: Sequence[str], totals: Sequence[float] | None = None
 ) -> dict[str, dict[str, float | int | None]]:
-    """Several [`rate`]s of the same instructions by name, from the same resamples.
-
-    With `totals` they are shares of things that an instruction has several of, such as steps: a rate is then the sum
-    of the values over that of the totals, and `n` the latter. The interval's unit is still the instruction.
-    """
+    """Several [`rate`]s from the same resamples; with `totals`, shares of the sum of these, such as steps."""
     whole = np.ones(len(clusters)) if totals is None else np.asarray(totals, dtype=float)
     for name, values in columns.items():
         if len(values) != len(clusters):
@@ -69,7 +61,7 @@ def wilson(value: float, n: int) -> tuple[float, float]:
 
 
 def cluster_sums(rows: np.ndarray, clusters: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Sums of rows by cluster, in the order of names; the rows themselves if there is only one cluster."""
+    """Sums of rows by cluster; of one cluster the rows themselves, whose interval then covers that API only."""
     names, places = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     if len(names) < 2:
         return np.asarray(rows, dtype=float)
@@ -166,8 +158,7 @@ def paired(a: Sequence[float | bool], b: Sequence[float | bool], clusters: Seque
 
 
 def sign_flips(sums: np.ndarray) -> float:
-    """Share of sign assignments to the clusters' sums whose total is at least as far from 0 as the observed one: of
-    all for up to 16 nonzero sums, else of 20,000."""
+    """Share of sign assignments to the clusters' sums whose total is at least as far from 0 as the observed one."""
     moving = sums[sums != 0]
     if len(moving) <= EXACT_CLUSTERS:
         totals = np.zeros(1)

@@ -107,8 +107,7 @@ def solved(record: Mapping[str, Any]) -> float:
 
 
 def merge_trials(scored: Sequence[Sequence[Mapping[str, Any]]], means: Sequence[str]) -> list[dict[str, Any]]:
-    """One record per instruction: the first trial's, with the `means` over all, whether each is solved by the first of
-    [`SCORES`], and [`solved`]."""
+    """The first trial's records, with the `means` over all, whether each is solved by [`SCORES`], and [`solved`]."""
     merged = []
     for rows in zip(*scored, strict=True):
         averaged = {name: fmean(float(row.get(name) or 0) for row in rows) for name in means if name in rows[0]}
@@ -121,15 +120,10 @@ def merge_trials(scored: Sequence[Sequence[Mapping[str, Any]]], means: Sequence[
 def measure_trials(
     records: Sequence[Mapping[str, Any]], plan: Sequence[Trial], greedy: bool, judged: Sequence[Sequence[bool]] = ()
 ) -> dict[str, Any]:
-    """What repeated trials say: pass@k, pass^k, the variance by source, and that between an instruction's trials.
-
-    pass@k is the chance that one of k trials solves an instruction, pass^k that all of them do (τ-bench, arXiv
-    2406.12045, section 4); both are unbiased estimates from K >= k trials. `greedy` says that sampling adds nothing;
-    `judged` are repeated verdicts on each attempt of the first trial. The variance of a source that the settings do
-    not tell is `None`.
-    """
+    """What repeated trials say: pass@k, pass^k, the variance by source, and that between an instruction's trials."""
     apis, rows = [record["api"] for record in records], [list(map(bool, record["trials"])) for record in records]
     count, ks = len(plan), range(1, len(plan) + 1)
+    # Whether one of k trials solves an instruction, or all do: unbiased from K >= k (arXiv 2406.12045, section 4).
     columns = {f"at {k}": [1 - comb(count - sum(row), k) / comb(count, k) for row in rows] for k in ks}
     columns |= {f"all {k}": [comb(sum(row), k) / comb(count, k) for row in rows] for k in ks}
     found = rates(columns, apis)
@@ -174,31 +168,20 @@ def _split(rows: Sequence[Sequence[bool]], plan: Sequence[Trial], greedy: bool, 
 
 
 def detectable(found: Mapping[str, Any], within: float | None, n: int, trials: int) -> dict[str, Any]:
-    """The smallest differences between two runs like this one that are shown in four of five repetitions.
-
-    `found` is the rate of `n` instructions with its interval, `within` the variance between an instruction's `trials`.
-    `same_instructions` is that of a paired comparison in which the models differ alike on each instruction, `None` if
-    no trials differ, `other_instructions` that of a second run with others; so many `trials`, and `instructions`, show
-    [`POINTS`].
-    """
+    """The smallest differences between two runs like this one that are shown, and what would show [`POINTS`]."""
     error = math.sqrt(2) * (found["high"] - found["low"]) / 2 / Z
     result: dict[str, Any] = {"points": POINTS, "other_instructions": DETECT * error}
     result["instructions"] = math.ceil(n * (DETECT * error / POINTS) ** 2)
     if within is not None:
         result |= {"within": within, "same_instructions": None, "trials": None}
-    if within:
+    if within:  # where no trials differ, their variance is not known; models differ alike on each instruction
         result["same_instructions"] = DETECT * math.sqrt(2 * within / (n * trials))
         result["trials"] = max(1, math.ceil(2 * within / n * (DETECT / POINTS) ** 2))
     return result
 
 
 def detectable_between(found: Mapping[str, Any], runs: Sequence[tuple[float | None, int]]) -> dict[str, Any]:
-    """[`detectable`] for two runs that were made: from the interval of their paired difference.
-
-    `runs` has of each the variance between an instruction's trials, and their number. The smallest `difference` is
-    shown; `instructions` would show [`POINTS`], and, if both runs have trials, `trials` of each: `None` if no number
-    does, or if no trials differ (`within` is 0).
-    """
+    """[`detectable`] from two runs' paired difference; of each run the variance within trials, and their number."""
     spread, wanted = ((found["high"] - found["low"]) / 2 / Z) ** 2, (POINTS / DETECT) ** 2
     result: dict[str, Any] = {"points": POINTS, "difference": DETECT * math.sqrt(spread)}
     result["instructions"] = math.ceil(found["n"] * spread / wanted)

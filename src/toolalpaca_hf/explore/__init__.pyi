@@ -3,10 +3,10 @@ from .app import launch as launch
 from .app import row_page as row_page
 from .app import trajectory_page as trajectory_page
 from .playground import Playground as Playground
-from .space import space_manifest as space_manifest
-from .states import Replay as Replay
-from .states import WatchedCalls as WatchedCalls
+from .playground import Replay as Replay
+from .playground import WatchedCalls as WatchedCalls
 from .targets import DatasetView as DatasetView
 from .targets import RunView as RunView
 from .targets import Target as Target
 from .targets import find_targets as find_targets
+from .targets import space_manifest as space_manifest

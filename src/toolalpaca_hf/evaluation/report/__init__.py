@@ -27,8 +27,7 @@ FAILURES = 10  # how many failures the Markdown lists
 def write_report(
     folder: Path, metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt]
 ) -> None:
-    """Write `report.html`, `report.md` and `model_index.json` from the contents of `metrics.json` and
-    `instructions.json`; a record whose attempt is not among `attempts` is shown without trajectory."""
+    """Write the report's files; a record whose attempt is not among `attempts` is shown without trajectory."""
     texts = {"report.html": report_html(metrics, records, attempts), "report.md": report_markdown(metrics, records)}
     index = json.dumps(model_index(metrics), indent=2, ensure_ascii=False) + "\n"
     write_texts(folder, texts | {"model_index.json": index})
@@ -80,6 +79,7 @@ def _instruction(
     ended, judge = str(record.get("ended") or ""), record.get("judge")
     scores = {label(key): record[key] for key in LABELS if key in record and key != "process_verdict"}
     counted = {label(key): value for key, value in (record.get("validity") or {}).items() if key != "shares"}
+    counts = [f"{key}: {_count(value)}" for key, value in (scores | counted).items() if not isinstance(value, bool)]
     return {
         "index": str(record.get("index")),
         "asked": text(record.get("instruction")),
@@ -112,9 +112,7 @@ def _instruction(
             for word, good in (("yes", True), ("no", False))
             if (found := [key for key, value in scores.items() if value is good])
         ],
-        "counts": [
-            f"{key}: {_count(value)}" for key, value in (scores | counted).items() if not isinstance(value, bool)
-        ],
+        "counts": counts,
         "judge": judge
         and {
             "verdicts": [(key, str(judge.get(key) or "none")) for key in ("process", "response")],

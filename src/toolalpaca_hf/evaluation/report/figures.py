@@ -159,29 +159,25 @@ def breakdowns(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rates = ("process_verdict", "all_functions", "arguments")
     tables = []
     for by, title in BREAKDOWNS.items():
-        found = groups(metrics, by)
         rows = [
-            [name, str(of["n"]), str(of["failed"]), *(rate_text(of[rate]) for rate in rates)] for name, of in found
+            [name, str(of["n"]), str(of["failed"]), *(rate_text(of[rate]) for rate in rates)]
+            for name, of in groups(metrics, by)
         ]
         tables.append({"key": by, "title": title, "rows": rows})
     return tables
 
 
-def judge_counts(metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """The judge's verdicts as counts: `n`, `unjudged`, and rows with Yes, No and Uncertain."""
-    if (judge := metrics.get("judge")) is None:
-        return None
-    rows = [(part, *map(str, judge[part].values())) for part in ("process", "response")]
-    return {"n": judge["num"], "unjudged": judge["error_num"], "rows": [*rows, ("both", str(judge["both"]), "", "")]}
-
-
 def template_values(metrics: dict[str, Any]) -> dict[str, Any]:
     """What the templates of both reports show of an evaluation."""
+    if counts := metrics.get("judge"):
+        rows = [(part, *map(str, counts[part].values())) for part in ("process", "response")]
+        rows += [("both", str(counts["both"]), "", "")]
+        counts = {"n": counts["num"], "unjudged": counts["error_num"], "rows": rows}
     return {
         "metrics": metrics,
         "headline": headline(metrics),
         "figures": figures(metrics),
-        "judge": judge_counts(metrics),
+        "judge": counts,
         "breakdowns": breakdowns(metrics),
         "errors": list(metrics["errors"].items()),
         "source": SOURCE,
