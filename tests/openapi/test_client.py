@@ -219,10 +219,21 @@ def test_an_answer_of_just_the_limit_is_taken() -> None:
                 assert send.send(ApiRequest("GET", site.url)).ended == ended
 
 
+GOOD, LONG = 'Status Code: 200. Response: {"a":1}', "it is longer than 5000000 bytes, and was not read."
+
+
 @pytest.mark.parametrize(
     ("coding", "body", "words"),
     [
-        ("gzip", gzip.compress(b'{"a": 1}', mtime=0), 'Status Code: 200. Response: {"a":1}'),
+        ("gzip", gzip.compress(b'{"a": 1}', mtime=0), GOOD),
+        ("gzip", b"".join(gzip.compress(part, mtime=0) for part in (b'{"a"', b": 1}", b"")), GOOD),
+        ("gzip", gzip.compress(b'{"a": 1}', mtime=0) + bytes(9), GOOD),
+        (
+            "gzip",
+            gzip.compress(b'{"a": 1}', mtime=0) + gzip.compress(b" ")[:-9],
+            "The server broke the connection off.",
+        ),
+        ("gzip", gzip.compress(bytes(3_000_000), mtime=0) * 2, f"Status Code: 200. Response: {LONG}"),
         ("gzip", b"not gzip", "The answer is compressed in a way that cannot be read."),
         ("gzip", gzip.compress(b'{"a": 1}' * 99, mtime=0)[:-20], "The server broke the connection off."),
         ("br", b"???", "The answer is compressed in a way that cannot be read."),

@@ -148,3 +148,17 @@ def test_the_last_of_many_alternatives_counts_as_the_first(size: Any, wire: bool
     assert coerce({"kind": "k29", "size": size}, converted, wire) == {"kind": "k29", "size": 3}
     [sentence] = problems(coerce({"kind": "k29", "size": "x"}, converted, wire), validator(converted), "")
     assert "`size`" in sentence
+
+
+@pytest.mark.parametrize("wire", [False, True])
+def test_many_alternatives_in_each_other_take_no_longer_than_their_depth(wire: bool) -> None:
+    child = {"$ref": "#/components/schemas/Node"}
+    made = [{"properties": {"kind": {"enum": [f"k{n}"]}, "size": INTEGER, "child": child}} for n in range(40)]
+    document = {"openapi": "3.0.0", "components": {"schemas": {"Node": {"oneOf": made}}}}
+    given: Any = {"kind": "k0", "size": "0"}
+    for number in range(1, 12):
+        given = {"kind": f"k{number}", "size": str(number), "child": given}
+    found = coerce(given, to_json_schema(document, child, request=True), wire)
+    for number in range(11, -1, -1):
+        assert (found["kind"], found["size"]) == (f"k{number}", number)
+        found = found.get("child")

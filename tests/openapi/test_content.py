@@ -1,3 +1,6 @@
+import json
+from urllib.parse import urlencode
+
 import pytest
 
 from toolalpaca_hf.openapi import (
@@ -76,6 +79,21 @@ def test_a_form_of_no_declared_fields_takes_an_object_and_nothing_else(kind: str
     assert b"Tom" in (sent('{"body": {"name": "Tom"}}')[0] or b"")
     with pytest.raises(CallError, match="give an object"):
         sent('{"body": [1]}')
+
+
+@pytest.mark.parametrize("value", [{"properties": [1]}, {"allOf": 3}, {"$ref": 5}])
+def test_a_value_of_a_form_is_no_schema(value: dict[str, object]) -> None:
+    content = {
+        "application/x-www-form-urlencoded": {"schema": {"properties": {"a": {}}, "additionalProperties": True}}
+    }
+    document = {"paths": {"/cats": {"post": {"requestBody": {"content": content}}}}}
+    request = build_request(document, functions_of(document)[0], json.dumps({"b": value}), "https://cats.example")
+    assert encode_body(request)[0] == urlencode([(key, json.dumps(item)) for key, item in value.items()]).encode()
+
+
+def test_an_attribute_is_an_item_too() -> None:
+    schema = {"properties": {"ids": {"type": "array", "items": {"type": "integer"}}}}
+    assert from_xml('<a ids="1"><ids>2</ids></a>', schema) == {"ids": ["1", "2"]}
 
 
 def test_names_of_elements_in_any_script() -> None:

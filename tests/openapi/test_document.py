@@ -235,3 +235,5 @@ def test_form_fields_of_a_swagger_path_add_to_those_of_its_operations() -> None:
     form = found["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
     assert list(form["properties"]) == ["a", "b", "c"]
     assert list(found["put"]["requestBody"]["content"]) == ["application/json"]
+    item["post"]["parameters"][0]["name"] = ["b"]  # published documents hold anything anywhere
+    assert "post" in load_document({"swagger": "2.0", "paths": {"/x": item}})["paths"]["/x"]

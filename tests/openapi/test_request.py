@@ -16,6 +16,7 @@ from toolalpaca_hf.openapi import (
     build_request,
     functions_of,
     load_document,
+    read_joined,
     servers_of,
 )
 from toolalpaca_hf.openapi.content import encode_body
@@ -68,7 +69,11 @@ def test_every_place_gets_its_parameter() -> None:
         ({"type": "array", "items": {"type": "integer"}}, "3", "x=3"),
         ({"type": "array", "explode": False}, ["a", "b,c"], "x=a,b%2Cc"),
         ({"type": "array", "style": "pipeDelimited", "explode": False}, ["a", "b"], "x=a%7Cb"),
+        ({"type": "array", "style": "pipeDelimited"}, ["a|b", "c"], "x=a%7Cb|c"),
+        ({"type": "object", "style": "pipeDelimited"}, {"a|b": 1}, "x=a%7Cb|1"),
+        ({"type": "array", "style": "pipeDelimited", "explode": True}, ["a|b"], "x=a%7Cb"),
         ({"type": "array", "style": "spaceDelimited"}, ["a", "b"], "x=a%20b"),
+        ({"type": "array", "style": "spaceDelimited", "explode": True}, ["a b", "c"], "x=a%20b&x=c"),
         ({"type": "object"}, {"a": 1, "b": True}, "a=1&b=true"),
         ({"type": "object", "style": "deepObject"}, {"a": 1, "b": [2]}, "x%5Ba%5D=1&x%5Bb%5D%5B0%5D=2"),
         ({"type": "object", "explode": False}, {"a": 1}, "x=a,1"),
@@ -478,12 +483,18 @@ def test_a_dot_in_a_value_of_a_label_is_none_between_two() -> None:
     assert build(operation, {"x": ["1.5", "b"]}).url.endswith("/cats/.1%2E5,b")
 
 
+@pytest.mark.parametrize(("raw", "items"), [("a%7Cb|c", ["a|b", "c"]), ("a%7Cb%7Cc", ["a", "b", "c"])])
+def test_a_pipe_in_a_value_is_told_from_plain_ones_between_values(raw: str, items: list[str]) -> None:
+    assert read_joined(raw, {"style": "pipeDelimited"}, "array") == items
+
+
 @pytest.mark.parametrize(
     ("where", "schema", "value"),
     [
         ("header", {"type": "array"}, ["a,b"]),
         ("header", {"type": "object"}, {"a": [1, 2]}),
-        ("query", {"type": "array", "style": "pipeDelimited"}, ["a|b", "c"]),
+        ("query", {"type": "array", "style": "pipeDelimited"}, ["a|b"]),
+        ("query", {"type": "array", "style": "spaceDelimited"}, ["a b", "c"]),
         ("query", {"type": "object", "style": "spaceDelimited"}, {"a b": 1}),
     ],
 )

@@ -138,6 +138,18 @@ def test_schemas_that_lead_from_one_to_the_next(key: str) -> None:
     assert describe(document).function_projection == {"a_post": ["/a", "post"]}
 
 
+def test_alternatives_that_hold_each_other_under_one_name() -> None:
+    ref = {"$ref": "#/components/schemas/Tree"}
+    kinds = [{"type": "object", "properties": {"of": of}} for of in (ref, ref | {"description": "what is not"})]
+    body = {"content": {"application/json": {"schema": ref}}}
+    document = {
+        "components": {"schemas": {"Tree": {"oneOf": kinds}}},
+        "paths": {"/a": {"post": {"requestBody": body}}},
+    }
+    [operation] = functions_of(document)
+    assert list(tool_schema(operation)["function"]["parameters"]["properties"]) == ["of"]
+
+
 def test_values_of_an_enumeration_are_told_apart_as_json_has_them() -> None:
     assert parameters({"name": "q", "schema": {"enum": [1, "1", True, 1]}})["properties"]["q"] == {
         "enum": [1, "1", True]

@@ -22,6 +22,7 @@ from toolalpaca_hf.storage import (
     hold_folder,
     intact_rows,
     read_json,
+    read_yaml,
     write_json,
 )
 
@@ -57,13 +58,16 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=r"no such file$"):
         read_json(tmp_path / "x.json")
     (tmp_path / "x.json").write_text("{")
     for place in (tmp_path, tmp_path / "x.json"):
         with pytest.raises(InputError) as caught:
             read_json(place)
         assert caught.value.file == place
+    (tmp_path / "x.json").write_text("a: !!timestamp b")
+    with pytest.raises(InputError, match="is not YAML"):
+        read_yaml(tmp_path / "x.json", "correct it")
 
 
 def test_rows_grow_and_the_last_of_a_key_counts(tmp_path: Path) -> None:

@@ -250,7 +250,10 @@ class ApiClient:
         for piece in response.iter_raw():
             sent += len(piece)
             try:
-                body += unpack.decompress(piece, limit + 1 - len(body)) if unpack else piece
+                while piece and len(body) <= limit:
+                    body += unpack.decompress(piece, limit + 1 - len(body)) if unpack else piece
+                    piece = unpack.unused_data if unpack and unpack.unused_data[:1] == b"\x1f" else b""
+                    unpack = zlib.decompressobj(47) if piece else unpack  # another member, else filling
             except zlib.error as error:
                 raise httpx.DecodingError(coding) from error
             if len(body) > limit or sent > limit:

@@ -12,7 +12,7 @@ from ..storage import strict_json
 from .document import mapping
 from .schema import Check, validator
 
-MAX_ALTERNATIVES = 64
+MAX_ALTERNATIVES, MAX_NESTED = 64, 12  # of a value; tried for an object, whose fields may have as many again
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
 Merged = tuple[dict[str, Any], Refs]  # a schema, and the references that were followed for it
@@ -173,7 +173,9 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     """
     nodes = alternatives(schema)
     if isinstance(value, dict):
+        nodes = [node for node in nodes if not _tagged_otherwise(value, node)] or nodes
         nodes.sort(key=lambda node: len(value.keys() - node.get("properties", {}).keys()))
+        nodes = nodes[:MAX_NESTED]
     elif isinstance(value, list) and wire:  # several can only be a list
         nodes.sort(key=lambda node: "array" not in types_of(node))
     made = [(_coerced(value, node, schema, wire), node) for node in nodes]
@@ -186,6 +188,13 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
         if known and option == value and type(option) is type(value):
             return option
     return (valid or made)[0][0]
+
+
+def _tagged_otherwise(value: dict[str, Any], node: dict[str, Any]) -> bool:
+    """Whether an object has a text that is none of those which a schema enumerates for it."""
+    words = ((word, mapping(node.get("properties", {}).get(key))) for key, word in value.items())
+    choices = ((word, part.get("enum", [part.get("const", word)])) for word, part in words if isinstance(word, str))
+    return any(word not in map(to_text, allowed) for word, allowed in choices)
 
 
 def is_valid(check: Check, value: Any) -> bool:

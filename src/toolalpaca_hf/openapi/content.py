@@ -32,7 +32,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         is_json = kind in ("*/*", "application/*") and isinstance(body, dict | list)
         kind = "application/json" if is_json else IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
-        encoding, schemas = media.encoding, body | fields_of(media.schema)
+        encoding, schemas = media.encoding, {key: {} for key in body} | fields_of(media.schema)
         taken = taken_names((n, mapping(encoding.get(n)), part_of(media.schema, part)) for n, part in schemas.items())
         fields = [write_query(name, value, mapping(encoding.get(name)), taken) for name, value in body.items()]
         return "&".join(chain.from_iterable(fields)).encode(), {"Content-Type": kind}
@@ -161,7 +161,8 @@ def from_xml(words: str, schema: dict[str, Any]) -> Any:
         keys = {(each if key in flat else own): key for key, (own, each, _) in fields.items()}
         found: dict[str, Any] = {key: [] for key in node.get("required", ()) if key in lists}
         for name, value in element.attrib.items():
-            found[keys.get(bare := name.rpartition("}")[2], bare)] = value
+            key = keys.get(bare := name.rpartition("}")[2], bare)
+            found[key] = [value] if key in flat else value
         for child in element:
             key = keys.get(bare := child.tag.rpartition("}")[2], bare)
             declared = names.node(properties.get(key))

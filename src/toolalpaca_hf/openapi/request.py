@@ -15,7 +15,7 @@ from .coercion import coerce, is_valid, kinds_of, part_of, problems, to_text
 from .document import MAX_DEPTH, listed, mapping, text
 from .operations import IN_PATH, Operation, Parameter, RequestBody, security_schemes
 from .schema import validator
-from .styles import JOINTS, holds_json, style_of, write_query, write_simple
+from .styles import holds_json, style_of, write_query, write_simple
 from .tools import ToolNames, body_fields, tool_names
 
 BODY_KEYS = ("body", "requestBody", "request_body")  # under which models put a whole request body
@@ -166,8 +166,11 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
     taken = operation.taken_names(where) if isinstance(value, dict) else ()
     pieces = write_query(name, value, parameter.declared, taken) if where in ("query", "cookie") else []
-    separator = "," if where == "header" else unquote(JOINTS.get(style_of(parameter.declared, where)[0], ""))
+    (style, explode), apart = style_of(parameter.declared, where), where == "query" and isinstance(value, list)
     leaves = [*value, *value.values()] if isinstance(value, dict) else listed(value)
+    # Of several, those with a pipe are sent encoded between plain ones, see `write_query`.
+    joints = {"spaceDelimited": " ", "pipeDelimited": "|" if len(leaves) == 1 else ""}
+    separator = "," if where == "header" else "" if explode and apart else joints.get(style, "")
     if separator and separator in "".join(map(to_text, leaves)):
         parts.problems.append(f"`{called}` is sent with {separator!r} between its values, so that none can hold it.")
     if where == "query":

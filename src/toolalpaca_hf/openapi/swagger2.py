@@ -100,7 +100,7 @@ class _Conversion:
         # A body stands in place of what the path has; fields of a form add to each other.
         alone = bool(mine) and mine[0].get("in") == "body"
         kinds = () if alone else ("formData",) if mine else IN_BODY
-        fields = {p.get("name"): p for p in [*(p for p in shared if p.get("in") in kinds), *mine]}
+        fields = {str(p.get("name")): p for p in [*(p for p in shared if p.get("in") in kinds), *mine]}
         consumes = _strings(old.get("consumes", self.document.get("consumes")))
         if body := self._body(place, list(fields.values()), consumes):
             made.setdefault("requestBody", body)

@@ -199,7 +199,7 @@ def _either(root: dict[str, Any], first: Any, second: Any) -> Any:
     """A schema of what either of two allows: one list of values if both have one."""
     if first == second:
         return first
-    nodes = [_flat(root, schema, frozenset()) for schema in (first, second)]
+    nodes = [_flat(root, schema, frozenset(), either=False) for schema in (first, second)]
     values = [[node["const"]] if "const" in node else node.get("enum") for node in nodes]
     if values[0] is not None and values[1] is not None:
         rest = {key: value for key, value in nodes[0].items() if key not in ("const", "enum", "default")}

@@ -143,12 +143,12 @@ def read_text(path: str | Path, fix: str | None = None) -> str:
         raise InputError("is not UTF-8 text", file=path, fix=fix) from None
 
 
-def read_json(path: str | Path, fix: str = "remove it, and it is made again") -> Any:
+def read_json(path: str | Path, fix: str | None = None) -> Any:
     """Read a file of JSON as [`read_text`] does; an [`InputError`] also if it is not JSON."""
     try:
         return json.loads(read_text(path, fix))
     except (ValueError, RecursionError):
-        raise InputError("is not JSON", file=path, fix=fix) from None
+        raise InputError("is not JSON", file=path, fix=fix or "remove it, and it is made again") from None
 
 
 def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(text)
         json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
         raise InputError(problem, file=path, fix=fix) from None
     if found is not None and not isinstance(found, dict):
