@@ -57,6 +57,12 @@ def test_differences_by_hand(tmp_path: Path) -> None:
     assert found["notes"] == []
 
 
+def test_apis_of_one_instruction_each_make_no_table(tmp_path: Path) -> None:
+    found = compare([write(tmp_path / "before", rows(0, 30, 1)), write(tmp_path / "after", rows(1, 30, 1))])
+    assert "api 0" not in shown(found) and len(found["by_api"]) == 30
+    assert "api 0" in shown(compare([write(tmp_path / "five", rows(0)), write(tmp_path / "more", rows(1))]))
+
+
 def test_only_what_both_have_is_compared(tmp_path: Path) -> None:
     this, that = rows(3), rows(3)
     this[0]["golden_calls"] = []

@@ -331,8 +331,9 @@ def _tables(comparison: Mapping[str, Any]) -> list[tuple[str, list[str], list[li
     ]
     title = f"Difference to {names[0]}, in points, on the instructions that both have"
     tables.append((title, ["", *(f"{found['name']} (n = {found['n']})" for found in differences)], rows))
-    # One rate an API: the first that some run has.
-    had = {key for by_run in groups.values() for group in by_run.values() for key in group}
+    # One rate an API: the first that some run has. BFCL's rows are an API each, of which there is nothing to say.
+    by_runs = [group for by_run in groups.values() for group in by_run.values()]
+    had = {key for group in by_runs for key in group} if any(group["n"] != 1 for group in by_runs) else set()
     if of_api := next((key for key in HEADLINE if key in had), ""):
         rows = [[api, *(_of_api(by_run.get(name), of_api) for name in names)] for api, by_run in groups.items()]
         tables.append((f"{HEADLINE[of_api]}, by API, in percent", ["", *names], rows))
