@@ -72,6 +72,8 @@ def test_a_file_with_an_instruction_a_line(tmp_path: Path) -> None:
     assert pickle.dumps(Screen(str(path))) != before, "or `datasets` would reuse what it filtered by the other file"
     with pytest.raises(NotFoundError):
         Screen("nowhere")
+    with pytest.raises(InputError):
+        Screen("no\0where")
 
 
 API = {"Name": "a", "Function_Projection": {}}

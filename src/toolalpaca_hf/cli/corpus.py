@@ -73,7 +73,7 @@ def build(
     tasks: Annotated[int | None, option("Shares of the work.", WORK, min=1)] = None,
     workers: Annotated[int | None, option("Tasks at once.", WORK, min=1)] = None,
     concurrency: Annotated[int | None, option("Calls at once, in each task.", WORK, min=1)] = None,
-    set_aside_failed: Annotated[bool, option("Go on without these.", WORK, "--set-aside-failed")] = False,
+    set_aside_failed: Annotated[bool, option("Go on without what got no answer.", WORK, "--set-aside-failed")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""

@@ -127,8 +127,7 @@ class Decontaminator:
         self.threshold, self.contained = threshold, contained
         self._evaluation, self._accepted = BigramIndex(), BigramIndex()
         self._evaluation_texts: set[int] = set()
-        self._apis: list[str] = []
-        self._accepted_texts: dict[int, str] = {}
+        self._holders: list[tuple[str, int]] = []  # API and text of what was accepted
         for instruction in evaluation:
             fingerprint = Fingerprint.of(instruction) if isinstance(instruction, str) else instruction
             if fingerprint.bigrams:  # one that says nothing is no leak
@@ -142,13 +141,11 @@ class Decontaminator:
         found = Fingerprint.of(instruction)
         if not found.bigrams:
             return "says nothing"
-        if (holder := self._accepted_texts.get(found.text)) is not None:
-            how = "repeats"
-        else:
-            share, number = self._accepted.nearest(found.bigrams)
-            if share < self.threshold:
-                return None
-            holder, how = self._apis[number], "is close to"
+        share, number = self._accepted.nearest(found.bigrams)
+        if share < self.threshold:
+            return None
+        holder, text = self._holders[number]
+        how = "repeats" if text == found.text else "is close to"
         return f"{how} an instruction of {'its API' if api == holder else 'another API'}"
 
     def leaked(self, text: str, within: bool = True) -> str | None:
@@ -168,8 +165,7 @@ class Decontaminator:
     def accept(self, api: str, instruction: str) -> None:
         found = Fingerprint.of(instruction)
         self._accepted.add(found.bigrams)
-        self._apis.append(api)
-        self._accepted_texts.setdefault(found.text, api)
+        self._holders.append((api, found.text))
 
 
 def published_instructions(name: str) -> list[Fingerprint]:
@@ -280,7 +276,7 @@ def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
     except (FileNotFoundError, IsADirectoryError):
         fix = f"pass published, sample, a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
         raise NotFoundError("no such set or file", file=path, fix=fix) from None
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         problem, fix = "is not UTF-8 text", "pass a file in the raw layout, or one with an instruction a line"
         raise InputError(problem, file=path, fix=fix) from None
     if not any(len(words(text)) >= SHORTEST for text in found):
@@ -311,7 +307,7 @@ def texts_of(value: Any) -> Iterator[str]:
 
 def parts_of(text: str) -> Iterator[str]:
     """The lines of a text, and all of it (lines may be wrapped), in overlapping parts of [`LONGEST`] words."""
-    for line in (*text.splitlines(), text):
+    for line in dict.fromkeys((*text.splitlines(), text)):
         found, step = line.split(), LONGEST // 2
         for start in range(0, max(1, len(found) - step), step):
             part = " ".join(found[start : start + LONGEST])

@@ -189,6 +189,12 @@ def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     assert synced == [(path.stat().st_size, False)]
 
 
+def test_names_that_have_no_utf8_are_the_same_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with CorpusFolder(tmp_path).opened({}, [ListedApi("Tides \ud800", "", "", "")]) as folder:
+            assert folder.entries()[0].name == "Tides ?"
+
+
 def test_nothing_is_built_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         build_corpus([], tmp_path / "corpus", settings("http://127.0.0.1:9"))

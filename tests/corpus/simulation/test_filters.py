@@ -121,6 +121,9 @@ def test_what_the_document_lists_is_no_placeholder() -> None:
     call = step("findHuts", {"near": "Alvdal", "kinds": ["text", "none"]}, FOUND)
     trajectory = Trajectory("", "", "Huts near Alvdal?", "", [call], "So.", "Eagle Hut.")
     assert not any(apply_filters(api, "Huts near Alvdal?", trajectory).values())
+    place["schema"] = {"type": "array", "items": {"type": "string"}, "enum": [["east", "west"], ["north", "south"]]}
+    sides = [replace(call, action_input='{"near": "Alvdal", "kinds": ["east", "west"]}')]
+    assert not any(apply_filters(replace(api), "Huts near Alvdal?", replace(trajectory, steps=sides)).values())
     shouted = replace(trajectory, steps=[replace(call, action_input='{"near": "test"}')])
     assert apply_filters(api, "Huts near Test?", shouted)["no_placeholders"] is None
 

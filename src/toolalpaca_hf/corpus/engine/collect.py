@@ -75,7 +75,8 @@ class CorpusFolder:
     def opened(self, settings: Mapping[str, Any], entries: Sequence[ListedApi]) -> Iterator["CorpusFolder"]:
         """Claim the folder for one corpus, and lock others out while the `with` block lasts."""
         claimed = self.path / "settings.json"
-        listed = [asdict(entry) for entry in entries]
+        # As it will be read: half a surrogate pair cannot be written.
+        listed = json.loads(json.dumps([*map(asdict, entries)], ensure_ascii=False).encode("utf-8", "replace"))
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with file_lock(self.path / ".lock", self.path):

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from ...errors import InputError
 from ...formats import GET_DETAILS, NO_CALL
 from ...metrics import BUILT_IN
@@ -205,7 +207,11 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     note = mapping(read_json(folder / "corpus.json")) if (folder / "corpus.json").is_file() else {}
     made = mapping(note.get("settings"))
     gates = mapping(mapping(made.get("simulation", made)).get("gates"))
-    settings = FilterSettings(**{name: gates[name] for name in FilterSettings.__annotations__ if name in gates})
+    try:
+        settings = TypeAdapter(FilterSettings).validate_python(gates)
+    except ValidationError:
+        problem = "has gates that no corpus has"
+        raise InputError(problem, file=folder / "corpus.json", fix="build the corpus again") from None
     statistics = Statistics(settings)
     shown: dict[str, list[tuple[int, dict[str, Any]]]] = {"kept": [], "left out": []}
     for api, instances in rows_of_folder(folder):

@@ -301,7 +301,7 @@ def _ungrounded(functions: Functions, instruction: str, steps: Sequence[Step], c
 def _are_listed(given: Any, schema: dict[str, Any]) -> bool:
     """Whether the document enumerates a value, or those of a list."""
     enumerated = schema.get("enum") or mapping(schema.get("items")).get("enum") or ()
-    return all(value in enumerated for value in (given if isinstance(given, list) else [given]))
+    return given in enumerated or (isinstance(given, list) and all(value in enumerated for value in given))
 
 
 def _placeholder(functions: Functions, instruction: str, trajectory: Trajectory) -> str | None:
