@@ -136,6 +136,24 @@ def test_names_that_two_apis_share_are_as_long_as_providers_take() -> None:
     assert len(set(found)) == 2 and max(map(len, found)) == 64
 
 
+def test_a_name_with_its_api_before_it_may_be_that_of_another_function() -> None:
+    def api(name: str, *functions: str) -> Api:
+        paths = {f"/{each}": {"get": {"operationId": each, "responses": {}}} for each in functions}
+        listed = [Function(each, f"/{each}", "get", "") for each in functions]
+        return Api(f"train/{name}", name, documentation={"paths": paths}, functions=listed)
+
+    apis = [api("zoo", "pets_find", "find"), api("pets", "find")]
+
+    async def used() -> tuple[list[str], list[str]]:
+        async with Client(mcp_server(Simulator(apis))) as client:
+            names = [tool.name for tool in (await client.list_tools()).tools]
+            replies = [await client.call_tool(name, {}) for name in names]
+            return names, [str(reply.content[0]) for reply in replies if not reply.is_error]
+
+    names, replies = asyncio.run(used())
+    assert names == ["pets_find", "zoo_find", "pets_find_2"] and len(replies) == 3
+
+
 @pytest.mark.parametrize("definitions", [["A"], "A", {"A": []}, 1])
 def test_definitions_that_are_none(definitions: Any) -> None:
     from mcp_types import Tool

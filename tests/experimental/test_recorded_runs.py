@@ -12,7 +12,7 @@ from toolalpaca_hf.agent import read_tasks
 from toolalpaca_hf.data import LeftOut
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.experimental.recorded_runs import evaluate_judged, read_recorded, recorded_attempts
-from toolalpaca_hf.metrics import JudgePrompt, judge_prompt
+from toolalpaca_hf.metrics import JudgePrompt, judge_prompt, judge_statistics
 from toolalpaca_hf.schema import Api, Call, Instruction, Step
 
 TIDES = Api("eval_real/tides", "Tides", nl_documentation="findTide: The tide.\n## Task Instruction\nNot this one.")
@@ -55,11 +55,15 @@ STATISTICS = {
 EMPTY = {"id": 1, "input": "", "output": ""}
 
 
+def counted(records: list[dict[str, Any]]) -> dict[str, Any]:
+    return judge_statistics([record["judge"] for record in records], len(records))
+
+
 def test_a_file_is_read_again(tmp_path: Path) -> None:
     file = write(tmp_path / "out.json", [entry(0, [STEP], "At noon."), EMPTY], STATISTICS)
-    recorded = read_recorded(file)
-    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics == STATISTICS
-    first, second = recorded.records
+    records, differences = read_recorded(file)
+    assert differences == [] and counted(records) == STATISTICS
+    first, second = records
     assert (first["id"], first["api"], first["index"], first["failed"]) == ("Tides/0", "Tides", 0, False)
     assert (first["judge"]["process"], first["judge"]["response"], first["judge"]["error"]) == ("Yes", "No", "")
     assert (second["failed"], second["judge"]["process"], second["error"]) == (True, None, "nothing was judged")
@@ -69,15 +73,15 @@ def test_every_difference_is_named(tmp_path: Path) -> None:
     wrong = entry(0, [STEP], "At noon.") | {"process_correctness": "No"}
     foreign = entry(2, [STEP], "At noon.") | {"output": "Process Correctness: oui"}
     statistics = STATISTICS | {"both": 1, "process": {"Yes": 2}, "response": 7}
-    recorded = read_recorded(write(tmp_path / "out.json", [wrong, EMPTY, foreign], statistics))
-    told = "\n".join(recorded.problems)
+    records, differences = read_recorded(write(tmp_path / "out.json", [wrong, EMPTY, foreign], statistics))
+    told = "\n".join(differences)
     assert "Tides/0 has process_correctness 'No', its text says 'Yes'" in told
     assert "Tides/2 has process_correctness 'Yes', its text says None" in told
     assert "Tides/2 has final_response_correctness 'No', its text says None" in told
     for words in ("num 2, the texts give 3", "error_num 1, the texts give 2", "both 1, the texts give 0"):
         assert words in told
     assert "process.Yes 2, the texts give 1" in told and "response.No None, the texts give 1" in told
-    assert recorded.statistics["process"] == {"Yes": 1, "No": 0, "Uncertain": 0}  # malformed is no No
+    assert counted(records)["process"] == {"Yes": 1, "No": 0, "Uncertain": 0}  # malformed is no No
 
 
 def test_a_bad_entry_is_named_and_costs_itself_only(tmp_path: Path) -> None:
@@ -85,21 +89,21 @@ def test_a_bad_entry_is_named_and_costs_itself_only(tmp_path: Path) -> None:
     odd = {"id": 2, "input": [{"role": "user", "content": 5}], "output": None}
     bad = ["text", None, {"input": ""}, {"id": True}, {"id": "1"}, {"id": -1}]
     file = write(tmp_path / "out.json", [*bad, good, other, odd], Ports=[EMPTY], Broken={"id": 0})
-    recorded = read_recorded(file)
+    records, differences = read_recorded(file)
     # What has no id, or none that is one, stands at its place; place 2 belongs to the entry that says so itself.
     ids = [f"Tides/{index}" for index in (3, 1, 5, 0, 2)]
-    assert [record["id"] for record in recorded.records] == [*ids, "Ports/1"]
-    told = "\n".join(recorded.problems)
+    assert [record["id"] for record in records] == [*ids, "Ports/1"]
+    told = "\n".join(differences)
     for place in (0, 1, 2, 3, 5, 7):
         assert f"entry {place} of Tides" in told
     assert "Broken is no list" in told
-    assert sum(isinstance(problem, LeftOut) for problem in recorded.problems) == 5
-    assert recorded.records[3]["judge"]["process"] == "Yes"
+    assert sum(isinstance(problem, LeftOut) for problem in differences) == 5
+    assert records[3]["judge"]["process"] == "Yes"
     attempts, problems = recorded_attempts(file, [TIDES], ASKED)
     assert [attempt.ended for attempt in attempts] == ["answered", "failed", "failed"]
     assert attempts[0].trajectory is not None and attempts[0].trajectory.response == "At noon."
     assert any("no API Ports" in problem for problem in problems)
-    assert all(problem in problems for problem in recorded.problems if "statistics" not in problem)
+    assert all(problem in problems for problem in differences if "statistics" not in problem)
 
 
 @pytest.mark.parametrize("text", ['{"statistics": {}, "Tides": [', "[]", '{"Tides": []}', '{"statistics": 5}'])
@@ -172,8 +176,8 @@ def test_a_prompt_is_found_wherever_it_stands_and_statistics_may_be_missing(tmp_
         file.write_text(json.dumps({"Tides": [whole | {"input": sent}]}), encoding="utf-8")
         attempts, problems = recorded_attempts(file, [TIDES], ASKED)
         assert problems == [] and attempts[0].trajectory is not None and attempts[0].trajectory.steps == [STEP]
-        recorded = read_recorded(file)
-        assert recorded.problems == [] and recorded.statistics["process"]["Yes"] == 1
+        records, differences = read_recorded(file)
+        assert differences == [] and counted(records)["process"]["Yes"] == 1
     file.write_text(json.dumps({"Tides": [{"id": 0}]}), encoding="utf-8")
     with pytest.raises(ToolAlpacaError):
         read_recorded(file)
@@ -182,15 +186,15 @@ def test_a_prompt_is_found_wherever_it_stands_and_statistics_may_be_missing(tmp_
 @pytest.mark.parametrize("file", ["verdicts_without_ids", "verdicts_with_step_ids", "verdicts_of_a_fork"])
 def test_statistics_come_back_as_recorded(cases: Path, tmp_path: Path, file: str) -> None:
     path = cases / "evaluation" / f"{file}.json"
-    recorded = read_recorded(path)
-    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics
+    records, differences = read_recorded(path)
+    assert differences == [] and counted(records) == json.loads(path.read_text(encoding="utf-8"))["statistics"]
     metrics = evaluate_judged(path, tmp_path / "out")
-    assert metrics["judge"] == recorded.recorded_statistics and metrics["notes"] == []
+    assert metrics["judge"] == counted(records) and metrics["notes"] == []
 
 
 def test_several_verdicts_on_an_instruction(cases: Path) -> None:
-    recorded = read_recorded(cases / "evaluation" / "verdicts_with_step_ids.json")
-    ids = [(record["id"], record["index"]) for record in recorded.records]
+    records, _ = read_recorded(cases / "evaluation" / "verdicts_with_step_ids.json")
+    ids = [(record["id"], record["index"]) for record in records]
     assert ids == [("Tides/0|0", 0), ("Tides/0|1", 0), ("Tides/1|0", 1), ("Huts/0|0", 0), ("Huts/1|0", 1)]
 
 
@@ -212,8 +216,8 @@ def test_ids_in_other_notations_name_their_instruction(tmp_path: Path, first: An
     entries = [
         entry(place, [STEP], "At noon.") | {"id": name} for place, name in ((1, first), (1, second), (0, third))
     ]
-    recorded = read_recorded(write(tmp_path / "out.json", entries))
-    assert [record["index"] for record in recorded.records] == [1, 1, 0] and recorded.statistics["num"] == 3
+    records, _ = read_recorded(write(tmp_path / "out.json", entries))
+    assert [record["index"] for record in records] == [1, 1, 0] and counted(records)["num"] == 3
     attempts, problems = recorded_attempts(tmp_path / "out.json", [TIDES], ASKED)
     assert [attempt.ended for attempt in attempts] == ["answered", "answered", "missing"] and len(problems) == 1
 
@@ -221,7 +225,7 @@ def test_ids_in_other_notations_name_their_instruction(tmp_path: Path, first: An
 def test_hashes_and_uuids_are_no_numbers(tmp_path: Path) -> None:
     ids = ["3f2504e0-4f89-11d3-9a0c-0305e82c3301", "7c9e6679", "550e8400-e29b-41d4-a716-446655440000"]
     entries = [entry(0, [STEP], "At noon.") | {"id": name} for name in ids]
-    assert [record["index"] for record in read_recorded(write(tmp_path / "out.json", entries)).records] == [0, 1, 2]
+    assert [record["index"] for record in read_recorded(write(tmp_path / "out.json", entries))[0]] == [0, 1, 2]
 
 
 def test_what_a_fork_leaves_out_is_no_difference(tmp_path: Path) -> None:
@@ -229,8 +233,8 @@ def test_what_a_fork_leaves_out_is_no_difference(tmp_path: Path) -> None:
     loud = entry(1, [STEP], "At noon.") | {"process_correctness": " yes", "final_response_correctness": "NO"}
     counts = {"num": 2, "error_num": 0, "process": {"Yes": 2}, "response": {"No": 2.0}}
     answer = {"role": "assistant", "content": bare["output"]}
-    recorded = read_recorded(write(tmp_path / "out.json", [bare | {"output": answer}, loud], counts))
-    assert recorded.problems == [] and recorded.statistics["process"]["Yes"] == 2
+    records, differences = read_recorded(write(tmp_path / "out.json", [bare | {"output": answer}, loud], counts))
+    assert differences == [] and counted(records)["process"]["Yes"] == 2
 
 
 def test_the_first_of_several_is_scored_and_the_others_are_said(tmp_path: Path) -> None:
@@ -303,11 +307,11 @@ def test_any_trajectory_comes_back(tmp_path_factory: Any, calls: list[tuple[str,
 def test_the_published_runs(real_data: Path, run: str, suite: str, judged: int) -> None:
     """All 284 solutions give the calls, returns and responses of the trajectories they were made of."""
     file = real_data / "judged" / f"{run}.verdicts.json"
-    recorded = read_recorded(file)
-    assert recorded.problems == [] and recorded.statistics == recorded.recorded_statistics
+    records, differences = read_recorded(file)
+    assert differences == [] and counted(records) == json.loads(file.read_text(encoding="utf-8"))["statistics"]
     source = read_tasks(real_data / f"{suite}.json")
     attempts, problems = recorded_attempts(file, source.apis, source.instructions)
-    assert problems == [] and len(attempts) == len(source.instructions) == len(recorded.records)
+    assert problems == [] and len(attempts) == len(source.instructions) == len(records)
     raw = json.loads((real_data / "judged" / f"{run}.trajectories.json").read_text(encoding="utf-8"))
     instances = {api["Name"]: api["Instances"] for api in raw}
     assert sum(not attempt.failed for attempt in attempts) == judged

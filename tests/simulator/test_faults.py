@@ -142,6 +142,8 @@ def test_plans_from_text_and_files(tmp_path: Path) -> None:
         "rate: 0.5\napis: &a {tides: *a}\n",
         f"rate: 0.5\nseed: {'9' * 5000}\n",
         f"rate: 0.5\napis: {'[' * 5000}\n",
+        f"rate: 0.5\napis: {'[' * 210}{']' * 210}\n",
+        'rate: 0.5\nkinds: ["\\ud800"]\n',
     ):
         file.write_text(words)
         with pytest.raises((InputError, OptionError)):

@@ -9,6 +9,7 @@ from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import OptionError
 from toolalpaca_hf.metrics import functions_in
 from toolalpaca_hf.openapi import tool_schema
+from toolalpaca_hf.schema import Api
 from toolalpaca_hf.simulator import (
     IN_PROCESS,
     SESSION_HEADER,
@@ -55,3 +56,12 @@ def test_a_responder_that_waits_is_refused() -> None:
     path = f"{IN_PROCESS}/{simulator.directory.apis[0].slug}{APIS[0].functions[0].path}"
     with pytest.raises(OptionError):
         in_process(simulator)("GET", path, {}, b"")
+
+
+def test_an_argument_that_is_nested_too_deep_is_refused() -> None:
+    where = {"name": "where", "in": "query", "schema": {"type": "object", "additionalProperties": True}}
+    operation = {"operationId": "find", "parameters": [where], "responses": {"200": {"description": "ok"}}}
+    exchange = in_process(Simulator([Api("train/x", "X", documentation={"paths": {"/find": {"get": operation}}})]))
+    for depth, status in ((5, 200), (500, 400)):
+        deep = "%7B%22a%22:" * depth + "1" + "%7D" * depth
+        assert exchange("GET", f"{IN_PROCESS}/x/find?where={deep}", {}, b"")[0] == status

@@ -32,22 +32,29 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
     neither, as the newest protocol has it, share one. Its responder may not wait for others.
     """
     calls = calls_in_process(simulator)
-    named = Counter(function.name for served in simulator.directory.apis for function in served.api.functions)
-    tools: dict[str, Tool] = {}
-    targets: dict[str, tuple[int, str]] = {}
-    for place, served in enumerate(simulator.directory.apis):
-        own = zip(tools_of(served.api)[1:], served.api.functions, strict=True)
-        for tool, function in own:
-            name = tool["function"]["name"]
-            name = f"{served.slug}_{name}" if named[function.name] > 1 or name in tools else name
-            name = safe_names([*tools, name], 64, "_-")[name] if len(name) > 64 else name  # as providers take them
-            about = f"{served.api.name}: {tool['function']['description']}"
-            tools[name] = Tool(name=name, description=about, input_schema=tool["function"]["parameters"])
-            targets[name] = place, function.name
+    offered = [
+        (place, served, tool["function"], function.name)
+        for place, served in enumerate(simulator.directory.apis)
+        for tool, function in zip(tools_of(served.api)[1:], served.api.functions, strict=True)
+    ]
+    named = Counter(tool["name"] for _, _, tool, _ in offered)
+    found: dict[str, tuple[int, str]] = {}
+    tools: list[Tool] = []
+    for place, served, tool, function in offered:
+        name = own = tool["name"]
+        name = f"{served.slug}_{own}" if named[own] > 1 else own
+        while name in found or (name != own and name in named):
+            name += " "  # of no name: what is another function's gets a number
+        found[name] = place, function
+        about = f"{served.api.name}: {tool['description']}"
+        tools.append(Tool(name=name, description=about, input_schema=tool["parameters"]))
+    safe = safe_names(list(found), 64, "_-")  # as providers take them
+    tools = [tool.model_copy(update={"name": safe[tool.name]}) for tool in tools]
+    targets = {safe[name]: target for name, target in found.items()}
     default = uuid4().hex
 
     async def list_tools(context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=list(tools.values()))
+        return ListToolsResult(tools=tools)
 
     async def call_tool(context: Any, params: CallToolRequestParams) -> CallToolResult:
         if params.name not in targets:

@@ -6,15 +6,14 @@ entry without `id` (ToolAlpaca13b.json has none) is identified by its position; 
 one of several verdicts on instruction 14. `input` and `output` may also be texts, messages, or parts of messages.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..data import LeftOut, left_out, read_json
-from ..errors import InputError
+from ..errors import InputError, ToolAlpacaError
 from ..evaluation import Attempt, Suite, aggregate, index_of, read_trajectories
 from ..metrics import judge_statistics, parse_verdict
 from ..openapi import listed, mapping
@@ -24,38 +23,27 @@ from ..storage import write_json
 
 def evaluate_judged(file: str | Path, out: str | Path) -> dict[str, Any]:
     """Recount the verdicts of a recorded evaluation output, without instructions and trajectories."""
-    recorded = read_recorded(file)
-    metrics = aggregate(recorded.records, "", Path(file).stem, {"trajectories": Path(file).name})
-    metrics["notes"] = [*filter(None, [left_out(recorded.problems)]), *recorded.problems]
-    write_json(Path(out) / "instructions.json", recorded.records)
+    records, problems = read_recorded(file)
+    metrics = aggregate(records, "", Path(file).stem, {"trajectories": Path(file).name})
+    metrics["notes"] = [*filter(None, [left_out(problems)]), *problems]
+    write_json(Path(out) / "instructions.json", records)
     write_json(Path(out) / "metrics.json", metrics)
     return metrics
 
 
 def read_run(path: Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
     """[`read_trajectories`] that also reads upstream's evaluation outputs with `statistics`."""
-    try:
-        content = json.loads(path.read_bytes()) if path.suffix == ".json" else None
-    except (OSError, ValueError, RecursionError):
-        content = None
+    content = None
+    with suppress(ToolAlpacaError):
+        content = read_json(path) if path.suffix == ".json" else None
     if not _is_recorded(content):
         return read_trajectories(path, suite)
-    attempts, notes = recorded_attempts(path, suite.apis, suite.instructions)
-    notes = list(dict.fromkeys([*notes, *read_recorded(path).problems]))  # some are found by both
+    attempts, notes = recorded_attempts(path, suite.apis, suite.instructions, content)
+    notes = list(dict.fromkeys([*notes, *read_recorded(path, content)[1]]))  # some are found by both
     if all(attempt.ended == "missing" for attempt in attempts):
         reason = left_out(notes) or (notes or ["it has no entry"])[0]
         raise InputError(f"no trajectory for the instructions of {suite.file}: {reason}", file=path)
     return attempts, notes
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A recorded evaluation with its verdicts parsed again."""
-
-    records: list[dict[str, Any]]
-    statistics: dict[str, Any]
-    recorded_statistics: dict[str, Any]
-    problems: list[str]
 
 
 SOLUTION = "## AI Assistant's Solution"
@@ -130,9 +118,9 @@ def _contents(value: Any) -> list[str]:
     return texts
 
 
-def read_recorded(file: str | Path) -> Recorded:
-    """Parse the verdict texts of an evaluation output again and compare them with the recorded ones."""
-    raw, problems = _read(file), list[str]()
+def read_recorded(file: str | Path, raw: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Parse the verdict texts of an evaluation output again; how they and their counts differ from those recorded."""
+    raw, problems = raw or _read(file), list[str]()
     records = []
     for name, key, index, entry in _entries(Path(file), raw, problems):
         sent, text = _texts(entry)
@@ -150,9 +138,8 @@ def read_recorded(file: str | Path) -> Recorded:
     if not records:
         raise InputError(f"no verdict: {left_out(problems) or 'it has no entry'}", file=file)
     statistics = judge_statistics([record["judge"] for record in records], len(records))
-    said = mapping(raw.get("statistics"))
-    problems += _differences(Path(file), said, statistics) if "statistics" in raw else []
-    return Recorded(records, statistics, said, problems)
+    problems += _differences(Path(file), mapping(raw["statistics"]), statistics) if "statistics" in raw else []
+    return records, problems
 
 
 def _differences(file: Path, recorded: dict[str, Any], counted: dict[str, Any], path: str = "") -> list[str]:
@@ -167,7 +154,7 @@ def _differences(file: Path, recorded: dict[str, Any], counted: dict[str, Any], 
 
 
 def recorded_attempts(
-    file: str | Path, apis: Sequence[Api], instructions: Sequence[Instruction]
+    file: str | Path, apis: Sequence[Api], instructions: Sequence[Instruction], raw: dict[str, Any] | None = None
 ) -> tuple[list[Attempt], list[str]]:
     """Rebuild the judged attempts from the recorded prompts, which contain no thoughts."""
     by_id = {api.id: api for api in apis}
@@ -176,7 +163,7 @@ def recorded_attempts(
     found: dict[str, Attempt] = {}
     problems: list[str] = []
     further = 0
-    for name, key, index, entry in _entries(Path(file), _read(file), problems):
+    for name, key, index, entry in _entries(Path(file), raw or _read(file), problems):
         instruction, place = places.get((name, index)), f"{file}: {name}/{key}"
         if instruction is None:
             what = f"no instruction {index} of {name}" if name in names else f"no API {name}"

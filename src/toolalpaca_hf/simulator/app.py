@@ -97,6 +97,8 @@ class Simulator:
             return _error(503, str(error))
         except ClientDisconnect:
             return _error(400, "The request was cut off.")
+        except RecursionError:
+            return _error(400, "The request is nested too deep.")
 
     async def _route(self, http: HttpRequest) -> SimulatedResponse:
         scope = http.scope

@@ -196,6 +196,7 @@ def _described_end(description: str) -> str | None:
     return None if end in _VAGUE else end
 
 
+@lru_cache(maxsize=65536)
 def _number_end(name: str) -> str | None:
     words = words_of(name)
     if not words:
@@ -243,13 +244,6 @@ def fake_text(name: str, rng: Rng, description: str = "", most: int = 10_000) ->
     words = [word for word in words_of(name) if len(word) > 2 and not word.isdigit() and word not in QUALIFIERS]
     text = f"{rng.pick(WORDS['adjective'])} {singular(words[-1]) if words else rng.pick(WORDS['noun'])}"
     return text if len(text) <= most else rng.pick(WORDS["noun"])
-
-
-@lru_cache(maxsize=65536)
-def number_range(name: str) -> tuple[float, float, int]:
-    """Minimum, maximum and decimals of a number of this name."""
-    end = _number_end(name)
-    return NUMBERS[end][1:] if end else (1, 100, 0)
 
 
 HIGH = {"min": "max", "minimum": "maximum", "from": "to", "low": "high", "since": "until"}
@@ -354,7 +348,8 @@ def _matching(pattern: str, least: int, most: int, rng: Rng) -> str:
 
 def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bool = False) -> int | float:
     """A number for a schema, in the usual range of the field's name as far as the bounds allow."""
-    low, high, digits = (0, 1000, 2) if bare else number_range(name)
+    usual = NUMBERS.get(_number_end(name) or "", ("", 1, 100, 0))[1:]  # minimum, maximum and decimals
+    low, high, digits = (0, 1000, 2) if bare else usual
     low, high, digits = (math.ceil(low), math.floor(high), 0) if whole and high - low >= 1 else (low, high, digits)
     below, above = _bounds(node, whole)
     if node.get("format") in MAX_INTEGER and whole:

@@ -90,14 +90,10 @@ def read_faults(text: str | float | FaultPlan | None, seed: int = 0) -> FaultPla
             raise InputError(f"needs `rate`, and has only {', '.join(known)}", file=path, option="--faults")
         return TypeAdapter(FaultPlan).validate_json(json.dumps({"seed": seed} | given, default=str), strict=True)
     except ValidationError as error:
-        raise InputError(f"has no usable {error.errors()[0]['loc'][0]}", file=path, option="--faults") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        RecursionError,
-        yaml.YAMLError,
-    ) as error:  # JSON takes fewer keys than YAML
+        where = [*error.errors()[0]["loc"], "JSON in it"][0]
+        raise InputError(f"has no usable {where}", file=path, option="--faults") from None
+    # JSON takes fewer keys than YAML.
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         problem = f"neither a rate nor a file that can be read ({str(error).splitlines()[0]})"
         raise InputError(problem, file=path, option="--faults", fix="pass 0.2") from None
 

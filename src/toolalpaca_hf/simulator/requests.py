@@ -19,6 +19,7 @@ from ..openapi import (
     from_xml,
     holds_json,
     is_json_lines,
+    is_valid,
     is_xml,
     json_value,
     kinds_of,
@@ -66,7 +67,6 @@ class Arguments:
     named: dict[str, Any]  # parameters by name; where two share it, that of the path, else the first
     body: Any
     flat: dict[str, Any]  # parameters and the fields of the body by their `plain` names
-    placed: dict[tuple[str, str], Any]  # parameters by place and name
 
 
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
@@ -146,12 +146,12 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
             continue
         alone = isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared)
         as_json = json_value(texts[0]) if alone else None
-        fits = as_json is not None and parameter.check.is_valid(as_json)  # else it is a text that looks like JSON
+        fits = as_json is not None and is_valid(parameter.check, as_json)  # else it is a text that looks like JSON
         value = as_json if fits else _from_texts(texts, parameter.schema)
         # Ignore an empty value, or fields that may belong to another parameter, if they would be invalid.
         fields = fields_of(parameter.schema) if isinstance(value, dict) and isinstance(texts, dict) else None
         unsure = texts == [""] or (fields is not None and not set(texts) & set(fields))
-        if unsure and not parameter.required and not parameter.check.is_valid(value):
+        if unsure and not parameter.required and not is_valid(parameter.check, value):
             continue
         problems += _violations(parameter.check, value, f"Invalid parameter {parameter.name}")
         placed[parameter.place, parameter.name] = value
@@ -162,7 +162,7 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     for place, name in sorted(placed, key=lambda key: key[0] != "path"):
         named.setdefault(name, placed[place, name])
     flat = {plain(name): value for holder in (mapping(body), named) for name, value in holder.items()}
-    return Arguments(named, body, flat, placed)
+    return Arguments(named, body, flat)
 
 
 def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:

@@ -6,11 +6,11 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import uvicorn
@@ -26,13 +26,11 @@ from .faults import read_faults
 from .generate import Generator
 from .operations import SimulatedApi
 
-IN_PROCESS = "http://simulator"
-"""The base URL of a simulator in this process; an API is at `/SLUG`."""
+IN_PROCESS = "http://simulator"  # the base URL of a simulator in this process; an API is at `/SLUG`
 
 # What httpx sends of itself: a document may declare one of these as a parameter.
 _CLIENT = {name.lower(): value for name, value in HEADERS.items()} | {"host": "simulator"}
 _PLAIN = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         both = family == socket.AF_INET6  # `::` listens on addresses of version 4 as well
         return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
-    except (socket.gaierror, UnicodeError) as error:
+    except (socket.gaierror, ValueError) as error:  # a name that is none, or addresses that this machine lacks
         raise OptionError(f"cannot listen on {host} ({error})", option="--host", fix="choose another") from None
     except (OSError, OverflowError) as error:
         in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, 10048)
@@ -98,11 +96,9 @@ def curl_example(apis: Sequence[Api], url: str, seed: int = 0) -> str:
         for api in apis[:5]:
             # Under its own name an API has the same path wherever it is in the file.
             simulator = Simulator([api], seed=seed)
-            exchange = in_process(simulator)
             for path in _get_paths(simulator.directory.apis[0], seed, made_up):
-                if exchange("GET", IN_PROCESS + path, {}, b"")[0] == 200:
-                    path = path.replace("'", "%27")
-                    return f"curl '{url}{path}'"
+                if in_process(simulator)("GET", IN_PROCESS + path, {}, b"")[0] == 200:
+                    return "curl '{}{}'".format(url, path.replace("'", "%27"))
     return f"curl '{url}/health'"
 
 
@@ -187,19 +183,16 @@ def in_process(simulator: Simulator) -> Exchange:
         scope = {"type": "http", "scheme": "http", "server": ("simulator", 80), "method": method, BODY_KEY: content}
         scope |= {"path": path.decode("latin-1"), "raw_path": path, "query_string": query}
         scope["headers"] = [(name.encode("latin-1"), value.encode()) for name, value in sent.items()]
-        response = _finished(simulator.respond(HttpRequest(scope)))
+        answering = simulator.respond(HttpRequest(scope))
+        try:
+            answering.send(None)
+        except StopIteration as done:  # it waited for nothing
+            response = done.value
+        else:
+            answering.close()
+            raise OptionError("a responder that waits cannot answer in process", option="responder", fix="pass schema")
         body = b"" if method == "HEAD" or response.status in (204, 205, 304) else response.body
         fields = {name.decode(): value.decode("latin-1") for name, value in header_fields(response)}
         return response.status, fields, body
 
     return exchange
-
-
-def _finished(coroutine: Coroutine[Any, Any, _Value]) -> _Value:
-    """The value of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise OptionError("a responder that waits cannot answer in process", option="responder", fix="pass schema")

@@ -32,22 +32,15 @@ MOST_FUNCTIONS = 40
 
 @dataclass(frozen=True)
 class OfflineSettings:
-    """How the offline corpus is made.
+    """How the offline corpus is made."""
 
-    Args:
-        per_api (`int`, *optional*, defaults to 8): Most instances of an API; one with few functions may have fewer.
-        seed (`int`, *optional*, defaults to 0): Decides values, wording and simulated data.
-        max_tools (`int`, *optional*, defaults to 9): Functions the assistant is shown, the nearest to the instruction;
-            an instruction that needs another one is left out.
-        faults ([`FaultPlan`], *optional*): Lets the simulator fail while the assistant works, which recovers by rule.
-    """
-
-    per_api: int = 8
-    seed: int = 0
+    per_api: int = 8  # most instances of an API; one with few functions may have fewer
+    seed: int = 0  # decides values, wording and simulated data
     limits: RolloutLimits = field(default_factory=lambda: RolloutLimits(steps=8, tokens=10_000, observation=2000))
     gates: FilterSettings = field(default_factory=lambda: FilterSettings(codes=False))
+    # Functions the assistant is shown, the nearest to the instruction; one that needs another is left out.
     max_tools: int = ROW_TOOLS
-    faults: FaultPlan | None = None
+    faults: FaultPlan | None = None  # lets the simulator fail while the assistant works, which recovers by rule
 
 
 def build_offline_corpus(
@@ -81,8 +74,8 @@ def build_offline_corpus(
     published = (corpus.published_instructions(name) for name in corpus.PUBLISHED)
     decontaminator = Decontaminator(chain.from_iterable(published))
     with CorpusFolder(out).opened(output_settings, entries) as folder:
-        hidden = None if progress else True
-        for index, api in enumerate(tqdm(found, desc="simulating", unit="API", disable=hidden)):
+        shown = tqdm(found, desc="simulating", unit="API", disable=None if progress else True)
+        for index, api in enumerate(shown):
             if folder.has("simulation", index):
                 for written in folder.read("screen", index)["taken"]:
                     decontaminator.accept(api.id, written["instruction"])
