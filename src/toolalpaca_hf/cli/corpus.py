@@ -53,7 +53,7 @@ def build(
     recipe: Annotated[Path | None, option("YAML, such as recipes/corpus/default.yaml.", None, "--config")] = None,
     endpoint: Annotated[str | None, option("OpenAI-compatible server of every role.", MODELS)] = None,
     model: Annotated[str | None, option("The model's name there.", MODELS)] = None,
-    local: Annotated[str | None, option("In place of both: folder, Hub id or smollm2.", MODELS)] = None,
+    local: Annotated[str | None, option("In place of both, one here: folder, Hub id or smollm2.", MODELS)] = None,
     constrained: Annotated[
         bool | None, option("Hold --local to JSON schemas.", MODELS, "--constrained/--unconstrained")
     ] = None,

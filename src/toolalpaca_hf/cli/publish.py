@@ -73,7 +73,7 @@ def model(
 
 
 @app.command()
-@with_options("to", PushOptions, pr=True)
+@with_options("to", PushOptions, ("public",), pr=True)
 def results(
     folders: Annotated[list[Path], typer.Argument(help="Folders that toolalpaca evaluate wrote, one a suite.")],
     to: PushOptions,
@@ -132,7 +132,7 @@ def fetch(
     allow_bin: Annotated[
         bool, option("Convert pickled weights where there are no others.", None, "--allow-bin")
     ] = False,
-    prompt: Annotated[Literal["react", "upstream"] | None, option("Add its templates where there are none.")] = None,
+    prompt: Annotated[Literal["react", "upstream"] | None, option("Templates to add if it has none.")] = None,
     prompt_dir: Annotated[str | None, option("Folder with upstream's agent/ files; downloaded otherwise.")] = None,
 ) -> None:
     """Fetch a model into the cache, safetensors only; prints the folder for --model and from_pretrained."""

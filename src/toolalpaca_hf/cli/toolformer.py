@@ -178,7 +178,7 @@ def _show(prompt: str, written: Any) -> None:
 def evaluate(
     model: Annotated[list[str], option("Folder, Hub id or smollm2; several give a curve over model size.")],
     task: Annotated[
-        list[str], option("svamp, asdiv, mawps, gsm8k, lama-squad, webqs, nq, triviaqa, mlqa-es, ..., perplexity.")
+        list[str], option("svamp, gsm8k, lama-squad, nq, mlqa-es, perplexity, ...; an unknown one lists them all.")
     ],
     tools: ToolOptions,
     data: Annotated[list[str] | None, option("File of questions, TASK=FILE with several; else the Hub.")] = None,
