@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -168,12 +169,16 @@ def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 def test_a_line_that_is_no_rollout_is_named_and_no_trace(tmp_path: Path) -> None:
     run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
-    with (tmp_path / "rollouts.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"id": "mine", "ended": "answered"}\n')
-    with pytest.raises(InputError) as refused:
-        run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
-    assert refused.value.row == "mine"
-    assert write_traces(tmp_path, tmp_path / "out") == 1 and kept_rollouts(tmp_path).startswith("1 ")
+    path = tmp_path / "rollouts.jsonl"
+    whole, (row,) = path.read_text(encoding="utf-8"), lines(tmp_path)
+    steps: list[Any] = [None, 1, {}, [1], [{"action": "findTide"}], [row["steps"][0] | {"observation": 1}]]
+    damaged = [{"ended": "answered"}, *(row | {"steps": value} for value in steps), row | {"tokens": "9", "ended": []}]
+    for values in damaged:
+        path.write_text(whole + json.dumps(values | {"id": "mine"}) + "\n", encoding="utf-8")
+        with pytest.raises(InputError) as refused:
+            run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
+        assert refused.value.row == "mine"
+        assert write_traces(tmp_path, tmp_path / "out") == 1 and kept_rollouts(tmp_path).startswith("1 ")
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ from .backend import ChatContext as ChatContext
 from .backend import Completion as Completion
 from .backend import Context as Context
 from .backend import ReactContext as ReactContext
-from .calls import ApiCalls as ApiCalls
-from .calls import real_calls as real_calls
-from .calls import simulated_calls as simulated_calls
 from .config import Ended as Ended
 from .config import RolloutConfig as RolloutConfig
 from .config import RolloutLimits as RolloutLimits
@@ -32,6 +29,9 @@ from .task import Task as Task
 from .task import User as User
 from .task import read_tasks as read_tasks
 from .toolbox import BUILT_IN as BUILT_IN
+from .toolbox import ApiCalls as ApiCalls
 from .toolbox import Toolbox as Toolbox
+from .toolbox import real_calls as real_calls
 from .toolbox import retrieve as retrieve
 from .toolbox import shown_api as shown_api
+from .toolbox import simulated_calls as simulated_calls

@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from ..errors import InputError, OptionError, ToolAlpacaError
 from ..openapi import Allowlist, ApiClient, CallLimits, api_of, mapping
 from ..schema import Api
-from .calls import ApiCalls
+from .toolbox import ApiCalls
 
 MAX_PAGES = 100
 _SERVER = "http://mcp"

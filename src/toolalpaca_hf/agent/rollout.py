@@ -13,10 +13,9 @@ from ..formats import MAX_TOOLS, NO_CALL, Prompt, react_prompt, split_log
 from ..llm import ContextFull
 from ..schema import Call, Step, Trajectory
 from .backend import Backend, ChatContext, Completion, Context, ContinuousBackend, ReactContext
-from .calls import ApiCalls
 from .config import Ended, RolloutLimits
 from .task import ScriptedUser, Task, User
-from .toolbox import Toolbox, shown_api
+from .toolbox import ApiCalls, Toolbox, shown_api
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,19 @@ class Result:
     faults: tuple[str, ...] = ()  # that a simulator made, in order
 
 
+@dataclass(eq=False, repr=False)
 class Rollout:
     """The state of one rollout; its driver calls [`take`] with each turn of the model, then [`act`], until `ended`."""
 
-    def __init__(
-        self,
-        task: Task,
-        context: Context,
-        toolbox: Toolbox,
-        limits: RolloutLimits,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.task, self.context = task, context
-        self.ended: Ended | None = None
-        self._toolbox, self._limits, self._clock = toolbox, limits, clock
-        self._began = clock()
+    task: Task
+    context: Context
+    toolbox: Toolbox
+    limits: RolloutLimits
+    clock: Callable[[], float] = time.monotonic
+    ended: Ended | None = None
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
         self._steps: list[Step] = []
         self._tokens = self._unread = 0
         self._final_thought: str | None = None
@@ -57,7 +54,7 @@ class Rollout:
     @property
     def turn_tokens(self) -> int:
         """Token limit of the next turn; at least 1."""
-        return max(1, min(self._limits.turn_tokens, self._limits.tokens - self._tokens))
+        return max(1, min(self.limits.turn_tokens, self.limits.tokens - self._tokens))
 
     def take(self, written: Completion | ToolAlpacaError) -> None:
         """Take what the model wrote; a response or a failed model ends the rollout."""
@@ -87,19 +84,19 @@ class Rollout:
         if turn.action and isinstance(self.context, ReactContext):
             said["thought"], said["log"] = split_log(turn.action, turn.action_input or "", f" {text}")
         functions = self.context.functions if isinstance(self.context, ChatContext) else {}
-        for call in turn.calls[: self._limits.steps - len(self._steps)]:
+        for call in turn.calls[: self.limits.steps - len(self._steps)]:
             action = functions.get(call.action, call.action)
-            observation = self._toolbox.call(action, call.action_input)
+            observation = self.toolbox.call(action, call.action_input)
             self._add(Step(action=action, action_input=call.action_input, observation=observation, **said))
             said = {"thought": "", "parallel": True}
         self._unread = 0 if turn.action else self._unread + 1
-        if self._limits.unread and self._unread >= self._limits.unread:
+        if self.limits.unread and self._unread >= self.limits.unread:
             self._end("unread")  # a turn that could not be parsed; rollouts.jsonl has this word
-        elif len(self._steps) >= self._limits.steps:
+        elif len(self._steps) >= self.limits.steps:
             self._end("steps")
-        elif self._tokens >= self._limits.tokens:
+        elif self._tokens >= self.limits.tokens:
             self._end("tokens")
-        elif self._clock() - self._began >= self._limits.seconds:
+        elif self.clock() - self._began >= self.limits.seconds:
             self._end("time")
 
     def _add(self, step: Step) -> None:
@@ -122,12 +119,12 @@ class Rollout:
         assert self.ended is not None, "the rollout goes on"
         task, made = self.task, (self._steps, self._final_thought, self._response)
         trajectory = Trajectory(task.id, task.api.id, task.instruction, task.hint, *made)
-        cost, faults = (self._tokens, self._seconds), self._toolbox.faults()
-        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self._toolbox.shown, faults)
+        cost, faults = (self._tokens, self._seconds), self.toolbox.faults()
+        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.toolbox.shown, faults)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error
-        self._seconds = self._clock() - self._began
+        self._seconds = self.clock() - self._began
 
 
 def _storable(written: Completion) -> Completion:
@@ -171,23 +168,19 @@ def roll_out(
     user, limits, prompt = user or ScriptedUser(), limits or RolloutLimits(), prompt or react_prompt()
 
     def begin(task: Task) -> Rollout:
-        context: Context = ChatContext([])
-        problem: Exception | None = None
-        shown: tuple[str, ...] = ()
+        # A new session each time: what an interrupted rollout left in the simulator must not be met again.
+        toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex)
         try:
             api = shown_api(task.api, tools, task.instruction, max_tools)
             if max_tools is not None and len(task.api.functions) > max_tools:
-                shown = tuple(function.name for function in api.functions)
+                toolbox.shown = tuple(function.name for function in api.functions)
             chat, asked = backend.style == "chat", task.instruction
             context = ChatContext.begin(api, asked) if chat else ReactContext.begin(prompt, api, asked)
+            return Rollout(task, context, toolbox, limits)
         except Exception as error:  # a document that cannot be shown costs its own rollouts only
-            problem = error
-        # A new session each time: what an interrupted rollout left in the simulator must not be met again.
-        toolbox = Toolbox(task, calls[task.api.id], user, limits, session=uuid4().hex, shown=shown)
-        rollout = Rollout(task, context, toolbox, limits)
-        if problem:
-            rollout.fail(problem)
-        return rollout
+            rollout = Rollout(task, ChatContext([]), toolbox, limits)
+            rollout.fail(error)
+            return rollout
 
     if backend.continuous:
         yield from _continuously(tasks, cast(ContinuousBackend, backend), begin, limits)

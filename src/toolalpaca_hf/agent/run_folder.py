@@ -32,14 +32,14 @@ from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
 MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
-FIELDS = frozenset("id api instruction hint steps final_thought response ended error tokens".split())  # of a line
+# Of a line and of one of its steps.
+FIELDS: dict[str, Any] = dict.fromkeys("id api instruction hint response ended error".split(), str)
+FIELDS |= {"steps": list, "final_thought": str | None, "tokens": int}
+STEP_FIELDS = dict.fromkeys(("thought", "action", "action_input", "observation"), str)
 
 
 class RunFolder:
-    """The folder of a run: it goes on only with the same settings, and one process at a time.
-
-    `rollouts.jsonl` gets a line for every rollout that ends; the other files are made from it.
-    """
+    """The folder of a run: it goes on only with the same settings, and one process at a time."""
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
@@ -55,7 +55,7 @@ class RunFolder:
             note = self._read_note()
             check_settings(self.path, "a run", note.get("settings") or self.settings, self.settings)
             for name, row in self.rows.items():
-                if not FIELDS <= row.keys():
+                if not _is_rollout(row):
                     fix = "remove the line, and it is made again"
                     raise InputError("is no rollout", file=self.path / LINES, row=name, fix=fix)
             before = note.get("seconds")
@@ -222,7 +222,15 @@ def log_traces(run: str | Path, project: str, model: str = "") -> int:
 
 def _whole_rows(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / LINES
-    return (row for row in (intact_rows(path) if path.is_file() else ()) if FIELDS <= row.keys())
+    return filter(_is_rollout, intact_rows(path) if path.is_file() else ())
+
+
+def _is_rollout(row: dict[str, Any]) -> bool:
+    return _holds(row, FIELDS) and all(_holds(step, STEP_FIELDS) for step in row["steps"])
+
+
+def _holds(row: Any, fields: Mapping[str, Any]) -> bool:
+    return isinstance(row, dict) and all(isinstance(row.get(name, ...), kind) for name, kind in fields.items())
 
 
 def _rollouts(run: str | Path, model: str) -> tuple[dict[str, dict[str, Any]], str]:

@@ -16,12 +16,11 @@ from ..formats import Prompt, react_prompt
 from ..openapi import load_credentials
 from ..schema import Api
 from .backend import Backend
-from .calls import ApiCalls, ask_user, real_calls, simulated_calls
 from .config import RolloutConfig
 from .rollout import roll_out
 from .run_folder import RunFolder
 from .task import ModelUser, ScriptedUser, User, own_tasks, read_tasks
-from .toolbox import shown_api
+from .toolbox import ApiCalls, ask_user, real_calls, shown_api, simulated_calls
 
 if TYPE_CHECKING:
     from .mcp import McpTools

@@ -1,36 +1,5 @@
 """Prompts and layouts: renders trajectories as segments or chat messages, and parses a model's text into an action."""
 
-from .chat import GET_DETAILS_TOOL as GET_DETAILS_TOOL
-from .chat import append_call as append_call
-from .chat import arguments_of as arguments_of
-from .chat import functions_by_tool as functions_by_tool
-from .chat import to_messages as to_messages
-from .chat import tools_of as tools_of
-from .hints import MAX_TOOLS as MAX_TOOLS
-from .hints import ROW_TOOLS as ROW_TOOLS
-from .hints import api_for_row as api_for_row
-from .hints import bm25_scores as bm25_scores
-from .hints import nearest_functions as nearest_functions
-from .hints import select_functions as select_functions
-from .hints import used_components as used_components
-from .parse import GET_DETAILS as GET_DETAILS
-from .parse import NO_CALL as NO_CALL
-from .parse import Example as Example
-from .parse import Turn as Turn
-from .parse import hopeless as hopeless
-from .parse import parse_arguments as parse_arguments
-from .parse import parse_example as parse_example
-from .parse import parse_prompt as parse_prompt
-from .parse import parse_turn as parse_turn
-from .parse import split_log as split_log
-from .parse import step_log as step_log
-from .react import DEFAULT_FINAL_THOUGHT as DEFAULT_FINAL_THOUGHT
-from .react import Prompt as Prompt
-from .react import ReactPrompt as ReactPrompt
-from .react import react_prompt as react_prompt
-from .react import trajectory_segments as trajectory_segments
-from .templates import build_chat_template as build_chat_template
-from .templates import build_response_template as build_response_template
-from .templates import documented_tools as documented_tools
-from .templates import prompt_messages as prompt_messages
-from .upstream import UpstreamPrompt as UpstreamPrompt
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

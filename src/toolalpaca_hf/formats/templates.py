@@ -10,8 +10,7 @@ from ..errors import InputError
 from ..schema import Api, Function, Step, Trajectory
 from .hints import _STOP
 from .parse import GET_DETAILS
-from .react import DEFAULT_FINAL_THOUGHT, HINTS_LABEL, Prompt, compact_description, tool_entry
-from .upstream import UpstreamPrompt
+from .react import DEFAULT_FINAL_THOUGHT, HINTS_LABEL, Prompt, UpstreamPrompt, compact_description, tool_entry
 
 CALL_THOUGHT = ("I need to use ", ".")
 """Around a function's name: the thought of a call that came without one, as servers hand calls back."""

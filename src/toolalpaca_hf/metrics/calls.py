@@ -25,6 +25,8 @@ from ..schema import REDACTED, Api, Step, turn_starts
 BUILT_IN = (GET_DETAILS, "datetime", "getDatetime", "retrieval", "retrievalDataFromFile")
 """Tools that are not the API's, by our names and by those of recorded runs."""
 
+NO_API = (*BUILT_IN, NO_CALL)  # actions that call no function of an API
+
 OPTIONAL = "[Optional]"  # what the published files put before the name of a golden call that may be left out
 
 PARSED_APIS = 512  # that are kept; the published corpora have fewer
@@ -71,7 +73,7 @@ def is_call(action: str, functions: Functions | None = None) -> bool:
     `functions`, if given, are the API's, which may be named like a built-in tool.
     """
     own = functions is not None and action in functions.operations
-    return own or (bool(action.strip()) and action not in (*BUILT_IN, NO_CALL))
+    return own or (bool(action.strip()) and action not in NO_API)
 
 
 def same_function(golden: str, made: str) -> bool:

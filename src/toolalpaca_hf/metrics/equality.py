@@ -97,8 +97,7 @@ def arguments_equal(golden: dict[str, Any], made: dict[str, Any]) -> bool:
     True
     ```
     """
-    golden = {k: v for k, v in golden.items() if v not in ("", None)}
-    made = {k: v for k, v in made.items() if v not in ("", None)}
+    golden, made = ({k: v for k, v in given.items() if v not in ("", None)} for given in (golden, made))
     return golden.keys() == made.keys() and all(_equal(v, made[k]) for k, v in golden.items())
 
 
@@ -128,11 +127,8 @@ def _folded(text: str) -> str:
 def values_equal(golden: Any, made: Any, schema: dict[str, Any] | None = None, reworded: bool = False) -> bool:
     """Whether two values of an argument are equal, by the rules of [`arguments_equal`] or more lenient ones.
 
-    With a schema, as [`openapi.tool_schema`] writes it, types are coerced: an array may be JSON text, comma-separated
-    text or its only member; a string may be comma-separated text; an object may be JSON text; a `format` date may be
-    written `2023-1-5` or `January 5, 2023`. The order of a list matters. With `reworded`, they may also differ in
-    punctuation, word order and the form of a list, and a golden text may be worded slightly differently; numbers and
-    codes such as `EUR` must be equal. A made `***` then matches anything.
+    With a schema, as [`openapi.tool_schema`] writes it, types are coerced (`a,b` is a list, `January 5, 2023` a date).
+    With `reworded`, texts may differ in punctuation, order and a few words, and a made `***` matches anything.
     """
     if arguments_equal({"": golden}, {"": made}):
         return True

@@ -111,12 +111,9 @@ def accuracy_metric(
 
 
 class MissingRows:
-    """Mixin before `evaluate.Metric`, which rejects rows of `None`: as a prediction, `None` is one that is missing.
+    """Mixin before `evaluate.Metric`, which rejects `None`: such a prediction is `missing`, a reference an error."""
 
-    `_compute` gets `missing` instead; see [`attempts_of`]. A reference of `None` raises [`InputError`].
-    """
-
-    missing: Any
+    missing: Any  # what `_compute` gets, see [`attempts_of`]
 
     def add(self, *, prediction: Any = None, **more: Any) -> None:
         """As `evaluate.Metric` has it, which adds the metric's inputs to this text and needs one here."""

@@ -10,18 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from ..formats import NO_CALL, parse_arguments
+from ..formats import parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import (
-    BUILT_IN,
-    OPTIONAL,
-    call_validity,
-    failure_of,
-    functions_in,
-    golden_arguments,
-    is_call,
-    same_function,
-)
+from .calls import NO_API, OPTIONAL, call_validity, failure_of, functions_in, golden_arguments, is_call, same_function
 from .equality import determined, says, values_equal
 from .matching import assign, match_calls
 
@@ -38,8 +29,6 @@ VERDICT_ONLY: dict[str, float] = {"process": 1.0}  # weights without partial cre
 
 # What a simulator that fails on purpose answers in place of the API; a 404 of its own is an answer.
 _FAILED = re.compile(r"Status Code: (401|429|500|504)\b")
-
-_NEVER_UNRELATED = (*BUILT_IN, NO_CALL)
 
 
 @dataclass(frozen=True)
@@ -94,7 +83,7 @@ def judge_process(api: Api, instruction: Instruction, steps: Sequence[Step]) -> 
     if short := [wanted.action for row, wanted in enumerate(needed) if row not in matched]:
         return ProcessVerdict("No", f"{short[0]} was called fewer times than the golden calls have it")
     for call in made:
-        if call.step.action not in _NEVER_UNRELATED and not any(wanted.is_called_by(call) for wanted in golden):
+        if call.step.action not in NO_API and not any(wanted.is_called_by(call) for wanted in golden):
             known = any(same_function(function.name, call.step.action) for function in api.functions)
             what = "which no golden call asks for" if known or not api.functions else "which is no function of the API"
             return ProcessVerdict("No", f"{call.step.action} was called, {what}")
@@ -176,8 +165,7 @@ class _Golden:
 def _read(call: Call, calls: Sequence[Call]) -> _Golden:
     arguments = golden_arguments(call.action_input)
     ours = None if arguments is None else flat(arguments)
-    same = [golden_arguments(c.action_input) for c in calls if same_function(c.action, call.action)]
-    others = [flat(other or {}) for other in same]
+    others = [flat(golden_arguments(c.action_input) or {}) for c in calls if same_function(c.action, call.action)]
     before = [other.action for other in calls[: calls.index(call)]]
     sources = FED.findall(call.action_input)
     fed = {name: source for name, source in sources if any(same_function(source, earlier) for earlier in before)}
@@ -192,7 +180,7 @@ def _read(call: Call, calls: Sequence[Call]) -> _Golden:
 def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:
     """What is wrong with the call in place of the golden one, if anything; the fault of the least weight is told."""
     action, asked = call.step.action, call.seen[0]
-    if action in _NEVER_UNRELATED:  # what is asked of the user is free text
+    if action in NO_API:  # what is asked of the user is free text
         return None
     answered = not failure_of(call.step.observation)
     unanswered = 1, f"{action} was never answered with a status 2xx"
