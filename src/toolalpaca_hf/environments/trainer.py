@@ -1,22 +1,22 @@
 """TRL's GRPOTrainer on environments: a group's prompt is computed once, and calls may end in text, not in a token."""
 
 import time
+from bisect import bisect_left
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import PeftModel
 from torch.nn.functional import pad
 from transformers import AutoTokenizer, PreTrainedModel
-from transformers.trainer import TRAINING_ARGS_NAME
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import supports_tool_calling
 
 from ..formats import hopeless, react_prompt
 from ..inference import BatchGenerator
-from ..training import InexactModelError, continuation_logprobs, freeze, require_exact, set_templates
+from ..training import InexactModelError, SafeTrainer, continuation_logprobs, freeze, require_exact, set_templates
 
 STOP = "\nObservation:"
 UNREADABLE_AFTER = 48
@@ -27,7 +27,7 @@ class _Conversation:
     """Whose KV cache is kept for its next turn."""
 
 
-class EnvironmentGRPOTrainer(GRPOTrainer):
+class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
     """[`trl.GRPOTrainer`] that also trains checkpoints of the package's own prompt, and is faster where it generates
     by itself.
 
@@ -70,16 +70,15 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
         self._generates = shared and sampling == (1.0, 0, None, 1.0)
         # A checkpointed layer would be computed again when its attention is another one.
         more = args.gradient_checkpointing or self._entropy_bonus_enabled or self.aux_loss_enabled
-        self._trees = shared and args.device.type == "cpu" and not more and _exact(self._policy)
+        self._trees = False
+        if shared and args.device.type == "cpu" and not more:
+            with suppress(InexactModelError):  # the loss of trees has to be that of their rows
+                require_exact(self._policy, "nodes")
+                self._trees = True
         self._generator: BatchGenerator | None = None
         self._generator_step = -1
         self._turns: list[tuple[object, list[int], int]] = []
         self._seconds: defaultdict[str, float] = defaultdict(float)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Omit `training_args.bin`: reading settings should not need unpickling; config.yaml has them."""
-        super()._save(output_dir, state_dict)
-        (Path(output_dir or str(self.args.output_dir)) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], Any]:
         start = time.perf_counter()
@@ -127,13 +126,8 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
 
     def _turn_length(self, ids: list[int]) -> int:
         """Tokens up to the one that completes the label; all if there is none."""
-        if STOP not in self._reader.decode(ids):
-            return len(ids)
-        low, high = 1, len(ids)
-        while low < high:  # the label stays once it is there
-            middle = (low + high) // 2
-            low, high = (low, middle) if STOP in self._reader.decode(ids[:middle]) else (middle + 1, high)
-        return low
+        lengths = range(1, len(ids))  # the label stays once it is there
+        return 1 + bisect_left(lengths, True, key=lambda length: STOP in self._reader.decode(ids[:length]))
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
@@ -177,17 +171,3 @@ class EnvironmentGRPOTrainer(GRPOTrainer):
                 self._metrics["train"][f"time/{part}"].append(self._seconds[part])
             self._seconds.clear()
         return loss
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Stop after the last step: resumed from its final checkpoint, `Trainer` would take one more."""
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
-
-
-def _exact(model: Any) -> bool:
-    """Whether the loss of trees is that of their rows."""
-    try:
-        require_exact(model, "nodes")
-    except InexactModelError:
-        return False
-    return True

@@ -34,4 +34,5 @@ from .tokenize import SegmentTokenizer as SegmentTokenizer
 from .tokenize import bos_ids as bos_ids
 from .tokenize import merge as merge
 from .tokenize import tokenize_dataset as tokenize_dataset
+from .trainer import SafeTrainer as SafeTrainer
 from .trainer import SegmentSFTTrainer as SegmentSFTTrainer

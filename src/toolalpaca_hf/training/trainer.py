@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset, IterableDataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from trl import SFTTrainer
 from trl.chat_template_utils import add_response_schema
@@ -32,7 +32,20 @@ logger = logging.getLogger(__name__)
 _SETUP_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, AttributeError)
 
 
-class SegmentSFTTrainer(SFTTrainer):
+class SafeTrainer(Trainer):
+    """Saves no `training_args.bin`: reading settings should not need unpickling. Takes no step after the last."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        (Path(output_dir or str(self.args.output_dir)) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # Resumed from its final checkpoint, `Trainer` would take one more step.
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
+
+class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
     """[`trl.SFTTrainer`] that takes rows of `segments`, of `messages`, or with `input_ids` and `labels`.
 
     On a CPU its loss projects only the positions that predict a trained token onto the vocabulary, which gives the
@@ -328,13 +341,11 @@ class SegmentSFTTrainer(SFTTrainer):
         super().save_model(output_dir, _internal_call=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Omit `training_args.bin`: reading settings should not need unpickling; config.yaml has them."""
         super()._save(output_dir, state_dict)
-        folder = Path(str(output_dir or self.args.output_dir))
-        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         if self._prompt is not None:
             # Not the model's own in memory, whose `generate` would then want the tokenizer.
-            loading.set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer).save_pretrained(folder)
+            stopped = loading.set_stops(self._unwrapped.generation_config, self._prompt, self._tokenizer)
+            stopped.save_pretrained(output_dir or str(self.args.output_dir))
 
     def prove_template(self) -> None:
         """Prove that the saved template gives a model the ids it is trained on, or raise; see [`prove_template`]."""
@@ -364,11 +375,6 @@ class SegmentSFTTrainer(SFTTrainer):
             self.accelerator.wait_for_everyone()
             time.sleep(1)
         super().end()
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Stop after the last step: resumed from its final checkpoint, `Trainer` would take one more."""
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
 
 
 def _collator_for(args: SegmentSFTConfig, rows: Any, tokenizer: Any) -> CompletionOnlyCollator | PrefixCollator | None:
