@@ -114,10 +114,7 @@ def gsm8k_rows(
     markers: Markers | None = None,
     report: Report | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows of the `annotated` config from GSM8K: question and solution, with marks as calls.
-
-    A mark that the calculator does not confirm becomes plain text, and `report` says why. A call's result is the
-    calculator's, which is what a model gets at inference."""
+    """Rows of `annotated` from GSM8K, with the marks that the calculator confirms as calls; `report` has the others."""
     markers, report = markers or Markers(), report or Report()
     for number, row in enumerate(rows):
         place = f"row {number}"

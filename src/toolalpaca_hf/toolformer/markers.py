@@ -1,15 +1,11 @@
 """Writes tool calls as text, finds them, and distinguishes them from what the text already contained."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..errors import InputError, OptionError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # Printable, rare in text, and short, since a model reads it wherever a text contained markers.
 _ESCAPE = "\N{SYMBOL FOR ESCAPE}"
@@ -107,7 +103,7 @@ class Markers:
     def escape(self, text: str) -> str:
         """Replace markers so that [`restore`] can recover them."""
         codes = {marker: _ESCAPE + code for code, marker in self._codes.items()}
-        return _any_of(codes).sub(lambda match: codes[match[0]], text)
+        return any_of(codes).sub(lambda match: codes[match[0]], text)
 
     def restore(self, text: str) -> str:
         return re.sub(f"{_ESCAPE}([()>0])", lambda match: self._codes[match[1]], text)
@@ -137,7 +133,7 @@ class Markers:
 
     @property
     def _any(self) -> re.Pattern[str]:
-        return _any_of(self.all)
+        return any_of(self.all)
 
     @cached_property
     def _body(self) -> str:
@@ -158,18 +154,6 @@ class Markers:
         return re.compile(f"(?P<before> )?{self._strict.pattern}(?(before)| ?)", re.DOTALL)
 
 
-def _any_of(markers: Iterable[str]) -> re.Pattern[str]:
+def any_of(markers: Iterable[str]) -> re.Pattern[str]:
     # Longest first, in case one marker starts with another.
     return re.compile("|".join(map(re.escape, sorted(markers, key=len, reverse=True))))
-
-
-def marker_tokens(tokenizer: "PreTrainedTokenizerBase", markers: Markers) -> dict[str, int]:
-    """Ids of the markers that are added tokens of a tokenizer, special or not."""
-    added: dict[str, int] = tokenizer.get_added_vocab()  # type: ignore[operator]  # the base class has no types for it
-    return {marker: added[marker] for marker in markers.all if marker in added}
-
-
-def split_at_markers(text: str, tokens: Mapping[str, int]) -> list[str]:
-    if not tokens:
-        return [text]
-    return [part for part in re.split(f"({_any_of(tokens).pattern})", text) if part] or [""]

@@ -21,10 +21,7 @@ class BadRow:
 
 
 def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
-    """Yield the rows of a file; one that is not JSON becomes a [`BadRow`].
-
-    An unreadable file is an [`InputError`]; with `tolerant`, it ends with a [`BadRow`].
-    """
+    """Yield the rows of a file; one that is not JSON is a [`BadRow`], and with `tolerant` what cannot be read, too."""
     path = Path(file)
     try:
         yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path, tolerant)

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import UnsupportedModelError
 from ..training import bos_ids, make_encoder
-from .markers import Markers, marker_tokens, split_at_markers
+from .markers import Markers, any_of
 
 # How a call continues after its start marker; anything else is a footnote or a list.
 CALL_SO_FAR = re.compile(r"\s*([A-Za-z_][\w.-]*(\(.*)?)?", re.DOTALL)
@@ -18,10 +18,7 @@ CONTEXT = 8
 
 
 class MarkedTokenizer:
-    """Encodes prompts, calls as written and escaped documents; `begin` comes before a text.
-
-    Markers that are tokens of the model are encoded as such; any other special token is treated as text.
-    """
+    """Encodes texts, and markers that are tokens as such, but no other special token; `begin` comes before a text."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None) -> None:
         self.tokenizer, self.begin = tokenizer, begin_ids(tokenizer)
@@ -31,7 +28,8 @@ class MarkedTokenizer:
     def encode(self, text: str, continued: bool = False) -> list[int]:
         """The ids of a text; with `continued`, of one that stands behind other ids."""
         ids: list[int] = []
-        for part in split_at_markers(text, self.tokens):
+        parts = re.split(f"({any_of(self.tokens).pattern})", text) if self.tokens else [text]
+        for part in [*filter(None, parts)] or [""]:
             # No space is put before what stands behind a marker.
             encoded = self._encoder.continuations if ids or continued else self._encoder.prompts
             ids += [self.tokens[part]] if part in self.tokens else encoded([part])[0]
@@ -41,21 +39,20 @@ class MarkedTokenizer:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
 
-def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that a tokenizer puts before a text, else the token that separates documents, if any.
+def marker_tokens(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> dict[str, int]:
+    """Ids of the markers that are added tokens of a tokenizer, special or not."""
+    added: dict[str, int] = tokenizer.get_added_vocab()  # type: ignore[operator]  # the base class has no types for it
+    return {marker: added[marker] for marker in markers.all if marker in added}
 
-    A begin token that a tokenizer does not add (as in instruction-tuned models) belongs to chats.
-    """
+
+def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that a tokenizer puts before a text, else the token that separates documents, if any."""
     begin: Any = tokenizer.bos_token_id
     return bos_ids(tokenizer) or ([] if begin is None or begin != tokenizer.eos_token_id else [begin])
 
 
 class Vocabulary(MarkedTokenizer):
-    """A tokenizer as seen by the decoder. A token may hold more than a marker: `" ["` and `"["` both start a call.
-
-    `starts` are ids that are only a start marker, of which one is chosen if it is likely enough; `openings`, ids after
-    which a call has begun, such as `"(["`; `holding`, a mask `(size,)` of ids that contain the start marker.
-    """
+    """A tokenizer as the decoder sees it: ids that are a start marker, that open a call (`([`), and that hold one."""
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, markers: Markers, names: Iterable[str], size: int, device: Any = None

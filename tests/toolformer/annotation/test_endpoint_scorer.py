@@ -20,9 +20,8 @@ from toolalpaca_hf.toolformer import (
     ToolSettings,
     tools_named,
 )
-from toolalpaca_hf.toolformer.annotation.endpoint import EndpointSampler, EndpointScorer
 from toolalpaca_hf.toolformer.annotation.pipeline import load_annotator
-from toolalpaca_hf.toolformer.annotation.sample import LocalScorer
+from toolalpaca_hf.toolformer.annotation.sample import EndpointSampler, EndpointScorer, LocalScorer
 
 
 @pytest.mark.parametrize("kind", ["openai", "vllm"])

@@ -35,9 +35,9 @@ from toolalpaca_hf.toolformer.tools import (
     QuestionAnswerer,
     Translation,
     WikiSearch,
-    models,
+    paper,
 )
-from toolalpaca_hf.toolformer.tools.search import split_passages
+from toolalpaca_hf.toolformer.tools.paper import split_passages
 
 # --- calculator
 
@@ -261,7 +261,7 @@ def test_answers_are_kept_by_how_they_were_asked_for(monkeypatch: pytest.MonkeyP
     server = {"qa_endpoint": "http://127.0.0.1:9/v1"}
     keys = [key(), key(**server), key(**server, qa_chat=True)]
     (tmp_path / "answer.txt").write_text("Other words: {text}")
-    monkeypatch.setattr(models, "PROMPTS", tmp_path)
+    monkeypatch.setattr(paper, "PROMPTS", tmp_path)
     assert len({*keys, key()}) == 4
 
 

@@ -12,16 +12,14 @@ from ...errors import InputError, ToolAlpacaError
 from ...llm import ContextFull, RequestRejected
 from ..markers import Markers, ToolCall
 from ..tools import ToolResult
-from ..tools.basic import date_in_url
-from ..tools.models import language_of
+from ..tools.paper import date_in_url, language_of
 from ..tools.tool import SLOT
 from .config import AnnotationSettings, ToolSettings
 from .filter import Candidate, Scorer, losses, score, select_calls
 
 if TYPE_CHECKING:
     from ...inference import Layers, Prefix
-    from .endpoint import EndpointSampler
-    from .sample import Sampler
+    from .sample import EndpointSampler, Sampler
 
 # The outcomes of a text in which calls were looked for; any other outcome says why they were not.
 ANNOTATED, NOTHING_KEPT = "annotated", "no call kept"

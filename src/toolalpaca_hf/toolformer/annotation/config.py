@@ -12,7 +12,7 @@ from ...executors import Executor
 from ...openapi import redact_url
 from ..markers import Markers
 from ..tools import ApiSource, Tool
-from ..tools.search import EMBEDDED
+from ..tools.paper import EMBEDDED
 
 THRESHOLDS = (0.5, 1.0, 2.0)  # those that the paper's table of counts has a column for
 

@@ -59,10 +59,7 @@ class Candidate:
 def losses(
     scorer: Scorer, wanted: Sequence[tuple[Sequence[int], Sequence[int], Iterable[int]]]
 ) -> list[dict[int, float]]:
-    """Losses L_i(z) = -Σ_j w_{j-i} log p(x_j | z, x_{1:j-1}) of prefix z, text x and positions i (section 2).
-
-    All positions share a forward pass. The prefix is tokenized separately, so that the text always has the same ids.
-    """
+    """Losses L_i(z) = -Σ_j w_{j-i} log p(x_j | z, x_{1:j-1}) of prefix z, text x and positions i, in one pass each."""
     asked, places, found = [], [], []
     for prefix, text, positions in wanted:
         offset = len(scorer.begin) + len(prefix)
@@ -79,15 +76,12 @@ def losses(
 def score(
     scorer: Scorer, candidates: Sequence[tuple[Sequence[int], Candidate, str, str]], floors: Mapping[str, float]
 ) -> None:
-    """Fill in the losses of candidates whose `l_empty` is known.
-
-    Equal calls of a text share a forward pass. L_i(e(c, ε)) can only lower L⁻, so it is skipped if the gain without it
-    is already below the tool's lowest threshold in `floors`.
-    """
+    """Fill in the losses of candidates whose `l_empty` is known, as far as they can reach their tool's of `floors`."""
     found = _losses_of_calls(scorer, [(text, candidate, written) for text, candidate, written, _ in candidates])
     left = []
     for (text, candidate, _, call), loss in zip(candidates, found, strict=True):
         candidate.l_plus = loss
+        # L_i(e(c, ε)) can only lower L⁻.
         if (candidate.l_empty or 0.0) - loss >= floors[candidate.tool]:
             left.append((text, candidate, call))
     for (_, candidate, _), loss in zip(left, _losses_of_calls(scorer, left), strict=True):
@@ -107,11 +101,7 @@ def _losses_of_calls(scorer: Scorer, calls: Sequence[tuple[Sequence[int], Candid
 
 
 def select_calls(candidates: Iterable[Candidate], thresholds: Mapping[str, float]) -> list[Candidate]:
-    """The calls to insert into a text, by position; `thresholds` has τ_f by tool.
-
-    Each position gets the call with the highest gain, and a call occurs once per text, where its gain is highest:
-    since the weights span five tokens, a helpful call often passes at several positions.
-    """
+    """The calls to insert into a text, by position: of each position, and of each call, the one of highest gain."""
     kept = [(gain, c) for c in candidates if (gain := c.gain) is not None and gain >= thresholds[c.tool]]
     taken: dict[int, Candidate] = {}
     for _, candidate in sorted(kept, key=lambda pair: (-pair[0], pair[1].position, pair[1].tool, pair[1].input)):

@@ -109,7 +109,7 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
     if config.endpoint:
         from transformers import AutoConfig
 
-        from .endpoint import EndpointSampler, EndpointScorer
+        from .sample import EndpointSampler, EndpointScorer
 
         tokenizer = load_tokenizer(config.model, NO_MODEL)
         scorer = EndpointScorer(config.endpoint, config.served_model or config.model, tokenizer, markers)

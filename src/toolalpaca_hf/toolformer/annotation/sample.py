@@ -1,7 +1,10 @@
-"""Scores texts, and samples positions and calls, with a `transformers` model (section 2, "sampling API calls")."""
+"""Scores texts, and samples positions and calls, with a model here or behind an endpoint (section 2)."""
 
+import hashlib
+import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -10,10 +13,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ... import inference
-from ...errors import UnsupportedModelError
+from ...errors import ToolAlpacaError, UnsupportedModelError
 from ...inference import Branch, Pack, by_length, logits_at
-from ..markers import Markers, marker_tokens
-from ..vocabulary import MarkedTokenizer
+from ...llm import ModelClient, RequestRejected
+from ..markers import Markers
+from ..vocabulary import MarkedTokenizer, marker_tokens
 from .annotator import Opened, Place, ToolPrompt, Wanted
 from .filter import Asked
 
@@ -50,12 +54,7 @@ Samples = list[list[_Sample]]  # by row, those that have been alike so far
 
 
 class Sampler:
-    """Samples calls with a `transformers` model; its vocabulary must have the start marker as one token.
-
-    A text is run once after the tool's prompt, whose KV cache all texts share. That cache serves every position: the
-    samples of all positions of several texts grow as one sequence (see [`Pack`]), and equal samples are one until they
-    diverge.
-    """
+    """Samples calls: the prompt's cache serves all texts, a text's all its positions, which grow as one [`Pack`]."""
 
     def __init__(self, scorer: LocalScorer, markers: Markers, temperature: float = 1.0, call_tokens: int = 64) -> None:
         self.scorer, self.markers = scorer, markers
@@ -188,4 +187,118 @@ def start_ids(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> list[int]
         problem = f"the start marker {markers.start!r} is not one token of this model's vocabulary"
         fix = "use '[', or a model that was trained with such a token"
         raise UnsupportedModelError(problem, option="--marker", fix=fix)
+    return found
+
+
+TOP = 20  # of the likeliest tokens a server is asked for at each place: vLLM's limit
+CONCURRENCY = 8
+
+# For each id of a prompt but the first, its log-probability and those of the likeliest tokens by their text.
+TokenLogprobs = list[tuple[float, dict[str, float]] | None]
+
+
+class EndpointScorer(MarkedTokenizer):
+    """Log-probabilities from completions of ids: `echo` with `logprobs` (OpenAI), or `prompt_logprobs` (vLLM)."""
+
+    def __init__(
+        self, base_url: str, model: str, tokenizer: PreTrainedTokenizerBase, markers: Markers | None = None
+    ) -> None:
+        super().__init__(tokenizer, markers)
+        self.server = ModelClient(base_url, model, concurrency=CONCURRENCY)
+        self.pool = ThreadPoolExecutor(CONCURRENCY)
+        self._echo = True
+
+    def check(self) -> None:
+        """Determine how the server returns prompt log-probabilities; an error if it does not."""
+        reasons = []
+        for self._echo in (True, False):
+            try:
+                self.prompt_logprobs(self.encode("One two three four"), 1)
+                return
+            except ToolAlpacaError as error:
+                reasons.append(str(error))
+        problem = f"{self.server.base_url} does not return the log-probabilities of a prompt ({reasons[0]})"
+        fix = "serve the model with vLLM (`transformers serve` does not return them), or run it here"
+        raise UnsupportedModelError(problem, option="--endpoint", fix=fix)
+
+    def prompt_logprobs(self, ids: Sequence[int], top: int) -> TokenLogprobs:
+        echo, own = {"echo": True, "logprobs": top}, {"extra_body": {"prompt_logprobs": top}}
+        options: dict[str, Any] = echo if self._echo else own
+        fields = self.server.complete(list(ids), 1, temperature=0.0, **options).fields
+        try:
+            return _echoed(fields, ids) if self._echo else _prompt_logprobs(fields, ids)
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+            problem = f"{self.server.base_url} answers without log-probabilities of the prompt"
+            raise RequestRejected(problem) from None  # it gave them in [`check`]: this text is cut, or has none
+
+    def logprobs(self, asked: Sequence[Asked]) -> list[list[float]]:
+        def of_columns(asked: Asked) -> list[float]:
+            ids, columns = asked
+            found = self.prompt_logprobs(ids[: max(columns) + 1], 1) if columns else []
+            return [logprob[0] for column in columns if (logprob := found[column])]
+
+        return list(self.pool.map(of_columns, asked))
+
+
+class EndpointSampler:
+    """As [`Sampler`], behind an endpoint; a start marker that is not among the [`TOP`] likeliest counts as 0."""
+
+    def __init__(
+        self, scorer: EndpointScorer, markers: Markers, temperature: float = 1.0, call_tokens: int = 64
+    ) -> None:
+        self.scorer, self.markers, self.temperature, self.call_tokens = scorer, markers, temperature, call_tokens
+        self.starts = {scorer.decode([i]): i for i in start_ids(scorer.tokenizer, markers)}
+
+    def open(self, prompt: ToolPrompt, texts: Sequence[Sequence[int]]) -> Iterator[dict[int, Opened]]:
+        rows = [[*prompt.head, *prompt.behind(text)] for text in texts]
+        befores = [len(row) - len(text) for row, text in zip(rows, texts, strict=True)]
+        found = self.scorer.pool.map(lambda row: self.scorer.prompt_logprobs(row, TOP), rows)
+        places = [self._places(logprobs[before:]) for logprobs, before in zip(found, befores, strict=True)]
+        yield {n: Opened(places[n], befores[n], [], row) for n, row in enumerate(rows)}
+
+    def draw(self, prompt: ToolPrompt, tool: str, wanted: Sequence[Wanted], m: int) -> None:
+        every = [(seed, opened, place) for seed, opened, places in wanted for place in places for _ in range(m)]
+        contexts = [[*opened.ids[: opened.before + place.index], place.start] for _, opened, place in every]
+        seeds = [f"{seed}/{place.index}/{n % m}" for n, (seed, _, place) in enumerate(every)]
+        for (_, _, place), text in zip(every, self.scorer.pool.map(self._sample, contexts, seeds), strict=True):
+            if text is not None:
+                place.drawn.append(text)
+
+    def check(self) -> None:
+        """Send one request of each kind, so that later errors can be attributed to a text."""
+        ids = self.scorer.encode("One two three four")
+        self.scorer.prompt_logprobs(ids, TOP)
+        self._sample(ids, "check")
+
+    def _places(self, logprobs: TokenLogprobs) -> list[Place]:
+        places = []
+        for index, logprob in enumerate(logprobs):
+            tops = {text: value for text, value in (logprob[1] if logprob else {}).items() if text in self.starts}
+            likeliest = max(tops, key=tops.__getitem__, default=next(iter(self.starts)))
+            chance = sum(math.exp(value) for value in tops.values())
+            places.append(Place(index, chance, self.starts[likeliest]))
+        return places
+
+    def _sample(self, ids: list[int], seed: str) -> str | None:
+        number = int.from_bytes(hashlib.sha256(seed.encode("utf-8", "replace")).digest()[:4], "big") >> 1
+        end = self.markers.end
+        options: dict[str, Any] = {"temperature": self.temperature, "seed": number, "stop": [end]}
+        choice = self.scorer.server.complete(ids, self.call_tokens, **options)
+        text, marker, _ = choice.fields["text"].partition(end)
+        # vLLM's `stop_reason` says whether the marker ended a text, or the end of the sequence.
+        ended = not choice.cut and choice.fields.get("stop_reason", end) == end
+        return text if marker or ended else None
+
+
+def _echoed(fields: Mapping[str, Any], ids: Sequence[int]) -> TokenLogprobs:
+    values, tops = fields["logprobs"]["token_logprobs"], fields["logprobs"].get("top_logprobs") or [{}] * len(ids)
+    return [None, *((float(values[n]), tops[n] or {}) for n in range(1, len(ids)))]
+
+
+def _prompt_logprobs(fields: Mapping[str, Any], ids: Sequence[int]) -> TokenLogprobs:
+    found: TokenLogprobs = [None]
+    for n in range(1, len(ids)):
+        entry = fields["prompt_logprobs"][n]
+        tops = {token.get("decoded_token"): float(token["logprob"]) for token in entry.values()}
+        found.append((float(entry[str(ids[n])]["logprob"]), tops))
     return found

@@ -159,10 +159,7 @@ _GROUP = 256
 
 
 def read_texts(data: str | Path | None = None, limit: int | None = None) -> tuple[list[Item], str, list[str]]:
-    """Plain texts, where they are from (WikiText on the Hub by default), and a note if rows were skipped.
-
-    `data` is JSON lines or Parquet with `text`, or GSM8K's questions and answers; any other file is a single text.
-    """
+    """Plain texts (rows with `text`, GSM8K's, else a file as one; WikiText by default), their origin, and a note."""
     if data is None:
         name, texts = "wikitext", (row.get("text") for row in hub_rows(*HUB, fix="pass a file with --data"))
     elif str(data).endswith(SUFFIXES):
@@ -208,15 +205,13 @@ def log_likelihoods(
     max_length: int,
     batch_tokens: int = 2048,
 ) -> list[tuple[float, int]]:
-    """The negative log-likelihood of each text (a sum), and its number of tokens.
-
-    Windows overlap by one token, so that only the text's first token is not predicted.
-    """
+    """The negative log-likelihood of each text (a sum), and its number of tokens but the first."""
     from ...inference import token_logprobs
 
     windows = []
     for index, text in enumerate(texts):
         ids = tokenizer(text, verbose=False)["input_ids"]
+        # They overlap by one token, so that only a text's first one is not predicted.
         windows += [(index, ids[start : start + max_length]) for start in range(0, len(ids) - 1, max_length - 1)]
     found = token_logprobs(model.eval(), [(ids, range(1, len(ids))) for _, ids in windows], batch_tokens)
     of: list[list[float]] = [[] for _ in texts]

@@ -34,10 +34,7 @@ Layout = Callable[[Mapping[str, Any]], Question | None]
 
 
 def simple(raw: Mapping[str, Any]) -> Question | None:
-    """The layout that every task accepts, of which `question` and `answers` (or `answer`) are needed:
-
-    {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}
-    """
+    """The layout that every task accepts: {"question": "...", "answers": ["...", 3], "date": "2015-03-02"}, `context`."""
     context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
     return _question(raw.get("question"), _texts(_first(raw, "answers", "answer")), context or "", date)
 
@@ -200,8 +197,7 @@ class Item:
 def read_items(
     task: EvalTask, data: str | Path | None = None, limit: int | None = None
 ) -> tuple[list[Item], str, list[str]]:
-    """The questions of a task, where they are from, and a note if rows were skipped. `data` is a file, or a folder of
-    `.jsonl` files as for LAMA; it defaults to the Hub."""
+    """The questions of a task (of a file, of a folder of `.jsonl` files as LAMA's, or the Hub's), their origin, notes."""
     rows: Iterable[Any]
     if data is not None:
         path, origin = Path(data), Path(data).name
