@@ -114,7 +114,7 @@ def gsm8k_rows(
     markers: Markers | None = None,
     report: Report | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `annotated` from GSM8K, with the marks that the calculator confirms as calls; `report` has the others."""
+    """Rows of `annotated` from GSM8K, the marks that the calculator confirms as calls; `report` has the others."""
     markers, report = markers or Markers(), report or Report()
     for number, row in enumerate(rows):
         place = f"row {number}"

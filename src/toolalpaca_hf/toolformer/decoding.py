@@ -74,7 +74,13 @@ class CallState:
 
     def __post_init__(self) -> None:
         self.ids, self.start = list(self.row.ids), len(self.row.ids)
-        self._open_in_prompt()
+        # A prompt may end inside a call, which then counts as the first one.
+        markers, text = self.vocabulary.markers, self.vocabulary.text(self.ids, 0)
+        at = text.rfind(markers.start)
+        begins = at >= 0 and markers.end not in text[at:] and CALL_SO_FAR.fullmatch(text[at + len(markers.start) :])
+        if begins and self.limits.calls:
+            places = range(len(self.ids) - 1, -1, -1)
+            self._begin(next(i for i in places if markers.start in self.vocabulary.text(self.ids, i)), forced=True)
 
     def choose(self, ranked: Sequence[int], unmarked: int) -> int:
         """The next id from the most likely ones, best first; `unmarked` is the best without a start marker."""
@@ -120,16 +126,6 @@ class CallState:
             for begun in self.begun
         ]
         return Generated(self.vocabulary.text(self.ids, self.start), calls, len(self.ids) - self.start)
-
-    def _open_in_prompt(self) -> None:
-        """A prompt may end inside a call, which then counts as the first one."""
-        markers, text = self.vocabulary.markers, self.vocabulary.text(self.ids, 0)
-        at = text.rfind(markers.start)
-        begins = at >= 0 and markers.end not in text[at:] and CALL_SO_FAR.fullmatch(text[at + len(markers.start) :])
-        if not begins or self.limits.calls < 1:
-            return
-        places = range(len(self.ids) - 1, -1, -1)
-        self._begin(next(i for i in places if markers.start in self.vocabulary.text(self.ids, i)), forced=True)
 
     def _begin(self, at: int, forced: bool) -> None:
         self.open = _Begun(at, forced)

@@ -105,7 +105,6 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
     for tool in tools.values():
         tool.check()
     cache = ResultCache(Path(config.out) / "results.sqlite", shared_disk=config.executor != "local")
-    execute_all = executor_of(tools, cache, config)
     if config.endpoint:
         from transformers import AutoConfig
 
@@ -135,7 +134,7 @@ def load_annotator(config: AnnotationConfig, tools: Mapping[str, Tool], rank: in
         scorer = LocalScorer(model, tokenizer, markers=markers)
         sampler = Sampler(scorer, markers, settings.temperature, settings.call_tokens)
         context = _length_of(model.config)
-    annotator = Annotator(scorer, sampler, prompts, execute_all, markers, settings)
+    annotator = Annotator(scorer, sampler, prompts, executor_of(tools, cache, config), markers, settings)
     if context:  # a text has to fit twice after the longest prompt, plus a call
         longest = max(len(prompt.head) + len(prompt.tail) for prompt in annotator.prompts.values())
         annotator.room = max(0, (context - longest - settings.call_tokens) // 2)

@@ -34,7 +34,7 @@ Layout = Callable[[Mapping[str, Any]], Question | None]
 
 
 def simple(raw: Mapping[str, Any]) -> Question | None:
-    """The layout that every task accepts: {"question": "...", "answers": ["...", 3], "date": "2015-03-02"}, `context`."""
+    """The layout of every task: {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}."""
     context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
     return _question(raw.get("question"), _texts(_first(raw, "answers", "answer")), context or "", date)
 
@@ -176,8 +176,7 @@ MEASURES: dict[str, Callable[[str, Sequence[str]], bool]] = {
     "ten_words": lambda text, answers: answer_given(text, answers, words=10),
     "twenty_words": answer_given,
 }
-"""Whether a text without its calls gives one of the answers: in its first number (section 4.2.2), the last one of a
-solution, or its first words: of facts (4.2.1, 4.2.5), other languages (4.2.4) and questions (4.2.3)."""
+"""Whether a text without its calls gives one of the answers: in a number (section 4.2.2) or in its first words."""
 
 
 _FIRST, _LAST = date(1980, 1, 1), date(2029, 12, 31)
@@ -197,7 +196,7 @@ class Item:
 def read_items(
     task: EvalTask, data: str | Path | None = None, limit: int | None = None
 ) -> tuple[list[Item], str, list[str]]:
-    """The questions of a task (of a file, of a folder of `.jsonl` files as LAMA's, or the Hub's), their origin, notes."""
+    """The questions of a task (a file's, a folder of `.jsonl` files', or the Hub's), their origin, and notes."""
     rows: Iterable[Any]
     if data is not None:
         path, origin = Path(data), Path(data).name

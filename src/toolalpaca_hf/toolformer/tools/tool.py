@@ -257,8 +257,7 @@ def _call(job: _Job, answers: SimpleQueue[_Answer]) -> None:
 
 def _harmless(answer: str | None, markers: Markers, longest: int) -> ToolResult:
     """A result that is safe to insert into a text: one line, of limited length, without markers."""
-    text = _utf8((answer or "")[: 20 * longest])
-    text = markers.without(_UNSEEN.sub(" ", text))
+    text = markers.without(_UNSEEN.sub(" ", _utf8((answer or "")[: 20 * longest])))
     text = " ".join(text.split())
     if len(text) > longest:
         text = text[:longest].rpartition(" ")[0] or text[:longest]
