@@ -47,7 +47,7 @@ def marker_tokens(tokenizer: PreTrainedTokenizerBase, markers: Markers) -> dict[
 
 def begin_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that a tokenizer puts before a text, else the token that separates documents, if any."""
-    begin: Any = tokenizer.bos_token_id
+    begin: Any = tokenizer.bos_token_id  # one that is not added, as in instruction-tuned models, belongs to chats
     return bos_ids(tokenizer) or ([] if begin is None or begin != tokenizer.eos_token_id else [begin])
 
 

@@ -95,6 +95,7 @@ def _losses_of_calls(scorer: Scorer, calls: Sequence[tuple[Sequence[int], Candid
         # By identity: the candidates of a text share the same list.
         positions.setdefault((id(text), written), set()).add(candidate.index)
         texts[id(text)] = text
+    # A call is tokenized apart, so that its text always has the same ids.
     wanted = [(scorer.encode(written), texts[text], at) for (text, written), at in positions.items()]
     found = dict(zip(positions, losses(scorer, wanted), strict=True))
     return [found[id(text), written][candidate.index] for text, candidate, written in calls]
