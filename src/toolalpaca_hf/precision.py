@@ -1,7 +1,7 @@
 """Which dtype and device compute fast on this machine: measured with a short matrix product, not looked up.
 
 Processor flags and model numbers do not say it: bfloat16 runs at a hundredth of float32's speed on one processor with
-AVX2 and at twice it on its successor. `python -m toolalpaca_hf.precision` prints what was measured and what is chosen.
+AVX2 and at twice it on its successor. `toolalpaca doctor` prints what was measured and what is chosen.
 """
 
 import functools
@@ -40,18 +40,14 @@ def default_device() -> "torch.device":
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def gflops(device: "torch.device | str | None" = None) -> dict[str, float]:
+@functools.cache
+def gflops(device_type: str) -> dict[str, float]:
     """Speed of a matrix product in each dtype, the best of three, in GFLOP/s: on a CPU of 32x512 by 512x256, on an
     accelerator of 2048x2048 by 2048x2048.
 
     Takes some tens of milliseconds and is measured once a process. A CPU is measured by the processor time of one
-    thread, which neither other work on the machine nor threads that wait for one another can distort.
-
-    Args:
-        device (`torch.device` or `str`, *optional*): Defaults to [`default_device`].
-
-    Returns:
-        `dict[str, float]`: By name of the dtype; 0.0 where the device does not have it.
+    thread, which neither other work on the machine nor threads that wait for one another can distort. A dtype that the
+    device does not have has 0.0.
 
     Example:
 
@@ -60,13 +56,6 @@ def gflops(device: "torch.device | str | None" = None) -> dict[str, float]:
     ['bfloat16', 'float16', 'float32']
     ```
     """
-    import torch
-
-    return _measured((torch.device(device) if device is not None else default_device()).type)
-
-
-@functools.cache
-def _measured(device_type: str) -> dict[str, float]:
     import torch
 
     cpu = device_type == "cpu"
@@ -133,23 +122,6 @@ def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = Non
     if dtype not in DTYPES:
         raise OptionError(f"{dtype!r} is no dtype; pass one of {', '.join(DTYPES)}", option="dtype")
     if dtype == "auto":
-        device = torch.device(device) if device is not None else default_device()
-        dtype = fastest(gflops(device), device.type)
+        kind = (torch.device(device) if device is not None else default_device()).type
+        dtype = fastest(gflops(kind), kind)
     return getattr(torch, dtype)
-
-
-def main() -> None:
-    """Print device, GFLOP/s by dtype, and the choice."""
-    import torch
-
-    device = default_device()
-    name = f", measured on one of {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    print(f"device    {device}{name} (torch {torch.__version__})")
-    speeds = gflops(device)
-    for dtype, speed in speeds.items():
-        print(f"{dtype:<10}" + (f"{speed:>8,.1f} GFLOP/s" if speed else "not available"))
-    print(f"choice    {fastest(speeds, device.type)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -131,12 +131,8 @@ def chat_responder(
     """Create an [`LLMResponder`] for an OpenAI-compatible server.
 
     `TOOLALPACA_SIMULATOR_MODEL` in the environment names the model, `OPENAI_BASE_URL` and `OPENAI_API_KEY` its server.
-
-    Args:
-        store ([`AnswerStore`], *optional*): Recorded answers, used before the model is asked.
-        seed (`int`, *optional*): Seed of the `schema` responder, the fallback.
-        max_tokens (`int`, *optional*): Of an answer.
-        timeout (`float`, *optional*): Seconds to wait for an answer.
+    What `store` has recorded is answered without it; `seed` is that of the `schema` responder, which stands in for it.
+    An answer has at most `max_tokens` and comes within `timeout` seconds.
     """
     model, base_url, api_key = (os.environ.get(name) for name in (MODEL_VARIABLE, "OPENAI_BASE_URL", "OPENAI_API_KEY"))
     if not model:
