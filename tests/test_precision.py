@@ -1,6 +1,8 @@
 """The choice of a dtype follows what was measured, and everything that computes follows the choice."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,12 @@ def test_a_recipe_in_bfloat16(
 def test_nothing_is_said_of_float32(tmp_path) -> None:
     settings = SFTConfig(str(tmp_path), bf16=False, use_cpu=True)
     assert config.settle_precision(settings, ModelConfig(dtype="float32"), []) is None
+
+
+def test_the_command_prints_the_choice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toolalpaca_hf.precision"], capture_output=True, text=True, check=True
+    )
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert lines.keys() == {"device", "float32", "bfloat16", "float16", "choice"}
+    assert lines["choice"] in precision.DTYPES

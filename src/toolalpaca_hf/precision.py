@@ -1,7 +1,7 @@
 """Which dtype and device compute fast on this machine: measured with a short matrix product, not looked up.
 
 Processor flags and model numbers do not say it: bfloat16 runs at a hundredth of float32's speed on one processor with
-AVX2 and at twice it on its successor. `toolalpaca doctor` prints what was measured and what is chosen.
+AVX2 and at twice it on its successor. `python -m toolalpaca_hf.precision` prints what was measured and what is chosen.
 """
 
 import functools
@@ -125,3 +125,20 @@ def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = Non
         kind = (torch.device(device) if device is not None else default_device()).type
         dtype = fastest(gflops(kind), kind)
     return getattr(torch, dtype)
+
+
+def main() -> None:
+    """Print device, GFLOP/s by dtype, and the choice."""
+    import torch
+
+    device = default_device()
+    name = f", measured on one of {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    print(f"device    {device}{name} (torch {torch.__version__})")
+    speeds = gflops(device.type)
+    for dtype, speed in speeds.items():
+        print(f"{dtype:<10}" + (f"{speed:>8,.1f} GFLOP/s" if speed else "not available"))
+    print(f"choice    {fastest(speeds, device.type)}")
+
+
+if __name__ == "__main__":
+    main()
