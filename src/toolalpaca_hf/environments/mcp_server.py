@@ -20,8 +20,6 @@ from ..openapi import safe_names
 from ..simulator import SESSION_HEADER, SimulateConfig, Simulator, listening_socket, read_apis, read_faults, socket_url
 from .sources import calls_in_process
 
-ANSWERED = "Status Code: 200. Response: "
-
 
 def mcp_server(simulator: Simulator) -> Server[Any]:
     """An MCP server whose tools are the functions of a simulator's APIs.
@@ -64,7 +62,8 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
         place, function = targets[params.name]
         observation = calls[place].call(function, json.dumps(params.arguments or {}), session[:200])
         calls[place].faults.pop(session[:200], None)
-        return _result(observation.removeprefix(ANSWERED), not observation.startswith("Status Code: 2"))
+        answer = observation.removeprefix("Status Code: 200. Response: ")
+        return _result(answer, not observation.startswith("Status Code: 2"))
 
     return Server("toolalpaca", version=__version__, on_list_tools=list_tools, on_call_tool=call_tool)
 

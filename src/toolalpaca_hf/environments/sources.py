@@ -34,7 +34,7 @@ def openapi_environments(
     limits: RolloutLimits | None = None,
     faults: str | float | FaultPlan | None = None,
 ) -> dict[str, type[OpenApiEnvironment]]:
-    """An environment for each API of a source, for `GRPOTrainer(environment_factory=...)`.
+    """An environment for each API of a source, by its id, for `GRPOTrainer(environment_factory=...)`.
 
     An instruction without golden calls, as training corpora have them, gets those of its reference trajectory: the
     calls in it that were answered with a status 2xx.
@@ -48,9 +48,6 @@ def openapi_environments(
         documentation (`bool`, *optional*): Describe the tools by the APIs' natural-language documentation.
         limits ([`RolloutLimits`], *optional*): Its `observation` is the longest.
         faults (*optional*): Lets the simulator fail; see [`read_faults`].
-
-    Returns:
-        `dict`: By API id, as in the column `api` or `environment` of datasets.
 
     Raises:
         [`ToolAlpacaError`]: The source cannot be read, or has no API with functions.

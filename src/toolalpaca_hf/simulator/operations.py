@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -56,7 +56,7 @@ class SimulatedOperation:
         # What distinguishes operations of one path, as the client sends it.
         self.fixed = tuple(pair for part in fixed for pair in parse_qsl(part, keep_blank_values=True))
         self.segments = tuple(unquote(part) for part in bare.strip("/").split("/")) if bare.strip("/") else ()
-        self._failures: dict[int, DeclaredResponse] = {}
+        self.failure = cache(self._failure)
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -84,19 +84,16 @@ class SimulatedOperation:
         contents = (mapping(response.get("content")) for response in self.declared.responses.values())
         return any({"example", "examples"} & mapping(kind).keys() for content in contents for kind in content.values())
 
-    def failure(self, status: int) -> DeclaredResponse:
+    def _failure(self, status: int) -> DeclaredResponse:
         """The declared response to an invalid request; 422 if the document has no 400."""
         codes = self.declared.responses
         if status == 400 and "400" not in codes and "422" in codes:
             status = 422
-        if status not in self._failures:
-            code = next((key for key in (str(status), "4XX", "4xx", "default") if key in codes), "")
-            found = self._response(status, codes.get(code, {}))
-            # An error message fits a text, not a picture.
-            readable = "json" in found.media or found.media.startswith("text/") or is_xml(found.media)
-            unreadable = DeclaredResponse(status, "application/json", None)
-            self._failures[status] = found if readable or not found.media else unreadable
-        return self._failures[status]
+        code = next((key for key in (str(status), "4XX", "4xx", "default") if key in codes), "")
+        found = self._response(status, codes.get(code, {}))
+        # An error message fits a text, not a picture.
+        readable = "json" in found.media or found.media.startswith("text/") or is_xml(found.media)
+        return found if readable or not found.media else DeclaredResponse(status, "application/json", None)
 
     def _response(self, status: int, declared: dict[str, Any]) -> DeclaredResponse:
         content = mapping(declared.get("content"))

@@ -235,8 +235,7 @@ def _steps(context: ChatContext) -> list[_Seen]:
     seen = []
     for call, answer in zip(context.messages[1::2], context.messages[2::2], strict=True):
         function = call["tool_calls"][0]["function"]
-        name = str(function["name"])
-        arguments = function["arguments"]
+        name, arguments = str(function["name"]), function["arguments"]
         arguments = arguments if isinstance(arguments, dict) else parse_arguments(arguments) or {}
         seen.append(_Seen(context.functions.get(name, name), arguments, answer["content"]))
     return seen
