@@ -52,8 +52,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     for number, stage in enumerate(STAGES):
         said = kill_in(start(base, out), stage, 8.0 if stage == "training" else 1.5)
         before = [f"{place} of 4: {done}, done before" for place, done in enumerate(STAGES[:number], 1)]
-        # A fast machine is through with the training before it is killed.
-        assert [line for line in said if "done before" in line] in (before, before[:2])
+        # The stage that was killed last may have been through with its work.
+        assert [line for line in said if "done before" in line] in (before, before[:-1])
         for _ in range(100):  # no orphan trains on
             if not running(str(out / "model")):
                 break
