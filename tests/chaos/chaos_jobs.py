@@ -268,7 +268,7 @@ class CorpusScripted(CorpusOffline):
             for n, name in enumerate(names)
         ]
         (inputs / "apis.json").write_text(json.dumps({"count": len(entries), "entries": entries}))
-        suite = [{"Name": "Kept", "Instructions": [self.evaluation]}]
+        suite = [{"Name": "Kept", "Function_Projection": {}, "Instructions": [self.evaluation]}]
         (inputs / "kept.json").write_text(json.dumps(suite))
 
     @contextmanager
