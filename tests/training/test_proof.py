@@ -16,9 +16,9 @@ from toolalpaca_hf.errors import UnsupportedModelError
 from toolalpaca_hf.formats import prompt_messages, react_prompt, trajectory_segments
 from toolalpaca_hf.schema import Api, Function, Step, Trajectory
 from toolalpaca_hf.training import Proof, SegmentTokenizer, Way, prove_template, ways_of
-from toolalpaca_hf.training.conversations import FEATURES, as_messages, random_conversation, smaller
+from toolalpaca_hf.training.conversations import FEATURES, as_messages, features_of, random_conversation, smaller
 from toolalpaca_hf.training.loading import as_segments, prompt_beginning, render
-from toolalpaca_hf.training.proof import features_of, require_proof
+from toolalpaca_hf.training.proof import require_proof
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 HOLDS = (TEMPLATES / "qwen3_instruct_2507_training.jinja").read_text(encoding="utf-8")

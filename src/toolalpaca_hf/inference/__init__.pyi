@@ -3,9 +3,7 @@ from .constrained import Constrainer as Constrainer
 from .constrained import NameConstraint as NameConstraint
 from .generator import BatchGenerator as BatchGenerator
 from .generator import Generation as Generation
-from .generator import end_ids as end_ids
 from .generator import load_model as load_model
-from .generator import sample_ids as sample_ids
 from .kv_cache import Branch as Branch
 from .kv_cache import Layers as Layers
 from .kv_cache import Pack as Pack
@@ -13,9 +11,11 @@ from .kv_cache import Prefix as Prefix
 from .kv_cache import RowState as RowState
 from .kv_cache import common_length as common_length
 from .kv_cache import prefill as prefill
-from .logprobs import by_length as by_length
-from .logprobs import logits_at as logits_at
-from .logprobs import select_logits as select_logits
-from .logprobs import token_logprobs as token_logprobs
+from .logits import by_length as by_length
+from .logits import end_ids as end_ids
+from .logits import logits_at as logits_at
+from .logits import sample_ids as sample_ids
+from .logits import select_logits as select_logits
+from .logits import token_logprobs as token_logprobs
 from .slots import attention_of as attention_of
 from .slots import configs_of as configs_of

@@ -150,8 +150,7 @@ def _in_slots(model: PreTrainedModel, rows: list[list[int]], forced: Sequence[li
     # All but one id, where there are more: then one row decodes while another reads on.
     slots.feed([(row, row.unfed[:-1]) for row in all_rows if len(row.unfed) > 1])
     made = [slots.feed([(row, row.unfed) for row in all_rows])]
-    for n in range(_NEW - 1):
-        made.append(slots.feed([(row, [ids[n]]) for row, ids in zip(all_rows, forced, strict=True)]))
+    made += [slots.feed([(row, [ids[n]]) for row, ids in zip(all_rows, forced, strict=True)]) for n in range(_NEW - 1)]
     return list(torch.stack(made, dim=1))
 
 
@@ -164,8 +163,7 @@ def _packed(model: PreTrainedModel, rows: list[list[int]], forced: Sequence[list
     sizes = zip(starts, rows, strict=True)
     pack = Pack(model, [base.layers], [Branch(n, [range(n)], len(ids) - n + _NEW) for n, ids in sizes])
     made = [pack.feed([(i, token) for i, ids in enumerate(rows) for token in ids[starts[i] :]])]
-    for n in range(_NEW - 1):
-        made.append(pack.feed([(i, ids[n]) for i, ids in enumerate(forced)]))
+    made += [pack.feed([(i, ids[n]) for i, ids in enumerate(forced)]) for n in range(_NEW - 1)]
     return [torch.stack([step[i] for step in made]) for i in range(len(rows))]
 
 

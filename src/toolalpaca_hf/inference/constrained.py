@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,14 +30,11 @@ class Constrainer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: list[int] | None = None) -> None:
         try:
-            fast: Any = tokenizer
-            self._vocabulary = from_tokenizer(fast, n_vocab=len(tokenizer), eos_token=ends)
+            self._vocabulary = from_tokenizer(cast(Any, tokenizer), n_vocab=len(tokenizer), eos_token=ends)
         except ValueError as error:
-            raise UnsupportedModelError(
-                f"{tokenizer.name_or_path} cannot follow a schema ({error})", fix="use a model with a fast tokenizer"
-            ) from None
-        own: Any = tokenizer.eos_token_id
-        self._ends: list[int] = ends or [own]
+            problem = f"{tokenizer.name_or_path} cannot follow a schema ({error})"
+            raise UnsupportedModelError(problem, fix="use a model with a fast tokenizer") from None
+        self._ends = ends or [cast(int, tokenizer.eos_token_id)]
 
     def to_schema(self, schema: dict[str, Any]) -> "SchemaMask":
         """A processor for one call of `generate`; an [`OptionError`] if it cannot be enforced token by token."""

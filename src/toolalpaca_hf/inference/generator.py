@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 
 from ..errors import NotFoundError
 from ..precision import default_device, resolve_dtype
 from .admission import exact_ways
 from .kv_cache import FED_AT_ONCE, PrefixCache, RowState, common_length
-from .padded import write_padded
+from .logits import end_ids, sample_ids
 from .slots import Slots
 
 
@@ -46,12 +47,12 @@ def load_model(
 
 
 WATCHED_EVERY = 8  # ids after which a row's `watch` is asked
+FEWEST_TO_LEAVE = 8  # rows of a padded batch; fewer are run to their end together
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The continuation of a conversation: its text without what ended it (`"eos"`, `"limit"`, `"watch"`, or the stop
-    text), and all generated ids."""
+    """A continuation: its text without what ended it (`"eos"`, `"limit"`, `"watch"` or the stop text), and its ids."""
 
     text: str
     ids: list[int]
@@ -160,7 +161,7 @@ class BatchGenerator:
         if self.way != "slots":
             count = min(self.batch_size if self.way == "padded" else 1, len(self._waiting))
             if count:
-                write_padded(self, [self._waiting.popleft() for _ in range(count)])
+                self._write_padded([self._waiting.popleft() for _ in range(count)])
             return
         self._admit()
         # Forced ids need no forward pass of their own: they are read together.
@@ -272,10 +273,8 @@ class BatchGenerator:
             if kept := self.kept.longest(row.ids):
                 row.begin_with(kept)
         for family in _families([row for row in new if row.base is None]):
-            common = family[0].ids
-            for row in family[1:]:
-                common = common[: common_length(common, row.ids)]
-            common = common[: min(len(row.ids) for row in family) - 1]
+            shared = common_length(family[0].ids, family[-1].ids)  # they are sorted: all between share it
+            common = family[0].ids[: min(shared, *(len(row.ids) - 1 for row in family))]
             try:
                 base = self.slots.prefill(common) if common else None
             except Exception as error:
@@ -298,30 +297,78 @@ class BatchGenerator:
             self._active.append(row)
             self.slots.place(row)
 
+    def _write_padded(self, rows: list[RowState]) -> None:
+        """Write rows to their ends with `model.generate`; a batch that does not fit into memory is halved."""
+        try:
+            self._generate_padded(rows)
+            return
+        except Exception as error:
+            failure = error.with_traceback(None)
+        self.free_memory()
+        if len(rows) == 1:
+            rows[0].error = failure
+            return
+        for row in rows:
+            self.restart(row)
+        for some in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            self._write_padded(some)
+
+    def _generate_padded(self, rows: list[RowState]) -> None:
+        width = max(len(row.ids) for row in rows)
+        padding = [width - len(row.ids) for row in rows]
+        model, pad, cache = self.model, self.tokenizer.pad_token_id, None
+        generate: Any = model.generate
+
+        def chosen(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            """Leaves greedy search only the id that is chosen here."""
+            ids = torch.tensor(self.next_ids(scores.clone(), rows), device=scores.device)
+            return torch.full_like(scores, -torch.inf).scatter_(1, ids[:, None], 0.0)
+
+        def taken(input_ids: torch.Tensor, scores: Any, **kwargs: object) -> torch.Tensor:
+            """Reads what was picked; says which rows have ended."""
+            going = [i for i, row in enumerate(rows) if not row.end]
+            last = input_ids[:, -1].tolist()
+            self.append([rows[i] for i in going], [last[i] for i in going])
+            done = [row.end is not None for row in rows]
+            # Rows that have ended cost as much as the others, so they are left out when that is worth a new start.
+            leave = len(done) >= FEWEST_TO_LEAVE and 2 * sum(done) >= len(done)
+            return torch.tensor([leave or end for end in done], device=input_ids.device)
+
+        if self.way == "single":
+            # Dynamic RoPE keeps the frequencies of the longest text until it reads a short one: what was written
+            # before must not decide what is written now.
+            model(torch.tensor([[pad or 0]], device=model.device), use_cache=False)
+        ids = torch.tensor([[pad] * n + row.ids for n, row in zip(padding, rows, strict=True)], device=model.device)
+        mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding], device=model.device)
+        while rows:
+            output = generate(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                # A bound that no row reaches: each has a limit of its own.
+                max_new_tokens=max(row.limit for row in rows) + 1,
+                # The choice is made by `chosen`; nothing that a model's own settings say changes it.
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
+                pad_token_id=pad,
+                eos_token_id=list(self.ends),
+                logits_processor=LogitsProcessorList([chosen]),
+                stopping_criteria=StoppingCriteriaList([taken]),
+                return_dict_in_generate=True,
+            )
+            left = [i for i, row in enumerate(rows) if not row.ended]
+            rows, kept = [rows[i] for i in left], torch.tensor(left, dtype=torch.long, device=model.device)
+            ids, cache = output.sequences[kept], output.past_key_values
+            mask = torch.nn.functional.pad(mask[kept], (0, ids.shape[1] - mask.shape[1]), value=1)
+            if rows and isinstance(cache, DynamicCache):
+                cache.batch_select_indices(kept)
+            else:
+                cache = None  # other kinds cannot leave rows out; what is left is read again
+
     def _texts(self, batch: list[list[int]]) -> list[str]:
         return self.tokenizer.batch_decode(batch, clean_up_tokenization_spaces=False)
-
-
-def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids that end a sequence, by the tokenizer or the model's generation config."""
-    ends: Any = model.generation_config.eos_token_id if model.generation_config else None
-    own: Any = tokenizer.eos_token_id
-    return {own, *(ends if isinstance(ends, list) else [ends])} - {None}
-
-
-def sample_ids(
-    logits: torch.Tensor, temperature: float, points: Sequence[float], rows: Sequence[int] | None = None
-) -> torch.Tensor:
-    """The likeliest id of each row of logits, `(rows, vocabulary)`, or with a temperature those that points fall on.
-
-    `points` are in [0, 1), one for each id; `rows` are theirs, unless it is one point per row.
-    """
-    if not temperature:
-        return logits.argmax(-1)
-    shares = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    shares = shares if rows is None else shares[torch.tensor(rows, device=logits.device)]
-    at = torch.tensor(points, dtype=torch.float64, device=logits.device)[:, None] * shares[:, -1:]
-    return torch.searchsorted(shares, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def _families(rows: list[RowState]) -> list[list[RowState]]:

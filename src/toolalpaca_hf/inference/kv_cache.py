@@ -182,12 +182,9 @@ class Pack:
         for i, branch in enumerate(branches):
             for columns in branch.seen:
                 self._mask[i, columns.start : columns.stop] = 0
-        self._cache = Cache(
-            layers=[
-                _GrowingLayer(*(torch.cat(tensors, dim=-2) for tensors in zip(*layer, strict=True)))
-                for layer in zip(*parts, strict=True)
-            ]
-        )
+        # One layer after the other, so that only one is in memory twice.
+        layers = ([torch.cat(both, dim=-2) for both in zip(*layer, strict=True)] for layer in zip(*parts, strict=True))
+        self._cache = Cache(layers=[_GrowingLayer(*layer) for layer in layers])
 
     def fork(self, branch: int, spare: int) -> int:
         """Copy a branch's past to an unused one, and return that."""

@@ -6,7 +6,7 @@ A forward pass takes the new tokens of all rows as one sequence; only the attent
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -118,10 +118,9 @@ class Slots:
         if held is None or held[0].shape[0] < len(self.rows) or held[0].shape[2] < room:
             slots, length = held[0].shape[::2] if held else (0, 0)
             length = length if length >= room else -(-(room + room // 4 + 1) // 64) * 64
+            slots = max(slots, len(self.rows))
             # Zeros: a column that is not seen has a share of 0, and 0 times what memory happens to hold may be NaN.
-            grown = [
-                new.new_zeros(max(slots, len(self.rows)), new.shape[1], length, new.shape[3]) for new in (keys, values)
-            ]
+            grown = [new.new_zeros(slots, new.shape[1], length, new.shape[3]) for new in (keys, values)]
             for new, old in zip(grown, held or (), strict=False):
                 new[: old.shape[0], :, : old.shape[2]] = old
             self._layers[layer] = held = (grown[0], grown[1])
@@ -136,30 +135,21 @@ class _Step:
         self.slots, self.device = slots, slots.model.device
         self.single = [row for row, ids in fed if len(ids) == 1]
         self.room = max(row.seen - row.start + len(ids) for row, ids in fed)
-        self.long: list[tuple[RowState, int, int]] = []
-        at = len(self.single)
-        for row, ids in fed[at:]:
-            self.long.append((row, at, at + len(ids)))
-            at += len(ids)
+        ends = accumulate(len(ids) for _, ids in fed)
+        self.long = [(row, end - len(ids), end) for (row, ids), end in zip(fed, ends, strict=True) if len(ids) > 1]
         self.groups: list[tuple[Prefix | None, int, int]] = []
-        for n, row in enumerate(self.single):
-            if self.groups and self.groups[-1][0] is row.base:
-                self.groups[-1] = (row.base, self.groups[-1][1], n + 1)
-            else:
-                self.groups.append((row.base, n, n + 1))
+        for base, some in groupby(range(len(self.single)), key=lambda n: self.single[n].base):
+            group = list(some)
+            self.groups.append((base, group[0], group[-1] + 1))
         if self.single:
-            self.slot = self._tensor([row.slot for row in self.single])
-            self.seen = self._tensor([row.seen for row in self.single])
-            self.start = self._tensor([row.start for row in self.single])
+            asked = [[row.slot, row.seen, row.start] for row in self.single]
+            self.slot, self.seen, self.start = torch.tensor(asked, device=self.device).T.contiguous().unbind()
             self.column = self.seen - self.start
             self.width = max(row.seen - row.start for row in self.single) + 1
             self.height = max(row.slot for row in self.single if row.slot is not None) + 1
             # No idle slot in between, and rows in the order of theirs: nothing has to be moved.
             self.dense = [row.slot for row in self.single] == list(range(self.height))
         self._masks: dict[Any, Any] = {}
-
-    def _tensor(self, values: Sequence[int | None]) -> torch.Tensor:
-        return torch.tensor(values, device=self.device)
 
     def spread(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows to slots. Idle slots are computed too: copying only the others would cost more."""

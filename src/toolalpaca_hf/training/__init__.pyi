@@ -21,9 +21,9 @@ from .prefixes import share_prefixes as share_prefixes
 from .proof import CHECKS as CHECKS
 from .proof import Counterexample as Counterexample
 from .proof import Proof as Proof
+from .proof import Way as Way
 from .proof import prove_template as prove_template
-from .prover import Way as Way
-from .prover import ways_of as ways_of
+from .proof import ways_of as ways_of
 from .results import data_fingerprint as data_fingerprint
 from .results import resolved as resolved
 from .results import start_or_resume as start_or_resume

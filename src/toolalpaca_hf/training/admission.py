@@ -250,10 +250,9 @@ def check_tokens(model: PreTrainedModel, tokenizer: Any, datasets: Sequence[Any]
             longest = None
     if size is not None and largest_id >= size:
         token = tokenizer.convert_ids_to_tokens(largest_id)
-        raise UnsupportedModelError(
-            f"the token {token!r} has the id {largest_id} and the model's embedding has {size:,} rows",
-            fix="call model.resize_token_embeddings(len(tokenizer)) and save it, or take a token that it has",
-        )
+        problem = f"the token {token!r} has the id {largest_id} and the model's embedding has {size:,} rows"
+        fix = "call model.resize_token_embeddings(len(tokenizer)) and save it, or take a token that it has"
+        raise UnsupportedModelError(problem, fix=fix)
     return longest
 
 

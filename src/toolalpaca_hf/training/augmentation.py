@@ -102,21 +102,17 @@ def _names(step: Step) -> list[str]:
 
 
 def augment(example: Example, how: Augmentation, rng: random.Random, called: Collection[str] = ()) -> Example:
-    """An augmented copy of an example, in which functions in `called` are always shown.
-
-    Steps without a call are dropped: trained on, they are learnt.
-    """
+    """An augmented copy of an example, in which functions in `called` are always shown."""
     trajectory = example.trajectory
+    # Steps without a call are dropped: trained on, they are learnt.
     kept = [(step, own) for step, own in zip(trajectory.steps, example.trained, strict=False) if _names(step)]
-    steps = [step for step, _ in kept]
-    called = called_functions(replace(trajectory, steps=steps)).union(called)
-    functions = _keep(example.api.functions, called, how, rng)
+    functions = _keep(example.api.functions, called_functions(trajectory).union(called), how, rng)
     components = formats.used_components(example.api.components, functions)
     functions, renamed, parameters = _rename(functions, how, rng)
     thought = formats.DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
     copy = replace(
         trajectory,
-        steps=[_renamed_step(step, renamed, parameters, how.max_observation) for step in steps],
+        steps=[_renamed_step(step, renamed, parameters, how.max_observation) for step, _ in kept],
         final_thought=_renamed(thought, renamed),
         response=_renamed(trajectory.response, renamed),
     )
@@ -236,12 +232,7 @@ def _segments(row: Mapping[str, Any]) -> list[Segment]:
 
 
 def augment_dataset(
-    rows: Dataset,
-    how: Augmentation,
-    copies: int,
-    seed: int,
-    shared: bool = False,
-    descriptions: int = 0,
+    rows: Dataset, how: Augmentation, copies: int, seed: int, shared: bool = False, descriptions: int = 0
 ) -> Dataset:
     """Replace rows by augmented copies, read back from their text; a row that is no example is repeated unchanged.
 
@@ -253,8 +244,7 @@ def augment_dataset(
     prompt = react_prompt(how.tool_hints)
     # By place, since ids may be repeated, or be none: an example, and a key of what its prompt documents.
     found: list[tuple[Example | None, str]] = []
-    called: dict[str, set[str]] = {}
-    leaders: dict[str, int] = {}
+    called, leaders = dict[str, set[str]](), dict[str, int]()
     for place, row in enumerate(plain):
         example = formats.parse_example(_segments(row), row["id"])
         documentation = str(place)

@@ -1,9 +1,9 @@
-"""Random conversations with tool calls, from plain to hard, and how to make one smaller."""
+"""Random conversations with tool calls, from plain to hard, how to make one smaller, and what rows have of them."""
 
 import json
 import random
-from collections.abc import Collection, Iterator
-from itertools import count
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
 from typing import Any
 
 FEATURES = {
@@ -84,8 +84,7 @@ def smaller(value: Any, key: str = "") -> Iterator[Any]:
                 yield {other: kept for other, kept in value.items() if other != name}
             if name in ("system", "reasoning", "content") and item is not None:
                 yield value | {name: None}
-            inside = key if key == "arguments" else name
-            yield from (value | {name: changed} for changed in smaller(item, inside))
+            yield from (value | {name: changed} for changed in smaller(item, key if key == "arguments" else name))
 
 
 def as_messages(conversation: Conversation) -> list[dict[str, Any]]:
@@ -136,3 +135,21 @@ MARKED = r"\[(?P<mark>[ud][a-z_0-9]+) .*? (?P=mark)\]"
 def json_text(value: Any) -> str:
     """A value as text that differs where the value does: `1`, `1.0` and `true` are three."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def features_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """What of `FEATURES` the first 1,000 rows of messages have; texts of any kind are always taken to be there."""
+    found = {"unicode", "json", "empty", "turn_like"}
+    for row in islice(rows, 1_000):
+        messages: Sequence[Mapping[str, Any]] = row["messages"]
+        calls = [message.get("tool_calls") or () for message in messages]
+        has = {
+            "system": any(message["role"] == "system" for message in messages),
+            "turns": sum(message["role"] == "user" for message in messages) > 1,
+            "calls": any(calls),
+            "parallel": any(len(some) > 1 for some in calls),
+            "content": any(some and message.get("content") for message, some in zip(messages, calls, strict=True)),
+            "reasoning": any(message.get("reasoning_content") for message in messages),
+        }
+        found |= {feature for feature, is_there in has.items() if is_there}
+    return found

@@ -18,7 +18,7 @@ from ..schema import SPLITS
 from .augmentation import augment_dataset
 from .config import SegmentScriptArguments, SegmentSFTConfig
 from .loading import present, tools_of
-from .prover import Prover, Refused, ways_of
+from .proof import Prover, Refused, ways_of
 from .tokenize import IGNORE, SegmentTokenizer
 
 Rows = Dataset | IterableDataset
@@ -43,9 +43,8 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
         known = wanted if train.column_names is None else train.column_names
         if missing := [column for column in wanted if column not in known]:
             raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
-        streamed = isinstance(train, IterableDataset)
         augmented = config != "chat" and script_args.augment_copies
-        if streamed and (augmented or training_args.packing or training_args.prefix_packing):
+        if isinstance(train, IterableDataset) and (augmented or training_args.packing or training_args.prefix_packing):
             problem = "a stream is neither packed nor augmented here"
             raise OptionError(problem, option="dataset_streaming", fix="set it to false")
         if training_args.tool_hints and config != "chat" and not augmented:
@@ -65,14 +64,9 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
             rows[script_args.dataset_test_split] = held_out.select_columns(wanted)
         train = train.select_columns(wanted)
         if augmented and isinstance(train, Dataset):
-            train = augment_dataset(
-                train,
-                script_args.augmentation(training_args.tool_hints),
-                script_args.augment_copies,
-                training_args.seed,
-                shared=training_args.prefix_packing,
-                descriptions=script_args.augment_descriptions,
-            )
+            how, copies = script_args.augmentation(training_args.tool_hints), script_args.augment_copies
+            shared, descriptions = training_args.prefix_packing, script_args.augment_descriptions
+            train = augment_dataset(train, how, copies, training_args.seed, shared, descriptions)
     return {script_args.dataset_train_split: train, **rows}
 
 
@@ -153,5 +147,4 @@ def masked_row(
     else:
         problem = f"config {config} has neither segments nor messages"
         raise InputError(problem, file=dataset, fix="pass --config sft or chat")
-    name = str(found.get("id") or f"row {row}")
-    return name, token_texts(ids, trained, lambda some: str(tokenizer.decode(some)))
+    return str(found.get("id") or f"row {row}"), token_texts(ids, trained, lambda some: str(tokenizer.decode(some)))

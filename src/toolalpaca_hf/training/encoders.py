@@ -15,10 +15,7 @@ NEVER = -1e9
 
 
 class Encoder:
-    """Two copies of a fast tokenizer's pipeline, with and without what it prepends; `plain` reads `</s>` as text.
-
-    It pickles as its JSON state, without padding or truncation that an earlier call set on the tokenizer.
-    """
+    """Two copies of a fast tokenizer's pipeline, with and without what it prepends; `plain` reads `</s>` as text."""
 
     def __init__(self, prompt_json: str, continuation_json: str, plain: bool) -> None:
         self._state = prompt_json, continuation_json, plain
@@ -68,17 +65,9 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
     for token, id_ in special.items() if plain else ():
         probes = [token, f" {token}", f"x{token}x"]
         if any(id_ in ids for ids in encoder.prompts(probes) + encoder.continuations(probes)):
-            raise UnsupportedModelError(
-                f"the tokenizer makes {token!r} out of plain text, so an observation could end a sequence",
-                file=name,
-                fix="set parse_special_tokens for text you trust",
-            )
+            problem = f"the tokenizer makes {token!r} out of plain text, so an observation could end a sequence"
+            raise UnsupportedModelError(problem, file=name, fix="set parse_special_tokens for text you trust")
     return encoder
-
-
-def _utf8(text: str) -> str:
-    """Half a surrogate pair, which JSON can spell and no tokenizer reads, is replaced as in files."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _encode_in_calls(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
@@ -90,8 +79,9 @@ def _encode_in_calls(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
             some = texts[start:end]
             try:
                 found = backend.encode_batch_fast(some, add_special_tokens=False)
-            except TypeError:
-                found = backend.encode_batch_fast(list(map(_utf8, some)), add_special_tokens=False)
+            except TypeError:  # half a surrogate pair, which JSON can spell and no tokenizer reads, is replaced
+                some = [text.encode("utf-8", "replace").decode() for text in some]
+                found = backend.encode_batch_fast(some, add_special_tokens=False)
             ids += [encoding.ids for encoding in found]
             start, size = end, 0
     return ids

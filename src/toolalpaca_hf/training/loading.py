@@ -25,11 +25,7 @@ from .tokenize import bos_ids, merge
 
 
 def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a resolved model, with the tokens that training needs; it pads on the right.
-
-    A missing padding token becomes the unknown token (as Vicuna was trained), else the end-of-sequence token; labels
-    are masked by position, so the end of sequence is learnt either way. The config's `eos_token` and `pad_token` win.
-    """
+    """Load the tokenizer of a resolved model, with the tokens that training needs; it pads on the right."""
     revision = None if Path(path).is_dir() else cast(dict[str, Any], config.model_init_kwargs or {}).get("revision")
     fix = "pass --model_name_or_path with a folder, a Hub id or smollm2"
     tokenizer = checkpoints.load_tokenizer(path, fix, revision=revision or "main", padding_side="right")
@@ -42,7 +38,7 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
             setattr(tokenizer, name, token)
     if tokenizer.eos_token is None:
         raise UnsupportedModelError("the tokenizer has no end-of-sequence token", file=path, fix="pass --eos_token")
-    if tokenizer.pad_token is None:
+    if tokenizer.pad_token is None:  # labels are masked by position, so the end of sequence is learnt either way
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
 
@@ -94,11 +90,10 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     step = {"reasoning": None, "content": _THOUGHT, "calls": [call]}
     turn = {"user": "hi", "steps": [step], "reasoning": None, "answer": _RESPONSE}
     messages, name = as_messages({"system": None, "turns": [turn]}), tokenizer.name_or_path or None
-    documented: list[Any] = [tools(), None]
+    options: Any = {"chat_template": template, "tokenize": False}
     try:
         text, without_tools = (
-            str(tokenizer.apply_chat_template(messages, tools=given, chat_template=template, tokenize=False))
-            for given in documented
+            str(tokenizer.apply_chat_template(messages, tools=given, **options)) for given in (tools(), None)
         )
     except Exception as error:  # a template raises whatever it likes
         problem = "the chat template cannot render a user's turn, a call, an observation and a response"
@@ -138,19 +133,17 @@ def present(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def renderable(
     dataset: Any, tokenizer: PreTrainedTokenizerBase, template: Any = None, assistant_only: bool = False
 ) -> tuple[Any, str]:
-    """Drop the rows that a template rejects and, with `assistant_only`, those without a turn of the assistant; a
-    stream's as they come, uncounted."""
+    """Drop the rows that a template rejects and, with `assistant_only`, those without a turn of the assistant."""
 
     def refusal(row: Mapping[str, Any]) -> str:
         try:
-            options = {"tools": tools_of(row), "chat_template": template, "tokenize": False}
-            tokenizer.apply_chat_template(row["messages"], **options)
+            tokenizer.apply_chat_template(row["messages"], tools=tools_of(row), chat_template=template, tokenize=False)
             answered = any(message["role"] == "assistant" for message in row["messages"])
             return "" if answered or not assistant_only else "no turn of the assistant"
         except Exception as error:  # a template raises whatever it likes
             return " ".join(str(error).split())[:200] or type(error).__name__
 
-    if not isinstance(dataset, Dataset):
+    if not isinstance(dataset, Dataset):  # a stream's as they come, uncounted
         return dataset.filter(lambda row: not refusal(row)), ""
     rows: Any = dataset.with_format(None)
     found = [refusal(row) for row in rows]
@@ -174,10 +167,8 @@ def prompt_beginning(tokenizer: PreTrainedTokenizerBase) -> str:
     bos = str(tokenizer.decode(bos_ids(tokenizer))) if bos_ids(tokenizer) else ""
     encoder, text = make_encoder(tokenizer, parse_special_tokens=False), "Solve it"
     wanted = bos_ids(tokenizer) + encoder.prompts([text])[0]
-    for beginning in (bos, f"{bos} "):
-        if tokenizer(beginning + text, add_special_tokens=False)["input_ids"] == wanted:
-            return beginning
-    return bos
+    usual = (one for one in (bos, f"{bos} ") if tokenizer(one + text, add_special_tokens=False).input_ids == wanted)
+    return next(usual, bos)
 
 
 def set_stops(config: GenerationConfig | None, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -62,12 +62,10 @@ def predictors(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
 
 def tree_mask(nodes: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
     """Which token sees which, (sequences, 1, tokens, tokens): earlier ones of its node, and all of its ancestors."""
-    sees = _lines(parents)
-    number = nodes.clamp(min=0)
-    rows = sees.gather(1, number[..., None].expand(-1, -1, sees.shape[2]))
-    mask = rows.gather(2, number[:, None, :].expand(-1, nodes.shape[1], -1))
+    sees, number = _lines(parents), nodes.clamp(min=0)
+    row = torch.arange(len(nodes), device=nodes.device)[:, None, None]
     # Padding comes last, so no row sees it; it sees something, or its softmax would be over nothing.
-    return mask.tril()[:, None]
+    return sees[row, number[..., None], number[:, None]].tril()[:, None]
 
 
 def tree_block_mask(nodes: torch.Tensor, parents: torch.Tensor) -> Any:

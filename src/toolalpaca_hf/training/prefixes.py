@@ -268,9 +268,8 @@ class PrefixCollator:
         }  # fmt: skip
 
     def __call__(self, sequences: Sequence[Row]) -> dict[str, torch.Tensor]:
-        for pack in sequences:
-            if "position_ids" in pack and not {"nodes", "parents", "weights"} <= pack.keys():
-                raise _foreign()
+        if any("position_ids" in pack and not {"nodes", "parents", "weights"} <= pack.keys() for pack in sequences):
+            raise _foreign()
         packs = [pack if "nodes" in pack else build_tree([pack]) for pack in sequences]
         batch = {}
         for name, padding in self.padding.items():

@@ -115,10 +115,7 @@ _MAIN_SETTINGS = (
 
 
 def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | None = None) -> dict[str, Any]:
-    """Write `metrics.json`, `log_history.json` and the card `README.md` into the run's folder, and return the metrics.
-
-    Every process evaluates, the first one writes. `weights` names the initial ones, where the model's name does not.
-    """
+    """Write metrics.json, log_history.json and README.md, and return the metrics; `weights` are the initial ones."""
     history = trainer.state.log_history
     # A run of fewer steps than `logging_steps` has logged only its mean.
     losses = [entry["loss"] for entry in history if "loss" in entry]
@@ -139,7 +136,7 @@ def write_results(trainer: Trainer, settings: dict[str, Any], weights: str | Non
                 metrics[name] = loss
                 metrics[name.removesuffix("loss") + "perplexity"] = math.exp(loss) if loss < 709 else math.inf
     metrics |= {"weights": weights} if weights else {}
-    if trainer.is_world_process_zero():
+    if trainer.is_world_process_zero():  # every process evaluates, the first one writes
         folder = Path(str(trainer.args.output_dir))
         metrics, *history = map(_finite, (metrics, *history))
         write_json(folder / "metrics.json", metrics, indent=2)
@@ -162,8 +159,7 @@ def training_card(settings: dict[str, Any], metrics: dict[str, Any]) -> str:
         "metrics": [(name, value) for name, value in metrics.items() if value is not None],
         "settings": [(name, settings[name]) for name in _MAIN_SETTINGS if name in settings],
     }
-    template = files("toolalpaca_hf").joinpath("training", "card.md").read_text(encoding="utf-8")
-    text = Template(template).substitute(
+    text = Template(files("toolalpaca_hf").joinpath("training", "card.md").read_text(encoding="utf-8")).substitute(
         base_model=base,
         base_model_yaml=json.dumps(base, ensure_ascii=False),
         name=Path(str(settings.get("output_dir", "model"))).name,

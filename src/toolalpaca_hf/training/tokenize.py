@@ -134,8 +134,10 @@ class SegmentTokenizer:
         labels = [IGNORE] * len(ids)
         fits = trained = 0
         for i, (run, new) in enumerate(zip(runs, run_ids, strict=True)):
-            if run.trainable and i == len(runs) - 1 and not self._ends(run.text, new):
-                new = [*new, self.eos_token_id]
+            if run.trainable and i == len(runs) - 1:
+                # Templates put a newline behind the token that ends a turn; only parsed text can contain it.
+                ended = new[-1:] == [self.eos_token_id] or run.text.rstrip().endswith(self.eos_token)
+                new = new if self.parse_special_tokens and ended else [*new, self.eos_token_id]
             # What stands first has nothing to be predicted from, so by itself it trains nothing.
             trained += run.trainable and len(new) > (0 if ids else 1)
             ids += new
@@ -156,11 +158,6 @@ class SegmentTokenizer:
     def _begins(self, ids: list[int]) -> bool:
         # A chat template may have written the token already; only parsed text can contain it.
         return ids[: len(self.bos_ids)] == self.bos_ids
-
-    def _ends(self, text: str, ids: list[int]) -> bool:
-        # Templates put a newline behind the token that ends a turn.
-        ended = ids[-1:] == [self.eos_token_id] or text.rstrip().endswith(self.eos_token)
-        return self.parse_special_tokens and ended
 
 
 def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str | None = None) -> list[Segment]:
@@ -185,8 +182,7 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What a tokenizer puts before a text."""
     whole, bare = tokenizer.encode("x"), tokenizer.encode("x", add_special_tokens=False)
-    starts = (i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-    return whole[: next(starts, 0)]
+    return whole[: next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)]
 
 
 def code_hash(*rooms: ModuleType) -> str:
@@ -228,12 +224,9 @@ def tokenize_dataset(
     parse_special_tokens: bool = False,
     num_proc: int | None = None,
 ) -> tuple[Dataset, LengthReport]:
-    """Tokenize an `sft` config, cached with the dataset; for streaming datasets use [`CompletionOnlyCollator`].
+    """Tokenize a column `segments`, cached with the dataset; for streaming datasets use [`CompletionOnlyCollator`].
 
-    Args:
-        dataset (`Dataset`): Rows with a column `segments`.
-        tokenizer, max_length, overlong, parse_special_tokens: See [`SegmentTokenizer`].
-        num_proc (`int`, *optional*): Processes. A fast tokenizer already uses every core from one process.
+    Settings are those of [`SegmentTokenizer`]; a fast tokenizer already uses every core without `num_proc`.
 
     Returns:
         `tuple[Dataset, LengthReport]`: Rows of `input_ids` and `labels`, and what was cut or dropped.

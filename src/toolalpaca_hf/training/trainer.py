@@ -20,16 +20,14 @@ from ..formats import Prompt, react_prompt
 from . import loading
 from .admission import InexactModelError, check_tokens, require_exact, virtual_tokens, whole_row_adapter
 from .config import SegmentSFTConfig
+from .conversations import features_of
 from .loss import ATTENTION, completion_loss
 from .prefixes import PrefixCollator, plain_rows, share_prefixes
-from .proof import Proof, features_of, prove_template, require_proof
-from .prover import ways_of
+from .proof import Proof, prove_template, require_proof, ways_of
 from .results import data_fingerprint, start_or_resume, write_results
 from .tokenize import CompletionOnlyCollator, SegmentTokenizer, list_batches, tokenize_dataset
 
 logger = logging.getLogger(__name__)
-
-_SETUP_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, AttributeError)
 
 
 class SafeTrainer(Trainer):
@@ -82,9 +80,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         args = SegmentSFTConfig.of(args)
         if args.activation_offloading and args.device.type == "cpu":
             raise OptionError("moves activations off a GPU, and there is none", option="activation_offloading")
-        self.run_settings = run_settings
+        self.run_settings, self.tree_attention = run_settings, ""
         self.row_reports: list[str] = []
-        self.tree_attention = ""
         self._tried_step, self._weights = False, None
         self._prompt: Prompt | None = None
         self._features: set[str] | None = None
@@ -111,7 +108,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             super().__init__(model, args, data_collator, *rows, processing_class=processing_class, **kwargs)
         except StopIteration:
             raise InputError("there is no row to train on", fix="check the file or selection") from None
-        except _SETUP_ERRORS as error:
+        except (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, AttributeError) as error:
             name = model if isinstance(model, str) else type(model).__name__
             raise UnsupportedModelError(f"cannot be trained with these settings: {error}", file=name) from error
         if args.freeze_layers:
@@ -186,8 +183,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         mode = "train" if cast(torch.nn.Module, self.model).training else "eval"
         right = (found.logits.argmax(-1) == found.targets) * found.weights
         counts = torch.stack([right.sum(), found.weights.sum(), found.tokens]).unsqueeze(0)
-        gathered = cast(torch.Tensor, self.accelerator.gather_for_metrics(counts))
-        rights, targets, tokens = gathered.sum(dim=0).tolist()
+        rights, targets, tokens = cast(torch.Tensor, self.accelerator.gather_for_metrics(counts)).sum(dim=0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(rights / max(targets, 1))
         if mode == "train":
             self._total_train_tokens += tokens // self._tp_size
@@ -209,13 +205,13 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
 
     def _more_than_the_plain_loss(self) -> str:
         """What makes the loss differ from the mean negative log-likelihood and how to turn it off; else empty."""
-        if self.args.loss_type != "nll":
-            return "set loss_type: nll or leave it out"
-        if self.compute_loss_func is not None:
-            return "leave compute_loss_func out"
-        if self.label_smoother is not None:
-            return "set label_smoothing_factor: 0"
-        return "set router_aux_loss_coef: 0" if self.aux_loss_enabled else ""
+        changes = {
+            "set loss_type: nll or leave it out": self.args.loss_type != "nll",
+            "leave compute_loss_func out": self.compute_loss_func is not None,
+            "set label_smoothing_factor: 0": self.label_smoother is not None,
+            "set router_aux_loss_coef: 0": self.aux_loss_enabled,
+        }
+        return next((change for change, needed in changes.items() if needed), "")
 
     def _prepare_dataset(
         self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
@@ -262,19 +258,17 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         # One endless stream: a run resumed in its second pass skips what it has seen, and not what is there.
         return dataset.repeat(None)
 
-    def _prepare_messages(
-        self, dataset: Any, tokenizer: Any, args: Any, packing: bool, formatting_func: Any, name: str
-    ) -> Any:
+    def _prepare_messages(self, rows: Any, tokenizer: Any, args: Any, packing: bool, formatter: Any, name: str) -> Any:
         """TRL's tokenization of `messages`, if the template renders all of them."""
-        before, template = dataset, self.chat_template or tokenizer.chat_template
+        template = self.chat_template or tokenizer.chat_template
         self.row_reports += loading.check_template(tokenizer, template)
         try:
             with args.main_process_first(local=False, desc="messages"):
-                dataset = loading.without_absent(dataset)
+                dataset = loading.without_absent(rows)
             dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
             if name == "train" and args.assistant_only_loss:
                 self._features = features_of(dataset)
-            prepared: Any = super()._prepare_dataset(dataset, tokenizer, args, packing, formatting_func, name)
+            prepared: Any = super()._prepare_dataset(dataset, tokenizer, args, packing, formatter, name)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
         if template != tokenizer.chat_template:
@@ -282,12 +276,12 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             with suppress(ValueError):
                 add_response_schema(tokenizer)
             tokenizer.chat_template = template
-        if not isinstance(before, Dataset):
+        if not isinstance(rows, Dataset):
             return prepared
         dropped = 0 if packing else len(dataset) - len(prepared)
         if dropped:
             reasons += f"; {dropped:,} dropped as nothing that is trained lies within max_length {args.max_length}"
-        sentence = f"{name} rows: {len(before):,}, {len(dataset) - dropped:,} kept{reasons}."
+        sentence = f"{name} rows: {len(rows):,}, {len(dataset) - dropped:,} kept{reasons}."
         if not len(prepared):
             raise InputError(f"no row is left to train on: {sentence}", fix="raise max_length or change the template")
         self.row_reports.append(sentence)

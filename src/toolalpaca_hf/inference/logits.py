@@ -1,11 +1,12 @@
-"""Log-probabilities of given tokens, batched, with logits of selected positions only."""
+"""Logits of selected positions only, log-probabilities of given tokens in batches, and ids drawn from logits."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UnsupportedModelError
 from .admission import exact_ways
@@ -96,3 +97,25 @@ def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
         batch.append(n)
     if batch:
         yield batch
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids that end a sequence, by the tokenizer or the model's generation config."""
+    ends: Any = model.generation_config.eos_token_id if model.generation_config else None
+    own: Any = tokenizer.eos_token_id
+    return {own, *(ends if isinstance(ends, list) else [ends])} - {None}
+
+
+def sample_ids(
+    logits: torch.Tensor, temperature: float, points: Sequence[float], rows: Sequence[int] | None = None
+) -> torch.Tensor:
+    """The likeliest id of each row of logits, `(rows, vocabulary)`, or with a temperature those that points fall on.
+
+    `points` are in [0, 1), one for each id; `rows` are theirs, unless it is one point per row.
+    """
+    if not temperature:
+        return logits.argmax(-1)
+    shares = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    shares = shares if rows is None else shares[torch.tensor(rows, device=logits.device)]
+    at = torch.tensor(points, dtype=torch.float64, device=logits.device)[:, None] * shares[:, -1:]
+    return torch.searchsorted(shares, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
