@@ -35,7 +35,7 @@ MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
 # Of a line and of one of its steps.
 FIELDS: dict[str, Any] = dict.fromkeys("id api instruction hint response ended error".split(), str)
 FIELDS |= {"steps": list, "final_thought": str | None, "tokens": int}
-STEP_FIELDS = dict.fromkeys(("thought", "action", "action_input", "observation"), str)
+STEP_FIELDS = dict.fromkeys("thought action action_input observation".split(), str)
 
 
 class RunFolder:
