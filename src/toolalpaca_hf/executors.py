@@ -58,10 +58,8 @@ def run_pipeline(
         slurm (`dict`, *optional*): Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`,
             `time` and `env_command`. Of these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
 
-    Raises:
-        [`TaskError`]: A task failed.
-        [`QueuedError`]: The folder belongs to a Slurm job that runs.
-        [`MissingDependencyError`]: The executor is not there. Without Slurm the script has been written all the same.
+    Raises [`TaskError`] if a task failed, [`QueuedError`] while a Slurm job works on the folder, and
+    [`MissingDependencyError`] if the executor is not there; without Slurm the script has been written all the same.
     """
     if tasks < 1 or workers < 1:
         raise OptionError(f"{tasks} tasks and {workers} workers can do nothing", fix="pass at least 1 of each")

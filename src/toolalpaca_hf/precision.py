@@ -127,8 +127,7 @@ def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = Non
     return getattr(torch, dtype)
 
 
-def main() -> None:
-    """Print device, GFLOP/s by dtype, and the choice."""
+if __name__ == "__main__":  # device, GFLOP/s by dtype, and the choice
     import torch
 
     device = default_device()
@@ -138,7 +137,3 @@ def main() -> None:
     for dtype, speed in speeds.items():
         print(f"{dtype:<10}" + (f"{speed:>8,.1f} GFLOP/s" if speed else "not available"))
     print(f"choice    {fastest(speeds, device.type)}")
-
-
-if __name__ == "__main__":
-    main()

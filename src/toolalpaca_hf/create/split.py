@@ -35,20 +35,11 @@ def _scorable(trajectory: Trajectory) -> bool:
 def hold_out(
     apis: Sequence[Api], trajectories: Sequence[Trajectory], share: float, seed: int = 0
 ) -> tuple[ByApi, ByApi]:
-    """Split trajectories by API into those to train on and those to evaluate on.
+    """Split trajectories into those to train on and those to evaluate on, by API id; an [`InputError`] if too few.
 
-    The split depends only on the instructions' text and the seed. Only trajectories whose every step is a successful
-    call are held out, so that these calls are the golden ones.
-
-    Args:
-        apis (`Sequence[Api]`): Of four or more, about a share of whole APIs is held out.
-        share (`float`): Of each API's trajectories.
-
-    Returns:
-        `tuple[dict, dict]`: Trajectories by API id: trained on, held out.
-
-    Raises:
-        [`InputError`]: Too few trajectories to have both.
+    A share of each API's is held out and, of four or more APIs, about a share of whole ones. The split depends only on
+    the instructions' text and the seed. Only trajectories whose every step is a successful call are held out, so that
+    these calls are the golden ones.
     """
 
     def order(text: str) -> str:

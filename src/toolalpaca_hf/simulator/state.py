@@ -71,7 +71,7 @@ class Sessions:
         if key not in self._sessions:
             self._sessions[key] = Session()
             while len(self._sessions) > MAX_SESSIONS:
-                self._forget_oldest()
+                self._size -= self._sessions.popitem(last=False)[1].size
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
@@ -80,7 +80,7 @@ class Sessions:
         if by and (session, api) in self._sessions:
             self._size += by
             while self._size > MAX_BYTES and len(self._sessions) > 1:
-                self._forget_oldest()
+                self._size -= self._sessions.popitem(last=False)[1].size
 
     def clear(self, api: str, session: str | None = None) -> int:
         """Forget an API in a session, or in all; returns how many sessions had state."""
@@ -88,7 +88,3 @@ class Sessions:
         for key in keys:
             self._size -= self._sessions.pop(key).size
         return len(keys)
-
-    def _forget_oldest(self) -> None:
-        _, oldest = self._sessions.popitem(last=False)
-        self._size -= oldest.size
