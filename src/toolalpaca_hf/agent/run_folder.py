@@ -229,7 +229,7 @@ def _is_rollout(row: dict[str, Any]) -> bool:
     return _holds(row, FIELDS) and all(_holds(step, STEP_FIELDS) for step in row["steps"])
 
 
-def _holds(row: Any, fields: Mapping[str, Any]) -> bool:
+def _holds(row: Any, fields: Mapping[Any, Any]) -> bool:
     return isinstance(row, dict) and all(isinstance(row.get(name, ...), kind) for name, kind in fields.items())
 
 

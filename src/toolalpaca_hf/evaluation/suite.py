@@ -158,7 +158,7 @@ def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
         texts = {name: "" if raw.get(name) is None else to_text(raw[name]) for name in TEXTS}
         steps.append(Step(**texts, action=raw["action"], log=raw.get("log"), parallel=bool(raw.get("parallel"))))
     response = "" if row.get("response") is None else to_text(row["response"])
-    kept = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
+    kept: dict[str, Any] = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
     trajectory = Trajectory(**kept | {"steps": steps, "response": response})
     if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
         raise TypeError("an instruction or an action is no text")

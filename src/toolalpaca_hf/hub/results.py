@@ -89,7 +89,8 @@ def _rates(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         raise InputError("holds no figure", file=path, fix=OTHER)
     for name, rate in rates.items():
         shares = [rate.get(part) for part in ("value", "low", "high")]
-        wrong = [share for share in shares if type(share) not in (int, float) or not 0 <= share <= 1]
+        numbers = [share for share in shares if isinstance(share, int | float) and not isinstance(share, bool)]
+        wrong = len(numbers) < len(shares) or not all(0 <= share <= 1 for share in numbers)
         if rate["value"] is not None and (wrong or "n" not in rate):
             raise InputError(f"has {shares} for {name}, where shares are expected", file=path, fix=AGAIN)
     return rates

@@ -52,7 +52,7 @@ class Parameter:
     def kinds(self) -> list[str]:
         """Its types, as the document has them where nothing has to be merged."""
         declared = mapping(_schema_of(self.declared))
-        kind = MEANT.get(str(declared.get("type")).lower(), declared.get("type"))
+        kind: Any = MEANT.get(str(declared.get("type")).lower(), declared.get("type"))
         simple = kind in TYPES and not {*COMPOSED, "nullable", "discriminator"} & declared.keys()
         return [kind] if simple else kinds_of(self.schema)
 

@@ -144,8 +144,8 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
             if parameter.required and not (nothing and parameter.place in ("query", "cookie")):
                 problems.append(f"Missing required parameter: {parameter.name} (in {parameter.place}).")
             continue
-        alone = isinstance(texts, list) and len(texts) == 1 and holds_json(parameter.declared)
-        as_json = json_value(texts[0]) if alone else None
+        alone = texts[0] if isinstance(texts, list) and len(texts) == 1 else None
+        as_json = json_value(alone) if alone is not None and holds_json(parameter.declared) else None
         fits = as_json is not None and is_valid(parameter.check, as_json)  # else it is a text that looks like JSON
         value = as_json if fits else _from_texts(texts, parameter.schema)
         # Ignore an empty value, or fields that may belong to another parameter, if they would be invalid.

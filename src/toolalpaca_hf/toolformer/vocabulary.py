@@ -82,8 +82,8 @@ class Vocabulary(MarkedTokenizer):
             raise UnsupportedModelError(f"no token of {name} is the start marker {markers.start!r}", fix=fix)
 
     def prompt(self, text: str) -> list[int]:
-        bos: Any = self.tokenizer.bos_token_id
-        return self._bos + self.encode(text) or [self.tokenizer.eos_token_id if bos is None else bos]
+        own: Any = self.tokenizer
+        return self._bos + self.encode(text) or [own.eos_token_id if own.bos_token_id is None else own.bos_token_id]
 
     def text(self, ids: list[int], start: int) -> str:
         context = ids[max(start - CONTEXT, 0) : start]

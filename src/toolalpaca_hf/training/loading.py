@@ -93,7 +93,8 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     options: Any = {"chat_template": template, "tokenize": False}
     try:
         text, without_tools = (
-            str(tokenizer.apply_chat_template(messages, tools=given, **options)) for given in (tools(), None)
+            str(tokenizer.apply_chat_template(messages, tools=given, **options))
+            for given in cast(Any, (tools(), None))
         )
     except Exception as error:  # a template raises whatever it likes
         problem = "the chat template cannot render a user's turn, a call, an observation and a response"

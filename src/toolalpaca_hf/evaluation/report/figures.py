@@ -85,10 +85,10 @@ def headline(metrics: dict[str, Any]) -> list[HeadlineRow]:
     if "judge_rates" in metrics:
         judge = metrics.get("judge_settings", {}).get("model", "judge")
         shares = [rate_text(metrics["judge_rates"][key]) for key in ("process", "response", "both")]
-        rows.append(HeadlineRow(model, judge, n, *shares, False))
+        rows.append(HeadlineRow._make([model, judge, n, *shares, False]))
     for name, published in PUBLISHED.items() if suite in INSTRUCTIONS else ():
         shares = [f"{share:.1f}" for share in published[suite]]
-        rows.append(HeadlineRow(name, "GPT-4", str(INSTRUCTIONS[suite]), *shares, True))
+        rows.append(HeadlineRow._make([name, "GPT-4", str(INSTRUCTIONS[suite]), *shares, True]))
     return rows
 
 

@@ -135,7 +135,8 @@ _LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dat
 
 def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
     fields = _LISTED["kinds"].get(kind, {}) | fields
-    return EvalTask(name, **fields | {"layout": _LAYOUTS[fields["layout"]]})
+    fields["layout"] = _LAYOUTS[fields["layout"]]
+    return EvalTask(name, **fields)
 
 
 TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
