@@ -42,8 +42,8 @@ from toolalpaca_hf.openapi import (
     to_text,
     tool_schema,
 )
-from toolalpaca_hf.openapi.content import encode_body
 from toolalpaca_hf.openapi.document import lookup
+from toolalpaca_hf.openapi.encoding import encode_body
 from toolalpaca_hf.openapi.request import FRAMING
 from toolalpaca_hf.openapi.tools import tool_names
 from toolalpaca_hf.schema import Api

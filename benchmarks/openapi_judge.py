@@ -17,8 +17,8 @@ from referencing.jsonschema import DRAFT4, DRAFT202012
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import Operation
+from toolalpaca_hf.openapi.api import with_files
 from toolalpaca_hf.openapi.document import lookup, original
-from toolalpaca_hf.openapi.manifest import with_files
 
 
 def documents(folder: Path) -> Iterator[tuple[str, dict[str, Any] | Exception]]:

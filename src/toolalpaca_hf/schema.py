@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,10 +91,7 @@ def turn_starts(steps: Sequence[Step]) -> list[int]:
     [0, 0, 2]
     ```
     """
-    starts: list[int] = []
-    for place, step in enumerate(steps):
-        starts.append(starts[-1] if step.parallel and starts else place)
-    return starts
+    return list(accumulate(range(len(steps)), lambda start, place: start if steps[place].parallel else place))
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,8 @@ from .storage import atomic_write, disk_errors
 REPO = "tangqiaoyu/ToolAlpaca"
 COMMIT = "189069998d64a7baf1b4a1c3c4b2e75eb9d05532"
 BASE_URL = f"https://raw.githubusercontent.com/{REPO}/{COMMIT}"
-BASE_URL_VARIABLE = "TOOLALPACA_HF_BASE_URL"
-"""Environment variable that names a mirror; what it serves is held to the same git blob ids."""
-
-ATTEMPTS = 4
-"""How often a server that is busy is asked."""
+BASE_URL_VARIABLE = "TOOLALPACA_HF_BASE_URL"  # names a mirror; what it serves is held to the same git blob ids
+ATTEMPTS = 4  # how often a server that is busy is asked
 
 
 class DownloadError(ToolAlpacaError):
@@ -32,29 +29,26 @@ class DownloadError(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class Published:
-    """A file of the upstream repository: its path, and the git blob ids it may have, the published one first."""
+    """A file of the upstream repository."""
 
     path: str
-    blob_ids: tuple[str, ...] = ()
+    blob_ids: tuple[str, ...] = ()  # of git, that it may have; the published one first
+    option: str = "--data-dir"  # that names one at hand
 
 
 # The second is a known copy whose API keys are redacted to `***`: fine as a local file.
 _REAL = ("8394f883f31735149037a20caf3058b1863edda4", "e54a164ba3ca81a5b3e37a5109cc310cd9e71068")
+# What is fetched from upstream, by short name.
 FILES: dict[str, Published] = {
     "train_data": Published("data/train_data.json", ("441f8164081af8d994cc949f16870720ada4e8db",)),
     "eval_simulated": Published("data/eval_simulated.json", ("65b54fb85e9956742c022ce835705e8fb72db118",)),
     "eval_real": Published("data/eval_real.json", _REAL),
     "public_apis": Published("data/public_apis.json", ("529bf716f8e9a5de9eb39f0b76b1c6d99a83770c",)),
     # No id is known beforehand: the first download's is reported, remembered, and binding from then on.
-    "agent_prompts": Published("agent/agent_prompts.py"),
-    "tools": Published("agent/tools.py"),
-    "evaluation_prompt": Published("prompts/Evaluation.txt"),
+    "agent_prompts": Published("agent/agent_prompts.py", option="--prompt-dir"),
+    "tools": Published("agent/tools.py", option="--prompt-dir"),
+    "evaluation_prompt": Published("prompts/Evaluation.txt", option="--judge-prompt"),
 }
-"""What is fetched from upstream, by short name."""
-
-
-OPTIONS = {"agent_prompts": "--prompt-dir", "tools": "--prompt-dir", "evaluation_prompt": "--judge-prompt"}
-"""Which option names a file that is at hand; `--data-dir` otherwise."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +75,13 @@ def git_blob_id(path: str | Path) -> str:
     """
     try:
         with open(path, "rb") as file:
-            digest = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+            start = b"blob %d\0" % os.fstat(file.fileno()).st_size
+            return hashlib.file_digest(file, lambda: hashlib.sha1(start, usedforsecurity=False)).hexdigest()
     except FileNotFoundError:
         fix = "check the path, or use --source sample or upstream"
         raise NotFoundError("does not exist", file=path, fix=fix) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
-    return digest.hexdigest()
 
 
 def local_source(path: str | Path, name: str | None = None, origin: str = "local") -> Source:
@@ -142,7 +134,7 @@ def fetch(name: str, data_dir: str | Path | None = None, base_url: str | None = 
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two processes of one job must not write into the same partial file.
         with WeakFileLock(target.with_name(f".{target.name}.lock")):
-            return _cached_or_downloaded(url, target, published, OPTIONS.get(name, "--data-dir"))
+            return _cached_or_downloaded(url, target, published)
 
 
 def fetch_prompt_folder(data_dir: str | Path | None = None, base_url: str | None = None) -> Path:
@@ -154,7 +146,7 @@ def fetch_prompt_folder(data_dir: str | Path | None = None, base_url: str | None
     return files[0].parent
 
 
-def _cached_or_downloaded(url: str, target: Path, published: Published, option: str) -> Source:
+def _cached_or_downloaded(url: str, target: Path, published: Published) -> Source:
     remembered = target.with_name(f".{target.name}.blob_id")
     expected = published.blob_ids[0] if published.blob_ids else None
     if expected is None and remembered.exists():
@@ -164,7 +156,10 @@ def _cached_or_downloaded(url: str, target: Path, published: Published, option: 
         if (blob_id := git_blob_id(target)) == expected:
             return Source(target, blob_id, "upstream")
         target.unlink()  # damaged on disk: it is not what was verified when it was stored
-    at_hand, part = f"{option} takes a {target.name} that is at hand", target.with_name(f"{target.name}.part")
+    at_hand, part = (
+        f"{published.option} takes a {target.name} that is at hand",
+        target.with_name(f"{target.name}.part"),
+    )
     resumed, blob_id = True, ""
     while resumed:  # the earlier part may have been another file's: then once more from the start
         resumed = _download(url, part, at_hand)

@@ -6,7 +6,7 @@ import jsonschema
 
 from toolalpaca_hf.formats.chat import MAX_TOOLS_SIZE, tools_of
 from toolalpaca_hf.openapi import functions_of, tool_schema
-from toolalpaca_hf.openapi.documentation import LONGEST, describe
+from toolalpaca_hf.openapi.api import LONGEST, describe
 from toolalpaca_hf.openapi.tools import MAX_SIZE
 from toolalpaca_hf.schema import Api, Function
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from toolalpaca_hf.openapi import AddressError, Allowlist, allowed_hosts, servers_of
-from toolalpaca_hf.openapi.allowlist import is_public, origin_of, resolve_host
+from toolalpaca_hf.openapi.safety import is_public, origin_of, resolve_host
 
 INSIDE = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.255 127.0.0.1 127.8.8.8 169.254.169.254 172.16.0.1

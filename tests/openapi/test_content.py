@@ -13,7 +13,7 @@ from toolalpaca_hf.openapi import (
     to_xml,
     validator,
 )
-from toolalpaca_hf.openapi.content import encode_body
+from toolalpaca_hf.openapi.encoding import encode_body
 
 PET = {
     "type": "object",

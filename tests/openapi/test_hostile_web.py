@@ -13,7 +13,7 @@ from loopback import Rude, Site
 
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.openapi import Allowlist, ApiClient, ApiRequest, CallLimits, origin_of
-from toolalpaca_hf.openapi.client import body_text
+from toolalpaca_hf.openapi.encoding import body_text
 
 LIMITS = CallLimits(connect=0.5, read=0.5, total=1.0, retries=0, size=1_000_000)
 SECONDS = 10.0

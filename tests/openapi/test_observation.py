@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolalpaca_hf.openapi.client import body_text
+from toolalpaca_hf.openapi.encoding import body_text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from toolalpaca_hf.openapi import (
     read_joined,
     servers_of,
 )
-from toolalpaca_hf.openapi.content import encode_body
+from toolalpaca_hf.openapi.encoding import encode_body
 
 WHOLE = {"type": "integer"}
 SERVER = "https://cats.example/v1/"

@@ -8,7 +8,7 @@ import pytest
 from loopback import Rude, Site
 
 from toolalpaca_hf.openapi import AddressError, Allowlist
-from toolalpaca_hf.openapi.transport import GuardedTransport, limited, seconds_left
+from toolalpaca_hf.openapi.client import GuardedTransport, limited, seconds_left
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:

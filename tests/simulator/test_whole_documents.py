@@ -24,7 +24,7 @@ from toolalpaca_hf.openapi import (
     load_document,
     tool_schema,
 )
-from toolalpaca_hf.openapi.content import encode_body
+from toolalpaca_hf.openapi.encoding import encode_body
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.simulator import create_app, read_apis
 

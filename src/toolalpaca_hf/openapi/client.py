@@ -1,71 +1,34 @@
-"""Sends requests and turns every outcome (answer, refusal, timeout, broken connection) into an observation."""
+"""Sends requests, to checked addresses and within a deadline, and turns every outcome into an observation."""
 
 import hashlib
-import html
-import json
+import logging
 import mimetypes
 import re
+import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpcore
 import httpx
 
 from ..errors import InputError, ToolAlpacaError
-from .allowlist import Allowlist, origin_of, redact_url
-from .content import encode_body
-from .credentials import Credentials
-from .request import ApiRequest
-from .transport import GuardedTransport, limited, seconds_left
+from .encoding import body_text, encode_body
+from .operations import ApiRequest
+from .safety import Allowlist, Credentials, origin_of, redact_url, resolve_host
 
-TEXTUAL = re.compile(r"text/|.*(json|xml|javascript|x-www-form-urlencoded|yaml|csv|graphql)")
-UNKNOWN = ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown")
 SHORT = 4096  # bytes: the longest body whose text is kept
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def body_text(body: bytes, content_type: str) -> str | None:
-    """A body as text, or `None` for a binary one; JSON is compacted, HTML loses its tags."""
-    kind, _, options = content_type.lower().partition(";")
-    kind, textual = kind.strip(), TEXTUAL.match(kind.strip())
-    named = re.search(r"charset=[\s\"']*([\w.-]+)", options, re.ASCII)
-    charset = named[1] if named and textual and named[1] not in ("utf-8", "utf8", "punycode") else "utf-8-sig"
-    if (b"\0" in body and not re.match("utf-?(16|32)", charset)) or not (textual or kind in UNKNOWN):
-        return None  # whatever it calls itself
-    try:
-        words = body.decode(charset, "replace" if textual else "strict")
-    except (LookupError, ValueError):  # `zip`, `rot13` and such are no text encodings
-        if not textual:
-            return None
-        words = body.decode("utf-8-sig", "replace")
-    words = words.strip()
-    if words[:1] in ("{", "[", '"') or "json" in kind:
-        with suppress(ValueError, RecursionError):
-            words = _compact(json.loads(words))
-    elif kind in ("text/html", "application/xhtml+xml") or words[:200].lower().startswith(("<!doctype html", "<html")):
-        words = " ".join(html.unescape(_UNSEEN.sub(" ", words)).split())
-    return words.encode("utf-8", "replace").decode("utf-8")
-
-
 _short_text = lru_cache(maxsize=1024)(body_text)
-
-
-# What a page does not show: comments, some elements, and tags. html.parser takes hours for some pages of a megabyte.
-_INSIDE = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+"""
-_UNSEEN = re.compile(
-    rf"<!--.*?(?:-->|\Z)|<(script|style|noscript|template|svg)(?=[\s>]){_INSIDE}(?<!/)>.*?(?:</\1\s*>|\Z)"
-    rf"|<[a-z/!?]{_INSIDE}>?",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
 REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # without doing it twice (RFC 9110, 9.2.2)
 
 HEADERS = {"Accept": "application/json, text/*;q=0.9, */*;q=0.8", "Accept-Encoding": "gzip"}
@@ -106,7 +69,7 @@ class _End(Exception):
         self.ended, self.sentence, self.status = ended, sentence, status
 
 
-class ApiClient:
+class ApiClient(AbstractContextManager["ApiClient"]):
     """Send the requests of one API to allowed `hosts`. Thread-safe.
 
     `credentials` are inserted into requests, and removed from everything that comes back. Binary responses are saved
@@ -139,9 +102,6 @@ class ApiClient:
         # Calls share no state (cookies) except what the model passes on.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
-    def __enter__(self) -> "ApiClient":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -151,44 +111,43 @@ class ApiClient:
     def send(self, request: ApiRequest) -> CallResult:
         """Send a request from [`build_request`], retrying if that is safe. Never raises for a failed call."""
         fault = ""
-        with limited(self._limits.total, self._credentials):
-            try:
-                status, headers, body = self._repeated(request)
-                words = self._rendered(body, headers.get("content-type", ""))
-                ended, fault = "answered", headers.get("x-toolalpaca-fault", "")
-            except _End as end:
-                ended, status, words = end.ended, end.status, end.sentence
+        try:
+            status, headers, body = self._repeated(request)
+            words = self._rendered(body, headers.get("content-type", ""))
+            ended, fault = "answered", headers.get("x-toolalpaca-fault", "")
+        except _End as end:
+            ended, status, words = end.ended, end.status, end.sentence
         words = words if status is None else f"Status Code: {status}. Response: {words}"
         # A server may echo secrets cut or escaped in unknown ways; verbatim values never get through.
         return CallResult(status, self._credentials.redact(words), ended, fault)
 
     def fetch(self, url: str) -> bytes:
         """Get a URL's content, decompressed; an [`InputError`] if the call fails or the status is not 200."""
-        with limited(self._limits.total, self._credentials):
-            try:
-                status, _, body = self._repeated(ApiRequest("GET", url))
-                if status == 200:
-                    return body
-                problem = f"the server answers with status {status}"
-            except _End as end:
-                problem = end.sentence.rstrip(".")
+        try:
+            status, _, body = self._repeated(ApiRequest("GET", url))
+            if status == 200:
+                return body
+            problem = f"the server answers with status {status}"
+        except _End as end:
+            problem = end.sentence.rstrip(".")
         raise InputError(f"it cannot be loaded: {problem}", file=redact_url(url), fix="check the URL")
 
     def _repeated(self, request: ApiRequest) -> tuple[int, Mapping[str, str], bytes]:
-        for attempt in count():
-            last, wait = attempt >= self._limits.retries, self._limits.backoff * 2**attempt
-            try:
-                status, headers, body = self._redirected(request)
-            except _End as end:
-                if last or end.ended != "dropped" or request.method not in REPEATABLE or wait >= seconds_left():
-                    raise
-            else:
-                if last or not (status == 429 or (500 <= status != 501 and request.method in REPEATABLE)):
-                    return status, headers, body
-                wait = _asked_to_wait(headers.get("retry-after", ""), wait)
-                if wait > self._limits.wait or wait >= seconds_left():
-                    return status, headers, body
-            time.sleep(wait)
+        with limited(self._limits.total, self._credentials):
+            for attempt in count():
+                last, wait = attempt >= self._limits.retries, self._limits.backoff * 2**attempt
+                try:
+                    status, headers, body = self._redirected(request)
+                except _End as end:
+                    if last or end.ended != "dropped" or request.method not in REPEATABLE or wait >= seconds_left():
+                        raise
+                else:
+                    if last or not (status == 429 or (500 <= status != 501 and request.method in REPEATABLE)):
+                        return status, headers, body
+                    wait = _asked_to_wait(headers.get("retry-after", ""), wait)
+                    if wait > self._limits.wait or wait >= seconds_left():
+                        return status, headers, body
+                time.sleep(wait)
         raise AssertionError  # for the type checker: the last attempt returns or raises
 
     def _redirected(self, request: ApiRequest) -> tuple[int, Mapping[str, str], bytes]:
@@ -286,3 +245,112 @@ def _asked_to_wait(retry_after: str, otherwise: float) -> float:
         return max(parsedate_to_datetime(retry_after).timestamp() - time.time(), 0.0)
     except (TypeError, ValueError, OverflowError):
         return otherwise
+
+
+# The deadline, and what is kept out of the log.
+_limits: ContextVar[tuple[float, Credentials | None]] = ContextVar("limits", default=(float("inf"), None))
+
+
+def _redacted(record: logging.LogRecord) -> bool:
+    if credentials := _limits.get()[1]:
+        record.msg, record.args = credentials.redact(record.getMessage()), ()
+    return True
+
+
+# httpx logs URLs and httpcore response headers; both may show credentials.
+for _name in ("httpx", "httpcore.connection", "httpcore.http11"):
+    logging.getLogger(_name).addFilter(_redacted)
+
+
+@contextmanager
+def limited(seconds: float, credentials: Credentials | None = None) -> Iterator[None]:
+    """End what a client of [`GuardedTransport`] does inside after this time, and keep credentials out of the log."""
+    token = _limits.set((time.monotonic() + seconds, credentials))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def seconds_left() -> float:
+    """Seconds until the deadline of [`limited`]; infinite outside of it."""
+    return _limits.get()[0] - time.monotonic()
+
+
+def _timeout(wanted: float | None) -> float:
+    left = seconds_left()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the deadline has passed")
+    return left if wanted is None else min(left, wanted)
+
+
+class _Stream(httpcore.NetworkStream):
+    """Cuts each wait at the deadline: a server that drips bytes never runs into an ordinary timeout."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _timeout(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _timeout(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _timeout(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Resolves a host, checks its addresses and connects to one of them; a second lookup could return another."""
+
+    def __init__(self, hosts: Allowlist) -> None:
+        self._hosts, self._plain = hosts, httpcore.SyncBackend()
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *options: Any, **more: Any) -> _Stream:
+        *addresses, last = self._look_up(host, port, timeout)
+        for address in addresses:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return _Stream(self._plain.connect_tcp(address, port, _timeout(timeout), *options, **more))
+        return _Stream(self._plain.connect_tcp(last, port, _timeout(timeout), *options, **more))
+
+    def _look_up(self, host: str, port: int, timeout: float | None) -> list[str]:
+        """The system's look-up has no time limit: it is made in a thread, which is left to itself when time is up."""
+        found: Future[list[str]] = Future()
+
+        def look_up() -> None:
+            try:
+                found.set_result(resolve_host(host, port, self._hosts))
+            except Exception as error:  # raised again by the thread that waits
+                found.set_exception(error)
+
+        threading.Thread(target=look_up, daemon=True).start()
+        try:
+            return found.result(min(_timeout(timeout), threading.TIMEOUT_MAX))
+        except TimeoutError:
+            raise httpcore.ConnectTimeout(f"{host} was not found in time") from None
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} cannot be found") from error
+
+    def sleep(self, seconds: float) -> None:
+        self._plain.sleep(seconds)
+
+
+class GuardedTransport(httpx.HTTPTransport):
+    """httpx's transport, only to allowed addresses (else [`AddressError`]), and by no proxy, which would hide them."""
+
+    def __init__(self, hosts: Allowlist) -> None:
+        super().__init__()
+        self._hosts = hosts
+        # httpx has no argument for httpcore's network backend.
+        limits = {"max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
+        self._pool = httpcore.ConnectionPool(httpx.create_ssl_context(), network_backend=_Backend(hosts), **limits)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._hosts.check(str(request.url))
+        return super().handle_request(request)

@@ -15,7 +15,6 @@ from .schema import Check, validator
 MAX_ALTERNATIVES, MAX_NESTED = 64, 12  # of a value; tried for an object, whose fields may have as many again
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
-Merged = tuple[dict[str, Any], Refs]  # a schema, and the references that were followed for it
 KINDS: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
@@ -23,13 +22,8 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?"
 
 def merge_schemas(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """A schema for what both schemas allow, as far as one can be expressed; annotations come from the first."""
-    merged = dict(first)
-    for key, value in second.items():
-        if key not in merged:
-            merged[key] = value
-        elif key in MERGED:
-            merged[key] = MERGED[key](merged[key], value)
-    return merged
+    joined = {key: MERGED[key](first[key], second[key]) for key in first.keys() & second.keys() & MERGED.keys()}
+    return first | second | first | joined
 
 
 def _by_name(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -86,8 +80,10 @@ class SchemaMerger:
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
 
-    def merged(self, schema: Any, open_refs: Refs = (), attempt: int = 0, short: bool = False) -> Merged:
-        """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`."""
+    def merged(
+        self, schema: Any, open_refs: Refs = (), attempt: int = 0, short: bool = False
+    ) -> tuple[dict[str, Any], Refs]:
+        """A schema without `$ref`, `allOf`, `anyOf` and `oneOf`, and the references that were followed for it."""
         schema, followed = mapping(schema), ()
         while "$ref" in schema and schema["$ref"] not in followed:
             followed += (schema["$ref"],)
@@ -342,15 +338,17 @@ def _sentence(error: Any, called: str) -> str:
     kind, said = error.kind.name, error.kind.value
     if kind == "type":
         words = " or ".join(f"an {one}" if one[0] in "aio" else f"a {one}" for one in said if one != "null")
-        return f"{called} must be {words or 'null'}, not {_cut(error.instance)}."
+        return f"{called} must be {words or 'null'}, not {_shown(error.instance)}."
     if kind == "enum":
-        choices = ", ".join(_cut(choice) for choice in said[:30])
+        choices = ", ".join(_shown(choice) for choice in said[:30])
         more = ", ..." if len(said) > 30 else ""
-        return f"{called} must be one of {choices}{more}, not {_cut(error.instance)}."
-    message = " ".join(error.message.split())
-    return f"{called} is not accepted: {message if len(message) <= 200 else f'{message[:197]}...'}."
+        return f"{called} must be one of {choices}{more}, not {_shown(error.instance)}."
+    return f"{called} is not accepted: {cut(' '.join(error.message.split()), 200)}."
 
 
-def _cut(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _shown(value: Any) -> str:
+    return cut(json.dumps(value, ensure_ascii=False), 120)
+
+
+def cut(words: str, longest: int) -> str:
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."

@@ -292,3 +292,8 @@ def every_value(value: Any) -> Iterator[Any]:
     while left:
         yield (node := left.pop())
         left.extend(node.values() if isinstance(node, dict) else listed(node))
+
+
+def refs_of(document: dict[str, Any]) -> list[str]:
+    found = (node["$ref"] for node in every_value(document) if isinstance(node, dict) and "$ref" in node)
+    return sorted({ref for ref in found if isinstance(ref, str)})

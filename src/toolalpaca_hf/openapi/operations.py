@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from .coercion import COMPOSED, kinds_of
 from .document import deref, listed, load_document, mapping, text
 from .schema import MEANT, TYPES, Check, to_json_schema, validator
-from .styles import taken_names
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
@@ -88,6 +87,19 @@ class RequestBody:
 
 
 @dataclass(frozen=True)
+class ApiRequest:
+    """An HTTP request that fits its operation. It names credentials and their places, never their values."""
+
+    method: str
+    url: str  # in full, percent-encoded; a credential in the path is still `{name}`
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None  # JSON values; None for no body
+    body_type: str = ""  # media type to write the body in
+    credentials: tuple[tuple[str, str], ...] = ()  # places (those of parameters, body, bearer or basic) and names
+    media: RequestBody = field(default=RequestBody(False), repr=False, compare=False)  # says how the body is written
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation, as tools, client and simulator read it. Schemas are kept by reference and never cut."""
 
@@ -116,10 +128,6 @@ class Operation:
     @cached_property
     def in_path(self) -> list[str]:
         return list(dict.fromkeys(IN_PATH.findall(self.template)))
-
-    def taken_names(self, place: str) -> set[str]:
-        """Names in the query, or among the cookies, that no object may be spread over."""
-        return taken_names((one.name, one.declared, one.schema) for one in self.parameters if one.place == place)
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -236,9 +244,8 @@ class Operations(Lazily[Operation]):
 def safe_names(names: list[str], longest: int, others: str) -> dict[str, str]:
     """Make names unique, at most `longest` characters long, and of ASCII letters, digits and `others` only."""
     bad = re.compile(f"[^A-Za-z0-9{re.escape(others)}]+")
-    good = {name for name in names if name and len(name) <= longest and not bad.search(name)}
-    made = {name: name for name in good}
-    numbers = dict.fromkeys(good, 1)
+    made = {name: name for name in names if name and len(name) <= longest and not bad.search(name)}
+    numbers = dict.fromkeys(made, 1)
     for name in names:
         if name in made:
             continue

@@ -8,37 +8,20 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from ..errors import InputError, ToolAlpacaError
+from ..errors import InputError
 from ..storage import STRICT_JSON
-from .allowlist import AddressError, origin_of
 from .coercion import coerce, is_valid, kinds_of, part_of, problems, to_text
 from .document import MAX_DEPTH, listed, mapping, text
-from .operations import IN_PATH, Operation, Parameter, RequestBody, security_schemes
+from .encoding import CallError, holds_json, style_of, taken_names, write_query, write_simple
+from .operations import IN_PATH, ApiRequest, Operation, Parameter, RequestBody, security_schemes
+from .safety import AddressError, origin_of
 from .schema import validator
-from .styles import holds_json, style_of, write_query, write_simple
 from .tools import ToolNames, body_fields, tool_names
 
 BODY_KEYS = ("body", "requestBody", "request_body")  # under which models put a whole request body
 # Headers that belong to the client: a document that declares them as parameters does not get them.
 FRAMING = {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer", "upgrade"}
 FRAMING |= {"expect", "keep-alive", "cookie", "accept-encoding", "range"}
-
-
-class CallError(ToolAlpacaError):
-    """A call that cannot be made; the message tells the model what to change."""
-
-
-@dataclass(frozen=True)
-class ApiRequest:
-    """An HTTP request that fits its operation. It names credentials and their places, never their values."""
-
-    method: str
-    url: str  # in full, percent-encoded; a credential in the path is still `{name}`
-    headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None  # JSON values; None for no body
-    body_type: str = ""  # media type to write the body in
-    credentials: tuple[tuple[str, str], ...] = ()  # places (those of parameters, body, bearer or basic) and names
-    media: RequestBody = field(default=RequestBody(False), repr=False, compare=False)  # says how the body is written
 
 
 def read_arguments(action_input: str) -> dict[str, Any]:
@@ -164,7 +147,8 @@ def _place(parts: _Parts, operation: Operation, parameter: Parameter, where: str
     if holds_json(parameter.declared) and (isinstance(value, dict | list) or kinds not in ([], ["string"])):
         value = to_text(value)
     flat = write_simple(parameter.declared, where, value, encode=where != "header") if where != "query" else ""
-    taken = operation.taken_names(where) if isinstance(value, dict) else ()
+    beside = [one for one in operation.parameters if one.place == where] if isinstance(value, dict) else []
+    taken = taken_names((one.name, one.declared, one.schema) for one in beside)
     pieces = write_query(name, value, parameter.declared, taken) if where in ("query", "cookie") else []
     (style, explode), apart = style_of(parameter.declared, where), where == "query" and isinstance(value, list)
     leaves = [*value, *value.values()] if isinstance(value, dict) else listed(value)

@@ -53,12 +53,10 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     {'type': ['integer', 'null']}
     ```
     """
-    kept: dict[bool, Definitions] = getattr(document, "converted", {})
-    if request not in kept:
-        kept[request] = Definitions(document, request)
-    root = kept[request].convert(schema, 0)
+    definitions = getattr(document, "converted", {}).setdefault(request, Definitions(document, request))
+    root = definitions.convert(schema, 0)
     root = {"not": {}} if root is False else {} if root is True else root
-    return root | {"$defs": kept[request]} if references(root) else root
+    return root | {"$defs": definitions} if references(root) else root
 
 
 def map_subschemas(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -339,10 +337,7 @@ def _tags(document: dict[str, Any], member: Any, ref: str, name: str, tags_to: d
 
 
 def inherited_tag(document: dict[str, Any], target: dict[str, Any], ref: str) -> dict[str, Any]:
-    """The property that a discriminator in one of a schema's `allOf` parts reads, with this schema's own tag.
-
-    The tag is no constraint, but what is shown and made: the name may be that of a schema which inherits from this.
-    """
+    """The property that an `allOf` part's discriminator reads, with this schema's tag, to be shown and made."""
     for part in parts_of_schema(document, target, (ref,)):
         discriminator = mapping(part.get("discriminator"))
         name, tags_to = discriminator.get("propertyName"), mapping(discriminator.get("mapping"))

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from itertools import accumulate, chain
 from typing import Any
 
-from .coercion import kinds_of, merge_schemas, part_of, target_of, types_of
+from .coercion import cut, kinds_of, merge_schemas, part_of, target_of, types_of
 from .document import MAX_DEPTH, is_modern, lookup, mapping, text
 from .operations import Operation, RequestBody, safe_names
 from .schema import BOUNDS, SIZES, map_subschemas, references, subschemas, walk
@@ -61,7 +61,7 @@ def tool_schema(operation: Operation, size: int = MAX_SIZE) -> dict[str, Any]:
     # Some templates reject a tool without a description.
     description = operation.description or f"{operation.method.upper()} {operation.path}"
     name = operation.tool_name or safe_names([operation.name], 64, "_-")[operation.name]
-    function = {"name": name, "description": _cut(description)}
+    function = {"name": name, "description": cut(description, MAX_DESCRIPTION)}
     return {"type": "function", "function": function | {"parameters": _bounded(names.renamed(parameters), size)}}
 
 
@@ -116,10 +116,8 @@ class ToolNames:
         return found
 
     def body_arguments(self, arguments: dict[str, Any], required: list[str]) -> dict[str, Any]:
-        """The arguments for the body, by the document's names.
-
-        One value serves a parameter and a property of one name if the one is in the path, or the other is required.
-        """
+        """The arguments for the body, by the document's names."""
+        # One value serves a parameter and a property of one name if the one is in the path, or the other is required.
         own = {argument: name for name, argument in self.body.items() if argument != name}
         renamed = {own[key]: value for key, value in arguments.items() if key in own}
         taken = set(own.values()) - set(required) - {name for place, name in self.parameters if place == "path"}
@@ -127,11 +125,7 @@ class ToolNames:
 
 
 def tool_names(operation: Operation) -> ToolNames:
-    """Choose the argument names of an operation's tool: as in the document, unless two of them clash.
-
-    Then the first of path, query, header, cookie and body keeps its name; the others get their place as prefix
-    (`query_id`, `body_id`). A body that repeats the query shares its arguments.
-    """
+    """The names of a tool's arguments; where the document's clash, all but one get a prefix (`body_id`)."""
     if operation.made:
         return operation.made[0]
     order = ("path", "query", "header", "cookie")
@@ -208,10 +202,6 @@ def _either(root: dict[str, Any], first: Any, second: Any) -> Any:
     return {"anyOf": [*members, second]}
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= MAX_DESCRIPTION else f"{words[: MAX_DESCRIPTION - 3]}..."
-
-
 def _bounded(parameters: dict[str, Any], size: int) -> dict[str, Any]:
     """Shrink parameters to a size in JSON characters: the most deeply nested first, required ones last."""
     for depth in (12, 8, 6, 4, 3, 2, 1):
@@ -247,7 +237,7 @@ def _clean(node: Any) -> dict[str, Any]:
     kinds = [kind for kind in kinds if kind != "null"]
     kinds = kinds or [kind for kind, key in (("object", "properties"), ("array", "items")) if key in node][:1]
     schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
-    schema |= {"description": _cut(words)} if (words := text(node.get("description"))) else {}
+    schema |= {"description": cut(words, MAX_DESCRIPTION)} if (words := text(node.get("description"))) else {}
     schema |= {"format": form} if (form := node.get("format") or node.get("x-format")) else {}
     if "enum" in node:
         nullable |= not kinds and None in node["enum"]

@@ -1,6 +1,7 @@
 from .files import STRICT_JSON as STRICT_JSON
 from .files import FileInUseError as FileInUseError
 from .files import JsonlLog as JsonlLog
+from .files import SqliteCache as SqliteCache
 from .files import StorageError as StorageError
 from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
@@ -20,4 +21,3 @@ from .folder import check_settings as check_settings
 from .folder import claim_settings as claim_settings
 from .folder import differences as differences
 from .folder import interruptible as interruptible
-from .sqlite import SqliteCache as SqliteCache

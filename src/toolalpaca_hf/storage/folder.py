@@ -43,11 +43,7 @@ def check_settings(folder: str | Path, holds: str, before: Mapping[str, Any], no
 
 
 def claim_settings(
-    path: str | Path,
-    settings: Mapping[str, Any],
-    holds: str,
-    made: str | Path | None = None,
-    **more: Any,
+    path: str | Path, settings: Mapping[str, Any], holds: str, made: str | Path | None = None, **more: Any
 ) -> None:
     """Let only a run with the same settings go on: they are in a JSON file, which is written where there is none.
 
