@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.hub.card_results import SOURCE, put_results
+from toolalpaca_hf.hub.results import SOURCE, put_results
 
 HUB = "https://huggingface.co/me/model/blob/main/evaluation"
 

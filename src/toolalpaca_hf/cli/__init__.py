@@ -10,11 +10,10 @@ from typer.main import get_command
 from .. import __version__
 from ..errors import run_main
 from . import apis, corpus, publish, toolformer
-from .doctor import doctor
+from .doctor import check_template, doctor, show
 from .evaluate import compare, evaluate, lint, screen
 from .options import option
 from .run import create, explore, run, simulate
-from .templates import check_template, show
 
 HELP = "Tools for tool-using language models."
 

@@ -79,10 +79,11 @@ def build(
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     check_output_folder(out, "a corpus", OWN, overwrite)
     if offline:
-        typed = [found for found in context.command.params if _is_typed(context, found.name)]
-        for found in (found for found in typed if found.name not in OFFLINE):
-            names = found.secondary_opts if context.params[str(found.name)] is False else found.opts
-            raise OptionError("--offline asks no model", option=names[0], fix="leave it out")
+        for found in context.command.params:
+            origin = context.get_parameter_source(str(found.name))
+            if origin and origin.name == "COMMANDLINE" and found.name not in OFFLINE:
+                names = found.secondary_opts if context.params[str(found.name)] is False else found.opts
+                raise OptionError("--offline asks no model", option=names[0], fix="leave it out")
         from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
         from ..simulator import read_faults
 
@@ -121,15 +122,8 @@ def build(
     _report(out, made)
 
 
-def _is_typed(context: typer.Context, name: str | None) -> bool:
-    source = context.get_parameter_source(name or "")
-    return source is not None and source.name == "COMMANDLINE"
-
-
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")],
-) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="Folder that build wrote.")]) -> None:
     """Write corpus_report.md and corpus_report.html anew from the folder's files."""
     with needing("the report", "evaluate"):
         from ..corpus import write_report

@@ -11,7 +11,7 @@ import typer
 from ..agent import RolloutConfig
 from ..errors import InputError, OptionError, needing
 from ..evaluation import EvaluationConfig
-from ..storage import check_output_folder, interruptible
+from ..storage import atomic_write, check_output_folder, interruptible
 from .options import WHAT, Json, option, say_json, with_options
 
 RATE = "{value:>7.1%}  ({low:.1%} to {high:.1%})"
@@ -122,8 +122,6 @@ def compare(
     """Put evaluations side by side; differences are paired, on the instructions both have."""
     from rich.console import Console
 
-    from ..storage import atomic_write
-
     with needing("comparing", "evaluate"):
         from ..evaluation import compare as side_by_side
         from ..evaluation import comparison_markdown, comparison_table
@@ -174,7 +172,6 @@ def screen(
     from tqdm.auto import tqdm
 
     from ..corpus import Screen
-    from ..storage import atomic_write
 
     chosen = Screen(against, [name.strip() for name in columns.split(",")] if columns else ())
     found: list[dict[str, Any]] = []

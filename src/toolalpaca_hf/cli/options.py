@@ -61,10 +61,7 @@ def check_models(*names: str) -> None:
 def with_options(
     name: str, kind: Any, leave_out: Sequence[str] = (), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes an object of a dataclass an option for each other field, with defaults of its own.
-
-    A field says in its type what its option is (`Annotated`), or has its help in its metadata, as a recipe's has.
-    """
+    """Give a command an option for each field of a dataclass, which says it in its type or in its metadata's help."""
     added = []
     for field in (field for field in fields(kind) if field.name not in leave_out):
         annotation: Any = field.type

@@ -16,19 +16,16 @@ if TYPE_CHECKING:
 app = typer.Typer(name="publish", help="Publish datasets, models and results on the Hub.", no_args_is_help=True)
 
 HUB = "Hub"
-RepoId = Annotated[str, option("me/name; created where there is none, but for results.")]
-Revision = Annotated[str | None, option("Branch; main otherwise.", HUB)]
-DryRun = Annotated[bool, option("Show files, sizes and card; ask the Hub nothing.", None, "--dry-run")]
 
 
 @dataclass(frozen=True)
 class PushOptions:
     """Where a manifest is pushed, and how."""
 
-    repo_id: RepoId
+    repo_id: Annotated[str, option("me/name; created where there is none, but for results.")]
     public: Annotated[bool, option("Everybody may see it; private otherwise.", None, "--public")] = False
-    dry_run: DryRun = False
-    revision: Revision = None
+    dry_run: Annotated[bool, option("Show files, sizes and card; ask the Hub nothing.", None, "--dry-run")] = False
+    revision: Annotated[str | None, option("Branch; main otherwise.", HUB)] = None
     pr: Annotated[bool, option("Open a pull request, or commit.", HUB, "--pr/--no-pr")] = False
 
     def push(self, manifest: "Manifest") -> None:

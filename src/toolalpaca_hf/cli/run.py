@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..agent import RolloutConfig
-from ..create import CreateConfig
+from ..create import CreateConfig, check_documents
 from ..errors import NotFoundError, OptionError, needing
 from ..storage import check_output_folder, interruptible
 from .options import Json, Overwrite, check_models, option, say_json, with_options
@@ -80,7 +80,7 @@ def create(
         from .. import create as room
 
         if dry_run:
-            checked = room.check_documents(config.documents)
+            checked = check_documents(config.documents)
             sentences = [*room.plan(config, checked, room.seconds_a_pass(config.base)), *checked.notes]
             return say_json(sentences) if as_json else typer.echo("\n".join(sentences))
         with interruptible(lambda: f"finished stages are kept in {out}; the same command goes on"):
@@ -139,7 +139,6 @@ def explore(
         from ..explore import find_targets
 
         found = find_targets(targets or ())
-        from ..create import check_documents
         from ..explore import build_app, launch
     served = RolloutConfig(model, endpoint, style) if model else None
     models = served is not None or any(target.kind == "model" for target in found)

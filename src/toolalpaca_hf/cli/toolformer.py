@@ -83,9 +83,8 @@ def annotate(
         return typer.echo(f"submitted; the texts appear in {out}")
     _say(out / "report.md")
     typer.echo(f"{out / 'report.html'} has the rest")
-    typer.echo(
-        f"Next: python dataset_scripts/toolformer.py --source {out} --out build/toolformer makes a dataset of it"
-    )
+    script = f"python dataset_scripts/toolformer.py --source {out} --out build/toolformer"
+    typer.echo(f"Next: {script} makes a dataset of it")
 
 
 def _say(report: Path) -> None:

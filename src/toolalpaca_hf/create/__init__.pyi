@@ -2,9 +2,9 @@ from .config import CheckedDocuments as CheckedDocuments
 from .config import CreateConfig as CreateConfig
 from .config import check_documents as check_documents
 from .pipeline import TrainingFailedError as TrainingFailedError
+from .pipeline import before_after as before_after
 from .pipeline import create as create
 from .pipeline import plan as plan
 from .pipeline import seconds_a_pass as seconds_a_pass
-from .report import before_after as before_after
-from .report import usage_lines as usage_lines
+from .pipeline import usage_lines as usage_lines
 from .split import hold_out as hold_out

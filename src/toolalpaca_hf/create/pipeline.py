@@ -14,14 +14,14 @@ from ..checkpoints import check_model, resolve_model, weights_of
 from ..corpus import CorpusConfig, build_corpus, documents_hash, estimate
 from ..data import ListedApi, read_corpus, resolve_sources, write_repo
 from ..errors import ToolAlpacaError
-from ..evaluation import measure_rollouts, read_suite, write_records
+from ..evaluation import as_table, measure_rollouts, read_suite, write_records
 from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
 from ..formats import react_prompt
 from ..inference import load_model
 from ..precision import default_device
+from ..report import markdown_table, rate_text, render, write_texts
 from ..storage import claim_settings, file_lock, read_json, write_json
 from .config import CheckedDocuments, CreateConfig, check_documents
-from .report import write_create_report
 from .split import hold_out, unseen_apis, write_split
 
 TOOL_HINTS = 1  # as recipes/create/sft.yaml has it
@@ -38,6 +38,14 @@ LEAST_STEPS = 30  # in fewer SmolLM2 hardly learns the format: a small corpus is
 # Forward passes over 256 tokens that take as long as a step, an instruction before training and after it, and loading.
 # From the quickstart's measured run.
 PASSES_A_STEP, PASSES_BEFORE, PASSES_AFTER, PASSES_LOADING = 17.5, 5.5, 4.0, 60.0
+
+
+RATES = {
+    "all_functions": "all golden functions called",
+    "arguments": "all golden calls made",
+    "process_verdict": "process right, by rule",
+}
+HEADING = "\n## On held-out instructions\n"
 
 
 class TrainingFailedError(ToolAlpacaError):
@@ -250,3 +258,53 @@ def _finish(config: CreateConfig, checked: CheckedDocuments, out: Path, seconds:
     for checkpoint in (out / "model").glob("checkpoint-*"):  # the folder itself is the checkpoint now
         shutil.rmtree(checkpoint)
     return metrics
+
+
+def first_calls_table(metrics: dict[str, Any]) -> str:
+    """First calls by baselines, before and after, as text for a terminal."""
+    names = {"chance": "chance", "word_overlap": "overlap", "bm25": "BM25"}
+    columns = {words: {"first_function": metrics["baselines"][name]} for name, words in names.items()}
+    return as_table({**columns, "before": metrics["before"], "after": metrics["after"]})
+
+
+def rollout_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Rates of whole rollouts in percent with 95% intervals: what is counted, before, after."""
+    columns = [metrics[name]["rollout"] for name in ("before", "after")]
+    before, after = ({name: rate_text((c["calls"] | c)[name]) for name in RATES} for c in columns)
+    return [(words, before[name], after[name]) for name, words in RATES.items()]
+
+
+def before_after(metrics: dict[str, Any]) -> str:
+    """[`first_calls_table`] and the rates of whole rollouts below it."""
+    rows = [f"{words:<30}{before:>22}{after:>22}" for words, before, after in rollout_rows(metrics)]
+    heading = "whole rollouts against the simulator, percent (95% interval)"
+    return "\n".join([first_calls_table(metrics), "", heading, *rows])
+
+
+def usage_lines(config: CreateConfig) -> list[str]:
+    """Three lines of Python that ask the model something."""
+    document = config.example_document
+    asked = f'"{document}", backend, "{config.out}/asked", instructions=["..."]'
+    if document is None:
+        asked = f'"{config.out}/data/held_out.json", backend, "{config.out}/asked"'
+    return [
+        "from toolalpaca_hf.agent import load_backend, run",
+        f'backend = load_backend("{config.out}/model", constrained=True)',
+        f'print(run({asked})["ended"])',
+    ]
+
+
+def write_create_report(out: Path, config: CreateConfig, checked: CheckedDocuments, metrics: dict[str, Any]) -> None:
+    """Write `report.html`, and a section behind the card that training wrote."""
+    rows, table = rollout_rows(metrics), first_calls_table(metrics)
+    names = [(api.name, [function.name for function in api.functions]) for api in checked.apis]
+    usage = "\n".join(usage_lines(config))
+    shown = {"metrics": metrics, "table": table, "rows": rows, "apis": names, "notes": checked.notes, "usage": usage}
+    page = render(__name__.rpartition(".")[0], "report.html.jinja", **shown, base=metrics["weights"])
+    write_texts(out, {"report.html": page})
+    card = out / "model" / "README.md"
+    text = card.read_text(encoding="utf-8").partition(HEADING)[0]
+    counted = markdown_table(("whole rollouts, percent (95% interval)", "before", "after"), rows, 1)
+    about = f"{metrics['n']} instructions made as the training ones were, none of them trained on; greedy first calls."
+    section = f"{HEADING}\n{about}\n\n```text\n{table}\n```\n\n{counted}\n\n```python\n{usage}\n```\n"
+    card.write_text(text + section, encoding="utf-8")

@@ -27,11 +27,6 @@ def golden_calls(trajectory: Trajectory) -> list[Call]:
     return [Call(s.action, s.action_input) for s in steps if 200 <= (status_of(s.observation) or 0) < 300]
 
 
-def _scorable(trajectory: Trajectory) -> bool:
-    """Whether each step is a golden call: nothing had to be asked for or corrected."""
-    return 0 < len(golden_calls(trajectory)) == len(trajectory.steps)
-
-
 def hold_out(
     apis: Sequence[Api], trajectories: Sequence[Trajectory], share: float, seed: int = 0
 ) -> tuple[ByApi, ByApi]:
@@ -49,7 +44,8 @@ def hold_out(
     unseen = sorted((api.id for api in apis if by_api[api.id]), key=order)[: unseen_apis(len(apis), share)]
     trained, kept = ByApi(), ByApi()
     for api, rows in by_api.items():
-        usable = sorted(filter(_scorable, rows), key=lambda row: order(row.instruction))
+        solved = [row for row in rows if 0 < len(golden_calls(row)) == len(row.steps)]  # nothing was corrected
+        usable = sorted(solved, key=lambda row: order(row.instruction))
         count = len(usable) if api in unseen else max(1, round(share * len(rows))) if len(rows) > 4 else 0
         kept[api] = usable[:count]
         ids = {row.id for row in kept[api]}

@@ -1,10 +1,10 @@
-"""Reads source files into one corpus, and converts it to the rows of each config."""
+"""Reads source files into one corpus with a report of what was skipped, and converts it to the rows of each config."""
 
 import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from itertools import count, zip_longest
@@ -19,7 +19,6 @@ from ..schema import SPLITS, Api, Instruction, Trajectory
 from ..sources import Source, fetch, local_source
 from .credentials import Redactor
 from .raw import RAW_LAYOUT, Unusable, read_api, read_instance, read_instruction, read_processed, read_raw, sft_row
-from .report import Report
 
 SAMPLE = Path(str(files("toolalpaca_hf.data"))) / "sample"
 """The embedded corpus; `eval.json` holds out its APIs, so they stand where the simulated ones do."""
@@ -121,6 +120,84 @@ class Slugs:
             candidate = f"{base}-{next(numbers)}"
         self._taken.add(candidate)
         return candidate
+
+
+class LeftOut(str):
+    """A sentence about a skipped row, with its `reason`."""
+
+    reason: str
+
+    def __new__(cls, place: str, reason: str) -> "LeftOut":
+        sentence = super().__new__(cls, f"{place} {reason}")
+        sentence.reason = reason
+        return sentence
+
+
+def left_out(notes: Iterable[str]) -> str:
+    """Summarize how many rows were skipped and why most of them; only notes of type [`LeftOut`] count."""
+    reasons: dict[str, list[str]] = {}
+    for note in notes:
+        if isinstance(note, LeftOut):
+            # Numbers and quotations differ between rows with the same reason.
+            reasons.setdefault(re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "", note.reason), []).append(note.reason)
+    if not reasons:
+        return ""
+    count, most = sum(map(len, reasons.values())), max(reasons.values(), key=len)
+    reason = re.sub(r"(; it|, and) is (left out|not asked)$", "", most[0])
+    if count == 1:
+        return f"1 row is left out: it {reason}"
+    return f"{count} rows are left out, {len(most)} of them because each {reason}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A skipped row: config, file name, position in the file (from 0) and reason."""
+
+    config: str
+    file: str
+    row: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """Counts by config and file; rows in are always rows kept plus rows set aside.
+
+    Example:
+
+    ```python
+    >>> report = Report()
+    >>> report.keep("apis", "train.json")
+    >>> report.set_aside("apis", "train.json", "API 1", "has no Name")
+    >>> report.counts()
+    [{'config': 'apis', 'file': 'train.json', 'rows_in': 2, 'kept': 1, 'set_aside': 1}]
+    ```
+    """
+
+    kept: dict[tuple[str, str], int] = field(default_factory=dict)
+    rows: list[SetAside] = field(default_factory=list)
+
+    def keep(self, config: str, file: str, count: int = 1) -> None:
+        self.kept[config, file] = self.kept.get((config, file), 0) + count
+
+    def set_aside(self, config: str, file: str, row: str, reason: str) -> None:
+        self.keep(config, file, 0)
+        self.rows.append(SetAside(config, file, row, reason))
+
+    def notes(self, *configs: str) -> list[LeftOut]:
+        """A sentence for each skipped row, of the given configs or of all."""
+        rows = [row for row in self.rows if not configs or row.config in configs]
+        return [LeftOut(f"{row.file}, {row.row}", row.reason) for row in rows]
+
+    def counts(self) -> list[dict[str, Any]]:
+        table = []
+        for (config, file), kept in self.kept.items():
+            aside = sum(row.config == config and row.file == file for row in self.rows)
+            table.append({"config": config, "file": file, "rows_in": kept + aside, "kept": kept, "set_aside": aside})
+        return table
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"counts": self.counts(), "set_aside": [asdict(row) for row in self.rows]}
 
 
 @dataclass
@@ -259,12 +336,7 @@ def config_splits(corpus: Corpus, config: str) -> list[str]:
 
 
 def config_rows(
-    corpus: Corpus,
-    config: str,
-    split: str,
-    prompt: Prompt,
-    selection: bool = False,
-    report: Report | None = None,
+    corpus: Corpus, config: str, split: str, prompt: Prompt, selection: bool = False, report: Report | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split as laid out in [`FEATURES`]; JSON columns are JSON text.
 

@@ -246,10 +246,7 @@ def without_example_keys(api: Api) -> Api:
 
 
 def _document(value: Any, names: set[str], secret: Callable[[Any], Any], named: str = "") -> Any:
-    """Replace examples and defaults of credential parameters and properties in an OpenAPI document.
-
-    `named` is the kind of what has a credential's name. A property may have it by chance: its choices stay.
-    """
+    """Replace credentials' examples and defaults in a document; a property `named` so by chance keeps its choices."""
     if isinstance(value, list):
         return [_document(item, names, secret, named) for item in value]
     if not isinstance(value, dict):

@@ -31,11 +31,7 @@ class Unusable(Exception):
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        [`NotFoundError`], [`InputError`]: It is missing; or unreadable, not UTF-8, or not entirely JSON.
-    """
+    """Parse a JSON file; [`NotFoundError`] if missing, [`InputError`] if unreadable, not UTF-8, or not JSON alone."""
     text = read_text(path, "check the path")
     try:
         return json.loads(text)
@@ -132,8 +128,7 @@ def _step(raw: Any, place: int) -> Step:
 def read_instance(raw: Any, api_id: str, index: int, instructions: Any = None) -> Trajectory:
     """Convert an entry of `Instances`, with steps as published; one without `input` takes it from `instructions`.
 
-    Raises:
-        Unusable: It records an error, has neither steps nor a response, or a step has another layout.
+    [`Unusable`] if it records an error, has neither steps nor a response, or a step has another layout.
     """
     if not isinstance(raw, dict):
         text = isinstance(raw, str)
@@ -170,11 +165,7 @@ def read_instance(raw: Any, api_id: str, index: int, instructions: Any = None) -
 
 
 def read_instruction(text: Any, golden: Any, api_id: str, index: int) -> Instruction:
-    """Convert an entry of `Instructions` and its golden calls, a list of `{"Action", "Action_Input"}`.
-
-    Raises:
-        Unusable: The instruction or its golden calls are missing, or have another layout.
-    """
+    """Convert an entry of `Instructions` and its golden calls; [`Unusable`] if missing, or of another layout."""
     if not isinstance(text, str) or not text.strip():
         raise Unusable("is not a text")
     if not isinstance(golden, list):
@@ -232,9 +223,7 @@ def raw_instance(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def raw_api(
-    api: Api,
-    instances: Sequence[Mapping[str, Any]] | None = None,
-    instructions: Sequence[Instruction] | None = None,
+    api: Api, instances: Sequence[Mapping[str, Any]] | None = None, instructions: Sequence[Instruction] | None = None
 ) -> dict[str, Any]:
     """Convert an API to the raw layout, so that tools for the published files can read it. Credentials are `***`."""
     document = without_example_keys(api).documentation

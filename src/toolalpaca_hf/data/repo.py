@@ -2,29 +2,41 @@
 
 import json
 import os
+import re
 import shutil
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import metadata
+from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetInfo, Features, Json, List, SplitDict, SplitInfo, Value
+from datasets.info import DatasetInfosDict
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCardData
 
 from .. import __version__
-from ..errors import InputError, OptionError, SettingsMismatchError
+from ..errors import InputError, NotFoundError, OptionError, SettingsMismatchError
 from ..formats import Prompt
 from ..report import markdown_table, visible
 from ..schema import FEATURES
+from ..sources import COMMIT, REPO
 from ..storage import differences, file_lock
-from .card import dataset_card, filled_card
-from .corpus import Sources, config_rows, config_splits, read_corpus
-from .report import Report, left_out
+from .corpus import Report, Sources, config_rows, config_splits, left_out, read_corpus
 
 REPORT_FILE = "report.json"
 WRITTEN_BY = "toolalpaca-hf"  # in the report file, says that a folder is an earlier build and may be replaced
+
+DEFAULT_CONFIG = "sft"
+LISTED = 20  # rows set aside that the card names; `report.json` names all
+_NOTES = tomllib.loads((files("toolalpaca_hf.data") / "card_notes.toml").read_text(encoding="utf-8"))
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+PLACEHOLDER = re.compile(r"\[\[(\w+)\]\]")
 
 SHARD_BYTES = 500_000_000
 SHARD_ROWS = 20_000  # of one Parquet file of Toolformer's: what is in memory at once
@@ -131,11 +143,12 @@ def write_toolformer_repo(
             fix = "annotate more of them, with a larger model or a lower --tau-f, or build from --source gsm8k"
             problem, source = "no text holds a call, so there is nothing to train on", settings.get("source")
             raise InputError(problem, file=source, fix=fix)
-        values = [(name, json.dumps(value)) for name, value in settings.items()]
         fields = {
             "source": str(settings.get("source", "")),
             "configs": markdown_table(("config", "rows"), list(counts.items())),
-            "settings": markdown_table(("setting", "value"), values),
+            "settings": markdown_table(
+                ("setting", "value"), [(name, json.dumps(value)) for name, value in settings.items()]
+            ),
         }
         about = {"pretty_name": "Toolformer", "tags": ["tool-use", "toolformer"]}
         card = filled_card("dataset-toolformer", infos, "sft", fields, report, "what", **about)
@@ -202,6 +215,101 @@ def write_card_and_report(folder: Path, card: str, settings: Mapping[str, Any], 
     content = {"written_by": WRITTEN_BY, "version": __version__, **settings, **report.as_dict()}
     text = json.dumps(content | {"files": [*written, REPORT_FILE]}, ensure_ascii=False, indent=2) + "\n"
     (folder / REPORT_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def dataset_card(
+    infos: Mapping[str, DatasetInfo], sources: Sources, report: Report, prompt: Prompt, selection: bool
+) -> str:
+    """Render `README.md` of the dataset repo; parameters as in [`write_repo`]."""
+    splits = {name: info.splits or {} for name, info in infos.items()}
+    sample = any(source.origin == "sample" for _, source in sources.all())
+    tags = ["tool-use", "function-calling", "agents", "toolalpaca", "react", *(["sample-data"] if sample else [])]
+    notes = _NOTES["sample" if sample else "real"]
+    default = DEFAULT_CONFIG if DEFAULT_CONFIG in infos else next(iter(infos))
+    counts = [(name, split, part.num_examples) for name, parts in splits.items() for split, part in parts.items()]
+    files = [(role, file.path.name, f"`{file.blob_id}`", file.origin, file.note) for role, file in sources.all()]
+    fields = {
+        "title": "ToolAlpaca, sample data" if sample else "ToolAlpaca",
+        "about": " ".join(notes["about"].split()).format(repo=REPO, commit=COMMIT),
+        "configs": markdown_table(("config", "split", "rows"), counts),
+        "default": default,
+        "split": next(iter(splits[default])),
+        "prompt": prompt.name,
+        "selection": _NOTES["selection"]["upstream" if selection else "all"],
+        "licence": notes["licence"],
+        "sources": markdown_table(("used as", "file", "git blob", "origin", "note"), files),
+    }
+    about = {
+        "pretty_name": "ToolAlpaca (sample data)" if sample else "ToolAlpaca",
+        "tags": tags,
+        "license": "apache-2.0",
+    }
+    return filled_card("dataset-toolalpaca", infos, default, fields, report, "config", **about)
+
+
+def filled_card(
+    template: str,
+    infos: Mapping[str, DatasetInfo],
+    default: str,
+    fields: Mapping[str, str],
+    report: Report,
+    what: str,
+    **about: Any,
+) -> str:
+    """A template filled in, behind the metadata of its configs; `what` heads the first column of the counts."""
+    splits = {name: info.splits or {} for name, info in infos.items()}
+    examples = sum(part.num_examples for parts in splits.values() for part in parts.values())
+    size = next((name for limit, name in SIZES if examples < limit), "1M<n<10M")
+    data = DatasetCardData(language=["en"], task_categories=["text-generation"], size_categories=[size], **about)
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    configs = {
+        name: {"data_files": [{"split": split, "path": f"{name}/{split}-*"} for split in parts]}
+        for name, parts in splits.items()
+    }
+    MetadataConfigs(configs | {default: configs[default] | {"default": True}}).to_dataset_card_data(data)
+    counts = [tuple(row.values()) for row in report.counts()]
+    common = {
+        "counts": markdown_table((what, "from", "rows in", "kept", "set aside"), counts),
+        "set_aside": _set_aside(report),
+        "version": version_text(),
+    }
+    return f"---\n{data.to_yaml()}\n---\n{fill_template(card_template(template), {**fields, **common})}"
+
+
+def version_text() -> str:
+    """This package's version for a card, with the documentation's address where the package's metadata has one."""
+    urls = dict(url.split(", ", 1) for url in metadata("toolalpaca-hf").get_all("Project-URL") or ())
+    site = urls.get("Documentation")
+    return f"{__version__} ([documentation]({site}))" if site else __version__
+
+
+def card_template(name: str) -> str:
+    """The text of the template `model_cards/NAME.md`, with placeholders `[[field]]`."""
+    # A wheel has the folder inside the package; a checkout has it next to `src/`.
+    inside = files("toolalpaca_hf") / "model_cards"
+    folder = Path(str(inside)) if inside.is_dir() else Path(__file__).parents[3] / "model_cards"
+    path = folder / f"{name}.md"
+    if not re.fullmatch(r"[\w-]+", name) or not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.md")))
+        raise NotFoundError(f"no card template {name!r}", fix=f"pass one of {names}")
+    return path.read_text(encoding="utf-8")
+
+
+def fill_template(template: str, fields: Mapping[str, str | None]) -> str:
+    """Fill a template's placeholders; values are not expanded again. A missing value is an [`InputError`]."""
+    missing = [name for name in dict.fromkeys(PLACEHOLDER.findall(template)) if fields.get(name) is None]
+    if missing:
+        raise InputError(f"the card has no value for {', '.join(missing)}", fix="finish the run that measures it")
+    return PLACEHOLDER.sub(lambda match: str(fields[match[1]]), template)
+
+
+def _set_aside(report: Report) -> str:
+    if not report.rows:
+        return "No row was set aside."
+    lines = [(row.config, row.file, row.row, row.reason) for row in report.rows[:LISTED]]
+    rest = len(report.rows) - len(lines)
+    more = f"\n\n{rest} more are in `report.json`." if rest else ""
+    return markdown_table(("config", "from", "row", "reason"), lines) + more
 
 
 def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:

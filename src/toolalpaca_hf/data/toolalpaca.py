@@ -14,8 +14,7 @@ from ..errors import InputError, OptionError
 from ..formats import Prompt, UpstreamPrompt, react_prompt
 from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
-from .corpus import Corpus, Sources, config_rows, config_splits, read_corpus, resolve_sources
-from .report import left_out
+from .corpus import Corpus, Sources, config_rows, config_splits, left_out, read_corpus, resolve_sources
 
 ROOMS = ("data", "formats", "openapi")  # whose code decides what a row is
 
@@ -26,9 +25,8 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
     Upstream's `agent/` files are read from `prompt_dir`, else from `data_dir`, else downloaded.
     """
     if prompt == "react" and prompt_dir:
-        raise OptionError(
-            "holds upstream's prompt", option="--prompt-dir", fix="pass --prompt upstream, or leave it out"
-        )
+        fix = "pass --prompt upstream, or leave it out"
+        raise OptionError("holds upstream's prompt", option="--prompt-dir", fix=fix)
     if prompt == "react":
         return react_prompt()
     if prompt == "upstream":

@@ -16,12 +16,11 @@ from ..checkpoints import SMOLLM2, resolve_model
 from ..errors import InputError, OptionError, needing
 from ..formats import ReactPrompt, UpstreamPrompt
 from ..storage import atomic_path, disk_errors, read_json, read_yaml
-from .card_results import with_kept_results
 from .errors import check_push, check_repo_id, connect
 from .fetch import INDEX, indexed
 from .model_card import CardFacts, licence_of, model_card, template_for
 from .push import Content, Manifest, as_bytes, select_files
-from .results import evaluation_files, read_run, with_source
+from .results import evaluation_files, read_run, with_kept_results, with_source
 
 SHARD_BYTES = 5_000_000_000  # of a file of weights: one that fails on its way costs minutes, not hours
 
@@ -248,6 +247,5 @@ def _cut(sizes: Mapping[str, tuple[Path, int]], folder: Path, shard_bytes: int) 
             with atomic_path(target) as part:
                 save_file(state, part, metadata={"format": "pt"})
         made[name] = target
-    index = {"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))}
-    made[INDEX] = _dump(index)
+    made[INDEX] = _dump({"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))})
     return made

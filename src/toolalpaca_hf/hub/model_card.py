@@ -13,8 +13,7 @@ from huggingface_hub import EvalResult, ModelCard
 from ..data import card_template, fill_template, version_text
 from ..errors import InputError, OptionError
 from ..report import markdown_table
-from .card_results import put_results
-from .results import EvaluationRun
+from .results import EvaluationRun, put_results
 
 LICENCES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0", "Qwen/Qwen3-8B": "apache-2.0"}  # of recipes' bases
 

@@ -1,4 +1,4 @@
-"""Pushes a model's evaluation results to its repo: reports as files, figures in the card's metadata."""
+"""Pushes a model's evaluation results to its repo: reports as files, figures in the card, whose rest stays."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, eval_result_entries_to_yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from huggingface_hub.utils import yaml_dump
 
 from ..errors import InputError, OptionError
 from ..evaluation import model_index
 from ..storage import read_json, read_text
-from .card_results import SOURCE, put_results
 from .errors import check_repo_id, connect
 from .push import Content, Manifest, without_places
 
@@ -23,7 +25,10 @@ PUSHED = ("metrics.json", "report.md", "report.html")  # of a run; only the firs
 
 SCORES = ("ast", "process verdict")  # the first that a run has stands for its suite on the Hub
 
-TOOLFORMER = "toolformer"
+SOURCE = "toolalpaca-hf"  # `source_name` of our results; it identifies an earlier push of the same suite
+KEY = "model-index"
+_SUITE = re.compile(r"/evaluation/([^/]+)/metrics\.json$")
+
 WAYS = {"with_calls": "with calls", "without_calls": "calls disabled"}
 AGAIN = "run toolalpaca evaluate again"
 OTHER = "pass a folder that toolalpaca evaluate wrote"
@@ -53,7 +58,7 @@ def read_run(folder: str | Path) -> EvaluationRun:
     found = read_json(path, AGAIN)
     metrics: dict[str, Any] = found if isinstance(found, dict) else {}
     tasks = all(isinstance(metrics.get(name), list) for name in ("results", "tools"))
-    suite = TOOLFORMER if tasks else metrics.get("suite")
+    suite = "toolformer" if tasks else metrics.get("suite")
     if not isinstance(suite, str) or not suite:
         fix = "score the recorded file with --trajectories and --suite" if "judge" in metrics else OTHER
         raise InputError("names no suite", file=path, fix=fix)
@@ -196,3 +201,124 @@ def with_source(
     where = f"{endpoint}/{repo_id}/blob/{branch}/evaluation"
     sources = {run.suite: {"source_name": SOURCE, "source_url": f"{where}/{run.suite}/metrics.json"} for run in runs}
     return {run.suite: [replace(result, **sources[run.suite]) for result in run.results] for run in runs}
+
+
+def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
+    """A card with results by suite for earlier ones of the same suite, or unattributed ones for the same metric."""
+    index = _metadata(readme).get(KEY) or [{"name": name, "results": []}]
+    before = [entry for model in index for entry in model["results"]]
+    new = [entry for suite, found in results.items() for entry in _card_entries(suite, found)]
+    replaced = {key for entry in new for key in _keys(entry)}
+    after = _kept(before, results, replaced) + new
+    if len(before) == len(after) and all(entry in before for entry in after):
+        return readme
+    index = [model | {"results": _kept(model["results"], results, replaced)} for model in index]
+    index[0]["results"] += new
+    return _with_index(readme, index)
+
+
+def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
+    head, text, rest = _split(readme)
+    line_break = "\r\n" if "\r\n" in readme else "\n"
+    changed = _spliced(text, index, line_break)
+    card = f"{head}{changed}{rest}" if head else f"---{line_break}{changed}{line_break}---{line_break}{rest}"
+    if _metadata(card) != _metadata(readme) | {KEY: index}:
+        fix = f"write it as plain YAML, without anchors around {KEY}"
+        raise InputError("has metadata that cannot be changed without harm", file="README.md", fix=fix)
+    return card
+
+
+def with_kept_results(ours: str, theirs: str, name: str) -> str:
+    """A new card with the results that only the earlier one has; the earlier one, if both then say the same."""
+    try:
+        there = _metadata(theirs)
+    except InputError:  # it holds nothing to keep
+        return ours
+    before = [entry for model in there.get(KEY) or [] for entry in model["results"]]
+    index = _metadata(ours).get(KEY) or [{"name": name, "results": []}]
+    new = [entry for model in index for entry in model["results"]]
+    replaced = {key for entry in new for key in _keys(entry)}
+    suites = {match[1]: None for entry in new if (match := _SUITE.search(str((entry.get("source") or {}).get("url"))))}
+    if kept := _kept(before, suites, replaced):
+        index[0] = index[0] | {"results": [*kept, *index[0]["results"]]}
+        ours = _with_index(ours, index)
+    mine = _metadata(ours)
+    alike = {**mine, KEY: _sorted(mine)} == {**there, KEY: _sorted(there)}
+    return theirs if alike and _split(ours)[2] == _split(theirs)[2] else ours
+
+
+def _sorted(metadata: Mapping[str, Any]) -> list[str]:
+    # Their order does not matter.
+    return sorted(repr(entry) for model in metadata.get(KEY) or [] for entry in model["results"])
+
+
+def _split(readme: str) -> tuple[str, str, str]:
+    """A card before, in and behind its metadata."""
+    block = REGEX_YAML_BLOCK.search(readme)
+    return (readme[: block.start(2)], block.group(2), readme[block.end(2) :]) if block else ("", "", readme)
+
+
+def _metadata(readme: str) -> dict[str, Any]:
+    text = _split(readme)[1]
+    try:
+        metadata = yaml.safe_load(text) or {}
+        if text:
+            ModelCard(readme)  # the library's own check of `model-index`
+        if any(not isinstance(model["results"], list) for model in metadata.get(KEY) or []):
+            raise ValueError(f"{KEY} holds no list of results")
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"has metadata that cannot be read ({' '.join(str(error).split())})"
+        raise InputError(problem, file="README.md", fix="fix it and try again") from None
+    return metadata
+
+
+def _card_entries(suite: str, results: Sequence[EvalResult]) -> list[dict[str, Any]]:
+    entries = eval_results_to_model_index("", list(results))[0]["results"] if results else []
+    found = model_index_to_eval_results([{"name": "", "results": entries}])[1]
+    if not all(result in found for result in results):
+        # The library identifies a result by task, dataset type, config, split and revision only.
+        raise InputError(f"two results of suite {suite} are the same to a card", fix="name one dataset")
+    return entries
+
+
+def _keys(entry: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What identifies each metric of an entry. Names may include the interval, so they count only without a config."""
+    data = entry["dataset"]
+    about = (entry["task"]["type"], *(data.get(key) for key in ("type", "name", "config", "split", "revision")))
+    return [(*about, metric["type"], metric.get("config") or metric.get("name")) for metric in entry["metrics"]]
+
+
+def _kept(
+    entries: Sequence[Mapping[str, Any]], suites: Mapping[str, Any], replaced: set[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    kept = []
+    for entry in entries:
+        source = entry.get("source") or {}
+        ours = source.get("name") == SOURCE
+        if ours and any(str(source.get("url")).endswith(f"/evaluation/{suite}/metrics.json") for suite in suites):
+            continue
+        metrics = entry["metrics"]
+        if not source:
+            metrics = [metric for metric, key in zip(metrics, _keys(entry), strict=True) if key not in replaced]
+        if metrics or not entry["metrics"]:
+            kept.append({**entry, "metrics": metrics})
+    return kept
+
+
+def _spliced(text: str, index: list[dict[str, Any]], line_break: str) -> str:
+    # Dumping the whole metadata again would lose its comments, and read `language: no` as false.
+    dumped = yaml_dump({KEY: index}, sort_keys=False, line_break=line_break).rstrip()
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, value in root.value if root else ():
+        if key.value == KEY:
+            end = len(text[: _end(value)].rstrip())
+            return text[: key.start_mark.index] + dumped + text[end:]
+    return f"{text}{line_break}{dumped}" if text.strip() else dumped
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a node's text ends; YAML's own mark for a block comes after the comments that follow it."""
+    if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)
