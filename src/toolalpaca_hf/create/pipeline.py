@@ -39,7 +39,6 @@ LEAST_STEPS = 30  # in fewer SmolLM2 hardly learns the format: a small corpus is
 # From the quickstart's measured run.
 PASSES_A_STEP, PASSES_BEFORE, PASSES_AFTER, PASSES_LOADING = 17.5, 5.5, 4.0, 60.0
 
-
 RATES = {
     "all_functions": "all golden functions called",
     "arguments": "all golden calls made",

@@ -143,12 +143,11 @@ def write_toolformer_repo(
             fix = "annotate more of them, with a larger model or a lower --tau-f, or build from --source gsm8k"
             problem, source = "no text holds a call, so there is nothing to train on", settings.get("source")
             raise InputError(problem, file=source, fix=fix)
+        values = [(name, json.dumps(value)) for name, value in settings.items()]
         fields = {
             "source": str(settings.get("source", "")),
             "configs": markdown_table(("config", "rows"), list(counts.items())),
-            "settings": markdown_table(
-                ("setting", "value"), [(name, json.dumps(value)) for name, value in settings.items()]
-            ),
+            "settings": markdown_table(("setting", "value"), values),
         }
         about = {"pretty_name": "Toolformer", "tags": ["tool-use", "toolformer"]}
         card = filled_card("dataset-toolformer", infos, "sft", fields, report, "what", **about)
@@ -239,11 +238,8 @@ def dataset_card(
         "licence": notes["licence"],
         "sources": markdown_table(("used as", "file", "git blob", "origin", "note"), files),
     }
-    about = {
-        "pretty_name": "ToolAlpaca (sample data)" if sample else "ToolAlpaca",
-        "tags": tags,
-        "license": "apache-2.0",
-    }
+    pretty_name = "ToolAlpaca (sample data)" if sample else "ToolAlpaca"
+    about = {"pretty_name": pretty_name, "tags": tags, "license": "apache-2.0"}
     return filled_card("dataset-toolalpaca", infos, default, fields, report, "config", **about)
 
 

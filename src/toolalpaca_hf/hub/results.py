@@ -204,7 +204,7 @@ def with_source(
 
 
 def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
-    """A card with results by suite for earlier ones of the same suite, or unattributed ones for the same metric."""
+    """Put results by suite into a card: those of the same suite or, unattributed, metric are replaced, no more."""
     index = _metadata(readme).get(KEY) or [{"name": name, "results": []}]
     before = [entry for model in index for entry in model["results"]]
     new = [entry for suite, found in results.items() for entry in _card_entries(suite, found)]
