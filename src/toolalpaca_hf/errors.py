@@ -28,8 +28,7 @@ class ToolAlpacaError(Exception):
     ```
     """
 
-    status = 2
-    """Exit status of the command line: 2 for what was asked, 1 for work that failed."""
+    status = 2  # exit status of the command line: 2 for what was asked, 1 for work that failed
 
     def __init__(
         self,
@@ -99,11 +98,7 @@ class InterruptedRunError(ToolAlpacaError):
 
 @contextmanager
 def needing(doing: str, extras: str) -> Iterator[None]:
-    """Turn an import that fails inside the `with` block into a [`MissingDependencyError`].
-
-    Args:
-        doing, extras (`str`): What needs it, such as `"evaluating"`, and what to install, such as `"train,agent"`.
-    """
+    """Turn a failing import into a [`MissingDependencyError`]; extras are named as in `"train,agent"`."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -44,19 +44,10 @@ def run_pipeline(
 ) -> None:
     """Run the steps once for each task, except for tasks that have been run to their end before.
 
-    Each step gets `(data, rank, world_size)`, as in datatrove, and sees only to its share. Whatever a task prints goes
-    to its files in `logging_dir`; progress is for the caller to show, from what the steps leave on disk. datatrove
-    replaces the handlers of loguru, its logger; afterwards there is the default one.
-
-    Args:
-        steps (`Sequence[PipelineStep]`): The pipeline; that it and `tasks` are those of the finished tasks is for the
-            caller to see to. Modules that a class names in `preload` are imported once for all local workers.
-        executor (`str`): `"local"`, `"ray"` (the cluster of `RAY_ADDRESS`, else a local one) or `"slurm"`, which only
-            submits.
-        workers (`int`): How many tasks run at once; one alone runs in this process, where `executor` is `"local"`.
-        logging_dir (`Path`): Folder of the logs and of the markers of finished tasks; all machines have to see it.
-        slurm (`dict`, *optional*): Further arguments of datatrove's `SlurmPipelineExecutor`, such as `partition`,
-            `time` and `env_command`. Of these Ray takes `gpus_per_task`, `cpus_per_task` and `mem_per_cpu_gb`.
+    Each step gets `(data, rank, world_size)`, as in datatrove; modules that its class names in `preload` are imported
+    once for all workers here. That steps and `tasks` are those of the finished tasks is for the caller to see to, and
+    all machines have to see `logging_dir`. `"ray"` is the cluster of `RAY_ADDRESS`, else a local one; `"slurm"` only
+    submits, with `slurm` as further arguments of datatrove's executor, of which Ray takes those in `RESOURCES`.
 
     Raises [`TaskError`] if a task failed, [`QueuedError`] while a Slurm job works on the folder, and
     [`MissingDependencyError`] if the executor is not there; without Slurm the script has been written all the same.

@@ -12,7 +12,7 @@ from openapi.loopback import Site
 from toolalpaca_hf.agent import ChatContext, EndpointBackend, ReactContext
 from toolalpaca_hf.formats import react_prompt
 from toolalpaca_hf.llm import Unanswered
-from toolalpaca_hf.llm.streaming import StreamedAnswer
+from toolalpaca_hf.llm.client import StreamedAnswer
 from toolalpaca_hf.schema import Api
 
 KEY = "sk-not-a-real-key-0815"

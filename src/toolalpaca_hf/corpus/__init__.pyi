@@ -12,8 +12,8 @@ from .engine.collect import collect as collect
 from .engine.collect import documents_hash as documents_hash
 from .engine.pipeline import build_corpus as build_corpus
 from .engine.pipeline import estimate as estimate
+from .engine.stages import ScreenFilter as ScreenFilter
 from .report.writing import write_report as write_report
-from .screening_step import ScreenFilter as ScreenFilter
 from .simulation.filters import SimulatedInstance as SimulatedInstance
 from .simulation.filters import apply_filters as apply_filters
 from .simulation.filters import leaves as leaves

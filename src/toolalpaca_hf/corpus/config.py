@@ -122,11 +122,7 @@ class CorpusConfig:
     def load(
         cls, path: str | Path | None = None, given: Mapping[str, Mapping[str, Any]] | None = None
     ) -> "CorpusConfig":
-        """Read a YAML recipe.
-
-        Args:
-            path (`str` or `Path`, *optional*): The recipe; by default every setting has its default.
-            given (`Mapping`, *optional*): Values by section that override the recipe, except `None`.
+        """Read a YAML recipe, else take the defaults; `given` values by section override it, except `None`.
 
         Raises:
             [`InputError`]: The recipe cannot be read, or has no sections.
@@ -160,8 +156,7 @@ class CorpusConfig:
             # It answers one question at a time; so APIs are finished one after the other.
             sections["run"] = {"concurrency": 1} | _mapping(sections.get("run"), "run")
         config = _validated(sections, where)
-        run = config.run
-        if local and not (run.executor == "local" and run.tasks == run.workers == 1):
+        if local and not (config.run.executor == "local" and config.run.tasks == config.run.workers == 1):
             problem = "a model on this machine answers in this process, one question at a time"
             fix = "leave out --executor, --tasks and --workers, or put the model behind an --endpoint"
             raise OptionError(problem, option="--local", fix=fix)

@@ -296,10 +296,8 @@ def texts_of(value: Any) -> Iterator[str]:
                 pass
         if len(words(value)) >= SHORTEST:
             yield value
-    elif isinstance(value, Mapping):
-        yield from texts_of(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from texts_of(item)
     elif hasattr(value, "tolist"):  # of NumPy, in rows of that format
         yield from texts_of(value.tolist())

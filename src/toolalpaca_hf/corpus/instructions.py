@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 from typing import Any
 
 from ..llm import Ask, RequestRejected, parse_items, unfence
@@ -28,8 +28,7 @@ _PLACEHOLDER = re.compile(
     r"|\b(?:insert|your) [a-z ]{2,20} here\b|\blorem ipsum\b",
 )
 _SPEAKS_OF_API = re.compile(r"\b(?:the|this|that|your|an?|its?|using|via|some)\s+(?:[\w.'-]+\s+){0,2}APIs?\b")
-LONGEST = 150
-"""Words of an instruction; the longest published one has 86."""
+LONGEST = 150  # words of an instruction; the longest published one has 86
 
 
 def clean(text: str) -> str:
@@ -91,8 +90,7 @@ logger = logging.getLogger(__name__)
 
 PROMPTS = ("instructions.txt", "style_short.txt", "style_story.txt")
 PROMPTS += ("demands.json", "example_instructions.json", "example.json")
-TWO_CALLS = 2 / 3
-"""Share of instructions that are to need two functions; the paper prefers such."""
+TWO_CALLS = 2 / 3  # share of instructions that are to need two functions; the paper prefers such
 
 
 @dataclass(frozen=True)
@@ -145,23 +143,27 @@ def sample_constraints(
 def write_instructions(
     api: Api, ask: Ask, settings: InstructionSettings | None = None, rejected: list[tuple[str, str]] | None = None
 ) -> list[WrittenInstruction]:
-    """Have instructions for an API written, cleaned and deduplicated; `rejected` receives `(text, reason)` pairs.
-
-    Each has its own constraints; rejected ones are requested again, with new ones, until the rounds are used up.
-    """
+    """Have instructions for an API written, cleaned and deduplicated; `rejected` receives `(text, reason)` pairs."""
     settings = settings or InstructionSettings()
     rejected = rejected if rejected is not None else []
     decontaminator, written = Decontaminator(threshold=settings.threshold), []
     form = schema("instructions") if settings.structured else None
+    ask_user = partial(ask, "user", max_tokens=settings.max_tokens, schema=form)
+    described = describe(prompt_values("example")["document"]).nl_documentation
     refused: RequestRejected | None = None
     documentation = api.nl_documentation[: settings.documentation]
     # What is cut off cannot be asked for.
     shown = replace(api, functions=[function for function in api.functions if function.name in documentation])
     for style in settings.styles:
-        for example in prompt_values("example_instructions")[style]:
-            decontaminator.accept("the example", example["instruction"])
+        for written_before in prompt_values("example_instructions")[style]:
+            decontaminator.accept("the example", written_before["instruction"])
     for style in settings.styles:
         rng = random.Random(f"{settings.seed}/{api.id}/{style}")
+        answers = {"instructions": prompt_values("example_instructions")[style]}
+        example = [
+            {"role": "user", "content": _question(described, style, _EXAMPLE_CONSTRAINTS[style], [])},
+            {"role": "assistant", "content": json.dumps(answers, ensure_ascii=False)},
+        ]
         of_style: list[WrittenInstruction] = []
         for round_ in range(settings.rounds):
             missing = settings.per_style - len(of_style)
@@ -169,11 +171,9 @@ def write_instructions(
                 count = min(settings.batch, missing - start)
                 constraints = sample_constraints(shown, style, count, rng, settings.details)
                 key = f"{api.id}/instructions/{style}/{start}"
-                messages = _messages(documentation, style, constraints, of_style)
+                question = {"role": "user", "content": _question(documentation, style, constraints, of_style)}
                 try:
-                    answer = ask(
-                        "user", messages, attempt=round_, key=key, max_tokens=settings.max_tokens, schema=form
-                    )
+                    answer = ask_user([*example, question], attempt=round_, key=key)
                 except RequestRejected as error:
                     refused = error
                     logger.warning("%s: a question for %d instructions was refused: %s", key, count, error)
@@ -191,17 +191,6 @@ def write_instructions(
     if refused is not None and not written:
         raise refused
     return written
-
-
-def _messages(
-    documentation: str, style: str, constraints: list[InstructionConstraints], before: list[WrittenInstruction]
-) -> list[dict[str, str]]:
-    example = json.dumps({"instructions": prompt_values("example_instructions")[style]}, ensure_ascii=False)
-    return [
-        {"role": "user", "content": _question(_example_documentation(), style, _EXAMPLE_CONSTRAINTS[style], [])},
-        {"role": "assistant", "content": example},
-        {"role": "user", "content": _question(documentation, style, constraints, before)},
-    ]
 
 
 def _read(answer: str, count: int) -> list[tuple[int, str, str]]:
@@ -244,11 +233,6 @@ def _read_item(item: Any) -> tuple[int | None, str, str]:
     elif isinstance(details, list):
         details = "; ".join(map(str, details))
     return number if type(number) is int else None, text, str(details)
-
-
-@cache
-def _example_documentation() -> str:
-    return describe(prompt_values("example")["document"]).nl_documentation
 
 
 _BOTH = ("findLighthouses", "reportFault")

@@ -1,4 +1,4 @@
-"""Asks models by role, through a cache of answers and within a budget: no question is asked twice."""
+"""Asks models by role, through a cache and within a budget: answers, errors in place of one, and what they cost."""
 
 import hashlib
 import json
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from weakref import WeakValueDictionary
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
-from ..errors import OptionError
+from ..errors import OptionError, ToolAlpacaError
 from ..storage import SqliteCache
-from .answers import Answer, Budget, Price, Usage
 from .structured import PROBE, PROBE_SCHEMA, is_enforced
 
 if TYPE_CHECKING:
@@ -40,6 +39,70 @@ CREATE TRIGGER IF NOT EXISTS spending AFTER INSERT ON requests BEGIN
         completion_tokens = completion_tokens + NEW.completion_tokens;
 END;
 """
+
+
+class LLMError(ToolAlpacaError):
+    """A model gave no answer: the `endpoint` asked, its HTTP `status`, and what it `said`, without the key."""
+
+    def __init__(
+        self, problem: str, *, endpoint: str = "", status: int | None = None, said: str = "", fix: str | None = None
+    ) -> None:
+        super().__init__(problem, fix=fix)
+        self.endpoint, self.status, self.said = endpoint, status, said
+
+
+class RequestRejected(LLMError):
+    """The request is at fault: do not retry; other requests may succeed."""
+
+
+class ContextFull(RequestRejected):
+    """The conversation leaves no room for an answer within the model's context length."""
+
+
+class Unanswered(LLMError):
+    """The server is unavailable, too slow, broken, or rejects the key: the request may succeed later."""
+
+
+class NotAsked(LLMError):
+    """The request was not sent, after too many consecutive failures of the server."""
+
+
+class BudgetExceeded(ToolAlpacaError):
+    """The budget is spent; the next run asks what is missing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer."""
+
+    text: str  # without thinking; empty if it refused
+    finish_reason: str  # `stop`, `length` (cut by the token limit), `refusal`, or the server's own word
+    prompt_tokens: int  # estimated if the server does not count
+    completion_tokens: int
+    model: str
+    enforced: bool = False  # whether the requested JSON schema was enforced on the text
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimated tokens of a text, so that limits and budgets hold even if a server does not count."""
+    return (len(text.encode("utf-8", "replace")) + 3) // 4
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Kept answers of a role, and their tokens."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Price:
+    """Price of a million tokens of questions and of answers, in any currency."""
+
+    prompt: Annotated[float, Ge(0)] = 0.0
+    completion: Annotated[float, Ge(0)] = 0.0
 
 
 class Ask(Protocol):
@@ -144,12 +207,46 @@ def request_hash(**question: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class CachedAsk:
-    """An [`Ask`] that sends only questions that are not in the cache, within a budget.
+def cost(spent: Mapping[str, Usage], roles: Mapping[str, ModelSettings]) -> float:
+    """The cost of tokens, in the currency of the roles' prices."""
+    return sum(
+        (used.prompt_tokens * roles[role].price.prompt + used.completion_tokens * roles[role].price.completion) / 1e6
+        for role, used in spent.items()
+        if role in roles
+    )
 
-    Args:
-        roles (`Mapping[str, ModelSettings]`): The model of each role; equal settings share one.
-        concurrency (`int`, *optional*, defaults to 1): How many threads will ask at once.
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits at which no more is asked, by this and all earlier runs together.
+
+    Running calls are finished and kept, so tokens and money may exceed the limit by their cost and, with several
+    tasks, calls by those of the others.
+    """
+
+    calls: Annotated[int, Gt(0)] | None = None
+    tokens: Annotated[int, Gt(0)] | None = None
+    money: Annotated[float, Gt(0)] | None = None
+
+    def check(self, cache: RequestCache, roles: Mapping[str, ModelSettings], begun: int = 0) -> int:
+        """Number of calls made, or `begun` where those under way make it more; else a [`BudgetExceeded`]."""
+        if self == Budget():
+            return begun
+        spent = cache.spent()
+        calls = max(begun, sum(used.calls for used in spent.values()))
+        tokens = sum(used.prompt_tokens + used.completion_tokens for used in spent.values())
+        limits = ((self.calls, calls, "{:,} calls"), (self.tokens, tokens, "{:,} tokens"))
+        for limit, used, form in (*limits, (self.money, cost(spent, roles), "{:,.2f} in money")):
+            if limit is not None and used >= limit:
+                fix = "what is answered is kept, and the same command with a larger one goes on"
+                raise BudgetExceeded(f"the budget of {form.format(limit)} is spent", fix=fix)
+        return calls
+
+
+class CachedAsk:
+    """An [`Ask`] that sends only questions that are not in the cache, within a budget, for `concurrency` threads.
+
+    Roles of equal settings share a model.
 
     Example:
 
@@ -194,23 +291,22 @@ class CachedAsk:
         if role not in self.roles:
             raise OptionError(f"nobody plays the role {role!r}; the roles are {', '.join(self.roles)}")
         schema = schema if schema is not None and self._enforces(role) else None
-        question: dict[str, Any] = {"role": role, "messages": messages, "max_tokens": max_tokens}
-        question |= {"attempt": attempt, "key": key, "stop": list(stop), "schema": schema}
-        question |= self.roles[role].output_settings() | ({} if temperature is None else {"temperature": temperature})
-        return self._answer(question)
+        own: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+        own |= {"max_tokens": max_tokens, "attempt": attempt, "key": key, "stop": list(stop)}
+        return self._answer(role, messages=messages, schema=schema, **own)
 
     def _enforces(self, role: str) -> bool:
         known = self._enforcing[role]
         if known is None:
-            decides = self.roles[role].output_settings()
-            decides["temperature"] = None if decides["temperature"] is None else 0.0
-            question = {"role": role, "messages": PROBE, "max_tokens": 64, "attempt": 0, "key": "", "stop": []}
-            known = is_enforced(self._answer({**question, "schema": PROBE_SCHEMA, **decides}).text)
-            self._enforcing[role] = known
+            own: dict[str, Any] = {} if self.roles[role].temperature is None else {"temperature": 0.0}
+            own |= {"max_tokens": 64, "attempt": 0, "key": "", "stop": []}
+            answer = self._answer(role, messages=PROBE, schema=PROBE_SCHEMA, **own)
+            known = self._enforcing[role] = is_enforced(answer.text)
         return known
 
-    def _answer(self, question: dict[str, Any]) -> Answer:
-        name, role = request_hash(**question), question["role"]
+    def _answer(self, role: str, **own: Any) -> Answer:
+        question = {"role": role, **self.roles[role].output_settings(), **own}
+        name = request_hash(**question)
         with self._lock:
             turn = self._under_way.setdefault(name, threading.Lock())
         with turn:  # who asks the same at the same time waits for the answer of the first
@@ -227,4 +323,32 @@ class CachedAsk:
                     with self._counting:
                         self._begun -= 1
                     raise
+        return answer
+
+
+class UsageTracker:
+    """An [`Ask`] for one piece of work that counts its cost by role, and notes whether an answer was missing.
+
+    An error that is none of `settled` is raised again at each later question: `stopped` says why the work is
+    unfinished, whoever caught it.
+    """
+
+    def __init__(self, ask: Ask, settled: tuple[type[ToolAlpacaError], ...]) -> None:
+        self._ask, self._settled = ask, settled
+        self.usage: dict[str, dict[str, Any]] = {}
+        self.stopped: ToolAlpacaError | None = None
+
+    def __call__(self, role: str, messages: list[dict[str, str]], *, attempt: int = 0, **options: Any) -> Answer:
+        if self.stopped is not None:
+            raise self.stopped
+        try:
+            answer = self._ask(role, messages, attempt=attempt, **options)
+        except ToolAlpacaError as error:
+            if not isinstance(error, self._settled):
+                self.stopped = error
+            raise
+        used = self.usage.setdefault(role, {})
+        counts = {"calls": 1, "retries": int(attempt > 0), "enforced": int(answer.enforced)}
+        counts |= {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+        self.usage[role] = {"model": answer.model} | {name: used.get(name, 0) + n for name, n in counts.items()}
         return answer

@@ -1,4 +1,4 @@
-"""A client of OpenAI-compatible servers; errors say what to do."""
+"""A client of OpenAI-compatible servers, whose answers may be streamed; errors say what to do."""
 
 import json
 import os
@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from ..errors import OptionError, needing
 from ..openapi import Credentials, mapping
-from .answers import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
-from .streaming import StreamedAnswer
+from .asking import Answer, ContextFull, LLMError, NotAsked, RequestRejected, Unanswered, estimate_tokens
 from .structured import without_thinking
 
 with needing("an endpoint", "agent"):
@@ -35,6 +34,63 @@ _FULL = re.compile(
     r"|inputs` (must have less than|tokens \+)|too large to process|reduce the length",
     re.IGNORECASE,
 )
+
+
+# Fields of a streamed answer that come in pieces; of others the last one counts.
+_GROWING = ("text", "content", "reasoning_content", "reasoning", "refusal", "arguments")
+
+
+class StreamedAnswer:
+    """Joins server-sent events; `tell` gets the text so far, of a message the reasoning until there is content."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._rest, self._told = tell, b"", ""
+        self._choice: dict[str, Any] = {}
+        self._others: dict[str, Any] = {}
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes of the answer; raises `ValueError` if an event is no JSON."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            field, _, data = line.partition(b":")
+            if field == b"data" and data.strip() not in (b"", b"[DONE]"):
+                self._take(json.loads(data))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        first = next(iter(event.get("choices") or ()), {})
+        _join(self._choice, {"message" if name == "delta" else name: value for name, value in first.items()})
+        self._others |= {name: value for name, value in event.items() if name != "choices" and value is not None}
+        message = self._choice.get("message") or {}
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
+        text = self._choice.get("text") or message.get("content") or reasoning
+        if isinstance(text, str) and text != self._told:
+            self._told = text
+            self._tell(text)
+
+    def whole(self) -> bytes:
+        """The whole answer as JSON; empty if the server sent no events, as one that knows no streams."""
+        if not (self._choice or self._others):
+            return b""
+        return json.dumps(self._others | ({"choices": [self._choice]} if self._choice else {})).encode()
+
+
+def _join(made: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _join(made.setdefault(name, {}), value)
+        elif isinstance(value, list):
+            parts = made.setdefault(name, [])
+            for part in value:
+                place = part.get("index", 0)
+                # The newest with this index: some servers give each of several calls the index 0, and another id.
+                known = next((made for made in reversed(parts) if made["index"] == place), None)
+                if known is None or (known.get("id") and part.get("id") not in (None, "", known["id"])):
+                    parts.append(known := {"index": place})
+                _join(known, part)
+        elif isinstance(value, str) and name in _GROWING:
+            made[name] = (made.get(name) or "") + value
+        elif value not in (None, ""):
+            made[name] = value
 
 
 @dataclass(frozen=True)
@@ -168,7 +224,24 @@ class ModelClient:
                         self.failures += 1
                     raise
         self.failures = 0
-        return _answer(choice, messages, stop, self.model, schema is not None)
+        return self._answered(choice, messages, stop, schema is not None)
+
+    def _answered(self, choice: Choice, messages: list[dict[str, Any]], stop: Sequence[str], enforced: bool) -> Answer:
+        message, reason = choice.fields["message"], choice.fields.get("finish_reason")
+        text = message.get("content") or ""
+        if isinstance(text, list):
+            text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
+        # JSON can spell halves of surrogate pairs.
+        text = without_thinking(str(text)).encode("utf-8", "replace").decode("utf-8")
+        end = min((at for words in stop if (at := text.find(words)) >= 0), default=None)
+        if message.get("refusal") or reason == "content_filter":
+            text, reason = "", "refusal"
+        elif end is not None:
+            text, reason = text[:end], "stop"
+        asked = "".join(str(one["content"]) for one in messages)
+        given = estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens
+        made = estimate_tokens(text) if choice.tokens is None else choice.tokens
+        return Answer(text, reason if isinstance(reason, str) else "stop", given, made, self.model, enforced)
 
     def check(self, tools: list[dict[str, Any]] | None = None) -> None:
         """Request one token, of a chat with `tools` or else of a text, to fail early with an [`LLMError`]."""
@@ -297,23 +370,3 @@ def _check_url(url: str, key_variable: str) -> None:
     if parts.username or parts.password or parts.query:
         fix = f"put the key in {key_variable} instead"
         raise OptionError(f"the URL of {host} holds more than an address", fix=fix)
-
-
-def _answer(
-    choice: Choice, messages: Iterable[dict[str, Any]], stop: Sequence[str], model: str, enforced: bool
-) -> Answer:
-    message, reason = choice.fields["message"], choice.fields.get("finish_reason")
-    text = message.get("content") or ""
-    if isinstance(text, list):
-        text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
-    # JSON can spell halves of surrogate pairs.
-    text = without_thinking(str(text)).encode("utf-8", "replace").decode("utf-8")
-    end = min((at for words in stop if (at := text.find(words)) >= 0), default=None)
-    if message.get("refusal") or reason == "content_filter":
-        text, reason = "", "refusal"
-    elif end is not None:
-        text, reason = text[:end], "stop"
-    asked = "".join(str(one["content"]) for one in messages)
-    given = estimate_tokens(asked) if choice.prompt_tokens is None else choice.prompt_tokens
-    made = estimate_tokens(text) if choice.tokens is None else choice.tokens
-    return Answer(text, reason if isinstance(reason, str) else "stop", given, made, model, enforced)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoints import resolve_model, weights_of
 from ..errors import ToolAlpacaError, UnsupportedModelError, needing
-from .answers import Answer, ContextFull, RequestRejected
+from .asking import Answer, ContextFull, RequestRejected
 from .structured import without_thinking
 
 with needing("a model on this machine", "corpus,toolformer"):
@@ -17,6 +17,7 @@ with needing("a model on this machine", "corpus,toolformer"):
 
     from ..inference import Constrainer, end_ids, load_model
 
+_loaded = cache(load_model)
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers are those of the whole process
 
 
@@ -57,7 +58,7 @@ class LocalModel:
     def load(cls, name: str, constrained: bool = True, dtype: str = "auto") -> "LocalModel":
         """Load a folder, a Hub id or `smollm2`; models of the same name share their weights."""
         path = resolve_model(name)
-        return cls(*_loaded(path, dtype), constrained, weights_of(path))
+        return cls(*_loaded(path, dtype=dtype), constrained, weights_of(path))
 
     def answer(
         self,
@@ -113,8 +114,3 @@ class LocalModel:
             return [self._constrainer.to_schema(schema)]
         except ToolAlpacaError:  # documents, whose schemas the executor's answers follow, may say anything
             return []
-
-
-@cache
-def _loaded(path: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return load_model(path, dtype=dtype)

@@ -210,8 +210,11 @@ def test_what_is_no_corpus_is_told(tmp_path: Path) -> None:
         write_report(tmp_path)
     with pytest.raises(InputError):
         write_report(tmp_path / "nowhere.json")
-    with pytest.raises(InputError, match=r"corpus\.json: has gates"):
-        write_report(folder(tmp_path / "odd", [], [], {"settings": {"gates": {"characters": 0}}}))
+    damaged: list[dict[str, Any]] = [{"settings": {"gates": {"characters": 0}}}, {"cost": "1.5"}, {"set_aside": "two"}]
+    for note in (*damaged, {"asked": []}, {"asked": {"author": {"calls": "9"}}}, {"asked": None}):
+        with pytest.raises(InputError) as caught:
+            write_report(folder(tmp_path / "odd", [], [], note))
+        assert caught.value.file == tmp_path / "odd" / "corpus.json"
     path = folder(tmp_path / "corpus", [described(huts())], [line(replace(TWO, api="train/lakes"))])
     with pytest.raises(InputError, match="train/lakes"):
         write_report(path)

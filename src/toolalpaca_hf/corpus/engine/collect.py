@@ -18,18 +18,16 @@ from ...llm import ModelSettings, Usage, cost
 from ...schema import Api, Function, Step, Trajectory
 from ...storage import atomic_path, atomic_write, claim_settings, disk_errors, file_lock, read_json, write_json
 
-STAGES = ("toolset", "copies", "instructions", "screen", "simulation")
+# What is said while a stage runs, by its name, in their order.
+STAGES = {"toolset": "building APIs", "copies": "comparing documents", "instructions": "writing instructions"}
+STAGES |= {"screen": "screening instructions", "simulation": "simulating"}
 
+# Stages in which one API decides about another: one task sees them all, in the order of the list.
 SEQUENTIAL = ("copies", "screen")
-"""Stages in which one API decides about another: one task sees them all, in the order of the list."""
 
 
 class CorpusFolder:
-    """The folder of a corpus.
-
-    `parts/STAGE/INDEX.json` holds a stage's result for one API. Each is written atomically, by whichever process, so a
-    file that exists is finished.
-    """
+    """The folder of a corpus; `parts/STAGE/INDEX.json`, written atomically, is what a stage has made of an API."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -106,11 +104,7 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
     counts, failed, asked = Counter[str](), Counter[str](), dict[str, Counter[str]]()
     slugs = Slugs()  # of what is written to train_data.json, as its readers assign them
     raw, apis, instances = (folder.path / name for name in ("train_data.json", "apis.jsonl", "instances.jsonl"))
-    with (
-        _json_file(raw, is_list=True) as add_raw,
-        _json_file(apis) as add_api,
-        _json_file(instances) as add_instance,
-    ):
+    with _json_file(raw, is_list=True) as add_raw, _json_file(apis) as add_api, _json_file(instances) as add_instance:
         for index in range(len(folder.entries())):
             made = {stage: folder.read(stage, index) for stage in STAGES}
             built = made["toolset"]["api"] if made["copies"]["set_aside"] is None else None

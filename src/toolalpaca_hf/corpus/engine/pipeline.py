@@ -16,10 +16,6 @@ from ...schema import Api
 from ..config import CorpusConfig
 from .collect import SEQUENTIAL, STAGES, CorpusFolder, collect, documents_hash
 
-# By stage.
-SHOWN = {"toolset": "building APIs", "copies": "comparing documents", "instructions": "writing instructions"}
-SHOWN |= {"screen": "screening instructions", "simulation": "simulating"}
-
 
 def build_corpus(
     entries: Sequence[ListedApi],
@@ -33,8 +29,6 @@ def build_corpus(
 
     Args:
         entries (`Sequence[ListedApi]`): The APIs, see [`load_entries`].
-        out (`str` or `Path`): The folder.
-        config ([`CorpusConfig`]): The settings.
         tell (`Callable`, *optional*): Receives messages for the user.
         apis (`Sequence[Api]`, *optional*): The entries' APIs, in their order, where they are documented already.
 
@@ -62,8 +56,7 @@ def build_corpus(
             folder.write_documented(index, api, entries[index])
         if not folder.has("screen", len(entries) - 1):
             config.evaluation_instructions()  # a file that is absent is found now, not after hours
-        shared_disk = config.run.executor != "local"
-        with closing(RequestCache(folder.path / "requests.sqlite", shared_disk)) as cache:
+        with closing(RequestCache(folder.path / "requests.sqlite", config.run.executor != "local")) as cache:
             if any(folder.finished(stage) < len(entries) for stage in STAGES):
                 enforced = CachedAsk(config.roles, cache, config.budget).check()
                 for role in [role for role, is_so in enforced.items() if not is_so]:
@@ -116,7 +109,7 @@ def _progress_bar(
     folder: CorpusFolder, stage: str, total: int, cache: RequestCache, config: CorpusConfig, progress: bool
 ) -> Iterator[None]:
     """Driven by the files on disk, whichever process or machine wrote them."""
-    bar = tqdm(total=total, desc=SHOWN[stage], unit="API", disable=None if progress else True)
+    bar = tqdm(total=total, desc=STAGES[stage], unit="API", disable=None if progress else True)
 
     def look() -> None:
         spent = cache.spent()

@@ -1,8 +1,8 @@
-"""The stages of a corpus as datatrove pipeline steps. Imported only where a pipeline is built: it needs datatrove."""
+"""The stages of a corpus, and the screen, as steps of a datatrove pipeline; imported only where one is built."""
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,12 +10,18 @@ from typing import Any
 
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
+from datatrove.pipeline.filters.base_filter import BaseFilter
+from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.logging import logger
 
 from ...data import ListedApi, Slugs
 from ...errors import ToolAlpacaError
 from ...llm import Ask, BudgetExceeded, CachedAsk, LLMError, RequestCache, RequestRejected, Unanswered, UsageTracker
+from .. import instructions
 from ..config import CorpusConfig, prompt_hashes
+from ..decontamination import Decontaminator, Screen
+from ..simulation import simulate
+from ..toolset import building
 from .collect import CorpusFolder, api_from_dict
 
 
@@ -23,8 +29,7 @@ class Stage(PipelineStep):
     """Processes the APIs that a stage has not finished, and writes the part of each as soon as it is done."""
 
     type = "Stage"
-    stage = ""
-    """One of [`folder.STAGES`]."""
+    stage = ""  # one of `STAGES`
 
     def __init__(self, folder: Path, config: CorpusConfig) -> None:
         super().__init__()
@@ -43,13 +48,9 @@ class Stage(PipelineStep):
 
 
 class ModelStage(Stage):
-    """A stage that asks models about several APIs, or several instructions of one, at once.
+    """Asks models about several APIs at once; the task fails, after all others, where one had no answer."""
 
-    An API whose questions the endpoint cannot answer, or the budget cannot pay for, stays unfinished; the task then
-    fails once everything else is done, so that the next run retries it.
-    """
-
-    preload = ("toolalpaca_hf.llm.client", "toolalpaca_hf.corpus.simulation.simulate", "openai.resources.chat")
+    preload = ("toolalpaca_hf.llm.client", "openai.resources.chat")
 
     @abstractmethod
     def split(self, index: int, entry: ListedApi, api_id: str) -> list[Any]:
@@ -145,12 +146,10 @@ class BuildToolset(ModelStage):
         return [{"entry": asdict(entry), "id": api_id}]
 
     def process(self, job: Any, ask: Ask) -> dict[str, Any]:
-        from ..toolset.building import PROMPTS, build_api
-
-        built = build_api(ListedApi(**job["entry"]), ask, self._config.toolset)
+        built = building.build_api(ListedApi(**job["entry"]), ask, self._config.toolset)
         api = None if built.api is None else asdict(replace(built.api, id=job["id"]))
         notes = {"attempts": dict(built.attempts), "violations": list(built.violations)}
-        return {**job, "api": api, "set_aside": built.set_aside, **notes, "prompts": prompt_hashes(PROMPTS)}
+        return {**job, "api": api, "set_aside": built.set_aside, **notes, "prompts": prompt_hashes(building.PROMPTS)}
 
     def failure(self, job: Any, reason: str) -> dict[str, Any]:
         return {**job, "api": None, "set_aside": reason, "attempts": {}, "violations": []}
@@ -164,12 +163,11 @@ class WriteInstructions(ModelStage):
         return [api] if api is not None else []
 
     def process(self, job: Any, ask: Ask) -> dict[str, Any]:
-        from ..instructions import PROMPTS, write_instructions
-
         rejected: list[tuple[str, str]] = []
-        written = list(map(asdict, write_instructions(api_from_dict(job), ask, self._config.instructions, rejected)))
+        found = instructions.write_instructions(api_from_dict(job), ask, self._config.instructions, rejected)
         left_out = [{"instruction": text, "reason": reason} for text, reason in rejected]
-        return {"written": written, "left_out": left_out, "failure": None, "prompts": prompt_hashes(PROMPTS)}
+        written = {"written": list(map(asdict, found)), "left_out": left_out, "failure": None}
+        return {**written, "prompts": prompt_hashes(instructions.PROMPTS)}
 
     def failure(self, job: Any, reason: str) -> dict[str, Any]:
         return {"written": [], "left_out": [], "failure": reason}
@@ -187,11 +185,9 @@ class Simulate(ModelStage):
         return [(api, number, written) for number, written in enumerate(taken)]
 
     def process(self, job: Any, ask: Ask) -> dict[str, Any]:
-        from ..instructions import WrittenInstruction
-        from ..simulation.simulate import simulate
-
-        api, number, written = job
-        done = simulate(api, WrittenInstruction(**written), ask, self._config.simulation, number)
+        api, number, taken = job
+        written = instructions.WrittenInstruction(**taken)
+        done = simulate.simulate(api, written, ask, self._config.simulation, number)
         return {"trajectory": asdict(done.trajectory), "gates": done.gates, "provenance": done.provenance}
 
     def failure(self, job: Any, reason: str) -> dict[str, Any]:
@@ -207,9 +203,7 @@ class DropCopies(Stage):
     name, stage = "drop copied documents", "copies"
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        from ..toolset.building import DocumentDeduplicator
-
-        deduplicator = DocumentDeduplicator(self._config.screen.documents)
+        deduplicator = building.DocumentDeduplicator(self._config.screen.documents)
         for index in range(len(self._folder.entries())):
             api, reason = self._folder.read("toolset", index)["api"], None
             if api is not None:
@@ -226,8 +220,6 @@ class Decontaminate(Stage):
     name, stage = "decontaminate instructions", "screen"
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        from ..decontamination import Decontaminator
-
         settings, evaluation = self._config.screen, self._config.evaluation_instructions()
         decontaminator = Decontaminator(evaluation, settings.threshold, settings.contained)
         for index in range(len(self._folder.entries())):
@@ -245,3 +237,26 @@ class Decontaminate(Stage):
 
 
 STEPS = {step.stage: step for step in (BuildToolset, DropCopies, WriteInstructions, Decontaminate, Simulate)}
+
+
+class ScreenFilter(BaseFilter):
+    """Drops documents whose text or metadata holds an instruction of a benchmark, see [`Screen`]; a writer gets them.
+
+    Example:
+
+    ```python
+    >>> from datatrove.data import Document
+    >>> ScreenFilter("sample").filter(Document("Where can I get plums for no more than 4 a kilo?", id="0"))
+    (False, 'sample: is in the evaluation set')
+    ```
+    """
+
+    name = "Benchmark screen"
+
+    def __init__(self, against: str | Sequence[str] = "published", exclusion_writer: DiskWriter | None = None) -> None:
+        super().__init__(exclusion_writer)  # type: ignore[arg-type]  # declared without `None`, its default
+        self.screen = Screen(against)
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        leak = self.screen.leak({"text": doc.text, "metadata": doc.metadata})
+        return True if leak is None else (False, f"{leak[0]}: {leak[1]}")

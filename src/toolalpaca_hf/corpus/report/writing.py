@@ -43,6 +43,7 @@ STAGES = {
     "instances": "Instances played",
     "kept": "- that passed every gate",
 }
+NOTED = TypeAdapter(tuple[float | None, int, dict[str, int], dict[str, dict[str, int]]])  # of `corpus.json`
 ASKED = ("calls", "retries", "enforced", "prompt_tokens", "completion_tokens")
 
 
@@ -204,14 +205,18 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         [`MissingDependencyError`]: jinja2 is not installed.
     """
     folder = Path(folder)
-    note = mapping(read_json(folder / "corpus.json")) if (folder / "corpus.json").is_file() else {}
+    path = folder / "corpus.json"
+    note = mapping(read_json(path)) if path.is_file() else {}
     made = mapping(note.get("settings"))
     gates = mapping(mapping(made.get("simulation", made)).get("gates"))
+    stages = {name: note[name] for name in STAGES if name in note}
+    noted = {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
+    noted |= {"stages": stages, "asked": note.get("asked", {})}
     try:
         settings = TypeAdapter(FilterSettings).validate_python(gates)
+        NOTED.validate_python(tuple(noted.values()), strict=True)
     except ValidationError:
-        problem = "has gates that no corpus has"
-        raise InputError(problem, file=folder / "corpus.json", fix="build the corpus again") from None
+        raise InputError("has gates or figures that no corpus has", file=path, fix="build the corpus again") from None
     statistics = Statistics(settings)
     shown: dict[str, list[tuple[int, dict[str, Any]]]] = {"kept": [], "left out": []}
     for api, instances in rows_of_folder(folder):
@@ -221,10 +226,11 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             kind = "kept" if row.kept else "left out"
             seen[kind] += 1
             # One of each API before a second, so that the page shows many.
-            found = [*shown[kind], (seen[kind], _instance(api, row))]
+            reasons = [(name, reason) for name, reason in row.gates.items() if reason]
+            instance = _clipped(asdict(row.trajectory)) | {"api": api.name, "reasons": reasons}
+            found = [*shown[kind], (seen[kind], instance)]
             shown[kind] = sorted(found, key=itemgetter(0))[:SHOWN]
-    figures = statistics.figures() | {"cost": note.get("cost"), "set_aside_apis": note.get("set_aside", 0)}
-    figures |= {"stages": {name: note[name] for name in STAGES if name in note}, "asked": note.get("asked", {})}
+    figures = statistics.figures() | noted
     rows = [(label, _in_words(name, figures)) for name, label in FIGURES.items()]
     if figures["cost"] is not None:
         rows.append(("Cost, in the currency of the prices of --config", f"{figures['cost']:,.2f}"))
@@ -267,11 +273,6 @@ def _set_aside(folder: Path) -> list[tuple[str, str]]:
         return (str(name), clip(str(line["set_aside"]), LONGEST)) if line.get("set_aside") else None
 
     return list(islice(filter(None, json_lines(folder / "apis.jsonl", reason_of)), SHOWN))
-
-
-def _instance(api: Api, row: SimulatedInstance) -> dict[str, Any]:
-    reasons = [(name, reason) for name, reason in row.gates.items() if reason]
-    return _clipped(asdict(row.trajectory)) | {"api": api.name, "reasons": reasons}
 
 
 def _clipped(value: Any) -> Any:

@@ -77,9 +77,7 @@ def said_in(value: Any, name: str, texts: Sequence[str], codes: bool = False) ->
     (True, True)
     ```
     """
-    if value == REDACTED:
-        return True
-    if any(determined(value, text, name, codes) for text in texts):
+    if value == REDACTED or any(determined(value, text, name, codes) for text in texts):
         return True
     # An address or an id with signs inside is cut into words above; as it is, it may stand anywhere.
     written = str(value).strip().casefold()
@@ -318,19 +316,16 @@ def _placeholder(functions: Functions, instruction: str, trajectory: Trajectory)
             if (found or _STAND_IN.fullmatch(value.strip())) and value.casefold() not in before:
                 return f"{step.action} was called with the placeholder {_quoted(value)} for {name}"
     together = "\n".join(given)
+    # The prompt's own words for thoughts and responses, which small models copy.
+    head = react_prompt().head(Api("", ""), "")
+    stand_ins = {line.partition(": ")[2].strip() for line in head.splitlines() if ": " in line} - {""}
     for what, words in (("response", trajectory.response), ("final thought", trajectory.final_thought or "")):
         found = _PLACEHOLDER.search(words)
         if found and found[0] not in together:
             return f"the {what} holds the placeholder {_quoted(found[0])}"
-        if words.strip() and words.strip() in _form_lines():
+        if words.strip() in stand_ins:
             return f"the {what} is copied from the prompt"
     return None
-
-
-def _form_lines() -> set[str]:
-    """The prompt's stand-ins for thoughts and responses, which small models copy."""
-    head = react_prompt().head(Api("", ""), "")
-    return {line.partition(": ")[2].strip() for line in head.splitlines() if ": " in line} - {""}
 
 
 def _unsupported(api: Api, instruction: str, trajectory: Trajectory) -> str | None:

@@ -20,11 +20,7 @@ from .filters import SimulatedInstance, apply_filters
 
 
 class AssistantBackend(agent.Backend):
-    """The assistant, as a [`Backend`] that sends requests.
-
-    The model gets the tools as JSON schemas and writes each turn as one JSON object, which servers with structured
-    output enforce.
-    """
+    """The assistant: gets the tools as JSON schemas, and writes each turn as a JSON object, to a schema if it can."""
 
     name, continuous, width = "assistant", False, 1
     style: Literal["chat"] = "chat"  # type: ignore[assignment]  # a property there
@@ -107,10 +103,7 @@ def read_turn(text: str) -> Turn:
 
 
 class LLMExecutor(simulator.LLMResponder):
-    """A chat model plays the API; its answers are checked against the document, then repaired or requested again.
-
-    Where it fails, the schema responder answers; [`fallbacks`] says why.
-    """
+    """A chat model plays the API; where it fails, the schema responder answers, and `fallbacks` says why."""
 
     def __init__(self, ask: Ask, schema: SchemaResponder, attempts: int = 2, max_tokens: int = 1024) -> None:
         async def complete(messages: list[dict[str, str]], call: SimulatedCall, attempt: int) -> str:
@@ -137,8 +130,8 @@ def _schema(call: SimulatedCall) -> dict[str, Any]:
     return schema | ({"$defs": root["$defs"]} if "$defs" in root else {})
 
 
+# What the `datetime` tool says: a resumed run has to see the same.
 NOW = datetime.fromisoformat("2024-05-15T10:00:00+00:00")
-"""What the `datetime` tool says: a resumed run has to see the same."""
 
 
 class SimulatedEnvironment:
@@ -147,10 +140,7 @@ class SimulatedEnvironment:
     def __init__(self, api: Api, seed: int = 0) -> None:
         self.api, self.schema, self._seed = api, SchemaResponder(seed), seed
         self._directory = Simulator([api], self.schema, None, seed).directory
-
-    @property
-    def simulated(self) -> simulator.SimulatedApi:
-        return self._directory.apis[0]
+        self.simulated = self._directory.apis[0]
 
     def calls(self, responder: Responder | None = None, faults: FaultPlan | None = None) -> agent.ApiCalls:
         """Calls with a state of their own, so that rollouts do not see each other's changes."""

@@ -182,7 +182,7 @@ def function_list(functions: list[dict[str, Any]]) -> str:
             needed = "Required" if parameter["required"] else "Optional"
             given[parameter["name"]] = f"{needed}. {parameter['type'].capitalize()}. {parameter['description']}"
         about = f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
-        texts.append(f"{about}Input: {_compact(given)}\nOutput: {function['output']}")
+        texts.append(f"{about}Input: {json.dumps(given, ensure_ascii=False)}\nOutput: {function['output']}")
     return "\n\n".join(texts)
 
 
@@ -204,23 +204,15 @@ class BuiltApi:
 Messages = list[dict[str, str]]
 
 
-class _GivenUp(Exception):
-    """A step has used up its attempts."""
-
-
 def build_api(entry: ListedApi, ask: Ask, settings: ToolsetSettings | None = None) -> BuiltApi:
-    """Build introduction, functions, OpenAPI document and documentation of an API; nothing a model writes raises.
-
-    Each answer is parsed and checked; errors go back to the model, with its answer, until the attempts are used up. A
-    truncated answer is continued from where it stops.
-    """
+    """Build introduction, functions, OpenAPI document and documentation of an API; nothing a model writes raises."""
     author = _Author(entry, ask, settings or ToolsetSettings())
     api, aside = None, None
     try:
         introduction = author.introduction()
         functions = author.functions(introduction)
         api = _api(entry, introduction, functions, author.document(introduction, functions))
-    except (_GivenUp, Unusable) as reason:
+    except Unusable as reason:
         aside = str(reason)
     return BuiltApi(api, aside, dict(author.asked), author.violations)
 
@@ -296,7 +288,7 @@ class _Author:
             # Servers refuse messages without content.
             said = {"role": "assistant", "content": text if text.strip() else "(nothing)"}
             conversation = [*messages, said, {"role": "user", "content": repair}]
-        raise _GivenUp(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
+        raise Unusable(f"no usable {step} in {self.settings.attempts} attempts; the last: {reason.splitlines()[0]}")
 
     def _whole(self, step: str, messages: Messages, attempt: int, form: dict[str, Any] | None) -> str | None:
         """One answer with its continuations; `None` if the model refuses."""
@@ -308,7 +300,9 @@ class _Author:
         if answer.finish_reason in ("refusal", "content_filter") or declines:
             return None
         if form is None:
-            return _to_last_sentence(answer.text) if answer.finish_reason == "length" else answer.text
+            # Of what was cut, up to the last sentence.
+            end = max(map(answer.text.rfind, ".!?")) if answer.finish_reason == "length" else 0
+            return answer.text[: end + 1] if end > 0 else answer.text
         text = unfence(answer.text)
         for _ in range(self.settings.continuations):
             if answer.finish_reason != "length" or not text.strip() or _is_complete(text):
@@ -326,11 +320,6 @@ def _is_complete(text: str) -> bool:
         parse_json(text)
         return True
     return False
-
-
-def _to_last_sentence(text: str) -> str:
-    end = max(text.rfind(mark) for mark in ".!?")
-    return text[: end + 1] if end > 0 else text
 
 
 def _read_introduction(text: str) -> str:
@@ -365,10 +354,6 @@ def _with_example(name: str, shown: dict[str, str], answer: Any, given: dict[str
     """A question by the prompt of this name, after the example's and the answer to it."""
     return [
         {"role": "user", "content": prompt(name).format(**shown)},
-        {"role": "assistant", "content": _compact(answer)},
+        {"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)},
         {"role": "user", "content": prompt(name).format(**given)},
     ]
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -53,12 +53,11 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
             decoding = isinstance(error, json.JSONDecodeError)
             reason = f"{error.msg.removesuffix(' at')} in line {error.lineno}" if decoding else "too deep"
             raise InputError(f"is not complete JSON ({reason})", file=place, fix="get the list again") from None
-    listed = read_tables(text, place)
-    if not listed:
-        page = "a web page" if text.lstrip()[:1] == "<" else "neither JSON nor a README with tables of APIs"
-        fix = "pass public_apis.json, or the raw README.md of the repository public-apis"
-        raise InputError(f"is {page}", file=place, fix=fix)
-    return listed
+    if listed := read_tables(text, place):
+        return listed
+    page = "a web page" if text.lstrip()[:1] == "<" else "neither JSON nor a README with tables of APIs"
+    fix = "pass public_apis.json, or the raw README.md of the repository public-apis"
+    raise InputError(f"is {page}", file=place, fix=fix)
 
 
 def read_tables(text: str, place: str = "README.md") -> list[ListedApi]:
