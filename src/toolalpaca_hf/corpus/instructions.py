@@ -74,11 +74,9 @@ def names(text: str, api: str) -> bool:
     coded = len(name) > 2 and any(map(_is_code, name.split()))
     if not coded and name == name.lower():
         return False
-    for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE if coded else 0):
-        before = text[: match.start()].rstrip("\"'“‘( ")
-        if coded or " " in name or (before and before[-1] not in ".!?:"):
-            return True
-    return False
+    found = re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE if coded else 0)
+    befores = (text[: match.start()].rstrip("\"'“‘( ") for match in found)
+    return any(coded or " " in name or (before and before[-1] not in ".!?:") for before in befores)
 
 
 def _is_code(word: str) -> bool:

@@ -111,10 +111,7 @@ def unsupported(response: str, texts: Sequence[str], about: str = "") -> str | N
         number = abs(Decimal(found[0].replace(",", "").rstrip(".")))
         if number not in known and number > most and not any(_rounds(one, number) for one in known):
             return found[0]
-    for name in _names(response):
-        if name.casefold().removesuffix("s") not in folded:
-            return name
-    return None
+    return next((name for name in _names(response) if name.casefold().removesuffix("s") not in folded), None)
 
 
 def _days(text: str) -> str:
