@@ -35,8 +35,7 @@ HEADERS = {"Accept": "application/json, text/*;q=0.9, */*;q=0.8", "Accept-Encodi
 HEADERS |= {"User-Agent": "toolalpaca-hf"}
 
 Exchange = Callable[[str, str, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
-"""Answers method, URL, headers and body with status, headers (names in lower case) and body, in place of HTTP; may
-raise as httpx does."""
+"""Answers method, URL, headers and body with status, headers (lower-case names) and body, or raises, as httpx does."""
 
 
 @dataclass(frozen=True)

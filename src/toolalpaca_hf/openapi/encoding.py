@@ -29,7 +29,6 @@ IN_RANGE = {"*": "text/plain", "text": "text/plain", "image": "image/png", "audi
 IN_RANGE |= {"multipart": "multipart/form-data"}
 TEXTUAL = re.compile(r"text/|.*(json|xml|javascript|x-www-form-urlencoded|yaml|csv|graphql)")
 UNKNOWN = ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown")
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # What a page does not show: comments, some elements, and tags. html.parser takes hours for some pages of a megabyte.
 _INSIDE = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}'|["'])*+"""
 _UNSEEN = re.compile(
@@ -351,7 +350,7 @@ def body_text(body: bytes, content_type: str) -> str | None:
     words = words.strip()
     if words[:1] in ("{", "[", '"') or "json" in kind:
         with suppress(ValueError, RecursionError):
-            words = _compact(json.loads(words))
+            words = json.dumps(json.loads(words), ensure_ascii=False, separators=(",", ":"))
     elif kind in ("text/html", "application/xhtml+xml") or words[:200].lower().startswith(("<!doctype html", "<html")):
         words = " ".join(html.unescape(_UNSEEN.sub(" ", words)).split())
     return words.encode("utf-8", "replace").decode("utf-8")

@@ -217,12 +217,11 @@ class Operations(Lazily[Operation]):
 
     def __init__(self, document: dict[str, Any], projection: dict[str, list[str]] | None = None) -> None:
         document = load_document(document)
-        read = each_operation(document)
-        entries: dict[str, tuple[str, str, tuple[Any, ...]]]
-        if projection is None:
-            entries = {name: (path, method, (document, *declared)) for name, path, method, *declared in read}
-        else:
-            found = {(path, method): (document, *declared) for _, path, method, *declared in read}
+        entries: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+            name: (path, method, (document, *declared)) for name, path, method, *declared in each_operation(document)
+        }
+        if projection is not None:
+            found = {(path, method): declared for path, method, declared in entries.values()}
             # A projection may write the leading slash that the document leaves out.
             bare = {(path.strip("/"), method): declared for (path, method), declared in found.items()}
             entries = {}

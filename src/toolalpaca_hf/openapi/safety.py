@@ -195,6 +195,7 @@ class Credentials:
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         self._values = {name: value.strip() for name, value in (values or {}).items()}
+        self.names = frozenset(self._values)
         for name, value in self._values.items():
             if not value or re.search(r"[\x00-\x1f\x7f]", value):
                 problem = f"the credential {name} is empty or has a control character"
@@ -208,10 +209,6 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials({sorted(self._values)})"
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(self._values)
 
     def inject(self, request: ApiRequest) -> ApiRequest:
         """A copy of the request with the values filled in. Do not log or keep it."""

@@ -53,7 +53,7 @@ def to_json_schema(document: dict[str, Any], schema: Any, request: bool = False)
     {'type': ['integer', 'null']}
     ```
     """
-    definitions = getattr(document, "converted", {}).setdefault(request, Definitions(document, request))
+    definitions: Definitions = getattr(document, "converted", {}).setdefault(request, Definitions(document, request))
     root = definitions.convert(schema, 0)
     root = {"not": {}} if root is False else {} if root is True else root
     return root | {"$defs": definitions} if references(root) else root

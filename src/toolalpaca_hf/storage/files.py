@@ -37,8 +37,7 @@ def disk_errors(
 
 @contextmanager
 def file_lock(lock: str | Path, path: str | Path | None = None, option: str = "--out") -> Iterator[None]:
-    """Keep other runs out while the `with` block lasts, by a `lock` file that stands for `path`; where another run has
-    it, raise [`FileInUseError`]."""
+    """Keep other runs out in the `with` block, by a `lock` file for `path`; if one has it, a [`FileInUseError`]."""
     from filelock import FileLock, Timeout  # 0.1 s to import
 
     with disk_errors(path or lock):
@@ -86,10 +85,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that it is whole or what it was before, also after a crash of the machine.
+    """Write a file, and its folder, so that it is whole or what it was before, also after a crash of the machine.
 
-    The folder is made where there is none. Text is written as UTF-8; half a surrogate pair is replaced. Where that
-    fails, a [`StorageError`] says so.
+    Text is written as UTF-8; half a surrogate pair is replaced. Where that fails, a [`StorageError`] says so.
     """
     with disk_errors(path), atomic_path(path) as part, part.open("wb") as file:
         file.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
@@ -260,8 +258,7 @@ class JsonlLog:
 
 
 def intact_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Rows of a file of JSON lines that another run may be writing: what is no whole object is passed over, as is a
-    file that is not there."""
+    """Rows of JSON lines that another run may be writing: what is no whole object, or no file, is passed over."""
     with suppress(FileNotFoundError), Path(path).open("rb") as file:
         for line in file:
             with suppress(ValueError, RecursionError):
