@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -90,12 +91,9 @@ def check_template(tokenizer: PreTrainedTokenizerBase, template: Any = None) -> 
     step = {"reasoning": None, "content": _THOUGHT, "calls": [call]}
     turn = {"user": "hi", "steps": [step], "reasoning": None, "answer": _RESPONSE}
     messages, name = as_messages({"system": None, "turns": [turn]}), tokenizer.name_or_path or None
-    options: Any = {"chat_template": template, "tokenize": False}
+    rendered: Any = partial(tokenizer.apply_chat_template, messages, chat_template=template, tokenize=False)
     try:
-        text, without_tools = (
-            str(tokenizer.apply_chat_template(messages, tools=given, **options))
-            for given in cast(Any, (tools(), None))
-        )
+        text, without_tools = str(rendered(tools=tools())), str(rendered(tools=None))
     except Exception as error:  # a template raises whatever it likes
         problem = "the chat template cannot render a user's turn, a call, an observation and a response"
         raise UnsupportedModelError(f"{problem}: {error}", file=name, fix=_FIX) from None

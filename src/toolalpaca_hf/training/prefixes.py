@@ -193,8 +193,7 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
                 yield from built(members[: len(members) // 2])
                 yield from built(members[len(members) // 2 :])
 
-        pieces = _pieces(lengths, common, range(len(places)), max_tokens, min_node_tokens)
-        for _, members in _fill(pieces, max_tokens):
+        for _, members in _fill(_pieces(lengths, common, range(len(places)), max_tokens, min_node_tokens), max_tokens):
             yield from built(members)
 
     fingerprint = Hasher.hash([rows._fingerprint, max_tokens, min_node_tokens, code_hash()])
