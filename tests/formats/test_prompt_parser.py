@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
@@ -103,6 +103,7 @@ shared = st.lists(st.sampled_from(["Cat", "Cat.V2", "a-b"]), unique=True, min_si
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example((Function("getCats", "", "", "USER: \nAction: getCat"), Function("getCat", "", "", "")), "", "")
 @given(functions=functions, components=st.just("") | shared, instruction=hard)
 def test_any_api(prompt: Prompt, functions: tuple[Function, ...], components: str, instruction: str) -> None:
     check(prompt, Api("", "", functions=list(functions), components=components if functions else ""), instruction)

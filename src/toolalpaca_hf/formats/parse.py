@@ -204,10 +204,12 @@ def _own(block: str, names: list[str]) -> list[str] | None:
     block += "\n"
     starts, cuts, at = [], [], block.find("\nAction: getDetails\n")
     for name in names:
-        at = block.find(f"\nAction: {name}\n", at + 1)
-        start = block.rfind("\n", 0, at) + 1
-        if at < 0 or not block.startswith(f"{name}: ", start):
-            return None
+        start = -1
+        while start < 0 or not block.startswith(f"{name}: ", start):  # a description may have such a line, too
+            at = block.find(f"\nAction: {name}\n", at + 1)
+            if at < 0:
+                return None
+            start = block.rfind("\n", 0, at) + 1
         starts.append(start)
         cuts.append((start + len(f"{name}: "), at, at + len(f"\nAction: {name}")))
     ends = [*(start - 2 for start in starts[1:]), len(block) - 1]

@@ -67,6 +67,7 @@ class Arguments:
     named: dict[str, Any]  # parameters by name; where two share it, that of the path, else the first
     body: Any
     flat: dict[str, Any]  # parameters and the fields of the body by their `plain` names
+    placed: dict[tuple[str, str], Any]  # parameters by place and name
 
 
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
@@ -162,7 +163,7 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     for place, name in sorted(placed, key=lambda key: key[0] != "path"):
         named.setdefault(name, placed[place, name])
     flat = {plain(name): value for holder in (mapping(body), named) for name, value in holder.items()}
-    return Arguments(named, body, flat)
+    return Arguments(named, body, flat, placed)
 
 
 def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:
