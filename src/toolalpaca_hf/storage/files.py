@@ -267,7 +267,7 @@ def intact_rows(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)  # the last: its columns are others
-_FIXES = dict.fromkeys(_DAMAGED, "it is damaged or something else: move it away")
+_FIXES: dict[int, str] = dict.fromkeys(_DAMAGED, "it is damaged or something else: move it away")
 _FIXES |= dict.fromkeys((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR), "free space; what it holds is kept")
 _HELD = "another program holds it: end that, and run the same command again"
 _FIXES |= dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), _HELD)
