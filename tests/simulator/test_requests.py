@@ -1,6 +1,7 @@
 """Requests that are in order, and the reasons why others are refused."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from simulated import api_of, json_body, json_reply, one_operation
 
 from toolalpaca_hf.simulator import MAX_BODY, running
+from toolalpaca_hf.simulator.operations import SimulatedApi
 
 ECHO = {
     "type": "object",
@@ -180,6 +182,18 @@ def test_wrong_places(thing: httpx.Client) -> None:
 def test_parameters_inside_a_segment(thing: httpx.Client) -> None:
     assert thing.get("/maps/3-4.png/a%2Fb%20c").status_code == 200
     assert thing.get("/maps/3.png/x").status_code == 404
+
+
+def test_paths_that_could_be_read_in_many_ways_take_no_time() -> None:
+    document = one_operation(ECHO)
+    document["paths"] = {"/a/{b}-{c}.x/{d}-{e}.x": {"get": {"responses": json_reply({"type": "object"})}}}
+    api = SimulatedApi(api_of(document), "pets")
+    began = time.process_time()
+    for length in (2000, 60_000):
+        assert api.find(("a", "-" * length + ".x", "-" * length), "get") is None
+    assert time.process_time() - began < 2
+    found = api.find(("a", "1-2.x", "3-4-5.x"), "get")
+    assert found and found[1] == {"b": "1", "c": "2", "d": "3", "e": "4-5"}
 
 
 def test_a_websocket_is_refused(thing: httpx.Client) -> None:

@@ -36,6 +36,7 @@ from .generate import Generator
 
 IGNORED_HEADERS = ("accept", "content-type", "authorization")  # OpenAPI ignores parameters of these names
 RESERVED = ("health", "__simulator_cache__")  # paths of the simulator itself
+MAX_PATH = 8192  # characters of a path, as servers have it; two values in a segment take its square in time
 _PARAMETER = re.compile(r"\{([^{}]+)\}")
 _JOINT = "\ud800"  # between the segments of a path: no URL is decoded to it
 
@@ -176,7 +177,9 @@ class SimulatedApi:
         for path in sorted(templates, key=_open_parts):
             # A parameter may be inside a segment: `/maps/{z}-{x}.png`.
             pieces = [_PARAMETER.split(part) for part in path]
-            pattern = _JOINT.join(f"([^{_JOINT}]+?)".join(map(re.escape, part[::2])) for part in pieces)
+            # Atomic: what one segment could be otherwise is not tried again for each of the next.
+            inner = (f"([^{_JOINT}]+?)".join(map(re.escape, part[::2])) for part in pieces)
+            pattern = _JOINT.join(rf"(?>{part}(?={_JOINT}|\Z))" for part in inner)
             names = [name for part in pieces for name in part[1::2]]
             self._templates.setdefault(len(path), []).append((re.compile(pattern), names, self.by_path[path]))
 
@@ -192,10 +195,12 @@ class SimulatedApi:
         `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`, and
         a final `slash` those that differ in it.
         """
+        if len(joined := _JOINT.join(segments)) > MAX_PATH:
+            return None
         fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
         matching: list[tuple[Sequence[SimulatedOperation], dict[str, str]]] = [(fixed, {})] if fixed else []
         for pattern, names, found in self._templates.get(len(segments), ()):
-            if match := pattern.fullmatch(_JOINT.join(segments)):
+            if match := pattern.fullmatch(joined):
                 matching.append((found, dict(zip(names, match.groups(), strict=True))))
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))
 
