@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,10 @@ class Job:
     def progress(self, out: Path) -> Hashable:
         """Something that changes as the work goes on."""
         sizes = []
-        for path in out.rglob("*") if out.is_dir() else ():
-            try:
-                sizes.append((path.name, path.stat().st_size))
-            except OSError:  # it is gone
-                continue
+        for folder, _, names in os.walk(out):  # which passes over folders that are gone meanwhile
+            for name in names:
+                with suppress(OSError):
+                    sizes.append((name, os.stat(os.path.join(folder, name)).st_size))
         return tuple(sorted(sizes))
 
 
