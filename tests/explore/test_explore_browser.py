@@ -166,6 +166,7 @@ def test_the_keyboard_is_enough(browser: Any, url: str) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     sync_api.expect(page.get_by_role("tab", name="Trajectories")).to_have_attribute("aria-selected", "true")
+    sync_api.expect(page.locator("iframe[title=trajectory]:visible").first).to_be_visible(timeout=20_000)
     for _ in range(12):  # the frame can be reached and scrolled
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.tagName") == "IFRAME":
