@@ -19,7 +19,7 @@ class Stubborn(GoldenBackend):
     """Makes each golden call again while it is answered with an error."""
 
     def _one(self, context: Context) -> Completion:
-        text = context.text  # type: ignore[union-attr]
+        text = context.text  # type: ignore[union-attr]  # only ReAct here
         asked = text.split("\nUSER: ", 1)[1].split("\n", 1)[0]
         seen = text.split("\nObservation: Status Code: ")[1:]
         done = sum(observation[:3] not in ("401", "429", "500", "504") for observation in seen)

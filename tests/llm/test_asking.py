@@ -311,7 +311,7 @@ def test_several_processes_keep_answers_in_one_file(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     cache = RequestCache(path)
-    assert [cache.get(request_hash(n=n)).text for n in range(400)] == [str(n) for n in range(400)]  # type: ignore[union-attr]
+    assert [cache.get(request_hash(n=n)).text for n in range(400)] == [str(n) for n in range(400)]  # type: ignore[union-attr]  # all are there
     assert cache.spent()["user"].calls == 400, "an answer that two give counts once"
 
 

@@ -93,7 +93,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
 def test_trl_trains_the_tokens_that_our_tokenizer_trains(checkpoint: Path, tmp_path: Path) -> None:
     builder = ToolAlpaca(config_name="chat", source="sample")
     builder.download_and_prepare()
-    rows: Any = builder.as_dataset(split="train").select(range(0, 120, 15))  # type: ignore[union-attr]
+    rows: Any = builder.as_dataset(split="train").select(range(0, 120, 15))  # type: ignore[union-attr]  # one split is no dict
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     config = SFTConfig(
         str(tmp_path), assistant_only_loss=True, max_length=None, report_to="none", use_cpu=True, bf16=False

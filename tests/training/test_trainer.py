@@ -163,7 +163,7 @@ def test_arguments_of_others_are_taken(
     kind: type[TrainingArguments], llama: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, tmp_path: Path
 ) -> None:
     given = {"max_length": 77, "eos_token": tokenizer.eos_token} if kind is SFTConfig else {}
-    args = kind(str(tmp_path), learning_rate=3e-3, **QUIET, **given)  # type: ignore[arg-type]
+    args = kind(str(tmp_path), learning_rate=3e-3, **QUIET, **given)  # type: ignore[arg-type]  # values of many types
     trainer = SegmentSFTTrainer(str(llama), args, train_dataset=rows, processing_class=tokenizer)
     assert isinstance(trainer.args, SegmentSFTConfig) and trainer.args.freeze_layers == 0
     assert {name: getattr(trainer.args, name) for name in given} == given and trainer.args.learning_rate == 3e-3

@@ -26,7 +26,7 @@ class RolloutLimits:
     tokens: int = 2048  # generated in all
     seconds: float = 600.0  # wall time, checked between turns
     observation: int = 4000  # characters; longer ones are excerpted
-    unread: int | None = None  # turns in a row without action or response; by default each is told so
+    unread: int | None = None  # turns in a row without action or response; by default an observation says so
     # Ends a turn of a local ReAct model that is unlikely to act or respond: without a label after so many tokens, with
     # an observation of its own, or in a loop. It may cut off a late action, so published settings leave it off.
     unreadable_after: int | None = None

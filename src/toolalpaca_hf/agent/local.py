@@ -166,7 +166,8 @@ class LocalBackend:
         ]
         how: dict[str, Any] = {"tools": self._spelt(context.tools) or None, "add_generation_prompt": True}
         try:
-            return self.tokenizer.apply_chat_template(messages, return_dict=False, **how)  # type: ignore[return-value]
+            made: Any = self.tokenizer.apply_chat_template(messages, return_dict=False, **how)
+            return made
         except Exception as error:  # a template is a program of the model's author and raises what it likes
             problem = f"the chat template of {self.name} does not take the conversation ({error})"
             raise UnsupportedModelError(problem, fix=_USE_REACT) from None

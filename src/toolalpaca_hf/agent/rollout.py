@@ -104,7 +104,7 @@ class Rollout:
         self._steps.append(step)
 
     def run(self, backend: Backend) -> None:
-        """Go through all turns of this rollout alone."""
+        """Run all turns of this rollout by itself."""
         while self.ended is None:
             self.take(*backend.generate([self.context], self.turn_tokens))
             self.act()

@@ -31,7 +31,7 @@ class Unusable(Exception):
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file; [`NotFoundError`] if missing, [`InputError`] if unreadable, not UTF-8, or not JSON alone."""
+    """Parse a JSON file; [`NotFoundError`] if missing, [`InputError`] if unreadable, not UTF-8, or not only JSON."""
     text = read_text(path, "check the path")
     try:
         return json.loads(text)

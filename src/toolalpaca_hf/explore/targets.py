@@ -128,7 +128,7 @@ class RunView:
             self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}
         if (scored := folder / "instructions.json").is_file():
             try:
-                # Verdicts that were counted alone have no instruction.
+                # Verdicts that were only counted have no instruction.
                 rows = {str(row["id"]): row for row in read_json(scored)}
                 self.records = {id: row | {"instruction": str(row.get("instruction", id))} for id, row in rows.items()}
             except (TypeError, KeyError) as error:

@@ -135,7 +135,7 @@ def _object(path: Path, fix: str) -> dict[str, Any]:
 
 
 def _public(value: Any) -> Any:
-    """A setting with the names of this machine's folders alone, which nobody else has."""
+    """A setting with only the names of this machine's folders, which nobody else has."""
     if isinstance(value, dict):
         return {name: _public(item) for name, item in value.items()}
     if isinstance(value, list):

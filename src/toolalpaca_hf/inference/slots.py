@@ -206,7 +206,7 @@ def _attend(
     if slots is None or attention_mask is not None or more:
         raise NotImplementedError(f"attention over slots takes no {more or 'mask'}")
     step, scale = slots, query.shape[-1] ** -0.5 if scaling is None else scaling
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    layer = int(module.layer_idx)  # type: ignore[arg-type]  # set by transformers
     keys, values = step.slots._with_room(layer, key, value, step.room)
     out = value.new_empty(query.shape[2], query.shape[1], value.shape[-1])
     n = len(step.single)

@@ -126,7 +126,7 @@ class MissingRows:
         if predictions is not None:
             predictions = [self.missing if row is None else row for row in predictions]
         references = None if references is None else _required(references)
-        super().add_batch(predictions=predictions, references=references, **more)  # type: ignore[misc]
+        super().add_batch(predictions=predictions, references=references, **more)  # type: ignore[misc]  # of evaluate.Metric, by name
 
 
 def attempts_of(

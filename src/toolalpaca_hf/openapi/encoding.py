@@ -95,7 +95,7 @@ def write_query(name: str, value: Any, holder: dict[str, Any], taken: Container[
     if clashes or (style == "deepObject" and isinstance(value, dict | list)):
         return [f"{encoded}{place}={_escape(to_text(item))}" for place, item in _deep(value, "")]
     parts = _parts(value, spread, _escape)
-    # A pipe in a value is only told from those between values if these are plain, as OpenAPI 3.0.3 has them.
+    # A pipe in a value differs from those between values only if these are plain, as OpenAPI 3.0.3 has them.
     joint = "|" if style == "pipeDelimited" and "%7C" in "".join(parts) else JOINTS.get(style, ",")
     parts = parts if spread or (isinstance(value, list) and explode) else [joint.join(parts)]
     return parts if spread else [f"{encoded}={part}" for part in parts]
@@ -138,7 +138,7 @@ def read_pairs(parts: list[str], explode: bool, plain: Any) -> dict[str, str]:
 
 def read_joined(raw: str, holder: dict[str, Any], kind: str) -> Any:
     style, _ = style_of(holder, "query")
-    # Other clients encode what is between values too: it is told from what is in them where it is plain.
+    # Other clients encode what is between values too: it differs from what is in them where it is plain.
     commas, pipes = "," if "," in raw else "%2C", r"\|" if "|" in raw else "%7C"
     joint = {"spaceDelimited": r"%20|\+| ", "pipeDelimited": pipes}.get(style, commas)
     parts = re.split(joint, raw, flags=re.IGNORECASE)

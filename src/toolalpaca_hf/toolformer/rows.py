@@ -53,7 +53,8 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
 
     with fsspec.open(str(path), "rb", compression="infer") as opened:
         # Zstandard's reader does not iterate over lines.
-        file: Any = io.BufferedReader(opened) if path.suffix == ".zst" else opened  # type: ignore[arg-type]
+        raw: Any = opened
+        file = io.BufferedReader(raw) if path.suffix == ".zst" else raw
         first = next((line for line in file if line.strip()), b"")
         lines = chain([first], file)
         if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
@@ -71,7 +72,7 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        row = json.loads(line.decode("utf-8-sig"))  # bytes alone may hold half a surrogate pair as well
+        row = json.loads(line.decode("utf-8-sig"))  # only bytes may hold half a surrogate pair as well
         if _HALF in line.lower():  # half a surrogate pair can be spelt in JSON and be written nowhere
             json.dumps(row, ensure_ascii=False).encode()
         return row

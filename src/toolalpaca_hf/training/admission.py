@@ -175,7 +175,7 @@ def _rows(config: Any) -> list[dict[str, list[int]]]:
 def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]:
     """Shrunk configs of a model, smallest first; the last has learned positions with enough room."""
     config = model.config
-    own: dict[str, str] = config.attribute_map  # names of sizes that this config alone uses
+    own: dict[str, str] = config.attribute_map  # names of sizes that only this config uses
     common = {name: shared for shared, name in own.items()}
     values = {common.get(name, name): v for name, v in config.to_dict().items() if name != "quantization_config"}
     for shrunk in (_shallow(values, True), _shallow(values, False), values):

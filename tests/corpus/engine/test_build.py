@@ -242,7 +242,7 @@ def test_it_stops_at_a_budget_and_goes_on_with_a_larger_one(
         settings = config(tmp_path, server.url, real_data)
         done = run(listed, settings, out, "--dry-run")
         assert done.returncode == 0 and server.bodies == [] and not out.exists()
-        expected = int(re.search(r"together +([\d,]+) calls", done.stdout)[1].replace(",", ""))  # type: ignore[index]
+        expected = int(re.search(r"together +([\d,]+) calls", done.stdout)[1].replace(",", ""))  # type: ignore[index]  # it has to match
         for calls in (20, 100):
             done = run(listed, settings, out, "--budget-calls", str(calls))
             assert done.returncode == 3, done.stderr[-3000:]

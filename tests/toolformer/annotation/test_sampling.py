@@ -101,7 +101,7 @@ def test_other_architectures(kind: str) -> None:
     sampler = Sampler(scorer, Markers())
     assert sampler.packs == (kind == "gpt-j")
     # An untrained model writes anything; only what is known to become no call is cut short, so nothing is here.
-    sampler._goes_on = lambda tool, token, same: _goes_on(sampler, token, same)  # type: ignore[method-assign]
+    sampler._goes_on = lambda tool, token, same: _goes_on(sampler, token, same)  # type: ignore[method-assign]  # calls none off
     texts = [scorer.encode("Two birds and one cat.")]
     [(key, place)] = drawn(sampler, texts, 1, 3).items()
     head, tail = (ids_of(tokenizer, part.strip(" ")) for part in PROMPT.split("{text}"))

@@ -365,7 +365,7 @@ def test_functions_of_an_api_are_tools() -> None:
     with running(source.apis) as url:
         calls = simulated_calls(source.apis, url, SESSION_HEADER)[source.apis[0].id]
         tools = {name: ApiFunction(calls, name) for name in calls.names}
-        results = {name: tool(json.dumps(arguments_of(tool))) for name, tool in tools.items()}  # type: ignore[arg-type]
+        results = {name: tool(json.dumps(arguments_of(tool))) for name, tool in tools.items()}  # type: ignore[arg-type]  # the tools of the paper
         calls.close()
     assert any(results.values())
     for result in filter(None, results.values()):
@@ -457,7 +457,7 @@ def test_the_calculator_s_demonstrations_compute_the_number_that_follows() -> No
     found = [one for one in Markers().find(annotated) if one.call.input != "expression"]
     assert len(found) == 3
     for one in found:
-        assert Calculator()(one.call.input) == re.match(r" (\d+)", annotated[one.end :])[1]  # type: ignore[index]
+        assert Calculator()(one.call.input) == re.match(r" (\d+)", annotated[one.end :])[1]  # type: ignore[index]  # it has to match
 
 
 def test_prompts_that_will_not_do_are_named(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def model_index(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         about["dataset_split"] = SPLITS[suite]
     else:
         about |= {"dataset_type": suite, "dataset_name": "BFCL" if suite == "bfcl" else suite}
-    # What is published is read from a file, and may be of verdicts alone.
+    # What is published is read from a file, and may have only verdicts.
     rates = [("process_verdict", "process_verdict", metrics.get("process_verdict"))]
     rates += [("llm_judge", *found) for found in (metrics.get("judge_rates") or {}).items()]
     rates += [("tool_call_match", *found) for found in (metrics.get("calls") or {}).items()]
