@@ -73,7 +73,8 @@ def requests_of(apis: str) -> list[tuple[str, str, str]]:
                     path = path.replace(f"{{{parameter.name}}}", quote(str(value), safe=""))
                 elif parameter.place == "query" and not isinstance(value, dict):
                     query += [(parameter.name, part) for part in (value if isinstance(value, list) else [value])]
-            body = "" if operation.body is None else json.dumps(Generator(operation.body.schema)(rng.child("body")))
+            declared = operation.declared.body
+            body = "" if declared is None else json.dumps(Generator(declared.schema)(rng.child("body")))
             target = f"/{api.slug}/{path.lstrip('/')}" + (f"?{urlencode(query)}" if query else "")
             found.append((operation.method.upper(), target, body))
     return found

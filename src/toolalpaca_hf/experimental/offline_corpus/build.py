@@ -227,12 +227,15 @@ def _mixed(sampler: TaskSampler, draws: Rng, most: int) -> Iterator[SampledTask]
         "twice": _twice(singles("once"), singles("again")),
     }
     begin = draws.child("mix").integer(0, len(MIX) - 1)
-    given = 0
-    while given < most and any(kinds.values()):
+    given = again = 0
+    while given < most:
         for kind in [*MIX[begin:], *MIX[:begin]]:
             if kinds[kind]:
                 yield kinds[kind].pop(0)
                 given += 1
+        if not any(kinds.values()):  # more are wanted than kinds of tasks: single calls over again, with other values
+            again += 1
+            kinds["single"] = [SampledTask("single", (call,)) for call in singles(f"again {again}")]
 
 
 def _twice(once: list[PlannedCall], again: list[PlannedCall]) -> list[SampledTask]:
