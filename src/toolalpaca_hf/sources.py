@@ -156,10 +156,8 @@ def _cached_or_downloaded(url: str, target: Path, published: Published) -> Sourc
         if (blob_id := git_blob_id(target)) == expected:
             return Source(target, blob_id, "upstream")
         target.unlink()  # damaged on disk: it is not what was verified when it was stored
-    at_hand, part = (
-        f"{published.option} takes a {target.name} that is at hand",
-        target.with_name(f"{target.name}.part"),
-    )
+    at_hand = f"{published.option} takes a {target.name} that is at hand"
+    part = target.with_name(f"{target.name}.part")
     resumed, blob_id = True, ""
     while resumed:  # the earlier part may have been another file's: then once more from the start
         resumed = _download(url, part, at_hand)

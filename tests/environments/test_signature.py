@@ -7,8 +7,7 @@ import pytest
 from transformers.utils import get_json_schema
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
-from toolalpaca_hf.environments import tool_method
-from toolalpaca_hf.environments.signature import python_names
+from toolalpaca_hf.environments.signature import python_names, tool_method
 from toolalpaca_hf.formats import tools_of
 from toolalpaca_hf.schema import Api
 

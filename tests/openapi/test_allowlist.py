@@ -138,3 +138,9 @@ def test_origins() -> None:
     for url in ("http://cats.example:99999/", "http://:80/", "mailto:a@b", "http://a b/", "http://user@cats.example/"):
         with pytest.raises(AddressError):
             origin_of(url)
+
+
+def test_a_server_without_a_scheme_is_called_by_https() -> None:
+    servers = {"servers": [{"url": "//api.example/v1"}, {"url": "/v2"}]}
+    assert servers_of(servers) == ["https://api.example/v1"]
+    assert servers_of(servers, "http://a.example/x.json") == ["http://api.example/v1", "http://a.example/v2"]

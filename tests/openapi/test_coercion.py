@@ -39,6 +39,10 @@ def fit(value: Any, schema: dict[str, Any], name: str) -> tuple[Any, list[str]]:
         (None, {"type": "string", "nullable": True}, None),
         (None, {"type": "string", "enum": ["a"], "nullable": True}, None),
         ({"x": 1}, {}, {"x": 1}),
+        ({"x": "1"}, {"type": "object", "additionalProperties": INTEGER}, {"x": 1}),
+        (["1", 2, 3], {"prefixItems": [INTEGER, {"type": "string"}], "items": {"type": "string"}}, [1, "2", "3"]),
+        ("3", {"type": "Integer"}, 3),
+        ("3", {"type": "string", "pattern": "/^[0-9]$/"}, "3"),
     ],
 )  # fmt: skip
 def test_what_is_safe_is_made_to_fit(value: Any, schema: dict[str, Any], fitted: Any) -> None:
@@ -114,6 +118,10 @@ def test_values_fit_through_references_and_alternatives() -> None:
         ("2", {"enum": [1, 2]}, 2),
         ("words", INTEGER, "words"),
         ("null", {"type": "string", "nullable": True, "enum": ["a", None]}, None),
+        ("null", {"anyOf": [INTEGER, {"type": "null"}]}, None),
+        ("", {"anyOf": [INTEGER, {"type": "null"}]}, None),
+        ("null", {"anyOf": [TEXT, {"type": "null"}]}, "null"),
+        ("1,b", {"type": "array", "prefixItems": [INTEGER, TEXT]}, [1, "b"]),
         ("5", {"type": "array", "items": {"oneOf": [INTEGER, {"type": "array", "items": INTEGER}]}}, [5]),
     ],
 )  # fmt: skip

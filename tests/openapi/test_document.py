@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openapi_documents import documents
 
 from toolalpaca_hf.errors import InputError, ToolAlpacaError
-from toolalpaca_hf.openapi import load_document, resolve, violations
+from toolalpaca_hf.openapi import functions_of, load_api, load_document, resolve, violations
 from toolalpaca_hf.openapi.document import is_large
 
 CATS = {"openapi": "3.0.0", "info": {"title": "Cats", "version": "1"}, "paths": {}}
@@ -157,6 +157,19 @@ def test_resolve_reads_escaped_pointers_list_places_and_descriptions_beside() ->
     document = {"paths": {"/a/{b}": {"get": {"parameters": [{"name": "b", "description": "old"}]}}}}
     ref = {"$ref": "#/paths/~1a~1%7Bb%7D/get/parameters/0", "description": "new"}
     assert resolve(document, ref) == {"name": "b", "description": "new"}
+
+
+def test_anchors_are_found_wherever_they_are(tmp_path: Path) -> None:
+    cat = {"$anchor": "cat", "type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+    media = {"application/json": {"schema": {"$ref": "#cat"}}}
+    paths = {"/x": {"post": {"requestBody": {"content": media}}}, "/y": {"post": {"responses": {"$ref": "#dog"}}}}
+    document = {"openapi": "3.1.0", "paths": paths, "components": {"schemas": {"Cat": cat}}}
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(document))
+    loaded = load_api(file).documentation
+    assert loaded["x-not-followed"] == ["#dog leads nowhere"]
+    first = functions_of(loaded)[0].body
+    assert first is not None and not first.check.is_valid({}) and first.check.is_valid({"a": 1})
 
 
 def test_references_that_fan_out_stay_small() -> None:

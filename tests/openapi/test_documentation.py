@@ -122,6 +122,14 @@ def test_every_argument_is_described_under_the_name_that_calls_take() -> None:
     }
 
 
+def test_what_a_request_must_not_hold_is_not_described() -> None:
+    text = {"type": "string"}
+    inner = {"type": "object", "properties": {"id": text | {"readOnly": True}, "name": text}}
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"inner": inner}}}}}
+    document = {"paths": {"/x": {"post": {"operationId": "x", "requestBody": body}}}}
+    assert '{"inner": "Object{name: string.}. "}' in describe(document).function_description["x"]
+
+
 def test_an_operation_has_another_name_than_the_shared_schemas() -> None:
     paths = {"/x": {"get": {"operationId": "components", "summary": "Parts"}}}
     made = describe({"paths": paths, "components": {"schemas": {"Cat": {"type": "object"}}}})

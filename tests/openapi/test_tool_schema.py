@@ -64,6 +64,16 @@ def test_what_may_be_null_is_marked() -> None:
         assert parameters({"name": "q", "schema": schema})["properties"]["q"] == {"type": "string", "nullable": True}
 
 
+def test_places_of_a_list_are_alternatives_of_its_items() -> None:
+    number, text = {"type": "number"}, {"type": "string"}
+    pair = {"type": "array", "prefixItems": [number, number], "items": False}
+    made = parameters(
+        body={"type": "object", "properties": {"a": pair, "b": {"prefixItems": [number], "items": text}}}
+    )
+    assert made["properties"]["a"] == {"type": "array", "items": number, "maxItems": 2}
+    assert made["properties"]["b"] == {"type": "array", "items": {"anyOf": [number, text]}}
+
+
 def test_types_written_as_in_swagger_2_count() -> None:
     made = parameters({"name": "q", "in": "query", "type": "array", "items": {"type": "integer"}})
     assert made["properties"]["q"] == {"type": "array", "items": {"type": "integer"}}

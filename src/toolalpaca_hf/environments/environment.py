@@ -43,8 +43,6 @@ class OpenApiEnvironment:
     def __init__(self) -> None:
         self._session, self._place = uuid4().hex, 0
         self._task: Instruction | None = None
-        self._steps: list[Step] = []
-        self._response, self._golden = "", False
         self._scored: tuple[Any, Reward] | None = None
 
     def reset(

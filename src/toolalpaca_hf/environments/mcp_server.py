@@ -36,20 +36,17 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
         for tool, function in zip(tools_of(served.api)[1:], served.api.functions, strict=True)
     ]
     named = Counter(tool["name"] for _, _, tool, _ in offered)
-    found: dict[str, tuple[int, str]] = {}
-    tools: list[Tool] = []
+    found: dict[str, tuple[int, str, Tool]] = {}
     for place, served, tool, function in offered:
         name = own = tool["name"]
         name = f"{served.slug}_{own}" if named[own] > 1 else own
         while name in found or (name != own and name in named):
             name += " "  # of no name: what is another function's gets a number
-        found[name] = place, function
         about = f"{served.api.name}: {tool['description']}"
-        tools.append(Tool(name=name, description=about, input_schema=tool["parameters"]))
+        found[name] = place, function, Tool(name=name, description=about, input_schema=tool["parameters"])
     safe = safe_names(list(found), 64, "_-")  # as providers take them
-    tools = [tool.model_copy(update={"name": safe[tool.name]}) for tool in tools]
-    targets = {safe[name]: target for name, target in found.items()}
-    default = uuid4().hex
+    tools = [tool.model_copy(update={"name": safe[tool.name]}) for *_, tool in found.values()]
+    targets, default = {safe[name]: target for name, (*target, _) in found.items()}, uuid4().hex
 
     async def list_tools(context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=tools)

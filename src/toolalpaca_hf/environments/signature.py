@@ -38,22 +38,6 @@ def tool_method(tool: dict[str, Any], call: Callable[[Any, dict[str, Any]], str]
     A parameter whose name Python does not take has another (`from_`); `call` gets the document's. What a signature
     cannot hold of a parameter's schema (nested fields, formats, bounds, defaults) stands in its description, as JSON
     Schema.
-
-    Args:
-        tool (`dict`): In the layout of chat templates, see [`openapi.tool_schema`].
-        call (`Callable`): Gets the method's object and the arguments; returns the observation.
-
-    Example:
-
-    ```python
-    >>> name = {"type": "string", "format": "city"}
-    >>> function = {"name": "find", "description": "Find.", "parameters": {"properties": {"from": name}}}
-    >>> print(tool_method({"function": function}, lambda self, arguments: str(arguments)).__doc__)
-    Find.
-    <BLANKLINE>
-    Args:
-        from_: from {"format":"city"}
-    ```
     """
     function = tool["function"]
     properties: dict[str, Any] = function["parameters"].get("properties", {})
@@ -94,22 +78,18 @@ def _described(name: str, alias: str, schema: dict[str, Any], left: dict[str, An
 
 def _hint(schema: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A type hint, and what of the schema it does not say."""
-    hint, said = _hint_and_said(schema)
-    return hint, {key: value for key, value in schema.items() if key not in said and key != "description"}
-
-
-def _hint_and_said(schema: dict[str, Any]) -> tuple[Any, set[str]]:
     kind, values, items = schema.get("type"), schema.get("enum"), schema.get("items")
+    hint, said = {"array": (list, {"type"}), "object": (dict, {"type"})}.get(str(kind), (Any, set[str]()))
     plain = isinstance(values, list) and all(type(value) in _KINDS for value in values)
     if plain and values and len({(type(value), value) for value in values}) == len(values):
         kinds = list(dict.fromkeys(_KINDS[type(value)] for value in values))
         said = {"enum", "type"} if kind == (kinds[0] if len(kinds) == 1 else kinds) else {"enum"}
-        return Literal[tuple(values)], said
-    if isinstance(kind, str) and kind in _PLAIN:
-        return _PLAIN[kind], {"type"}
-    if isinstance(kind, list) and kind == sorted(kind) and all(each in _PLAIN for each in kind):
-        return reduce(or_, (_PLAIN[each] for each in kind)), {"type"}
-    if kind == "array" and isinstance(items, dict) and items and "description" not in items:
-        hint, left = _hint(items)
-        return list[hint], {"type"} if left else {"type", "items"}
-    return {"array": (list, {"type"}), "object": (dict, {"type"})}.get(str(kind), (Any, set()))
+        hint = Literal[tuple(values)]
+    elif isinstance(kind, str) and kind in _PLAIN:
+        hint, said = _PLAIN[kind], {"type"}
+    elif isinstance(kind, list) and kind == sorted(kind) and all(each in _PLAIN for each in kind):
+        hint, said = reduce(or_, (_PLAIN[each] for each in kind)), {"type"}
+    elif kind == "array" and isinstance(items, dict) and items and "description" not in items:
+        inner, left = _hint(items)
+        hint, said = list[inner], {"type"} if left else {"type", "items"}
+    return hint, {key: value for key, value in schema.items() if key not in said and key != "description"}

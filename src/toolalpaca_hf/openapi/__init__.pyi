@@ -19,6 +19,7 @@ from .coercion import json_value as json_value
 from .coercion import kinds_of as kinds_of
 from .coercion import merged_schema as merged_schema
 from .coercion import part_of as part_of
+from .coercion import problems as problems
 from .coercion import repeats as repeats
 from .coercion import sendable_json as sendable_json
 from .coercion import to_text as to_text
@@ -35,6 +36,7 @@ from .document import mapping as mapping
 from .document import original as original
 from .document import text as text
 from .document import violations as violations
+from .encoding import IN_RANGE as IN_RANGE
 from .encoding import CallError as CallError
 from .encoding import add_value as add_value
 from .encoding import from_xml as from_xml
@@ -60,6 +62,7 @@ from .operations import media_rank as media_rank
 from .operations import parameters_of as parameters_of
 from .operations import safe_names as safe_names
 from .request import BODY_KEYS as BODY_KEYS
+from .request import FRAMING as FRAMING
 from .request import build_request as build_request
 from .safety import LONG as LONG
 from .safety import SCHEME as SCHEME
@@ -74,6 +77,7 @@ from .safety import origin_of as origin_of
 from .safety import redact_url as redact_url
 from .safety import secret_pattern as secret_pattern
 from .safety import servers_of as servers_of
+from .schema import Check as Check
 from .schema import to_json_schema as to_json_schema
 from .schema import validator as validator
 from .schema import without_hidden as without_hidden

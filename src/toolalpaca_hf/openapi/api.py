@@ -76,8 +76,8 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
 
 
 def _with_lost(document: dict[str, Any], refs: list[str], lost: list[str]) -> dict[str, Any]:
-    local = (ref for ref in refs if ref.startswith("#") and ref != "#")
-    lost = [*lost, *(f"{ref} leads nowhere" for ref in local if lookup(document, ref) is None)]
+    local, known = (ref for ref in refs if ref.startswith("#") and ref != "#"), Document(document)
+    lost = [*lost, *(f"{ref} leads nowhere" for ref in local if lookup(known, ref) is None)]
     return document | ({"x-not-followed": lost} if lost else {})
 
 
@@ -135,7 +135,7 @@ def api_of(
     if base:  # OpenAPI's default is where the document lies
         whole = absolute(document if document.get("servers") else document | {"servers": [{"url": "/"}]})
         # It need not be copied again.
-        document = Document(map_holders(whole, absolute), getattr(document, "digest", ""))
+        document = Document(map_holders(whole, absolute), document.digest)
     info = mapping(document.get("info"))
     title = text(info.get("title")) or text(manifest.get("name_for_human")) or text(manifest.get("name_for_model"))
     title = title or _redacted(source)
@@ -174,12 +174,11 @@ def _load(place: str, hosts: Allowlist) -> dict[str, Any]:
             content = Path(place).read_bytes()
         words = content.decode("utf-8-sig")
         found = load_document(words)
-        digest = getattr(found, "digest", "")
-        refs = kept(digest, "references", list, lambda: refs_of(found))
+        refs = kept(found.digest, "references", list, lambda: refs_of(found))
         if all(ref.startswith("#") for ref in refs):  # as in most documents, and the largest ones
-            return Document(_with_lost(found, refs, []), digest)
+            return Document(_with_lost(found, refs, []), found.digest)
         # Swagger 2.0 is converted with its files, which may hold operations.
-        whole = kept(digest, "original", dict, lambda: original(words))
+        whole = kept(found.digest, "original", dict, lambda: original(words))
         return load_document(with_files(whole, None if is_url(place) else Path(place)))
     except UnicodeDecodeError:
         problem, fix = "it is not UTF-8 text", "pass an OpenAPI document or a plugin manifest"
@@ -324,8 +323,9 @@ class _SchemaWords:
         kind, description = text(node.get("type")), _sentence(node.get("description"))
         self.left -= len(kind) + len(description) + 2
         if kind == "object":
-            properties = mapping(node.get("properties")) if depth else {}
-            inner = ", ".join(f"{name}: {self.of(value, depth - 1, refs)}" for name, value in properties.items())
+            fields = mapping(node.get("properties")).items() if depth else ()
+            shown = ((name, value) for name, value in fields if mapping(value).get("readOnly") is not True)
+            inner = ", ".join(f"{name}: {self.of(value, depth - 1, refs)}" for name, value in shown)
             return f"Object{f'{{{inner}}}' if inner else ''}. {description}"
         if kind == "array":
             items, inside = self.follow(node.get("items"), refs)

@@ -336,9 +336,6 @@ class _Backend(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} cannot be found") from error
 
-    def sleep(self, seconds: float) -> None:
-        self._plain.sleep(seconds)
-
 
 class GuardedTransport(httpx.HTTPTransport):
     """httpx's transport, only to allowed addresses (else [`AddressError`]), and by no proxy, which would hide them."""

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Set
 from contextlib import suppress
+from functools import lru_cache
 from operator import or_
 from typing import Any
 
@@ -15,7 +16,6 @@ from .schema import Check, validator
 MAX_ALTERNATIVES, MAX_NESTED = 64, 12  # of a value; tried for an object, whose fields may have as many again
 MAX_PROBLEMS = 5  # of one value that are named: a model fixes a few at a time
 Refs = tuple[str, ...]
-KINDS: dict[str, Any] = {"number": (int, float), "integer": int, "string": str, "array": list, "object": dict}
 COMPOSED = ("allOf", "anyOf", "oneOf", "if", "$ref")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
 
@@ -175,6 +175,8 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     elif isinstance(value, list) and wire:  # several can only be a list
         nodes.sort(key=lambda node: "array" not in types_of(node))
     made = [(_coerced(value, node, schema, wire), node) for node in nodes]
+    if wire and value in ("", "null") and {*COMPOSED} & schema.keys():  # `null` is none of the alternatives
+        made.append((None, {}))
     if len(made) == 1:
         return made[0][0]
     check = validator(schema)
@@ -213,16 +215,17 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
     if wire and isinstance(value, dict) and ("array" in kinds or not (kinds or "properties" in node)):
         value = _items_of(value)
     if isinstance(value, str) and wire and "array" in kinds:
-        return _list_of(value, items, root)
-    fits = not isinstance(value, str) if wire else any(_is(value, kind) for kind in kinds)
+        value = _list_of(value, items, root)
+    fits = not isinstance(value, str) if wire else not kinds or is_valid(_of_types(*kinds), value)
     if value is not None and not fits:
         made = [one for kind in kinds for one in _converted(value, kind, wire)]
         value = next((one for one in made if one in node.get("enum", made)), made[0] if made else value)
     if type(value) is float and value.is_integer() and "integer" in kinds and "number" not in kinds:
         value = int(value)
-    if isinstance(value, list) and "items" in node:
-        return [coerce(item, items, wire) for item in value]
-    if isinstance(value, dict) and (wire or "properties" in node):
+    if isinstance(value, list) and {"items", "prefixItems"} & node.keys():
+        first = [part_of(root, part) for part in node.get("prefixItems", [])[: len(value)]]
+        return [coerce(item, first[n] if n < len(first) else items, wire) for n, item in enumerate(value)]
+    if isinstance(value, dict):
         properties, extra = node.get("properties", {}), node.get("additionalProperties", {})
         return {key: coerce(item, part_of(root, properties.get(key, extra)), wire) for key, item in value.items()}
     allowed = node.get("enum", [node["const"]] if "const" in node else [])
@@ -247,14 +250,12 @@ def _list_of(text: str, items: dict[str, Any], root: dict[str, Any]) -> list[Any
         return as_json
     if "," not in text or is_valid(check, whole):
         return whole if text or is_valid(validator(items), whole[0]) else []
-    return [coerce(part, items, wire=True) for part in text.split(",")]
+    return text.split(",")
 
 
-def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    whole = kind == "integer" and isinstance(value, float) and value.is_integer()
-    return whole or isinstance(value, KINDS.get(kind, ()))
+@lru_cache
+def _of_types(*kinds: str) -> Check:
+    return Check({"type": list(kinds)})
 
 
 def _converted(value: Any, kind: str, wire: bool) -> list[Any]:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
@@ -51,6 +52,11 @@ class Document(dict[str, Any]):
         self.digest = digest
         self.converted: dict[bool, Any] = {}
 
+    @cached_property
+    def anchors(self) -> dict[str, Any]:
+        nodes = (node for node in every_value(self) if isinstance(node, dict) and "$anchor" in node)
+        return {str(node["$anchor"]): node for node in nodes}
+
 
 def document_of(api: Api) -> dict[str, Any]:
     """The OpenAPI document to call an API by; empty if it cannot be loaded."""
@@ -60,7 +66,7 @@ def document_of(api: Api) -> dict[str, Any]:
     return {}
 
 
-def load_document(source: str | dict[str, Any]) -> dict[str, Any]:
+def load_document(source: str | dict[str, Any]) -> Document:
     """Load an OpenAPI document, valid or not; see [`violations`] to check it.
 
     The result is a copy of JSON values only. Swagger 2.0 is converted to OpenAPI 3.0; what cannot be converted is
@@ -205,9 +211,9 @@ def text(value: Any) -> str:
 
 
 def lookup(document: dict[str, Any], ref: Any) -> Any:
-    """The value that a local reference (`#/components/schemas/Cat`) points at, or `None`."""
+    """The value that a local reference (`#/components/schemas/Cat`, or `#cat` for an anchor) points at, or `None`."""
     if not isinstance(ref, str) or not ref.startswith("#/"):
-        return None
+        return document.anchors.get(text(ref)[1:]) if isinstance(document, Document) and text(ref)[:1] == "#" else None
     value: Any = document
     for part in ref[2:].split("/"):
         key = unquote(part).replace("~1", "/").replace("~0", "~")

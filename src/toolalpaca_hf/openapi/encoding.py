@@ -25,8 +25,8 @@ STYLES = {"path": ("simple", "label", "matrix"), "header": ("simple",), "cookie"
 STYLES |= {"query": ("form", "spaceDelimited", "pipeDelimited", "deepObject")}
 JOINTS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 FORM = "application/x-www-form-urlencoded"
-IN_RANGE = {"*": "text/plain", "text": "text/plain", "image": "image/png", "audio": "audio/mpeg", "video": "video/mp4"}
-IN_RANGE |= {"multipart": "multipart/form-data"}
+IN_RANGE = {"*/*": "text/plain", "text/*": "text/plain", "multipart/*": "multipart/form-data"}
+IN_RANGE |= {"image/*": "image/png", "audio/*": "audio/mpeg", "video/*": "video/mp4"}
 TEXTUAL = re.compile(r"text/|.*(json|xml|javascript|x-www-form-urlencoded|yaml|csv|graphql)")
 UNKNOWN = ("", "application/octet-stream", "binary/octet-stream", "unknown/unknown")
 # What a page does not show: comments, some elements, and tags. html.parser takes hours for some pages of a megabyte.
@@ -90,6 +90,8 @@ def taken_names(fields: Iterable[tuple[str, dict[str, Any], dict[str, Any]]]) ->
 def write_query(name: str, value: Any, holder: dict[str, Any], taken: Container[str] = ()) -> list[str]:
     """The percent-encoded `k=v` pieces of a query or form; an object with a field that is `taken` gets brackets."""
     style, explode = style_of(holder, "query")
+    if isinstance(value, dict) and "json" in text(holder.get("contentType")):  # the encoding of a form's field
+        value = to_text(value)
     encoded, spread = _escape(name), isinstance(value, dict) and explode and style == "form"
     clashes = spread and any(key in taken for key in value)
     if clashes or (style == "deepObject" and isinstance(value, dict | list)):
@@ -174,7 +176,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return None, {}
     if "*" in kind:  # a request has one type, which a range holds
         is_json = kind in ("*/*", "application/*") and isinstance(body, dict | list)
-        kind = "application/json" if is_json else IN_RANGE.get(kind.partition("/")[0], "application/octet-stream")
+        kind = "application/json" if is_json else IN_RANGE.get(kind, "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
         encoding, schemas = media.encoding, {key: {} for key in body} | fields_of(media.schema)
         taken = taken_names((n, mapping(encoding.get(n)), part_of(media.schema, part)) for n, part in schemas.items())

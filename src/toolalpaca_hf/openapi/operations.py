@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .coercion import COMPOSED, kinds_of
 from .document import deref, listed, load_document, mapping, text
-from .schema import MEANT, TYPES, Check, to_json_schema, validator
+from .schema import MEANT, Check, to_json_schema, validator
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
@@ -51,9 +51,9 @@ class Parameter:
     def kinds(self) -> list[str]:
         """Its types, as the document has them where nothing has to be merged."""
         declared = mapping(_schema_of(self.declared))
-        kind: Any = MEANT.get(str(declared.get("type")).lower(), declared.get("type"))
-        simple = kind in TYPES and not {*COMPOSED, "nullable", "discriminator"} & declared.keys()
-        return [kind] if simple else kinds_of(self.schema)
+        kind = MEANT.get(str(declared.get("type")).lower())
+        composed = {*COMPOSED, "nullable", "discriminator"} & declared.keys()
+        return [kind] if kind and not composed else kinds_of(self.schema)
 
 
 @dataclass(frozen=True)

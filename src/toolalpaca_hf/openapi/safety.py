@@ -86,7 +86,7 @@ def servers_of(document: dict[str, Any], base: str = "") -> list[str]:
             url = url.replace(f"{{{name}}}", next(plain, f"{{{name}}}"))
         with suppress(ValueError, ToolAlpacaError):
             whole = re.match(r"[^/?#]+//|\{", url)  # what begins with a variable may be
-            url = url if whole else urljoin(base, url)
+            url = url if whole else urljoin(base or "https:", url)
             if not (whole and IN_PATH.search(url)):
                 origin_of(url)
             found.append(url)

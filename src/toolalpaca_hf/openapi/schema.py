@@ -17,14 +17,15 @@ MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool sh
 
 Check = jsonschema_rs.Draft202012Validator
 
-# Common mistakes of published documents, and what their authors meant.
+TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
+# Types in lower case, with common mistakes of published documents, and what their authors meant.
 MEANT = {
+    **{kind: kind for kind in TYPES},
     **dict.fromkeys(("int", "int32", "int64", "long"), "integer"),
     **dict.fromkeys(("float", "double", "decimal"), "number"),
     **dict.fromkeys(("str", "text", "date", "datetime", "date-time", "file"), "string"),
     **{"bool": "boolean", "list": "array", "dict": "object", "map": "object"},
 }
-TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains")
 # Keywords that hold a schema, a list of schemas, or schemas by name.
@@ -204,14 +205,16 @@ class Definitions(dict[str, Any]):
 def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     declared, nullable = node.get("type"), node.get("nullable") is True
-    kinds = [MEANT.get(str(kind).lower(), kind) for kind in (declared if isinstance(declared, list) else [declared])]
-    kinds = [kind for kind in kinds if isinstance(kind, str) and kind in TYPES]
+    meant = (MEANT.get(str(kind).lower()) for kind in (declared if isinstance(declared, list) else [declared]))
+    kinds = list(filter(None, meant))
     if kinds := list(dict.fromkeys([*kinds, "null"] if kinds and nullable else kinds)):
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if isinstance(node.get("enum"), list) and node["enum"]:
         values = list({json.dumps(value, sort_keys=True): value for value in node["enum"]}.values())
         found["enum"] = [*values, None] if nullable and None not in values else values
     found |= {key: node[key] for key, fits in PLAIN.items() if key in node and fits(node[key])}
+    if "pattern" in found:  # some are written as in JavaScript, between slashes
+        found["pattern"] = re.sub(r"^/(\^.*\$)/$", r"\1", found["pattern"], flags=re.DOTALL)
     for bound, exclusive in BOUNDS:  # OpenAPI 3.0 has `exclusiveMinimum: true` beside `minimum`
         if node.get(exclusive) is True and bound in found:
             found[exclusive] = found.pop(bound)

@@ -69,13 +69,13 @@ class _Conversion:
         unknown = [kind for kind in kinds if kind not in ("http", "https", "")]
         self.lost += [f"schemes: {kind} is not converted; only http and https are called" for kind in unknown]
         # Prefer https: the calls carry keys.
-        kinds = [kind for kind in ("https", "http") if kind in kinds] or ["https"]
+        default = "http" if re.match(r"(localhost|127\.|\[::1\])", host) else "https"
+        kinds = [kind for kind in ("https", "http") if kind in kinds] or [default]
         return [{"url": f"{kind}://{host}{base}"} for kind in kinds]
 
     def _item(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
         item = self._followed(item) | _without(item, ("$ref",))
-        shared = self._parameters(item)
-        made = self._plain_parameters(path, shared)
+        made, shared = self._parameters(path, item)
         for key, operation in _without(item, ("parameters",)).items():
             is_method = key.lower() in METHODS and isinstance(operation, dict)
             made[key] = self._operation(f"{key.upper()} {path}", operation, shared) if is_method else operation
@@ -85,18 +85,16 @@ class _Conversion:
         """What a node refers to; the node itself if it refers to nothing in the document."""
         return deref(self.document, node) or mapping(node)
 
-    def _parameters(self, holder: dict[str, Any]) -> list[dict[str, Any]]:
-        return [self._followed(each) for each in listed(holder.get("parameters"))]
-
-    def _plain_parameters(self, place: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
-        plain = [self._parameter(place, p) for p in parameters if p.get("in") not in IN_BODY]
-        return {"parameters": plain} if plain else {}
+    def _parameters(self, place: str, holder: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The parameters of a path or an operation as they are declared in OpenAPI 3, and those that make a body."""
+        every = [self._followed(each) for each in listed(holder.get("parameters"))]
+        plain = [self._parameter(place, each) for each in every if each.get("in") not in IN_BODY]
+        return {"parameters": plain} if plain else {}, [each for each in every if each.get("in") in IN_BODY]
 
     def _operation(self, place: str, old: dict[str, Any], shared: list[dict[str, Any]]) -> dict[str, Any]:
         old = self._followed(old)
-        made, own = _without(old, ("parameters", "consumes", "produces", "schemes")), self._parameters(old)
-        made |= self._plain_parameters(place, own)
-        mine = [p for p in own if p.get("in") in IN_BODY]
+        plain, mine = self._parameters(place, old)
+        made = _without(old, ("parameters", "consumes", "produces", "schemes")) | plain
         # A body stands in place of what the path has; fields of a form add to each other.
         alone = bool(mine) and mine[0].get("in") == "body"
         kinds = () if alone else ("formData",) if mine else IN_BODY

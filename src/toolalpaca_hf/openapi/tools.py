@@ -245,7 +245,11 @@ def _clean(node: Any) -> dict[str, Any]:
     schema |= {"default": node["x-tag"]} if "x-tag" in node else {}
     schema |= {key: node[key] for key in SHOWN if key in node and (key != "uniqueItems" or "array" in kinds)}
     if "array" in kinds:
-        schema["items"] = _clean(node.get("items"))
+        items, first = node.get("items"), node.get("prefixItems", [])
+        either = [part for place, part in enumerate(first) if part not in first[:place]]
+        # Providers know no places in a list.
+        schema["items"] = _clean({"anyOf": [*either, *([items] if items else [])]} if first else items)
+        schema |= {"maxItems": len(first)} if items is False else {}
     if "object" in kinds:
         needed = node.get("required", [])
         properties = mapping(node.get("properties"))

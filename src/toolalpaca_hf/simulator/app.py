@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -21,7 +21,7 @@ from ..openapi import add_value, map_holders, mapping
 from ..schema import Api
 from .faults import FAULT_HEADER, REFUSALS, FaultPlan, altered, refused
 from .operations import Directory, SimulatedApi, SimulatedOperation
-from .requests import IncomingRequest, RequestRefused, parse_body
+from .requests import FORM, IncomingRequest, RequestRefused, parse_body, raw_pairs
 from .responder_llm import chat_responder
 from .responders import AnswerStore, ReplayResponder, SchemaResponder
 from .responses import Responder, SimulatedCall, SimulatedResponse, dump_json
@@ -109,7 +109,7 @@ class Simulator:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_TARGET:
             raise RequestRefused("The headers are too long.", 431)
         # Split before decoding, so that an encoded slash stays inside its segment.
-        raw_parts = raw.decode("latin-1").split("?")[0].lstrip("/").split("/")
+        raw_parts = tuple(raw.decode("latin-1").split("?")[0].lstrip("/").split("/"))
         segments = [unquote(part, errors="replace") for part in raw_parts]
         found = self.directory.find(segments)
         if found is None:
@@ -120,7 +120,7 @@ class Simulator:
         below = rest[:-1] if slash else rest
         path, method = "/".join(below), scope["method"].lower()
         query = parse_qsl(raw_query, keep_blank_values=True, errors="replace")
-        routed = api.find(below, method, query, slash)
+        routed = api.find(raw_parts[len(segments) - len(rest) :][: len(below)], method, query, slash)
         if routed is None or (not below and not slash):
             about = _about(api, below, str(http.base_url))
             if about is not None and method in ("get", "head"):
@@ -139,12 +139,10 @@ class Simulator:
             body = await _multipart(http, raw_body, kind)
         else:
             body = parse_body(raw_body, media, operation) if raw_body else None
-        sent = zip(operation.segments, raw_parts[len(segments) - len(rest) :], strict=False)
-        values |= {part[1:-1]: text for part, text in sent if re.fullmatch(r"\{[^{]*\}", part)}
-        pairs = (part.partition("=") for part in raw_query.split("&") if part)
-        raw_pairs = [(unquote_plus(name, errors="replace"), value) for name, _, value in pairs]
-        asked = (operation.method, f"/{path}", query, headers, body, bool(raw_body), media, values, raw_pairs)
-        return await self._call(api, operation, IncomingRequest(*asked), scope)
+        form = raw_pairs(raw_body.decode("utf-8", "replace")) if media == FORM else []
+        asked = (operation.method, f"/{path}", query, headers, body, bool(raw_body), media, values)
+        request = IncomingRequest(*asked, raw_query=raw_pairs(raw_query), raw_form=form)
+        return await self._call(api, operation, request, scope)
 
     async def _call(
         self, api: SimulatedApi, operation: SimulatedOperation, request: IncomingRequest, scope: Scope
@@ -219,8 +217,12 @@ def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, An
     """An API's plugin manifest, or its document with this server in it."""
     base = f"{base.rstrip('/')}/{api.slug}"
     if below == ("openapi.json",):
+
+        def without_servers(holder: Any) -> Any:
+            return {key: holder[key] for key in holder if key != "servers"} if isinstance(holder, dict) else holder
+
         # As published, except for its servers: those of a path or an operation would lead elsewhere.
-        return map_holders(api.document, _without_servers) | {"servers": [{"url": base}]}
+        return map_holders(api.document, without_servers) | {"servers": [{"url": base}]}
     if below not in ((), (".well-known", "ai-plugin.json")):
         return None
     about = api.api.introduction or api.api.description or mapping(api.document.get("info")).get("description") or ""
@@ -229,10 +231,6 @@ def _about(api: SimulatedApi, below: tuple[str, ...], base: str) -> dict[str, An
     named = {"schema_version": "v1", "name_for_human": api.api.name, "name_for_model": api.slug.replace("-", "_")}
     rest = {"logo_url": "", "contact_email": "", "legal_info_url": api.api.link}
     return {**named, **described, "auth": {"type": "none"}, "api": served, **rest}
-
-
-def _without_servers(holder: Any) -> Any:
-    return {key: part for key, part in holder.items() if key != "servers"} if isinstance(holder, dict) else holder
 
 
 async def _body(http: HttpRequest) -> bytes:

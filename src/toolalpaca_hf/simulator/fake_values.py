@@ -104,33 +104,12 @@ NUMBERS: dict[str, Any] = {}  # kind, minimum, maximum, decimals
 for _kind, (*_range, _names) in _TABLES["numbers"].items():
     NUMBERS |= dict.fromkeys(_ends(_names), (_kind, *_range))
 GLUED = {end.replace(" ", ""): end for end in TEXTS if " " in end}
-# Suffixes of compound words: `pictureurl`, `lastname`.
-GLUED_ENDS = ("datetime", "timestamp", "url", "uri", "uuid", "address", "number", "password", "name", "email", "phone")
-# Qualifiers that do not change the kind: `date_from`, `price_raw`.
-QUALIFIERS = frozenset(
-    "raw formatted utc gmt local from to start end min max minimum maximum first last current previous next new old "
-    "str string text value values list code2 default original primary secondary input output override required iso "
-    "long short en fr de es pair prefix suffix filter reference used format".split()
-)
+GLUED_ENDS, QUALIFIERS = tuple(_TABLES["glued_ends"].split()), frozenset(_TABLES["qualifiers"].split())
 PEOPLE = {"user", "person", "customer", "contact", "actor", "member", "employee", "people"}
 COUNTED = {"num", "count", "number", "total", "n", "max", "min", "maximum", "minimum", "no"}
 OF = {"of", "in", "for", "per", "by", "from", "on", "with"}
 
-_DESCRIBED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), end)
-    for pattern, end in (
-        (r"\bY{4}-?M{2}-?D{2}\b(?![ T]?H)", "date"),
-        (r"RFC ?3339|ISO ?8601.{0,20}(time|stamp)|\btimestamp\b|Y{4}-?M{2}-?D{2}[ T]H", "timestamp"),
-        (r"ISO[- ]?3166", "country code"),
-        (r"ISO[- ]?4217", "currency"),
-        (r"BCP[- ]?47|ISO[- ]?639", "language code"),
-        (r"^(the )?(full )?(url|uri|link)\b", "url"),
-        (r"^(the )?e-?mail\b", "email"),
-        (r"\bUUID\b", "uuid"),
-        (r"\b(state|region) or (province|territory)\b", "province"),
-        (r"\berror message\b", "error"),
-    )
-)
+_DESCRIBED = [(re.compile(said, re.IGNORECASE), end) for said, end in _TABLES["described"]]
 _EXAMPLE = re.compile(
     r"(?i)(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
     r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]"
@@ -348,8 +327,7 @@ def _matching(pattern: str, least: int, most: int, rng: Rng) -> str:
 
 def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bool = False) -> int | float:
     """A number for a schema, in the usual range of the field's name as far as the bounds allow."""
-    usual = NUMBERS.get(_number_end(name) or "", ("", 1, 100, 0))[1:]  # minimum, maximum and decimals
-    low, high, digits = (0, 1000, 2) if bare else usual
+    low, high, digits = (0, 1000, 2) if bare else NUMBERS.get(_number_end(name) or "", ("", 1, 100, 0))[1:]
     low, high, digits = (math.ceil(low), math.floor(high), 0) if whole and high - low >= 1 else (low, high, digits)
     below, above = _bounds(node, whole)
     if node.get("format") in MAX_INTEGER and whole:

@@ -131,8 +131,7 @@ def _renamed(value: Any, rng: Rng) -> Any:
     old = rng.pick(names)
     snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", old).lower()
     new = snake if snake != old else f"x_{old}"
-
-    def rename(item: Any) -> Any:
-        return {new if name == old else name: part for name, part in item.items()} if isinstance(item, dict) else item
-
-    return [rename(item) for item in value] if isinstance(value, list) else rename(value)
+    renamed = [{new if name == old else name: part for name, part in item.items()} for item in items]
+    if not isinstance(value, list):
+        return renamed[0]
+    return [found if isinstance(item, dict) else item for found, item in zip(renamed, value, strict=True)]

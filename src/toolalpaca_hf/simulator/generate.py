@@ -169,7 +169,9 @@ class _Attempt:
         names += [key for key in required if key not in properties and key not in names]
         for key in names[:most] if most >= len(required) else names:
             schema = properties.get(key, self._schema_of_extra(node, key))
-            if schema is False or (key not in required and self._leave_out(schema, depth, open_refs)):
+            exhausted = self.bare or depth > MAX_DEPTH or self.nodes_left < 0
+            again = key not in required and (exhausted or repeats(schema, open_refs, self.generator.root))
+            if again or schema is False:
                 continue
             value = self._given(key, schema, place)
             if value is MISSING:
@@ -195,10 +197,6 @@ class _Attempt:
                 schema = properties.get(needed, {})
                 made[needed] = self.make(schema, rng.child(needed), needed, None, depth + 1, open_refs)
         return made
-
-    def _leave_out(self, schema: Any, depth: int, open_refs: tuple[str, ...]) -> bool:
-        exhausted = self.bare or depth > MAX_DEPTH or self.nodes_left < 0
-        return exhausted or repeats(schema, open_refs, self.generator.root)
 
     def _schema_of_extra(self, node: dict[str, Any], key: str) -> Any:
         patterns, extra = node.get("patternProperties", {}), node.get("additionalProperties", {})

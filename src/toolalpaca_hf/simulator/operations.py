@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from ..data import Slugs, slug
 from ..openapi import (
+    FRAMING,
+    IN_RANGE,
     Operation,
     Parameter,
     SchemaMerger,
     coerce,
     deref,
     document_of,
-    each_operation,
+    functions_of,
     is_valid,
     is_xml,
     json_value,
@@ -34,7 +36,7 @@ from ..schema import Api
 from .fake_values import example_in
 from .generate import Generator
 
-IGNORED_HEADERS = ("accept", "content-type", "authorization")  # OpenAPI ignores parameters of these names
+IGNORED_HEADERS = {*FRAMING, "accept", "authorization"}  # those of OpenAPI, and what no client takes from a caller
 RESERVED = ("health", "__simulator_cache__")  # paths of the simulator itself
 MAX_PATH = 8192  # characters of a path, as servers have it; two values in a segment take its square in time
 _PARAMETER = re.compile(r"\{([^{}]+)\}")
@@ -105,7 +107,9 @@ class SimulatedOperation:
         media = sorted(content, key=lambda kind: (media_rank(kind), not kind.startswith("text/")))
         if not media:
             return DeclaredResponse(status, "application/json", None)
-        kind = media[0] if re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0]) else "application/json"
+        ranges = IN_RANGE | {"*/*": "application/json"}
+        named = re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0])
+        kind = media[0] if named else ranges.get(media[0], "application/json")
         chosen = mapping(content[media[0]])
         schema = chosen.get("schema")
         examples = self._example_values(chosen)
@@ -165,10 +169,7 @@ class SimulatedApi:
 
     def __init__(self, api: Api, slug: str) -> None:
         self.api, self.slug, self.document = api, slug, document_of(api)
-        self.operations = [
-            SimulatedOperation(Operation(name, path, method, True, "", self.document, item, declared))
-            for name, path, method, item, declared in each_operation(self.document)
-        ]
+        self.operations = [SimulatedOperation(operation) for operation in functions_of(self.document)]
         self.by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         for operation in self.operations:
             self.by_path.setdefault(operation.segments, []).append(operation)
@@ -178,7 +179,7 @@ class SimulatedApi:
             # A parameter may be inside a segment: `/maps/{z}-{x}.png`.
             pieces = [_PARAMETER.split(part) for part in path]
             # Atomic: what one segment could be otherwise is not tried again for each of the next.
-            inner = (f"([^{_JOINT}]+?)".join(map(re.escape, part[::2])) for part in pieces)
+            inner = (f"([^{_JOINT}]+?)".join(map(_fixed, part[::2])) for part in pieces)
             pattern = _JOINT.join(rf"(?>{part}(?={_JOINT}|\Z))" for part in inner)
             names = [name for part in pieces for name in part[1::2]]
             self._templates.setdefault(len(path), []).append((re.compile(pattern), names, self.by_path[path]))
@@ -188,19 +189,21 @@ class SimulatedApi:
         return blake2b(json.dumps(self.document, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def find(
-        self, segments: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = (), slash: bool = False
+        self, sent: tuple[str, ...], method: str = "", query: Sequence[tuple[str, str]] = (), slash: bool = False
     ) -> tuple[SimulatedOperation | None, dict[str, str], list[str]] | None:
         """A request's operation, path values and the methods that the path allows; `None` for an unknown path.
 
-        `HEAD` falls back to `GET`. The query distinguishes operations whose paths differ only after `?` or `#`, and
-        a final `slash` those that differ in it.
+        Segments and values are percent-encoded, as `sent`. `HEAD` falls back to `GET`. The query distinguishes
+        operations whose paths differ only after `?` or `#`, and a final `slash` those that differ in it.
         """
-        if len(joined := _JOINT.join(segments)) > MAX_PATH:
+        if len(joined := _JOINT.join(sent)) > MAX_PATH:
             return None
+        segments = tuple(unquote(part, errors="replace") for part in sent)
+        written = dict.fromkeys((joined, _JOINT.join(segments).replace("%", "%25")))
         fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
         matching: list[tuple[Sequence[SimulatedOperation], dict[str, str]]] = [(fixed, {})] if fixed else []
         for pattern, names, found in self._templates.get(len(segments), ()):
-            if match := pattern.fullmatch(joined):
+            if match := next(filter(None, map(pattern.fullmatch, written)), None):
                 matching.append((found, dict(zip(names, match.groups(), strict=True))))
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))
 
@@ -225,8 +228,14 @@ def _query_values(operation: SimulatedOperation, query: Sequence[tuple[str, str]
         if not sent or (parameter is None and value not in sent):
             return None
         if parameter is not None:
-            found[parameter[1]] = sent[0]
+            found[parameter[1]] = sent[0].replace("%", "%25")
     return found
+
+
+def _fixed(text: str) -> str:
+    """A pattern for what is fixed in a segment, encoded as far as clients do."""
+    written = dict.fromkeys((text, quote(text, safe="/:@!$&'()*+,;=~")))
+    return f"(?:{'|'.join(map(re.escape, written))})"
 
 
 def _open_parts(path: tuple[str, ...]) -> list[tuple[int, ...]]:

@@ -2,15 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
-import jsonschema_rs
-
 from ..openapi import (
+    Check,
     Parameter,
     RequestBody,
     add_value,
@@ -26,11 +24,13 @@ from ..openapi import (
     mapping,
     merged_schema,
     part_of,
+    problems,
     read_deep,
     read_joined,
     read_simple,
     sendable_json,
     style_of,
+    validator,
 )
 from .operations import SimulatedOperation
 from .rng import plain
@@ -60,6 +60,7 @@ class IncomingRequest:
     media: str  # the body's type, lower case, without its options
     raw_values: Mapping[str, str]  # of the path, by parameter name
     raw_query: list[tuple[str, str]]
+    raw_form: list[tuple[str, str]]  # the fields of a urlencoded body
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,22 @@ class Arguments:
     placed: dict[tuple[str, str], Any]  # parameters by place and name
 
 
+def raw_pairs(text: str) -> list[tuple[str, str]]:
+    """The names, and the values as they were sent, of a query or a form."""
+    pairs = (part.partition("=") for part in text.split("&") if part)
+    return [(unquote_plus(name, errors="replace"), value) for name, _, value in pairs]
+
+
 def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
     """Parse a body by its media type `kind`: JSON, a form, XML, CSV or text; raises [`RequestRefused`]."""
-    words = raw.decode("utf-8", "replace")
+    words, found = raw.decode("utf-8", "replace"), dict[str, Any]()
     if kind == FORM:
         try:
-            fields = _by_name(parse_qsl(words, keep_blank_values=True, max_num_fields=1000))
+            for name, value in parse_qsl(words, keep_blank_values=True, max_num_fields=1000):
+                add_value(found, name, value)
         except ValueError:
             raise RequestRefused("The body has more than 1000 fields.") from None
-        return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
+        return found
     spec = _body_of(operation, kind)
     if spec is None and operation.declared.bodies:
         raise RequestRefused(f"The body can be {', '.join(operation.declared.bodies)}, not {kind[:MAX_SHOWN]}.", 415)
@@ -113,8 +121,7 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
 
 def _container(schema: dict[str, Any]) -> str:
     """`object` or `array` if a schema allows one, else `""`."""
-    kinds = kinds_of(schema)
-    return next((kind for kind in ("object", "array") if kind in kinds), "")
+    return next((kind for kind in ("object", "array") if kind in kinds_of(schema)), "")
 
 
 def _from_texts(texts: Any, schema: dict[str, Any]) -> Any:
@@ -134,7 +141,7 @@ def _body_of(operation: SimulatedOperation, media: str) -> RequestBody | None:
 def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> Arguments:
     """Validate a request against its operation and convert its texts; raises [`RequestRefused`] with the reason."""
     placed: dict[tuple[str, str], Any] = {}
-    problems: list[str] = []
+    wrong: list[str] = []
     query = _by_name(request.raw_query)
     declared = {parameter.name for parameter in operation.parameters}
     for parameter in operation.parameters:
@@ -143,7 +150,7 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
             # Of an object without fields a query shows nothing.
             nothing = _container(parameter.schema) == "object" and parameter.check.is_valid({})
             if parameter.required and not (nothing and parameter.place in ("query", "cookie")):
-                problems.append(f"Missing required parameter: {parameter.name} (in {parameter.place}).")
+                wrong.append(f"Missing required parameter: {parameter.name} (in {parameter.place}).")
             continue
         alone = texts[0] if isinstance(texts, list) and len(texts) == 1 else None
         as_json = json_value(alone) if alone is not None and holds_json(parameter.declared) else None
@@ -154,11 +161,11 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
         unsure = texts == [""] or (fields is not None and not set(texts) & set(fields))
         if unsure and not parameter.required and not is_valid(parameter.check, value):
             continue
-        problems += _violations(parameter.check, value, f"Invalid parameter {parameter.name}")
+        wrong += _violations(parameter.check, value, f"Invalid parameter {parameter.name}", parameter.name)
         placed[parameter.place, parameter.name] = value
-    body = _checked_body(operation, request, problems)
-    if problems:
-        raise RequestRefused(" ".join(problems[:5]))
+    body = _checked_body(operation, request, wrong)
+    if wrong:
+        raise RequestRefused(" ".join(wrong[:5]))
     named: dict[str, Any] = {}
     for place, name in sorted(placed, key=lambda key: key[0] != "path"):
         named.setdefault(name, placed[place, name])
@@ -166,7 +173,7 @@ def read_arguments(operation: SimulatedOperation, request: IncomingRequest) -> A
     return Arguments(named, body, flat, placed)
 
 
-def _checked_body(operation: SimulatedOperation, request: IncomingRequest, problems: list[str]) -> Any:
+def _checked_body(operation: SimulatedOperation, request: IncomingRequest, wrong: list[str]) -> Any:
     if not operation.declared.bodies:
         return None
     spec, body = _body_of(operation, request.media), request.body
@@ -175,46 +182,39 @@ def _checked_body(operation: SimulatedOperation, request: IncomingRequest, probl
             return None
         plain_text = "json" not in request.media and spec is not None and kinds_of(spec.schema) == ["string"]
         if not request.media or not (plain_text or request.media == FORM):
-            problems.append("Missing request body.")
+            wrong.append("Missing request body.")
             return None
         body = "" if plain_text else {}  # a text and the fields of a form may be nothing
     if spec is None:  # parse_body has refused it
         return body
     if (request.media == FORM or request.media.startswith("multipart/")) and isinstance(body, dict):
-        body = _form(body, spec)
+        body = _form(body, spec, request)
     elif is_xml(request.media) or request.media == "text/csv":
         body = coerce(body, spec.schema, wire=True)
-    problems += _violations(spec.check, body, "Invalid request body")
+    wrong += _violations(spec.check, body, "Invalid request body")
     return body
 
 
-def _form(body: dict[str, Any], spec: RequestBody) -> dict[str, Any]:
+def _form(body: dict[str, Any], spec: RequestBody, request: IncomingRequest) -> dict[str, Any]:
     """The fields of a form as its schema has them, decoded as its encoding says."""
     node = merged_schema(spec.schema)
     properties, needed = node.get("properties", {}), node.get("required", ())
-    texts_of = {name: value if isinstance(value, list) else [value] for name, value in body.items()}
-    pairs = [(name, text) for name, texts in texts_of.items() for text in texts if isinstance(text, str)]
-    left, found = dict(body), {}
+    sent, declared, found = _by_name(request.raw_form), set(properties), dict[str, Any]()
+    if request.media != FORM:  # a multipart form has neither escapes nor objects that are spread over their fields
+        texts_of = {name: value if isinstance(value, list) else [value] for name, value in body.items()}
+        sent = {name: [quote(text, safe="") for text in texts] for name, texts in texts_of.items()}
+        declared |= sent.keys()
+    taken = set(properties)
     for name, schema in properties.items():
-        schema, encoding = part_of(spec.schema, schema), mapping(spec.encoding.get(name))
-        kind, (style, explode) = _container(schema), style_of(encoding, "query")
-        if name in left:
-            texts: Any = texts_of[name]
-            if kind and len(texts) == 1 and not explode and isinstance(texts[0], str) and json_value(texts[0]) is None:
-                texts = read_joined(quote(texts[0], safe=","), encoding, kind)
+        schema = part_of(spec.schema, schema)
+        texts = _fields(name, mapping(spec.encoding.get(name)), schema, sent, declared)
+        if texts is not None:
             found[name] = _from_texts(texts, schema)
-            del left[name]
-        elif (deep := read_deep(name, pairs)) is not None:
-            found[name] = _from_texts(deep, schema)
-            left = {key: value for key, value in left.items() if not key.startswith(f"{name}[")}
-        elif kind == "object" and explode and style == "form" and spec.media == FORM:
-            # An object's fields are those of the form.
-            inner = merged_schema(schema).get("properties", {})
-            spread = {key: left.pop(key) for key in inner if key in left and key not in properties}
-            found |= {name: _from_texts(spread, schema)} if spread else {}
-        if name not in found and name in needed and kind:  # nothing is written of an empty list or object
+            taken |= texts.keys() if isinstance(texts, dict) else set()
+        elif name in needed and (kind := _container(schema)):  # nothing is written of an empty list or object
             found[name] = [] if kind == "array" else {}
-    return {**found, **left}
+    left = (key for key in body if key not in taken and key.partition("[")[0] not in found)
+    return found | {key: body[key] for key in left}
 
 
 def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -225,7 +225,7 @@ def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _texts(
-    parameter: Parameter, request: IncomingRequest, query: Mapping[str, list[str]], declared: Iterable[str]
+    parameter: Parameter, request: IncomingRequest, query: Mapping[str, list[str]], declared: Set[str]
 ) -> list[str] | dict[str, Any] | None:
     """The raw texts of one argument, an object as its fields; `None` if it is absent."""
     kind, place, name = _container(parameter.schema), parameter.place, parameter.name
@@ -239,50 +239,53 @@ def _texts(
             return [decoded]
         found = read_simple(parameter.declared | {"name": name}, place, sent, kind, encoded)
         return found if isinstance(found, dict | list) else [found]
-    if place == "cookie":
-        pairs = (pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";"))
-        query = _by_name((unquote(key), value) for key, _, value in pairs)
-    style, explode = style_of(parameter.declared, "query")
-    texts = query.get(name, query.get(f"{name}[]"))
+    if place == "query":
+        return _fields(name, parameter.declared, parameter.schema, query, declared)
+    pairs = (pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";"))
+    cookies = _by_name((unquote(key), value) for key, _, value in pairs)
+    return _fields(name, parameter.declared, parameter.schema, cookies, declared, unquote)
+
+
+def _fields(
+    name: str,
+    holder: dict[str, Any],
+    schema: dict[str, Any],
+    sent: Mapping[str, list[str]],
+    declared: Set[str],
+    decode: Callable[[str], str] = unquote_plus,
+) -> list[str] | dict[str, Any] | None:
+    """The texts of one field of a query, of a form or of cookies, as [`_texts`] has them."""
+    kind, (style, explode) = _container(schema), style_of(holder, "query")
+    texts = sent.get(name, sent.get(f"{name}[]"))
     if texts is not None:
-        decoded = [unquote_plus(text) if place == "query" else unquote(text) for text in texts]
+        decoded = [decode(text) for text in texts]
         as_json = json_value(decoded[0]) if len(texts) == 1 else None
-        if kind == "" or holds_json(parameter.declared) or len(texts) > 1 or isinstance(as_json, dict | list):
+        if kind == "" or holds_json(holder) or len(texts) > 1 or isinstance(as_json, dict | list):
             return decoded
         if kind == "array" and explode and style == "form":
             # Other clients separate items by a literal comma.
             return [unquote_plus(part) for part in texts[0].split(",")]
-        pairs = len(read_joined(texts[0], parameter.declared, "array")) % 2 == 0
+        pairs = len(read_joined(texts[0], holder, "array")) % 2 == 0
         if kind == "object" and (not pairs or (explode and style in ("form", "deepObject"))):
             return decoded
-        found = read_joined(texts[0], parameter.declared, kind)
+        found = read_joined(texts[0], holder, kind)
         if kind == "array" and len(found) > 1:  # or an encoded comma that is no separator
-            read = (each for each in (found, decoded) if parameter.check.is_valid(_from_texts(each, parameter.schema)))
-            return next(read, found)
+            check = validator(schema)
+            return next((each for each in (found, decoded) if is_valid(check, _from_texts(each, schema))), found)
         return found
-    deep = read_deep(name, [(key, unquote_plus(text)) for key, texts in query.items() for text in texts])
+    deep = read_deep(name, [(key, unquote_plus(text)) for key, texts in sent.items() for text in texts])
     if deep is not None:
         return deep
-    if kind != "object" or parameter.declared.get("explode") is False or style != "form":
+    if kind != "object" or holder.get("explode") is False or style != "form":
         return None
-    properties = fields_of(parameter.schema)
-    fields: dict[str, Any] = {}
-    for key, texts in query.items():
-        if key not in declared and (key in properties or not properties):
-            for text in texts:
+    properties, fields = fields_of(schema), dict[str, Any]()
+    others = not properties or merged_schema(schema).get("additionalProperties")
+    for key, texts in sent.items():
+        if key in properties or (others and key.partition("[")[0] not in declared):
+            for text in texts if key not in declared else ():
                 add_value(fields, key, unquote_plus(text))
     return fields or None
 
 
-def _violations(check: jsonschema_rs.Draft202012Validator, value: Any, where: str) -> list[str]:
-    """Validation errors as sentences that name the place."""
-    try:
-        errors = [] if check.is_valid(value) else list(islice(check.iter_errors(value), 3))
-    except (ValueError, RecursionError):
-        return [f"{where}: it cannot be read."]
-    found = []
-    for error in errors:
-        place = ".".join(str(part) for part in error.instance_path)[:MAX_SHOWN]
-        message = error.message if len(error.message) <= MAX_SHOWN else error.message[:MAX_SHOWN] + "..."
-        found.append(f"{where}{f', field {place}' if place else ''}: {message.rstrip('.')}.")
-    return found
+def _violations(check: Check, value: Any, where: str, name: str = "") -> list[str]:
+    return [] if is_valid(check, value) else [f"{where}: {said}" for said in problems(value, check, name)]

@@ -35,7 +35,7 @@ class SchemaResponder:
 
     async def __call__(self, call: SimulatedCall) -> SimulatedResponse:
         request, session = call.request, call.session
-        sent = tuple(request.raw_query), tuple(request.raw_values.items()), request.media
+        sent = *request.raw_query, *request.raw_form, *request.raw_values.items(), request.media
         key = (call.api.slug, call.operation.name, session.digest, call.key(), sent)
         if (kept := self._kept.get(key)) is not None:
             for change in kept[1]:

@@ -1,9 +1,10 @@
 """What a responder receives and returns, and how a value is written in a media type."""
 
 import json
-from base64 import b64decode
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 from ..openapi import is_json_lines, is_xml, to_csv, to_xml
@@ -13,6 +14,7 @@ from .requests import IncomingRequest
 from .rng import Rng, plain
 from .state import Session
 
+PICTURES = files("toolalpaca_hf.simulator") / "pictures"  # the smallest ones: a white pixel each
 MESSAGES = "message error detail details reason description title msg errormessage statustext".split()
 
 
@@ -67,7 +69,8 @@ def _encoded(declared: DeclaredResponse, value: Any) -> bytes:
     if "json" in media.lower():
         return dump_json(value)
     if media.startswith("image/") and "svg" not in media:
-        return {"image/gif": GIF, "image/jpeg": JPEG}.get(media.partition(";")[0].strip(), PNG)
+        kind = re.match("image/(gif|jpeg)", media)
+        return (PICTURES / f"pixel.{kind[1] if kind else 'png'}").read_bytes()
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if is_xml(media):
@@ -96,12 +99,3 @@ def refuse(operation: SimulatedOperation, status: int, reason: str) -> Simulated
     error = fields.get("error", "") if "message" not in fields else ""
     about = (error,) if error and make.merger.node(node, error).get("type") == "object" else ()
     return encode_response(declared, make(rng, Given(arguments=record, record=record, about=about)))
-
-
-# The smallest possible pictures: one white pixel each.
-PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==")
-GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
-JPEG = b64decode(
-    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////"
-    "////////////////wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAA//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AR//Z"
-)
