@@ -20,7 +20,7 @@ from ..openapi import (
     coerce,
     deref,
     document_of,
-    functions_of,
+    each_operation,
     is_valid,
     is_xml,
     json_value,
@@ -169,7 +169,10 @@ class SimulatedApi:
 
     def __init__(self, api: Api, slug: str) -> None:
         self.api, self.slug, self.document = api, slug, document_of(api)
-        self.operations = [SimulatedOperation(operation) for operation in functions_of(self.document)]
+        self.operations = [
+            SimulatedOperation(Operation(name, path, method, True, "", self.document, item, declared))
+            for name, path, method, item, declared in each_operation(self.document)
+        ]
         self.by_path: dict[tuple[str, ...], list[SimulatedOperation]] = {}
         for operation in self.operations:
             self.by_path.setdefault(operation.segments, []).append(operation)
