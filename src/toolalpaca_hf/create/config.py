@@ -32,7 +32,7 @@ class CreateConfig:
     documents: Sequence[str] = _field("OpenAPI documents, plugin manifests, folders of them, URLs.", argument=True)
     out: str = _field("Folder to write; one that is there goes on.")
     base: str = _field("Model to train: folder, Hub id or smollm2.", "smollm2")
-    per_api: int = _field("Most instances that are made of an API.", 64)
+    per_api: int = _field("Most instances that are made of an API.", 160)
     held_out: float = _field(
         "Share of them that is kept for evaluation; of four APIs or more, whole ones as well.", 0.2
     )

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from .split import hold_out, unseen_apis, write_split
 
 TOOL_HINTS = 1  # as recipes/create/sft.yaml has it
 
-# A turn of a trained model takes some 60 tokens; an untrained one goes on until it is stopped. As in the quickstart.
-ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=256, max_unread=1, unreadable_after=48)
-COPIES, SEQUENCE = 5, 2048  # passes over an instance, and most tokens of a step, as the recipe has them
+# A thought that names an id, a date and a number takes some 60 tokens; an untrained model goes on until it is stopped.
+ROLLOUTS = RolloutConfig(max_steps=3, max_new_tokens=128, max_tokens=256, max_unread=1, unreadable_after=96)
+COPIES, SEQUENCE = 2, 2048  # passes over an instance, and most tokens of a step, as the recipe has them
+
+A_FUNCTION = 12  # instructions by rule that differ enough, about; longer documents have more
 
 ROW, HEAD, LETTERS = 220, 550, 3.5
 """Tokens of a row behind what its API's rows share, letters of a prompt besides its functions, letters of a token."""
@@ -53,17 +56,22 @@ class TrainingFailedError(ToolAlpacaError):
     status = 1
 
 
-def expected_sizes(config: CreateConfig, checked: CheckedDocuments) -> tuple[int, int, int, int]:
-    """About how many instances there will be, how many of them held out, and steps and epochs of training."""
-    most = config.per_api if config.endpoint else 5  # rules find some five tasks of a function
+def expected_sizes(config: CreateConfig, checked: CheckedDocuments) -> tuple[int, int, int]:
+    """About how many instances there will be, how many of them held out, and steps of training."""
+    most = config.per_api if config.endpoint else A_FUNCTION
     made = [min(config.per_api, most * len(api.functions)) for api in checked.apis]
     whole = unseen_apis(len(made), config.held_out) / len(made)
     share = whole + (1 - whole) * config.held_out
+    steps, epochs = training_steps(checked, [n * (1 - share) for n in made])
+    return sum(made), round(sum(made) * share), config.max_steps or steps * epochs
+
+
+def training_steps(checked: CheckedDocuments, trained: Sequence[float]) -> tuple[int, int]:
+    """About how many steps an epoch has, and how many epochs there should be, by the rows of each API."""
     heads = [(HEAD + sum(len(f.name) + len(f.description) for f in api.functions)) / LETTERS for api in checked.apis]
-    packed = sum(n * ROW / max(ROW, SEQUENCE - head) for n, head in zip(made, heads, strict=True))
-    steps = max(1, round(COPIES * (1 - share) * packed))
-    epochs = -(-LEAST_STEPS // steps)
-    return sum(made), round(sum(made) * share), config.max_steps or steps * epochs, epochs
+    packed = sum(n * ROW / max(ROW, SEQUENCE - head) for n, head in zip(trained, heads, strict=True))
+    steps = max(1, round(COPIES * packed))
+    return steps, -(-LEAST_STEPS // steps)
 
 
 def plan(config: CreateConfig, checked: CheckedDocuments, seconds_a_pass: float | None = None) -> list[str]:
@@ -71,7 +79,7 @@ def plan(config: CreateConfig, checked: CheckedDocuments, seconds_a_pass: float 
 
     `seconds_a_pass` is the base model's over 256 tokens; no time is said without it.
     """
-    rows, kept, steps, _ = expected_sizes(config, checked)
+    rows, kept, steps = expected_sizes(config, checked)
     passes = {"before": PASSES_BEFORE * kept, "training": PASSES_A_STEP * steps, "after": PASSES_AFTER * kept}
     passes["all"] = sum(passes.values()) + PASSES_LOADING
     minutes = dict.fromkeys(passes, "")
@@ -84,7 +92,7 @@ def plan(config: CreateConfig, checked: CheckedDocuments, seconds_a_pass: float 
         by = f"{config.model} and the simulator, about {calls:,} calls"
     return [
         f"documents: {len(checked.apis)} API{'s' * (len(checked.apis) > 1)}, {checked.functions} functions",
-        f"corpus: at most {rows} instructions and trajectories, by {by}",
+        f"corpus: about {rows} instructions and trajectories, by {by}",
         f"split: about {kept} of them held out, with the calls that solve them",
         f"before: {config.base} rolls out the held-out instructions{minutes['before']}",
         f"training: about {steps} steps of {SEQUENCE} tokens{minutes['training']}",
@@ -142,7 +150,7 @@ def create(config: CreateConfig, tell: Callable[[str], None] = print) -> dict[st
     stages: dict[str, Callable[[], None]] = {
         "corpus": lambda: _corpus(config, checked, out, tell),
         "before": lambda: _evaluate(config.base, "before", out),
-        "training": lambda: _train(config, out, expected_sizes(config, checked)[3]),
+        "training": lambda: _train(config, out, training_steps(checked, _trained_rows(checked, out))[1]),
         "after": lambda: _evaluate(str(out / "model"), "after", out),
     }
     with file_lock(out / ".lock", out):
@@ -184,6 +192,14 @@ def _corpus(config: CreateConfig, checked: CheckedDocuments, out: Path, tell: Ca
     train, held_out = write_split(out / "data", apis, trained, kept)
     sources = resolve_sources(train=train, eval_simulated=held_out)
     write_repo(sources, out / "dataset", react_prompt(TOOL_HINTS), overwrite=True)
+
+
+def _trained_rows(checked: CheckedDocuments, out: Path) -> list[int]:
+    """How many instances of each API are trained on."""
+    rows = Counter[str]()
+    for api in read_json(out / "data" / "train.json"):
+        rows[api["Name"]] += len(api["Instances"])
+    return [rows.pop(api.name, 0) for api in checked.apis]  # of two APIs of one name, the first stands for both
 
 
 def _evaluate(model: str, name: str, out: Path) -> None:

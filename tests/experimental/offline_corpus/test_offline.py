@@ -12,6 +12,7 @@ import yaml
 from corpus.roles_double import HUTS, huts
 
 from toolalpaca_hf.agent import simulated_calls
+from toolalpaca_hf.corpus import Decontaminator
 from toolalpaca_hf.corpus.simulation.simulate import SimulatedInstance
 from toolalpaca_hf.errors import NotFoundError, ToolAlpacaError
 from toolalpaca_hf.experimental.offline_corpus.build import OfflineSettings, offline_apis, offline_instances
@@ -174,6 +175,15 @@ def test_the_same_seed_gives_the_same_corpus_whatever_else_is_built(
 
 def test_fewer_are_made_where_fewer_are_wanted(apis: list[Api]) -> None:
     assert [len(built(apis[:1], OfflineSettings(per_api=n))) for n in (0, 1, 3)] == [0, 1, 3]
+
+
+def test_single_calls_are_asked_for_again_where_more_are_wanted() -> None:
+    """Kinds of tasks end at some five a function; the instructions that are common to both sizes stay as they are."""
+    [api] = offline_apis(Path(__file__).parents[3] / "examples" / "petstore.yaml")
+    few, many = (offline_instances(api, OfflineSettings(per_api=n), Decontaminator([])) for n in (10, 90))
+    assert many[:10] == few and len(many) == 90
+    assert len({one.trajectory.instruction for one in many}) == 90 and all(one.kept for one in many)
+    assert sum(kind(one) == "single" for one in many) > 2 * len(api.functions)
 
 
 def test_openapi_documents_do_as_well(tmp_path: Path) -> None:
