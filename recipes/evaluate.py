@@ -47,7 +47,8 @@ def main(config: evaluation.EvaluationConfig) -> None:
     backend = cache(backend) if callable(backend) else backend  # one model for all suites
     for suite in suites:
         folder, real = folders[suite.name], config.real and suite.name == "real"
-        rollouts = replace(config, real=real, credentials=config.credentials if real else None)
+        unused = {"simulator": "embedded", "responder": "schema", "store": None}  # for suites that are simulated
+        rollouts = replace(config, **(unused if real else {"real": False, "credentials": None}))
         if faults and faults.apis:  # a simulator takes only rates of its own APIs
             own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
             rollouts = replace(rollouts, faults=replace(faults, apis=own))

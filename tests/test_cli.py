@@ -277,7 +277,9 @@ def test_recorded_verdicts_are_parsed_again(real_data: Path, tmp_path: Path) -> 
         (["--out", "x", "--model", "org/m", "--suite", "nowhere.json"], "nowhere.json: no such file"),
         (["--out", "x", "--trajectories", "none.json", "--suite", "sample"], "none.json: no trajectories"),
         (["--out", "x", "--judged", "none.json"], "none.json"),
-        (["--out", "x", "--judged", "none.json", "--labels", "l.csv"], "--judged"),
+        (["--out", "x", "--judged", "none.json", "--labels", "l.csv"], "--labels"),
+        (["--out", "x", "--judged", "none.json", "--limit", "3"], "--limit"),
+        (["--out", "x", "--trajectories", "none.json", "--temperature", "0.5"], "--temperature"),
         (["--out", "x", "--trajectories", "none.json", "--trials", "2"], "--trials"),
     ],
 )

@@ -99,6 +99,24 @@ def test_an_openapi_document_is_named_for_what_it_is(models: Path, command: str,
     assert "OpenAPI" in str(found.exception) and "--instruction" in str(found.exception)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "runs/scored", "runs/scorde"],
+        ["evaluate", "--trajectories", "runs/scorde/rollouts", "--suite", "sample", "--out", "out"],
+        ["evaluate", "--model", "outputs/quickstart", "--apis", "runs/scorde/a.json", "--out", "out"],
+        ["lint", "runs/scorde/a.json"],
+        ["publish", "dataset", "runs/scorde", "--repo-id", "me/data", "--dry-run"],
+    ],
+)
+def test_a_misspelt_path_names_the_nearest(models: Path, arguments: list[str]) -> None:
+    (models / "runs" / "scored").mkdir(parents=True)
+    (models / "runs" / "scored" / "metrics.json").write_text('{"n": 0, "suite": "sample"}')
+    (models / "runs" / "scored" / "instructions.json").write_text("[]")
+    found = CliRunner().invoke(app, arguments)
+    assert isinstance(found.exception, ToolAlpacaError) and "did you mean runs/scored?" in str(found.exception.fix)
+
+
 def test_a_suite_that_is_not_at_hand_names_the_option(models: Path) -> None:
     code = "import sys; from toolalpaca_hf.cli import main; sys.argv[1:] = sys.argv[1:]; main()"
     arguments = ["evaluate", "--model", "outputs/quickstart", "--suite", "simulated", "--out", "out"]
@@ -113,6 +131,7 @@ def test_a_suite_that_is_not_at_hand_names_the_option(models: Path) -> None:
     ("arguments", "option"),
     [
         (["create", "nosuch.yaml", "--out", "out", "--dry-run"], None),
+        (["lint", "simulated", "--data-dir", "nowhere"], "--data-dir"),
         (["create", "sample", "--base", "smollm3", "--out", "out"], None),
         (
             ["toolformer", "generate", "--model", "smollm2", "1 +", "--api", "a.yaml", "--credentials", "k"],

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 
@@ -118,6 +119,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]}? " if close else ""
+
+
+def nearest_path(path: str | PathLike[str], known: Iterable[str] = ()) -> str:
+    """As [`nearest`] for a path that is not there: a known name, else what is like the first part that is missing."""
+    if hint := nearest(str(path), known):
+        return hint
+    path = Path(path)
+    with suppress(OSError):
+        place = next(part for part in (path, *path.parents) if part.parent.is_dir())
+        names = [] if path.exists() else [found.name for found in place.parent.iterdir()]
+        if close := get_close_matches(place.name, names, n=1, cutoff=0.6):
+            return f"did you mean {place.with_name(close[0])}? "
+    return ""
 
 
 def _short(value: Any) -> str:

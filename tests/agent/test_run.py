@@ -132,6 +132,8 @@ def test_a_model_is_loaded_last(tmp_path: Path) -> None:
         {"real": True, "credentials": tmp_path / "keys.env"},
         {"max_steps": 3},
         {"seed": 7},
+        *({"real": True} | unused for unused in ({"store": "s"}, {"responder": "llm"}, {"simulator": "http://x"})),
+        {"simulator": "http://x", "faults": "0.2"},
     ]
     for one in wrong:
         given = {"apis": "sample", "backend": load, "out": tmp_path / "out", "progress": False} | one
@@ -179,6 +181,15 @@ def test_a_line_that_is_no_rollout_is_named_and_no_trace(tmp_path: Path) -> None
             run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
         assert refused.value.row == "mine"
         assert write_traces(tmp_path, tmp_path / "out") == 1 and kept_rollouts(tmp_path).startswith("1 ")
+
+
+def test_what_a_later_version_adds_to_a_step_is_passed_over(tmp_path: Path) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)
+    (row,) = lines(tmp_path)
+    row["steps"] = [step | {"took": 0.5} for step in row["steps"]]
+    (tmp_path / "rollouts.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert run("sample", ScriptedBackend(first_function), tmp_path, limit=1, progress=False)["rollouts"] == 1
+    assert write_traces(tmp_path, tmp_path / "out") == 1
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from toolalpaca_hf.evaluation import EvaluationConfig, compare, evaluate_model, 
 from toolalpaca_hf.evaluation.comparison import comparison_markdown
 from toolalpaca_hf.evaluation.report.figures import detectable_text
 from toolalpaca_hf.evaluation.scores import aggregate
+from toolalpaca_hf.evaluation.statistics import DETECT, detectable, detectable_between, measure_trials, merge_trials
 from toolalpaca_hf.evaluation.suite import Suite
-from toolalpaca_hf.evaluation.trials import DETECT, detectable, detectable_between, measure_trials, merge_trials
 
 SAMPLED = RolloutConfig(temperature=0.7)
 

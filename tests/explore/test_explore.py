@@ -12,9 +12,8 @@ import pytest
 from datasets import Dataset
 from tiny_models import save_tiny_llama
 
-from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, write_repo
+from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, trajectory_of, write_repo
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
-from toolalpaca_hf.evaluation import trajectory_of
 from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
 from toolalpaca_hf.explore.app import framed
 from toolalpaca_hf.schema import ROLLOUT_FEATURES, Trajectory

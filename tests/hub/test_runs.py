@@ -55,7 +55,7 @@ def test_a_folder_of_recorded_verdicts_has_metrics_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda m: [m], "names no suite; pass a folder"),
+        (lambda m: [m], "no object"),
         (lambda m: m | {"suite": "", "judge": {"num": 3}}, "names no suite; score the recorded file"),
         (lambda m: m | {"n": 0}, "has no number of instructions `n`"),
         (lambda m: m | {"n": True}, "has no number of instructions `n`"),

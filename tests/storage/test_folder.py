@@ -65,6 +65,20 @@ def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
         check_output_folder(out / "thesis.tex" / "below", "a run", ["run.json"])
 
 
+def test_names_that_many_folders_hold_make_it_nobodys(tmp_path: Path) -> None:
+    for name in ("metrics.json", "train_data.json"):
+        (tmp_path / name).write_text("{}")
+    own = ["metrics.json", "train_data.json", "settings.json"]
+    with pytest.raises(OptionError):
+        check_output_folder(tmp_path, "a corpus", own)
+    check_output_folder(tmp_path, "a corpus", own, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 2  # another's files stay
+    (tmp_path / "settings.json").write_text("{}")
+    check_output_folder(tmp_path, "a corpus", own)
+    check_output_folder(tmp_path, "a corpus", own, overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_says_what_is_kept() -> None:
     with pytest.raises(InterruptedRunError, match="3 are kept"), interruptible(lambda: "3 are kept"):
         raise KeyboardInterrupt

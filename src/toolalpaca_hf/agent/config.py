@@ -81,13 +81,20 @@ class RolloutConfig:
         self._at_least(0, "tool_hints", "temperature", "max_seconds")
         if bool(self.user_endpoint) != bool(self.user_model):
             raise OptionError("a model that plays the user needs both", option="--user-endpoint and --user-model")
-        for name, what, used in (
-            ("constrained", "a local model", not self.endpoint),
+        react = self.style == "react"
+        self.refuse_unused(
+            ("constrained", "a local model and --style react", react and not self.endpoint),
             ("credentials", "real calls", self.real),
             ("store", "the embedded simulator", self.simulator == "embedded"),
             ("prompt_dir", "--prompt upstream", self.prompt == "upstream"),
-        ):
-            if getattr(self, name) and not used:  # it would be ignored
+            ("prompt", "--style react", react),
+            ("tool_hints", "--style react and --prompt react", react and self.prompt == "react"),
+        )
+
+    def refuse_unused(self, *fields: tuple[str, str, bool]) -> None:
+        """Refuse fields that are set and would be ignored, each with what it is for and whether that is the case."""
+        for name, what, used in fields:
+            if not used and getattr(self, name) not in (None, type(self).__dataclass_fields__[name].default):
                 raise OptionError(f"is for {what}", option=name, fix="leave it out")
 
     def _at_least(self, least: int, *names: str) -> None:

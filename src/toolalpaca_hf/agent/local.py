@@ -128,10 +128,8 @@ class LocalBackend:
         if isinstance(outcome, Exception):
             reason = f"{type(outcome).__name__}: {str(outcome).partition(chr(10))[0]}"
             problem = f"{self.name} could not write a turn after {len(row.ids)} tokens ({reason})"
-            fix = "use a smaller model, a shorter conversation or a machine with more memory"
-            return ToolAlpacaError(problem, fix=fix)
-        chat = isinstance(context, ChatContext)
-        turn = self._reply(context, row.ids, outcome) if chat else parse_turn(outcome.text)
+            return ToolAlpacaError(problem, fix="use a smaller model or a machine with more memory")
+        turn = self._reply(context, row.ids, outcome) if isinstance(context, ChatContext) else parse_turn(outcome.text)
         return Completion(outcome.text, turn, len(outcome.ids), outcome.end == "limit")
 
     def forget(self, context: Context) -> None:
@@ -214,9 +212,8 @@ def _call_opening(tokenizer: PreTrainedTokenizerBase, name: str) -> re.Pattern[s
         try:
             add_response_schema(tokenizer)
         except ValueError:
-            problem = f"TRL does not know the chat template of {name}, whose tokenizer has no response_template"
-            fix = "set one, serve the model behind an endpoint, or use style='react'"
-            raise UnsupportedModelError(problem, fix=fix) from None
+            problem = f"{name} has no response_template, and TRL does not know its chat template"
+            raise UnsupportedModelError(problem, fix=f"serve it behind an endpoint, or {_USE_REACT}") from None
     call = tokenizer.response_template["fields"].get("tool_calls")
     if call is None:
         raise UnsupportedModelError(f"the chat template of {name} has no tool calls", fix=_USE_REACT)

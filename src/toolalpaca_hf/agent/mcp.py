@@ -35,8 +35,7 @@ class McpTools:
             try:
                 command, *arguments = shlex.split(server)
             except ValueError as error:
-                fix = "quote its parts as a shell wants"
-                raise OptionError(f"no command ({error})", option="--mcp", fix=fix) from None
+                raise OptionError(f"no command ({error})", option="--mcp", fix="quote it as for a shell") from None
             self._target = StdioServerParameters(command=command, args=arguments)
         self._seconds, self._stack = seconds, ExitStack()
 
@@ -101,10 +100,9 @@ def _api(name: str, tools: list[Any]) -> Api:
     paths: dict[str, Any] = {}
     shared: dict[str, Any] = {}
     for number, tool in enumerate(tools):
-        text = json.dumps(tool.input_schema)
-        for key in ("$defs", "definitions"):  # references are to the schema's own root, which is the document's here
-            text = text.replace(f'"#/{key}/', f'"#/components/schemas/tool{number}.')
-        schema = json.loads(text)
+        # References are to the schema's own root, which is the document's here.
+        text, root = json.dumps(tool.input_schema), f'"#/components/schemas/tool{number}.'
+        schema = json.loads(text.replace('"#/$defs/', root).replace('"#/definitions/', root))
         for key in ("$defs", "definitions"):
             shared |= {f"tool{number}.{own}": part for own, part in mapping(schema.pop(key, None)).items()}
         body = {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}

@@ -28,8 +28,8 @@ class Result:
     tokens: int  # that the model wrote
     seconds: float  # wall time from the start of the first turn to the end of the last
     ran_on: bool = False  # whether the model continued after its response, which was cut
-    shown: tuple[str, ...] = ()  # the tools that were shown, if the API has more
     faults: tuple[str, ...] = ()  # that a simulator made, in order
+    shown: tuple[str, ...] = ()  # the tools that were shown, if the API has more
 
 
 @dataclass(eq=False, repr=False)
@@ -111,16 +111,15 @@ class Rollout:
 
     def fail(self, error: Exception) -> None:
         """End the rollout with an unexpected error."""
-        reason = str(error) if isinstance(error, ToolAlpacaError) else f"{type(error).__name__}: {error}"
-        self._end("failed", reason)
+        self._end("failed", str(error) if isinstance(error, ToolAlpacaError) else f"{type(error).__name__}: {error}")
 
     def result(self) -> Result:
         """The result, once the rollout has ended."""
         assert self.ended is not None, "the rollout goes on"
         task, made = self.task, (self._steps, self._final_thought, self._response)
         trajectory = Trajectory(task.id, task.api.id, task.instruction, task.hint, *made)
-        cost, faults = (self._tokens, self._seconds), self.toolbox.faults()
-        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, self.toolbox.shown, faults)
+        cost, tools = (self._tokens, self._seconds), self.toolbox
+        return Result(trajectory, self.ended, self._error, *cost, self._ran_on, tools.faults(), tools.shown)
 
     def _end(self, ended: Ended, error: str = "") -> None:
         self.ended, self._error = ended, error

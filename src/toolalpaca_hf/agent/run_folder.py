@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
-from ..data import left_out, raw_api, raw_instance
+from ..data import left_out, raw_api, raw_instance, trajectory_of
 from ..errors import InputError, NotFoundError
-from ..schema import ROLLOUT_FEATURES, Instruction, Step, Trajectory
+from ..schema import ROLLOUT_FEATURES, Instruction
 from ..storage import (
     JsonlLog,
     atomic_path,
@@ -56,8 +56,7 @@ class RunFolder:
             check_settings(self.path, "a run", note.get("settings") or self.settings, self.settings)
             for name, row in self.rows.items():
                 if not _is_rollout(row):
-                    fix = "remove the line, and it is made again"
-                    raise InputError("is no rollout", file=self.path / LINES, row=name, fix=fix)
+                    raise InputError("is no rollout", file=self.path / LINES, row=name, fix="remove the line")
             before = note.get("seconds")
             self._seconds = before if isinstance(before, int | float) else 0.0
             self._note()
@@ -74,10 +73,9 @@ class RunFolder:
 
     def add(self, result: Result) -> None:
         """Store a result, on disk before this returns."""
-        row = asdict(result.trajectory) | {"ended": result.ended, "error": result.error, "tokens": result.tokens}
-        row["seconds"] = round(result.seconds, 3)
-        more = {"ran_on": result.ran_on, "faults": list(result.faults), "shown": list(result.shown)}
-        self._append(row | {name: value for name, value in more.items() if value})
+        made = asdict(result)
+        row = made.pop("trajectory") | made | {"seconds": round(result.seconds, 3)}
+        self._append({name: row[name] for name in row if row[name] or name not in ("ran_on", "faults", "shown")})
 
     def _append(self, row: dict[str, Any]) -> None:
         self._log.append(row)
@@ -126,9 +124,8 @@ class RunFolder:
         row = self.rows.get(task.id)
         if row is None:
             return {"input": task.instruction, "error": "not run"}
-        kept = {name: row[name] for name in ("id", "api", "instruction", "hint", "final_thought", "response")}
-        instance = raw_instance(Trajectory(**kept, steps=[Step(**step) for step in row["steps"]]))
-        return instance | {"ended": row["ended"]} | ({"error": row["error"]} if row["ended"] == "failed" else {})
+        instance = raw_instance(trajectory_of(row)) | {"ended": row["ended"]}
+        return instance | ({"error": row["error"]} if row["ended"] == "failed" else {})
 
     def _note(self, tasks: Sequence[Task] = (), aside: str = "") -> dict[str, Any]:
         self._noted = time.monotonic()
@@ -157,8 +154,8 @@ class RunFolder:
     def _read_note(self) -> dict[str, Any]:
         """The contents of `run.json`; empty if there is none."""
         path, fix = self.path / "run.json", "pass another --out"
-        note = read_json(path, fix) if path.exists() else {"settings": {}}
-        if not (isinstance(note, dict) and isinstance(note.get("settings"), dict)):
+        note = read_json(path, fix, dict) if path.exists() else {"settings": {}}
+        if not isinstance(note.get("settings"), dict):
             raise InputError("holds no settings", file=path, fix=fix)
         return note
 
@@ -172,8 +169,8 @@ def kept_rollouts(folder: Path) -> str:
 def trace_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A rollout's messages in OpenAI's layout, from a row of `rollouts.jsonl` or of the `trajectories` config."""
     context = ChatContext([{"role": "user", "content": row["instruction"]}])
-    for step in row["steps"]:
-        context.add(Step(**step))
+    for step in trajectory_of(row).steps:
+        context.add(step)
     messages = openai_messages(context.messages, "reasoning")
     for message in messages:
         message["content"] = "\n".join(filter(None, [message.pop("reasoning", ""), message["content"]]))

@@ -103,6 +103,13 @@ def run(
     source = own_tasks(document, instructions, config.allow_private) if mcp or instructions else read_tasks(apis)
     shown_api(source.apis[0], config.tools)  # an unknown tool is found out before anything is written
     tasks = source.tasks[: config.limit]
+    real, embedded = config.real and not mcp, not (mcp or config.real) and config.simulator == "embedded"
+    config.refuse_unused(
+        ("real", "the servers of a document", not mcp),
+        ("simulator", "simulated calls", not (mcp or real)),
+        ("confirm_unsafe", "real calls", real or mcp is not None),
+        *((name, "the embedded simulator", embedded) for name in ("responder", "store", "faults")),
+    )
     settings: dict[str, Any] = {
         "apis": mcp.api.name if mcp else str(apis) if instructions else Path(apis).name,
         "apis_hash": source.digest,
@@ -110,24 +117,19 @@ def run(
         "max_tools": config.max_tools,
         "user": user.describe(),
         "limits": asdict(config.limits),
-        "calls": "mcp" if mcp else "real" if config.real else f"simulator {config.simulator}",
+        "calls": "mcp" if mcp else "real" if real else f"simulator {config.simulator}",
     }
-    if settings["calls"] == "simulator embedded":
+    if embedded:
         settings |= {"responder": config.responder, "seed": config.seed}
         if config.faults:
             from ..simulator import read_faults
 
             plan = read_faults(config.faults, config.seed)
             settings["faults"] = plan and asdict(plan)
-    elif config.faults:
-        raise OptionError("needs the embedded simulator", option="--faults", fix="start yours with --faults")
-    if config.confirm_unsafe and not (mcp or config.real):
-        raise OptionError("asks about real calls only", option="--confirm-unsafe", fix="add --real, or leave it out")
     RunFolder(out, settings).check()
-    if config.real and config.credentials:
+    if config.credentials:
         load_credentials("", (), config.credentials)  # to fail before a model is loaded
-    if callable(backend):
-        backend = backend()
+    backend = backend() if callable(backend) else backend
     if prompt is None:
         prompt = react_prompt(getattr(backend, "tool_hints", 0) if config.tool_hints is None else config.tool_hints)
     react = backend.style == "react"
@@ -151,8 +153,7 @@ def run(
             if mcp:
                 calls = {mcp.api.id: mcp.calls}
             else:
-                used = {task.api.id for task in waiting}
-                calls = _calls(source.apis, used, config, folder.path / "files", stack)
+                calls = _calls(source.apis, {task.api.id for task in waiting}, config, folder.path / "files", stack)
             for call in calls.values() if config.confirm_unsafe else ():
                 call.confirm = ask_user
             how = (user, config.limits, prompt, config.tools, config.max_tools)

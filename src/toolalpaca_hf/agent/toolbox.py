@@ -139,8 +139,7 @@ def simulated_calls(
     """
     url = url.rstrip("/")
     # The user named this server, so its address may be one of this machine.
-    host = urlsplit(url).netloc.lower() if "://" in url else ""
-    hosts = Allowlist(frozenset(), frozenset({host}))
+    hosts = Allowlist(frozenset(), frozenset({urlsplit(url).netloc.lower() if "://" in url else ""}))
     paths: dict[str, list[str]] = {}
     start = "start one with `toolalpaca simulate`"
     with ApiClient(hosts, limits=CallLimits(retries=0, total=10.0)) as sender:
@@ -154,8 +153,7 @@ def simulated_calls(
     calls, limits = {}, CallLimits(total=seconds, retries=retries)
     for api in apis:
         if not paths.get(api.name):
-            problem = f"the simulator at {redact_url(url)} does not serve {api.name}"
-            raise ToolAlpacaError(problem, fix="start it with the same --apis")
+            raise ToolAlpacaError(f"{redact_url(url)} does not serve {api.name}", fix="start it with the same --apis")
         # Names may occur twice; the simulator lists them in the order of the file.
         server = url + paths[api.name].pop(0)
         calls[api.id] = ApiCalls.simulated(api, server, session_header, hosts=hosts, limits=limits)
@@ -202,8 +200,7 @@ def shown_api(api: Api, tools: Sequence[str] = (), instruction: str = "", max_to
     The `tools`, some of [`BUILT_IN`], work whether or not they are shown; `max_tools=None` shows all functions.
     """
     if unknown := [name for name in tools if name not in BUILT_IN]:
-        fix = f"use {' or '.join(BUILT_IN)}"
-        raise OptionError(f"there is no built-in tool {unknown[0]!r}", option="tools", fix=fix)
+        raise OptionError(f"no built-in tool {unknown[0]!r}", option="tools", fix=f"use {' or '.join(BUILT_IN)}")
     taken = {function.name for function in api.functions}
     wording = files(__name__.rpartition(".")[0]) / "prompts"
     added = [
@@ -273,8 +270,7 @@ def _words(arguments: dict | None, name: str, action_input: str) -> str:
 
 
 def _words_in(text: str) -> list[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
-    return [word.lower() for word in _WORD.findall(spaced)]
+    return [word.lower() for word in _WORD.findall(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text))]
 
 
 def passages_of(text: str, size: int = PASSAGE) -> list[str]:

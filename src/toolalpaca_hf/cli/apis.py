@@ -32,8 +32,7 @@ def docs(
         if isinstance(document := api.get("Documentation"), dict):  # as text, as every reader takes it
             api["Documentation"] = json.dumps(document, ensure_ascii=False)
     write_json(out, described, indent=4)
-    functions = sum(len(api["Function_Projection"]) for api in described)
-    typer.echo(f"{out}: {len(described)} APIs, {functions} functions")
+    typer.echo(f"{out}: {len(described)} APIs, {sum(len(api['Function_Projection']) for api in described)} functions")
 
 
 @app.command()

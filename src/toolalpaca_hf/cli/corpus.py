@@ -10,7 +10,7 @@ import typer
 from ..errors import OptionError, ToolAlpacaError, needing
 from ..report import visible
 from ..storage import check_output_folder, interruptible
-from .options import AllowPrivate, Overwrite, Precision, check_models, option
+from .options import AllowPrivate, Overwrite, Precision, check_models, option, refuse_others
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
 OWN = ["settings.json", "entries.json", "corpus.json", "train_data.json", "apis.jsonl", "instances.jsonl"]
@@ -79,11 +79,7 @@ def build(
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
     check_output_folder(out, "a corpus", OWN, overwrite)
     if offline:
-        for found in context.command.params:
-            origin = context.get_parameter_source(str(found.name))
-            if origin and origin.name == "COMMANDLINE" and found.name not in OFFLINE:
-                names = found.secondary_opts if context.params[str(found.name)] is False else found.opts
-                raise OptionError("--offline asks no model", option=names[0], fix="leave it out")
+        refuse_others(context, OFFLINE, "--offline asks no model")
         from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
         from ..simulator import read_faults
 

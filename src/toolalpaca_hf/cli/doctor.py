@@ -219,8 +219,7 @@ def show(
 
     name, tokens = masked_row(dataset, row, _load_tokenizer(tokenizer)[0], config, split)
     Console().print(terminal_tokens(tokens))
-    trained = sum(flag for _, flag in tokens)
-    summary = f"{name}: {len(tokens):,} tokens, {trained:,} of them trained"
+    summary = f"{name}: {len(tokens):,} tokens, {sum(flag for _, flag in tokens):,} of them trained"
     typer.echo(summary)
     if html is not None:
         atomic_write(html, token_page(f"{dataset}, {config}, row {row}", [(summary, tokens)]))

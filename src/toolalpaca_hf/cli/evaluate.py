@@ -12,14 +12,20 @@ from ..agent import RolloutConfig
 from ..errors import InputError, OptionError, needing
 from ..evaluation import EvaluationConfig
 from ..storage import atomic_write, check_output_folder, interruptible
-from .options import WHAT, Json, option, say_json, with_options
+from .options import WHAT, Json, option, refuse_others, say_json, with_options
 
 RATE = "{value:>7.1%}  ({low:.1%} to {high:.1%})"
+SCORING = (  # what the command takes beside trajectories, and beside recorded verdicts
+    "trajectories suite categories apis data_dir limit labels exclude_flagged out overwrite as_json "
+    "judge_endpoint judge_model judge_prompt judge_concurrency"
+).split()
+COUNTING = "judged out overwrite as_json".split()
 OF_RECIPES = ("suites", "output_dir", "push_to_hub", "hub_model_id")  # what the command has other options for
 
 
 @with_options("config", EvaluationConfig, leave_out=OF_RECIPES, batch_size=RolloutConfig.batch_size)
 def evaluate(
+    context: typer.Context,
     config: EvaluationConfig,
     out: Annotated[Path, option("Folder to write; what is there already is not made again.")],
     suite: Annotated[str, option("simulated, real, sample or bfcl.", WHAT)] = "",
@@ -32,24 +38,22 @@ def evaluate(
     """Score a model, trajectories that exist, or recorded verdicts."""
     if sum(value is not None for value in (config.model_name_or_path, trajectories, judged)) != 1:
         raise OptionError("pass one of --model, --trajectories and --judged")
-    data = Path(config.data_dir or ".")
-    if not (data.is_dir() or (suite == "bfcl" and data.is_file())):
-        raise OptionError(f"{data} is no folder", option="--data-dir", fix="pass one that holds a suite's file")
+    if trajectories or judged:
+        used, what = (SCORING, "--trajectories are") if trajectories else (COUNTING, "--judged is")
+        refuse_others(context, used, f"has no effect where {what} scored")
     if suite and apis:
         raise OptionError("pass --suite or --apis, not both")
-    if config.trials > 1 and not config.model_name_or_path:
-        raise OptionError("are rollouts of a model", option="--trials", fix="pass --model, or leave it out")
-    if judged and (suite or apis or config.labels or config.judge_endpoint or config.exclude_flagged):
-        problem = "are counted by themselves"
-        raise OptionError(problem, option="--judged", fix="leave out suite, labels, judge and --exclude-flagged")
     # A file in the raw layout may hold golden answers and instances both.
-    named = _with_categories(suite, categories) or str(apis or trajectories or "simulated")
+    named = _suite_name(suite, categories, config.data_dir) or str(apis or trajectories or "simulated")
     with needing("evaluating", "evaluate"), interruptible(lambda: _kept(out)):
         metrics = _evaluated(replace(config, suites=[named], output_dir=str(out)), trajectories, judged)
     say_json(metrics) if as_json else _print(metrics, out)
 
 
-def _with_categories(suite: str, categories: str | None) -> str:
+def _suite_name(suite: str, categories: str | None, data_dir: str | Path | None) -> str:
+    data = Path(data_dir or ".")
+    if not (data.is_dir() or (suite == "bfcl" and data.is_file())):
+        raise OptionError(f"{data} is no folder", option="--data-dir", fix="pass one that holds a suite's file")
     if categories and suite != "bfcl":
         raise OptionError("are BFCL's", option="--categories", fix="name the suite bfcl, or leave them out")
     return f"{suite}:{categories}" if categories else suite
@@ -145,7 +149,7 @@ def lint(
     from ..evaluation import KINDS, lint_counts, lint_summary, read_suite, write_lint
     from ..evaluation import lint as run_lint
 
-    read = read_suite(_with_categories(suite, categories), data_dir)
+    read = read_suite(_suite_name(suite, categories, data_dir), data_dir)
     findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
     for note in filter(None, [left_out(read.notes), *read.notes[:20]]):

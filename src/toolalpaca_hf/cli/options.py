@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
@@ -50,6 +50,15 @@ def say_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def refuse_others(context: typer.Context, used: Collection[str], problem: str) -> None:
+    """Refuse what stands on the command line beside the parameters that are `used`, as it would be ignored."""
+    for param in context.command.params:
+        origin = context.get_parameter_source(str(param.name))
+        if origin and origin.name == "COMMANDLINE" and param.name not in used:
+            names = param.secondary_opts if context.params[str(param.name)] is False else param.opts
+            raise OptionError(problem, option=names[0], fix="leave it out")
+
+
 def check_models(*names: str) -> None:
     """Refuse names that can be no model before torch is loaded, which takes longer than the answer."""
     from ..checkpoints import check_model
@@ -83,8 +92,7 @@ def with_options(
         @wraps(command)
         def wrapper(**given: Any) -> None:
             values = {parameter.name: given.pop(parameter.name) for parameter in added}
-            made = kind(**{field: value for field, value in values.items() if value is not None})
-            command(**{name: made}, **given)
+            command(**{name: kind(**{field: value for field, value in values.items() if value is not None})}, **given)
 
         wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what typer reads
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}

@@ -100,8 +100,7 @@ def space(
     if dataset_id:
         datasets = [target.path for target in find_targets(folders) if target.kind == "dataset"]
         if len(datasets) != 1:
-            problem = f"{len(datasets)} folders hold a dataset"
-            raise OptionError(problem, option="--dataset-id", fix="pass one that does")
+            raise OptionError(f"{len(datasets)} folders hold a dataset", option="--dataset-id", fix="pass one")
         replace(to, repo_id=dataset_id).push(dataset_manifest(datasets[0], dataset_id))
     to.push(manifest)
 

@@ -55,28 +55,18 @@ def annotate(
     check_models(model)
     check_output_folder(out, "an annotation", ANNOTATION_FILES, overwrite)
     thresholds = {"tau_s": tau_s, "k": k, "m": m, "tau_f": tau_f}
-    sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    texts: dict[str, Any] = {"split": split, "text_field": text_field, "limit": limit}
-    where: dict[str, Any] = {"endpoint": endpoint, "served_model": served_model, "dtype": dtype}
-    where |= {"executor": executor, "tasks": tasks, "workers": workers, "slurm": _named_values(slurm or [])}
+    more: dict[str, Any] = {"split": split, "text_field": text_field, "limit": limit, "candidates": candidates}
+    more |= {"endpoint": endpoint, "served_model": served_model, "dtype": dtype, "context": tools.context}
+    more |= {"executor": executor, "tasks": tasks, "workers": workers, "slurm": _named_values(slurm or [])}
+    more |= {"thresholds": {name: value for name, value in thresholds.items() if value is not None}}
     with needing("annotating", "toolformer"):
         from ..toolformer import AnnotationConfig, AnnotationSettings, Markers
         from ..toolformer import annotate as run
 
-        config = AnnotationConfig(
-            input,
-            str(out),
-            model,
-            tuple(name.strip() for name in tools.tools.split(",") if name.strip()),
-            AnnotationSettings(**sampling, all_losses=candidates, preselect=preselect, timeout=tools.timeout),
-            Markers(*marker),
-            candidates=candidates,
-            context=tools.context,
-            api=tools.source,
-            thresholds={name: value for name, value in thresholds.items() if value is not None},
-            **texts,
-            **where,
-        )
+        names = tuple(name.strip() for name in tools.tools.split(",") if name.strip())
+        sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+        settings = AnnotationSettings(**sampling, all_losses=candidates, preselect=preselect, timeout=tools.timeout)
+        config = AnnotationConfig(input, str(out), model, names, settings, Markers(*marker), api=tools.source, **more)
         with interruptible(lambda: _kept(out)):
             report = run(config)
     if not report:
@@ -146,10 +136,10 @@ def generate(
             loaded = load_model(resolve_model(model), dtype=dtype)
             if live:
                 typer.echo(prompts[0], nl=False)
-            limits = {"max_new_tokens": max_new_tokens, "call_tokens": call_tokens, "batch_size": batch_size}
-            how: dict[str, Any] = {"k": k, "max_calls": 0 if no_calls else max_calls, **limits}
+            how: dict[str, Any] = {"k": k, "max_calls": 0 if no_calls else max_calls, "max_new_tokens": max_new_tokens}
+            how |= {"call_tokens": call_tokens, "batch_size": batch_size, "timeout": tools.timeout}
             how |= {"cache": ResultCache(cache) if cache else None, "on_event": show if live else None}
-            written = write(*loaded, prompts, at_hand, markers=Markers(*marker), timeout=tools.timeout, **how)
+            written = write(*loaded, prompts, at_hand, markers=Markers(*marker), **how)
     for prompt, text in zip(prompts, written, strict=True):
         if as_json:
             typer.echo(json.dumps({"prompt": prompt, **asdict(text)}, ensure_ascii=False))
@@ -201,20 +191,9 @@ def evaluate(
         from ..toolformer import Markers, ToolformerEvaluationConfig
         from ..toolformer import evaluate as run
 
-        config = ToolformerEvaluationConfig(
-            models=model,
-            tasks=_data(task, data or []),
-            out=folder,
-            markers=Markers(*marker),
-            k=k,
-            solutions=solutions,
-            limit=limit,
-            batch_size=batch_size,
-            max_length=max_length,
-            dtype=dtype,
-            cache=cache,
-            timeout=tools.timeout,
-        )
+        how: dict[str, Any] = {"k": k, "solutions": solutions, "limit": limit, "batch_size": batch_size}
+        how |= {"max_length": max_length, "dtype": dtype, "cache": cache, "timeout": tools.timeout}
+        config = ToolformerEvaluationConfig(model, _data(task, data or []), folder, Markers(*marker), **how)
         kept = f"every answer so far is kept in {folder}; the same command goes on"
         with interruptible(lambda: kept), tools.opened() as at_hand:
             run(config, at_hand)
@@ -230,7 +209,6 @@ def _data(tasks: list[str], data: list[str]) -> dict[str, str | Path | None]:
     for pair in data:
         name, _, file = pair.partition("=")
         if not file or name not in files:
-            fix = "with several tasks, pass TASK=FILE with a task that --task names"
-            raise OptionError(f"{pair} names no task", option="--data", fix=fix)
+            raise OptionError(f"{pair} names no task", option="--data", fix="pass TASK=FILE with one of --task")
         files[name] = file
     return files

@@ -22,6 +22,7 @@ from .raw import read_instance as read_instance
 from .raw import read_instruction as read_instruction
 from .raw import read_json as read_json
 from .raw import read_raw as read_raw
+from .raw import trajectory_of as trajectory_of
 from .repo import PLACEHOLDER as PLACEHOLDER
 from .repo import Build as Build
 from .repo import card_template as card_template

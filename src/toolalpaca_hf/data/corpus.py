@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from itertools import count, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import schema  # not its FEATURES: `datasets` takes over a second to import
-from ..errors import InputError, NotFoundError, OptionError, ToolAlpacaError, nearest
+from ..errors import InputError, NotFoundError, OptionError, ToolAlpacaError, nearest_path
 from ..formats import GET_DETAILS, Prompt, api_for_row, to_messages, trajectory_segments
 from ..openapi import mapping
 from ..schema import SPLITS, Api, Instruction, Trajectory
@@ -78,7 +78,8 @@ def resolve_sources(
     lists = {role: [paths] if isinstance(paths, str | Path) else paths for role, paths in given.items() if paths}
     found = {role: tuple(map(local_source, paths)) for role, paths in lists.items()}
     if source is not None and not (source in ("sample", "upstream") or Path(source).is_dir()):
-        raise NotFoundError("no such folder", file=source, option="--source", fix="pass sample, upstream, or a folder")
+        fix = f"{nearest_path(source, ['sample', 'upstream'])}pass sample, upstream, or a folder"
+        raise NotFoundError("no such folder", file=source, option="--source", fix=fix)
     if source == "upstream":
         for split, name in (("train", "train_data"), ("eval_simulated",) * 2, ("eval_real",) * 2):
             if split not in found:
@@ -92,8 +93,7 @@ def resolve_sources(
                 found[split] = (local_source(path, origin=origin),)
         if not found:
             names = ", ".join(name for names in FILE_NAMES.values() for name in names)
-            fix = "name the files with --train or --eval-simulated"
-            raise NotFoundError(f"none of {names} is in it", file=folder, fix=fix)
+            raise NotFoundError(f"none of {names} is in it", file=folder, fix="name files with --train and others")
     if not found:
         raise OptionError("nothing to read", option="--source", fix="pass sample, upstream, a folder, or --train")
     return Sources(**found)
@@ -149,8 +149,7 @@ def left_out(notes: Iterable[str]) -> str:
     return f"{count} rows are left out, {len(most)} of them because each {reason}"
 
 
-@dataclass(frozen=True)
-class SetAside:
+class SetAside(NamedTuple):
     """A skipped row: config, file name, position in the file (from 0) and reason."""
 
     config: str
@@ -197,7 +196,7 @@ class Report:
         return table
 
     def as_dict(self) -> dict[str, Any]:
-        return {"counts": self.counts(), "set_aside": [asdict(row) for row in self.rows]}
+        return {"counts": self.counts(), "set_aside": [row._asdict() for row in self.rows]}
 
 
 @dataclass
@@ -262,7 +261,7 @@ def read_file(path: str | Path) -> tuple[str, Corpus]:
         return "eval_simulated", read_corpus(resolve_sources("sample"))
     path = Path(path)
     if not path.is_file():
-        fix = f"{nearest(str(path), ['sample'])}pass one in {RAW_LAYOUT}, or sample"
+        fix = f"{nearest_path(path, ['sample'])}pass one in {RAW_LAYOUT}, or sample"
         raise NotFoundError("no such file", file=path, fix=fix)
     split = "eval_real" if "real" in path.stem else "eval_simulated"
     if not any(isinstance(api, dict) and "Golden_Answers" in api for api in read_raw(path)):

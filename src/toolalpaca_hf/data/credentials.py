@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ..openapi import LONG, SCHEME, credential_names, listed, secret_pattern
+from ..openapi import LONG, SCHEME, credential_names, secret_pattern
 from ..schema import REDACTED, Api
-from ..storage import strict_json
+from ..storage import strict_json, too_deep
 
 DOCUMENTED = {"Name", "Description", "Link", "Category", "Introduction", "Functions", "NLDocumentation"}
 DOCUMENTED |= {"Documentation", "Function_Description", "Function_Projection", "external_tools"}
@@ -26,16 +26,6 @@ PLAIN_WORDS |= {"api key", "user-agent", "x-mashape-key"}
 
 SCHEME_TYPES = ("apiKey", "http", "oauth2", "openIdConnect")
 SCHEME_FIELDS = ("type", "name", "in", "scheme", "bearerFormat", "description", "flows", "openIdConnectUrl")
-
-DEEPEST = 100  # levels: what is nested deeper is no data, and code that follows it would run out of stack
-
-
-def too_deep(value: Any) -> bool:
-    """Whether a JSON value is nested deeper than [`DEEPEST`]."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [part for one in level for part in (one.values() if isinstance(one, dict) else listed(one))]
-    return bool(level)
 
 
 def _opaque(value: str) -> bool:
@@ -218,9 +208,7 @@ def _walk(value: Any, text: Callable[[str], str], number: Callable[[Any], Any] =
         return {text(key): _walk(item, text, number) for key, item in value.items()}
     if isinstance(value, list):
         return [_walk(item, text, number) for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(value)
-    return value
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _keys(value: Any, names: set[str], secret: Callable[[Any], Any]) -> Any:

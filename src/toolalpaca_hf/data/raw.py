@@ -10,10 +10,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..formats import split_log, step_log
-from ..openapi import mapping
+from ..openapi import mapping, to_text
 from ..schema import HINT_MARK, REDACTED, Api, Call, Function, Instruction, Step, Trajectory
-from ..storage import read_text
-from .credentials import authentication_names, too_deep, without_example_keys
+from ..storage import read_text, too_deep
+from .credentials import authentication_names, without_example_keys
 
 RAW_LAYOUT = (
     "the raw layout (a JSON list of APIs, each with its OpenAPI document and its instructions, such as "
@@ -81,9 +81,7 @@ def _without_deep_parts(api: Any) -> Any:
 
 def _text(value: Any) -> str:
     """Text unchanged, `None` as `""`, any other value as JSON."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _functions(projection: Any, descriptions: Mapping[str, Any]) -> list[Function]:
@@ -172,10 +170,11 @@ def read_instruction(text: Any, golden: Any, api_id: str, index: int) -> Instruc
         raise Unusable("has no golden answer")
     calls = []
     for place, call in enumerate(golden):
-        action = mapping(call).get("Action")
+        known = {re.sub(r"[\W_]+", "", name).lower(): value for name, value in mapping(call).items()}
+        action = known.get("action")  # some files have `Action Input` or `action_input`
         if not isinstance(action, str) or not action.strip():
             raise Unusable(f"golden call {place} has no Action")
-        calls.append(Call(action, _text(call.get("Action_Input"))))
+        calls.append(Call(action, _text(known.get("actioninput"))))
     instruction, mark, _ = text.rpartition(HINT_MARK)
     return Instruction(f"{api_id}/{index}", api_id, instruction if mark else text, calls)
 
@@ -184,8 +183,7 @@ def read_processed(path: Path) -> list[Any]:
     """The rows of a file in the processed layout, not checked; else [`InputError`]."""
     rows = read_json(path)
     if not isinstance(rows, list) or not any(isinstance(row, list) and len(row) == 2 for row in rows):
-        problem = "not in the processed layout, a list of [[texts], [flags]]"
-        raise InputError(problem, file=path, fix="pass raw files with --train")
+        raise InputError("no list of [[texts], [flags]]", file=path, fix="pass raw files with --train")
     return rows
 
 
@@ -200,6 +198,22 @@ def sft_row(raw: Any, row_id: str) -> dict[str, Any]:
         raise Unusable("has a text that is not a string or a flag that is not true or false")
     segments = [{"text": text, "trainable": bool(flag)} for text, flag in zip(texts, flags, strict=True)]
     return {"id": row_id, "api": None, "segments": segments}
+
+
+def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
+    """The trajectory in a row of the `trajectories` config, or of a run; a `KeyError`, `TypeError` or `AttributeError`
+    if there is none."""
+    steps = []
+    for raw in row["steps"]:
+        said = {name: raw.get(name) for name in ("thought", "action_input", "observation", "reasoning")}
+        texts = {name: "" if value is None else to_text(value) for name, value in said.items()}
+        steps.append(Step(**texts, action=raw["action"], log=raw.get("log"), parallel=bool(raw.get("parallel"))))
+    kept: dict[str, Any] = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
+    response = "" if row.get("response") is None else to_text(row["response"])
+    trajectory = Trajectory(**kept | {"steps": steps, "response": response})
+    if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
+        raise TypeError("an instruction or an action is no text")
+    return trajectory
 
 
 def raw_instance(trajectory: Trajectory) -> dict[str, Any]:

@@ -107,8 +107,7 @@ def write_repo(
             for split in config_splits(corpus, config):
                 table = _table(config_rows(corpus, config, split, prompt, selection, corpus.report), features)
                 if config == "sft" and not len(table):
-                    fix = "drop --upstream-selection or give a train file with usable instances"
-                    raise InputError("no training example is left", fix=fix)
+                    raise InputError("no training example is left", fix="drop --upstream-selection, or add a file")
                 if len(table):  # `datasets` refuses to open a split of no rows
                     sizes[split] = _write_shards(table, folder / config, split)
             if sizes:
@@ -141,8 +140,7 @@ def write_toolformer_repo(
         counts = {name: splits["train"] for name, splits in _split_rows(infos).items()}
         if not counts["sft"]:
             fix = "annotate more of them, with a larger model or a lower --tau-f, or build from --source gsm8k"
-            problem, source = "no text holds a call, so there is nothing to train on", settings.get("source")
-            raise InputError(problem, file=source, fix=fix)
+            raise InputError("no text holds a call to train on", file=settings.get("source"), fix=fix)
         values = [(name, json.dumps(value)) for name, value in settings.items()]
         fields = {
             "source": str(settings.get("source", "")),
@@ -220,19 +218,19 @@ def dataset_card(
     infos: Mapping[str, DatasetInfo], sources: Sources, report: Report, prompt: Prompt, selection: bool
 ) -> str:
     """Render `README.md` of the dataset repo; parameters as in [`write_repo`]."""
-    splits = {name: info.splits or {} for name, info in infos.items()}
+    rows = _split_rows(infos)
     sample = any(source.origin == "sample" for _, source in sources.all())
     tags = ["tool-use", "function-calling", "agents", "toolalpaca", "react", *(["sample-data"] if sample else [])]
     notes = _NOTES["sample" if sample else "real"]
     default = DEFAULT_CONFIG if DEFAULT_CONFIG in infos else next(iter(infos))
-    counts = [(name, split, part.num_examples) for name, parts in splits.items() for split, part in parts.items()]
+    counts = [(name, split, count) for name, splits in rows.items() for split, count in splits.items()]
     files = [(role, file.path.name, f"`{file.blob_id}`", file.origin, file.note) for role, file in sources.all()]
     fields = {
         "title": "ToolAlpaca, sample data" if sample else "ToolAlpaca",
         "about": " ".join(notes["about"].split()).format(repo=REPO, commit=COMMIT),
         "configs": markdown_table(("config", "split", "rows"), counts),
         "default": default,
-        "split": next(iter(splits[default])),
+        "split": next(iter(rows[default])),
         "prompt": prompt.name,
         "selection": _NOTES["selection"]["upstream" if selection else "all"],
         "licence": notes["licence"],
@@ -253,14 +251,14 @@ def filled_card(
     **about: Any,
 ) -> str:
     """A template filled in, behind the metadata of its configs; `what` heads the first column of the counts."""
-    splits = {name: info.splits or {} for name, info in infos.items()}
-    examples = sum(part.num_examples for parts in splits.values() for part in parts.values())
+    rows = _split_rows(infos)
+    examples = sum(sum(splits.values()) for splits in rows.values())
     size = next((name for limit, name in SIZES if examples < limit), "1M<n<10M")
     data = DatasetCardData(language=["en"], task_categories=["text-generation"], size_categories=[size], **about)
     DatasetInfosDict(infos).to_dataset_card_data(data)
     configs = {
-        name: {"data_files": [{"split": split, "path": f"{name}/{split}-*"} for split in parts]}
-        for name, parts in splits.items()
+        name: {"data_files": [{"split": split, "path": f"{name}/{split}-*"} for split in splits]}
+        for name, splits in rows.items()
     }
     MetadataConfigs(configs | {default: configs[default] | {"default": True}}).to_dataset_card_data(data)
     counts = [tuple(row.values()) for row in report.counts()]
@@ -302,10 +300,9 @@ def fill_template(template: str, fields: Mapping[str, str | None]) -> str:
 def _set_aside(report: Report) -> str:
     if not report.rows:
         return "No row was set aside."
-    lines = [(row.config, row.file, row.row, row.reason) for row in report.rows[:LISTED]]
-    rest = len(report.rows) - len(lines)
-    more = f"\n\n{rest} more are in `report.json`." if rest else ""
-    return markdown_table(("config", "from", "row", "reason"), lines) + more
+    rest = len(report.rows) - LISTED
+    more = f"\n\n{rest} more are in `report.json`." if rest > 0 else ""
+    return markdown_table(("config", "from", "row", "reason"), report.rows[:LISTED]) + more
 
 
 def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
@@ -332,11 +329,9 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
     except (OSError, ValueError, KeyError, TypeError):
         known, present = set(), {"?"}
     if not known or present - known:
-        problem = f"{out} holds files that are not an earlier build"
-        raise OptionError(problem, option="--out", fix="choose another or empty it")
+        raise OptionError(f"{out} holds files of no earlier build", option="--out", fix="choose another or empty it")
     if made_of is not None and not overwrite:
-        before = {name: report.get(name) for name in made_of}
-        if found := differences(before, json.loads(json.dumps(made_of))):
+        if found := differences({name: report.get(name) for name in made_of}, json.loads(json.dumps(made_of))):
             raise SettingsMismatchError(out, "a dataset", found, "another --out, or --overwrite to replace it")
 
 

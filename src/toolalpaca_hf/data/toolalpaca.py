@@ -25,8 +25,7 @@ def make_prompt(prompt: str, prompt_dir: str | Path | None = None, data_dir: str
     Upstream's `agent/` files are read from `prompt_dir`, else from `data_dir`, else downloaded.
     """
     if prompt == "react" and prompt_dir:
-        fix = "pass --prompt upstream, or leave it out"
-        raise OptionError("holds upstream's prompt", option="--prompt-dir", fix=fix)
+        raise OptionError("is for --prompt upstream", option="--prompt-dir", fix="leave it out")
     if prompt == "react":
         return react_prompt()
     if prompt == "upstream":
@@ -107,8 +106,7 @@ class ToolAlpaca(datasets.GeneratorBasedBuilder):
 
     def __init__(self, cache_dir: str | None = None, config_name: str | None = None, **kwargs: Any) -> None:
         if config_name is not None and config_name not in FEATURES:
-            fix = f"choose one of {', '.join(FEATURES)}"
-            raise OptionError(f"unknown config {config_name!r}", option="config_name", fix=fix)
+            raise OptionError(f"is {config_name!r}", option="config_name", fix=f"choose one of {', '.join(FEATURES)}")
         self._corpus: Corpus
         super().__init__(cache_dir=cache_dir, config_name=config_name, **kwargs)
 

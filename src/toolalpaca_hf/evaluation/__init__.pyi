@@ -6,6 +6,7 @@ from .config import EvaluationConfig as EvaluationConfig
 from .evaluate import EVALUATION_FILES as EVALUATION_FILES
 from .evaluate import evaluate_model as evaluate_model
 from .evaluate import evaluate_trajectories as evaluate_trajectories
+from .evaluate import run_trials as run_trials
 from .judge import Judge as Judge
 from .judge import agreement as agreement
 from .linting import KINDS as KINDS
@@ -16,7 +17,6 @@ from .linting import lint_counts as lint_counts
 from .linting import lint_summary as lint_summary
 from .linting import write_lint as write_lint
 from .measurement import as_table as as_table
-from .measurement import first_turn_text as first_turn_text
 from .measurement import measure as measure
 from .measurement import measure_checkpoint as measure_checkpoint
 from .measurement import measure_rollouts as measure_rollouts
@@ -27,6 +27,7 @@ from .report.figures import trial_lines as trial_lines
 from .scores import aggregate as aggregate
 from .scores import score as score
 from .statistics import paired as paired
+from .statistics import plan_trials as plan_trials
 from .statistics import resampled as resampled
 from .statistics import tails as tails
 from .statistics import wilson as wilson
@@ -36,6 +37,3 @@ from .suite import index_of as index_of
 from .suite import read_suite as read_suite
 from .suite import read_trajectories as read_trajectories
 from .suite import run_note as run_note
-from .suite import trajectory_of as trajectory_of
-from .trials import plan_trials as plan_trials
-from .trials import run_trials as run_trials

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from ..data import LeftOut, left_out
-from ..errors import InputError, OptionError
+from ..errors import InputError, NotFoundError, OptionError, nearest_path
 from ..openapi import mapping
 from ..report import NONE, finite, markdown_table, markdown_text, rate_text
 from ..storage import read_json
 from .report.figures import BETWEEN, LABELS, detectable_text
 from .scores import judged_right
-from .statistics import paired, rates
-from .trials import detectable_between, solved
+from .statistics import detectable_between, paired, rates, solved
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -72,7 +71,7 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
         - `differences`: for each folder but the first its `name`, `to` (the first's name), `n` (compared), `only_this`
           and `only_first` (instructions that the other lacks), `other_golden` (left out because their golden calls
           differ), `rates`, each from [`statistics.paired`], positive if this one is better, and `detectable`, what
-          difference of the first of these rates the two can show, see [`trials.detectable_between`];
+          difference of the first of these rates the two can show, see [`detectable_between`];
         - `by_api`: for each API and run, `n` and the rates of its group in `metrics.json`;
         - `notes`: sentences on what was left out or cannot be compared.
 
@@ -117,14 +116,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(folder: Path, name: str, notes: list[str]) -> _Run:
+    if not folder.exists():
+        raise NotFoundError("no such folder", file=folder, fix=f"{nearest_path(folder)}pass one that evaluate wrote")
     if log := find_log(folder):
         metrics, rows = read_inspect_log(log, notes)
     else:
-        metrics, rows = (read_json(folder / file, "evaluate again") for file in ("metrics.json", "instructions.json"))
-    if not isinstance(metrics, dict) or not isinstance(metrics.get("n"), int) or "suite" not in metrics:
+        metrics = read_json(folder / "metrics.json", "evaluate again", dict)
+        rows = read_json(folder / "instructions.json", "evaluate again", list)
+    if not isinstance(metrics.get("n"), int) or "suite" not in metrics:
         raise InputError("no suite and n", file=folder / "metrics.json", fix="evaluate again")
-    if not isinstance(rows, list):
-        raise InputError("not a list of records", file=folder / "instructions.json", fix="evaluate again")
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for number, row in enumerate(rows):
         if problem := _problem(row, records):
@@ -259,16 +259,14 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
         for name in compared
         if _has(run, name) and _has(first, name)
     }
-    trials = (mapping(side.metrics.get("trials")) for side in sides)
-    made = [(each.get("within"), each.get("n", 1)) for each in trials]
+    made = [(each.get("within"), each.get("n", 1)) for each in (mapping(side.metrics.get("trials")) for side in sides)]
     counts = {"n": len(pairs), "only_this": here, "only_first": there, "other_golden": other}
     shown = next((detectable_between(found, made) for found in rates.values()), {})
     return {"name": run.name, "to": first.name, **counts, "rates": rates, "detectable": shown}
 
 
 def _has(run: _Run, name: str) -> bool:
-    key = "judge" if name.startswith("judge_") else name
-    return any(row.get(key) is not None for row in run.records.values())
+    return any(row.get("judge" if name.startswith("judge_") else name) is not None for row in run.records.values())
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[float]:

@@ -50,8 +50,7 @@ class EvaluationConfig(RolloutConfig):
         super().__post_init__()
         self._at_least(1, "trials", "judge_repeats", "judge_concurrency")
         if self.judge_repeats > 1 and self.trials < 2:
-            problem = "measure the judge's part in the variance over trials"
-            raise OptionError(problem, option="--judge-repeats", fix="pass --trials 2 or more")
+            raise OptionError("needs several trials", option="--judge-repeats", fix="pass --trials 2 or more")
         if bool(self.judge_endpoint) != bool(self.judge_model):
             raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
 

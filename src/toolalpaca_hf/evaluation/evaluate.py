@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..agent import Backend, RolloutConfig
+from ..agent import Backend, RolloutConfig, RolloutsFailedError, run
 from ..data import LeftOut, left_out
 from ..metrics import parse_verdict
 from ..openapi import mapping
-from ..storage import disk_errors, write_json
+from ..storage import disk_errors, read_json, write_json
 from .config import EvaluationConfig
 from .judge import Judge, agreement_of, read_labels, unjudged
 from .linting import flagged, lint
 from .report import write_report
 from .scores import CALL_METRICS, aggregate, score
+from .statistics import Trial, detectable, measure_trials, merge_trials, plan_trials
 from .suite import NAMES, Attempt, Suite, read_trajectories, run_note
-from .trials import Trial, detectable, measure_trials, merge_trials, plan_trials, repeat_verdicts, run_trials
 
 EVALUATION_FILES = (  # what an evaluation writes into its folder
     *("metrics.json", "instructions.json", "report.html", "report.md", "model_index.json", "verdicts.jsonl"),
@@ -69,6 +70,36 @@ def evaluate_model(
     if failure:
         raise failure
     return metrics
+
+
+def run_trials(
+    file: str | Path,
+    backend: Backend | Callable[[], Backend],
+    out: Path,
+    config: RolloutConfig,
+    plan: Sequence[Trial],
+    **fields: Any,
+) -> tuple[dict[str, Any], RolloutsFailedError | None]:
+    """Run the trials of a plan, each in its [`Trial.folder`], with one model that keeps the caches of documentation.
+
+    Returns the first trial's `run.json`, and the first error of a trial whose rollouts all failed.
+    """
+    notes, failure = [], None
+    load = cache(backend) if callable(backend) else lambda: backend
+
+    def seeded(seed: int) -> Backend:
+        model = load()
+        model.reseed(seed)
+        return model
+
+    for trial in plan:
+        folder, model = trial.folder(out), backend if len(plan) == 1 else partial(seeded, trial.sampling_seed)
+        try:
+            notes.append(run(file, model, folder, replace(config, **trial.settings()), **fields))
+        except RolloutsFailedError as error:
+            failure = failure or error
+            notes.append(read_json(folder / "run.json"))
+    return notes[0], failure
 
 
 def evaluate_trajectories(
@@ -129,7 +160,7 @@ def evaluate_trajectories(
         if judge is not None:
             metrics["judge_settings"] = judge.judge_settings()
         if len(plan) > 1:
-            judged = repeat_verdicts(judge, attempts, folder, verdicts or {}, config.judge_repeats) if judge else []
+            judged = judge.repeat(attempts, folder, verdicts or {}, config.judge_repeats) if judge else []
             metrics["trials"] = measure_trials(records, plan, not settings.get("temperature"), judged)
         if config.exclude_flagged:
             flags = flagged(lint(suite))

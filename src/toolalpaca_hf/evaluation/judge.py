@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,11 @@ class Judge:
     The key appears in no error, file or `repr`.
 
     Args:
-        base_url, model (`str`): The server, such as `http://127.0.0.1:8000/v1`, and the model's name there.
+        base_url, model, timeout: See [`ModelClient`], whose errors these are.
         prompt ([`JudgePrompt`], *optional*): Ours by default; see also [`published_prompt`].
-        api_key (`str`, *optional*): Defaults to the environment's `TOOLALPACA_JUDGE_API_KEY`, else
-            `TOOLALPACA_API_KEY`, else `OPENAI_API_KEY`.
+        api_key (`str`, *optional*): Defaults to `$TOOLALPACA_JUDGE_API_KEY`, then to those of [`ModelClient`].
         temperature, seed (*optional*): `None` leaves them to the server. Each retry increments the seed.
-        retries (`int`, *optional*, defaults to 2): Where no verdict can be parsed, and of a request on 429, 5xx,
-            timeouts (of `timeout` seconds) and broken connections.
-
-    Raises a [`ToolAlpacaError`] if the URL is invalid, the key cannot be sent, or the client is not installed.
+        retries (`int`, *optional*, defaults to 2): Of a failing request, and where no verdict can be parsed.
 
     Example:
 
@@ -74,11 +71,6 @@ class Judge:
         server = (self.base_url, self.model, api_key, self.timeout, self.retries)
         self._client = ModelClient(*server, key_variables=names, concurrency=self.concurrency, give_up=GIVE_UP)
 
-    def reseed(self, offset: int) -> None:
-        """Ask from now on for other answers to the same questions."""
-        # Beyond the seeds of retries, so that no answer is taken for two verdicts.
-        self.seed = (self.seed or 0) + offset * (self.retries + 1)
-
     def judge_settings(self) -> dict[str, Any]:
         """What determines the verdicts, for the record; without the key."""
         names = ("model", "temperature", "seed", "max_tokens", "retries")
@@ -107,6 +99,18 @@ class Judge:
             finally:
                 # Something is left only where this was interrupted: what is under way ends, the rest is not begun.
                 pool.shutdown(cancel_futures=True)
+
+    def repeat(
+        self, attempts: Sequence[Attempt], folder: str | Path, first: Mapping[str, Any], times: int
+    ) -> list[list[bool]]:
+        """Whether each of `times` verdicts on an attempt is a Yes, `first` among them, for attempts that have all."""
+        verdicts, again = [first], copy(self)
+        for _ in range(1, times):
+            # Beyond the seeds of retries, so that no answer is taken for two verdicts.
+            again.seed = (again.seed or 0) + self.retries + 1
+            verdicts.append(again.judge(attempts, folder))
+        found = [[verdict[attempt.instruction.id]["process"] for verdict in verdicts] for attempt in attempts]
+        return [[said == "Yes" for said in row] for row in found if None not in row]
 
     def answer(self, prompt: str) -> str:
         """The answer to a prompt, without thinking and unstored: the `judge` of the metric `llm_judge`."""
@@ -238,8 +242,7 @@ def read_labels(path: str | Path) -> tuple[dict[tuple[str, int], dict[str, str |
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             if missing := [name for name in ("api", "index", "process") if name not in (reader.fieldnames or ())]:
-                fix = "pass CSV that names api, index and process in its first line"
-                raise InputError(f"no column {missing[0]}", file=path, fix=fix)
+                raise InputError(f"no column {missing[0]}", file=path, fix="name it in the first line of the CSV")
             for row in reader:
                 try:
                     place, verdicts = _label(row)

@@ -101,8 +101,7 @@ def measure_rollouts(
     attempts, _ = read_trajectories(out / "rollouts", suite)
     turns = {row.instruction.id: first_turn_text(row.trajectory) for row in attempts if row.trajectory}
     metrics, records = measure(model, tokenizer, suite.apis, suite.instructions, references, prompt, turns)
-    rollout = {name: scores[name] for name in ("n", "failed", "calls", "process_verdict")}
-    return metrics | {"rollout": rollout}, records
+    return metrics | {"rollout": {name: scores[name] for name in ("n", "failed", "calls", "process_verdict")}}, records
 
 
 def measure_checkpoint(model: str, corpus: Corpus, dtype: str = "auto") -> tuple[dict[str, Any], list[str]]:
@@ -201,8 +200,7 @@ def baselines(apis: dict[str, Api], instructions: Sequence[Instruction]) -> dict
         for function in functions:
             words = _words(f"{function.name} {function.description.splitlines()[0] if function.description else ''}")
             overlaps.append(len(asked & words) / math.sqrt(len(words) or 1))
-        ranked = bm25_scores(functions, instruction.instruction)
-        for name, scores in (("word_overlap", overlaps), ("bm25", ranked)):
+        for name, scores in (("word_overlap", overlaps), ("bm25", bm25_scores(functions, instruction.instruction))):
             # What a choice of the best is expected to get right, ties broken at random.
             best = [function.name for function, score in zip(functions, scores, strict=True) if score == max(scores)]
             found[name] += any(same_function(golden, choice) for choice in best) / max(1, len(best))

@@ -9,9 +9,8 @@ from ..errors import InputError
 from ..metrics import CALL_SCORES, WHOLES, call_validity, judge_process, judge_statistics, match_calls, process_reward
 from .bfcl import ast_verdict
 from .judge import agreement
-from .statistics import rate, rates
+from .statistics import rate, rates, solved
 from .suite import Attempt
-from .trials import solved
 
 CALL_METRICS = (*CALL_SCORES, "ast")
 GROUPS: dict[str, Callable[[Mapping[str, Any]], str]] = {

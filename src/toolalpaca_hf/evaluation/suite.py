@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..data import LeftOut, Redactor, Unusable, left_out, read_file, read_instance, read_json, read_raw
-from ..errors import InputError, NotFoundError, nearest
-from ..openapi import mapping, to_text
-from ..schema import Api, Instruction, Step, Trajectory
+from ..agent import read_tasks
+from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json, read_raw, trajectory_of
+from ..errors import InputError, NotFoundError, nearest_path
+from ..openapi import mapping
+from ..schema import Api, Instruction, Trajectory
 from ..sources import FILES, fetch
 from .bfcl import write_bfcl
 
@@ -26,7 +27,6 @@ BFCL = "bfcl"  # name of the suite that [`write_bfcl`] writes
 # What a run's folder is searched for; the first is complete even where the run was killed.
 NAMES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json")
 
-TEXTS = ("thought", "action_input", "observation", "reasoning")
 KEYS_MARK = "\nAuthentication information:"  # between an instruction of upstream's real set and the model's keys
 
 
@@ -92,16 +92,14 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
         name = write_bfcl([part.strip() for part in categories.split(",") if part.strip()], data_dir)
     name, published = str(name), SUITES.get(str(name), "")
     file = str(fetch(published, data_dir).path) if published.startswith("eval_") else name
-    if hint := "" if file == "sample" or Path(file).exists() else nearest(file, SUITES):
-        raise NotFoundError("no such file", file=file, fix=f"{hint}Pass {', '.join(SUITES)} or a file")
-    split, corpus = read_file(file)
-    if split == "train":
+    if not (file == "sample" or Path(file).exists()):
+        fix = f"{nearest_path(file, SUITES)}pass {', '.join(SUITES)} or a file"
+        raise NotFoundError("no such file", file=file, fix=fix)
+    read = read_tasks(file)
+    if not read.instructions:
         raise InputError("there are no golden answers to score against", file=file, fix="pass one that has them")
-    instructions, apis = corpus.instructions[split], corpus.apis[split]
-    if not instructions:
-        raise InputError("no instruction can be read", file=file, fix="pass a file with Instructions")
-    digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
-    notes: list[str] = [*corpus.report.notes("apis", "instructions")]
+    apis, instructions, digest = read.apis, read.instructions, read.digest
+    notes: list[str] = [*read.left_out]
     # A file is the published suite by its bytes, whatever it is called.
     known = [suite for suite, source in SUITES.items() if source in FILES and digest in FILES[source].blob_ids]
     # Another file has not the name of a suite, whose published figures would stand beside its own.
@@ -125,7 +123,8 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
     if path.is_dir():
         path = next((path / name for name in NAMES if (path / name).is_file()), path)
     if not path.is_file():
-        raise NotFoundError("no trajectories", file=path, fix="pass a run's folder, or a file of trajectories")
+        fix = f"{nearest_path(path)}pass a run's folder, or a file of trajectories"
+        raise NotFoundError("no trajectories", file=path, fix=fix)
     found = _Found(suite, path.name)
     if (kind := path.suffix.lower()) in (".parquet", ".jsonl"):
         for place, row in _parquet(path) if kind == ".parquet" else _lines(path, found.notes):
@@ -148,21 +147,6 @@ def run_note(folder: Path) -> dict[str, Any]:
     with suppress(InputError, NotFoundError):
         return mapping(read_json(folder / "run.json"))
     return {}
-
-
-def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
-    """The trajectory in a row of the `trajectories` config, or of a run; a `KeyError`, `TypeError` or `AttributeError`
-    if there is none."""
-    steps = []
-    for raw in row["steps"]:
-        texts = {name: "" if raw.get(name) is None else to_text(raw[name]) for name in TEXTS}
-        steps.append(Step(**texts, action=raw["action"], log=raw.get("log"), parallel=bool(raw.get("parallel"))))
-    response = "" if row.get("response") is None else to_text(row["response"])
-    kept: dict[str, Any] = {name: row.get(name) for name in Trajectory.__dataclass_fields__}
-    trajectory = Trajectory(**kept | {"steps": steps, "response": response})
-    if not all(isinstance(part, str) for part in (trajectory.instruction, *(step.action for step in steps))):
-        raise TypeError("an instruction or an action is no text")
-    return trajectory
 
 
 class _Found:
@@ -202,20 +186,18 @@ class _Found:
             named[api.name].append(api)
         asked = {(instruction.api, index_of(instruction)): instruction for instruction in self.suite.instructions}
         for number, raw in enumerate(content):
-            known = raw if isinstance(raw, dict) else {}
-            name, instances = known.get("Name"), known.get("Instances")
-            place = f"API {number} ({name})"
-            if not isinstance(instances, list) or not named.get(str(name)):
-                listed = isinstance(instances, list)
+            name, instances = (mapping(raw).get(key) for key in ("Name", "Instances"))
+            place, listed = f"API {number} ({name})", isinstance(instances, list)
+            if not listed or not named.get(str(name)):
                 problem = f"is not in {self.suite.file}" if listed else "has no list of Instances"
                 self.leave_out(place, f"{problem}, and is left out")
                 continue
             api = named[str(name)].pop(0)  # the second API of a name is the suite's second
             raw = redact.api(raw)
             for index, instance in enumerate(raw["Instances"]):
-                said = instance if isinstance(instance, dict) else {}
+                said = mapping(instance)
                 error = "" if said.get("error") is None else str(said["error"])
-                ended = str(said.get("ended", "answered"))
+                ended = str(said.get("ended") or "answered")
                 try:
                     trajectory = read_instance(instance, api.id, index, raw.get("Instructions"))
                 except Unusable as reason:

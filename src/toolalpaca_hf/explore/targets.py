@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from huggingface_hub import SpaceCardData
 
 from .. import __version__
-from ..data import Slugs, version_text
+from ..data import Slugs, trajectory_of, version_text
 from ..errors import InputError, NotFoundError, ToolAlpacaError
-from ..evaluation import run_note, trajectory_of
+from ..evaluation import run_note
 from ..hub import Content, Manifest, check_repo_id, without_places
 from ..openapi import mapping
 from ..schema import ROLLOUT_FEATURES, Trajectory

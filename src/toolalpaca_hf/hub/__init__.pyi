@@ -1,4 +1,3 @@
-from .dataset import dataset_manifest as dataset_manifest
 from .errors import HubError as HubError
 from .errors import check_push as check_push
 from .errors import check_repo_id as check_repo_id
@@ -10,6 +9,7 @@ from .model import model_manifest as model_manifest
 from .push import Content as Content
 from .push import Manifest as Manifest
 from .push import check_no_secrets as check_no_secrets
+from .push import dataset_manifest as dataset_manifest
 from .push import push as push
 from .push import without_places as without_places
 from .results import read_run as read_run

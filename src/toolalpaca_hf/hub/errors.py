@@ -42,8 +42,7 @@ def check_repo_id(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except ValueError:
-        fix = "pass one such as me/my-model"
-        raise OptionError(f"{repo_id!r} is no repo id", option="--repo-id", fix=fix) from None
+        raise OptionError(f"{repo_id!r} is no repo id", option="--repo-id", fix="pass me/my-model") from None
     if "/" not in repo_id:
         raise OptionError(f"{repo_id!r} names no namespace", option="--repo-id", fix=f"pass one such as me/{repo_id}")
 
@@ -96,12 +95,11 @@ def hub_errors(
         elif fetching:
             forbidden = f"your token may not read {repo_id}", "ask its owner for access"
         else:
-            fix = "use a token with write access to it, or propose the change as a pull request"
-            forbidden = f"your token may not write to {repo_id}", fix
+            forbidden = f"your token may not write to {repo_id}", "use one that may, or open a pull request with --pr"
         seconds = headers.get("Retry-After", "")
         wait = f"{seconds} seconds" if seconds.isdigit() else "some minutes"
         changed = f"{repo_id} was changed by somebody else at the same time, twice", "try again"
-        known = {
+        said = {
             401: (f"{endpoint} does not accept the token", LOGIN),
             403: forbidden,
             409: changed,
@@ -109,39 +107,36 @@ def hub_errors(
             429: (f"{endpoint} has had too many requests from you", f"wait {wait} and try again"),
         }
         if status >= 500:
-            known[status] = f"{endpoint} fails with status {status}", "try again later"
-        if status not in known:
+            said[status] = f"{endpoint} fails with status {status}", "try again later"
+        if status not in said:
             return refused(message, status)
-        problem, fix = known[status]
+        problem, fix = said[status]
         return HubError(problem + (f" ({message})" if message else ""), status, fix)
 
+    offline = " and without HF_HUB_OFFLINE" if is_offline_mode() else ""
+    absent_here = f"{repo_id} at {revision or 'main'} is not whole in the cache and {endpoint} cannot be reached"
+    oidc = "HF_OIDC_RESOURCE is set, but no token comes of it"
+    known = (  # offline is the cause of what is not in the cache, which comes before it
+        (hf.HFValidationError, f"{repo_id!r} is no repo id", None, "pass one such as me/my-model"),
+        (hf.GatedRepoError, f"{repo_id} is gated", 403, f"ask for access at {endpoint}/{repo_id} and try again"),
+        (hf.RepositoryNotFoundError, absent, 404, check_name),
+        (hf.RevisionNotFoundError, f"{repo_id} has no revision {revision or 'main'}", 404, "pass one that it has"),
+        (hf.LocalEntryNotFoundError, absent_here, None, f"fetch it once with the network{offline}"),
+        (hf.OfflineModeIsEnabled, f"nothing is pushed to {repo_id}, as HF_HUB_OFFLINE is set", None, "unset it"),
+        (hf.OIDCError, oidc, None, "unset it and set HF_TOKEN, or fix the CI's permissions"),
+        (UnicodeEncodeError, "the token is none of the Hub's", None, LOGIN),
+    )
+
     def translated(error: BaseException | None) -> HubError | None:
+        for kind, problem, status, fix in known:
+            if isinstance(error, kind):
+                return HubError(problem, status, fix)
         match error:
-            case hf.HFValidationError():
-                return HubError(f"{repo_id!r} is no repo id", fix="pass one such as me/my-model")
-            case hf.GatedRepoError():
-                return HubError(f"{repo_id} is gated", 403, f"ask for access at {endpoint}/{repo_id} and try again")
-            case hf.RepositoryNotFoundError():
-                return HubError(absent, 404, check_name)
-            case hf.RevisionNotFoundError():
-                return HubError(f"{repo_id} has no revision {revision or 'main'}", 404, "pass one that it has")
             case hf.HfHubHTTPError():
                 return answered(error)
-            case hf.LocalEntryNotFoundError():  # before the offline error, its cause where there is no network by wish
-                place = f"{repo_id} at {revision or 'main'}"
-                problem = f"{place} is not whole in the cache and {endpoint} cannot be reached"
-                offline = " and without HF_HUB_OFFLINE" if is_offline_mode() else ""
-                return HubError(problem, fix=f"fetch it once with the network{offline}")
-            case hf.OfflineModeIsEnabled():
-                return HubError(f"nothing is pushed to {repo_id}, as HF_HUB_OFFLINE is set", fix="unset it")
             case hf.HTTPError():  # huggingface_hub's name for the errors of whichever HTTP library it chose
                 fix = "check the network, or HF_ENDPOINT, and try again"
                 return HubError(f"{endpoint} cannot be reached ({type(error).__name__})", fix=fix)
-            case hf.OIDCError():
-                fix = "unset it and set HF_TOKEN, or fix the CI's permissions"
-                return HubError("HF_OIDC_RESOURCE is set, but no token comes of it", fix=fix)
-            case UnicodeEncodeError():
-                return HubError("the token is none of the Hub's", fix=LOGIN)
             case RuntimeError() if isinstance(error.__cause__, hf.HTTPError):  # an upload that failed
                 return translated(error.__cause__)
             case KeyError() | ValueError() if not _is_of_client(error):

@@ -56,11 +56,9 @@ def fetch(
     cache is used.
 
     Args:
-        allow_bin (`bool`, *optional*, defaults to `False`):
-            If a repo has only pickled weights, load them with `weights_only=True` and convert them to safetensors.
-        prompt ([`Prompt`], *optional*):
-            What the model was trained with: its templates and stops are added where the repo has no chat template, as
-            those of ToolAlpaca have none. The Hub's cache stays what it is; the folder is another then.
+        allow_bin (`bool`, *optional*): Load pickled weights, with `weights_only=True`, where there are no others.
+        prompt ([`Prompt`], *optional*): What the model was trained with: its templates and stops are added where the
+            repo has no chat template, in another folder; the Hub's cache stays what it is.
 
     Raises:
         [`OptionError`]: The repo has only pickled weights, and `allow_bin` is not set.
@@ -207,8 +205,7 @@ def _write(path: Path, target: Path) -> None:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"no whole file of weights ({said})", file=path, fix=FETCH) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        problem = "holds more than tensors, which could run code when opened, so it is not"
-        raise InputError(problem, file=path, fix="look for a revision with safetensors, or another repo")
+        raise InputError("holds more than tensors, which could run code", file=path, fix="take safetensors instead")
     with atomic_path(target) as part:
         save_file(_unshared(state), part, metadata={"format": "pt"})
 

@@ -79,9 +79,9 @@ def model_manifest(
     files, left_out = select_files(run, WANTED)
     left_out.pop("README.md", None)  # the run's own account, which the card replaces
     settings = read_yaml(run / "config.yaml", "pass a folder that recipes/sft.py wrote")
-    metrics = _object(run / "metrics.json", "finish the training")
+    metrics = read_json(run / "metrics.json", "finish the training", dict)
     base = _base_of(settings, base_model)
-    adapter = _object(run / "adapter_config.json", "train again") if "adapter_config.json" in files else None
+    adapter = read_json(run / "adapter_config.json", "train again", dict) if "adapter_config.json" in files else None
     if merge:
         if adapter is None:
             raise OptionError(f"{run} holds no adapter to merge", option="--merge", fix="publish it without")
@@ -110,8 +110,7 @@ def model_manifest(
     files |= evaluation_files(evaluations)
     kind = "merged" if merge else "full" if adapter is None else "adapter"
     results_by_suite = with_source(evaluations, connect(endpoint=endpoint).endpoint, repo_id)
-    facts = CardFacts(repo_id, settings, metrics, base, kind, licence, evaluations, results_by_suite)
-    text = model_card(facts, card)
+    text = model_card(CardFacts(repo_id, settings, metrics, base, kind, licence, evaluations, results_by_suite), card)
     files["README.md"] = text.encode("utf-8")
     merge_card = partial(with_kept_results, text, name=repo_id.split("/")[-1])
     message = "Upload model with toolalpaca-hf"
@@ -126,12 +125,6 @@ def _base_of(settings: Mapping[str, Any], named: str | None) -> str:
         problem = f"the run started from {base or 'an unnamed model'}, which is no id of the Hub"
         raise OptionError(problem, option="--base-model", fix="pass its id")
     return base
-
-
-def _object(path: Path, fix: str) -> dict[str, Any]:
-    if not isinstance(found := read_json(path, fix), dict):
-        raise InputError("no object", file=path, fix="train again")
-    return found
 
 
 def _public(value: Any) -> Any:

@@ -165,14 +165,12 @@ def _before_and_after(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What the quickstart measured before and after training, as template fields."""
     missing = next((key for key in ("before", "after", "baselines") if not isinstance(metrics.get(key), dict)), None)
     if missing:
-        problem = f"has nothing under {missing!r}, so the card cannot be filled"
-        raise InputError(problem, file="metrics.json", fix=FINISH)
+        raise InputError(f"has nothing under {missing!r} for the card", file="metrics.json", fix=FINISH)
     when = ("before", "after")
     rows = [(words, *(_figure(metrics[time], name, form) for time in when)) for name, words, form in FIRST_CALLS]
     text = markdown_table(("first call, greedy", *when), rows)
     if isinstance(rollout := metrics.get("rollout"), dict):
-        found = [rollout.get(time) or {} for time in when]
-        rates = [(measured.get("calls") or {}) | measured for measured in found]
+        rates = [(measured.get("calls") or {}) | measured for measured in [rollout.get(time) or {} for time in when]]
         rows = [(words, *(_rate(measured.get(name)) for measured in rates)) for name, words in ROLLOUTS]
         text += "\n\n" + markdown_table(("whole rollout, with 95% interval", *when), rows)
     return {

@@ -1,4 +1,5 @@
-"""What to push to a repo, and pushing it in one commit; in none if nothing has changed."""
+"""What to push to a repo, such as a dataset whose card fits its files, and pushing it in one commit; in none if
+nothing has changed."""
 
 import io
 import os
@@ -7,19 +8,24 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, DatasetCard, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-from ..errors import InputError, NotFoundError, OptionError
+from ..data import PLACEHOLDER
+from ..errors import InputError, NotFoundError, OptionError, nearest_path
 from ..openapi import TOKEN_TEXT, mapping
 from ..report import markdown_text
 from ..schema import REDACTED
+from ..storage import read_text
 from .errors import check_repo_id, check_token, connect, hub_errors
 
 Content = Path | bytes
@@ -34,6 +40,14 @@ NEVER = {  # what is never published, by the reason
 }
 
 TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".txt", ".jinja", ".html", ".csv", ".model")
+
+DATASET_FILES = ("README.md", "report.json", "LICENSE*", "NOTICE*", "*.parquet", "*/*.parquet")
+REPO = "path/to/this/repo"  # stands in a card for the repo's id until there is one
+
+# Suites that are tasks of a benchmark, and their splits of the config `instructions`.
+TASKS = {"simulated": "eval_simulated", "real": "eval_real"}
+
+BUILD = "build the dataset again with a script of dataset_scripts/"
 
 _SECRETS = re.compile(TOKEN_TEXT.encode())
 _MARKS = (*b"hf_ sk- ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox AKIA".split(), b"PRIVATE KEY-----")
@@ -71,7 +85,7 @@ def as_bytes(content: Content) -> bytes:
 def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content], dict[str, str]]:
     """The files of a folder that match, by path in the repo; and what is left out, with the reason."""
     if not folder.is_dir():
-        raise NotFoundError("no such folder", file=folder, fix="pass the one to publish")
+        raise NotFoundError("no such folder", file=folder, fix=f"{nearest_path(folder)}pass the one to publish")
     try:
         found = {
             path.relative_to(folder).as_posix(): path for pattern in wanted for path in sorted(folder.glob(pattern))
@@ -89,6 +103,78 @@ def _never(name: str) -> str:
     """Why a path is not published whatever is wanted; empty where it may be."""
     tried = ((why, part, each) for part in name.split("/") for why, names in NEVER.items() for each in names.split())
     return next((why for why, part, each in tried if fnmatchcase(part, each)), "")
+
+
+def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
+    """Collect what to push from a folder that a script of `dataset_scripts/` wrote.
+
+    Each pattern in the card's `configs` must match files, each Parquet file must belong to one, and the numbers of
+    rows must agree.
+
+    Raises:
+        [`OptionError`]: The repo id is none.
+        [`InputError`]: There is no card or no Parquet file, or the card says what the files do not.
+
+    Example:
+
+    ```python
+    >>> push(dataset_manifest("build/toolalpaca", "me/toolalpaca"), "me/toolalpaca")  # doctest: +SKIP
+    ```
+    """
+    folder = Path(folder)
+    check_repo_id(repo_id)
+    files, left_out = select_files(folder, DATASET_FILES)
+    card = folder / "README.md"
+    parquet = {path: folder / path for path in files if path.endswith(".parquet")}
+    if "README.md" not in files or not parquet:
+        raise InputError("has no README.md or no Parquet file", file=folder, fix=BUILD)
+    text = read_text(card, BUILD)
+    _check(card, text, parquet)
+    files["README.md"] = text.replace(REPO, repo_id).encode("utf-8")
+    if tasks := [
+        {"id": name, "config": "instructions", "split": split}
+        for name, split in TASKS.items()
+        if any(path.startswith(f"instructions/{split}-") for path in parquet)
+    ]:  # what makes a dataset repo a benchmark on the Hub
+        about = "Instructions for documented APIs, with the calls that solve them; scored by rule on whole rollouts."
+        content = {"name": repo_id.split("/")[-1], "description": about, "evaluation_framework": "toolalpaca-hf"}
+        files["eval.yaml"] = yaml.safe_dump(content | {"tasks": tasks}, sort_keys=False).encode("utf-8")
+    return Manifest("dataset", files, "Upload dataset with toolalpaca-hf", left_out, ("*.parquet", "*/*.parquet"))
+
+
+def _check(card: Path, text: str, parquet: dict[str, Path]) -> None:
+    wrong = partial(InputError, file=card, fix=BUILD)
+    if holes := PLACEHOLDER.findall(text):
+        raise wrong(f"has no value for {', '.join(holes)}")
+    try:
+        metadata = DatasetCard(text).data.to_dict()
+        infos = metadata["dataset_info"]
+        infos = infos if isinstance(infos, list) else [infos]
+        rows = {(info["config_name"], part["name"]): part["num_examples"] for info in infos for part in info["splits"]}
+        data = [(made["config_name"], part) for made in metadata["configs"] for part in made["data_files"]]
+        patterns = {(config, part["split"]): part["path"] for config, part in data}
+    except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise wrong(f"has metadata that cannot be read ({' '.join(str(error).split())})") from None
+    if not REGEX_YAML_BLOCK.search(text) or not patterns:
+        raise wrong("names no configs")
+    taken = set()
+    for (config, split), pattern in patterns.items():
+        found = [path for path in parquet if fnmatchcase(path, str(pattern))]
+        taken |= set(found)
+        counted = sum(_rows(parquet[path]) for path in found)
+        if not found:
+            raise wrong(f"names {pattern}, which no file matches")
+        if (said := rows.get((config, split))) != counted:
+            raise wrong(f"says {said} rows of {config}/{split}, the Parquet files have {counted}")
+    if extra := sorted(set(parquet) - taken):
+        raise wrong(f"names no config for {extra[0]}")
+
+
+def _rows(path: Path) -> int:
+    try:
+        return pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"no whole Parquet file ({error})", file=path, fix=BUILD) from None
 
 
 def without_places(text: str, metrics: Mapping[str, Any]) -> str:
@@ -123,8 +209,7 @@ def check_no_secrets(manifest: Manifest, token: str | None = None) -> None:
                 # A plain search is many times faster than the pattern, and most texts contain none of these.
                 marked = any(mark in text for mark in _MARKS) and _SECRETS.search(text)
                 if marked or any(secret in text for secret in secrets):
-                    problem, fix = "holds what looks like a token, nothing was pushed", "take it out and revoke it"
-                    raise InputError(problem, file=path, fix=fix)
+                    raise InputError("holds what looks like a token", file=path, fix="take it out and revoke it")
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"cannot be read ({error})", file=path, fix="make it again") from None
 

@@ -55,8 +55,7 @@ def read_run(folder: str | Path) -> EvaluationRun:
     """
     folder = Path(folder)
     path = folder / "metrics.json"
-    found = read_json(path, AGAIN)
-    metrics: dict[str, Any] = found if isinstance(found, dict) else {}
+    metrics: dict[str, Any] = read_json(path, AGAIN, dict)
     tasks = all(isinstance(metrics.get(name), list) for name in ("results", "tools"))
     suite = "toolformer" if tasks else metrics.get("suite")
     if not isinstance(suite, str) or not suite:
@@ -154,8 +153,7 @@ def results_manifest(
         raise OptionError("no results to push", fix="pass a folder that toolalpaca evaluate wrote")
     suites = [run.suite for run in runs]
     if len(set(suites)) < len(suites):
-        problem = f"two runs share the folder evaluation/{max(suites, key=suites.count)}"
-        raise OptionError(problem, fix="pass one of them")
+        raise OptionError(f"two runs share evaluation/{max(suites, key=suites.count)}", fix="pass one of them")
     name, results = repo_id.split("/")[-1], with_source(runs, connect(endpoint=endpoint).endpoint, repo_id, revision)
     empty = files("toolalpaca_hf.hub").joinpath("card.md").read_text(encoding="utf-8").replace("$name", name)
 
@@ -223,8 +221,7 @@ def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
     changed = _spliced(text, index, line_break)
     card = f"{head}{changed}{rest}" if head else f"---{line_break}{changed}{line_break}---{line_break}{rest}"
     if _metadata(card) != _metadata(readme) | {KEY: index}:
-        fix = f"write it as plain YAML, without anchors around {KEY}"
-        raise InputError("has metadata that cannot be changed without harm", file="README.md", fix=fix)
+        raise InputError("has metadata that would be harmed", file="README.md", fix=f"write {KEY} without anchors")
     return card
 
 
@@ -311,8 +308,7 @@ def _spliced(text: str, index: list[dict[str, Any]], line_break: str) -> str:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     for key, value in root.value if root else ():
         if key.value == KEY:
-            end = len(text[: _end(value)].rstrip())
-            return text[: key.start_mark.index] + dumped + text[end:]
+            return text[: key.start_mark.index] + dumped + text[len(text[: _end(value)].rstrip()) :]
     return f"{text}{line_break}{dumped}" if text.strip() else dumped
 
 

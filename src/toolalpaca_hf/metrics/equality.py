@@ -179,11 +179,6 @@ def _parsed(text: str, kind: type, otherwise: Any) -> Any:
     return value if isinstance(value, kind) else otherwise
 
 
-def text_of(value: Any) -> str:
-    """Text unchanged, any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 @lru_cache(maxsize=256)  # a call is compared with several, and an observation can be long
 def words(text: str) -> tuple[str, ...]:
     """Words and numbers of a text, without case, plural, punctuation and leading zeros."""
@@ -207,7 +202,7 @@ def is_code(text: str) -> bool:
 
 
 def _same_words(golden: Any, made: Any) -> bool:
-    ours, theirs = words(text_of(golden)), words(text_of(made))
+    ours, theirs = words(to_text(golden)), words(to_text(made))
     # In their order, which tells April 5 from May 4.
     if list(filter(_is_number, ours)) != list(filter(_is_number, theirs)):
         return False
@@ -281,8 +276,7 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
         return any(determined(item, instruction, name, codes) for item in value)
     text, said = str(value).strip(), set(_stems(instruction))
     if text.casefold() in ("true", "false"):
-        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name)
-        asked = {stem for stem in _stems(spaced) if len(stem) > 2}
+        asked = {stem for stem in _stems(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name)) if len(stem) > 2}
         return bool(said & (asked | (_TRUE if text.casefold() == "true" else _FALSE)))
     if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text, re.ASCII):
         return Decimal(text) in numbers_in(instruction)
@@ -297,7 +291,7 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
 
 
 def _mostly_said(value: Any, instruction: str, share: float) -> bool:
-    text = text_of(value)
+    text = to_text(value)
     if not instruction.strip() or (isinstance(value, str) and is_code(text)):
         return True
     wanted, said = set(words(text)), words(instruction)

@@ -20,7 +20,10 @@ FIELDS = ("documentation", "instruction", "standard", "solution")
 
 VERDICTS = ("Yes", "No", "Uncertain")
 
-_LABEL = re.compile(r"(process|final\s*response)\s*correctness\s*(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE)
+# "(Yes/No/Uncertain)" behind a label is the choice that the judge was given.
+_LABEL = re.compile(
+    r"(process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE
+)
 # Before the word no empty box; behind it nothing, a mark, or a reason: "No issues found" is no No.
 _VERDICT = re.compile(
     r"[^\w\])☐□⬜]*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
@@ -52,6 +55,7 @@ class JudgeVerdict(NamedTuple):
 def _lines(text: str) -> list[str]:
     """Lines without Markdown (bold, headings, bullets, numbers, quotes), full-width characters normalized."""
     plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
+    plain = re.sub(r"[.,;|]\s*(?=final\s*response\s*correctness\s*[:=])", "\n", plain, flags=re.IGNORECASE)
     lines = (re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line) for line in plain.splitlines())
     return [line for whole in lines if (line := whole.strip().rstrip("|").strip())]
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..formats import parse_arguments
-from ..openapi import BODY_KEYS, MAX_DEPTH
+from ..openapi import BODY_KEYS
 from ..schema import Api, Call, Step
+from ..storage import too_deep
 from .calls import OPTIONAL, bare_name, functions_in, golden_arguments, is_call
 from .equality import determined, values_equal
 
@@ -157,18 +158,11 @@ def _read(
     return wanted, [prepared(step.action, parse_arguments(step.action_input)) for step in made]
 
 
-def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
-    """Whether a value is nested deeper than any call can be; comparing it could exhaust Python's stack."""
-    if not isinstance(value, dict | list):
-        return False
-    return left == 0 or any(_deep(item, left - 1) for item in (value.values() if isinstance(value, dict) else value))
-
-
 def _given(
     arguments: dict[str, Any] | None, properties: dict[str, Any], dropped: frozenset[str]
 ) -> dict[str, Any] | None:
     """The non-empty arguments, with those of a whole body merged in."""
-    if arguments is None or _deep(arguments):
+    if arguments is None or too_deep(arguments):  # comparing it could exhaust Python's stack
         return None
     body = next((key for key in BODY_KEYS if isinstance(arguments.get(key), dict) and key not in properties), None)
     given: dict[str, Any] = arguments
@@ -188,8 +182,7 @@ def _compared(want: _Call, call: _Call) -> _Pair:
     }  # an unasked-for code (`en`, `m`) is open, too
     properties = want.schema.get("properties", {})
     matched = sum(values_equal(ours[name], theirs[name], properties.get(name)) for name in counted & ours.keys())
-    equal = matched == want.counted == len(counted)
-    return _Pair(want.optional, equal, matched, len(theirs) - len(counted))
+    return _Pair(want.optional, matched == want.counted == len(counted), matched, len(theirs) - len(counted))
 
 
 def assign(weights: Sequence[Sequence[int]]) -> list[tuple[int, int]]:

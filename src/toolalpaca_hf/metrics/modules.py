@@ -118,8 +118,7 @@ class MissingRows:
     def add(self, *, prediction: Any = None, **more: Any) -> None:
         """As `evaluate.Metric` has it, which adds the metric's inputs to this text and needs one here."""
         made = more.pop("predictions", prediction)  # `evaluate.combine` uses the names of `add_batch`
-        others = {f"{name.removesuffix('s')}s": [value] for name, value in more.items()}
-        self.add_batch(predictions=[made], **others)
+        self.add_batch(predictions=[made], **{f"{name.removesuffix('s')}s": [value] for name, value in more.items()})
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **more: Any) -> None:
         """As `add`."""
@@ -135,28 +134,22 @@ def attempts_of(
     """Of each row the attempt, `None` if it is missing, the golden calls, the API and the instruction."""
     for name, values in (("apis", apis), ("instructions", instructions)):
         if values is not None and len(values) != len(predictions):
-            problem = f"{name} has {len(values)} values for {len(predictions)} predictions"
-            raise InputError(problem, fix="pass one for each, in order")
+            raise InputError(f"{name} has {len(values)} values for {len(predictions)}", fix="pass one for each")
     for row, made in enumerate(predictions):
         golden = references[row] if references else []
         calls = [Call(call["action"] or "", call["action_input"] or "") for call in golden]
-        yield _attempt(made), calls, apis[row] if apis else None, instructions[row] if instructions else ""
-
-
-def _attempt(row: Sequence[Mapping[str, Any]]) -> list[Step] | None:
-    """The steps of a prediction. A step without action or input made no call."""
-    if len(row) == 1 and set(row[0].values()) == {None}:
-        return None
-    calls = [(step["action"], step["action_input"]) for step in row]
-    made = [(NO_CALL, "") if None in call else call for call in calls]
-    return [Step("", *call, step.get("observation") or "") for call, step in zip(made, row, strict=True)]
+        steps = []
+        for step in made:
+            call = step["action"], step["action_input"]  # one without either made no call
+            steps.append(Step("", *((NO_CALL, "") if None in call else call), step.get("observation") or ""))
+        missing = len(made) == 1 and set(made[0].values()) == {None}
+        yield None if missing else steps, calls, apis[row] if apis else None, instructions[row] if instructions else ""
 
 
 def _required(references: Sequence[Any]) -> Sequence[Any]:
     for row, value in enumerate(references):
         if value is None or (isinstance(value, list) and None in value):
-            problem = "references is None, so there is nothing to score against"
-            raise InputError(problem, row=row, fix="leave the row out")
+            raise InputError("there is no reference to score against", row=row, fix="leave the row out")
     return references
 
 

@@ -14,6 +14,7 @@ from .files import read_json as read_json
 from .files import read_text as read_text
 from .files import read_yaml as read_yaml
 from .files import strict_json as strict_json
+from .files import too_deep as too_deep
 from .files import unambiguous as unambiguous
 from .files import write_json as write_json
 from .folder import check_output_folder as check_output_folder

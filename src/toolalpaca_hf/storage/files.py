@@ -127,6 +127,18 @@ def strict_json(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=finite)
 
 
+DEEPEST = 100  # levels: what is nested deeper is no data, and code that follows it would run out of stack
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than [`DEEPEST`]."""
+    level = [value]
+    for _ in range(DEEPEST):
+        nested = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [part for parts in nested for part in parts]
+    return bool(level)
+
+
 def read_text(path: str | Path, fix: str | None = None) -> str:
     """Read a file of UTF-8: a [`NotFoundError`] without it, an [`InputError`] if it cannot be read."""
     try:
@@ -139,12 +151,15 @@ def read_text(path: str | Path, fix: str | None = None) -> str:
         raise InputError("is not UTF-8 text", file=path, fix=fix) from None
 
 
-def read_json(path: str | Path, fix: str | None = None) -> Any:
-    """Read a file of JSON as [`read_text`] does; an [`InputError`] also if it is not JSON."""
+def read_json(path: str | Path, fix: str | None = None, kind: type | None = None) -> Any:
+    """Read a file of JSON as [`read_text`] does; an [`InputError`] also if it is not JSON, or no `dict` or `list`."""
     try:
-        return json.loads(read_text(path, fix))
+        found = json.loads(read_text(path, fix))
     except (ValueError, RecursionError):
         raise InputError("is not JSON", file=path, fix=fix or "remove it, and it is made again") from None
+    if kind and not isinstance(found, kind):
+        raise InputError("no list" if kind is list else "no object", file=path, fix=fix)
+    return found
 
 
 def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
@@ -156,8 +171,7 @@ def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
         found = yaml.safe_load(text)
         json.dumps(found, default=str)  # has keys that are dates, or a node inside itself
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        problem = f"is not YAML of names with values: {' '.join(str(error).split())[:200]}"
-        raise InputError(problem, file=path, fix=fix) from None
+        raise InputError(f"is not YAML: {' '.join(str(error).split())[:200]}", file=path, fix=fix) from None
     if found is not None and not isinstance(found, dict):
         raise InputError(f"holds {str(found)[:60]!r}, where names with values are expected", file=path, fix=fix)
     return found or {}
@@ -251,8 +265,7 @@ class JsonlLog:
                 except (ValueError, KeyError, TypeError, RecursionError):
                     if not self.skip_damaged:
                         problem = f"is not JSON with the field {self.key!r}"
-                        fix = "remove the line, and it is made again"
-                        raise InputError(problem, file=self.path, row=self.count, fix=fix) from None
+                        raise InputError(problem, file=self.path, row=self.count, fix="remove the line") from None
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
 

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
+from ..errors import InterruptedRunError, OptionError, SettingsMismatchError
 from .files import StorageError, file_lock, read_json, write_json
+
+# What folders of others hold as well: it says of none that a command wrote it.
+COMMON = "metrics.json report.md report.html report.json curve.svg train_data.json logs".split()
+COMMON += "corpus data dataset before model after".split()
 
 
 def differences(before: Any, now: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
@@ -59,27 +63,21 @@ def claim_settings(
 
     ```python
     >>> claim_settings("runs/x/settings.json", {"limit": 1}, "a run")
-    >>> claim_settings("runs/x/settings.json", {"limit": 2}, "a run")
-    Traceback (most recent call last):
-    ...
-    toolalpaca_hf.errors.SettingsMismatchError: runs/x: holds a run with other settings; ...
-      limit 1, now 2
+    >>> claim_settings("runs/x/settings.json", {"limit": 1}, "a run")  # goes on; with 2 it would not
     ```
     """
     now: dict[str, Any] = json.loads(json.dumps(settings))
     if not Path(path).exists():
         return write_json(path, now | more)
-    before = read_json(path, "pass another --out")
-    if not isinstance(before, dict):
-        raise InputError("holds no settings", file=path, fix="pass another --out")
-    known = {name: value for name, value in before.items() if name in now}
+    known = {name: value for name, value in read_json(path, "pass another --out", dict).items() if name in now}
     check_settings(made or Path(path).parent, holds, known, now)
 
 
 def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    With `overwrite`, what is its own is removed, and the rest stays.
+    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, what is its own is removed, and the rest
+    stays.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.
@@ -95,6 +93,7 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
             raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
         present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")]
         mine = [path for pattern in own for path in out.glob(pattern)]
+        mine = mine if {path.name for path in mine}.difference(COMMON) else []
         if present and not mine and not overwrite:
             names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
             problem = f"{out} holds other data ({names}), not {kind}"

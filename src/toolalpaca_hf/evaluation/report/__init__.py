@@ -36,8 +36,7 @@ def write_report(
 def report_html(metrics: dict[str, Any], records: Sequence[dict[str, Any]], attempts: Sequence[Attempt] = ()) -> str:
     """Render `report.html`; arguments as in [`write_report`]."""
     made = {attempt.instruction.id: attempt.trajectory for attempt in attempts}
-    steps = sum(len(trajectory.steps) for trajectory in made.values() if trajectory)
-    limit = min(SHOWN, BUDGET // max(1, steps))
+    limit = min(SHOWN, BUDGET // max(1, sum(len(trajectory.steps) for trajectory in made.values() if trajectory)))
     grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         grouped[record["api"]].append(_instruction(record, made.get(record["id"]), limit))

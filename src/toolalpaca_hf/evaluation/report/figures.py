@@ -45,13 +45,13 @@ LABELS = {  # what a metric is called in tables; another one is called by its ke
     "json_object": "JSON object",
 }
 
-BETWEEN = {  # what `trials.detectable_between` says, in words
+BETWEEN = {  # what `statistics.detectable_between` says, in words
     "difference": "Smallest difference of the first rate that is shown, 4 times in 5",
     "trials": "Trials of each for a difference of 3 points",
     "instructions": "Instructions for a difference of 3 points",
 }
 
-ONE_RUN = {  # what `trials.detectable` says, in words
+ONE_RUN = {  # what `statistics.detectable` says, in words
     "same_instructions": "Smallest difference shown to a run on the same instructions, 4 times in 5",
     "trials": "Trials for a difference of 3 points there",
     "other_instructions": "Smallest difference shown to a run on other instructions",
@@ -112,7 +112,7 @@ def figures(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str
 
 
 def detectable_text(found: dict[str, Any], key: str) -> str:
-    """A figure of [`trials.detectable`] or [`trials.detectable_between`]: points, or a number."""
+    """A figure of [`statistics.detectable`] or [`statistics.detectable_between`]: points, or a number."""
     if key not in found:
         return NONE
     if found[key] is None:
