@@ -99,13 +99,13 @@ def check_model(name: str) -> None:
     if not name.strip():
         raise OptionError("the model's name is empty", fix=_NAMES)
     path = Path(name).expanduser()
-    if name == "smollm2" or (path.is_dir() and _is_model(path)):
+    if name == "smollm2" or _is_model(path):
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = sorted(_models_in(path).values())
         hint = f"did you mean {inside[-1]}?" if inside else "pass a folder that training wrote"
         problem = f"a folder without a model (it has none of {', '.join(_MODEL_FILES)})"
-    elif path.is_file():
+    elif os.path.isfile(path):
         problem, hint = "a file, not a model", f"pass the folder of the model, such as {path.parent}"
     else:
         if _HUB_ID.fullmatch(name) and (not _is_owned(path) or _is_cached(name)):
@@ -131,21 +131,21 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     ```
     """
     path = Path(name).expanduser()
-    if path.exists() or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
+    if os.path.exists(path) or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
-    known = {found.name: str(found) for found in path.parent.glob("*/") if found.is_dir()} if path.name else {}
-    close = _closest(path.name, known)
+    close = _closest(path.name, _folders_in(path.parent))
     hint = f"did you mean {close}? Otherwise {fix}" if close else fix
     raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
 
 
 def _is_owned(path: Path) -> bool:
     """Whether a name's first part is a folder, here or in the documentation's commands, and so no owner on the Hub."""
-    return path.parts[:1] in (("build",), ("outputs",), ("runs",)) or path.parent.is_dir()
+    return path.parts[:1] in (("build",), ("outputs",), ("runs",)) or os.path.isdir(path.parent)
 
 
-def _is_model(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in _MODEL_FILES)
+# Unlike pathlib's, the functions of `os` raise nothing where a folder cannot be read.
+def _is_model(folder: str | Path) -> bool:
+    return any(os.path.isfile(os.path.join(folder, file)) for file in _MODEL_FILES)
 
 
 def _is_cached(name: str) -> bool:
@@ -155,12 +155,12 @@ def _is_cached(name: str) -> bool:
         return False
 
 
-def _models_in(folder: Path) -> dict[str, str]:
-    """The folders of models in a folder, by name."""
-    try:
-        return {found.name: str(found) for found in folder.iterdir() if found.is_dir() and _is_model(found)}
-    except OSError:
-        return {}
+def _folders_in(folder: str | Path) -> dict[str, str]:
+    return {name: str(Path(folder) / name) for name in next(os.walk(folder), ("", (), ()))[1]}
+
+
+def _models_in(folder: str | Path) -> dict[str, str]:
+    return {name: path for name, path in _folders_in(folder).items() if _is_model(path)}
 
 
 def _closest(word: str, known: dict[str, str]) -> str | None:
@@ -171,11 +171,11 @@ def _closest(word: str, known: dict[str, str]) -> str | None:
 def _nearest_model(path: Path) -> str | None:
     """The folder of a model, or `smollm2`, that is spelt most like a name."""
     known = {} if len(path.parts) > 1 else {"smollm2": "smollm2"}
-    close = _closest(path.name.lower(), known | _models_in(path.parent) | _models_in(Path("outputs")))
+    close = _closest(path.name.lower(), known | _models_in(path.parent) | _models_in("outputs"))
     if close or len(path.parts) < 2:
         return close
     # No folder of its name: perhaps the one above it is misspelt.
-    above = {found.name: str(found / path.name) for found in Path(".").iterdir() if _is_model(found / path.name)}
+    above = {name: f"{name}/{path.name}" for name in _folders_in(".") if _is_model(f"{name}/{path.name}")}
     return _closest(path.parent.name, above)
 
 

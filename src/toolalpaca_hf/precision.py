@@ -61,10 +61,8 @@ def gflops(device_type: str) -> dict[str, float]:
     cpu = device_type == "cpu"
     m, k, n = _SHAPE if cpu else _LARGE
     clock = time.thread_time if cpu else time.perf_counter
-    threads = torch.get_num_threads()
-    speeds = {}
-    if cpu:
-        torch.set_num_threads(1)
+    threads, speeds = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
     for name in DTYPES[1:]:
         try:
             a = torch.ones(m, k, device=device_type, dtype=getattr(torch, name))
@@ -80,8 +78,7 @@ def gflops(device_type: str) -> dict[str, float]:
             speeds[name] = 2 * m * k * n / max(seconds, 1e-9) / 1e9
         except (RuntimeError, TypeError):  # what a device does not have, it says so in its own words
             speeds[name] = 0.0
-    if cpu:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return speeds
 
 

@@ -1,13 +1,9 @@
-"""The words the whole package speaks: an API, a step, a trajectory, a segment, and the `Features` of every config."""
+"""The words the whole package speaks: an API, a step, a trajectory, a segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .features import FEATURES as FEATURES
-    from .features import ROLLOUT_FEATURES as ROLLOUT_FEATURES
+from typing import Any
 
 HINT_MARK = "\nHint: "  # between an instruction and the hint its author left for the simulating models
 REDACTED = "***"  # stands for a credential: no row carries the value, and it matches any when calls are compared
@@ -125,12 +121,3 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "sft": ("train",),
     "chat": ("train",),
 }
-
-
-def __getattr__(name: str) -> Any:
-    # `datasets` takes over a second to import, and most commands write no rows.
-    if name not in ("FEATURES", "ROLLOUT_FEATURES"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import features
-
-    return getattr(features, name)

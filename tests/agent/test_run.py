@@ -17,7 +17,7 @@ from datasets import load_dataset
 from toolalpaca_hf.agent import RolloutsFailedError, kept_rollouts, read_tasks, run, write_traces
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
-from toolalpaca_hf.schema import ROLLOUT_FEATURES
+from toolalpaca_hf.features import ROLLOUT_FEATURES
 from toolalpaca_hf.simulator import running
 from toolalpaca_hf.storage import FileInUseError, StorageError
 

@@ -11,7 +11,8 @@ from raw_layout import raw_api, raw_instance
 
 from toolalpaca_hf.data import ToolAlpaca, make_prompt, resolve_sources, write_repo
 from toolalpaca_hf.errors import InputError, OptionError
-from toolalpaca_hf.schema import FEATURES, SPLITS
+from toolalpaca_hf.features import FEATURES
+from toolalpaca_hf.schema import SPLITS
 
 Write = Callable[[str, Any], Path]
 

@@ -16,8 +16,9 @@ from toolalpaca_hf.data import Sources, make_prompt, read_corpus, repo, resolve_
 from toolalpaca_hf.data.corpus import _not_trained
 from toolalpaca_hf.data.repo import check_replaceable, folder_in_place
 from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.formats import react_prompt, trajectory_segments
-from toolalpaca_hf.schema import FEATURES, SPLITS, Step, Trajectory
+from toolalpaca_hf.schema import SPLITS, Step, Trajectory
 from toolalpaca_hf.storage import FileInUseError
 
 Write = Callable[[str, Any], Path]

@@ -11,7 +11,7 @@ from datasets import load_dataset
 from toolalpaca_hf.data import Build
 from toolalpaca_hf.data import repo as writer
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
-from toolalpaca_hf.schema import FEATURES
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.toolformer import Markers, build_repo, open_source
 from toolalpaca_hf.toolformer.annotation.annotator import annotated_row
 

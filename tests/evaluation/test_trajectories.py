@@ -15,7 +15,8 @@ from toolalpaca_hf.evaluation import model_index
 from toolalpaca_hf.evaluation.scores import score
 from toolalpaca_hf.evaluation.suite import Suite, read_suite, read_trajectories
 from toolalpaca_hf.experimental.recorded_runs import read_run
-from toolalpaca_hf.schema import ROLLOUT_FEATURES, Step, Trajectory
+from toolalpaca_hf.features import ROLLOUT_FEATURES
+from toolalpaca_hf.schema import Step, Trajectory
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from toolalpaca_hf.data import make_prompt, read_corpus, resolve_sources, trajec
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.explore import DatasetView, Playground, RunView, find_targets, row_page, targets, trajectory_page
 from toolalpaca_hf.explore.app import framed
-from toolalpaca_hf.schema import ROLLOUT_FEATURES, Trajectory
+from toolalpaca_hf.features import ROLLOUT_FEATURES
+from toolalpaca_hf.schema import Trajectory
 
 HOSTILE = "</pre><script>alert(1)</script>"
 

@@ -67,8 +67,8 @@ def url(tmp_path_factory: pytest.TempPathFactory, model: SlowModel) -> Iterator[
     from toolalpaca_hf.agent import RolloutConfig, run
     from toolalpaca_hf.data import make_prompt, resolve_sources, write_repo
     from toolalpaca_hf.explore import build_app, find_targets, launch
+    from toolalpaca_hf.features import ROLLOUT_FEATURES
     from toolalpaca_hf.openapi import load_api
-    from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     folder = tmp_path_factory.mktemp("shown")

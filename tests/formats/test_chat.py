@@ -7,8 +7,9 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.formats import arguments_of, to_messages, tools_of
-from toolalpaca_hf.schema import FEATURES, Api, Function, Step, Trajectory
+from toolalpaca_hf.schema import Api, Function, Step, Trajectory
 
 TRAIN_SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "toolalpaca" / "train_sample.json"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prompt_rows import documented_tools, prompt_messages
 from transformers.utils.chat_parsing import ResponseParser, parse_response
 from transformers.utils.chat_template_utils import get_json_schema, render_jinja_template
 
@@ -21,9 +22,7 @@ from toolalpaca_hf.formats import (
     api_for_row,
     build_chat_template,
     build_response_template,
-    documented_tools,
     parse_example,
-    prompt_messages,
     react_prompt,
     to_messages,
     trajectory_segments,

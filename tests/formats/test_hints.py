@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from toolalpaca_hf.formats import Example, bm25_scores, nearest_functions, parse_prompt, react_prompt
-from toolalpaca_hf.formats.hints import searched_text, words_of
+from toolalpaca_hf.formats.hints import words_of
 from toolalpaca_hf.schema import Api, Function, Segment, Trajectory
 from toolalpaca_hf.training import Augmentation
 from toolalpaca_hf.training.augmentation import augment, render
@@ -21,7 +21,8 @@ TIDES = Api("train/tides", "Tides", functions=FUNCTIONS)
 
 def reference(functions: list[Function], instruction: str, k1: float = 1.5, b: float = 0.75) -> list[float]:
     """BM25 as Lucene computes it, written down from its definition."""
-    texts = [words_of(searched_text(function)) for function in functions]
+    # The first line of a description counts twice.
+    texts = [words_of(f"{f.name} {f.description.splitlines()[0]} {f.description}") for f in functions]
     mean = sum(map(len, texts)) / len(texts)
     scores = []
     for text in texts:

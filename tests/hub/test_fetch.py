@@ -13,6 +13,7 @@ import pytest
 import torch
 from hub.hub_server import OWNER, HubServer, Refusal
 from huggingface_hub import constants
+from prompt_rows import documented_tools
 from safetensors.torch import load_file
 from tiny_models import save_tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 import toolalpaca_hf.hub as hub_room
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.formats import UpstreamPrompt, documented_tools, react_prompt
+from toolalpaca_hf.formats import UpstreamPrompt, react_prompt
 from toolalpaca_hf.hub import fetch
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.storage import StorageError

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.explore import DatasetView, RunView, find_targets, space_manifest
+from toolalpaca_hf.features import ROLLOUT_FEATURES
 from toolalpaca_hf.hub import check_no_secrets, push
 from toolalpaca_hf.hub.push import as_bytes
-from toolalpaca_hf.schema import ROLLOUT_FEATURES
 
 REPO = "me/petstore"
 

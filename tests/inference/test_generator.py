@@ -411,3 +411,15 @@ def test_a_models_own_settings_do_not_change_greedy_choices(tokenizer: PreTraine
             [None] * len(ids), ids, [NEW_TOKENS] * len(ids)
         )
         assert [one.ids for one in written] == wanted
+
+
+def test_a_stop_text_may_have_more_tokens_than_characters(
+    llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    generator = BatchGenerator(llama, tokenizer, ("🛑🛑🛑",))
+    row = generator.start(None, tokenizer.encode("Tide"), 100)
+    row.forced.extend(tokenizer.encode(" is high. 🛑🛑🛑 So it goes on"))
+    generator.run([row])
+    outcome = generator.outcome(row)
+    assert isinstance(outcome, Generation) and (outcome.text, outcome.end) == (" is high. ", "🛑🛑🛑")
+    assert row.forced, "what follows is not written"

@@ -56,18 +56,42 @@ def test_it_does_not_matter_where_the_bytes_are_cut(cuts: list[int]) -> None:
     assert whole["choices"][0]["finish_reason"] == "tool_calls" and whole["usage"]["completion_tokens"] == 9
 
 
+X, Y = ("x", "findTide", '{"port": "Brest"}'), ("y", "now", "{}")
+PIECES = {
+    "an index for all": ([("x", "findTide", '{"port": '), ("", None, '"Brest"}'), Y, (None, None, "")], [X, Y]),
+    "no ids either": ([(None, *X[1:]), ("", *X[1:]), ("", *Y[1:])], [(None, *X[1:]), (None, *X[1:]), (None, *Y[1:])]),
+    "an id a piece": ([("x", "findTide", '{"port": '), ("z", None, '"Brest"}')], [("z", *X[1:])]),
+}
+
+
 @pytest.mark.parametrize("index", [{"index": 0}, {}])
-def test_calls_that_all_have_one_index_are_told_apart_by_their_ids(index: dict[str, int]) -> None:
-    answer = StreamedAnswer(lambda text: None)
-    pieces = [("x", "findTide", '{"port": '), ("", None, '"Brest"}'), ("y", "now", "{}"), (None, None, "")]
+@pytest.mark.parametrize("server", PIECES)
+def test_calls_are_told_apart_whatever_their_indices_and_ids(server: str, index: dict[str, int]) -> None:
+    answer, (pieces, wanted) = StreamedAnswer(lambda text: None), PIECES[server]
     for call_id, name, arguments in pieces:
         call = index | {"id": call_id, "function": {"name": name, "arguments": arguments}}
         answer.feed(events({"delta": {"tool_calls": [call]}}))
     made = json.loads(answer.whole())["choices"][0]["message"]["tool_calls"]
-    assert [(call["id"], *call["function"].values()) for call in made] == [
-        ("x", "findTide", '{"port": "Brest"}'),
-        ("y", "now", "{}"),
-    ]
+    assert [(call.get("id"), *call["function"].values()) for call in made] == wanted
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        # Mistral's reasoning models send parts.
+        [{"content": ""}, {"content": [{"type": "text", "text": "At "}]}, {"content": "noon."}],
+        # Perplexity's send the message so far as well.
+        [("At ", {"content": "At "}), ("At noon.", {"content": "noon."})],
+        [{"content": "At "}, {"content": "noon.", "token_ids": [5, 6]}],
+    ],
+)
+def test_pieces_of_odd_servers(pieces: list[Any]) -> None:
+    told: list[str] = []
+    answer = StreamedAnswer(told.append)
+    for piece in pieces:
+        so_far, delta = piece if isinstance(piece, tuple) else (None, piece)
+        answer.feed(events({"delta": delta, **({"message": {"content": so_far}} if so_far else {})}))
+    assert told[-1] == json.loads(answer.whole())["choices"][0]["message"]["content"] == "At noon."
 
 
 def backend(site: Site, style: Any) -> EndpointBackend:
@@ -106,6 +130,7 @@ def test_a_turn_of_text_is_streamed_and_a_repeated_key_is_not_shown() -> None:
         b'data: {"error": {"message": "overloaded"}}\n\n',
         b'data: {"choices": [{"delta": {"content": "At"}}]}\n\ndata: {"error": {"message": "overloaded"}}\n\n',
         b'data: {"choices": [{"index": 0, "delta": {"tool_calls": ["x"]}}]}\n\n',
+        b'data: {"choices": [{"index": 0, "delta": {"content": "At no"}}]}\n\n',  # neither a reason nor an end
     ],
 )
 def test_a_broken_stream_is_an_error_of_the_server(body: bytes) -> None:
@@ -115,9 +140,10 @@ def test_a_broken_stream_is_an_error_of_the_server(body: bytes) -> None:
     assert isinstance(made, Unanswered)
 
 
-def test_a_server_without_streams_answers_whole() -> None:
+@pytest.mark.parametrize("begins", [b"", b"data: "])  # of one event, whose line has no end
+def test_a_server_without_streams_answers_whole(begins: bytes) -> None:
     message = {"role": "assistant", "content": "At noon."}
-    body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+    body = begins + json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
     with Site([(200, {"Content-Type": "application/json"}, body)]) as site:
         context = ChatContext.begin(Api("train/tides", "Tides"), "High tide?")
         (made,) = backend(site, "chat").generate([context], 64, lambda text: None)

@@ -12,8 +12,9 @@ from datasets import Dataset
 
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.formats import Example, parse_example, parse_prompt, parse_turn, react_prompt, trajectory_segments
-from toolalpaca_hf.schema import FEATURES, Api, Function, Segment, Step, Trajectory
+from toolalpaca_hf.schema import Api, Function, Segment, Step, Trajectory
 from toolalpaca_hf.training import Augmentation, augment_dataset
 from toolalpaca_hf.training.augmentation import (
     _masked,

@@ -8,7 +8,8 @@ from datasets import Dataset, load_from_disk
 from tokenizer_families import Family, byte_level_family
 
 from toolalpaca_hf.errors import InputError
-from toolalpaca_hf.schema import FEATURES, Segment
+from toolalpaca_hf.features import FEATURES
+from toolalpaca_hf.schema import Segment
 from toolalpaca_hf.training import IGNORE, LengthReport, SegmentTokenizer, tokenize, tokenize_dataset
 
 
@@ -129,6 +130,10 @@ def test_a_bad_segment_is_named_with_its_row(byte_level: Family) -> None:
     with pytest.raises(InputError) as caught:
         tokenize_dataset(dataset, byte_level.tokenizer)
     assert caught.value.row == "train/a/1"
+    nameless = dataset.map(lambda row: row | {"id": None}, features=dataset.features)
+    with pytest.raises(InputError) as caught:
+        tokenize_dataset(nameless, byte_level.tokenizer)
+    assert caught.value.row == 1
 
 
 def test_a_segment_tokenizer_survives_the_trip_to_another_process(family: Family) -> None:

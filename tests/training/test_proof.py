@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import trl
+from prompt_rows import prompt_messages
 from tiny_models import tiny_tokenizer
 from tokenizer_families import Family
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import add_response_schema, qwen3_instruct_2507_chat_template
 
 from toolalpaca_hf.errors import UnsupportedModelError
-from toolalpaca_hf.formats import prompt_messages, react_prompt, trajectory_segments
+from toolalpaca_hf.formats import react_prompt, trajectory_segments
 from toolalpaca_hf.schema import Api, Function, Step, Trajectory
 from toolalpaca_hf.training import Proof, SegmentTokenizer, Way, prove_template, ways_of
 from toolalpaca_hf.training.conversations import FEATURES, as_messages, features_of, random_conversation, smaller

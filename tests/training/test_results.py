@@ -14,7 +14,7 @@ from toolalpaca_hf.training import start_or_resume
 from toolalpaca_hf.training.results import training_card, write_results
 
 
-def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path) -> None:
+def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, settings = tmp_path / "run", {"seed": 1, "output_dir": "a", "hub_revision": None, "hub_strategy": "end"}
     start_or_resume(folder, settings, "rows")
     (folder / "checkpoint-1").mkdir()
@@ -22,6 +22,12 @@ def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path) -> Non
     moved = settings | {"output_dir": "b", "hub_revision": "v1", "hub_strategy": "checkpoint", "push_to_hub": True}
     assert start_or_resume(folder, moved, "rows")[0] == folder / "checkpoint-1"
     assert start_or_resume(folder, moved, "other rows")[0] is None
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    (folder / "_superseded" / "checkpoint-1").rename(folder / "checkpoint-1")
+    assert start_or_resume(folder, moved, "other rows")[0] == folder / "checkpoint-1"
+    monkeypatch.setenv("WORLD_SIZE", "2")  # a step is another
+    resumed, sentence = start_or_resume(folder, moved, "other rows")
+    assert resumed is None and "number of processes" in sentence
     (folder / "config.yaml").write_bytes(b"seed: \xff")
     with pytest.raises(InputError):
         start_or_resume(folder, moved, "rows")

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import supports_tool_calling
 
 from toolalpaca_hf.errors import InputError, UnsupportedModelError
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.formats import to_messages
-from toolalpaca_hf.schema import FEATURES, Api, Step, Trajectory
+from toolalpaca_hf.schema import Api, Step, Trajectory
 from toolalpaca_hf.training.loading import check_template, renderable, tool_template, without_absent
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"

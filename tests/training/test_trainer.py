@@ -193,6 +193,63 @@ def test_a_model_brings_its_tokenizer(chat: bool, llama: Path, rows: Dataset, tm
     assert caught.value.option == "processing_class"
 
 
+QUESTION, NOON = {"role": "user", "content": "High tide?"}, {"role": "assistant", "content": "At noon."}
+
+
+def of_messages(llama: Path, folder: Path, rows: Any, **options: Any) -> SegmentSFTTrainer:
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer.chat_template = KNOWS_TOOLS
+    config = SegmentSFTConfig(str(folder), assistant_only_loss=True, **QUIET, **options)
+    return SegmentSFTTrainer(str(llama), config, train_dataset=rows, processing_class=tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("overlong", "lengths", "said"),
+    [("cut", [13, 32, 32], "4, 3 kept; 2 cut to max_length 32; 1 dropped"), ("drop", [13], "4, 1 kept; 3 dropped")],
+)
+def test_messages_beyond_max_length_are_cut_or_dropped_and_counted(
+    overlong: str, lengths: list[int], said: str, llama: Path, tmp_path: Path
+) -> None:
+    long = {"role": "assistant", "content": "At noon. " * 40}
+    late = {"role": "user", "content": "High tide? " * 40}
+    rows = Dataset.from_list(
+        [{"messages": some} for some in ([QUESTION, NOON], *[[QUESTION, long]] * 2, [late, NOON])]
+    )
+    trainer = of_messages(llama, tmp_path, rows, max_length=32, overlong=overlong)
+    assert said in trainer.row_reports[-1]
+    assert [len(ids) for ids in trainer.train_dataset["input_ids"]] == lengths
+
+
+def test_a_stream_of_messages_has_no_end(llama: Path, tmp_path: Path) -> None:
+    """A run resumed in its second pass would else skip what is not there."""
+    rows = Dataset.from_list([{"messages": [QUESTION, NOON]}, {"messages": [QUESTION] * 90 + [NOON]}])
+    trainer = of_messages(llama, tmp_path, rows.to_iterable_dataset(), max_length=64, overlong="drop", max_steps=1)
+    assert len({str(row["input_ids"]) for row in trainer.train_dataset.take(5)}) == 1
+    with pytest.raises(InputError):
+        of_messages(llama, tmp_path, rows.select([1]).to_iterable_dataset(), max_length=64, max_steps=1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_are_shuffled_where_that_is_asked(streamed: bool, llama: Path, tmp_path: Path) -> None:
+    segments = [[{"text": "2+2=", "trainable": False}, {"text": str(n), "trainable": True}] for n in range(50)]
+    rows: Any = Dataset.from_dict({"segments": segments})
+    config = SegmentSFTConfig(str(tmp_path), max_steps=1, shuffle_dataset=True, **QUIET)
+    rows = rows.to_iterable_dataset() if streamed else rows
+    trainer = SegmentSFTTrainer(str(llama), config, train_dataset=rows)
+    column = "segments" if streamed else "input_ids"
+    found = [str(row[column]) for _, row in zip(range(50), trainer.train_dataset, strict=False)]
+    plain = SegmentSFTTrainer(str(llama), SegmentSFTConfig(str(tmp_path), max_steps=1, **QUIET), train_dataset=rows)
+    wanted = [str(row[column]) for _, row in zip(range(50), plain.train_dataset, strict=False)]
+    assert found != wanted and sorted(found) == sorted(wanted)
+
+
+def test_packs_to_evaluate_on_need_packing(tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        SegmentSFTConfig(str(tmp_path), eval_packing=True, **QUIET)
+    assert caught.value.option == "eval_packing"
+    assert SegmentSFTConfig(str(tmp_path), eval_packing=True, packing=True, **QUIET).eval_packing
+
+
 def test_offloading_without_a_gpu_is_refused(llama: Path, rows: Dataset, tmp_path: Path) -> None:
     args = SegmentSFTConfig(str(tmp_path), activation_offloading=True, **QUIET)
     with pytest.raises(OptionError) as caught:

@@ -12,7 +12,8 @@ from tokenizer_families import Family, byte_level_family
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from toolalpaca_hf.schema import FEATURES, Segment
+from toolalpaca_hf.features import FEATURES
+from toolalpaca_hf.schema import Segment
 from toolalpaca_hf.training import IGNORE, CompletionOnlyCollator, tokenize_dataset
 
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from .. import __version__
 from ..data import left_out, raw_api, raw_instance, trajectory_of
 from ..errors import InputError, NotFoundError
-from ..schema import ROLLOUT_FEATURES, Instruction
+from ..features import ROLLOUT_FEATURES
+from ..schema import Instruction
 from ..storage import (
     JsonlLog,
     atomic_path,

@@ -11,7 +11,6 @@ from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import schema  # not its FEATURES: `datasets` takes over a second to import
 from ..errors import InputError, NotFoundError, OptionError, ToolAlpacaError, nearest_path
 from ..formats import GET_DETAILS, Prompt, api_for_row, to_messages, trajectory_segments
 from ..openapi import mapping
@@ -370,7 +369,9 @@ def config_rows(
 
 
 def _chat_columns(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
-    absent = dict.fromkeys(schema.FEATURES["chat"]["messages"].feature)
+    from ..features import FEATURES
+
+    absent = dict.fromkeys(FEATURES["chat"]["messages"].feature)
     texts = [{"tool_calls": [*map(_json, row["tool_calls"])]} if "tool_calls" in row else {} for row in messages]
     rows = [absent | row | text for row, text in zip(messages, texts, strict=True)]
     return {"messages": rows, "tools": [*map(_json, tools)]}

@@ -22,9 +22,9 @@ from huggingface_hub import DatasetCardData
 
 from .. import __version__
 from ..errors import InputError, NotFoundError, OptionError, SettingsMismatchError
+from ..features import FEATURES
 from ..formats import Prompt
 from ..report import markdown_table, visible
-from ..schema import FEATURES
 from ..sources import COMMIT, REPO
 from ..storage import differences, file_lock
 from .corpus import Report, Sources, config_rows, config_splits, left_out, read_corpus

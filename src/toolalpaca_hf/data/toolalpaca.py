@@ -11,8 +11,8 @@ import datasets
 
 from .. import __version__
 from ..errors import InputError, OptionError
+from ..features import FEATURES
 from ..formats import Prompt, UpstreamPrompt, react_prompt
-from ..schema import FEATURES
 from ..sources import fetch_prompt_folder, git_blob_id
 from .corpus import Corpus, Sources, config_rows, config_splits, left_out, read_corpus, resolve_sources
 

@@ -17,9 +17,10 @@ from .. import __version__
 from ..data import Slugs, trajectory_of, version_text
 from ..errors import InputError, NotFoundError, ToolAlpacaError
 from ..evaluation import run_note
+from ..features import ROLLOUT_FEATURES
 from ..hub import Content, Manifest, check_repo_id, without_places
 from ..openapi import mapping
-from ..schema import ROLLOUT_FEATURES, Trajectory
+from ..schema import Trajectory
 from ..storage import intact_rows, read_json, read_text
 from .playground import REPLAYED, Replay
 

@@ -30,5 +30,3 @@ from .react import react_prompt as react_prompt
 from .react import trajectory_segments as trajectory_segments
 from .templates import build_chat_template as build_chat_template
 from .templates import build_response_template as build_response_template
-from .templates import documented_tools as documented_tools
-from .templates import prompt_messages as prompt_messages

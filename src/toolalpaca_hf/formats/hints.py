@@ -56,18 +56,13 @@ def bm25_scores(functions: Sequence[Function], instruction: str) -> list[float]:
     [True, False]
     ```
     """
-    texts = tuple(searched_text(function) for function in functions)
+    # Name, first line and whole description: of the variants tried on training instructions, the best.
+    texts = tuple(f"{f.name} {f.description.partition(chr(10))[0]} {f.description}" for f in functions)
     if not any(words_of(text) for text in texts):
         return [0.0] * len(functions)
     index, known = _index(texts)
     query = [word for word in words_of(instruction) if word in known]
     return [float(score) for score in index.get_scores(query)] if query else [0.0] * len(functions)
-
-
-def searched_text(function: Function) -> str:
-    """Name, first line and whole description: of the variants tried on training instructions, the best."""
-    first, _, _ = function.description.partition("\n")
-    return f"{function.name} {first} {function.description}"
 
 
 def nearest_functions(functions: Sequence[Function], instruction: str, count: int) -> list[str]:

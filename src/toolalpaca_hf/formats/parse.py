@@ -187,33 +187,17 @@ class Example:
     trained: tuple[bool, ...]  # for each step, and last for the answer, whether the loss covers it
 
 
-def _published(block: str, names: list[str]) -> list[str] | None:
-    """Descriptions of the functions, each starting with `NAME: `."""
-    marks = [-1]
-    for name in (GET_DETAILS, *names):
-        marks.append(block.find(f"\n{name}: ", marks[-1] + 1))
-        if marks[-1] < 0:
+def _described(block: str, names: list[str], own: bool) -> list[str] | None:
+    """Descriptions of the functions, each beginning with `NAME: ` and, in our own prompt, a line `Action: NAME`."""
+    heads: list[re.Match[str]] = []
+    for name in map(re.escape, (GET_DETAILS, *names)):
+        head = re.compile(rf"^{name}: (.*)" + (rf"\nAction: {name}$" if own else ""), re.MULTILINE)
+        found = head.search(block, heads[-1].end() if heads else 0)
+        if found is None:
             return None
-    _, _, *starts = marks
-    ends = [*starts[1:], len(block)]
-    return [block[at + len(name) + 3 : end] for name, at, end in zip(names, starts, ends, strict=False)]
-
-
-def _own(block: str, names: list[str]) -> list[str] | None:
-    """Descriptions of the functions, each starting with `NAME: ` and a second line `Action: NAME`."""
-    block += "\n"
-    starts, cuts, at = [], [], block.find("\nAction: getDetails\n")
-    for name in names:
-        start = -1
-        while start < 0 or not block.startswith(f"{name}: ", start):  # a description may have such a line, too
-            at = block.find(f"\nAction: {name}\n", at + 1)
-            if at < 0:
-                return None
-            start = block.rfind("\n", 0, at) + 1
-        starts.append(start)
-        cuts.append((start + len(f"{name}: "), at, at + len(f"\nAction: {name}")))
-    ends = [*(start - 2 for start in starts[1:]), len(block) - 1]
-    return [block[first:cut] + block[rest:end] for (first, cut, rest), end in zip(cuts, ends, strict=False)]
+        heads.append(found)
+    ends = [*(head.start() - (2 if own else 1) for head in heads[2:]), len(block)]
+    return [head[1] + block[head.end() : end] for head, end in zip(heads[1:], ends, strict=False)]
 
 
 def parse_prompt(text: str) -> ParsedPrompt | None:
@@ -224,7 +208,7 @@ def parse_prompt(text: str) -> ParsedPrompt | None:
         return None
     wanted = names.group(1).split(", ") if names.group(1) else []
     block = text[: text.rfind("\n\n", 0, names.start())]
-    described = _own(block, wanted) if "\nAction: getDetails\n" in block else _published(block, wanted)
+    described = _described(block, wanted, own="\nAction: getDetails\n" in block)
     if described is None:
         return None
     functions = [Function(name, "", "", words) for name, words in zip(wanted, described, strict=True)]

@@ -111,15 +111,10 @@ def _prompts(path: Path) -> dict[str, dict[str, str]]:
     bound: dict[str, Any] = {}
 
     def value(node: ast.expr) -> Any:
-        match node:
-            case ast.Constant(value=str(text)):
-                return text
-            case ast.Name(id=name):
-                return bound.get(name)
-            case ast.Dict(keys=keys, values=values):
-                pairs = zip(keys, values, strict=True)
-                return {k.value: value(v) for k, v in pairs if isinstance(k, ast.Constant)}
-        return None
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            return {key.value: value(of) for key, of in pairs if isinstance(key, ast.Constant)}
+        return bound.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
 
     for node in _parse(path).body:
         match node:
@@ -206,9 +201,7 @@ def react_prompt(tool_hints: int = 0) -> ReactPrompt:
     return ReactPrompt(tool_hints)
 
 
-def trajectory_segments(
-    api: Api, trajectory: Trajectory, prompt: Prompt, nearest: Sequence[str] | None = None
-) -> list[Segment]:
+def trajectory_segments(api: Api, trajectory: Trajectory, prompt: Prompt) -> list[Segment]:
     r"""Render a trajectory as `[head, action, observation, ..., answer]`, of which actions and answer are trained.
 
     This is ToolAlpaca's training objective (arXiv 2306.05301, section 3.4: loss on the model's own outputs).
@@ -222,7 +215,7 @@ def trajectory_segments(
     Segment(text=' I know.\nResponse: At noon.', trainable=True)
     ```
     """
-    segments = [Segment(prompt.head(api, trajectory.instruction, nearest), False)]
+    segments = [Segment(prompt.head(api, trajectory.instruction), False)]
     for step in trajectory.steps:
         segments.append(Segment(prompt.action(step), True))
         segments.append(Segment(prompt.observation(step.observation), False))

@@ -1,13 +1,13 @@
 """The ReAct prompts as templates that travel inside a checkpoint: one renders messages, the other reads turns."""
 
+import json
 import re
 import string
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from ..errors import InputError
-from ..schema import Api, Function, Step, Trajectory
+from ..schema import Api, Function, Step
 from .hints import _STOP
 from .parse import GET_DETAILS
 from .react import DEFAULT_FINAL_THOUGHT, HINTS_LABEL, Prompt, UpstreamPrompt, compact_description, tool_entry
@@ -25,8 +25,8 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
     What a model writes stands between `{% generation %}` marks and ends in the prompt's `stop`, or in the tokenizer's
     `eos_token` after a response. A tool without natural-language documentation (a line `Parameters:`) is described
     from its JSON schema. Several calls of one message are rendered one after the other, each with its result. With
-    `tool_hints` the template ranks the tools by BM25 itself, unless the question names them already, as those of
-    [`prompt_messages`] do. `bos` is the text of the token that the tokenizer puts before a prompt.
+    `tool_hints` the template ranks the tools by BM25 itself, unless the question names them already. `bos` is the text
+    of the token that the tokenizer puts before a prompt.
 
     A prompt that shows an instruction more than once, or not at all, is an [`InputError`].
     """
@@ -59,7 +59,9 @@ def build_chat_template(prompt: Prompt, bos: str = "") -> str:
         constants |= {"upper_case": string.ascii_uppercase, "lower_case": string.ascii_lowercase}
         constants |= {"separators": string.punctuation + string.whitespace}  # other letters are compared
     body = files("toolalpaca_hf.formats").joinpath("templates", "chat_template.jinja").read_text(encoding="utf-8")
-    return "".join(f"{{%- set {name} = {_literal(value)} -%}}\n" for name, value in constants.items()) + body
+    # Strings, lists, numbers and truth values are spelt in Jinja as in JSON.
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in constants.items()}
+    return "".join(f"{{%- set {name} = {text} -%}}\n" for name, text in texts.items()) + body
 
 
 def build_response_template(eos_token: str) -> dict[str, Any]:
@@ -95,56 +97,9 @@ def build_response_template(eos_token: str) -> dict[str, Any]:
     }
 
 
-def prompt_messages(
-    api: Api, trajectory: Trajectory, prompt: Prompt, nearest: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """A trajectory as messages and tools from which [`build_chat_template`] renders its segments, to the character.
-
-    The arguments are those of [`trajectory_segments`]. Unlike [`to_messages`], nothing is left out or written anew:
-    action inputs stay text, a recorded turn that its fields do not give back is the `content` of a message without
-    calls, before a result, and the tools carry their natural-language documentation.
-    """
-    before, after = prompt.head(api, _C, ()).split(_C)
-    asked = prompt.head(api, trajectory.instruction, nearest)
-    messages: list[dict[str, Any]] = [{"role": "user", "content": asked[len(before) : len(asked) - len(after)]}]
-    turn_start, *_, turn_stop = _cut(prompt.action(Step(_A, _B, _C, "")))
-    for step in trajectory.steps:
-        message: dict[str, Any] = {"role": "assistant"}
-        if step.log is None:
-            function = {"name": step.action, "arguments": step.action_input}
-            message |= {"reasoning_content": step.thought, "content": ""}
-            message["tool_calls"] = [{"type": "function", "function": function}]
-        else:
-            message["content"] = prompt.action(step).removeprefix(turn_start).removesuffix(turn_stop)
-        messages += [message, {"role": "tool", "content": step.observation}]
-    thought = DEFAULT_FINAL_THOUGHT if trajectory.final_thought is None else trajectory.final_thought
-    messages.append({"role": "assistant", "reasoning_content": thought, "content": trajectory.response})
-    return {"messages": messages, "tools": documented_tools(api, prompt)}
-
-
-def documented_tools(api: Api, prompt: Prompt) -> list[dict[str, Any]]:
-    """The tools of a prompt, `getDetails` first, with natural-language documentation in place of schemas."""
-    published = isinstance(prompt, UpstreamPrompt)
-    described = [(f.name, f.description if published else compact_description(f.description)) for f in api.functions]
-    described.insert(0, (GET_DETAILS, compact_description(prompt.get_details)))
-    shared = api.components if published else f"\n{api.components.strip()}"
-    if shared.strip() and (api.functions or not published):
-        described[-1] = (described[-1][0], described[-1][1] + shared)
-    return [{"type": "function", "function": {"name": n, "description": text}} for n, text in described]
-
-
 def _entry(prompt: Prompt, name: str, description: str) -> str:
     return f"{name}: {description}" if isinstance(prompt, UpstreamPrompt) else tool_entry(name, description)
 
 
 def _cut(text: str) -> list[str]:
     return re.split(f"[{_A}{_B}{_C}]", text)
-
-
-def _literal(value: Any) -> str:
-    """A value as a Jinja literal; strings in ASCII, with the escapes that Jinja undoes."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    return '"' + str(value).encode("unicode-escape").decode("ascii").replace('"', '\\"') + '"'

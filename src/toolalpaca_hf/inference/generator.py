@@ -88,8 +88,8 @@ class BatchGenerator:
         self.way = "slots" if reuse and "slots" in ways else "padded" if "padded" in ways else "single"
         self.kept, self.slots = PrefixCache(kept_bytes), Slots(model)
         self.ends = end_ids(model, tokenizer)
-        # A token has at least one character, so a stop text and one token more are within as many tokens.
-        self._window = max(map(len, self.stops), default=0) + 4
+        # A token has at least one byte, so a stop text and one token more are within as many tokens.
+        self._window = max((len(stop.encode()) for stop in self.stops), default=0) + 4
         self._waiting: deque[RowState] = deque()
         self._active: list[RowState] = []
         # Rows that failed beside others; tried once more when nothing else is left, without anything beside them.

@@ -53,38 +53,35 @@ class PrefixCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._clock = itertools.count(1)
-        self._shared: list[Prefix] = []
-        # A conversation that nobody holds any more frees its cache by itself.
-        self._own: WeakKeyDictionary[object, Prefix] = WeakKeyDictionary()
+        # Shared ones by themselves. A conversation that nobody holds any more frees its cache by itself.
+        self._kept: WeakKeyDictionary[object, Prefix] = WeakKeyDictionary()
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return sum(kept.size for kept in [*self._shared, *self._own.values()])
+        return sum(kept.size for kept in self._kept.values())
 
     def longest(self, ids: Sequence[int]) -> Prefix | None:
         """The shared prefix that covers most of `ids`, if it covers more than half."""
-        found = max(self._shared, key=lambda kept: common_length(kept.ids, ids), default=None)
+        shared = (kept for key, kept in self._kept.items() if key is kept)
+        found = max(shared, key=lambda kept: common_length(kept.ids, ids), default=None)
         return self._touched(found) if found and common_length(found.ids, ids) > len(ids) / 2 else None
 
     def of(self, key: object) -> Prefix | None:
-        return None if key is None else self._touched(self._own.get(key))
+        return None if key is None else self._touched(self._kept.get(key))
 
     def add(self, kept: Prefix, key: object = None) -> None:
         """Keep a conversation's cache for its next turn or, without a key, a prefix for all to share."""
-        if key is None:
-            self._shared.append(kept)
-        else:
-            self._own[key] = kept
+        self._kept[kept if key is None else key] = kept
         self._touched(kept)
-        self._shrink()
+        while self.size > self.limit:
+            del self._kept[min(self._kept, key=lambda key: self._kept[key].used)]
 
     def forget(self, key: object) -> None:
-        self._own.pop(key, None)
+        self._kept.pop(key, None)
 
     def clear(self) -> None:
-        self._shared.clear()
-        self._own.clear()
+        self._kept.clear()
 
     def _touched(self, kept: Prefix | None) -> Prefix | None:
         # A base after what stands on it: dropped first, it would only be dropped from sight.
@@ -92,16 +89,6 @@ class PrefixCache:
             if prefix:
                 prefix.used = next(self._clock)
         return kept
-
-    def _shrink(self) -> None:
-        size = self.size
-        while size > self.limit:
-            oldest = min([*self._shared, *self._own.values()], key=lambda kept: kept.used)
-            size -= oldest.size
-            if oldest in self._shared:
-                self._shared.remove(oldest)
-            for key in [key for key, kept in self._own.items() if kept is oldest]:
-                del self._own[key]
 
 
 @dataclass(eq=False)
@@ -138,7 +125,6 @@ class RowState:
 
     @property
     def unfed(self) -> list[int]:
-        """Ids that have not been fed yet."""
         at = self.seen - len(self.ids)
         return self.written[at:] if at >= 0 else self.ids[self.seen :] + self.written
 

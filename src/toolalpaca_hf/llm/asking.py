@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakValueDictionary
 
 from annotated_types import Ge, Gt
@@ -103,30 +103,6 @@ class Price:
 
     prompt: Annotated[float, Ge(0)] = 0.0
     completion: Annotated[float, Ge(0)] = 0.0
-
-
-class Ask(Protocol):
-    """Asks the model of a role; called from threads.
-
-    Each `attempt` and each `key` (whose question it is: an API, an instance) is cached by itself, and the temperature
-    is the role's by default; the rest is as in [`ModelClient.answer`].
-
-    Raises:
-        [`LLMError`], [`BudgetExceeded`]: The model cannot answer, or the budget is spent.
-    """
-
-    def __call__(
-        self,
-        role: str,
-        messages: list[dict[str, str]],
-        *,
-        attempt: int = 0,
-        key: str = "",
-        max_tokens: int = 1024,
-        temperature: float | None = None,
-        stop: Sequence[str] = (),
-        schema: dict[str, Any] | None = None,
-    ) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -244,9 +220,11 @@ class Budget:
 
 
 class CachedAsk:
-    """An [`Ask`] that sends only questions that are not in the cache, within a budget, for `concurrency` threads.
+    """Asks the model of a role what is not in the cache, within a budget; called from `concurrency` threads.
 
-    Roles of equal settings share a model.
+    Roles of equal settings share a model. Each `attempt` and each `key` (whose question it is: an API, an instance) is
+    cached by itself, and the temperature is the role's by default; the rest is as in [`ModelClient.answer`]. An
+    [`LLMError`] or a [`BudgetExceeded`] says why there is no answer.
 
     Example:
 
@@ -327,13 +305,13 @@ class CachedAsk:
 
 
 class UsageTracker:
-    """An [`Ask`] for one piece of work that counts its cost by role, and notes whether an answer was missing.
+    """Asks like a [`CachedAsk`] for one piece of work, counts its cost by role, and notes what was not answered.
 
     An error that is none of `settled` is raised again at each later question: `stopped` says why the work is
     unfinished, whoever caught it.
     """
 
-    def __init__(self, ask: Ask, settled: tuple[type[ToolAlpacaError], ...]) -> None:
+    def __init__(self, ask: "Ask", settled: tuple[type[ToolAlpacaError], ...]) -> None:
         self._ask, self._settled = ask, settled
         self.usage: dict[str, dict[str, Any]] = {}
         self.stopped: ToolAlpacaError | None = None
@@ -352,3 +330,6 @@ class UsageTracker:
         counts |= {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         self.usage[role] = {"model": answer.model} | {name: used.get(name, 0) + n for name, n in counts.items()}
         return answer
+
+
+Ask = CachedAsk | UsageTracker

@@ -44,7 +44,7 @@ class StreamedAnswer:
     """Joins server-sent events; `tell` gets the text so far, of a message the reasoning until there is content."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell, self._rest, self._told = tell, b"", ""
+        self._tell, self._rest, self._told, self._done = tell, b"", "", False
         self._choice: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
 
@@ -53,12 +53,15 @@ class StreamedAnswer:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             field, _, data = line.partition(b":")
+            self._done |= field == b"data" and data.strip() == b"[DONE]"
             if field == b"data" and data.strip() not in (b"", b"[DONE]"):
                 self._take(json.loads(data))
 
     def _take(self, event: dict[str, Any]) -> None:
-        first = next(iter(event.get("choices") or ()), {})
-        _join(self._choice, {"message" if name == "delta" else name: value for name, value in first.items()})
+        first = dict(next(iter(event.get("choices") or ()), {}))
+        # Some servers send the message so far beside what is new of it.
+        message = first.pop("delta", first.pop("message", None))
+        _join(self._choice, first | {"message": message})
         self._others |= {name: value for name, value in event.items() if name != "choices" and value is not None}
         message = self._choice.get("message") or {}
         reasoning = message.get("reasoning_content") or message.get("reasoning")
@@ -68,29 +71,44 @@ class StreamedAnswer:
             self._tell(text)
 
     def whole(self) -> bytes:
-        """The whole answer as JSON; empty if the server sent no events, as one that knows no streams."""
+        """The whole answer as JSON; empty if the server sent no events, an `EOFError` if they break off."""
         if not (self._choice or self._others):
             return b""
+        if not (self._done or self._choice.get("finish_reason") or self._others.get("error")):
+            raise EOFError
         return json.dumps(self._others | ({"choices": [self._choice]} if self._choice else {})).encode()
 
 
 def _join(made: dict[str, Any], more: dict[str, Any]) -> None:
     for name, value in more.items():
-        if isinstance(value, dict):
+        value = text_of(value) if name == "content" else value
+        if isinstance(value, dict) and name != "arguments":
             _join(made.setdefault(name, {}), value)
-        elif isinstance(value, list):
-            parts = made.setdefault(name, [])
+        elif isinstance(value, list) and name == "tool_calls":
             for part in value:
-                place = part.get("index", 0)
-                # The newest with this index: some servers give each of several calls the index 0, and another id.
-                known = next((made for made in reversed(parts) if made["index"] == place), None)
-                if known is None or (known.get("id") and part.get("id") not in (None, "", known["id"])):
-                    parts.append(known := {"index": place})
-                _join(known, part)
+                _join(_call_of(part, made.setdefault(name, [])), part)
         elif isinstance(value, str) and name in _GROWING:
             made[name] = (made.get(name) or "") + value
         elif value not in (None, ""):
             made[name] = value
+
+
+def _call_of(part: dict[str, Any], calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """The call that a piece belongs to: the newest of its index, or a new one."""
+    place, known_as, named = part.get("index", 0), part.get("id"), mapping(part.get("function")).get("name")
+    call = next((call for call in reversed(calls) if call["index"] == place), None)
+    # Some servers give all calls the index 0, with ids or without; others give each piece of a call an id of its own.
+    so_far = str(mapping(mapping(call).get("function")).get("arguments"))
+    if call is None or (named and (known_as != call.get("id") if known_as else so_far.rstrip().endswith("}"))):
+        calls.append(call := {"index": place})
+    return call
+
+
+def text_of(content: Any) -> Any:
+    """A message's content, which may be a list of parts, as text."""
+    if not isinstance(content, list):
+        return content
+    return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
 
 
 @dataclass(frozen=True)
@@ -228,11 +246,8 @@ class ModelClient:
 
     def _answered(self, choice: Choice, messages: list[dict[str, Any]], stop: Sequence[str], enforced: bool) -> Answer:
         message, reason = choice.fields["message"], choice.fields.get("finish_reason")
-        text = message.get("content") or ""
-        if isinstance(text, list):
-            text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
         # JSON can spell halves of surrogate pairs.
-        text = without_thinking(str(text)).encode("utf-8", "replace").decode("utf-8")
+        text = without_thinking(str(text_of(message.get("content")) or "")).encode("utf-8", "replace").decode("utf-8")
         end = min((at for words in stop if (at := text.find(words)) >= 0), default=None)
         if message.get("refusal") or reason == "content_filter":
             text, reason = "", "refusal"
@@ -306,13 +321,15 @@ class ModelClient:
                     raise self._malformed(f"more than {MAX_BYTES:,} bytes")
                 if time.monotonic() > deadline:
                     raise self._unanswered(f"did not finish its answer within {self.timeout:g} s")
+            if streamed:
+                streamed.feed(b"\n")  # the last line may have no end
+            return (streamed and streamed.whole()) or bytes(body)
         except LLMError:
             raise
         # Here the library passes on the errors of the HTTP library it is built with, whichever that is.
         except Exception as error:
             words = f"broke its answer off ({type(error).__name__})"
             raise self._unanswered(words, "see whether it still runs") from None
-        return (streamed and streamed.whole()) or bytes(body)
 
     def _failure(self, error: OpenAIError, chat: bool) -> LLMError:
         if isinstance(error, APITimeoutError):

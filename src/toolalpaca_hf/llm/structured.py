@@ -18,10 +18,7 @@ _SURE_OVERLAP = 12
 
 def is_enforced(text: str) -> bool:
     """Whether an answer to `PROBE` shows that `PROBE_SCHEMA` was enforced."""
-    try:
-        return json.loads(text) == {"mark": "zq-71c"}
-    except (ValueError, RecursionError):
-        return False
+    return "".join(text.split()) == '{"mark":"zq-71c"}'
 
 
 def without_thinking(content: str) -> str:

@@ -11,9 +11,9 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset
 from peft.tuners.tuners_utils import BaseTuner
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from transformers.utils import logging
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from ..errors import UnsupportedModelError
 from .loss import ATTENTION, completion_loss
@@ -85,10 +85,7 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
             raise UnsupportedModelError("its attention cannot be exchanged")
         batch = PrefixCollator(0)([build_tree(rows[:-2], 8), build_tree(rows[-2:], 8)])
     elif kind == "rows":
-        padding = {"input_ids": 0, "labels": IGNORE}
-        ids = {name: [torch.tensor(row[name]) for row in rows] for name in padding}
-        batch = {name: pad_sequence(ids[name], True, value) for name, value in padding.items()}
-        batch["attention_mask"] = pad_sequence([torch.ones_like(row) for row in ids["input_ids"]], True)
+        batch = DataCollatorForLanguageModeling(pad_token_id=0)(rows)
         # Against what any trainer computes of this batch: padding is not this loss's to answer for.
         small.zero_grad()
         logits = small(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[:, :-1]
@@ -98,10 +95,7 @@ def _errors(model: PreTrainedModel, kind: str, longest: int | None) -> tuple[flo
         expected, gradients = total.item(), _gradients(small)
     else:
         small.set_attn_implementation(model.config._attn_implementation or "eager")
-        batch = {name: torch.tensor([[id_ for row in rows for id_ in row[name]]]) for name in ("input_ids", "labels")}
-        batch["position_ids"] = torch.tensor([[i for row in rows for i in range(len(row["input_ids"]))]])
-        # What stands first in a row has nothing to be predicted from.
-        batch["labels"][batch["position_ids"] == 0] = IGNORE
+        batch = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)(rows)
     small.zero_grad()
     loss = completion_loss(small, batch, small, kind).total
     loss.backward()
@@ -224,14 +218,12 @@ def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:
         size = values.get("head_dim") or width // heads
         shared = heads // (values.get("num_key_value_heads") or heads)
         keys = min(2, heads // shared)
-        values |= {"num_attention_heads": keys * min(shared, 2), "hidden_size": keys * min(shared, 2) * size}
-        if values.get("num_key_value_heads"):
-            values["num_key_value_heads"] = keys
-        inner = [n for n in ("intermediate_size", "moe_intermediate_size") if isinstance(values.get(n), int)]
-        values |= dict.fromkeys(inner, 2 * size)
+        sizes = {"num_attention_heads": keys * min(shared, 2), "hidden_size": keys * min(shared, 2) * size}
+        sizes |= {"num_key_value_heads": keys, "vocab_size": 512}
+        sizes |= {"intermediate_size": 2 * size, "moe_intermediate_size": 2 * size}
         if isinstance(values.get("vocab_size"), int):
-            tokens = {n: v for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)}
-            values |= {"vocab_size": 512} | {n: min(v, 511) for n, v in tokens.items()}
+            sizes |= {n: min(v, 511) for n, v in values.items() if n.endswith("token_id") and isinstance(v, int)}
+        values |= {n: v for n, v in sizes.items() if isinstance(values.get(n), int)}
     return values
 
 

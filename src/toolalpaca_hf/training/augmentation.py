@@ -16,8 +16,9 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 
 from .. import formats
+from ..features import FEATURES
 from ..formats import GET_DETAILS, Example, ReactPrompt, react_prompt, step_log
-from ..schema import FEATURES, Api, Function, Segment, Step, Trajectory
+from ..schema import Api, Function, Segment, Step, Trajectory
 from .tokenize import code_hash, merge
 
 # Common words that single tokens of most vocabularies cover; joined at random they make names without meaning.

@@ -54,7 +54,6 @@ class SegmentScriptArguments(ScriptArguments):
         _check_fields(self, SegmentScriptArguments)
 
     def augmentation(self, tool_hints: int) -> Augmentation:
-        """The `augment_*` fields as an [`Augmentation`]."""
         names = {spec.name for spec in fields(Augmentation)} - {"tool_hints"}
         return Augmentation(tool_hints=tool_hints, **{name: getattr(self, f"augment_{name}") for name in names})
 
@@ -103,6 +102,9 @@ class SegmentSFTConfig(SFTConfig):
         if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
             problem = "takes the place of packing, eval_packing and padding_free"
             raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
+        if self.eval_packing and not (self.packing or self.padding_free):
+            problem = "without packing, a sequence of several rows would be computed as one"
+            raise OptionError(problem, option="eval_packing", fix="leave it out")
         if self.max_length is not None and self.max_length < 2:
             raise OptionError(f"{self.max_length} is no length: one token predicts the other", option="max_length")
         _refuse_remote_code(self)
@@ -149,9 +151,9 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
 def _meant(message: str, kinds: Sequence[type]) -> str:
     """Suggestions for the unknown options in a parser error."""
     known = [spec.name for kind in kinds for spec in fields(kind)] + ["config"]
-    words = dict.fromkeys(re.findall(r"(?:--)?([A-Za-z][\w-]{2,})", message.partition(":")[2] or message))
-    near = {word: get_close_matches(word.replace("-", "_"), known, n=1, cutoff=0.75) for word in words}
-    meant = [f"--{found[0]}" for word, found in near.items() if found and found[0] != word.replace("-", "_")]
+    words = re.findall(r"(?:--)?([A-Za-z][\w-]{2,})", message.partition(":")[2] or message)
+    words = [word for word in dict.fromkeys(word.replace("-", "_") for word in words) if word not in known]
+    meant = [f"--{name}" for word in words for name in get_close_matches(word, known, n=1, cutoff=0.75)]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
@@ -173,18 +175,17 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
 def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
     """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once."""
     given = {argument.partition("=")[0] for argument in argv}
-    mixed = training_args.bf16 and "--bf16" not in given
-    weights = model_args.dtype == "bfloat16" and "--dtype" not in given
+    wanted = {"--bf16 true": training_args.bf16, "--dtype bfloat16": model_args.dtype == "bfloat16"}
+    insist = [option for option, is_wanted in wanted.items() if is_wanted and option.split()[0] not in given]
     kind = training_args.device.type
-    if not (mixed or weights) or fastest(speeds := gflops(kind), kind) == "bfloat16":
+    if not insist or fastest(speeds := gflops(kind), kind) == "bfloat16":
         return None
-    if mixed:
+    if "--bf16 true" in insist:
         training_args.bf16, training_args.mixed_precision = False, "no"
-    if weights:
+    if "--dtype bfloat16" in insist:
         model_args.dtype = "float32"
     if training_args.process_index:
         return None
-    insist = [option for option, changed in (("--bf16 true", mixed), ("--dtype bfloat16", weights)) if changed]
     return (
         f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
         f"training in float32 ({' '.join(insist)} insists)."

@@ -1,6 +1,7 @@
 """Encodes text as the start of a sequence or as the continuation of one, without making control tokens of it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tokenizers import Tokenizer
@@ -50,10 +51,10 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase, parse_special_tokens: bool)
     state["truncation"] = state["padding"] = state["post_processor"] = None
     if plain:
         _forbid_special_tokens(state, tokenizer)
-    state["normalizer"] = _without_strip(state["normalizer"], left=False)
+    state["normalizer"] = _changed(state["normalizer"], {"Strip": {"strip_right": False}})
     prompt_json = json.dumps(state)
-    state["normalizer"] = _without_prefix(_without_strip(state["normalizer"], left=True), "normalizers")
-    state["pre_tokenizer"] = _without_prefix(state["pre_tokenizer"], "pretokenizers")
+    for stage in ("normalizer", "pre_tokenizer"):
+        state[stage] = _changed(state[stage], _NO_PREFIX)
     encoder = Encoder(prompt_json, json.dumps(state), plain)
     joined = tokenizer.decode(encoder.prompts(["x"])[0] + encoder.continuations(["x"])[0])
     if joined != tokenizer.decode(encoder.prompts(["xx"])[0]):
@@ -76,34 +77,27 @@ def _encode_in_calls(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
     for end, text in enumerate(texts, 1):
         size += len(text)
         if size >= CHARACTERS_A_CALL or end == len(texts):
-            some = texts[start:end]
-            try:
-                found = backend.encode_batch_fast(some, add_special_tokens=False)
-            except TypeError:  # half a surrogate pair, which JSON can spell and no tokenizer reads, is replaced
-                some = [text.encode("utf-8", "replace").decode() for text in some]
-                found = backend.encode_batch_fast(some, add_special_tokens=False)
-            ids += [encoding.ids for encoding in found]
+            # Half a surrogate pair, which JSON can spell and no tokenizer reads, is replaced.
+            some = [text.encode("utf-8", "replace").decode() for text in texts[start:end]]
+            ids += [encoding.ids for encoding in backend.encode_batch_fast(some, add_special_tokens=False)]
             start, size = end, 0
     return ids
 
 
-def _without_prefix(stage: dict[str, Any] | None, parts: str) -> dict[str, Any] | None:
-    """A normalizer or pre-tokenizer without what it prepends to a text."""
-    if stage is None or stage["type"] == "Prepend":
+# What puts nothing before a text, and takes no space from its beginning; `None` leaves a part out.
+_NO_PREFIX: dict[str, dict[str, Any] | None] = {
+    "Prepend": None, "Strip": {"strip_left": False}, "Metaspace": {"prepend_scheme": "never"},
+    "ByteLevel": {"add_prefix_space": False},
+}  # fmt: skip
+
+
+def _changed(stage: dict[str, Any] | None, changes: Mapping[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+    """A normalizer or pre-tokenizer, and what it consists of, with other settings by type."""
+    if stage is None or (change := changes.get(stage["type"], {})) is None:
         return None
-    if stage["type"] == "Sequence":
-        return {**stage, parts: [kept for part in stage[parts] if (kept := _without_prefix(part, parts)) is not None]}
-    changes = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
-    return {**stage, **changes.get(stage["type"], {})}
-
-
-def _without_strip(stage: dict[str, Any] | None, left: bool) -> dict[str, Any] | None:
-    """A normalizer that keeps trailing and, if `left`, leading spaces."""
-    if stage is not None and stage["type"] == "Sequence":
-        return {**stage, "normalizers": [_without_strip(part, left) for part in stage["normalizers"]]}
-    if stage is not None and stage["type"] == "Strip":
-        return {**stage, "strip_right": False, "strip_left": stage["strip_left"] and not left}
-    return stage
+    for parts in {"normalizers", "pretokenizers"} & stage.keys():
+        change = change | {parts: [new for part in stage[parts] if (new := _changed(part, changes)) is not None]}
+    return stage | change
 
 
 def _forbid_special_tokens(state: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:

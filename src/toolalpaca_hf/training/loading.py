@@ -11,15 +11,15 @@ from typing import Any, cast
 
 from accelerate.utils import is_peft_model
 from datasets import Dataset, Features, Json, List
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
-from ..errors import InputError, NotFoundError, OptionError, UnsupportedModelError
+from ..errors import InputError, OptionError, UnsupportedModelError
 from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
 from ..schema import Segment
-from ..storage import atomic_write, write_json
+from ..storage import atomic_write, read_json, write_json
 from .conversations import as_messages, tools
 from .encoders import make_encoder
 from .tokenize import bos_ids, merge
@@ -190,11 +190,8 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
         [`NotFoundError`]: There is no tokenizer in the folder.
     """
     folder, target = Path(folder), Path(out or folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except Exception as error:  # of damaged files tokenizers raises whatever it likes
-        raise NotFoundError(f"no tokenizer ({' '.join(f'{error!r}'.split())[:200]})", file=folder) from None
+    tokenizer = checkpoints.load_tokenizer(str(folder), "pass a folder with one")
+    settings = read_json(folder / "tokenizer_config.json", "pass a folder with one")
     set_templates(tokenizer, prompt)
     settings.pop("chat_template", None)  # where older versions kept it
     generation = None

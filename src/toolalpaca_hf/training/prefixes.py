@@ -15,6 +15,7 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
 
 from ..errors import InputError, OptionError
+from ..inference import common_length
 from .tokenize import IGNORE, code_hash
 
 Row = Mapping[str, Sequence[int]]
@@ -91,13 +92,6 @@ def _ids(values: Any) -> list[int]:
     return values if isinstance(values, list) else np.asarray(values).tolist()
 
 
-def _common(a: Row, b: Row) -> int:
-    """Length of the common prefix of two rows."""
-    size = min(len(a["input_ids"]), len(b["input_ids"]))
-    same = np.asarray(a["input_ids"][:size]) == np.asarray(b["input_ids"][:size])
-    return size if same.all() else int(same.argmin())
-
-
 def build_tree(rows: Sequence[Row], min_node_tokens: int = MIN_NODE_TOKENS) -> Pack:
     """Build trees of rows (`input_ids` and `labels` of each), in one sequence.
 
@@ -125,7 +119,7 @@ def build_tree(rows: Sequence[Row], min_node_tokens: int = MIN_NODE_TOKENS) -> P
             fix = "give each trained token its own id, or set prefix_packing: false"
             raise InputError("the labels of a row are neither its tokens nor -100", fix=fix)
     ordered = sorted(rows, key=_order)
-    common = [0, *(_common(a, b) for a, b in pairwise(ordered))]
+    common = [0, *(common_length(a["input_ids"], b["input_ids"]) for a, b in pairwise(ordered))]
     # Groups still to come, the next one last: rows, what each has in common with the one before it, depth, parent.
     groups = [(0, ordered, common, -1)] if ordered else []
     while groups:
@@ -181,7 +175,7 @@ def share_prefixes(rows: Dataset, max_tokens: int, min_node_tokens: int = MIN_NO
         places = sorted((place for place, key in enumerate(keys) if key), key=keys.__getitem__)
         del keys
         # Two rows at a time, so that the rows themselves are never all in memory.
-        common = [0, *(_common(plain[a], plain[b]) for a, b in pairwise(places))]
+        common = [0, *(common_length(plain[a]["input_ids"], plain[b]["input_ids"]) for a, b in pairwise(places))]
         lengths = [len(plain[place]["input_ids"]) for place in places]
 
         def built(members: Sequence[int]) -> Iterator[Pack]:

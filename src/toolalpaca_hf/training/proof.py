@@ -330,8 +330,8 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
     ```
     """
     wanted = [name for name in FEATURES if features is None or name in features]
-    if way.segments:
-        wanted.remove("turns")  # a row of segments is one question; only its last end is a token
+    # A row of segments is one question; only its last end is a token.
+    wanted = [name for name in wanted if not (way.segments and name == "turns")]
     prover, rng = Prover(way), random.Random(seed)
     notes, usable = list[str](), list[str]()
     for feature in wanted:

@@ -84,10 +84,13 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         before = before if isinstance(before, dict) else {}
         compared = (name for name in settings.keys() | before.keys() if not name.startswith("hub_"))
         changed = sorted({n for n in compared if settings.get(n) != before.get(n)} - _INDIFFERENT)
+        if data and (processes := os.environ.get("WORLD_SIZE", "1")) != "1":  # a step takes a batch of each
+            data += f" over {processes} processes"
         before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
         # Other settings may well make other rows.
         if before_data != data and not changed:
-            changed.append("the rows of the dataset")
+            same = before_data.partition(" ")[0] == data.partition(" ")[0]
+            changed.append("the number of processes" if same else "the rows of the dataset")
         resume, sentence = None, "Starting from the beginning."
         if found and not changed:
             resume, sentence = found[-1], f"Resuming from {found[-1]}."

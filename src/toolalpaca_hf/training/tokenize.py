@@ -169,8 +169,8 @@ def merge(segments: Iterable[Segment | Mapping[str, Any]] | None, row: int | str
     for i, segment in enumerate(() if segments is None else segments):
         found = vars(segment) if isinstance(segment, Segment) else segment if isinstance(segment, Mapping) else {}
         text, trainable = found.get("text"), found.get("trainable")
-        if not isinstance(trainable, bool) and getattr(trainable, "dtype", None) in (torch.bool, np.bool_):
-            trainable = bool(trainable)  # rows in numpy's or torch's format
+        if getattr(trainable, "dtype", None) in (torch.bool, np.bool_):  # rows in numpy's or torch's format
+            trainable = bool(trainable)
         if not isinstance(text, str) or not isinstance(trainable, bool):
             raise InputError(f"segment {i} is {str(segment)[:80]!r}", row=row, fix=fix)
         if text:
@@ -298,8 +298,8 @@ def _encode(
         rows = segment_tokenizer.encode_batch(batch["segments"])
     except InputError as error:
         place = error.row if isinstance(error.row, int) else 0
-        row = batch["id"][place] if "id" in batch else indices[place]
-        raise InputError(error.problem, row=row, fix=error.fix) from None
+        named = batch["id"][place] if "id" in batch else None
+        raise InputError(error.problem, row=indices[place] if named is None else named, fix=error.fix) from None
     return {name: [row[name] for row in rows] for name in ("input_ids", "labels", "outcome")}
 
 

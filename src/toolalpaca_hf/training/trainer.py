@@ -1,5 +1,6 @@
 """TRL's trainer for rows of segments, computing logits only where a label is: on a CPU they take half of the time."""
 
+import copy
 import logging
 import time
 from contextlib import suppress
@@ -77,7 +78,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         run_settings: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        args = SegmentSFTConfig.of(args)
+        args = copy.copy(SegmentSFTConfig.of(args))
+        args.push_to_hub = False  # a finished run is published as a whole, with metrics and card
         if args.activation_offloading and args.device.type == "cpu":
             raise OptionError("moves activations off a GPU, and there is none", option="activation_offloading")
         self.run_settings, self.tree_attention = run_settings, ""
@@ -96,9 +98,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
                     raise OptionError(problem, option="processing_class", fix="pass its own")
                 processing_class = loading.load_tokenizer(path, args)
         if "messages" in loading.columns_of(train_dataset):
-            if isinstance(getattr(processing_class, "chat_template", None), dict):
-                processing_class.chat_template = loading.tool_template(processing_class)
-            if not (args.chat_template_path or getattr(processing_class, "chat_template", None)):
+            processing_class.chat_template = loading.tool_template(processing_class)
+            if not (args.chat_template_path or processing_class.chat_template):
                 fix = "choose a chat model, pass --chat_template_path, or train on the config sft"
                 raise UnsupportedModelError("the tokenizer has no chat template", fix=fix)
         if data_collator is None:
@@ -223,9 +224,15 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         segments = "segments" in columns
         if segments:
             dataset = self._encode_segments(dataset, processing_class, args, dataset_name)
+            dataset = dataset.shuffle(seed=args.seed) if args.shuffle_dataset else dataset
         if not segments or packing:
             prepare = self._prepare_messages if "messages" in columns else super()._prepare_dataset
             dataset = prepare(dataset, processing_class, args, packing, formatting_func, dataset_name)
+        if dataset_name == "train" and isinstance(dataset, IterableDataset):
+            if next(iter(dataset), None) is None:
+                raise InputError("no row is left to train on", fix="raise max_length or use shorter documentation")
+            # One endless stream: a run resumed in its second pass skips what it has seen, and not what is there.
+            dataset = dataset.repeat(None)
         if not (args.prefix_packing and dataset_name == "train"):
             return dataset
         with args.main_process_first(local=False, desc="prefixes"):
@@ -249,14 +256,9 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
                 dataset, report = tokenize_dataset(dataset, tokenizer, *settings, num_proc=args.dataset_num_proc)
             self.row_reports.append(f"{'Training' if name == 'train' else 'Held-out'} rows: {report}")
             return dataset
-        dataset = dataset.filter(SegmentTokenizer(tokenizer, *settings).keeps)
-        if name != "train":
-            return dataset
-        if next(iter(dataset), None) is None:
-            raise InputError("no row is left to train on", fix="raise max_length or use shorter documentation")
-        self.row_reports.append("Training rows are streamed; rows over the limit are cut or dropped as they come.")
-        # One endless stream: a run resumed in its second pass skips what it has seen, and not what is there.
-        return dataset.repeat(None)
+        if name == "train":
+            self.row_reports.append("Training rows are streamed; rows over the limit are cut or dropped as they come.")
+        return dataset.filter(SegmentTokenizer(tokenizer, *settings).keeps)
 
     def _prepare_messages(self, rows: Any, tokenizer: Any, args: Any, packing: bool, formatter: Any, name: str) -> Any:
         """TRL's tokenization of `messages`, if the template renders all of them."""
@@ -268,7 +270,16 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
             if name == "train" and args.assistant_only_loss:
                 self._features = features_of(dataset)
-            prepared: Any = super()._prepare_dataset(dataset, tokenizer, args, packing, formatter, name)
+            prepared: Any = dataset
+            limit, longer = args.max_length, 0
+            if limit is not None and not packing:  # TRL cuts, and does not say what
+                whole = copy.copy(args)
+                whole.max_length = None
+                prepared = super()._prepare_dataset(dataset, tokenizer, whole, packing, formatter, name)
+                fitting = prepared.filter(lambda ids: len(ids) <= limit, input_columns=["input_ids"])
+                longer = len(prepared) - len(fitting) if isinstance(rows, Dataset) else 0
+                prepared = fitting if args.overlong == "drop" else prepared
+            prepared = super()._prepare_dataset(prepared, tokenizer, args, packing, formatter, name)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
         if template != tokenizer.chat_template:
@@ -279,8 +290,11 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         if not isinstance(rows, Dataset):
             return prepared
         dropped = 0 if packing else len(dataset) - len(prepared)
+        if longer > dropped:
+            reasons += f"; {longer - dropped:,} cut to max_length {limit}"
         if dropped:
-            reasons += f"; {dropped:,} dropped as nothing that is trained lies within max_length {args.max_length}"
+            why = "longer than" if args.overlong == "drop" else "nothing that is trained lies within"
+            reasons += f"; {dropped:,} dropped as {why} max_length {limit}"
         sentence = f"{name} rows: {len(rows):,}, {len(dataset) - dropped:,} kept{reasons}."
         if not len(prepared):
             raise InputError(f"no row is left to train on: {sentence}", fix="raise max_length or change the template")
@@ -330,10 +344,6 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             fix = "remove it: an earlier one is taken"
             raise InputError(problem, file=str(resume_from_checkpoint), fix=fix) from error
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As in transformers, but without pushing: a finished run is published as a whole, with metrics and card."""
-        super().save_model(output_dir, _internal_call=True)
-
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self._prompt is not None:
@@ -356,12 +366,6 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         metrics = write_results(self, self.run_settings or {}, self._weights)
         self.accelerator.print(f"Model, metrics.json and card are in {self.args.output_dir}.")
         return metrics
-
-    def init_hf_repo(self, *args: Any, **kwargs: Any) -> None:
-        """Create no repo before the run is finished."""
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Push no checkpoints with optimizer states to the Hub."""
 
     def end(self) -> None:
         """Exit cleanly under gloo, whose threads need the GIL to release the last tensors; see docs/design.md."""

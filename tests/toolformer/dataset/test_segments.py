@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import tiny_tokenizer
 
-from toolalpaca_hf.schema import FEATURES
+from toolalpaca_hf.features import FEATURES
 from toolalpaca_hf.toolformer import Markers
 from toolalpaca_hf.toolformer.annotation.annotator import annotated_row
 from toolalpaca_hf.toolformer.dataset import mix, sft_row, text_segments
