@@ -83,7 +83,7 @@ def test_a_plan_says_rows_steps_and_minutes() -> None:
     checked = check_documents(config.documents)
     assert checked.functions == 10 and checked.notes == []
     said = "\n".join(plan(config, checked, 2.0))
-    assert "10 functions" in said and "about 120" in said and "7 steps" in said and "4 min" in said
+    assert "10 functions" in said and "about 120" in said and "7 steps" in said and "6 min" in said
     assert said.splitlines()[-1].startswith("in all about ") and " min" not in "".join(plan(config, checked))
 
 

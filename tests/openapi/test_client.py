@@ -230,7 +230,7 @@ GOOD, LONG = 'Status Code: 200. Response: {"a":1}', "it is longer than 5000000 b
         ("gzip", gzip.compress(b'{"a": 1}', mtime=0) + bytes(9), GOOD),
         (
             "gzip",
-            gzip.compress(b'{"a": 1}', mtime=0) + gzip.compress(b" ")[:-9],
+            gzip.compress(b'{"a": 1}', mtime=0) + gzip.compress(b" ", mtime=0)[:-9],
             "The server broke the connection off.",
         ),
         ("gzip", gzip.compress(bytes(3_000_000), mtime=0) * 2, f"Status Code: 200. Response: {LONG}"),

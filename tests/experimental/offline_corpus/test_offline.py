@@ -186,6 +186,28 @@ def test_single_calls_are_asked_for_again_where_more_are_wanted() -> None:
     assert sum(kind(one) == "single" for one in many) > 2 * len(api.functions)
 
 
+def test_items_of_an_item_are_asked_for_by_ids_that_exist(tmp_path: Path) -> None:
+    def read(name: str, field: str, *path: str, several: bool = False) -> dict[str, Any]:
+        item: dict[str, Any] = {"type": "object", "properties": {field: {"type": "string"}}}
+        schema = {"type": "array", "items": item} if several else item
+        places = [{"name": one, "in": "path", "required": True, "schema": {"type": "string"}} for one in path]
+        answer = {"200": {"description": "Found.", "content": {"application/json": {"schema": schema}}}}
+        summary = f"Show {name} of the fleet"
+        return {"get": {"operationId": name, "summary": summary, "parameters": places, "responses": answer}}
+
+    paths = {
+        "/ships": read("ships", "shipId", several=True),
+        "/ships/{shipId}": read("ship", "shipId", "shipId"),
+        "/ships/{shipId}/sailors": read("sailors", "sailorId", "shipId", several=True),
+        "/ships/{shipId}/sailors/{sailorId}": read("sailor", "sailorId", "shipId", "sailorId"),
+    }
+    document = {"openapi": "3.0.0", "info": {"title": "Fleet", "version": "1"}, "paths": paths}
+    (tmp_path / "fleet.json").write_text(json.dumps(document), encoding="utf-8")
+    made = built(offline_apis(tmp_path / "fleet.json"), OfflineSettings(per_api=16))
+    found = {step.action for one in made for step in one.trajectory.steps if "Status Code: 200" in step.observation}
+    assert found == {"ships", "ship", "sailors", "sailor"}
+
+
 def test_openapi_documents_do_as_well(tmp_path: Path) -> None:
     (tmp_path / "huts.yaml").write_text(yaml.safe_dump(HUTS), encoding="utf-8")
     (tmp_path / "more.json").write_text(

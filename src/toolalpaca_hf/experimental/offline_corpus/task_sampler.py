@@ -203,7 +203,7 @@ class TaskSampler:
         chosen = {draws.pick(others) for _ in range(most)}
         arguments: dict[str, Any] = {}
         for name in [*required, *(name for name in others if name in chosen)]:
-            value = self._value(function, name, draws.child(name))
+            value = self._value(function, name, draws.child(name), arguments)
             if name in required and (value is None or SECRET.search(name)):
                 return None
             if value is not None and str(value) not in map(str, arguments.values()):
@@ -212,15 +212,18 @@ class TaskSampler:
                 return None
         return PlannedCall(function, arguments)
 
-    def _value(self, function: str, name: str, draws: Rng) -> Any:
-        """A value; ids are taken from the simulated data."""
+    def _value(self, function: str, name: str, draws: Rng, chosen: Mapping[str, Any]) -> Any:
+        """A value; ids are taken from the simulated data, those of an item's own items by what was `chosen` before."""
         operation = self.operations[function]
         endpoint = self._endpoints.get((operation.path.strip("/"), operation.method))
         if endpoint is not None:
             role = self._entities.kinds(endpoint)
-            if role.item == name and role.in_path and self._entities.closed(role.collection) is not None:
-                collection = "/".join(role.collection)
-                ids = self._entities.seeded_ids(role.collection, collection) if "{" not in collection else []
+            owner, marker = role.collection if role.item == name and role.in_path else None, f"{{{name}}}"
+            if marker in role.collection:  # what belongs to an item, such as /pets/{petId}/vaccinations
+                owner = role.collection[: role.collection.index(marker)]
+            if owner is not None and self._entities.closed(owner) is not None:
+                collection = "/".join(str(chosen.get(part.strip("{}"), part)) for part in owner)
+                ids = self._entities.seeded_ids(owner, collection) if "{" not in collection else []
                 return draws.pick(ids) if ids else None
         return made_value(name, self._schema(function, name), draws)
 
