@@ -29,8 +29,6 @@ class DownloadError(ToolAlpacaError):
 
 @dataclass(frozen=True)
 class Published:
-    """A file of the upstream repository."""
-
     path: str
     blob_ids: tuple[str, ...] = ()  # of git, that it may have; the published one first
     option: str = "--data-dir"  # that names one at hand

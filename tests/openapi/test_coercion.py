@@ -42,6 +42,9 @@ def fit(value: Any, schema: dict[str, Any], name: str) -> tuple[Any, list[str]]:
         ({"x": "1"}, {"type": "object", "additionalProperties": INTEGER}, {"x": 1}),
         (["1", 2, 3], {"prefixItems": [INTEGER, {"type": "string"}], "items": {"type": "string"}}, [1, "2", "3"]),
         ("3", {"type": "Integer"}, 3),
+        (3, {"type": "string", "enum": [1, 3]}, "3"),
+        ("3", {"type": "integer", "enum": ["1", "3"]}, 3),
+        (True, {"type": "string", "nullable": True, "enum": [True, None]}, "true"),
         ("3", {"type": "string", "pattern": "/^[0-9]$/"}, "3"),
     ],
 )  # fmt: skip

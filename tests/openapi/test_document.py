@@ -168,6 +168,12 @@ def test_anchors_are_found_wherever_they_are(tmp_path: Path) -> None:
     file.write_text(json.dumps(document))
     loaded = load_api(file).documentation
     assert loaded["x-not-followed"] == ["#dog leads nowhere"]
+    cat["properties"]["b"] = {"$ref": "#/$defs/B"}
+    cat["$defs"] = {"B": {"type": "string"}}
+    inner = functions_of(document)[0].body
+    assert (
+        inner is not None and not inner.check.is_valid({"a": 1, "b": 1}) and inner.check.is_valid({"a": 1, "b": "x"})
+    )
     first = functions_of(loaded)[0].body
     assert first is not None and not first.check.is_valid({}) and first.check.is_valid({"a": 1})
 

@@ -74,6 +74,12 @@ def test_places_of_a_list_are_alternatives_of_its_items() -> None:
     assert made["properties"]["b"] == {"type": "array", "items": {"anyOf": [number, text]}}
 
 
+def test_names_by_a_pattern_are_additional() -> None:
+    closed = {"type": "object", "patternProperties": {"^x-": {"type": "number"}}, "additionalProperties": False}
+    made = parameters(body={"type": "object", "properties": {"a": closed}})
+    assert made["properties"]["a"] == {"type": "object", "additionalProperties": {"type": "number"}}
+
+
 def test_types_written_as_in_swagger_2_count() -> None:
     made = parameters({"name": "q", "in": "query", "type": "array", "items": {"type": "integer"}})
     assert made["properties"]["q"] == {"type": "array", "items": {"type": "integer"}}

@@ -101,6 +101,12 @@ def test_a_schema_that_inherits_a_discriminator_has_its_own_tag(tags: dict[str, 
     assert tool_of(doc, "dog")["parameters"]["properties"]["kind"]["default"] == dog
     made = call(doc, "dog", {"kind": dog, "barks": True})
     assert made.status_code == 200 and made.json()["kind"] in ([*tags] if tags else ["Pet", dog])
+    doc["paths"]["/dogs"]["post"]["requestBody"]["content"]["application/json"]["schema"] = refs["Pet"]
+    assert set(tool_of(doc, "dog")["parameters"]["properties"]) == {"kind", "lives", "barks"}
+    assert call(doc, "dog", {"kind": cat, "lives": 9}).request.content == b'{"kind": "%b", "lives": 9}' % cat.encode()
+    with pytest.raises(ToolAlpacaError, match="lives"):
+        call(doc, "dog", {"kind": cat})
+    assert client_of(doc).post("/t/dogs", json={"kind": dog}).status_code == 400
 
 
 def test_ids_in_the_examples_of_schemas_exist():

@@ -95,7 +95,6 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
         return completion_ids, logprobs
 
     def _continue(self, prompt_ids: list[list[int]]) -> list[list[int]]:
-        """The next turn of each conversation."""
         training, args = cast(torch.nn.Module, self.model).training, self.args
         if self._generator is None or self._generator_step != self.state.global_step:
             # Other weights: no cache holds any more. Other processes, and other steps, draw otherwise.

@@ -54,8 +54,10 @@ class Document(dict[str, Any]):
 
     @cached_property
     def anchors(self) -> dict[str, Any]:
-        nodes = (node for node in every_value(self) if isinstance(node, dict) and "$anchor" in node)
-        return {str(node["$anchor"]): node for node in nodes}
+        """Schemas by what refers to them besides pointers from the root: anchors, and `$defs` inside others."""
+        nodes = [node for node in every_value(self) if isinstance(node, dict)]
+        inner = {f"/$defs/{name}": part for node in nodes for name, part in mapping(node.get("$defs")).items()}
+        return inner | {str(node["$anchor"]): node for node in nodes if "$anchor" in node}
 
 
 def document_of(api: Api) -> dict[str, Any]:
@@ -212,14 +214,13 @@ def text(value: Any) -> str:
 
 def lookup(document: dict[str, Any], ref: Any) -> Any:
     """The value that a local reference (`#/components/schemas/Cat`, or `#cat` for an anchor) points at, or `None`."""
-    if not isinstance(ref, str) or not ref.startswith("#/"):
-        return document.anchors.get(text(ref)[1:]) if isinstance(document, Document) and text(ref)[:1] == "#" else None
-    value: Any = document
+    ref = text(ref)
+    value: Any = document if ref.startswith("#/") else None
     for part in ref[2:].split("/"):
         key = unquote(part).replace("~1", "/").replace("~0", "~")
         items = value if isinstance(value, dict) else {str(place): item for place, item in enumerate(listed(value))}
         if key not in items:
-            return None
+            return document.anchors.get(ref[1:]) if isinstance(document, Document) and ref[:1] == "#" else None
         value = items[key]
     return value
 

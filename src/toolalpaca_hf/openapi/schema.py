@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain, count
 from typing import Any
 
@@ -13,6 +13,7 @@ import jsonschema_rs
 
 from .document import MAX_DEPTH, is_modern, listed, lookup, mapping, text
 
+MAX_HEIRS = 20  # of one schema that are alternatives; of more, only the tags are
 MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
 Check = jsonschema_rs.Draft202012Validator
@@ -108,6 +109,7 @@ class Definitions(dict[str, Any]):
         self._names: dict[tuple[str, frozenset[str]], str] = {}
         self._waiting: dict[str, tuple[Any, str, frozenset[str]]] = {}
         self._references: dict[str, set[str]] = {}
+        self.heirs = cache(self._heirs)
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._waiting
@@ -148,13 +150,29 @@ class Definitions(dict[str, Any]):
             self._waiting[name] = target, ref, hidden
         return {"$ref": f"#/$defs/{self._names[ref, hidden]}"}
 
-    def convert(self, node: Any, depth: int, hidden: frozenset[str] = frozenset()) -> Any:
+    def _heirs(self, ref: str) -> dict[str, Any] | None:
+        """A schema that others inherit by `allOf` and its discriminator, as the alternatives that these are."""
+        target = mapping(lookup(self.document, ref))
+        tags_to, found = mapping(mapping(target.get("discriminator")).get("mapping")).values(), [ref]
+        if not isinstance(target.get("discriminator"), dict) or target.get("oneOf") or target.get("anyOf"):
+            return None
+        schemas = mapping(mapping(self.document.get("components")).get("schemas"))
+        parts = {f"#/components/schemas/{name}": listed(mapping(each).get("allOf")) for name, each in schemas.items()}
+        for one in found:
+            found += [heir for heir in parts if heir not in found and {"$ref": one} in parts[heir]]
+        if len(found) == 1 or max(len(found), len(tags_to)) > MAX_HEIRS:
+            return None
+        named = dict.fromkeys(to if "/" in text(to) else f"#/components/schemas/{to}" for to in tags_to) or found
+        return {"oneOf": [{"$ref": heir} for heir in named], "discriminator": target["discriminator"]}
+
+    def convert(self, node: Any, depth: int, hidden: frozenset[str] = frozenset(), inherited: bool = False) -> Any:
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict) or depth > MAX_DEPTH:
             return {}
         if isinstance(node.get("$ref"), str):
-            found = self.refer(node["$ref"], hidden)
+            heirs = self.heirs(node["$ref"]) if self.request and not inherited else None
+            found = self.convert(heirs, depth + 1, hidden) if heirs else self.refer(node["$ref"], hidden)
             beside = {key: value for key, value in node.items() if key != "$ref"}
             # Keywords beside a reference count from OpenAPI 3.1 on.
             rest = self.convert(beside, depth + 1, hidden) if self.modern else {}
@@ -177,7 +195,7 @@ class Definitions(dict[str, Any]):
         for key in MANY:
             if members := listed(node.get(key)):
                 inner = hidden if key in SAME else frozenset()
-                found[key] = [self.convert(member, depth + 1, inner) for member in members]
+                found[key] = [self.convert(member, depth + 1, inner, key == "allOf") for member in members]
         if self.request and "oneOf" in found:
             # Overlapping alternatives are a mistake of the document; tools cannot express that exactly one must fit.
             either = {"anyOf": found.pop("oneOf")}
@@ -205,12 +223,13 @@ class Definitions(dict[str, Any]):
 def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     declared, nullable = node.get("type"), node.get("nullable") is True
-    meant = (MEANT.get(str(kind).lower()) for kind in (declared if isinstance(declared, list) else [declared]))
-    kinds = list(filter(None, meant))
+    named = (MEANT.get(str(kind).lower()) for kind in (declared if isinstance(declared, list) else [declared]))
+    kinds = list(filter(None, named))
     if kinds := list(dict.fromkeys([*kinds, "null"] if kinds and nullable else kinds)):
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if isinstance(node.get("enum"), list) and node["enum"]:
-        values = list({json.dumps(value, sort_keys=True): value for value in node["enum"]}.values())
+        meant = [_of_type(value, kinds) for value in node["enum"]]
+        values = list({json.dumps(value, sort_keys=True): value for value in meant}.values())
         found["enum"] = [*values, None] if nullable and None not in values else values
     found |= {key: node[key] for key, fits in PLAIN.items() if key in node and fits(node[key])}
     if "pattern" in found:  # some are written as in JavaScript, between slashes
@@ -230,6 +249,16 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
     if isinstance(node.get("description"), str):  # in answers it says what a made value is to be
         found["description"] = node["description"] if request else node["description"][:500]
     return found
+
+
+def _of_type(value: Any, kinds: list[str]) -> Any:
+    """A value of an enumeration as its type has it: YAML's `1` is `"1"` where texts are enumerated."""
+    kind = kinds[0] if kinds else ""
+    if kind == "string" and isinstance(value, bool | int | float) and len({*kinds} - {"null"}) == 1:
+        return json.dumps(value)
+    if kind in ("integer", "number") and isinstance(value, str) and re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", value):
+        return json.loads(value)
+    return value
 
 
 def name_list(value: Any) -> list[str]:

@@ -256,7 +256,10 @@ def _clean(node: Any) -> dict[str, Any]:
         properties = properties | {name: {} for name in needed if name not in properties}
         schema |= {"properties": {name: _clean(part) for name, part in properties.items()}} if properties else {}
         schema |= {"required": needed} if needed else {}
-        if isinstance(extra := node.get("additionalProperties"), bool | dict):
+        extra, patterns = node.get("additionalProperties"), node.get("patternProperties")
+        if patterns and extra is False:  # providers know no patterns of names
+            extra = {"anyOf": [*patterns.values()]}
+        if isinstance(extra, bool | dict):
             schema["additionalProperties"] = _clean(extra) if isinstance(extra, dict) else extra
     return schema | ({"anyOf": choices} if choices else {}) | ({"nullable": True} if nullable else {})
 

@@ -329,7 +329,12 @@ def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bo
     """A number for a schema, in the usual range of the field's name as far as the bounds allow."""
     low, high, digits = (0, 1000, 2) if bare else NUMBERS.get(_number_end(name) or "", ("", 1, 100, 0))[1:]
     low, high, digits = (math.ceil(low), math.floor(high), 0) if whole and high - low >= 1 else (low, high, digits)
-    below, above = _bounds(node, whole)
+    below, above = node.get("minimum", -math.inf), node.get("maximum", math.inf)
+    over, under = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
+    if over is not None and over >= below:
+        below = math.floor(over) + 1 if whole else math.nextafter(over, math.inf)
+    if under is not None and under <= above:
+        above = math.ceil(under) - 1 if whole else math.nextafter(under, -math.inf)
     if node.get("format") in MAX_INTEGER and whole:
         above = min(above, MAX_INTEGER[node["format"]])
     if below > low or above < high:
@@ -350,13 +355,3 @@ def make_number(node: dict[str, Any], name: str, rng: Rng, whole: bool, bare: bo
     rounded = round(number, digits or 1)
     number = rounded if below <= rounded <= above else number
     return number if low <= number <= high or bare else min(max(number, low), high)
-
-
-def _bounds(node: dict[str, Any], whole: bool) -> tuple[float, float]:
-    low, high = node.get("minimum", -math.inf), node.get("maximum", math.inf)
-    over, under = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
-    if over is not None and over >= low:
-        low = math.floor(over) + 1 if whole else math.nextafter(over, math.inf)
-    if under is not None and under <= high:
-        high = math.ceil(under) - 1 if whole else math.nextafter(under, -math.inf)
-    return low, high

@@ -44,7 +44,6 @@ def parts_of(segments: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_parameter(segment: str) -> bool:
-    """Whether a path segment is a single parameter."""
     return segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1
 
 

@@ -48,7 +48,6 @@ class Reply:
         self.call_rng = entities.rng.child("call").child(self.fingerprint)
 
     def value(self, make: Generator | None) -> Any:
-        """Make the value, and remember what the call made, changed or removed."""
         if self.kind.action == "create":
             return self._create(make)
         if self.kind.action in ("read", "update", "delete") and (item := self._item_id()) is not None:

@@ -57,27 +57,19 @@ def dump_json(value: Any) -> bytes:
 
 
 def encode_response(declared: DeclaredResponse, value: Any) -> SimulatedResponse:
-    return SimulatedResponse(declared.status, _encoded(declared, value), declared.media)
-
-
-def _encoded(declared: DeclaredResponse, value: Any) -> bytes:
-    media = declared.media
-    if not media:
-        return b""
+    media, body = declared.media, dump_json(value) if declared.media else b""
     if is_json_lines(media) and isinstance(value, list):
-        return b"".join(dump_json(row) + b"\n" for row in value)
-    if "json" in media.lower():
-        return dump_json(value)
-    if media.startswith("image/") and "svg" not in media:
+        body = b"".join(dump_json(row) + b"\n" for row in value)
+    elif media.startswith("image/") and "svg" not in media:
         kind = re.match("image/(gif|jpeg)", media)
-        return (PICTURES / f"pixel.{kind[1] if kind else 'png'}").read_bytes()
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace")
-    if is_xml(media):
-        return to_xml(value, "response", declared.make.root if declared.make is not None else {})
-    if media.partition(";")[0] == "text/csv" and isinstance(value, list):
-        return to_csv(value).encode("utf-8", "replace")
-    return dump_json(value)
+        body = (PICTURES / f"pixel.{kind[1] if kind else 'png'}").read_bytes()
+    elif isinstance(value, str) and media and "json" not in media.lower():
+        body = value.encode("utf-8", "replace")
+    elif is_xml(media):
+        body = to_xml(value, "response", declared.make.root if declared.make is not None else {})
+    elif media.partition(";")[0] == "text/csv" and isinstance(value, list):
+        body = to_csv(value).encode("utf-8", "replace")
+    return SimulatedResponse(declared.status, body, media)
 
 
 def refuse(operation: SimulatedOperation, status: int, reason: str) -> SimulatedResponse:

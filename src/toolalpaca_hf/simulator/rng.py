@@ -41,7 +41,6 @@ class Rng:
         return options[self.integer(0, len(options) - 1)]
 
     def text(self, letters: str, length: int) -> str:
-        """A text of `length` of the letters."""
         number = self.integer(0, len(letters) ** length - 1)
         found = []
         for _ in range(length):

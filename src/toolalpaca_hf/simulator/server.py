@@ -72,7 +72,6 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def socket_url(sock: socket.socket, host: str) -> str:
-    """The URL at which `host` is listened on."""
     return f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
 

@@ -15,8 +15,6 @@ Key = tuple[str, str]
 
 
 class Session:
-    """The state of one API in one session."""
-
     def __init__(self) -> None:
         # Fields by `plain` name of each item, by collection and id; None if it was removed.
         self.records: OrderedDict[Key, dict[str, Any] | None] = OrderedDict()
