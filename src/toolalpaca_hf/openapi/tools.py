@@ -196,7 +196,7 @@ def _either(root: dict[str, Any], first: Any, second: Any) -> Any:
     nodes = [_flat(root, schema, frozenset(), either=False) for schema in (first, second)]
     values = [[node["const"]] if "const" in node else node.get("enum") for node in nodes]
     if values[0] is not None and values[1] is not None:
-        rest = {key: value for key, value in nodes[0].items() if key not in ("const", "enum", "default")}
+        rest = {key: value for key, value in nodes[0].items() if key not in ("const", "enum", "default", "x-tag")}
         return rest | {"enum": [*values[0], *[value for value in values[1] if value not in values[0]]]}
     members = first["anyOf"] if isinstance(first, dict) and list(first) == ["anyOf"] else [first]
     return {"anyOf": [*members, second]}
