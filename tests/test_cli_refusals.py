@@ -132,6 +132,9 @@ def test_a_suite_that_is_not_at_hand_names_the_option(models: Path) -> None:
     [
         (["create", "nosuch.yaml", "--out", "out", "--dry-run"], None),
         (["lint", "simulated", "--data-dir", "nowhere"], "--data-dir"),
+        (["publish", "dataset", "x", "--repo-id", "me/x", "--public", "--pr"], "--public"),
+        (["simulate", "--apis", "sample", "--mcp", "--mcp-http"], None),
+        (["screen", "runs/nowhere"], None),
         (["create", "sample", "--base", "smollm3", "--out", "out"], None),
         (
             ["toolformer", "generate", "--model", "smollm2", "1 +", "--api", "a.yaml", "--credentials", "k"],

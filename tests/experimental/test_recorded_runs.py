@@ -228,6 +228,14 @@ def test_hashes_and_uuids_are_no_numbers(tmp_path: Path) -> None:
     assert [record["index"] for record in read_recorded(write(tmp_path / "out.json", entries))[0]] == [0, 1, 2]
 
 
+def test_verdicts_without_their_texts_are_counted(tmp_path: Path) -> None:
+    kept = [{"id": 0, "process_correctness": "yes", "final_response_correctness": "No"}, {"id": 1}]
+    file = write(tmp_path / "judged.json", kept, STATISTICS)
+    records, problems = read_recorded(file)
+    assert counted(records) == STATISTICS and not problems
+    assert [record["failed"] for record in records] == [False, True]
+
+
 def test_what_a_fork_leaves_out_is_no_difference(tmp_path: Path) -> None:
     bare = {name: value for name, value in entry(0, [STEP], "At noon.").items() if "correctness" not in name}
     loud = entry(1, [STEP], "At noon.") | {"process_correctness": " yes", "final_response_correctness": "NO"}

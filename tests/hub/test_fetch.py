@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ import toolalpaca_hf.hub as hub_room
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.errors import ToolAlpacaError
 from toolalpaca_hf.formats import UpstreamPrompt, react_prompt
-from toolalpaca_hf.hub import fetch
+from toolalpaca_hf.hub import client, fetch
 from toolalpaca_hf.schema import Api, Function
 from toolalpaca_hf.storage import StorageError
 
@@ -63,7 +62,7 @@ def test_a_full_disk_is_one_sentence(llama: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["toolalpaca_hf.hub.fetch"], "snapshot_download", full)
+    monkeypatch.setattr(client, "snapshot_download", full)
     with HubServer({REPO: bytes_of(llama)}) as hub, pytest.raises(StorageError) as raised:
         fetch(REPO, token=OWNER, endpoint=hub.url)
     assert raised.value.file == constants.HF_HUB_CACHE

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, constants, parse_eval_
 
 from toolalpaca_hf.errors import InputError, OptionError
 from toolalpaca_hf.hub import HubError, connect
-from toolalpaca_hf.hub.errors import hub_errors
+from toolalpaca_hf.hub.client import hub_errors
 from toolalpaca_hf.hub.results import SOURCE
 
 REPO = "me/model"

@@ -8,6 +8,7 @@ from .config import Ended as Ended
 from .config import RolloutConfig as RolloutConfig
 from .config import RolloutLimits as RolloutLimits
 from .config import ended_words as ended_words
+from .config import setting as setting
 from .endpoint import EndpointBackend as EndpointBackend
 from .local import LocalBackend as LocalBackend
 from .local import load_backend as load_backend

@@ -32,7 +32,8 @@ class RolloutLimits:
     unreadable_after: int | None = None
 
 
-def _field(default: Any, help: str) -> Any:
+def setting(default: Any, help: str) -> Any:
+    """A field with its help for the command line."""
     return field(default=default, metadata={"help": help})
 
 
@@ -43,37 +44,37 @@ class RolloutConfig:
     A number that is too small, or fields that contradict each other, are an [`OptionError`].
     """
 
-    model_name_or_path: str | None = _field(None, "Folder, Hub id or smollm2; of an endpoint, its name there.")
-    endpoint: str | None = _field(None, "OpenAI-compatible server, http://127.0.0.1:8000/v1.")
-    style: Literal["react", "chat"] = _field("react", "Actions as text, or native tool calls.")
-    prompt: Literal["react", "upstream"] = _field("react", "upstream for ToolAlpaca-7B and -13B.")
-    prompt_dir: str | None = _field(None, "Folder with upstream's agent/ files; downloaded otherwise.")
-    tool_hints: int | None = _field(None, "Nearest functions named behind an instruction; as in training by default.")
-    constrained: bool = _field(False, "Local ReAct models: action names only of functions that exist.")
-    batch_size: int = _field(32, "Rollouts at once, local model.")
-    concurrency: int = _field(8, "Rollouts at once, endpoint.")
-    temperature: float = _field(0.0, "0 is greedy.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field("auto", "Of a local model; auto is the fastest.")
-    seed: int = _field(0, "Of sampling, and of the embedded simulator.")
-    simulator: str = _field("embedded", "embedded, or the URL of a simulator.")
-    responder: Literal["schema", "llm", "replay"] = _field("schema", "Of the embedded simulator.")
-    store: str | None = _field(None, "SQLite file of the embedded simulator's answers.")
-    faults: str | None = _field(None, "Let the embedded simulator fail: a rate such as 0.2, or a file.")
-    real: bool = _field(False, "Call the documents' own servers.")
-    confirm_unsafe: bool = _field(False, "Ask before each real call that is not GET, HEAD or OPTIONS; MCP's all are.")
-    credentials: str | None = _field(None, "For real calls: file of NAME=VALUE lines.")
+    model_name_or_path: str | None = setting(None, "Folder, Hub id or smollm2; of an endpoint, its name there.")
+    endpoint: str | None = setting(None, "OpenAI-compatible server, http://127.0.0.1:8000/v1.")
+    style: Literal["react", "chat"] = setting("react", "Actions as text, or native tool calls.")
+    prompt: Literal["react", "upstream"] = setting("react", "upstream for ToolAlpaca-7B and -13B.")
+    prompt_dir: str | None = setting(None, "Folder with upstream's agent/ files; downloaded otherwise.")
+    tool_hints: int | None = setting(None, "Nearest functions named behind an instruction; as in training by default.")
+    constrained: bool = setting(False, "Local ReAct models: action names only of functions that exist.")
+    batch_size: int = setting(32, "Rollouts at once, local model.")
+    concurrency: int = setting(8, "Rollouts at once, endpoint.")
+    temperature: float = setting(0.0, "0 is greedy.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "Of a local model; auto is fastest.")
+    seed: int = setting(0, "Of sampling, and of the embedded simulator.")
+    simulator: str = setting("embedded", "embedded, or the URL of a simulator.")
+    responder: Literal["schema", "llm", "replay"] = setting("schema", "Of the embedded simulator.")
+    store: str | None = setting(None, "SQLite file of the embedded simulator's answers.")
+    faults: str | None = setting(None, "Let the embedded simulator fail: a rate such as 0.2, or a file.")
+    real: bool = setting(False, "Call the documents' own servers.")
+    confirm_unsafe: bool = setting(False, "Ask before each real call that is not GET, HEAD or OPTIONS; MCP's all are.")
+    credentials: str | None = setting(None, "For real calls: file of NAME=VALUE lines.")
     allow_private: list[str] = field(default_factory=list, metadata={"help": "HOST:PORT that may be private."})
     tools: list[str] = field(default_factory=list, metadata={"help": "Show a built-in tool: datetime, retrieval."})
-    max_tools: int | None = _field(20, "Functions of an API shown: the nearest to the instruction.")
-    user_endpoint: str | None = _field(None, "Server of a model that answers getDetails.")
-    user_model: str | None = _field(None, "Its name there.")
-    limit: int | None = _field(None, "Only the first so many instructions; a higher limit later goes on from there.")
-    max_steps: int = _field(RolloutLimits.steps, "Actions of one rollout.")
-    max_new_tokens: int = _field(RolloutLimits.turn_tokens, "Tokens of one turn.")
-    max_tokens: int = _field(RolloutLimits.tokens, "Tokens of one rollout.")
-    max_seconds: float = _field(RolloutLimits.seconds, "Wall time of one rollout.")
-    max_unread: int | None = _field(None, "Turns in a row without action or response.")
-    unreadable_after: int | None = _field(None, "Tokens after which a local ReAct turn without a label is given up.")
+    max_tools: int | None = setting(20, "Functions of an API shown: the nearest to the instruction.")
+    user_endpoint: str | None = setting(None, "Server of a model that answers getDetails.")
+    user_model: str | None = setting(None, "Its name there.")
+    limit: int | None = setting(None, "Only the first so many instructions; a higher limit later goes on from there.")
+    max_steps: int = setting(RolloutLimits.steps, "Actions of one rollout.")
+    max_new_tokens: int = setting(RolloutLimits.turn_tokens, "Tokens of one turn.")
+    max_tokens: int = setting(RolloutLimits.tokens, "Tokens of one rollout.")
+    max_seconds: float = setting(RolloutLimits.seconds, "Wall time of one rollout.")
+    max_unread: int | None = setting(None, "Turns in a row without action or response.")
+    unreadable_after: int | None = setting(None, "Tokens after which a local ReAct turn without a label is given up.")
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "concurrency", "max_tools", "limit", "max_steps", "max_new_tokens", "max_tokens")

@@ -120,9 +120,8 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     content = str(content)
     said = without_thinking(content).strip()
-    thinking = content.rpartition("</think>")[0].rpartition("<think>")[2]
     apart = (text for name in _REASONING if isinstance(text := message.get(name), str) and text)
-    reasoning = next(apart, thinking).strip()
+    reasoning = next(apart, content.rpartition("</think>")[0].rpartition("<think>")[2]).strip()
     found = message.get("tool_calls")
     if isinstance(found, list) and found:
         calls = [call.get("function", call) if isinstance(call, dict) else None for call in found]

@@ -71,9 +71,8 @@ def read_tasks(path: str | Path) -> TaskFile:
         why = left_out(corpus.report.notes()) or "pass a file with Instructions"
         raise InputError(f"holds no instruction that can be read: {why}", file=path)
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
-    instructions = [] if train else list(corpus.instructions[split])
     notes = corpus.report.notes("apis", "trajectories" if train else "instructions")
-    return TaskFile(list(apis), tasks, instructions, str(digest), tuple(notes))
+    return TaskFile(list(apis), tasks, [] if train else list(corpus.instructions[split]), str(digest), tuple(notes))
 
 
 class User(Protocol):

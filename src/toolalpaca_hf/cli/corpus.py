@@ -33,9 +33,8 @@ def apis(
     """Choose APIs of a list; those of the published evaluation sets are never kept."""
     from ..corpus import EntryFilter, load_entries, reserved_names, select_entries, write_entries
 
-    wanted = EntryFilter(tuple(category or ()), https, reserved_names(), limit)
     entries = load_entries(source, allow_private or ())
-    chosen = select_entries(entries, wanted)
+    chosen = select_entries(entries, EntryFilter(tuple(category or ()), https, reserved_names(), limit))
     write_entries(chosen, out)
     for name, count in Counter(entry.category for entry in chosen.kept).most_common():
         typer.echo(f"{count:>6} {visible(name) or 'without a category'}")

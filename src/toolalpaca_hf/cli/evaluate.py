@@ -202,10 +202,13 @@ def screen(
 
 def _tables(dataset: str) -> Any:
     """Each config and split with its rows."""
+    from ..checkpoints import check_dataset
+
+    if not (path := Path(dataset)).exists():
+        check_dataset(dataset, "pass a dataset's folder or file, or a Hub id")
     from datasets import get_dataset_config_names, load_dataset
     from datasets.exceptions import DatasetsError
 
-    path = Path(dataset)
     try:
         if path.is_file():
             kind = "parquet" if path.suffix == ".parquet" else "json"

@@ -28,6 +28,10 @@ class PushOptions:
     revision: Annotated[str | None, option("Branch; main otherwise.", HUB)] = None
     pr: Annotated[bool, option("Open a pull request, or commit.", HUB, "--pr/--no-pr")] = False
 
+    def __post_init__(self) -> None:
+        if self.public and self.pr:
+            raise OptionError("is not for a pull request", option="--public", fix="leave it out")
+
     def push(self, manifest: "Manifest") -> None:
         """Push it, or show what would be pushed."""
         from ..hub import push

@@ -111,6 +111,8 @@ def simulate(
     with needing("simulating", "simulator"):
         from ..simulator import SimulateConfig, serve
 
+    if mcp and mcp_http:
+        raise OptionError("pass one of --mcp and --mcp-http")
     config = SimulateConfig(apis, host, port, responder, store, seed, faults)
     if not (mcp or mcp_http):
         return serve(config, typer.echo)

@@ -101,9 +101,8 @@ def resolve_sources(
 def slug(name: str) -> str:
     """Make an id from a name: lower-case ASCII words joined by `-`, or a hash if the name has none."""
     folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
-    words = "-".join(re.findall(r"[a-z0-9]+", folded))
     composed = unicodedata.normalize("NFC", name).encode("utf-8", "replace")
-    return words or f"api-{hashlib.sha1(composed).hexdigest()[:8]}"
+    return "-".join(re.findall(r"[a-z0-9]+", folded)) or f"api-{hashlib.sha1(composed).hexdigest()[:8]}"
 
 
 class Slugs:

@@ -252,11 +252,10 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
     if other := len(common) - len(pairs):
         which = f"{other} instructions have different golden calls in {run.name} than in {first.name}"
         notes.append(f"{which}; they are left out of the differences")
-    compared = (*HEADLINE, *mapping(run.metrics.get("scores")))
     these, those = zip(*pairs, strict=True)
     rates = {
         name: paired(_column(these, name), _column(those, name), [row["api"] for row in these])
-        for name in compared
+        for name in (*HEADLINE, *mapping(run.metrics.get("scores")))
         if _has(run, name) and _has(first, name)
     }
     made = [(each.get("within"), each.get("n", 1)) for each in (mapping(side.metrics.get("trials")) for side in sides)]
@@ -342,8 +341,7 @@ def _points(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return NONE
     p = "p < 0.001" if found["p_value"] < 0.001 else f"p = {found['p_value']:.3f}"
-    points = rate_text(found, sign="+", key="difference")
-    return f"{points}, {p}, {found['wins']} won, {found['losses']} lost"
+    return f"{rate_text(found, sign='+', key='difference')}, {p}, {found['wins']} won, {found['losses']} lost"
 
 
 def _of_api(group: Mapping[str, Any] | None, key: str) -> str:

@@ -1,17 +1,13 @@
 """Settings of an evaluation: the same fields in a recipe, on the command line and in Python."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..agent import RolloutConfig
+from ..agent import RolloutConfig, setting
 from ..errors import OptionError
 
 if TYPE_CHECKING:
     from .judge import Judge
-
-
-def _field(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -30,21 +26,21 @@ class EvaluationConfig(RolloutConfig):
         default_factory=lambda: ["simulated"],
         metadata={"help": "simulated, real, sample, bfcl:CATEGORIES, or files in the raw layout with golden answers."},
     )
-    data_dir: str | None = _field(None, "Folder searched before a download.")
-    batch_size: int = _field(16, "Rollouts at once on one device.")
-    judge_endpoint: str | None = _field(None, "OpenAI-compatible server of a judge.")
-    judge_model: str | None = _field(None, "Its model's name.")
-    judge_prompt: str | None = _field(None, "`published`, or upstream's file; else ours.")
-    judge_concurrency: int = _field(8, "Requests to the judge at once.")
-    judge_repeats: int = _field(1, "Verdicts an attempt, to measure the judge's variance.")
-    trials: int = _field(1, "Rollouts of each instruction; see --temperature.")
-    vary_user: bool = _field(False, "A scripted user takes half of the trials.")
-    exclude_flagged: bool = _field(False, "Give the rates without instructions that `toolalpaca lint` flags, too.")
-    labels: str | None = _field(None, "CSV of people's verdicts: api,index,process.")
-    output_dir: str = _field("outputs/evaluation", "A folder for each suite comes into it.")
-    overwrite: bool = _field(False, "Begin anew: remove what an earlier call wrote.")
-    push_to_hub: bool = _field(False, "Push the metrics to the model's repo.")
-    hub_model_id: str | None = _field(None, "That repo, where it is another.")
+    data_dir: str | None = setting(None, "Folder searched before a download.")
+    batch_size: int = setting(16, "Rollouts at once on one device.")
+    judge_endpoint: str | None = setting(None, "OpenAI-compatible server of a judge.")
+    judge_model: str | None = setting(None, "Its model's name.")
+    judge_prompt: str | None = setting(None, "`published`, or upstream's file; else ours.")
+    judge_concurrency: int = setting(8, "Requests to the judge at once.")
+    judge_repeats: int = setting(1, "Verdicts an attempt, to measure the judge's variance.")
+    trials: int = setting(1, "Rollouts of each instruction; see --temperature.")
+    vary_user: bool = setting(False, "A scripted user takes half of the trials.")
+    exclude_flagged: bool = setting(False, "Give the rates without instructions that `toolalpaca lint` flags, too.")
+    labels: str | None = setting(None, "CSV of people's verdicts: api,index,process.")
+    output_dir: str = setting("outputs/evaluation", "A folder for each suite comes into it.")
+    overwrite: bool = setting(False, "Begin anew: remove what an earlier call wrote.")
+    push_to_hub: bool = setting(False, "Push the metrics to the model's repo.")
+    hub_model_id: str | None = setting(None, "That repo, where it is another.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -216,14 +216,14 @@ def plan_trials(config: RolloutConfig, trials: int = 1, vary_user: bool = False)
     ```
     """
     if vary_user and (not config.user_model or trials % 2):
-        fix = "pass --user-endpoint, --user-model and an even number of --trials"
-        raise OptionError("needs a model that plays the user, and trials to halve", option="--vary-user", fix=fix)
+        raise OptionError("needs --user-model and an even number of --trials", option="--vary-user", fix="pass both")
     seeded = not config.real and config.simulator == "embedded" and config.responder != "replay"
     users = ("configured", "scripted") if vary_user else ("configured",)
     each = trials // len(users)
     if each > 1 and not config.temperature and not seeded:
-        problem = f"{trials} greedy trials against an API whose answers have no seed are one trial"
-        raise OptionError(problem, option="--trials", fix="pass --temperature 0.7")
+        raise OptionError(
+            "greedy trials of answers without a seed are one", option="--trials", fix="set --temperature"
+        )
     seeds = 1 if not seeded else each if not config.temperature else 2 if each >= 4 and each % 2 == 0 else 1
     # Users meet seeds of their own: a shared one would hide in the difference between them.
     places = [(user, place * seeds + n * seeds // each) for place, user in enumerate(users) for n in range(each)]

@@ -123,8 +123,7 @@ def read_trajectories(path: str | Path, suite: Suite) -> tuple[list[Attempt], li
     if path.is_dir():
         path = next((path / name for name in NAMES if (path / name).is_file()), path)
     if not path.is_file():
-        fix = f"{nearest_path(path)}pass a run's folder, or a file of trajectories"
-        raise NotFoundError("no trajectories", file=path, fix=fix)
+        raise NotFoundError("no trajectories", file=path, fix=f"{nearest_path(path)}pass a run's folder, or a file")
     found = _Found(suite, path.name)
     if (kind := path.suffix.lower()) in (".parquet", ".jsonl"):
         for place, row in _parquet(path) if kind == ".parquet" else _lines(path, found.notes):

@@ -15,7 +15,7 @@ from typing import Any
 from ..data import LeftOut, left_out, read_json
 from ..errors import InputError, ToolAlpacaError
 from ..evaluation import Attempt, Suite, aggregate, index_of, read_trajectories
-from ..metrics import judge_statistics, parse_verdict
+from ..metrics import VERDICTS, JudgeVerdict, judge_statistics, parse_verdict
 from ..openapi import listed, mapping
 from ..schema import Api, Instruction, Step, Trajectory
 from ..storage import write_json
@@ -47,6 +47,10 @@ def read_run(path: Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
 
 
 SOLUTION = "## AI Assistant's Solution"
+PARTS = (
+    ("process", "process_correctness"),
+    ("response", "final_response_correctness"),
+)  # of a verdict, and the fields
 _ID = re.compile(r"[\s(\[#]*(\d{1,99})[a-z]?(?![a-z0-9])", re.ASCII | re.IGNORECASE)
 
 
@@ -125,10 +129,13 @@ def read_recorded(file: str | Path, raw: dict[str, Any] | None = None) -> tuple[
     for name, key, index, entry in _entries(Path(file), raw, problems):
         sent, text = _texts(entry)
         verdict = parse_verdict(text)
+        if not (sent or text):  # some forks keep the verdicts without the texts
+            kept = [str(entry.get(field) or "").strip().capitalize() for _, field in PARTS]
+            verdict = JudgeVerdict(*kept) if set(kept) <= set(VERDICTS) else verdict
         said = verdict.whole()
-        was_sent = bool(sent or text)
+        was_sent = bool(sent or text) or not verdict.malformed
         error = "" if not verdict.malformed else "no verdict could be read" if was_sent else "nothing was judged"
-        for part, field in (("process", "process_correctness"), ("response", "final_response_correctness")):
+        for part, field in PARTS:
             recorded = entry.get(field, said[part]) or None
             if (recorded.strip().capitalize() if isinstance(recorded, str) else recorded) != said[part]:
                 problems.append(f"{file}: {name}/{key} has {field} {entry.get(field)!r}, its text says {said[part]!r}")

@@ -1,9 +1,9 @@
-from .errors import HubError as HubError
-from .errors import check_push as check_push
-from .errors import check_repo_id as check_repo_id
-from .errors import connect as connect
-from .fetch import RISK as RISK
-from .fetch import fetch as fetch
+from .client import RISK as RISK
+from .client import HubError as HubError
+from .client import check_push as check_push
+from .client import check_repo_id as check_repo_id
+from .client import connect as connect
+from .client import fetch as fetch
 from .model import check_publishable as check_publishable
 from .model import model_manifest as model_manifest
 from .push import Content as Content

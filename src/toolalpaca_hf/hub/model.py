@@ -16,8 +16,7 @@ from ..checkpoints import SMOLLM2, resolve_model
 from ..errors import InputError, OptionError, needing
 from ..formats import ReactPrompt, UpstreamPrompt
 from ..storage import atomic_path, disk_errors, read_json, read_yaml
-from .errors import check_push, check_repo_id, connect
-from .fetch import INDEX, indexed
+from .client import INDEX, check_push, check_repo_id, connect, indexed
 from .model_card import CardFacts, licence_of, model_card, template_for
 from .push import Content, Manifest, as_bytes, select_files
 from .results import evaluation_files, read_run, with_kept_results, with_source

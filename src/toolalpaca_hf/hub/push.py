@@ -26,7 +26,7 @@ from ..openapi import TOKEN_TEXT, mapping
 from ..report import markdown_text
 from ..schema import REDACTED
 from ..storage import read_text
-from .errors import check_repo_id, check_token, connect, hub_errors
+from .client import check_repo_id, check_token, connect, hub_errors
 
 Content = Path | bytes
 
@@ -72,10 +72,6 @@ class Manifest:
 
     def sizes(self) -> dict[str, int]:
         return {path: len(c) if isinstance(c, bytes) else c.stat().st_size for path, c in self.files.items()}
-
-    def owns(self, path: str) -> bool:
-        """Whether a repo file is to be deleted."""
-        return path not in self.files and any(_matches(path, pattern) for pattern in self.owned)
 
 
 def as_bytes(content: Content) -> bytes:
@@ -309,7 +305,8 @@ def _push(
         files["README.md"] = _merged_card(api, manifest, repo_id, head, "README.md" in there)
     # The client skips unchanged files, and makes no empty commit.
     additions = [CommitOperationAdd(path, content) for path, content in files.items()]
-    deletions = [CommitOperationDelete(path) for path in there if manifest.owns(path)]
+    owned = [path for path in there if any(_matches(path, pattern) for pattern in manifest.owned)]
+    deletions = [CommitOperationDelete(path) for path in owned if path not in manifest.files]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*commit a data file")  # a Space shows the data that it holds
         where = {"repo_type": kind, "revision": revision, "create_pr": create_pr, "parent_commit": head}

@@ -1,7 +1,7 @@
 """Pushes a model's evaluation results to its repo: reports as files, figures in the card, whose rest stays."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import product
@@ -18,7 +18,7 @@ from huggingface_hub.utils import yaml_dump
 from ..errors import InputError, OptionError
 from ..evaluation import model_index
 from ..storage import read_json, read_text
-from .errors import check_repo_id, connect
+from .client import check_repo_id, connect
 from .push import Content, Manifest, without_places
 
 PUSHED = ("metrics.json", "report.md", "report.html")  # of a run; only the first has to be there
@@ -203,16 +203,28 @@ def with_source(
 
 def put_results(readme: str, name: str, results: Mapping[str, Sequence[EvalResult]]) -> str:
     """Put results by suite into a card: those of the same suite or, unattributed, metric are replaced, no more."""
-    index = _metadata(readme).get(KEY) or [{"name": name, "results": []}]
-    before = [entry for model in index for entry in model["results"]]
+    metadata = _metadata(readme)
     new = [entry for suite, found in results.items() for entry in _card_entries(suite, found)]
+    index = _merged(metadata.get(KEY) or [{"name": name, "results": []}], new, results)
+    before, after = _entries_of(metadata), _entries_of({KEY: index})
+    same = len(before) == len(after) and all(entry in before for entry in after)
+    return readme if same else _with_index(readme, index)
+
+
+def _merged(index: Sequence[Mapping[str, Any]], new: list[Any], suites: Iterable[str]) -> list[dict[str, Any]]:
+    """An index with new entries in place of those of the same suites or, unattributed, metrics."""
     replaced = {key for entry in new for key in _keys(entry)}
-    after = _kept(before, results, replaced) + new
-    if len(before) == len(after) and all(entry in before for entry in after):
-        return readme
-    index = [model | {"results": _kept(model["results"], results, replaced)} for model in index]
-    index[0]["results"] += new
-    return _with_index(readme, index)
+    merged = [{**model, "results": _kept(model["results"], suites, replaced)} for model in index]
+    merged[0]["results"] += new
+    return merged
+
+
+def _entries_of(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [entry for model in metadata.get(KEY) or [] for entry in model["results"]]
+
+
+def _sorted(metadata: Mapping[str, Any]) -> list[str]:
+    return sorted(map(repr, _entries_of(metadata)))  # their order does not matter
 
 
 def _with_index(readme: str, index: list[dict[str, Any]]) -> str:
@@ -231,22 +243,13 @@ def with_kept_results(ours: str, theirs: str, name: str) -> str:
         there = _metadata(theirs)
     except InputError:  # it holds nothing to keep
         return ours
-    before = [entry for model in there.get(KEY) or [] for entry in model["results"]]
-    index = _metadata(ours).get(KEY) or [{"name": name, "results": []}]
-    new = [entry for model in index for entry in model["results"]]
-    replaced = {key for entry in new for key in _keys(entry)}
-    suites = {match[1]: None for entry in new if (match := _SUITE.search(str((entry.get("source") or {}).get("url"))))}
-    if kept := _kept(before, suites, replaced):
-        index[0] = index[0] | {"results": [*kept, *index[0]["results"]]}
-        ours = _with_index(ours, index)
+    new = _entries_of(_metadata(ours))
+    suites = [match[1] for entry in new if (match := _SUITE.search(str((entry.get("source") or {}).get("url"))))]
+    index = _merged([{"name": name, "results": _entries_of(there)}], new, suites)
+    ours = _with_index(ours, index) if len(index[0]["results"]) > len(new) else ours
     mine = _metadata(ours)
     alike = {**mine, KEY: _sorted(mine)} == {**there, KEY: _sorted(there)}
     return theirs if alike and _split(ours)[2] == _split(theirs)[2] else ours
-
-
-def _sorted(metadata: Mapping[str, Any]) -> list[str]:
-    # Their order does not matter.
-    return sorted(repr(entry) for model in metadata.get(KEY) or [] for entry in model["results"])
 
 
 def _split(readme: str) -> tuple[str, str, str]:
@@ -286,7 +289,7 @@ def _keys(entry: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _kept(
-    entries: Sequence[Mapping[str, Any]], suites: Mapping[str, Any], replaced: set[tuple[Any, ...]]
+    entries: Sequence[Mapping[str, Any]], suites: Iterable[str], replaced: set[tuple[Any, ...]]
 ) -> list[dict[str, Any]]:
     kept = []
     for entry in entries:

@@ -104,8 +104,7 @@ def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: boo
         for path in mine if overwrite else ():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
-        problem = f"cannot be used ({error.strerror or error})"
-        raise StorageError(problem, file=out, fix="pass another --out") from None
+        raise StorageError(f"cannot be used ({error.strerror or error})", file=out, fix="pass another --out") from None
 
 
 @contextmanager

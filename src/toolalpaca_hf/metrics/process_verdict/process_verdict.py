@@ -44,9 +44,8 @@ def compute(
         else judge_process(api or Api("", ""), Instruction("", "", text, golden), steps)
         for steps, golden, api, text in attempts_of(predictions, references, apis, instructions)
     ]
-    shares = means([{"yes": verdict.verdict == "Yes"} for verdict in verdicts], ["yes"])
     return {
-        "process_verdict": shares["yes"],
+        "process_verdict": means([{"yes": verdict.verdict == "Yes"} for verdict in verdicts], ["yes"])["yes"],
         "verdicts": [verdict.verdict for verdict in verdicts],
         "reasons": [verdict.reason for verdict in verdicts],
     }

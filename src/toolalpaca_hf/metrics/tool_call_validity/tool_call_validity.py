@@ -41,11 +41,10 @@ def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, A
     rows = attempts_of(predictions, None, apis)
     found = [call_validity(api or Api("", ""), steps or []) for steps, _, api, _ in rows]
     total = {name: sum(counts[name] for counts in found) for name in _COUNTS}
-    kinds = sum((Counter(counts["error_kinds"]) for counts in found), Counter())
     return {
         **shares_of(total),
         **{name: total[name] for name in ("steps", "calls", "errors", "repeated_identical")},
-        "error_kinds": dict(kinds.most_common()),
+        "error_kinds": dict(sum((Counter(counts["error_kinds"]) for counts in found), Counter()).most_common()),
         "hallucinated": sorted({name for counts in found for name in counts["hallucinated"]}),
         "n": len(found),
     }
