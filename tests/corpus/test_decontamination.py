@@ -16,8 +16,8 @@ TEXTS = st.lists(st.sampled_from("tide high low noon Bergen is at the".split()),
 @given(st.lists(TEXTS, max_size=8), TEXTS)
 def test_the_index_finds_what_comparing_all_finds(taken: list[str], asked: str) -> None:
     index = BigramIndex()
-    for text in taken:
-        index.add(bigrams(text))
+    for number, text in enumerate(taken):
+        index.add(bigrams(text), number)
     found = bigrams(asked)
     for contained in (False, True):
         shares = [
@@ -25,12 +25,14 @@ def test_the_index_finds_what_comparing_all_finds(taken: list[str], asked: str) 
             for text in taken
         ]
         best = max(shares, default=0.0)
-        assert index.nearest(found, contained) == ((best, shares.index(best)) if best else (0.0, -1))
+        assert index.nearest(found, contained) == ((best, shares.index(best)) if best else (0.0, None))
 
 
 def test_words_are_words_in_any_script() -> None:
     assert words("  It's 3.5°C—in Zürich ") == ["it's", "3", "5", "c", "in", "zürich"]
     assert words("it’s") == words("IT'S") and words("ﬁnd") == ["find"]
+    assert words("h\xadigh\u200b ti\ufeffde") == ["high", "tide"]  # a letter without width makes no two words
+    assert words("हिन्दी में") == ["हनद", "म"] and words("مَرْحَبًا") == words("مرحبا") and words("İZMİR") == ["izmir"]
     assert words("天気は") == ["天", "気", "は"] and words("...") == []
 
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.corpus import Screen, ScreenFilter
-from toolalpaca_hf.corpus.decontamination import evaluation_texts
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.evaluation import read_suite
 
@@ -108,7 +107,7 @@ def test_a_file_without_instructions_is_refused(tmp_path: Path, name: str, conte
 def test_packaged_fingerprints_hold_no_text_and_know_no_sample_row(real_data: Path) -> None:
     screen = Screen("published")
     assert screen.sets == ["simulated", "real", "bfcl", "tau2"]
-    assert len(evaluation_texts("published")) == sum(len(evaluation_texts(name)) for name in screen.sets)
+    assert [*screen.texts()] == screen.sets and all(screen.texts().values())
     assert not [one for one in read_suite("sample").instructions if screen.leak({"text": one.instruction})]
     asked = read_suite(real_data / "eval_real.json").instructions
     assert all((found := screen.leak({"x": one.instruction})) and found[0] == "real" for one in asked[:20])

@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_folders_are_known_by_what_they_hold(built: Path, run: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
     kinds = [t.kind for t in find_targets([str(built), str(run), str(run / "rollouts"), str(tmp_path / "model")])]
     assert kinds == ["dataset", "run", "run", "model"]
     (tmp_path / "made" / "dataset").mkdir(parents=True)
@@ -60,8 +60,20 @@ def test_folders_are_known_by_what_they_hold(built: Path, run: Path, tmp_path: P
     assert [t.path.name for t in find_targets([str(tmp_path / "made")])] == ["after"]
     with pytest.raises(NotFoundError):
         find_targets(["nowhere"])
+    (tmp_path / "annotation").mkdir()
+    for text in ('{"markers": {}}', "[]", "{"):  # that of no model
+        (tmp_path / "annotation" / "config.json").write_text(text)
+        with pytest.raises(InputError):
+            find_targets([str(tmp_path / "annotation")])
     with pytest.raises(InputError):
         find_targets([str(tmp_path / "made" / "dataset")])
+
+
+def test_a_line_without_an_instruction_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "rollouts.jsonl").write_text('{"id": "x"}\n{"id": "y", "instruction": "Go."}\n')
+    view = RunView(tmp_path)
+    assert view.choose() == [("None: ", "x"), ("None: Go.", "y")] and view.trajectory("x") is None
+    assert "There is none." in trajectory_page(view, "x")
 
 
 def test_what_is_trained_on_is_marked(built: Path) -> None:

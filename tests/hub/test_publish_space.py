@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_space_holds_what_its_page_reads(empty_hub: HubServer, sample_repo: Path, run: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    (model / "config.json").write_text("{}")
+    (model / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "rollouts.jsonl").write_text("{}")
     folders = [str(sample_repo), str(run), str(model), str(tmp_path / "unfinished")]
@@ -111,6 +111,6 @@ def test_nobody_learns_whose_servers_were_asked(run: Path) -> None:
 
 
 def test_models_alone_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(InputError):
         space_manifest([str(tmp_path)], REPO)

@@ -57,6 +57,13 @@ def test_whole_items_of_a_cut_list() -> None:
     assert parse_items(text[:-1], "items") == items
     assert parse_items('{"n": 1}', "items") == [{"n": 1}] and parse_items("none", "items") == []
     assert parse_items('{"items": "none"}', "items") == []
+    assert parse_items('{"items": {"a": {"n": 1}, "b": {"name": "c"}}}', "items") == [
+        {"name": "a", "n": 1},
+        {"name": "c"},
+    ]
+    assert parse_items('{"items": {"n": 1, "m": {}}}', "items") == [{"n": 1, "m": {}}]
+    assert parse_items('{"n": 1} {"n": ' + "9" * 5000 + "}", "items") == [{"n": 1}]
+    assert parse_items('{"items": [{"n": 1}, {"n": ' + "9" * 5000 + "}]}", "items") == [{"n": 1}]
 
 
 @settings(deadline=None)

@@ -22,6 +22,14 @@ def test_nothing_invisible_or_turning_passes() -> None:
             assert visible(character) != character and visible(character).isprintable(), hex(code)
 
 
+def test_nothing_is_a_heading() -> None:
+    assert "<h1>" not in PARSER.render(f"- {markdown_text('# all of it')}")
+
+
+def test_letters_that_show_nothing_are_shown() -> None:
+    assert visible("a\U000e0101\u3164\u115f\u034fb") == "a‹U+E0101›‹U+3164›‹U+115F›‹U+034F›b"
+
+
 def test_ordinary_text_stays() -> None:
     for text in ("Grüße, 世界!\n\tשלום العربية", "👩‍👩‍👧 नमस्ते क्‍ष", "“quotes” \ufffd – dash … 3 × 4 = 12 °C\u00a0"):
         assert visible(text) == text

@@ -1,7 +1,9 @@
 """Settings of a run of rollouts: the same fields in a recipe, on the command line and in Python."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from ..errors import OptionError
 
@@ -17,19 +19,22 @@ def ended_words(ended: str) -> str:
     return _ENDED.get(ended, ended)
 
 
+_Count = Annotated[int, Ge(1)]
+
+
 @dataclass(frozen=True)
 class RolloutLimits:
     """Limits of one rollout; the one that ended it is recorded."""
 
-    steps: int = 10  # calls, including those that could not be parsed
-    turn_tokens: int = 256  # of one turn
-    tokens: int = 2048  # generated in all
-    seconds: float = 600.0  # wall time, checked between turns
-    observation: int = 4000  # characters; longer ones are excerpted
-    unread: int | None = None  # turns in a row without action or response; by default an observation says so
+    steps: _Count = 10  # calls, including those that could not be parsed
+    turn_tokens: _Count = 256  # of one turn
+    tokens: _Count = 2048  # generated in all
+    seconds: Annotated[float, Ge(0)] = 600.0  # wall time, checked between turns
+    observation: _Count = 4000  # characters; longer ones are excerpted
+    unread: _Count | None = None  # turns in a row without action or response; by default an observation says so
     # Ends a turn of a local ReAct model that is unlikely to act or respond: without a label after so many tokens, with
     # an observation of its own, or in a loop. It may cut off a late action, so published settings leave it off.
-    unreadable_after: int | None = None
+    unreadable_after: _Count | None = None
 
 
 def setting(default: Any, help: str) -> Any:

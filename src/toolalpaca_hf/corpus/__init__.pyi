@@ -6,7 +6,6 @@ from .config import prompt_text as prompt_text
 from .decontamination import PUBLISHED as PUBLISHED
 from .decontamination import Decontaminator as Decontaminator
 from .decontamination import Screen as Screen
-from .decontamination import published_instructions as published_instructions
 from .engine.collect import CorpusFolder as CorpusFolder
 from .engine.collect import collect as collect
 from .engine.collect import documents_hash as documents_hash

@@ -16,12 +16,13 @@ from ..errors import InputError, OptionError
 from ..executors import Executor
 from ..llm import Budget, ModelSettings
 from ..storage import read_yaml
-from .decontamination import PUBLISHED, Fingerprint, evaluation_texts
+from .decontamination import PUBLISHED
 
 # `author` writes introductions, functions and documents, `user` writes instructions and answers `getDetails`,
 # `assistant` acts, `executor` plays the API.
 ROLES = ("author", "user", "assistant", "executor")
 
+LIMITS = RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Gt(0), Le(1)]
 Style = Literal["short", "story"]
@@ -88,9 +89,7 @@ class SimulationSettings:
     seed: int = 0  # of the schema responder
     attempts: Positive = 2  # how often an unreadable turn or answer is requested
     answer_tokens: Positive = 1024  # of an executor
-    limits: RolloutLimits = field(
-        default_factory=lambda: RolloutLimits(steps=8, turn_tokens=512, tokens=4096, observation=2000, unread=2)
-    )
+    limits: RolloutLimits = LIMITS
     gates: FilterSettings = field(default_factory=FilterSettings)
 
 
@@ -136,14 +135,16 @@ class CorpusConfig:
         ('SmolLM2', 64)
         ```
         """
+        from pydantic import ConfigDict, TypeAdapter, ValidationError
+
         from .simulation.filters import count_tokens
 
+        where = str(path) if path is not None else None
         sections = dict(read_yaml(path, "pass a recipe")) if path is not None else {}
         for section, values in (given or {}).items():
             said = {name: value for name, value in values.items() if value is not None}
-            sections[section] = _mapping(sections.get(section), section) | said
-        where = str(path) if path is not None else None
-        shared, own = (_mapping(sections.pop(name, None), name) for name in ("models", "roles"))
+            sections[section] = _mapping(sections.get(section), where, section) | said
+        shared, own = (_mapping(sections.pop(name, None), where, name) for name in ("models", "roles"))
         if unknown := sorted(map(str, set(own) - set(ROLES))):
             fix = f"the roles are {', '.join(ROLES)}"
             raise OptionError("there is no such role", file=where, option=f"roles.{unknown[0]}", fix=fix)
@@ -154,8 +155,16 @@ class CorpusConfig:
                 raise OptionError("only a local model has it", file=where, option=f"models.{name}", fix="leave it out")
         if len(local) == len(ROLES):
             # It answers one question at a time; so APIs are finished one after the other.
-            sections["run"] = {"concurrency": 1} | _mapping(sections.get("run"), "run")
-        config = _validated(sections, where)
+            sections["run"] = {"concurrency": 1} | _mapping(sections.get("run"), where, "run")
+        # As JSON, whose strict mode takes lists for tuples and whole numbers for floats, and nothing else for what it
+        # is not. The tuple around the config hands the settings on to the dataclasses.
+        adapter = TypeAdapter(tuple[CorpusConfig], config=ConfigDict(extra="forbid", strict=True))
+        try:
+            (config,) = adapter.validate_json(json.dumps([sections], default=str))
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            option = ".".join(str(part) for part in found["loc"][1:])
+            raise OptionError(f"{found['input']!r}: {found['msg']}"[:300], file=where, option=option) from None
         if local and not (config.run.executor == "local" and config.run.tasks == config.run.workers == 1):
             problem = "a model on this machine answers in this process, one question at a time"
             fix = "leave out --executor, --tasks and --workers, or put the model behind an --endpoint"
@@ -173,14 +182,10 @@ class CorpusConfig:
         made = {name: asdict(getattr(self, name)) for name in ("toolset", "instructions", "screen", "simulation")}
         return {"roles": {role: settings.output_settings() for role, settings in self.roles.items()}, **made}
 
-    def evaluation_instructions(self) -> list[str | Fingerprint]:
-        """The instructions that must not leak; of those that are published, fingerprints."""
-        return [one for name in self.screen.evaluation for one in evaluation_texts(name)]
-
 
 def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dict[str, Any]:
     """A role's settings: its own over those that all roles share."""
-    own = _mapping(own, f"roles.{role}")
+    own = _mapping(own, where, f"roles.{role}")
     # Its own endpoint takes the place of a local model that all share, and the other way round.
     remote, here = ("endpoint", "model"), ("local", "constrained", "dtype")
     replaced = remote if own.get("local") else here if own.get("endpoint") else ()
@@ -195,29 +200,10 @@ def _role(role: str, shared: dict[str, Any], own: Any, where: str | None) -> dic
     return settings
 
 
-def _validated(sections: dict[str, Any], where: str | None) -> CorpusConfig:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    # As JSON, whose strict mode takes lists for tuples and whole numbers for floats, and nothing else for what it is
-    # not. The tuple around the config hands the settings on to the dataclasses.
-    adapter = TypeAdapter(tuple[CorpusConfig], config=ConfigDict(extra="forbid", strict=True))
-    try:
-        (config,) = adapter.validate_json(json.dumps([sections], default=str))
-    except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in found["loc"][1:])
-        raise OptionError(f"{found['input']!r}: {found['msg']}"[:300], file=where, option=option) from None
-    for name, value in asdict(config.simulation.limits).items():
-        least = 0 if name == "seconds" else 1
-        if value is not None and not value >= least:
-            option = f"simulation.limits.{name}"
-            raise OptionError(f"is {value}", file=where, option=option, fix=f"pass {least} or more")
-    return config
-
-
-def _mapping(found: Any, where: str) -> dict[str, Any]:
+def _mapping(found: Any, where: str | None, option: str) -> dict[str, Any]:
     if found is not None and not isinstance(found, dict):
-        raise InputError(f"holds {str(found)[:60]!r}, where names with values are expected", file=where)
+        problem = f"holds {str(found)[:60]!r}, where names with values are expected"
+        raise InputError(problem, file=where, option=option)
     return dict(found or {})
 
 

@@ -13,26 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from ..data import SAMPLE, read_raw
-from ..errors import InputError, NotFoundError, OptionError
+from ..errors import InputError, OptionError
 from ..openapi import listed, mapping
 from ..schema import HINT_MARK
+from ..storage import read_text
 
 PUBLISHED = ("simulated", "real")
 BENCHMARKS = ("bfcl", "tau2")  # BFCL's single-turn rows with calls as answers, and τ²-bench's tasks
 FILE = Path(__file__).with_name("benchmarks.json")
 PUBLISHED_FILE = Path(__file__).with_name("evaluation_sets.json")
 SHORTEST = 4  # fewer words are in many texts, and no leak
-# Words of a part of a line that is compared: in a longer one, pairs of words meet that do not belong together.
-LONGEST = 60
-# Bytes of a hash: among a million bigrams two share one with a probability of 0.2%.
-_BYTES = 6
+LONGEST = 60  # words of a part that is compared: in a longer one, pairs of words meet that do not belong together
+_BYTES = 6  # of a hash: among a million bigrams two share one with a probability of 0.2%
 # Scripts that write no spaces: each letter counts as a word there.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\W_]+(?:'[^\W_]+)?")
 
 
+# Vowel signs, other marks and what has no width, such as soft hyphens: `\w` has none of them, so they would cut words.
+_MARKS = ("Mn", "Mc", "Me", "Cf")
+
+
 def words(text: str) -> list[str]:
     """Lower-case words of a text, without punctuation and with Unicode variants of a letter unified."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").casefold())
+    text = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
+    if not text.isascii():
+        text = "".join(letter for letter in text if unicodedata.category(letter) not in _MARKS)
+    return _WORD.findall(text)
 
 
 def bigrams(text: str) -> frozenset[int]:
@@ -69,16 +75,16 @@ class Fingerprint:
 
 
 class BigramIndex:
-    """Texts indexed by their word bigrams; every comparison is exact."""
+    """Texts indexed by their word bigrams, each with a label; every comparison is exact."""
 
     def __init__(self) -> None:
         # By the hash of a bigram; a number where one text only has it, which most have: a third of the memory of
         # lists.
         self._holders: dict[int, int | list[int]] = {}
         self._sizes: list[int] = []
+        self._labels: list[Any] = []
 
-    def add(self, found: frozenset[int]) -> None:
-        """Add a text's bigrams; it is numbered by how many came before it."""
+    def add(self, found: frozenset[int], label: Any = None) -> None:
         number = len(self._sizes)
         for bigram in found:
             before = self._holders.setdefault(bigram, number)
@@ -87,16 +93,17 @@ class BigramIndex:
             elif before != number:
                 self._holders[bigram] = [before, number]
         self._sizes.append(len(found))
+        self._labels.append(label)
 
-    def nearest(self, query: frozenset[int], contained: bool = False) -> tuple[float, int]:
-        """Similarity of the closest text, and its number; `(0.0, -1)` where none shares a pair."""
+    def nearest(self, query: frozenset[int], contained: bool = False) -> tuple[float, Any]:
+        """Similarity of the closest text, the first of equals, and its label; `(0.0, None)` if none shares a pair."""
         shared = Counter[int]()
         for bigram in query:
             held = self._holders.get(bigram, ())
             shared.update((held,) if isinstance(held, int) else held)
         sizes = {number: self._sizes[number] + (0 if contained else len(query) - shared[number]) for number in shared}
-        shares = ((count / sizes[number], number) for number, count in shared.items())
-        return max(shares, key=lambda found: (found[0], -found[1]), default=(0.0, -1))  # the first of equals
+        share, place = max(((count / sizes[number], -number) for number, count in shared.items()), default=(0.0, 0))
+        return share, self._labels[-place] if shared else None
 
 
 class Decontaminator:
@@ -127,7 +134,6 @@ class Decontaminator:
         self.threshold, self.contained = threshold, contained
         self._evaluation, self._accepted = BigramIndex(), BigramIndex()
         self._evaluation_texts: set[int] = set()
-        self._holders: list[tuple[str, int]] = []  # API and text of what was accepted
         for instruction in evaluation:
             fingerprint = Fingerprint.of(instruction) if isinstance(instruction, str) else instruction
             if fingerprint.bigrams:  # one that says nothing is no leak
@@ -141,18 +147,15 @@ class Decontaminator:
         found = Fingerprint.of(instruction)
         if not found.bigrams:
             return "says nothing"
-        share, number = self._accepted.nearest(found.bigrams)
+        share, label = self._accepted.nearest(found.bigrams)
         if share < self.threshold:
             return None
-        holder, text = self._holders[number]
+        holder, text = label
         how = "repeats" if text == found.text else "is close to"
         return f"{how} an instruction of {'its API' if api == holder else 'another API'}"
 
     def leaked(self, text: str, within: bool = True) -> str | None:
-        """Why a text must not be trained on, be it an instruction or what accompanies one; `None` if it may be.
-
-        Unless `within`, a text that holds an instruction among others is not looked for.
-        """
+        """Why a text must not be trained on; `None` if it may be. An instruction inside it counts if `within`."""
         found = Fingerprint.of(text)
         if found.text in self._evaluation_texts:
             return "is in the evaluation set"
@@ -164,22 +167,7 @@ class Decontaminator:
 
     def accept(self, api: str, instruction: str) -> None:
         found = Fingerprint.of(instruction)
-        self._accepted.add(found.bigrams)
-        self._holders.append((api, found.text))
-
-
-def published_instructions(name: str) -> list[Fingerprint]:
-    """Fingerprints of a published evaluation set, `"simulated"` or `"real"`, or of a benchmark, `"bfcl"` or `"tau2"`.
-
-    Example:
-
-    ```python
-    >>> len(published_instructions("simulated")), len(published_instructions("real"))
-    (100, 114)
-    ```
-    """
-    file = PUBLISHED_FILE if name in PUBLISHED else FILE
-    return [Fingerprint.decode(encoded) for encoded in json.loads(file.read_text(encoding="utf-8"))[name]]
+        self._accepted.add(found.bigrams, (api, found.text))
 
 
 def instructions_of(path: str | Path) -> list[str]:
@@ -227,13 +215,17 @@ class Screen:
                 # `datasets` gives the rows of before to a filter whose state is the same.
                 self.files[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
+    def texts(self) -> dict[str, Sequence[str | Fingerprint]]:
+        """The instructions that must not leak, by set; of those that are published, fingerprints."""
+        return {name: evaluation_texts(name) for name in self.sets}
+
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints are read again in each process; without them, `datasets` hashes the filter at once.
         return {key: value for key, value in vars(self).items() if key != "_indices"}
 
     @cached_property
     def _indices(self) -> dict[str, Decontaminator]:
-        texts = {name: evaluation_texts(name) for name in self.sets}
+        texts = self.texts()
         texts[""] = [text for held in texts.values() for text in held]
         return {name: Decontaminator(held) for name, held in texts.items()}
 
@@ -262,23 +254,16 @@ class Screen:
 
 def evaluation_texts(name: str) -> Sequence[str | Fingerprint]:
     """The instructions of a published set, of a benchmark, of `sample` or of a file; see [`Screen`]."""
-    if name == "published":
-        return [text for each in (*PUBLISHED, *BENCHMARKS) for text in published_instructions(each)]
     if name in (*PUBLISHED, *BENCHMARKS):
-        return published_instructions(name)
+        file = PUBLISHED_FILE if name in PUBLISHED else FILE
+        return [Fingerprint.decode(encoded) for encoded in json.loads(file.read_text(encoding="utf-8"))[name]]
     path = SAMPLE / "eval.json" if name == "sample" else Path(name)
-    try:
-        if path.suffix.lower() == ".json" and path.exists():
-            found = instructions_of(path)
-        else:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            found = [text for line in lines for text in texts_of(line)]
-    except (FileNotFoundError, IsADirectoryError):
-        fix = f"pass published, sample, a file, or one of {', '.join((*PUBLISHED, *BENCHMARKS))}"
-        raise NotFoundError("no such set or file", file=path, fix=fix) from None
-    except (OSError, ValueError):
-        problem, fix = "is not UTF-8 text", "pass a file in the raw layout, or one with an instruction a line"
-        raise InputError(problem, file=path, fix=fix) from None
+    if path.suffix.lower() == ".json" and path.exists():
+        found = instructions_of(path)
+    else:
+        sets = ", ".join(("published", "sample", *PUBLISHED, *BENCHMARKS))
+        fix = f"pass a file in the raw layout, one with an instruction a line, or one of {sets}"
+        found = [text for line in read_text(path, fix).splitlines() for text in texts_of(line)]
     if not any(len(words(text)) >= SHORTEST for text in found):
         problem = f"holds no instruction of {SHORTEST} words"
         raise InputError(problem, file=path, fix="pass one that does")

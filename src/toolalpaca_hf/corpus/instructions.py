@@ -25,7 +25,7 @@ _LABEL = re.compile(
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "`": "`"}
 _PLACEHOLDER = re.compile(
     r"\[[A-Za-z][A-Za-z _/'-]{1,40}\]|<[A-Za-z][A-Za-z _/-]{2,40}>|\{[A-Za-z_ ]{2,40}\}|\b[xX]{3,}\b|_{3,}|\bYYYY\b"
-    r"|\b(?:insert|your) [a-z ]{2,20} here\b|\blorem ipsum\b",
+    r"|\b(?:insert|your) [a-z ]{2,20} here\b|\blorem ipsum\b"
 )
 _SPEAKS_OF_API = re.compile(r"\b(?:the|this|that|your|an?|its?|using|via|some)\s+(?:[\w.'-]+\s+){0,2}APIs?\b")
 LONGEST = 150  # words of an instruction; the longest published one has 86
@@ -50,20 +50,17 @@ def clean(text: str) -> str:
 def shortcoming(instruction: str, api: Api) -> str | None:
     """Why a cleaned instruction is rejected; `None` if it is fine."""
     found = words(instruction)
-    if len(found) < 4:
-        return "is too short"
-    if len(found) > LONGEST:
-        return "is too long"
-    if len(found) > 20 and len(set(found)) < 0.4 * len(found):
-        return "repeats itself"
-    if _PLACEHOLDER.search(instruction):
-        return "has a place to be filled in"
-    if names(instruction, api.name):
-        return "names the API"
     coded = [function.name for function in api.functions if _is_code(function.name)]
-    if any(re.search(rf"\b{re.escape(name)}\b", instruction) for name in coded):
-        return "names a function"
-    return "speaks of an API" if _SPEAKS_OF_API.search(instruction) else None
+    checks = {
+        "is too short": len(found) < 4,
+        "is too long": len(found) > LONGEST,
+        "repeats itself": len(found) > 20 and len(set(found)) < 0.4 * len(found),
+        "has a place to be filled in": _PLACEHOLDER.search(instruction),
+        "names the API": names(instruction, api.name),
+        "names a function": any(re.search(rf"\b{re.escape(name)}\b", instruction) for name in coded),
+        "speaks of an API": _SPEAKS_OF_API.search(instruction),
+    }
+    return next((reason for reason, holds in checks.items() if holds), None)
 
 
 def names(text: str, api: str) -> bool:
@@ -176,15 +173,19 @@ def write_instructions(
                     refused = error
                     logger.warning("%s: a question for %d instructions was refused: %s", key, count, error)
                     continue
-                for number, text, details in _read(answer.text, count):
+                found = _read(answer.text, count)
+                if not found:
+                    rejected.append((answer.text, "cannot be read"))
+                for number, text, details in found:
                     text = clean(text)
-                    if reason := shortcoming(text, api) or decontaminator.reason(api.id, text):
-                        rejected.append((text, reason))
-                    elif len(of_style) < settings.per_style:
-                        decontaminator.accept(api.id, text)
-                        # Details are values: nothing in front of one is taken for a label.
-                        details = " ".join(details.split())
-                        of_style.append(WrittenInstruction(text, details, style, constraints[number].mood))
+                    reason = shortcoming(text, api) or decontaminator.reason(api.id, text)
+                    if reason or number >= count or len(of_style) >= settings.per_style:
+                        rejected.append((text, reason or "was not asked for"))
+                        continue
+                    decontaminator.accept(api.id, text)
+                    # Details are values: nothing in front of one is taken for a label.
+                    details = " ".join(details.split())
+                    of_style.append(WrittenInstruction(text, details, style, constraints[number].mood))
         written += of_style
     if refused is not None and not written:
         raise refused
@@ -193,16 +194,15 @@ def write_instructions(
 
 def _read(answer: str, count: int) -> list[tuple[int, str, str]]:
     """The number of the constraints, text and details of each instruction in an answer."""
-    items, found = [_read_item(item) for item in parse_items(answer, "instructions")], []
+    items = [_read_item(item) for item in parse_items(answer, "instructions")]
     if not items:  # a numbered list instead of JSON
         numbered = re.findall(r"^\s*(\d{1,2})[.):]\s+(\S.*)$", unfence(answer), re.MULTILINE)
         items = [(int(number), line, "") for number, line in numbered]
-    for place, (number, text, details) in enumerate(items):
-        # Numbers that fit are believed; a model that numbers otherwise is read in order.
-        number = number - 1 if number is not None and 1 <= number <= count else place
-        if text and number < count:
-            found.append((number, text, details))
-    return found
+    # Numbers that fit are believed; a model that numbers otherwise is read in order.
+    return [
+        (number - 1 if number is not None and 1 <= number <= count else place, text, details)
+        for place, (number, text, details) in enumerate(items)
+    ]
 
 
 def _question(

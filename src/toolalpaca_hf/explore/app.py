@@ -9,7 +9,7 @@ from typing import Any
 from ..agent import Backend, RolloutConfig, make_backend
 from ..errors import OptionError, needing
 from ..evaluation import instruction_page
-from ..report import sections_page, token_page
+from ..report import token_page, visible
 from ..schema import Api
 from .playground import Playground
 from .targets import ANY, FILTERS, DatasetView, RunView, Target
@@ -87,7 +87,7 @@ def trajectory_page(view: RunView, name: str | None) -> str:
     """An attempt beside its golden calls, its verdicts and, where a simulator answered, the state after each call."""
     record = view.records.get(name or "")
     if record is None:
-        return sections_page(f"{view.name} has no such row", [])
+        return f"<p>{escape(visible(view.name))} has no such row</p>"
     trajectory = view.trajectory(str(name))
     return instruction_page(record, trajectory, view.replay.states(trajectory) if trajectory and view.replay else ())
 

@@ -80,9 +80,8 @@ class WatchedCalls:
             if fields is None:
                 lines.append(f"removed {collection} {item}")
             else:
-                changed = {name: value for name, value in fields.items() if (old or {}).get(name, self) != value}
                 # Without the id, which is named already.
-                told = {name: value for name, value in changed.items() if str(value) != item}
+                told = {k: v for k, v in fields.items() if (old or {}).get(k, self) != v and str(v) != item}
                 what = f"{'new' if old is None else 'changed'} {collection} {item}"
                 lines.append(f"{what}: {json.dumps(told, ensure_ascii=False)}")
         known = {collection: dict.fromkeys(ids) for collection, ids in self._seeded.items()}
@@ -114,7 +113,7 @@ class Replay:
 
     def states(self, trajectory: Trajectory) -> list[str]:
         """The state after each step; empty where it is not known, as from a call on that is answered otherwise now."""
-        calls = self._calls.get(trajectory.api.partition("/")[2])
+        calls = self._calls.get(str(trajectory.api).partition("/")[2])
         if calls is None:
             return []
         task = agent.Task(trajectory.id, calls.api, trajectory.instruction, trajectory.hint)

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from importlib.metadata import version
@@ -79,7 +80,10 @@ def _kind(path: Path) -> Literal["dataset", "run", "model"] | None:
         return "dataset"
     if any((path / name).is_file() for name in (*RUN_FILES, LINES, f"rollouts/{LINES}")):
         return "run"
-    return "model" if any((path / f"{name}config.json").is_file() for name in ("", "adapter_")) else None
+    configs = [path / name for name in ("config.json", "adapter_config.json") if (path / name).is_file()]
+    # An annotation has a config.json as well.
+    kinds = {"model_type", "peft_type"}
+    return "model" if any(kinds & mapping(read_json(file, "pass another folder")).keys() for file in configs) else None
 
 
 class DatasetView:
@@ -98,13 +102,7 @@ class DatasetView:
 
     def segments(self, name: str) -> list[dict[str, Any]]:
         """The segments of a row."""
-        return self._segments[self.ids.index(name)].as_py()
-
-
-def _lines(file: Path) -> pa.Table:
-    """The last line of each rollout: one that failed is made again."""
-    rows = {row["id"]: row for row in intact_rows(file)}
-    return pa.Table.from_pylist(list(rows.values()), schema=ROLLOUT_FEATURES.arrow_schema)
+        return self._segments[self.ids.index(name)].as_py() or []
 
 
 class RunView:
@@ -121,9 +119,13 @@ class RunView:
         self._rollouts = None if file is None else file.parent
         if file is not None:
             try:
-                self._table = pq.read_table(file) if file.suffix == ".parquet" else _lines(file)
+                if file.suffix == ".parquet":
+                    self._table = pq.read_table(file)
+                else:  # the last line of each rollout: one that failed is made again
+                    rows = {row["id"]: row for row in intact_rows(file)}
+                    self._table = pa.Table.from_pylist([*rows.values()], schema=ROLLOUT_FEATURES.arrow_schema)
                 about = self._table.select(["id", "api", "instruction", "ended", "error"]).to_pylist()
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
                 raise InputError(f"cannot be read ({error})", file=file, fix="run again") from None
             self._places = {row["id"]: place for place, row in enumerate(about)}
             self.records = {row["id"]: row | {"index": "", "failed": row["ended"] == "failed"} for row in about}
@@ -137,8 +139,9 @@ class RunView:
 
     def trajectory(self, name: str) -> Trajectory | None:
         """What the model did, where that is known."""
-        place = self._places.get(name)
-        return None if place is None else trajectory_of(self._table.slice(place, 1).to_pylist()[0])
+        with suppress(KeyError, TypeError, AttributeError):  # of a row that has none
+            return trajectory_of(self._table.slice(self._places[name], 1).to_pylist()[0])
+        return None
 
     @cached_property
     def replay(self) -> Replay | None:
@@ -156,7 +159,7 @@ class RunView:
         """Label and id of the records that pass a value each for [`FILTERS`]; what is left out lets all pass."""
         pairs = [(key, value) for key, value in zip(FILTERS, wanted, strict=False) if value != ANY]
         return [
-            (f"{record.get('process_verdict') or record.get('ended')}: {record['instruction'][:90]}", name)
+            (f"{record.get('process_verdict') or record.get('ended')}: {str(record['instruction'] or '')[:90]}", name)
             for name, record in self.records.items()
             if all(value == str(record.get(key) or "none") for key, value in pairs)
         ]
@@ -206,12 +209,12 @@ def space_manifest(
         raise InputError("no folder holds a dataset or a finished run", fix="pass what create, run or evaluate wrote")
     name = repo_id.partition("/")[2]
     run_by: dict[str, Any] = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "app.py"}
-    linked = [dataset_id] if dataset_id else None
-    about = SpaceCardData(title=name, **run_by, tags=["tool-use", "toolalpaca"], datasets=linked)
+    run_by |= {"tags": ["tool-use", "toolalpaca"], "datasets": [dataset_id] if dataset_id else None}
+    about = SpaceCardData(title=name, **run_by)
     made = "Training rows with the trained text marked, and rollouts beside their golden calls and verdicts."
     card = f"---\n{about}\n---\n\n# {name}\n\n{made} Written by toolalpaca-hf {version_text()}.\n"
-    wanted = package or f"toolalpaca-hf[explore]=={__version__}"
-    texts = {"README.md": card, "app.py": APP, "requirements.txt": f"{wanted}\n"}
+    wanted = f"{package or f'toolalpaca-hf[explore]=={__version__}'}\n"
+    texts = {"README.md": card, "app.py": APP, "requirements.txt": wanted}
     files |= {path: text.encode() for path, text in texts.items()}
     owned = tuple(f"shown/*/{pattern}" for patterns in SHOWN.values() for pattern in patterns)
     return Manifest("space", files, "Upload Space with toolalpaca-hf", left_out, owned)

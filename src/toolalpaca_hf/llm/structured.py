@@ -89,6 +89,9 @@ def parse_items(text: str, key: str) -> list[Any]:
         return _whole_objects(unfence(text))
     if isinstance(found, dict):
         found = found.get(key, [found] if key not in found else [])
+    if isinstance(found, dict):  # items by name, or one
+        by_name = found and all(isinstance(item, dict) for item in found.values())
+        found = [{"name": name} | item for name, item in found.items()] if by_name else [found]
     return found if isinstance(found, list) else []
 
 
@@ -99,7 +102,7 @@ def _whole_objects(text: str) -> list[Any]:
     while at >= 0 and left > 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a plain ValueError: a number of thousands of digits
             end = getattr(error, "pos", at + 10_000)
             left -= end - at + end // 50  # the error counts the lines before it
             at = text.find("{", at + 1)

@@ -7,12 +7,10 @@ from .plots import bar_plot as bar_plot
 from .plots import label_rows as label_rows
 from .plots import plot as plot
 from .rendering import NONE as NONE
-from .rendering import Table as Table
 from .rendering import finite as finite
 from .rendering import markdown_table as markdown_table
 from .rendering import rate_text as rate_text
 from .rendering import render as render
-from .rendering import sections_page as sections_page
 from .rendering import terminal_tokens as terminal_tokens
 from .rendering import token_page as token_page
 from .rendering import token_texts as token_texts

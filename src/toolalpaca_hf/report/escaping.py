@@ -6,15 +6,15 @@ import re
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)} | {0x7F: "␡"}
 
 # C1 controls; marks without width, of direction or for annotation; line separators; halves of surrogate pairs; tags;
-# what stands for no character. The joiners U+200C and U+200D stay: scripts and emoji need them.
+# letters that show nothing, and no characters. The joiners U+200C and U+200D stay: scripts and emoji need them.
 _HIDDEN = re.compile(
-    "[\x80-\x9f\xad\u061c\u070f\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "[\x80-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\uffa0\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U0001bca0-\U0001bca3\U000e0000-\U000e0fff]"
 )
 
 # What means something in Markdown or HTML. GitHub links addresses, mentions and numbers of issues even where nothing
 # marks them as such; a space without width ends them.
-_MARKDOWN = re.compile(r"(?P<link>@|#(?=\w)|:(?=\S)|(?<=www)\.)|[&<>\\`*_{}\[\]|~$]", re.IGNORECASE)
+_MARKDOWN = re.compile(r"(?P<link>@|#(?=\w)|:(?=\S)|(?<=www)\.)|[&<>\\`*_{}\[\]|~$#]", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
@@ -27,7 +27,7 @@ def visible(text: str) -> str:
     'a␀b ‹U+202E›cod'
     ```
     """
-    if text.isprintable():  # most are, and a page has tens of thousands
+    if text.isascii() and text.isprintable():  # most are, and a page has tens of thousands
         return text
     text = text.replace("\r\n", "\n").translate(_PICTURES)
     return _HIDDEN.sub(lambda found: f"‹U+{ord(found.group()):04X}›", text)

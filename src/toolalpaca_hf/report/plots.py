@@ -77,7 +77,7 @@ def bar_plot(name: str, title: str, counts: Sequence[tuple[str, int]], colour: s
         drawn = axes.barh(range(len(counts)), values, color=colour, height=0.62)
         axes.bar_label(drawn, labels=[f"{count:,}" for count in values], padding=4)
         label_rows(axes, [text for text, _ in counts], narrow)
-        axes.set_xlim(0, max(1, *values) * (1.3 if narrow else 1.12))
+        axes.set_xlim(0, max([1, *values]) * (1.3 if narrow else 1.12))
         axes.locator_params("x", integer=True)
 
     return plot(name, title, draw, len(counts))

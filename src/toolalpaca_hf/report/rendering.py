@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from html import escape as escape_html
 from pathlib import Path
@@ -41,15 +40,6 @@ def rate_text(rate: Mapping[str, Any] | None, sign: str = "", key: str = "value"
         return NONE
     interval = "" if low is None or high is None else f" ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
     return f"{100 * value:{sign}.1f}{interval}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a page: its heading, rows of cells, and how many columns hold text; the others hold numbers."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    text_columns: int = 1
 
 
 def _keep_markup(text: str) -> str:
@@ -91,19 +81,6 @@ def render(package: str, template: str, **values: Any) -> str:
     Raises [`MissingDependencyError`] without jinja2.
     """
     return _environment(package, template.endswith(".html.jinja")).get_template(template).render(values)
-
-
-def sections_page(title: str, parts: Sequence[str | Table]) -> str:
-    """A page of paragraphs and tables.
-
-    Example:
-
-    ```python
-    >>> "<td>3</td>" in sections_page("Apples", ["How many:", Table(("kind", "n"), [("red", 3)])])
-    True
-    ```
-    """
-    return render(__package__ or "", "sections.html.jinja", title=title, parts=parts)
 
 
 @cache

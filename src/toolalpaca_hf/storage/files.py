@@ -145,10 +145,11 @@ def read_text(path: str | Path, fix: str | None = None) -> str:
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise NotFoundError("no such file", file=path, fix=fix) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", file=path, fix=fix) from None
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", file=path, fix=fix) from None
+    except (OSError, ValueError) as error:  # a ValueError: the name has a null character
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be read ({reason})", file=path, fix=fix) from None
 
 
 def read_json(path: str | Path, fix: str | None = None, kind: type | None = None) -> Any:

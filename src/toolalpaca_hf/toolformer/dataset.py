@@ -1,7 +1,6 @@
 """Builds the `toolformer` dataset repo from annotated texts or GSM8K."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,14 +14,17 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..data import Build, Report, write_toolformer_repo
 from ..errors import InputError, NotFoundError, OptionError
+from ..openapi import mapping
 from ..schema import Segment
 from ..sources import git_blob_id
+from ..storage import read_json
 from .annotation.annotator import ANNOTATED, NOTHING_KEPT, annotated_row
 from .markers import Markers
 from .rows import hub_rows, read_rows
 from .tools import Calculator
 
 Row = Mapping[str, Any]
+GSM8K = ("openai/gsm8k", "main", "train")
 
 
 def text_segments(annotated: str, markers: Markers, mask_results: bool = False) -> list[Segment]:
@@ -99,23 +101,11 @@ def mark_objection(mark: Mark, result: str | None) -> str:
     return "" if agree else f"the calculator gives {result} for {mark.expression!r}, not {mark.value}"
 
 
-def read_gsm8k(file: str | Path | None = None) -> tuple[str, list[Any]]:
-    """The prefix of ids, and the rows of GSM8K's training set, from its published file or the Hub."""
-    if file:
-        return Path(file).stem, list(read_rows(file))
-    fix = "pass --source gsm8k=FILE with its train.jsonl"
-    return "gsm8k_train", list(hub_rows("openai/gsm8k", "main", "train", fix))
-
-
 def gsm8k_rows(
-    name: str,
-    rows: Iterable[Any],
-    calculator: Callable[[str], str | None],
-    markers: Markers | None = None,
-    report: Report | None = None,
+    name: str, rows: Iterable[Any], calculator: Callable[[str], str | None], report: Report | None = None
 ) -> Iterator[dict[str, Any]]:
     """Rows of `annotated` from GSM8K, the marks that the calculator confirms as calls; `report` has the others."""
-    markers, report = markers or Markers(), report or Report()
+    report = report or Report()
     for number, row in enumerate(rows):
         place = f"row {number}"
         try:
@@ -138,7 +128,7 @@ def gsm8k_rows(
             calls.append(call | {"position": len(question) + 1 + mark.position})
         report.keep("annotated", name)
         meta = {"source": "gsm8k", "row": number}
-        yield annotated_row(f"toolformer/{name}/{number}", f"{question}\n{plain}", calls, markers, meta)
+        yield annotated_row(f"toolformer/{name}/{number}", f"{question}\n{plain}", calls, Markers(), meta)
 
 
 # Outcomes of texts to train on although they have no call; others are empty, binary or unreadable.
@@ -169,19 +159,22 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
     if kind == "gsm8k":
         if equals and not file:
             raise OptionError("gsm8k= names no file", option="--source", fix="pass gsm8k=FILE, or gsm8k for the Hub's")
-        stem, raws = read_gsm8k(file or None)
-        markers = Markers()
-        read = partial(gsm8k_rows, stem, raws[:limit], cache(Calculator()), markers)
+        fix = "pass --source gsm8k=FILE with its train.jsonl"
+        stem, raws = Path(file).stem or "gsm8k_train", read_rows(file) if file else hub_rows(*GSM8K, fix)
+        read = partial(gsm8k_rows, stem, [*islice(raws, limit)], cache(Calculator()))
         if next(read(), None) is None:
             raise InputError("holds no row of GSM8K", file=file or kind, fix="pass its train.jsonl as published")
         digest = _digest([Path(file)]) if file else ""
-        return AnnotatedSource(f"GSM8K's calculator marks ({stem}){first}", read, markers, digest)
+        return AnnotatedSource(f"GSM8K's calculator marks ({stem}){first}", read, Markers(), digest)
     path = Path(name)
     files = sorted(path.glob("annotated-*.jsonl")) if path.is_dir() else [path]
     if not files or not path.exists():
         fix = "pass a folder that `toolalpaca toolformer annotate` wrote, gsm8k, or gsm8k=FILE"
         raise NotFoundError("no annotated-*.jsonl", file=path, fix=fix)
-    markers = _markers_of((path if path.is_dir() else path.parent) / "config.json")
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    noted = mapping(read_json(config, "annotate again, or remove the file")) if config.is_file() else {}
+    named = mapping(noted.get("markers"))
+    markers = Markers(**{name: str(named[name]) for name in ("start", "end", "arrow") if name in named})
 
     def rows(report: Report | None) -> Iterator[dict[str, Any]]:
         return islice(_annotated_rows(files, markers, report or Report()), limit)
@@ -191,16 +184,6 @@ def open_source(name: str | Path, limit: int | None = None) -> AnnotatedSource:
 
 def _digest(files: Iterable[Path]) -> str:
     return hashlib.sha1(" ".join(map(git_blob_id, files)).encode(), usedforsecurity=False).hexdigest()
-
-
-def _markers_of(config: Path) -> Markers:
-    if not config.is_file():
-        return Markers()
-    try:
-        found = json.loads(config.read_text(encoding="utf-8")).get("markers") or {}
-        return Markers(**{name: found[name] for name in ("start", "end", "arrow") if name in found})
-    except (OSError, ValueError, AttributeError, TypeError):
-        raise InputError("cannot be read", file=config, fix="annotate again, or remove the file") from None
 
 
 class _Call(BaseModel, strict=True):

@@ -1,7 +1,7 @@
 """Greedy decoding with tool calls (section 2, inference): they start if their marker is among the likeliest tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -15,20 +15,19 @@ from .tools import ResultCache, Tool, ToolResult, execute
 from .tools.tool import LONGEST_RESULT
 from .vocabulary import CALL_SO_FAR, Vocabulary
 
-# Number of tokens searched for one with nothing after the arrow.
-BEHIND_ARROW = 16
+BEHIND_ARROW = 16  # tokens searched for one with nothing after the arrow
 
 
-@dataclass(frozen=True)
+@dataclass
 class MadeCall:
     """A call at characters `start` to `end` of the generated text; `error` says why it has no result."""
 
-    tool: str
-    input: str
-    result: str | None
-    error: str | None
-    start: int
-    end: int
+    tool: str = ""
+    input: str = ""
+    result: str | None = None
+    error: str | None = None
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,21 +42,9 @@ class Limits:
     k: int
 
 
-@dataclass
-class _Begun:
-    """A call: the index of its first id, whether the decoder forced it, and its result."""
-
-    at: int
-    forced: bool
-    end: int = 0
-    call: ToolCall = field(default_factory=lambda: ToolCall("", ""))
-    result: str | None = None
-    error: str | None = None
-
-
 @dataclass(eq=False)
 class CallState:
-    """The state of a row's text; `asked` is a call that waits for its result."""
+    """The state of a row's text; `asked` is a call that waits for its result. Calls begin and end at ids here."""
 
     index: int
     row: RowState
@@ -67,8 +54,9 @@ class CallState:
     shown: int = 0
     asked: ToolCall | None = None
     done: bool = False
-    open: _Begun | None = None
-    begun: list[_Begun] = field(default_factory=list)
+    open: MadeCall | None = None
+    opened_by_force: bool = False
+    begun: list[MadeCall] = field(default_factory=list)
     used: int = 0
     plain: int = 0
 
@@ -113,7 +101,7 @@ class CallState:
     def answer(self, executed: ToolResult) -> None:
         assert self.open and self.asked
         self.open.result, self.open.error, self.asked = executed.result, executed.error, None
-        space = "" if self.vocabulary.text(self.ids, self.open.at).endswith(" ") else " "
+        space = "" if self.vocabulary.text(self.ids, self.open.start).endswith(" ") else " "
         shown = f"{space}{executed.result}" if executed.result else ""
         self.row.forced.extend(self.vocabulary.encode(shown + self.vocabulary.markers.end, continued=True))
 
@@ -121,41 +109,36 @@ class CallState:
         def place(at: int) -> int:
             return len(self.vocabulary.text(self.ids[: max(at, self.start)], self.start))
 
-        calls = [
-            MadeCall(begun.call.tool, begun.call.input, begun.result, begun.error, place(begun.at), place(begun.end))
-            for begun in self.begun
-        ]
+        calls = [replace(begun, start=place(begun.start), end=place(begun.end)) for begun in self.begun]
         return Generated(self.vocabulary.text(self.ids, self.start), calls, len(self.ids) - self.start)
 
     def _begin(self, at: int, forced: bool) -> None:
-        self.open = _Begun(at, forced)
+        self.open, self.opened_by_force = MadeCall(start=at), forced
         self._read(self.open)
 
-    def _content(self, begun: _Begun, *more: int) -> str:
-        text = self.vocabulary.text([*self.ids, *more], begun.at)
+    def _content(self, begun: MadeCall, *more: int) -> str:
+        text = self.vocabulary.text([*self.ids, *more], begun.start)
         return text.partition(self.vocabulary.markers.start)[2]
 
-    def _so_far(self, begun: _Begun) -> ToolCall:
-        name, _, text = self._content(begun).strip().partition("(")
-        return ToolCall(name, text)
-
-    def _read(self, begun: _Begun) -> None:
+    def _read(self, begun: MadeCall) -> None:
         markers, content = self.vocabulary.markers, self._content(begun)
         head, arrow, _ = content.partition(markers.arrow)
         closed = markers.end in head
         call = markers.parse(head.partition(markers.end)[0]) if arrow or closed else None
+        if call:
+            begun.tool, begun.input = call.tool, call.input
         if call and not closed:
-            begun.call = self.asked = call
+            self.asked = call
         elif call:
-            begun.call, begun.error = call, "it ended without asking for its result"
+            begun.error = "it ended without asking for its result"
             self._close()
         elif arrow or closed or not CALL_SO_FAR.fullmatch(content):
             # Text after all. It counts as a call if the decoder forced it, or it would start one forever.
-            self.used += begun.forced
-            self.plain += len(self.ids) - max(begun.at, self.start)
+            self.used += self.opened_by_force
+            self.plain += len(self.ids) - max(begun.start, self.start)
             self.open = None
-        elif len(self.ids) - begun.at > self.limits.call_tokens:
-            begun.call = self._so_far(begun)
+        elif len(self.ids) - begun.start > self.limits.call_tokens:
+            begun.tool, _, begun.input = content.strip().partition("(")
             begun.error = f"it did not end within {self.limits.call_tokens} tokens"
             self.row.forced.extend(self.vocabulary.encode(markers.end, continued=True))
 
@@ -169,7 +152,8 @@ class CallState:
     def _end(self) -> None:
         self.done = True
         if begun := self.open:
-            begun.call = begun.call if begun.call.tool else self._so_far(begun)
+            if not begun.tool:
+                begun.tool, _, begun.input = self._content(begun).strip().partition("(")
             begun.error = begun.error or "the text ended inside it"
             self.row.forced.clear()
             self.asked = None

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,7 +25,7 @@ def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
     """Yield the rows of a file; one that is not JSON is a [`BadRow`], and with `tolerant` what cannot be read, too."""
     path = Path(file)
     try:
-        yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path, tolerant)
+        yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
     # A cut or damaged archive raises whatever its library does (EOFError, zlib.error, ZstdError, ArrowInvalid).
     except Exception as error:
         if tolerant:
@@ -34,21 +35,13 @@ def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
         raise InputError(f"cannot be read ({reason})", file=path, fix="pass a whole, readable file") from None
 
 
-def read_text(file: str | Path) -> str:
-    """The text of a file; an [`InputError`] if it cannot be read."""
-    try:
-        return Path(file).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=file, fix="pass a readable file") from None
-
-
 def digest_of(files: Iterable[Path]) -> str:
     """Of files by name, size and time of writing: whether they are those of before."""
     stats = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
     return hashlib.sha256(stats.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
+def _json_rows(path: Path) -> Iterator[Any]:
     import fsspec
 
     with fsspec.open(str(path), "rb", compression="infer") as opened:
@@ -59,14 +52,11 @@ def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
         lines = chain([first], file)
         if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
             content = first + file.read()
-            try:
+            with suppress(ValueError, RecursionError):
                 rows = json.loads(content.decode("utf-8-sig"))
                 yield from (_parsed(json.dumps(row).encode()) for row in rows) if _HALF in content.lower() else rows
                 return
-            except (ValueError, RecursionError):
-                if not tolerant:
-                    raise
-                lines = io.BytesIO(content)  # lines after all, the first of which is a list
+            lines = io.BytesIO(content)  # lines after all, the first of which is a list
         yield from map(_parsed, filter(bytes.strip, lines))
 
 

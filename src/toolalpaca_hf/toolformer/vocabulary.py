@@ -13,8 +13,7 @@ from .markers import Markers, any_of
 
 # How a call continues after its start marker; anything else is a footnote or a list.
 CALL_SO_FAR = re.compile(r"\s*([A-Za-z_][\w.-]*(\(.*)?)?", re.DOTALL)
-# This many preceding ids affect how a text is decoded (some tokenizers drop the first space).
-CONTEXT = 8
+CONTEXT = 8  # ids before a text that affect how it is decoded (some tokenizers drop the first space)
 
 
 class MarkedTokenizer:

@@ -66,8 +66,10 @@ def test_a_recipe_that_cannot_be_read(tmp_path: Path) -> None:
         CorpusConfig.load(path)
     for text in ("models: [", "[1, 2]", "models: 7", "models: {endpoint: a, model: b}\nroles: {user: 7}"):
         path.write_text(text)
-        with pytest.raises(InputError):
+        with pytest.raises(InputError) as unread:
             CorpusConfig.load(path)
+        assert str(unread.value.file) == str(path)
+    assert unread.value.option == "roles.user"
     path.write_text("roles: {usher: {model: a}}")
     with pytest.raises(OptionError) as caught:
         CorpusConfig.load(path)

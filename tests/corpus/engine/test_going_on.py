@@ -17,7 +17,7 @@ from toolalpaca_hf.corpus.config import prompt_hash
 from toolalpaca_hf.corpus.engine.collect import STAGES, CorpusFolder
 from toolalpaca_hf.corpus.engine.pipeline import build_corpus
 from toolalpaca_hf.data import ListedApi, read_corpus, resolve_sources
-from toolalpaca_hf.errors import InputError, OptionError, ToolAlpacaError
+from toolalpaca_hf.errors import InputError, OptionError, SettingsMismatchError, ToolAlpacaError
 from toolalpaca_hf.executors import QueuedError
 from toolalpaca_hf.llm import BudgetExceeded, RequestCache
 from toolalpaca_hf.llm.asking import GIVE_UP
@@ -193,6 +193,19 @@ def test_names_that_have_no_utf8_are_the_same_again(tmp_path: Path) -> None:
     for _ in range(2):
         with CorpusFolder(tmp_path).opened({}, [ListedApi("Tides \ud800", "", "", "")]) as folder:
             assert folder.entries()[0].name == "Tides ?"
+
+
+def test_a_file_of_instructions_that_was_edited_is_another_one(tmp_path: Path) -> None:
+    held, out = tmp_path / "held.txt", tmp_path / "corpus"
+    held.write_text("Which herring swims the farthest?\n")
+    with server() as site:
+        of = settings(site.url, screen={"evaluation": [str(held)]})
+        build_corpus(listed(0), out, of)
+        build_corpus(listed(0), out, of)
+        held.write_text("Which haddock swims the farthest?\n")
+        with pytest.raises(SettingsMismatchError) as caught:
+            build_corpus(listed(0), out, of)
+    assert [*caught.value.differences] == [f"evaluation_files.{held}"]
 
 
 def test_nothing_is_built_of_nothing(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from toolalpaca_hf.corpus.decontamination import (
     PUBLISHED,
     Decontaminator,
     Fingerprint,
+    evaluation_texts,
     instructions_of,
-    published_instructions,
 )
 
 
@@ -19,14 +19,14 @@ from toolalpaca_hf.corpus.decontamination import (
 def test_they_are_those_of_the_files(real_data: Path, name: str) -> None:
     texts = instructions_of(real_data / f"eval_{name}.json")
     assert len(texts) == {"simulated": 100, "real": 114}[name]
-    assert published_instructions(name) == [Fingerprint.of(text) for text in texts]
+    assert evaluation_texts(name) == [Fingerprint.of(text) for text in texts]
     held = Path(decontamination.__file__).with_name("evaluation_sets.json").read_text(encoding="utf-8")
     assert not any(text in held for text in texts)
 
 
 def test_they_screen_as_their_texts_do(real_data: Path) -> None:
     texts = instructions_of(real_data / "eval_simulated.json")
-    screens = [Decontaminator(texts), Decontaminator(published_instructions("simulated"))]
+    screens = [Decontaminator(texts), Decontaminator(evaluation_texts("simulated"))]
     train = json.loads((real_data / "train_sample.json").read_text(encoding="utf-8"))
     others = [one["input"] for api in train for one in api.get("Instances", ())]
     asked = [*texts, *(f"{text} Thank you very much." for text in texts), *others, *(text[::-1] for text in texts)]

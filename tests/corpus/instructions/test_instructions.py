@@ -128,8 +128,18 @@ def test_what_is_missing_is_asked_for_again() -> None:
 def test_a_model_that_writes_one_text_only_is_asked_three_times() -> None:
     ask = Scripted([answer(TEXTS[0])])
     assert len(write_instructions(API, ask, settings(rounds=3))) == 1 and len(ask.asked) == 3
-    ask = Scripted(["I'm sorry, I can not do that."])
-    assert write_instructions(API, ask, settings(rounds=2)) == []
+    ask, rejected = Scripted(["I'm sorry, I can not do that."]), list[tuple[str, str]]()
+    assert write_instructions(API, ask, settings(rounds=2), rejected) == []
+    assert rejected == [("I'm sorry, I can not do that.", "cannot be read")] * 2
+
+
+def test_whatever_is_not_taken_is_counted() -> None:
+    items = [{"instruction": TEXTS[0]}, {"text": ["no text"]}, *TEXTS[1:4]]
+    for written in (items, {"instructions": items}):
+        rejected: list[tuple[str, str]] = []
+        taken = write_instructions(API, Scripted([json.dumps(written)]), settings(rounds=1), rejected)
+        assert [one.instruction for one in taken] == TEXTS[:2]
+        assert rejected == [("", "is too short"), *((text, "was not asked for") for text in TEXTS[2:4])]
 
 
 @pytest.mark.parametrize(

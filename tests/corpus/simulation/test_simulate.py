@@ -242,6 +242,8 @@ def test_a_second_call_finds_the_first_ones_state() -> None:
         ('{"thought": "t", "action": "", "response": "Hi."}', None, "Hi."),
         ('{"thought": "t", "action": 7}', None, None),
         ("[1, 2]", None, None),
+        ("[]", None, None),
+        ('[{"action": "findHuts", "action_input": {}}, {"response": "There are two."}]', "findHuts", None),
     ],
 )
 def test_turns_are_read_in_either_form(text: str, action: str | None, response: str | None) -> None:

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from toolalpaca_hf.corpus.config import prompt_values
+from toolalpaca_hf.corpus.decontamination import BigramIndex
 from toolalpaca_hf.corpus.toolset.building import (
-    DocumentDeduplicator,
+    own_bigrams,
     read_document,
     server_for,
     shortcomings,
@@ -88,6 +89,10 @@ def test_an_author_is_told_why_a_document_can_not_be_read(written: str, told: st
             ),
             "GET /lighthouses takes or gives binary data",
         ),
+        (
+            lambda d: operation(d)["parameters"][0]["schema"].update(type=["string", "null"], format="binary"),
+            "GET /lighthouses takes or gives binary data",
+        ),
     ],
 )
 def test_what_a_corpus_can_not_use(change: Any, told: str) -> None:
@@ -124,17 +129,17 @@ def test_copies_are_told_from_relatives(real_data: Path) -> None:
     """Of 43 published documents one is there twice; three pairs of transport companies are no copies."""
     _, corpus = read_file(real_data / "train_sample.json")
     documents = [(api.id, api.documentation) for api in corpus.apis["train"]]
-    screen, found = DocumentDeduplicator(), []
+    screen, found = BigramIndex(), []
     for name, document in documents:
-        if of := screen.copied(document):
+        share, of = screen.nearest(own_bigrams(document))
+        if share >= 0.5:
             found.append((name, of))
-        screen.accept(name, document)
+        screen.add(own_bigrams(document), name)
     assert found == [("train/transport-for-vancouver-canada-2", "train/transport-for-vancouver-canada")]
     one, other = documents[0][1], documents[1][1]
     for first, second in itertools.permutations([one, other]):
-        screen = DocumentDeduplicator()
-        screen.accept("first", first)
-        assert screen.copied(second) is None and screen.copied(first) == "first"
-        assert screen.copied(first | {"info": second["info"], "servers": []}) == "first", (
-            "a new title makes no new API"
-        )
+        screen = BigramIndex()
+        screen.add(own_bigrams(first))
+        assert screen.nearest(own_bigrams(second))[0] < 0.5 and screen.nearest(own_bigrams(first))[0] == 1
+        retitled = first | {"info": second["info"], "servers": []}
+        assert screen.nearest(own_bigrams(retitled))[0] == 1, "a new title makes no new API"

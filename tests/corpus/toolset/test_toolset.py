@@ -257,12 +257,19 @@ def test_an_entry_may_be_named_anything() -> None:
         assert servers_of(made.api.documentation)[0].endswith(".example")
 
 
+def test_an_introduction_may_be_in_any_script() -> None:
+    introduction = "潮汐表告诉你欧洲任何港口今天和未来一年的高潮和低潮时间。"
+    made = build_api(ENTRY, Scripted([introduction, PLAN, GOOD]))
+    assert made.api is not None and made.attempts["introduction"] == 1
+
+
 def test_plans_are_read_in_many_forms() -> None:
     wanted = [{"name": "findTide", "description": "It.", "parameters": [], "output": ""}]
     for written in (
         '[{"name": "findTide", "description": "It."}]',
         '{"functions": [{"name": "find tide", "description": "It.", "parameters": null}]}',
         '{"functions": [{"name": "find_tide", "description": "It."}, {"name": "find-tide"}, {"name": "9"}, 3]}',
+        '{"functions": {"find Tïde": {"description": "It."}}}',
         '{"functions": [{"name": "findTide", "description": "It."}, {"name": "cu',
     ):
         assert read_functions(written) == wanted
@@ -274,6 +281,17 @@ def test_plans_are_read_in_many_forms() -> None:
         ("y", "string", False),
     ]
     assert "Required. Integer." in function_list([one])
+    as_tool = {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}, "required": ["x"]}
+    for parameters, kinds in (
+        (as_tool, ["integer", "string"]),
+        (["x", "y"], ["string"] * 2),
+        ({"type": "object"}, []),
+    ):
+        [one] = read_functions(json.dumps([{"name": "a", "parameters": parameters}]))
+        found = [(p["name"], p["type"], p["required"]) for p in one["parameters"]]
+        assert found == [
+            (name, kind, name == "x" and kind == "integer") for name, kind in zip("xy", kinds, strict=False)
+        ]
     for written in ("{}", '{"functions": []}', "none", '[{"name": "!"}]'):
         with pytest.raises(ValueError, match=r"no function|no JSON"):
             read_functions(written)

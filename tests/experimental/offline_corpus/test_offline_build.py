@@ -94,7 +94,7 @@ def test_what_comes_near_an_evaluation_set_is_left_out(
     freely = [one.trajectory for api in offline_apis(apis) for one in offline_instances(api)]
     leaking = next(one for one in freely if one.hint or not hidden)
     text = leaking.hint if hidden else leaking.instruction
-    monkeypatch.setattr(module.corpus, "published_instructions", lambda name: [text] if name == "real" else [])
+    monkeypatch.setattr(module.corpus.Screen, "texts", lambda screen: {"real": [text]})
     build_offline_corpus(apis, tmp_path / "corpus")
     (row,) = rows(tmp_path / "corpus" / "apis.jsonl")
     assert {"instruction": leaking.instruction, "reason": "is in the evaluation set"} in row["instructions"][

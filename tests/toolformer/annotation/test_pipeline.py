@@ -336,6 +336,13 @@ def test_the_report_adds_up_what_failed(tmp_path: Path) -> None:
     assert "| QA | away | 5 |" in lines and "| QA | a &#124; b | 1 |" in lines
 
 
+def test_a_report_of_no_text(tmp_path: Path) -> None:
+    settings = {"tools": {}, "seed": 0}
+    (tmp_path / "config.json").write_text(json.dumps({"candidates": True, "model": "m", "settings": settings}))
+    assert write_report(tmp_path)["texts"] == 0
+    assert "0 texts, model `m`." in (tmp_path / "report.md").read_text()
+
+
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     rows = [
         {"raw_content": "One.", "url": "https://a.org/1", "date_download": "2019-01-02T03:04:05Z"},  # CCNet

@@ -11,7 +11,7 @@ import pytest
 from toolalpaca_hf.data import Report
 from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.toolformer import Markers
-from toolalpaca_hf.toolformer.dataset import gsm8k_rows, mark_objection, read_gsm8k, split_marks
+from toolalpaca_hf.toolformer.dataset import gsm8k_rows, mark_objection, open_source, split_marks
 from toolalpaca_hf.toolformer.tools import Calculator
 
 MARKED = {
@@ -122,7 +122,7 @@ def test_markers_of_a_text_are_escaped_and_come_back() -> None:
 
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(InputError):
-        read_gsm8k("nowhere.jsonl")
+        open_source("gsm8k=nowhere.jsonl")
 
 
 def exactly(expression: str) -> Fraction:
@@ -149,9 +149,8 @@ def exactly(expression: str) -> Fraction:
 
 def test_the_real_file(real_data: Path) -> None:
     path = real_data.parent / "toolformer" / "gsm8k_train.jsonl"
-    name, raws = read_gsm8k(path)
-    report = Report()
-    rows = list(gsm8k_rows(name, raws, Calculator(), report=report))
+    report, raws = Report(), list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+    rows = list(open_source(f"gsm8k={path}").rows(report))
     assert len(rows) == 7473 and not report.rows
     calls = [call for row in rows for call in row["calls"]]
     # Counted without this package: every `<<` of the file is a call.

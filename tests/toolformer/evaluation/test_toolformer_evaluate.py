@@ -79,7 +79,7 @@ def test_what_is_answered_is_not_asked_again(llama: str, tmp_path: Path, monkeyp
     records = lines(path)
     assert metrics["results"][0]["n"] == len(records) == 7 and path.read_bytes().startswith(first[:300])
     # All is there now: neither a model is loaded nor anything written.
-    monkeypatch.setattr("toolalpaca_hf.toolformer.evaluation.evaluate.LazyModel.loaded", None)
+    monkeypatch.setattr("toolalpaca_hf.toolformer.evaluation.evaluate.load", pytest.fail)
     before = path.stat().st_mtime_ns
     assert evaluate([llama], {"svamp": data}, tmp_path / "out")["results"] == metrics["results"]
     assert path.stat().st_mtime_ns == before

@@ -12,7 +12,7 @@ import torch
 from tiny_models import save_tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from toolalpaca_hf.errors import InputError
+from toolalpaca_hf.errors import InputError, NotFoundError
 from toolalpaca_hf.metrics import perplexity
 from toolalpaca_hf.toolformer import ToolformerEvaluationConfig, evaluate
 from toolalpaca_hf.toolformer.evaluation.evaluate import log_likelihoods, read_texts, summarize_texts
@@ -71,6 +71,9 @@ def test_texts_of_files(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("{}\n")
     with pytest.raises(InputError):
         read_texts(tmp_path / "d.jsonl")
+    with pytest.raises(NotFoundError):
+        read_texts(tmp_path / "e.txt")
+    (tmp_path / "e.txt").write_bytes("Où est la gare ?".encode("latin-1"))
     with pytest.raises(InputError):
         read_texts(tmp_path / "e.txt")
 

@@ -108,9 +108,13 @@ def test_rows_that_cannot_be_asked_cost_no_other(tmp_path: Path) -> None:
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
     items, origin, notes = read_items(TASKS["lama-squad"], path)
     assert [item.id for item in items] == ["lama-squad/5"] and origin == "data.jsonl"
-    assert notes == [
-        "LAMA, SQuAD: 5 rows cannot be asked (another layout, no mask at the end, or no number in the answer)"
-    ]
+    why = "another layout, no mask at the end, no passage, or no number in the answer"
+    assert notes == [f"LAMA, SQuAD: 5 rows cannot be asked ({why})"]
+
+
+def test_a_question_about_no_passage_is_not_asked(tmp_path: Path) -> None:
+    row = {"question": "Who?", "answers": {"text": ["A"]}}
+    assert len(items_of(tmp_path, "mlqa-es", row, row | {"context": "A."}, row | {"context": " "})) == 1
 
 
 def test_a_folder_of_relations_is_read_whole(tmp_path: Path) -> None:

@@ -117,13 +117,27 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
             if built is not None:
                 kept = [raw_instance(trajectory_from_dict(row["trajectory"])) for row in rows if row["kept"]]
                 add_raw(raw_api(api_from_dict(built), kept))
-            api = _api(made, built, rows)
+            toolset, instructions = made["toolset"], made["instructions"]
+            api: dict[str, Any] = {
+                **toolset,
+                "api": built,
+                "set_aside": toolset["set_aside"] or made["copies"]["set_aside"],
+                "instructions": {
+                    "written": len(instructions["written"]) + len(instructions["left_out"]),
+                    "taken": len(made["screen"]["taken"]),
+                    "left_out": instructions["left_out"] + made["screen"]["left_out"],
+                    "failure": instructions["failure"],
+                },
+                "instances": len(rows),
+                "kept": sum(row["kept"] for row in rows),
+                "asked": {"toolset": toolset["asked"], "instructions": instructions["asked"]},
+            }
             add_api(api)
             counts.update(entries=1, apis=int(built is not None), set_aside=int(built is None))
             counts.update(copies=int(made["copies"]["set_aside"] is not None), written=api["instructions"]["written"])
-            counts.update(instructions=len(made["instructions"]["written"]), taken=api["instructions"]["taken"])
+            counts.update(instructions=len(instructions["written"]), taken=api["instructions"]["taken"])
             counts.update(instances=api["instances"], kept=api["kept"])
-            for part in (made["toolset"], made["instructions"], *made["simulation"]["instances"]):
+            for part in (toolset, instructions, *made["simulation"]["instances"]):
                 for role, usage in part.get("asked", {}).items():
                     asked.setdefault(role, Counter()).update({k: v for k, v in usage.items() if k != "model"})
     spent = {role: Usage(u["calls"], u["prompt_tokens"], u["completion_tokens"]) for role, u in asked.items()}
@@ -140,6 +154,13 @@ def collect(folder: CorpusFolder, settings: Mapping[str, Any], roles: Mapping[st
 
 
 def _instances(made: dict[str, Any], read_as: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    # Rules note theirs elsewhere.
+    stages = [stage for stage in ("toolset", "instructions") if "prompts" in made[stage]]
+    earlier = {stage: {"asked": made[stage]["asked"], "prompts": made[stage]["prompts"]} for stage in stages}
+    if "instructions" in earlier:
+        earlier["instructions"]["seed"] = settings["instructions"]["seed"]
+    if "roles" in settings:
+        earlier["seeds"] = {role: values["seed"] for role, values in settings["roles"].items()}
     kept = 0
     for index, instance in enumerate(made["simulation"]["instances"]):
         taken = made["screen"]["taken"][index]
@@ -159,40 +180,11 @@ def _instances(made: dict[str, Any], read_as: str, settings: Mapping[str, Any]) 
                 **instance.get("provenance", {}),
                 "written": {name: value for name, value in taken.items() if name != "instruction"},
                 "asked": instance["asked"],
-                **_earlier_stages(made, settings),
+                **earlier,
                 **({"failure": instance["failure"]} if instance.get("failure") else {}),
             },
         }
         kept += is_kept
-
-
-def _earlier_stages(made: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance of the document and the instruction; rule-based ones record theirs elsewhere."""
-    stages = [stage for stage in ("toolset", "instructions") if "prompts" in made[stage]]
-    earlier = {stage: {"asked": made[stage]["asked"], "prompts": made[stage]["prompts"]} for stage in stages}
-    if "instructions" in earlier:
-        earlier["instructions"]["seed"] = settings["instructions"]["seed"]
-    if "roles" in settings:
-        earlier["seeds"] = {role: values["seed"] for role, values in settings["roles"].items()}
-    return earlier
-
-
-def _api(made: dict[str, Any], api: dict[str, Any] | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    toolset, instructions = made["toolset"], made["instructions"]
-    return {
-        **toolset,
-        "api": api,
-        "set_aside": toolset["set_aside"] or made["copies"]["set_aside"],
-        "instructions": {
-            "written": len(instructions["written"]) + len(instructions["left_out"]),
-            "taken": len(made["screen"]["taken"]),
-            "left_out": instructions["left_out"] + made["screen"]["left_out"],
-            "failure": instructions["failure"],
-        },
-        "instances": len(rows),
-        "kept": sum(row["kept"] for row in rows),
-        "asked": {"toolset": toolset["asked"], "instructions": instructions["asked"]},
-    }
 
 
 def trajectory_from_dict(row: dict[str, Any]) -> Trajectory:

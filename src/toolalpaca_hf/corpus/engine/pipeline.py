@@ -14,6 +14,7 @@ from ...executors import Executor, QueuedError, noted_failure, queued_job, run_p
 from ...llm import CachedAsk, RequestCache, Usage, cost
 from ...schema import Api
 from ..config import CorpusConfig
+from ..decontamination import Screen
 from .collect import SEQUENTIAL, STAGES, CorpusFolder, collect, documents_hash
 
 
@@ -51,11 +52,11 @@ def build_corpus(
     if not entries:
         raise OptionError("there is no API to build", option="--apis", fix="pass a list with others")
     settings = config.output_settings() | ({"documents": documents_hash(apis)} if apis else {})
+    # A file of instructions that is absent is found now, not after hours, and one that was edited leaves others out.
+    settings |= {"evaluation_files": files} if (files := Screen(config.screen.evaluation).files) else {}
     with CorpusFolder(out).opened(settings, entries) as folder:
         for index, api in enumerate(apis):
             folder.write_documented(index, api, entries[index])
-        if not folder.has("screen", len(entries) - 1):
-            config.evaluation_instructions()  # a file that is absent is found now, not after hours
         with closing(RequestCache(folder.path / "requests.sqlite", config.run.executor != "local")) as cache:
             if any(folder.finished(stage) < len(entries) for stage in STAGES):
                 enforced = CachedAsk(config.roles, cache, config.budget).check()

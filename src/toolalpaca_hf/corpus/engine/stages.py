@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ...errors import ToolAlpacaError
 from ...llm import Ask, BudgetExceeded, CachedAsk, LLMError, RequestCache, RequestRejected, Unanswered, UsageTracker
 from .. import instructions
 from ..config import CorpusConfig, prompt_hashes
-from ..decontamination import Decontaminator, Screen
+from ..decontamination import BigramIndex, Decontaminator, Screen
 from ..simulation import simulate
 from ..toolset import building
 from .collect import CorpusFolder, api_from_dict
@@ -61,39 +62,22 @@ class ModelStage(Stage):
         """Do a job; raises [`LLMError`] if the endpoint cannot answer."""
 
     @abstractmethod
-    def failure(self, job: Any, reason: str) -> dict[str, Any]:
-        """The record of a job that failed for good."""
+    def failure(self, job: Any, reason: str | None) -> dict[str, Any]:
+        """The record of a job that failed for good, or of none."""
 
     def join(self, results: list[dict[str, Any]]) -> dict[str, Any]:
         """Combine the results of an API's jobs into its part."""
-        return results[0]
+        return results[0] if results else {**self.failure(None, None), "asked": {}}
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        run = self._config.run
+        run, slugs = self._config.run, Slugs()
         cache = RequestCache(self._folder.path / "requests.sqlite", shared_disk=run.executor != "local")
         ask = CachedAsk(self._config.roles, cache, self._config.budget, run.concurrency)
         pool = ThreadPoolExecutor(run.concurrency, thread_name_prefix="asking")
-        unfinished: dict[int, ToolAlpacaError] = {}
-        # A thread that comes back from the network or the disk, perhaps with a lock in its hands, waits so long for
-        # another to stop computing: 5 ms by default, and there are many.
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(0.0005)
-        try:
-            for index, results in self._answered(ask, pool, unfinished, rank, world_size):
-                yield index, self.join(results)
-        finally:
-            pool.shutdown(cancel_futures=True)
-            sys.setswitchinterval(interval)
-            cache.close()
-        if unfinished:
-            raise ToolAlpacaError(f"{len(unfinished)} APIs are unfinished: {next(iter(unfinished.values()))}")
-
-    def _answered(
-        self, ask: Ask, pool: ThreadPoolExecutor, unfinished: dict[int, ToolAlpacaError], rank: int, world_size: int
-    ) -> Iterator[tuple[int, list[Any]]]:
         pending: dict[Future[dict[str, Any] | ToolAlpacaError], tuple[int, list[Any], int]] = {}
+        unfinished: dict[int, ToolAlpacaError] = {}
 
-        def completed() -> Iterator[tuple[int, list[Any]]]:
+        def completed() -> Iterator[tuple[int, dict[str, Any]]]:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 index, results, number = pending.pop(future)
                 result = future.result()
@@ -102,26 +86,36 @@ class ModelStage(Stage):
                 else:
                     results[number] = result
                     if None not in results:
-                        yield index, results
+                        yield index, self.join(results)
 
-        slugs = Slugs()
-        for index, entry in enumerate(self._folder.entries()):
-            api_id = f"train/{slugs.take(entry.name)}"  # one of its own, whatever was set aside before it
-            if index % world_size != rank or self._folder.has(self.stage, index):
-                continue
-            jobs = self.split(index, entry, api_id)
-            results: list[Any] = [None] * len(jobs)
-            if not jobs:
-                yield index, results
-            for number, job in enumerate(jobs):
-                pending[pool.submit(self._guarded, job, ask)] = (index, results, number)
-                while len(pending) >= self._config.run.concurrency * 2:
-                    yield from completed()
-            # The budget is spent, or answers cannot be kept: whatever else is asked fails, too.
-            if any(not isinstance(error, LLMError) for error in unfinished.values()):
-                break
-        while pending:
-            yield from completed()
+        # A thread that comes back from the network or the disk, perhaps with a lock in its hands, waits so long for
+        # another to stop computing: 5 ms by default, and there are many.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(0.0005)
+        try:
+            for index, entry in enumerate(self._folder.entries()):
+                api_id = f"train/{slugs.take(entry.name)}"  # one of its own, whatever was set aside before it
+                if index % world_size != rank or self._folder.has(self.stage, index):
+                    continue
+                jobs = self.split(index, entry, api_id)
+                results: list[Any] = [None] * len(jobs)
+                if not jobs:
+                    yield index, self.join(results)
+                for number, job in enumerate(jobs):
+                    pending[pool.submit(self._guarded, job, ask)] = (index, results, number)
+                    while len(pending) >= run.concurrency * 2:
+                        yield from completed()
+                # The budget is spent, or answers cannot be kept: whatever else is asked fails, too.
+                if any(not isinstance(error, LLMError) for error in unfinished.values()):
+                    break
+            while pending:
+                yield from completed()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            sys.setswitchinterval(interval)
+            cache.close()
+        if unfinished:
+            raise ToolAlpacaError(f"{len(unfinished)} APIs are unfinished: {next(iter(unfinished.values()))}")
 
     def _guarded(self, job: Any, ask: Ask) -> dict[str, Any] | ToolAlpacaError:
         """The result of a job, or the error that left it unfinished."""
@@ -148,10 +142,9 @@ class BuildToolset(ModelStage):
     def process(self, job: Any, ask: Ask) -> dict[str, Any]:
         built = building.build_api(ListedApi(**job["entry"]), ask, self._config.toolset)
         api = None if built.api is None else asdict(replace(built.api, id=job["id"]))
-        notes = {"attempts": dict(built.attempts), "violations": list(built.violations)}
-        return {**job, "api": api, "set_aside": built.set_aside, **notes, "prompts": prompt_hashes(building.PROMPTS)}
+        return {**job, **vars(built), "api": api, "prompts": prompt_hashes(building.PROMPTS)}
 
-    def failure(self, job: Any, reason: str) -> dict[str, Any]:
+    def failure(self, job: Any, reason: str | None) -> dict[str, Any]:
         return {**job, "api": None, "set_aside": reason, "attempts": {}, "violations": []}
 
 
@@ -169,11 +162,8 @@ class WriteInstructions(ModelStage):
         written = {"written": list(map(asdict, found)), "left_out": left_out, "failure": None}
         return {**written, "prompts": prompt_hashes(instructions.PROMPTS)}
 
-    def failure(self, job: Any, reason: str) -> dict[str, Any]:
+    def failure(self, job: Any, reason: str | None) -> dict[str, Any]:
         return {"written": [], "left_out": [], "failure": reason}
-
-    def join(self, results: list[dict[str, Any]]) -> dict[str, Any]:
-        return results[0] if results else {"written": [], "left_out": [], "failure": None, "asked": {}}
 
 
 class Simulate(ModelStage):
@@ -190,7 +180,7 @@ class Simulate(ModelStage):
         done = simulate.simulate(api, written, ask, self._config.simulation, number)
         return {"trajectory": asdict(done.trajectory), "gates": done.gates, "provenance": done.provenance}
 
-    def failure(self, job: Any, reason: str) -> dict[str, Any]:
+    def failure(self, job: Any, reason: str | None) -> dict[str, Any]:
         return {"trajectory": None, "failure": reason}
 
     def join(self, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -203,14 +193,16 @@ class DropCopies(Stage):
     name, stage = "drop copied documents", "copies"
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        deduplicator = building.DocumentDeduplicator(self._config.screen.documents)
+        accepted = BigramIndex()
         for index in range(len(self._folder.entries())):
             api, reason = self._folder.read("toolset", index)["api"], None
             if api is not None:
-                if copied := deduplicator.copied(api["documentation"]):
-                    reason = f"its document is that of {copied}"
+                own = building.own_bigrams(api["documentation"])
+                share, name = accepted.nearest(own)
+                if share >= self._config.screen.documents:
+                    reason = f"its document is that of {name}"
                 else:
-                    deduplicator.accept(api["id"], api["documentation"])
+                    accepted.add(own, api["id"])
             yield index, {"set_aside": reason}
 
 
@@ -220,7 +212,8 @@ class Decontaminate(Stage):
     name, stage = "decontaminate instructions", "screen"
 
     def results(self, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        settings, evaluation = self._config.screen, self._config.evaluation_instructions()
+        settings = self._config.screen
+        evaluation = chain.from_iterable(Screen(settings.evaluation).texts().values())
         decontaminator = Decontaminator(evaluation, settings.threshold, settings.contained)
         for index in range(len(self._folder.entries())):
             taken, left_out = [], []

@@ -17,7 +17,7 @@ from ...formats import GET_DETAILS, NO_CALL
 from ...metrics import BUILT_IN
 from ...openapi import mapping
 from ...report import BLUE, ORANGE, bar_plot, clip, plot, render, write_texts
-from ...schema import Api, Step, Trajectory
+from ...schema import Api, Trajectory
 from ...storage import read_json
 from ..config import FilterSettings
 from ..engine.collect import api_from_dict, trajectory_from_dict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PACKAGE = "toolalpaca_hf.corpus.report"
 SHOWN = 8  # instances that were kept, and as many that were not
 LONGEST = 1500  # characters of a text
-MOST_CATEGORIES = 20
+MOST_CATEGORIES, MOST_CALLS = 20, 10  # bars of their own
 
 # The counts of `corpus.json`, in words and in the order in which they come about.
 STAGES = {
@@ -149,7 +149,8 @@ class Statistics:
     def _add_kept(self, api: Api, trajectory: Trajectory) -> None:
         steps = trajectory.steps
         called = [step.action for step in steps if step.action not in (*BUILT_IN, NO_CALL)]
-        errors = [place for place, step in enumerate(steps) if _is_error(step)]
+        statuses = [0 if step.action in BUILT_IN else status_of(step.observation) or 999 for step in steps]
+        errors = [place for place, status in enumerate(statuses) if status >= 300]
         answered = [place for place, step in enumerate(steps) if step.action in called and place not in errors]
         self.values["calls_per_instance"].append(len(called))
         self.values["instruction_words"].append(len(trajectory.instruction.split()))
@@ -183,11 +184,6 @@ class Statistics:
             "sources": dict(self.sources),
             "instances_by_category": dict(self.categories.most_common()),
         }
-
-
-def _is_error(step: Step) -> bool:
-    status = status_of(step.observation)
-    return step.action not in BUILT_IN and (status is None or status >= 300)
 
 
 def _spread(values: list[int]) -> dict[str, float] | None:
@@ -285,27 +281,23 @@ def _clipped(value: Any) -> Any:
 
 def _plots(statistics: Statistics, settings: FilterSettings) -> dict[str, str]:
     """Instances by category, calls per instance, what the filters kept, lengths; none without matplotlib."""
-    found: dict[str, str] = {}
-    calls, lengths = statistics.values["calls_per_instance"], statistics.values["row_tokens"]
-    made = statistics.counts["made"]
-    by_category = statistics.categories.most_common()
+    lengths, made = statistics.values["row_tokens"], statistics.counts["made"]
+    by_category = [(name, count) for name, count in statistics.categories.most_common() if count]
+    if rest := by_category[MOST_CATEGORIES:]:
+        more = (f"{len(rest)} more categories", sum(count for _, count in rest))
+        by_category = [*by_category[:MOST_CATEGORIES], more]
+    calls = Counter(min(count, MOST_CALLS + 1) for count in statistics.values["calls_per_instance"])
+    names = [f"{n} call{'' if n == 1 else 's'}" for n in range(MOST_CALLS + 1)] + [f"more than {MOST_CALLS}"]
+    by_calls = [(names[n], calls[n]) for n in range(max(calls, default=-1) + 1)]
+    gates = [("passed every gate", statistics.counts["passed_all_gates"])]
+    gates += [(f"failed: {name.replace('_', ' ')}", statistics.failed[name]) for name in FILTERS]
+    bars = {
+        "categories": (f"Instances by category (n = {statistics.categories.total():,})", by_category, BLUE),
+        "calls": (f"Calls of an instance (n = {calls.total():,})", by_calls, BLUE),
+        "gates": (f"Gates (n = {made:,} instances; one may fail several)", gates if made else [], ORANGE),
+    }
     try:
-        if total := sum(statistics.categories.values()):
-            rows = [(name, count) for name, count in by_category[:MOST_CATEGORIES] if count]
-            if rest := sum(count for _, count in by_category[MOST_CATEGORIES:]):
-                rows.append((f"{len(by_category) - MOST_CATEGORIES} more categories", rest))
-            found["categories"] = bar_plot("categories", f"Instances by category (n = {total:,})", rows)
-        if calls:
-            highest, counts = min(max(calls), 10), Counter(calls)
-            rows = [(f"{n} call{'' if n == 1 else 's'}", counts[n]) for n in range(highest + 1)]
-            if more := sum(count > highest for count in calls):
-                rows.append((f"more than {highest}", more))
-            found["calls"] = bar_plot("calls", f"Calls of an instance (n = {len(calls):,})", rows)
-        if made:
-            rows = [("passed every gate", statistics.counts["passed_all_gates"])]
-            rows += [(f"failed: {name.replace('_', ' ')}", statistics.failed[name]) for name in FILTERS]
-            title = f"Gates (n = {made:,} instances; one may fail several)"
-            found["gates"] = bar_plot("gates", title, rows, ORANGE)
+        found = {name: bar_plot(name, *drawn) for name, drawn in bars.items() if drawn[1]}
         if lengths:
             title = f"Length of a training row (n = {len(lengths):,})"
             found["lengths"] = plot("lengths", title, lambda axes, _: _histogram(axes, lengths, settings), grid="y")

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from ...checkpoints import resolve_model
+from ...checkpoints import load_tokenizer
 from ...errors import OptionError, ToolAlpacaError
 from ...formats import GET_DETAILS, NO_CALL, api_for_row, parse_arguments, react_prompt, trajectory_segments
 from ...metrics import BUILT_IN, Functions, determined, functions_in, numbers_in
@@ -195,14 +195,11 @@ def count_tokens(text: str, settings: FilterSettings) -> int:
 
 @cache
 def _loaded(name: str) -> Any:
-    from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(resolve_model(name))
-    except (OSError, ValueError, ToolAlpacaError) as error:
-        problem = f"no tokenizer at {name} ({str(error).splitlines()[0]})"
-        fix = "name a folder, a Hub id or smollm2"
-        raise OptionError(problem, option="simulation.gates.tokenizer", fix=fix) from None
+        return load_tokenizer(name, "name a folder, a Hub id or smollm2")
+    except ToolAlpacaError as error:
+        option = "simulation.gates.tokenizer"
+        raise OptionError(error.problem, file=error.file, option=option, fix=error.fix) from None
 
 
 @dataclass(frozen=True)

@@ -35,24 +35,21 @@ class AssistantBackend(agent.Backend):
     def generate(self, contexts: Sequence[Context], max_new_tokens: int) -> list[Completion | ToolAlpacaError]:
         (context,) = contexts
         assert isinstance(context, ChatContext)
-        try:
-            return [self._turn(context, max_new_tokens)]
-        except LLMError as error:
-            return [error]
-
-    def _turn(self, context: ChatContext, max_tokens: int) -> Completion:
         messages = self._messages(context)
         schema = turn_schema([tool["function"]["name"] for tool in context.tools])
         attempt = 0
         while True:
-            answer = self._ask("assistant", messages, attempt=attempt, max_tokens=max_tokens, schema=schema)
+            try:
+                answer = self._ask("assistant", messages, attempt=attempt, max_tokens=max_new_tokens, schema=schema)
+            except LLMError as error:
+                return [error]
             turn, cut = read_turn(answer.text), answer.finish_reason == "length"
             attempt += 1
             if turn.action or (turn.response and not cut) or attempt >= self._attempts:
                 break
         if answer.finish_reason == "refusal":
-            raise RequestRejected(f"the assistant {answer.model} refused")
-        return Completion(answer.text, turn, answer.completion_tokens, cut)
+            return [RequestRejected(f"the assistant {answer.model} refused")]
+        return [Completion(answer.text, turn, answer.completion_tokens, cut)]
 
     def _messages(self, context: ChatContext) -> list[dict[str, str]]:
         """Text-only messages: a turn as the JSON object the model wrote, an observation as a user message."""
@@ -90,6 +87,7 @@ def read_turn(text: str) -> Turn:
         value = simulator.find_json(text)
     except ValueError:
         value = None
+    value = next(iter(value), None) if isinstance(value, list) else value  # the first of the turns it wrote
     if not isinstance(value, dict) or not {"action", "response"} & set(value):
         return parse_turn(text)
     thought = str(value.get("thought") or "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,10 +13,10 @@ from ... import openapi
 from ...data import ListedApi, Unusable, read_api, slug
 from ...errors import ToolAlpacaError
 from ...llm import Ask, join_continuation, parse_items, parse_json, unfence
-from ...openapi import mapping, resolve, servers_of
+from ...openapi import listed, mapping, resolve, servers_of
 from ...schema import REDACTED, Api
 from ..config import ToolsetSettings, prompt, prompt_values, schema
-from ..decontamination import BigramIndex, bigrams
+from ..decontamination import BigramIndex, bigrams, words
 
 MAX_VIOLATIONS = 10  # shown to a model at once; one mistake often makes twenty
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
@@ -85,32 +86,15 @@ def _is_text(media_type: str) -> bool:
 
 def _is_binary(node: Any) -> bool:
     if isinstance(node, dict):
-        kind = node.get("type")
-        mark = node.get("format") in _BINARY or "contentEncoding" in node or kind == "file"
-        return (kind in ("string", "file") and mark) or any(map(_is_binary, node.values()))
+        kinds = [node.get("type"), *listed(node.get("type"))]
+        marked = node.get("format") in _BINARY or "contentEncoding" in node
+        return "file" in kinds or ("string" in kinds and marked) or any(map(_is_binary, node.values()))
     return isinstance(node, list) and any(map(_is_binary, node))
 
 
-class DocumentDeduplicator:
-    """Detects documents that copy the example shown to their author, or another API's document, by their own words."""
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        self.threshold = threshold
-        self._index, self._names = BigramIndex(), []
-
-    def copied(self, document: dict[str, Any]) -> str | None:
-        """The name of the API whose document this one copies; `None` if it is original."""
-        share, number = self._index.nearest(bigrams(own_words(document)))
-        return self._names[number] if share >= self.threshold else None
-
-    def accept(self, name: str, document: dict[str, Any]) -> None:
-        self._index.add(bigrams(own_words(document)))
-        self._names.append(name)
-
-
-def own_words(document: dict[str, Any]) -> str:
-    """Paths, names and descriptions of a document as one text."""
-    return "\n".join(_own(document.get("paths"), True)) + "\n" + "\n".join(_own(document.get("components"), False))
+def own_bigrams(document: dict[str, Any]) -> frozenset[int]:
+    """Of a document's own words, its paths, names and descriptions: what a copy shares with it."""
+    return bigrams("\n".join((*_own(document.get("paths"), True), *_own(document.get("components"), False))))
 
 
 def _own(node: Any, is_named: bool) -> Iterator[str]:
@@ -153,11 +137,14 @@ def read_functions(text: str) -> list[dict[str, Any]]:
 
 
 def _read_parameters(found: Any) -> list[dict[str, Any]]:
-    if isinstance(found, dict):  # by name, as tool schemas have them
-        parts = {name: value if isinstance(value, dict) else {"description": value} for name, value in found.items()}
-        found = [{"name": name} | part for name, part in parts.items()]
+    if isinstance(found, dict):  # by name, or the schema of an object, as tools have it
+        needed = listed(found.get("required"))
+        found = mapping(found.get("properties")) if found.get("type") == "object" else found
+        parts = ((name, part if isinstance(part, dict) else {"description": part}) for name, part in found.items())
+        found = [{"name": name} | part | ({"required": True} if name in needed else {}) for name, part in parts]
     parameters = []
-    for item in found if isinstance(found, list) else []:
+    for item in listed(found):
+        item = {"name": item} if isinstance(item, str) else item
         if isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"].strip():
             kind = item.get("type") if item.get("type") in _TYPES else "string"
             given = {"name": item["name"].strip(), "type": kind, "required": item.get("required") is True}
@@ -167,7 +154,9 @@ def _read_parameters(found: Any) -> list[dict[str, Any]]:
 
 def _camel_case(name: str) -> str:
     """`Find a tide` and `find_tide` become `findTide`; `FindTide2` stays as it is."""
-    first, *rest = re.findall(r"[A-Za-z0-9]+", name) or [""]
+    first, *rest = re.findall(
+        r"[A-Za-z0-9]+", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    ) or [""]
     if not rest:
         return first if first[:1].isalpha() else ""
     return first[:1].lower() + first[1:] + "".join(word[:1].upper() + word[1:] for word in rest)
@@ -244,8 +233,8 @@ class _Author:
 
     def document(self, introduction: str, functions: list[dict[str, Any]]) -> dict[str, Any]:
         example, server = prompt_values("example"), server_for(self.entry.name, self.entry.link)
-        deduplicator = DocumentDeduplicator(self.settings.copied)
-        deduplicator.accept("the example", example["document"])
+        shown_document = BigramIndex()
+        shown_document.add(own_bigrams(example["document"]))
 
         def read(text: str) -> dict[str, Any]:
             document = with_servers(read_document(text), server)
@@ -253,7 +242,7 @@ class _Author:
                 document = document | {"servers": [{"url": server}]}
             if found := shortcomings(document, len(functions)):
                 raise ValueError("\n".join(found))
-            if deduplicator.copied(document):
+            if shown_document.nearest(own_bigrams(document))[0] >= self.settings.copied:
                 raise ValueError(f"This is the document of {example['entry']['name']}, which was only an example.")
             return document
 
@@ -324,7 +313,7 @@ def _is_complete(text: str) -> bool:
 
 def _read_introduction(text: str) -> str:
     introduction = " ".join(unfence(text).split()).strip("\"'* ")
-    if len(introduction.split()) < 10:
+    if len(words(introduction)) < 10:
         raise ValueError("The introduction is too short; write 60 to 120 words.")
     return introduction
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from ...data import ListedApi, parse_api_list, slug
 from ...errors import InputError, OptionError
-from ...openapi import Allowlist, ApiClient, CallLimits, is_url, origin_of
-from ...storage import write_json
+from ...openapi import ApiClient, CallLimits, allowed_hosts, is_url
+from ...storage import read_text, write_json
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def load_entries(source: str | Path, private: Iterable[str] = ()) -> list[Listed
         try:
             return parse_api_list(json.loads(text), place)
         except (ValueError, RecursionError) as error:
-            decoding = isinstance(error, json.JSONDecodeError)
-            reason = f"{error.msg.removesuffix(' at')} in line {error.lineno}" if decoding else "too deep"
-            raise InputError(f"is not complete JSON ({reason})", file=place, fix="get the list again") from None
+            raise InputError(f"is not complete JSON ({error})", file=place, fix="get the list again") from None
     if listed := read_tables(text, place):
         return listed
     page = "a web page" if text.lstrip()[:1] == "<" else "neither JSON nor a README with tables of APIs"
@@ -68,11 +66,12 @@ def read_tables(text: str, place: str = "README.md") -> list[ListedApi]:
             category = heading[1].strip() if line.startswith("### ") else ""
             continue
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-        named = re.fullmatch(r"\[(.+)\]\(\s*(\S+?)(?:\s+[\"'].*[\"'])?\s*\)", cells[0])
-        if not named or not category or len(cells) < 4:
-            continue
+        if not category or len(cells) < 4 or cells[0].strip(" :-") in ("", "API"):
+            continue  # no row, or the head of a table
+        named = re.fullmatch(r"\W*\[(.+)\]\(\s*(\S*?)(?:\s+[\"'].*[\"'])?\s*\)\W*", cells[0])
+        name, link = named.groups() if named else (cells[0], "")
         auth, https = (cell.strip("` ") for cell in cells[2:4])
-        about = {"API": named[1].strip(), "Description": cells[1], "Link": named[2], "Category": category}
+        about = {"API": name.strip(), "Description": cells[1], "Link": link, "Category": category}
         rows.append(about | {"Auth": auth, "HTTPS": https})
     return parse_api_list(rows, place) if rows else []
 
@@ -101,21 +100,18 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     seen: set[tuple[str, str]] = set()
     chosen = Selection([], {})
     for entry in entries:
-        reason, link = None, _bare(entry.link)
+        link = _bare(entry.link)
         own = (slug(entry.name), link or entry.name.casefold())  # slugs keep only what is ASCII
-        if not entry.name:
-            reason = "has no name"
-        elif categories and entry.category.casefold() not in categories:
-            reason = "is of another category"
-        elif slug(entry.name) in names or link in links:
-            reason = "is reserved for evaluation"
-        elif wanted.https and not entry.https:
-            reason = "has no HTTPS" if entry.https is False else "is not said to have HTTPS"
-        elif own in seen:
-            reason = "is listed twice"
-        elif wanted.limit is not None and len(chosen.kept) >= wanted.limit:
-            reason = "is over the limit"
-        if reason:
+        checks = {
+            "has no name": not entry.name,
+            "is of another category": categories and entry.category.casefold() not in categories,
+            "is reserved for evaluation": own[0] in names or link in links,
+            "has no HTTPS": wanted.https and entry.https is False,
+            "is not said to have HTTPS": wanted.https and entry.https is None,
+            "is listed twice": own in seen,
+            "is over the limit": wanted.limit is not None and len(chosen.kept) >= wanted.limit,
+        }
+        if reason := next((reason for reason, holds in checks.items() if holds), None):
             chosen.left_out.setdefault(reason, []).append(entry.name or entry.link)
         else:
             seen.add(own)
@@ -124,15 +120,7 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
 
 
 def reserved_names() -> tuple[tuple[str, str], ...]:
-    """Name and link (empty if unknown) of the APIs of the two published evaluation sets.
-
-    Example:
-
-    ```python
-    >>> len(reserved_names())
-    21
-    ```
-    """
+    """Name and link (empty if unknown) of the 21 APIs of the two published evaluation sets."""
     text = (files("toolalpaca_hf.corpus.toolset") / "reserved.txt").read_text(encoding="utf-8")
     lines = [line.partition("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return tuple((name.strip(), link.strip()) for name, _, link in lines)
@@ -159,20 +147,14 @@ def _bare(link: str) -> str:
         return link
 
 
-def _text_of(place: str, private: Iterable[str] = ()) -> str:
-    try:
-        content = _fetched(place, private) if is_url(place) else Path(place).read_bytes()
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-    except UnicodeDecodeError:
-        problem = "is not UTF-8 text"
-    raise InputError(problem, file=place, fix="pass a list of public APIs")
-
-
-def _fetched(url: str, private: Iterable[str]) -> bytes:
-    _, host, port = origin_of(url)
-    host = f"[{host}]" if ":" in host else host
-    hosts = Allowlist(frozenset({f"{host}:{port}", f"{host}:443"}), frozenset(map(str.lower, private)))
+def _text_of(place: str, private: Iterable[str]) -> str:
+    fix = "pass a list of public APIs"
+    if not is_url(place):
+        return read_text(place, fix)
+    hosts = allowed_hosts({"servers": [{"url": place}]}, private=private)
     with ApiClient(hosts, limits=CallLimits(size=20_000_000)) as sender:
-        return sender.fetch(url)
+        content = sender.fetch(place)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", file=place, fix=fix) from None

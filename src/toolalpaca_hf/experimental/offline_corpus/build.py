@@ -71,8 +71,7 @@ def build_offline_corpus(
     output_settings = {"source": "offline", **asdict(settings), "documents": corpus.documents_hash(found)}
     if settings.faults is None:
         del output_settings["faults"]  # folders of before go on
-    published = (corpus.published_instructions(name) for name in corpus.PUBLISHED)
-    decontaminator = Decontaminator(chain.from_iterable(published))
+    decontaminator = Decontaminator(chain.from_iterable(corpus.Screen(corpus.PUBLISHED).texts().values()))
     with CorpusFolder(out).opened(output_settings, entries) as folder:
         shown = tqdm(found, desc="simulating", unit="API", disable=None if progress else True)
         for index, api in enumerate(shown):

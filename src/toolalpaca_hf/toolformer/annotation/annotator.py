@@ -184,7 +184,15 @@ class Annotator:
             preselected.update(some)
             if some:
                 self._propose(tool, [works[n] for n in some])
-        self._execute_and_score([(candidate, work) for work in works.values() for candidate in work.candidates])
+        proposed = [(candidate, work) for work in works.values() for candidate in work.candidates]
+        calls, metas = [c.call for c, _ in proposed], [work.document.meta for _, work in proposed]
+        executed = self.execute(calls, metas=metas) if calls else []
+        scored = []
+        for (c, work), found in zip(proposed, executed, strict=True):
+            c.result, c.error = found.result, found.error
+            if c.result is not None:
+                scored.append((work.ids, c, self.markers.with_result(c.call, c.result), self.markers.call(c.call)))
+        score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.prompts})
         for n, work in works.items():
             outcome = None if n in preselected else "not preselected"
             results[n] = self._row(work.document, work.escaped, work.candidates, outcome)
@@ -219,16 +227,6 @@ class Annotator:
             return None
         restore, at = self.markers.restore, len(before)
         return at if restore(work.escaped[:at]) + restore(work.escaped[at:]) == work.document.text else None
-
-    def _execute_and_score(self, proposed: list[tuple[Candidate, _Work]]) -> None:
-        calls, metas = [c.call for c, _ in proposed], [work.document.meta for _, work in proposed]
-        executed = self.execute(calls, metas=metas) if calls else []
-        scored = []
-        for (c, work), found in zip(proposed, executed, strict=True):
-            c.result, c.error = found.result, found.error
-            if c.result is not None:
-                scored.append((work.ids, c, self.markers.with_result(c.call, c.result), self.markers.call(c.call)))
-        score(self.scorer, scored, {tool: self.settings.floor(tool) for tool in self.prompts})
 
     def _row(
         self, document: Document, escaped: str = "", candidates: Sequence[Candidate] = (), outcome: str | None = None

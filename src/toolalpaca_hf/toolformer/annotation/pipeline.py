@@ -16,11 +16,11 @@ from ... import __version__
 from ...checkpoints import load_tokenizer, resolve_model
 from ...errors import InputError, NotFoundError, OptionError
 from ...executors import run_pipeline, unfinished_tasks, watching
-from ...report import Table, markdown_table, markdown_text, sections_page, write_texts
+from ...report import render, write_texts
 from ...storage import JsonlLog, claim_settings, write_json
 from ..rows import SUFFIXES, BadRow, hub_rows, read_rows
 from ..tools import ResultCache, Tool, execute, open_tools, prompt_for
-from .annotator import ANNOTATED, Annotator, Document, Execute
+from .annotator import Annotator, Document, Execute
 from .config import THRESHOLDS, AnnotationConfig, settings_for
 
 ROUND = 4  # texts annotated together, hundreds of sampled calls at once; a killed task loses at most so many
@@ -177,12 +177,8 @@ def _progress_bar(config: AnnotationConfig) -> Iterator[None]:
 def read_texts(
     source: str, rank: int = 0, tasks: int = 1, split: str = "train", text_field: str | None = None, skip: int = 0
 ) -> Iterator[Document]:
-    """Yield the shard of a task: whole files if there are as many as tasks, else every `tasks`-th row.
-
-    Ids are made of file and row (`toolformer/FILE/ROW`), independent of the number of tasks.
-
-    `source` is a file or folder (JSON lines, JSON list, Parquet; `.gz`, `.zst`), or a Hub dataset such as
-    `allenai/c4:en`. `text_field` is by default the first of [`TEXT_FIELDS`] that exists.
+    """Yield the shard of a task (whole files if there are as many as tasks, else every `tasks`-th row) of a file, a
+    folder ([`SUFFIXES`]) or a Hub dataset, `allenai/c4:en`. Ids are made of file and row, not of the number of tasks.
     """
     files = files_of(source)
     shards: list[tuple[str, Path | None]] = [(source.split("/")[-1].replace(":", "-"), None)]
@@ -266,20 +262,25 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             _count(kept, row["candidates"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read as an annotation ({error})", file=folder, fix="annotate again") from None
-    tools = {}
+    tools, rows, failed = {}, [], []
     for tool in sorted(set(calls) | set(kept)):
         often = dict(errors[tool].most_common(_ERRORS))
-        rest = errors[tool].total() - sum(often.values())
-        others = {"other errors": rest} if rest else {}
-        tools[tool] = {**calls[tool], "errors": often | others, "kept": kept.get(tool, {})}
+        if rest := errors[tool].total() - sum(often.values()):
+            often["other errors"] = rest
+        tools[tool] = {**calls[tool], "errors": often, "kept": kept.get(tool, {})}
+        counts = [kept.get(tool, {}).get(str(threshold), {}) for threshold in THRESHOLDS]
+        shown = [f"{count.get('texts', 0):,} ({count.get('calls', 0):,})" for count in counts]
+        tau_f = config["settings"]["tools"].get(tool, {}).get("tau_f", settings_for(tool).tau_f)
+        made = [f"{calls[tool][name]:,}" for name in ("candidates", "executed", "calls")]
+        rows.append((tool, *made[:2], *shown, f"{made[2]}, {tau_f:g}"))
+        failed += [(tool, error, f"{count:,}") for error, count in often.items()]
     report = {"texts": outcomes.total(), "outcomes": dict(outcomes.most_common()), "tools": tools, "config": config}
     write_json(folder / "report.json", report, indent=2)
-    parts = _parts(report)
-    texts = [
-        part if isinstance(part, str) else markdown_table(part.head, part.rows, part.text_columns, markdown_text)
-        for part in ("# Annotation", *parts)
-    ]
-    write_texts(folder, {"report.md": "\n\n".join(texts) + "\n", "report.html": sections_page("Annotation", parts)})
+    heads = ("tool", "candidates", "executed", *(f"τ_f = {threshold}" for threshold in THRESHOLDS), "written, at τ_f")
+    counted = [(outcome, f"{count:,}") for outcome, count in report["outcomes"].items()]
+    values = {"report": report, "outcomes": counted, "heads": heads, "rows": rows, "failed": failed}
+    kinds = ("report.md", "report.html")
+    write_texts(folder, {kind: render(__package__ or "", f"{kind}.jinja", **values) for kind in kinds})
     return report
 
 
@@ -305,26 +306,3 @@ def _count(kept: dict[str, dict[str, Counter[str]]], candidates: Iterable[Mappin
         for threshold in THRESHOLDS:
             calls = sum(gain >= threshold for gain in found)
             kept.setdefault(tool, {}).setdefault(str(threshold), Counter()).update(calls=calls, texts=int(calls > 0))
-
-
-def _parts(report: Mapping[str, Any]) -> list[str | Table]:
-    settings, tools = report["config"]["settings"], report["tools"]
-    heads = ("tool", "candidates", "executed", *(f"τ_f = {threshold}" for threshold in THRESHOLDS), "written, at τ_f")
-    rows, failed = [], []
-    for tool, found in tools.items():
-        counts = [found["kept"].get(str(threshold), {}) for threshold in THRESHOLDS]
-        kept = [f"{count.get('texts', 0):,} ({count.get('calls', 0):,})" for count in counts]
-        tau_f = settings["tools"].get(tool, {}).get("tau_f", settings_for(tool).tau_f)
-        made = [f"{found.get(name, 0):,}" for name in ("candidates", "executed")]
-        rows.append((tool, *made, *kept, f"{found.get('calls', 0):,}, {tau_f:g}"))
-        failed += [(tool, error, f"{count:,}") for error, count in found["errors"].items()]
-    counted = "The calls counted are those written into the texts: none below a tool's own τ_f, one at a position."
-    return [
-        f"{report['texts']:,} texts, model `{report['config']['model']}`.",
-        Table(("outcome", "texts"), [(outcome, f"{count:,}") for outcome, count in report["outcomes"].items()]),
-        "Texts with a call that is kept, and calls kept, by filtering threshold.",
-        Table(heads, rows),
-        *([] if report["config"]["candidates"] else [f"{counted} `--candidates` has every candidate counted."]),
-        *(["Calls that failed.", Table(("tool", "error", "calls"), failed, 2)] if failed else []),
-        f"{report['outcomes'].get(ANNOTATED, 0):,} texts hold a call. Seed {settings['seed']}.",
-    ]

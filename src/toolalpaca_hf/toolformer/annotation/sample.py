@@ -39,8 +39,7 @@ class LocalScorer(MarkedTokenizer):
         return inference.token_logprobs(self.model, asked, self.batch_tokens)
 
 
-# Batch size of the matrix products while sampling: larger is hardly faster.
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 256  # of the matrix products while sampling: more is hardly faster
 
 
 @dataclass(eq=False)

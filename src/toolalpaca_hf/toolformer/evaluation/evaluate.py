@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ from ...checkpoints import resolve_model
 from ...errors import InputError, OptionError
 from ...evaluation import paired, resampled, tails, wilson
 from ...metrics import perplexity
-from ...storage import JsonlLog, claim_settings, read_json, write_json
+from ...storage import JsonlLog, claim_settings, read_json, read_text, write_json
 from ..dataset import split_marks
 from ..markers import Markers
-from ..rows import SUFFIXES, digest_of, hub_rows, read_rows, read_text
+from ..rows import SUFFIXES, digest_of, hub_rows, read_rows
 from ..tasks import MEASURES, EvalTask, Item, prompt_of, read_items, task_named
 from ..tools import ResultCache, Tool
 from .report import write_report
@@ -29,11 +29,10 @@ from .report import write_report
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..decoding import Generated
-
 PERPLEXITY = "perplexity"
 
 Record = Mapping[str, Any]
+Made = list[dict[str, Any]]  # records of some items
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class ToolformerEvaluationConfig:
     limit: int | None = None
     batch_size: int = 16
     max_length: int = 1024
-    device: str | None = None
     dtype: str = "auto"
     cache: str | Path | None = None
     timeout: float = 30.0
@@ -69,22 +67,13 @@ class ToolformerEvaluationConfig:
                 task_named(name, self.solutions)
 
 
-class LazyModel:
-    """A model (a folder, a Hub id, or `smollm2`) that is loaded when first needed."""
+def load(path: str, dtype: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    from ...inference import load_model
 
-    def __init__(self, name: str, config: ToolformerEvaluationConfig) -> None:
-        self.name, self.path, self._config = name, resolve_model(name), config
+    return load_model(path, dtype=dtype)
 
-    @cached_property
-    def loaded(self) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-        from ...inference import load_model
 
-        return load_model(self.path, self._config.device, self._config.dtype)
-
-    def weights(self) -> str | None:
-        """A digest of a folder's files, to detect that a model was retrained."""
-        files = [path for path in Path(self.path).glob("*") if path.suffix in (".safetensors", ".bin", ".json")]
-        return digest_of(sorted(files)) if files else None
+Load = Callable[[], tuple["PreTrainedModel", "PreTrainedTokenizerBase"]]  # the first call loads
 
 
 def _digest(text: str) -> str:
@@ -92,11 +81,8 @@ def _digest(text: str) -> str:
 
 
 def recorded(
-    path: Path,
-    settings: Mapping[str, Any],
-    items: Sequence[Item],
-    make: Callable[[Sequence[Item]], Iterator[list[dict[str, Any]]]],
-) -> list[dict[str, Any]]:
+    path: Path, settings: Mapping[str, Any], items: Sequence[Item], make: Callable[[Sequence[Item]], Iterator[Made]]
+) -> Made:
     """The record of each item, kept in a file; `make` yields those that are missing, or of another item of its id."""
     with JsonlLog(path) as log:
         claim_settings(path.with_suffix(".settings.json"), settings, "answers", made=path)
@@ -110,18 +96,14 @@ def recorded(
 
 
 def answers(
-    model: LazyModel,
-    task: EvalTask,
-    tools: Mapping[str, Tool],
-    config: ToolformerEvaluationConfig,
-    items: Sequence[Item],
-) -> Iterator[list[dict[str, Any]]]:
+    load: Load, task: EvalTask, tools: Mapping[str, Tool], config: ToolformerEvaluationConfig, items: Sequence[Item]
+) -> Iterator[Made]:
     """Answer questions, in batches of similar length and, for the tools, of one date; without tools, without calls."""
     from ..decoding import generate
 
-    cache = ResultCache(config.cache) if config.cache else None
+    results = ResultCache(config.cache) if config.cache else None
     limits = {"max_calls": task.max_calls if tools else 0, "max_new_tokens": task.max_new_tokens}
-    options: dict[str, Any] = {"markers": config.markers, "k": config.k, "timeout": config.timeout, "cache": cache}
+    options: dict[str, Any] = {"markers": config.markers, "k": config.k, "timeout": config.timeout, "cache": results}
 
     def date(item: Item) -> str:
         return (item.date or "") if tools else ""
@@ -132,8 +114,16 @@ def answers(
         for start in range(0, len(of_date), config.batch_size):
             batch = of_date[start : start + config.batch_size]
             prompts = [item.prompt for item in batch]
-            written = generate(*model.loaded, prompts, dated, batch_size=len(batch), **limits, **options)
-            yield [_record(task, *pair) for pair in zip(batch, written, strict=True)]
+            written = generate(*load(), prompts, dated, batch_size=len(batch), **limits, **options)
+            yield [
+                {
+                    **asdict(item),
+                    **asdict(text),
+                    "plain": text.plain,
+                    "right": text.error is None and MEASURES[task.measure](text.plain, item.answers),
+                }
+                for item, text in zip(batch, written, strict=True)
+            ]
 
 
 def _is_of(record: Record, item: Item) -> bool:
@@ -142,15 +132,6 @@ def _is_of(record: Record, item: Item) -> bool:
         return record["digest"] == _digest(item.prompt)
     found = (record.get("error"), record.get("prompt"), record.get("answers"), record.get("date", item.date))
     return found == (None, item.prompt, list(item.answers), item.date)
-
-
-def _record(task: EvalTask, item: Item, written: "Generated") -> dict[str, Any]:
-    return {
-        **asdict(item),
-        **asdict(written),
-        "plain": written.plain,
-        "right": written.error is None and MEASURES[task.measure](written.plain, item.answers),
-    }
 
 
 HUB = ("Salesforce/wikitext", "wikitext-103-raw-v1", "test")
@@ -165,7 +146,7 @@ def read_texts(data: str | Path | None = None, limit: int | None = None) -> tupl
     elif str(data).endswith(SUFFIXES):
         name, texts = Path(data).stem, map(_text_of, read_rows(data))
     else:
-        name, texts = Path(data).stem, iter([read_text(data)])
+        name, texts = Path(data).stem, iter([read_text(data, "pass a file of text")])
     found, without = [], 0
     for i, text in enumerate(texts):
         without += not isinstance(text, str)
@@ -185,13 +166,14 @@ def _text_of(row: Any) -> Any:
     return row.get("text")
 
 
-def losses(model: LazyModel, max_length: int, texts: Sequence[Item]) -> Iterator[list[dict[str, Any]]]:
+def losses(load: Load, max_length: int, texts: Sequence[Item]) -> Iterator[Made]:
     """Compute `nll` (a sum) and `tokens` of each text; its record has a digest of it."""
-    config = model.loaded[0].config.get_text_config(decoder=True)
+    model, tokenizer = load()
+    config = model.config.get_text_config(decoder=True)
     longest = getattr(config, "max_position_embeddings", None) or max_length
     for start in range(0, len(texts), _GROUP):
         group = texts[start : start + _GROUP]
-        found = log_likelihoods(*model.loaded, [text.prompt for text in group], min(max_length, longest))
+        found = log_likelihoods(model, tokenizer, [text.prompt for text in group], min(max_length, longest))
         yield [
             {"id": text.id, "nll": nll, "tokens": tokens, "digest": _digest(text.prompt)}
             for text, (nll, tokens) in zip(group, found, strict=True)
@@ -252,12 +234,16 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
     sizes_file = out / "models.json"  # so that a run that has all its answers loads no model
     sizes: dict[str, int] = read_json(sizes_file) if sizes_file.is_file() else {}
     for model_name in config.models:
-        model = LazyModel(model_name, config)
+        path = resolve_model(model_name)
+        lazily = cache(partial(load, path, config.dtype))
+        # Of a folder's files, to detect that a model was retrained.
+        files = sorted(file for file in Path(path).glob("*") if file.suffix in (".safetensors", ".bin", ".json"))
+        weights = digest_of(files) if files else None
         for name, (items, origin) in data.items():
-            deciding = {"model": model.name, "weights": model.weights(), "data": origin}
-            figures = _measure(model, name, items, out / name / slugs[model_name], deciding, tools, config)
+            deciding = {"model": model_name, "weights": weights, "data": origin}
+            figures = _measure(lazily, name, items, out / name / slugs[model_name], deciding, tools, config)
             if model_name not in sizes:
-                sizes[model_name] = sum(parameter.numel() for parameter in model.loaded[0].parameters())
+                sizes[model_name] = sum(parameter.numel() for parameter in lazily()[0].parameters())
                 write_json(sizes_file, sizes)
             about = {"task": name, "model": model_name, "parameters": sizes[model_name], "data": origin}
             results.append(about | figures)
@@ -269,7 +255,7 @@ def evaluate(config: ToolformerEvaluationConfig, tools: Mapping[str, Tool] | Non
 
 
 def _measure(
-    model: LazyModel,
+    load: Load,
     name: str,
     items: Sequence[Item],
     folder: Path,
@@ -278,7 +264,7 @@ def _measure(
     config: ToolformerEvaluationConfig,
 ) -> dict[str, Any]:
     if name == PERPLEXITY:
-        settings, make = {**deciding, "max_length": config.max_length}, partial(losses, model, config.max_length)
+        settings, make = {**deciding, "max_length": config.max_length}, partial(losses, load, config.max_length)
         found = recorded(folder / "texts.jsonl", settings, items, make)
         about = {"title": "Perplexity", "section": "4.3", "measure": PERPLEXITY}
         return {**about, "perplexity": summarize_texts(found)}
@@ -291,7 +277,7 @@ def _measure(
             # If the questions have dates, today's does not matter.
             keys = {name: tool.for_document({"date": items[0].date}).key for name, tool in at_hand.items()}
             settings |= {"tools": keys, "k": config.k, "max_calls": task.max_calls}
-        make = partial(answers, model, task, at_hand, config)
+        make = partial(answers, load, task, at_hand, config)
         records[way] = recorded(folder / f"{way}.jsonl", settings, items, make)
     figures = summarize(records.get("calls"), records["without"])
     return {"title": task.title, "section": task.section, "measure": task.measure, **figures}

@@ -34,9 +34,15 @@ Layout = Callable[[Mapping[str, Any]], Question | None]
 
 
 def simple(raw: Mapping[str, Any]) -> Question | None:
-    """The layout of every task: {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}."""
+    """The layout of every task: {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}.
+
+    So are WebQS, Natural Questions, TriviaQA (a value with aliases) and MLQA (answers as `{"text": [...]}`).
+    """
     context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
-    return _question(raw.get("question"), _texts(_first(raw, "answers", "answer")), context or "", date)
+    given = _first(raw, "answers", "answer")
+    if isinstance(given, Mapping):
+        given = given.get("text") or [given.get("value"), *(given.get("aliases") or [])]
+    return _question(raw.get("question"), _texts(given), context or "", date)
 
 
 def word_problem(raw: Mapping[str, Any]) -> Question | None:
@@ -51,20 +57,6 @@ def word_problem(raw: Mapping[str, Any]) -> Question | None:
     return _question(f"{body}{between}{text}" if text else "", answers[:1])
 
 
-def question(raw: Mapping[str, Any]) -> Question | None:
-    """WebQS, Natural Questions and TriviaQA; the latter's answers are a value with aliases."""
-    answer = raw.get("answer")
-    named = {"answers": [answer.get("value"), *(answer.get("aliases") or [])]} if isinstance(answer, Mapping) else {}
-    return simple({**raw, **named})
-
-
-def passage(raw: Mapping[str, Any]) -> Question | None:
-    """MLQA: a question about a passage, its answers as `{"text": [...]}`."""
-    answers = raw.get("answers")
-    found = simple({**raw, "answers": answers.get("text")} if isinstance(answers, Mapping) else raw)
-    return found if found and found.context else None
-
-
 def cloze(raw: Mapping[str, Any]) -> Question | None:
     """LAMA: statements whose last word is masked. As in the paper, one is skipped if its mask is not at the end."""
     if raw.get("template") and raw.get("sub_label"):
@@ -72,18 +64,15 @@ def cloze(raw: Mapping[str, Any]) -> Question | None:
     else:
         evidence = (raw.get("evidences") or [raw])[0]
         sentence = "".join(_texts(raw.get("masked_sentences"))[:1]) or evidence.get("masked_sentence") or ""
-    return _completed(sentence, _texts(raw.get("obj_label"))) or simple(raw)
+    return _completed(sentence, _texts(raw.get("obj_label")))
 
 
 def dated(raw: Mapping[str, Any]) -> Question | None:
     """TempLAMA: statements that end in `_X_` and are true in a year; the calendar is set to its middle."""
     answer = raw.get("answer")
     names = [n.get("name") if isinstance(n, Mapping) else n for n in answer] if isinstance(answer, list) else []
-    found = _completed(str(raw.get("query", "")), _texts(names))
-    if found is None:
-        return simple(raw)
-    year = re.match(r"\d{4}", str(raw.get("date", "")))
-    return Question(found.text, found.answers, date=f"{year[0]}-07-01" if year else None)
+    found, year = _completed(str(raw.get("query", "")), _texts(names)), re.match(r"\d{4}", str(raw.get("date", "")))
+    return found and replace(found, date=f"{year[0]}-07-01" if year else None)
 
 
 def _completed(sentence: str, answers: Sequence[str]) -> Question | None:
@@ -130,16 +119,13 @@ class EvalTask:
 
 _FOLDER = files("toolalpaca_hf.toolformer.tasks")
 _LISTED: dict[str, Any] = yaml.safe_load((_FOLDER / "tasks.yaml").read_text(encoding="utf-8"))
-_LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dated, passage, question, word_problem)}
+_LAYOUTS: dict[str, Layout] = {layout.__name__: layout for layout in (cloze, dated, simple, word_problem)}
 
 
-def _task(name: str, kind: str = "", **fields: Any) -> EvalTask:
-    fields = _LISTED["kinds"].get(kind, {}) | fields
-    fields["layout"] = _LAYOUTS[fields["layout"]]
-    return EvalTask(name, **fields)
-
-
-TASKS: dict[str, EvalTask] = {name: _task(name, **fields) for name, fields in _LISTED["tasks"].items()}
+TASKS: dict[str, EvalTask] = {}
+for _name, _own in _LISTED["tasks"].items():
+    _fields = _LISTED["kinds"].get(_own.pop("kind", ""), {}) | _own
+    TASKS[_name] = EvalTask(_name, **_fields | {"layout": _LAYOUTS[_fields["layout"]]})
 
 
 def task_named(name: str, solutions: bool = False) -> EvalTask:
@@ -224,7 +210,7 @@ def read_items(
     if not items:
         fix = "pass the published file, or JSON lines with question and answers"
         raise InputError(f"holds no question of {task.title}", file=origin, fix=fix)
-    why = "another layout, no mask at the end, or no number in the answer"
+    why = "another layout, no mask at the end, no passage, or no number in the answer"
     return items, origin, [f"{task.title}: {left_out} rows cannot be asked ({why})"] if left_out else []
 
 
@@ -233,9 +219,10 @@ def _question_of(task: EvalTask, raw: Any) -> Question | None:
         found = task.layout(raw) or simple(raw)
     except (AttributeError, KeyError, TypeError):  # no object, or a field of another kind, somewhere inside
         return None
-    # Whatever is answered would count as wrong where no answer holds a number.
-    maths = task.measure in ("first_number", "last_number")
-    return None if found and maths and not any(math_correct(right, right) for right in found.answers) else found
+    # Whatever is answered would count as wrong where no answer holds a number, or there is no passage to look at.
+    maths, passages = task.measure in ("first_number", "last_number"), task.prompt == "passage"
+    asked = found and (found.context.strip() or not passages)
+    return found if asked and (not maths or any(math_correct(right, right) for right in found.answers)) else None
 
 
 def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:

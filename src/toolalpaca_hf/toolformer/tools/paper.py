@@ -1,6 +1,5 @@
 """The tools of section 3 of arXiv 2302.04761: calculator, calendar, question answering, search, and translation."""
 
-import ast
 import hashlib
 import json
 import re
@@ -18,12 +17,11 @@ from filelock import FileLock
 
 from ...errors import InputError, NotFoundError, OptionError, UnsupportedModelError
 from ...precision import default_device
-from ...storage import disk_errors
-from ..rows import digest_of, read_rows, read_text
+from ...storage import disk_errors, read_text
+from ..rows import digest_of, read_rows
 from .tool import PROMPTS, SLOT, Tool
 
 _LONGEST = 200
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub, ast.UAdd)
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
 _DATE_IN_URL = re.compile(r"(?<!\d)((?:19|20)\d\d)[-/_](0?[1-9]|1[0-2])[-/_](0?[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -35,7 +33,7 @@ class Calculator(Tool):
     prompt = "calculator.txt"
 
     def __call__(self, text: str) -> str | None:
-        from simpleeval import DEFAULT_OPERATORS, InvalidExpression, SimpleEval
+        from simpleeval import InvalidExpression, SimpleEval
 
         text = text.translate(_SIGNS)
         # Of what these characters can express, only powers and integer divisions are not the paper's operations.
@@ -45,9 +43,8 @@ class Calculator(Tool):
         text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)  # Python takes no 007
         if "," in text:  # a tuple
             return None
-        operators = {kind: DEFAULT_OPERATORS[kind] for kind in _OPERATORS}
         try:
-            value = SimpleEval(operators=operators, functions={}, names={}).eval(text)
+            value = SimpleEval(functions={}, names={}).eval(text)
             if isinstance(value, float) and abs(value) >= 2**53:
                 return None  # such a float has digits that nobody computed
             value = round(value, 2)
@@ -108,10 +105,8 @@ _TRANSLATED_CHARACTERS, _TRANSLATION_TOKENS = 1000, 256
 
 
 class QuestionAnswerer(Tool):
-    """The question answering of section 3: a model that answers simple factual questions in a few words.
-
-    It is a folder, Hub id or `smollm2`, loaded when first used; with an OpenAI-compatible `endpoint`, whose key comes
-    from the environment, the name there. With `chat`, its chat completions are used.
+    """The question answering of section 3, by a model: a folder, Hub id or `smollm2`, loaded when first used; with an
+    OpenAI-compatible `endpoint`, whose key comes from the environment, the name there, in `chat` or as plain text.
     """
 
     name = "QA"
@@ -241,10 +236,9 @@ _SUFFIXES = (".jsonl", ".parquet", ".txt")
 
 
 class WikiSearch(Tool):
-    """The search engine of section 3: the best passage for a query, by BM25 (bm25s).
-
-    A corpus is `.jsonl` or `.parquet` with `text` and perhaps `title`, `.txt`, or a folder of these; `embedded` are a
-    few short articles. Its index is kept in `cache_dir`, by default under `HF_HOME`.
+    """The search engine of section 3: the best passage for a query, by BM25 (bm25s), in a corpus: `.jsonl` or
+    `.parquet` with `text` and perhaps `title`, `.txt`, or a folder of these; `embedded` are a few short articles. Its
+    index is kept in `cache_dir`, by default under `HF_HOME`.
     """
 
     name = "WikiSearch"
@@ -320,9 +314,8 @@ def _files(path: Path) -> list[Path]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     if found := [file for file in files if file.suffix in _SUFFIXES and file.is_file()]:
         return found
-    raise NotFoundError(
-        "no corpus to search", file=path, fix=f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
-    )
+    fix = f"pass a {', '.join(_SUFFIXES)} file or a folder of them"
+    raise NotFoundError("no corpus to search", file=path, fix=fix)
 
 
 def _documents(path: Path) -> Iterator[tuple[str, str]]:

@@ -107,26 +107,23 @@ class ToolResult:
     error: str | None = None
 
 
-class ResultCache:
+class ResultCache(SqliteCache):
     """Caches results by [`Tool.key`] and input in an SQLite file, for threads and processes; with `shared_disk`, of
     several machines."""
 
     def __init__(self, path: str | Path, shared_disk: bool = False) -> None:
         table = "CREATE TABLE IF NOT EXISTS results (tool TEXT, input TEXT, result TEXT, PRIMARY KEY (tool, input))"
-        self._cache = SqliteCache(path, table, "SELECT tool, input, result FROM results", shared_disk=shared_disk)
+        super().__init__(path, table, "SELECT tool, input, result FROM results", shared_disk=shared_disk)
 
     def get(self, tool: Tool, text: str) -> tuple[str | None] | None:
         """The cached result in a tuple, possibly `(None,)`; `None` if the call is not cached."""
         query = "SELECT result FROM results WHERE tool = ? AND input = ?"
-        return next(iter(self._cache.fetch(query, tool.key, _utf8(text))), None) if tool.key is not None else None
+        return next(iter(self.fetch(query, tool.key, _utf8(text))), None) if tool.key is not None else None
 
     def put(self, tool: Tool, text: str, result: str | None) -> None:
         if tool.key is not None:
             kept = None if result is None else _utf8(result[:_KEPT_CHARACTERS])
-            self._cache.insert("results", (tool.key, _utf8(text), kept), replace=True)
-
-    def close(self) -> None:
-        self._cache.close()
+            self.insert("results", (tool.key, _utf8(text), kept), replace=True)
 
 
 @dataclass(eq=False)
