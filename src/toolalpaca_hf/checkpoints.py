@@ -18,7 +18,7 @@ from filelock import FileLock
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError  # of the HTTP library that the client is built with
 
-from .errors import InputError, MissingDependencyError, NotFoundError, OptionError
+from .errors import InputError, MissingDependencyError, NotFoundError, OptionError, nearest_path
 from .storage import StorageError
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -133,8 +133,7 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     path = Path(name).expanduser()
     if os.path.exists(path) or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
-    close = _closest(path.name, _folders_in(path.parent))
-    hint = f"did you mean {close}? Otherwise {fix}" if close else fix
+    hint = f"{nearest_path(path)}{fix}"
     raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
 
 
@@ -155,12 +154,10 @@ def _is_cached(name: str) -> bool:
         return False
 
 
-def _folders_in(folder: str | Path) -> dict[str, str]:
-    return {name: str(Path(folder) / name) for name in next(os.walk(folder), ("", (), ()))[1]}
-
-
 def _models_in(folder: str | Path) -> dict[str, str]:
-    return {name: path for name, path in _folders_in(folder).items() if _is_model(path)}
+    """The folders of models in a folder, by name."""
+    paths = {name: str(Path(folder) / name) for name in next(os.walk(folder), ("", (), ()))[1]}
+    return {name: path for name, path in paths.items() if _is_model(path)}
 
 
 def _closest(word: str, known: dict[str, str]) -> str | None:
@@ -175,7 +172,7 @@ def _nearest_model(path: Path) -> str | None:
     if close or len(path.parts) < 2:
         return close
     # No folder of its name: perhaps the one above it is misspelt.
-    above = {name: f"{name}/{path.name}" for name in _folders_in(".") if _is_model(f"{name}/{path.name}")}
+    above = {name: f"{name}/{path.name}" for name in next(os.walk("."))[1] if _is_model(f"{name}/{path.name}")}
     return _closest(path.parent.name, above)
 
 

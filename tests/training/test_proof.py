@@ -116,6 +116,11 @@ def test_our_own_template_for_smollm2(smollm2: PreTrainedTokenizerBase) -> None:
     assert prove_template(way).failures == {}
 
 
+def test_features_may_be_chosen(chatml: PreTrainedTokenizerBase) -> None:
+    [way], _ = ways_of(chatml, react_prompt(), config="sft")
+    assert prove_template(way, count=2, features={"calls"}).failures == {}
+
+
 def test_token_ids_are_those_of_segments(chatml: PreTrainedTokenizerBase) -> None:
     [way], _ = ways_of(chatml, react_prompt(), config="sft")
     api = Api("", "", functions=[Function("tide", "", "", "High tide.\nOutput: x")])

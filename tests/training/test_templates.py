@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from datasets import Dataset, Features, Json, List
+from datasets import Dataset, Features, Json, List, load_dataset
 from tiny_models import tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import supports_tool_calling
@@ -133,3 +133,22 @@ def test_null_in_messages_of_json_is_absent() -> None:
     message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": None}}}]}
     rows = Dataset.from_dict({"messages": [[message | {"content": None}]]}, Features({"messages": List(Json())}))
     assert without_absent(rows)[0]["messages"] == [message]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_keys_that_only_other_rows_have_are_absent(streamed: bool, tmp_path: Path) -> None:
+    """A table has every key in each struct: `required` of a tool that names none, arguments of another call."""
+    asked = {"role": "user", "content": "a"}
+
+    def made(arguments: dict[str, object], parameters: dict[str, object]) -> dict[str, object]:
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+        return {"messages": [asked, {"role": "assistant", "tool_calls": [call]}], "tools": [tool]}
+
+    port = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
+    wanted = [made({"port": "Brest"}, port), made({"day": 3}, {"type": "object"})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, wanted)), encoding="utf-8")
+    of_json = load_dataset("json", data_files=str(tmp_path / "rows.jsonl"), split="train", cache_dir=str(tmp_path))
+    for rows in (Dataset.from_list(wanted), of_json):
+        found = without_absent(rows.to_iterable_dataset() if streamed else rows)
+        assert [{name: row[name] for name in ("messages", "tools")} for row in found] == wanted

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from trl import SFTConfig, SFTTrainer
 
 from toolalpaca_hf.data import ToolAlpaca
-from toolalpaca_hf.errors import InputError, OptionError
+from toolalpaca_hf.errors import InputError, OptionError, UnsupportedModelError
 from toolalpaca_hf.training import (
     IGNORE,
     CompletionOnlyCollator,
@@ -248,6 +248,21 @@ def test_packs_to_evaluate_on_need_packing(tmp_path: Path) -> None:
         SegmentSFTConfig(str(tmp_path), eval_packing=True, **QUIET)
     assert caught.value.option == "eval_packing"
     assert SegmentSFTConfig(str(tmp_path), eval_packing=True, packing=True, **QUIET).eval_packing
+
+
+def test_tokens_of_the_config_are_those_of_a_given_tokenizer(llama: Path, rows: Dataset, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer.pad_token = None
+    segments = [{"text": "2+2=", "trainable": False}, {"text": "4", "trainable": True}]
+    stream = Dataset.from_dict({"segments": [segments]}).to_iterable_dataset().with_format("pandas")
+    config = SegmentSFTConfig(str(tmp_path), pad_token="<|im_start|>", max_steps=1, **QUIET)
+    trainer = SegmentSFTTrainer(str(llama), config, train_dataset=stream, processing_class=tokenizer)
+    collator: Any = trainer.data_collator
+    assert collator.segment_tokenizer.pad_token_id == tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert next(iter(trainer.train_dataset))["segments"] == segments
+    far = {"far": Dataset.from_dict({"input_ids": [[5, 99_999]], "labels": [[-100, 99_999]]})}
+    with pytest.raises(UnsupportedModelError):  # of several held-out datasets, too
+        SegmentSFTTrainer(str(llama), config, train_dataset=rows, eval_dataset=far, processing_class=tokenizer)
 
 
 def test_offloading_without_a_gpu_is_refused(llama: Path, rows: Dataset, tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ class Constrainer:
         except ValueError as error:
             problem = f"{tokenizer.name_or_path} cannot follow a schema ({error})"
             raise UnsupportedModelError(problem, fix="use a model with a fast tokenizer") from None
-        self._ends = ends or [cast(int, tokenizer.eos_token_id)]
 
     def to_schema(self, schema: dict[str, Any]) -> "SchemaMask":
         """A processor for one call of `generate`; an [`OptionError`] if it cannot be enforced token by token."""
@@ -45,14 +44,14 @@ class Constrainer:
         if matcher.is_error():
             reason = matcher.get_error().partition("\n")[0]
             raise OptionError(f"cannot constrain a model ({reason})", option="schema", fix="leave the keyword out")
-        return SchemaMask(matcher, self._vocabulary.vocab_size, self._ends)
+        return SchemaMask(matcher, self._vocabulary.vocab_size)
 
 
 class SchemaMask(LogitsProcessor):
     """Allows, at each step and in each row, only tokens after which the text can still follow the schema."""
 
-    def __init__(self, matcher: LLMatcher, size: int, ends: list[int]) -> None:
-        self._fresh, self._size, self._ends = matcher, size, ends
+    def __init__(self, matcher: LLMatcher, size: int) -> None:
+        self._fresh, self._size = matcher, size
         self._rows: list[LLMatcher] = []
         self._read = 0
 
@@ -60,20 +59,16 @@ class SchemaMask(LogitsProcessor):
         if not self._rows:  # what is there already is the prompt
             self._rows = [self._fresh.deep_copy() for _ in range(len(input_ids))]
             self._read = input_ids.shape[1]
-        allowed = torch.zeros_like(scores, dtype=torch.bool)
-        width = min(self._size, scores.shape[1])
+        bits = allocate_token_bitmask(len(scores), self._size)
         for number, (row, ids) in enumerate(zip(self._rows, input_ids[:, self._read :].tolist(), strict=True)):
-            # After its end a row is padded, which is no part of the text.
+            # After its end, which is all that is allowed there, a row is padded, which is no part of the text.
             if not row.is_stopped() and not row.consume_tokens(ids):
                 raise OptionError(f"cannot be followed any further ({row.get_error()})", option="schema")
-            if row.is_stopped():
-                allowed[number, self._ends] = True
-                continue
-            bits = allocate_token_bitmask(1, self._size)
-            fill_next_token_bitmask(row, bits)
-            flags = np.unpackbits(bits.view(np.uint8)[0], bitorder="little")[:width]
-            allowed[number, :width] = torch.from_numpy(flags.astype(bool)).to(scores.device)
-        self._read = input_ids.shape[1]
+            fill_next_token_bitmask(row, bits, number)
+        self._read, width = input_ids.shape[1], min(self._size, scores.shape[1])
+        flags = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, :width]
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        allowed[:, :width] = torch.from_numpy(flags.astype(bool)).to(scores.device)
         return scores.masked_fill(~allowed, -torch.inf)
 
 

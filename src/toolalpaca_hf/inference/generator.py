@@ -87,7 +87,7 @@ class BatchGenerator:
         ways = exact_ways(model) if reuse or batch_size > 1 else frozenset[str]()
         self.way = "slots" if reuse and "slots" in ways else "padded" if "padded" in ways else "single"
         self.kept, self.slots = PrefixCache(kept_bytes), Slots(model)
-        self.ends = end_ids(model, tokenizer)
+        self.ends = set(end_ids(model.generation_config, tokenizer))
         # A token has at least one byte, so a stop text and one token more are within as many tokens.
         self._window = max((len(stop.encode()) for stop in self.stops), default=0) + 4
         self._waiting: deque[RowState] = deque()
@@ -255,7 +255,6 @@ class BatchGenerator:
             self._together = min(self._together, half)
 
     def free_memory(self) -> None:
-        """Drop what is kept, after a failure."""
         self.kept.clear()
         gc.collect()
         if self.model.device.type == "cuda":

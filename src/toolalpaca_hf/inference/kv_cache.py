@@ -170,7 +170,7 @@ class Pack:
                 self._mask[i, columns.start : columns.stop] = 0
         # One layer after the other, so that only one is in memory twice.
         layers = ([torch.cat(both, dim=-2) for both in zip(*layer, strict=True)] for layer in zip(*parts, strict=True))
-        self._cache = Cache(layers=[_GrowingLayer(*layer) for layer in layers])
+        self._cache = Cache(layers=[_RoomyLayer(*layer, room) for layer in layers])
 
     def fork(self, branch: int, spare: int) -> int:
         """Copy a branch's past to an unused one, and return that."""
@@ -207,31 +207,22 @@ class Pack:
         return {ids[n][0]: logits for n, logits in zip(lasts, output.logits[0], strict=True)}
 
 
-class _GrowingLayer(DynamicLayer):
-    """Keys and values with spare room, so that a step does not copy them all."""
+class _RoomyLayer(DynamicLayer):
+    """Keys and values with room for all that is to come, so that a step does not copy them."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
         super().__init__()
-        self.used = 0
-        self.keys = self.values = None
+        self.used, self.is_initialized = 0, True
+        self.keys, self.values = (new.new_empty(*new.shape[:-2], room, new.shape[-1]) for new in (keys, values))
         self.update(keys, values)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        end = self.used + key_states.shape[-2]
-        self.keys, self.values = self._with(self.keys, key_states, end), self._with(self.values, value_states, end)
-        self.used, self.is_initialized = end, True
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        start, self.used = self.used, self.used + key_states.shape[-2]
+        held: Any = (self.keys, self.values)
+        held[0][:, :, start : self.used], held[1][:, :, start : self.used] = key_states, value_states
+        return held[0][:, :, : self.used], held[1][:, :, : self.used]
 
     def get_seq_length(self) -> int:
         return self.used
-
-    def _with(self, held: torch.Tensor | None, new: torch.Tensor, end: int) -> torch.Tensor:
-        if held is None or held.shape[-2] < end:
-            grown = new.new_empty(*new.shape[:-2], end + end // 4 + 64, new.shape[-1])
-            if held is not None:
-                grown[:, :, : self.used] = held[:, :, : self.used]
-            held = grown
-        held[:, :, self.used : end] = new
-        return held

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UnsupportedModelError
 from .admission import exact_ways
@@ -99,11 +99,11 @@ def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids that end a sequence, by the tokenizer or the model's generation config."""
-    ends: Any = model.generation_config.eos_token_id if model.generation_config else None
-    own: Any = tokenizer.eos_token_id
-    return {own, *(ends if isinstance(ends, list) else [ends])} - {None}
+def end_ids(config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end a sequence, by a model's generation config or the tokenizer."""
+    ends: Any = config.eos_token_id if config else None
+    ends = [*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]
+    return list(dict.fromkeys(id_ for id_ in ends if id_ is not None))
 
 
 def sample_ids(

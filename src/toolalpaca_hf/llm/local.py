@@ -51,7 +51,7 @@ class LocalModel:
         self.model: Any = model.eval()
         self.tokenizer: Any = tokenizer
         self.enforces = constrained
-        self._ends = sorted(end_ids(model, tokenizer))
+        self._ends = sorted(end_ids(model.generation_config, tokenizer))
         self._constrainer: Constrainer | None = None
 
     @classmethod

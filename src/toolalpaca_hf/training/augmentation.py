@@ -37,11 +37,11 @@ CONVENTIONS = ("camel", "pascal", "snake", "path", "versioned", "tagged")
 
 def random_name(rng: random.Random, taken: set[str]) -> str:
     """A meaningless name that is not in `taken`; it is added there."""
-    while True:
+    name = ""
+    while not name or name in taken:
         name = rng.choice(_WORDS) + "".join(rng.choice(_WORDS).title() for _ in range(rng.randint(0, 1)))
-        if name not in taken:
-            taken.add(name)
-            return name
+    taken.add(name)
+    return name
 
 
 def restyled(name: str, convention: str, version: int = 1) -> str:

@@ -17,7 +17,7 @@ from ..report import token_texts
 from ..schema import SPLITS
 from .augmentation import augment_dataset
 from .config import SegmentScriptArguments, SegmentSFTConfig
-from .loading import present, tools_of
+from .loading import tools_of, without_absent
 from .proof import Prover, Refused, ways_of
 from .tokenize import IGNORE, SegmentTokenizer
 
@@ -138,7 +138,7 @@ def masked_row(
                 raise Refused(closed["chat"])
             prover = Prover(ways[0])
             prover.tools = tools_of(found)
-            encoded = prover.train(present(found["messages"]))
+            encoded = prover.train(without_absent(rows.select([row]))[0]["messages"])
         except Exception as error:  # a template, or a row, may be anything
             problem = f"its chat template cannot be masked: {error}"
             fix = "pass --config sft, or a --tokenizer that TRL has a training template for"

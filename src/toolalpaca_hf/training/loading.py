@@ -18,6 +18,7 @@ from trl import ModelConfig, SFTConfig
 from .. import checkpoints
 from ..errors import InputError, OptionError, UnsupportedModelError
 from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
+from ..inference import end_ids
 from ..schema import Segment
 from ..storage import atomic_write, read_json, write_json
 from .conversations import as_messages, tools
@@ -30,18 +31,23 @@ def load_tokenizer(path: str, config: SFTConfig) -> PreTrainedTokenizerBase:
     revision = None if Path(path).is_dir() else cast(dict[str, Any], config.model_init_kwargs or {}).get("revision")
     fix = "pass --model_name_or_path with a folder, a Hub id or smollm2"
     tokenizer = checkpoints.load_tokenizer(path, fix, revision=revision or "main", padding_side="right")
-    for name in ("eos_token", "pad_token"):
-        if (token := getattr(config, name)) is not None:
-            # The unknown token may be meant: Vicuna pads with it, and GPT-2's is its end of sequence.
-            unknown = (None, tokenizer.unk_token_id)
-            if token != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(token) in unknown:
-                raise OptionError(f"{token!r} is not in the vocabulary of {path}", option=name)
-            setattr(tokenizer, name, token)
+    set_tokens(tokenizer, config)
     if tokenizer.eos_token is None:
         raise UnsupportedModelError("the tokenizer has no end-of-sequence token", file=path, fix="pass --eos_token")
     if tokenizer.pad_token is None:  # labels are masked by position, so the end of sequence is learnt either way
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
+
+
+def set_tokens(tokenizer: PreTrainedTokenizerBase, config: SFTConfig) -> None:
+    """Give a tokenizer the special tokens that a config names."""
+    for name in ("eos_token", "pad_token"):
+        if (token := getattr(config, name)) is not None:
+            # The unknown token may be meant: Vicuna pads with it, and GPT-2's is its end of sequence.
+            unknown = (None, tokenizer.unk_token_id)
+            if token != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(token) in unknown:
+                raise OptionError(f"{token!r} is not in the vocabulary of {tokenizer.name_or_path}", option=name)
+            setattr(tokenizer, name, token)
 
 
 def model_init_kwargs(model_args: ModelConfig, config: SFTConfig) -> dict[str, Any]:
@@ -120,9 +126,23 @@ def columns_of(rows: Any) -> list[str]:
 
 
 def without_absent(dataset: Any) -> Any:
-    """Messages with the keys that they have; `None`, as tables hold and JSON may, some templates take for a value."""
-    features = dataset.features and Features({**dataset.features, "messages": List(Json())})
-    return dataset.map(lambda row: {"messages": present(row["messages"] or ())}, features=features)
+    """Messages and tools with the keys that they have; `None`, as tables hold, some templates take for a value."""
+    kinds = {name: kind for name, kind in (dataset.features or {"messages": None}).items() if isinstance(kind, List)}
+    kinds = {name: kinds.get(name) for name in ("messages", "tools") if name in kinds or name == "messages"}
+    features = dataset.features and Features({**dataset.features, **dict.fromkeys(kinds, List(Json()))})
+
+    def held(row: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: _held(row[name], kind) for name, kind in kinds.items()}
+        return found | {"messages": present(found["messages"] or ())}
+
+    return dataset.map(held, features=features)
+
+
+def _held(value: Any, kind: Any) -> Any:
+    """A value of a table without the keys of its structs that are `None`; those of JSON may be meant."""
+    if value is not None and isinstance(kind, dict):
+        return {name: _held(value[name], inner) for name, inner in kind.items() if value[name] is not None}
+    return [_held(item, kind.feature) for item in value] if value is not None and isinstance(kind, List) else value
 
 
 def present(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -173,9 +193,7 @@ def prompt_beginning(tokenizer: PreTrainedTokenizerBase) -> str:
 def set_stops(config: GenerationConfig | None, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     """A copy of a generation config that ends a turn: before an observation, and at the tokenizer's end."""
     values = (config or GenerationConfig()).to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
-    ends: Any = values.get("eos_token_id")
-    ends = list(dict.fromkeys([*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]))
-    ends = [id_ for id_ in ends if id_ is not None]
+    ends = end_ids(config, tokenizer)
     values["eos_token_id"] = ends if len(ends) > 1 else next(iter(ends), None)
     return GenerationConfig.from_dict(values)
 
@@ -235,8 +253,7 @@ def prompt_of_row(
     segments: Sequence[Mapping[str, Any]] | None, prompt_dir: str | None = None, tool_hints: int = 0
 ) -> Prompt | None:
     """The prompt that a row of `segments` was rendered with, if it is our own or, with `prompt_dir`, the published."""
-    runs = merge(None if segments is None else segments[:1], 0)
-    head = runs[0].text if runs else ""
+    head = "".join(run.text for run in merge(None if segments is None else segments[:1], 0))
     if parse_prompt(head) is None:
         return None
     if "\nAction: getDetails\n" in head:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, IterableDataset, List, Value
 from datasets.fingerprint import Hasher
 
 from ..errors import InputError, OptionError
@@ -78,7 +78,9 @@ def plain_rows(rows: Any, collator: Any) -> Any:
     if isinstance(rows, dict):  # several datasets to evaluate on
         return {name: plain_rows(part, collator) for name, part in rows.items()}
     if "nodes" not in (getattr(rows, "column_names", None) or ()):
-        return rows.with_format(None) if isinstance(rows, Dataset) and rows.format["type"] is not None else rows
+        if isinstance(rows, IterableDataset) or (isinstance(rows, Dataset) and rows.format["type"] is not None):
+            return rows.with_format(None)
+        return rows
     if not isinstance(collator, PrefixCollator):
         fix = "pass PrefixCollator(tokenizer.pad_token_id)"
         raise OptionError("rows of share_prefixes need their own", option="data_collator", fix=fix)

@@ -77,8 +77,6 @@ def ways_of(
     ways: list[Way] = []
     if config in ("", "sft"):
         ours = copy.deepcopy(tokenizer)
-        if ours.pad_token is None:
-            ours.pad_token = ours.unk_token or ours.eos_token
         set_templates(ours, prompt)
         ways.append(Way("sft", ours, str(ours.chat_template), True, set_stops(generation, prompt, ours)))
     if config in ("", "chat"):

@@ -56,7 +56,7 @@ class SegmentTokenizer:
     dummy prefix (Llama, Vicuna) cannot tell the first space from its own.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): A fast one, with end-of-sequence and padding tokens; not changed.
+        tokenizer (`PreTrainedTokenizerBase`): A fast one, with an end-of-sequence token; not changed.
         max_length (`int`, *optional*): Longest row in tokens; by default there is no limit.
         overlong (`str`, *optional*, defaults to `"cut"`): `"cut"` ends a longer row after the last trained run that
             fits, without an end-of-sequence token; a row that starts with a trained run (plain text) ends at the last
@@ -65,8 +65,7 @@ class SegmentTokenizer:
             token. An API's answer could then end a turn; chat templates and texts with marker tokens need it.
 
     Raises:
-        [`UnsupportedModelError`]: The tokenizer lacks an end-of-sequence or padding token, or cannot continue from
-            ids.
+        [`UnsupportedModelError`]: The tokenizer lacks an end-of-sequence token, or cannot continue from ids.
 
     Example:
 
@@ -88,16 +87,15 @@ class SegmentTokenizer:
         if tokenizer.eos_token_id is None:
             problem = "the tokenizer has no end-of-sequence token, so a model could not learn to stop"
             raise UnsupportedModelError(problem, file=name, fix="set tokenizer.eos_token to what ends a response")
-        if tokenizer.pad_token_id is None:
-            fix = "set tokenizer.pad_token = tokenizer.unk_token (as Vicuna does) or, without one, tokenizer.eos_token"
-            raise UnsupportedModelError("the tokenizer has no padding token", file=name, fix=fix)
         if overlong not in ("drop", "cut"):
             raise OptionError(f"{overlong!r} is neither 'drop' nor 'cut'", option="overlong")
         if max_length is not None and max_length < 2:
             raise OptionError(f"{max_length} is no length: one token predicts the other", option="max_length")
         self.max_length, self.overlong, self.parse_special_tokens = max_length, overlong, parse_special_tokens
         self.eos_token, self.eos_token_id = str(tokenizer.eos_token), cast(int, tokenizer.eos_token_id)
-        self.pad_token_id = cast(int, tokenizer.pad_token_id)
+        # Labels are masked by position, so it is the same with which token a batch is padded.
+        usual: Any = (tokenizer.pad_token_id, tokenizer.unk_token_id, self.eos_token_id)
+        self.pad_token_id: int = next(id_ for id_ in usual if id_ is not None)
         self.bos_ids = bos_ids(tokenizer)
         self._encoder = make_encoder(tokenizer, parse_special_tokens)
 

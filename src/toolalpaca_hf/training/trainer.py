@@ -97,6 +97,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
                     problem = "the model was loaded from nowhere"
                     raise OptionError(problem, option="processing_class", fix="pass its own")
                 processing_class = loading.load_tokenizer(path, args)
+            else:
+                loading.set_tokens(processing_class, args)
         if "messages" in loading.columns_of(train_dataset):
             processing_class.chat_template = loading.tool_template(processing_class)
             if not (args.chat_template_path or processing_class.chat_template):
@@ -115,7 +117,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         if args.freeze_layers:
             loading.freeze(self._unwrapped, args.freeze_layers)
         base = self._unwrapped.get_base_model() if is_peft_model(self._unwrapped) else self._unwrapped
-        longest = check_tokens(base, self._tokenizer, (self.train_dataset, self.eval_dataset))
+        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
+        longest = check_tokens(base, self._tokenizer, (self.train_dataset, *held_out.values()))
         self._plain_loss = args.device.type == "cpu" and not virtual_tokens(self._unwrapped)
         if isinstance(self.data_collator, PrefixCollator):
             self._admit_trees(base, longest)

@@ -61,7 +61,8 @@ class Sampler:
         self.starts = start_ids(scorer.tokenizer, markers)
         # No call contains the end of the sequence or the special tokens of chats. One sampled with an arrow and a
         # result is still a call.
-        special = {*scorer.tokenizer.all_special_ids, *inference.end_ids(scorer.model, scorer.tokenizer)}
+        ends = inference.end_ids(scorer.model.generation_config, scorer.tokenizer)
+        special = {*scorer.tokenizer.all_special_ids, *ends}
         self.ends = special - {*marker_tokens(scorer.tokenizer, markers).values()}
         self.packs = "pack" in inference.exact_ways(scorer.model)
 
