@@ -146,10 +146,8 @@ def fetch_prompt_folder(data_dir: str | Path | None = None, base_url: str | None
 
 def _cached_or_downloaded(url: str, target: Path, published: Published) -> Source:
     remembered = target.with_name(f".{target.name}.blob_id")
-    expected = published.blob_ids[0] if published.blob_ids else None
-    if expected is None and remembered.exists():
-        noted = remembered.read_bytes().strip()
-        expected = noted.decode() if re.fullmatch(b"[0-9a-f]{40}", noted) else None  # a kill can cut it off
+    noted = re.fullmatch(b"[0-9a-f]{40}", remembered.read_bytes().strip() if remembered.exists() else b"")
+    expected = next(iter(published.blob_ids), noted and noted[0].decode())  # a kill can cut off what is noted
     if target.exists():
         if (blob_id := git_blob_id(target)) == expected:
             return Source(target, blob_id, "upstream")

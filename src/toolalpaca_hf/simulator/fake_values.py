@@ -3,17 +3,15 @@
 import math
 import random
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import jsonschema_rs
 import rstr
 
-from .rng import Rng, is_id, singular, words_of
+from .rng import NAMES, TABLES, Rng, is_id, singular, words_of
 
 TextMaker = Callable[[Rng], str]
 
@@ -21,8 +19,8 @@ HEX, DIGITS, CAPITALS = "0123456789abcdef", "0123456789", "ABCDEFGHIJKLMNOPQRSTU
 ALPHABETS = {"hex": HEX, "digit": DIGITS, "nonzero": DIGITS[1:], "capital": CAPITALS, "password": CAPITALS + HEX}
 MASK = {"#": DIGITS, "?": CAPITALS, "x": HEX}
 _PART = re.compile(r"\{([A-Za-z]\w*(?: [^{}]+)?)\}")
-_TABLES: dict[str, Any] = tomllib.loads((files("toolalpaca_hf.simulator") / "fake_values.toml").read_text("utf-8"))
-WORDS: dict[str, list[Any]] = _TABLES["words"]
+WORDS: dict[str, list[Any]] = TABLES["words"]
+QUALIFIERS = NAMES["qualifiers"]
 
 
 def _uuid(rng: Rng) -> str:
@@ -88,9 +86,9 @@ def _text_maker(make: str | list[str]) -> TextMaker:
 _COLUMNS = {"cities": "city region", "countries": "country country_code", "languages": "language language_code"}
 for _rows, _names in _COLUMNS.items():
     _PARTS |= {name: _picker([row[place] for row in WORDS[_rows]]) for place, name in enumerate(_names.split())}
-for _name, _make in _TABLES["texts"].items():
+for _name, _make in TABLES["texts"].items():
     _PARTS[_name] = _text_maker(_make)
-FORMATS: dict[str, TextMaker] = {name: _text_maker(make) for name, make in _TABLES["formats"].items()}
+FORMATS: dict[str, TextMaker] = {name: _text_maker(make) for name, make in TABLES["formats"].items()}
 
 
 def _ends(listed: str) -> list[str]:
@@ -98,18 +96,14 @@ def _ends(listed: str) -> list[str]:
 
 
 TEXTS: dict[str, tuple[str, TextMaker]] = {}
-for _row in _TABLES["kinds"]:
+for _row in TABLES["kinds"]:
     TEXTS |= dict.fromkeys(_ends(_row["names"]), (_row["kind"], _text_maker(_row["make"])))
 NUMBERS: dict[str, Any] = {}  # kind, minimum, maximum, decimals
-for _kind, (*_range, _names) in _TABLES["numbers"].items():
+for _kind, (*_range, _names) in TABLES["numbers"].items():
     NUMBERS |= dict.fromkeys(_ends(_names), (_kind, *_range))
 GLUED = {end.replace(" ", ""): end for end in TEXTS if " " in end}
-GLUED_ENDS, QUALIFIERS = tuple(_TABLES["glued_ends"].split()), frozenset(_TABLES["qualifiers"].split())
-PEOPLE = {"user", "person", "customer", "contact", "actor", "member", "employee", "people"}
-COUNTED = {"num", "count", "number", "total", "n", "max", "min", "maximum", "minimum", "no"}
-OF = {"of", "in", "for", "per", "by", "from", "on", "with"}
 
-_DESCRIBED = [(re.compile(said, re.IGNORECASE), end) for said, end in _TABLES["described"]]
+_DESCRIBED = [(re.compile(said, re.IGNORECASE), end) for said, end in TABLES["described"]]
 _EXAMPLE = re.compile(
     r"(?i)(?:\be\.g\.|\bfor example|\bsuch as|\bexamples?:|\bvalues(?: are| include)?:?)[,:]?\s*"
     r"[\"'`“]([^\"'`”{}]{1,60})[\"'`”]"
@@ -118,8 +112,6 @@ _EXAMPLE = re.compile(
 _TEMPLATE = re.compile(r"(?<![\w/])((?:[\w.*-]+/)*[\w.-]+/\{\w+\}(?:/[\w.{}-]+)*)")
 _PREAMBLE = re.compile(r"(?i)^\W*(?:(?:output only|input only|optional|required|immutable|deprecated|identifier)\W+)+")
 _HEAD_END = re.compile(r"[.,;:()]|\b(?:of|for|to|that|which|in|used|from|where|when|with|if|is|as|on|by|associated)\b")
-# First nouns of a description that say too little about the value.
-_VAGUE = frozenset("name type value identifier description text data field resource number code".split())
 
 
 def _ending(words: Sequence[str], table: Mapping[str, object]) -> str | None:
@@ -137,7 +129,7 @@ def _found(words: Sequence[str], table: Mapping[str, object]) -> str | None:
         if len(words) == 1 or not (words[-1] in QUALIFIERS or words[-1].isdigit()):
             break
         words = words[:-1]
-    before_of = next((place for place in range(len(words) - 2, 0, -1) if words[place] in OF), None)
+    before_of = next((place for place in range(len(words) - 2, 0, -1) if words[place] in NAMES["of"]), None)
     return None if before_of is None else _found(words[:before_of], table)
 
 
@@ -159,10 +151,10 @@ def _text_end(name: str) -> str | None:
         return None
     end = _found(words, TEXTS)
     # The name of somebody is a person's name; other names are titles.
-    if end == "name" and set(words) & PEOPLE:
+    if end == "name" and set(words) & {*NAMES["people"]}:
         return "full name"
     if end is None and len(final) > 6:
-        last = next((known for known in GLUED_ENDS if final.endswith(known)), None)
+        last = next((known for known in NAMES["glued_ends"] if final.endswith(known)), None)
         end = last and (GLUED.get(final) or last)
     return end
 
@@ -172,7 +164,7 @@ def _described_end(description: str) -> str | None:
     """The word that tells a description's kind: `The expiration date of the link` is a date."""
     head = _HEAD_END.split(_PREAMBLE.sub("", description).lower(), maxsplit=1)[0]
     end = _text_end(head) if len(head) < 60 else None
-    return None if end in _VAGUE else end
+    return None if end in NAMES["vague"] else end
 
 
 @lru_cache(maxsize=65536)
@@ -182,7 +174,7 @@ def _number_end(name: str) -> str | None:
         return None
     if (len(words) > 1 and words[0] in ("num", "count", "n")) or words[:2] == ("number", "of"):
         return "count"
-    return _found(words, NUMBERS) or ("count" if set(words) & COUNTED and len(words) > 1 else None)
+    return _found(words, NUMBERS) or ("count" if set(words) & {*NAMES["counted"]} and len(words) > 1 else None)
 
 
 def kind_of(name: str, numeric: bool = False) -> str | None:

@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from ..openapi import SchemaMerger, is_valid, part_of, repeats, types_of, validator
 from .fake_values import make_consistent, make_number, make_text
-from .rng import Rng, is_id, plain, singular, words_of
+from .rng import NAMES, Rng, is_id, plain, singular, words_of
 
 MISSING: Any = object()
 UNIQUE = validator({"uniqueItems": True})
@@ -18,9 +18,6 @@ Place = tuple[str, ...]
 ATTEMPTS, MAX_NODES, MAX_DEPTH, MAX_ITEMS, MAX_CHOICES = 8, 3000, 7, 1000, 100
 # Keywords that say more about a value than its name.
 FIXED = {"const", "enum", "example", "examples", "default", "pattern", "$ref", "allOf", "anyOf", "oneOf"}
-# Fields that only people have.
-PERSONAL = {"email", "birthdate", "birthplace", "charactername", "username", "phone", "gender", "firstname", "salary"}
-AFFIRMED = {"success", "ok", "valid", "active", "available", "verified", "confirmed"}
 # Types by the keywords that only they have, for schemas that name none.
 TYPICAL = (
     ("object", ("properties", "required", "additionalProperties", "minProperties", "patternProperties")),
@@ -124,7 +121,7 @@ class _Attempt:
             case "integer" | "number":
                 return make_number(node, name, rng, kind == "integer", self.bare)
             case "boolean":
-                return bool(AFFIRMED & set(words_of(name))) or rng.integer(0, 1) == 1
+                return bool({*NAMES["affirmed"]} & set(words_of(name))) or rng.integer(0, 1) == 1
 
     def _merged(
         self, schema: Any, place: Place | None, depth: int, open_refs: tuple[str, ...]
@@ -252,7 +249,7 @@ class _Attempt:
 
 def _whose(owner: str, key: str, properties: Mapping[str, Any]) -> str:
     """A `name` or `code` with its owner, since a country's name is not a person's."""
-    if PERSONAL & {plain(name) for name in properties}:
+    if {*NAMES["personal"]} & {plain(name) for name in properties}:
         return f"person {key}"
     words = words_of(owner)
     return " ".join([*words[:-1], singular(words[-1]), key]) if words else key

@@ -8,22 +8,11 @@ from typing import Any
 from ..openapi import merged_schema
 from .generate import Place
 from .operations import SimulatedOperation
-from .rng import is_id, plain, singular, words_of
+from .rng import NAMES, is_id, plain, singular, words_of
 
-CREATE = {"create", "add", "new", "post", "insert", "register", "save", "submit", "report", "upload"}
-UPDATE = {"update", "edit", "set", "put", "patch", "change", "modify", "replace", "assign", "configure"}
-DELETE = {"delete", "remove", "destroy", "cancel", "clear"}
-READ = set("get fetch retrieve read show view find search list query lookup browse all".split())
+CREATE, UPDATE, DELETE, READ = (set(NAMES[action]) for action in ("create", "update", "delete", "read"))
+WRAPPERS = NAMES["wrappers"]
 VERBS = CREATE | UPDATE | DELETE | READ
-
-# Last segments that only say how much of an item is returned.
-WHOLE = {"detail", "info", "information", "profile", "metadata", "full"}
-WRAPPERS = ("data", "result", "item", "payload", "response")
-LISTS = ("data", "results", "items", "result", "list", "entries", "records")
-PAGING = set(
-    "page pages total count limit offset pagination meta next previous size success status message currentpage "
-    "totalpages totalresults totalcount perpage pagesize cursor".split()
-)
 
 
 @lru_cache(maxsize=65536)
@@ -61,7 +50,7 @@ class OperationKind:
 def operation_kind(operation: SimulatedOperation) -> OperationKind:
     parts = list(parts_of(operation.segments))
     last_is_item = bool(operation.segments) and is_parameter(operation.segments[-1])
-    if len(parts) >= 2 and parts[-1] in WHOLE:
+    if len(parts) >= 2 and parts[-1] in NAMES["whole"]:
         parts.pop()
         last_is_item = is_parameter(parts[-1])
     list_place, about, fields = _layout(operation)
@@ -135,13 +124,13 @@ def _layout(operation: SimulatedOperation) -> tuple[Place | None, Place, Mapping
         if node.get("type") == "object" and (name.lower() in WRAPPERS or plain(name) in (own, own + "profile")):
             inner = node.get("properties", {})
             for key in inner:
-                if key.lower() in LISTS and (found := item_fields(node_of(inner[key]))) is not None:
+                if key.lower() in NAMES["lists"] and (found := item_fields(node_of(inner[key]))) is not None:
                     return (name, key), (name,), found
             return None, (name,), inner
     # A single list among facts about an item belongs to that item.
-    has_facts = any(name not in lists and plain(name) not in PAGING for name in properties)
+    has_facts = any(name not in lists and plain(name) not in NAMES["paging"] for name in properties)
     for name in lists:
-        if name.lower() in LISTS or singular(plain(name)) == own or not has_facts:
+        if name.lower() in NAMES["lists"] or singular(plain(name)) == own or not has_facts:
             return (name,), (), lists[name]
     return None, (), properties
 

@@ -11,19 +11,11 @@ from .generate import Generator, Given
 from .operation_kinds import CREATE
 from .requests import Arguments
 from .responses import SimulatedCall, SimulatedResponse, encode_response
-from .rng import Rng, is_id, plain, singular, words_of
+from .rng import NAMES, Rng, is_id, plain, singular, words_of
 
 SECRET = re.compile(r"key$|token|passw|secret|^auth|credential|signature", re.IGNORECASE)
 
-# Names that mean something else in every object: echo them at the top level only.
-GENERIC = {"id", "name", "title", "type", "status", "description", "text", "value", "key", "code", "date", "format"}
-CONFIRMATIONS = ("message", "msg", "confirmation", "success")
-PEOPLE = ("user", "profile", "person", "customer", "account", "member")
-
-LIMITS = ("limit", "perpage", "pagesize", "maxresults", "first", "top", "size", "number", "count", "amount", "take")
-PAGES = ("page", "pagenumber", "offset", "skip", "start", "cursor", "after", "before", "sort", "order", "sortby")
-SEARCHES = ("query", "q", "keyword", "keywords", "search", "searchquery", "searchterm", "term", "text")
-TITLES = ("title", "name", "text", "headline", "username", "description")
+CONFIRMATIONS, LIMITS, PAGES = NAMES["confirmations"], NAMES["limits"], NAMES["pages"]
 DEFAULT_COUNT, MAX_COUNT, MAX_INVENTED = 3, 100, 50
 
 
@@ -42,7 +34,7 @@ class Reply:
         self.kind, self.body = entities.kinds(call.operation), mapping(arguments.body)
         self.collection = entities.concrete(self.kind.collection, arguments)
         self.noun = "".join(part for part in self.kind.collection[-1:] if "{" not in part)
-        self.deep = {name: value for name, value in arguments.flat.items() if name not in GENERIC}
+        self.deep = {name: value for name, value in arguments.flat.items() if name not in NAMES["generic"]}
         self.public = {name: value for name, value in arguments.flat.items() if not SECRET.search(name)}
         self.fingerprint = json.dumps([call.operation.name, self.public], sort_keys=True, ensure_ascii=False)
         self.call_rng = entities.rng.child("call").child(self.fingerprint)
@@ -84,7 +76,7 @@ class Reply:
     def _free(self, rng: Rng, record: dict[str, Any]) -> dict[str, Any]:
         """Fields for an object whose schema names none: the arguments, and what the session knows of it."""
         found: dict[str, Any] = {}
-        if any(word in "".join(self.kind.collection) for word in PEOPLE):
+        if any(word in "".join(self.kind.collection) for word in NAMES["owners"]):
             found = {key: fake_text(name, rng.child(key)) for key, name in (("name", "userName"), ("email", "email"))}
         found |= {name: value for name, value in self.arguments.named.items() if not SECRET.search(name)}
         for name, value in record.items():
@@ -248,9 +240,9 @@ class ListReply(Reply):
             if singular(name) == plain(field) and name not in filters and (values := _values(value))
         }
         count = max([len(values) for values in several.values() if len(values) > 1] or [DEFAULT_COUNT])
-        wanted = next((flat[name] for name in SEARCHES if name in flat), None)
+        wanted = next((flat[name] for name in NAMES["searches"] if name in flat), None)
         names = {plain(field) for field in fields}
-        title = next((name for name in TITLES if name in names), None)
+        title = next((name for name in NAMES["titles"] if name in names), None)
         field = self.kind.id_field
         found: list[Any] = []
         for place in range(min(count, MAX_INVENTED)):

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from ..openapi import (
     Check,
@@ -81,11 +81,10 @@ def parse_body(raw: bytes, kind: str, operation: SimulatedOperation) -> Any:
     """Parse a body by its media type `kind`: JSON, a form, XML, CSV or text; raises [`RequestRefused`]."""
     words, found = raw.decode("utf-8", "replace"), dict[str, Any]()
     if kind == FORM:
-        try:
-            for name, value in parse_qsl(words, keep_blank_values=True, max_num_fields=1000):
-                add_value(found, name, value)
-        except ValueError:
-            raise RequestRefused("The body has more than 1000 fields.") from None
+        if len(pairs := raw_pairs(words)) > 1000:
+            raise RequestRefused("The body has more than 1000 fields.")
+        for name, value in pairs:
+            add_value(found, name, unquote_plus(value))
         return found
     spec = _body_of(operation, kind)
     if spec is None and operation.declared.bodies:

@@ -1,10 +1,15 @@
 """What made values depend on: seeded random numbers, the same everywhere, and the words in the names of fields."""
 
 import re
+import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from importlib.resources import files
 from typing import Any
+
+TABLES: dict[str, Any] = tomllib.loads((files("toolalpaca_hf.simulator") / "fake_values.toml").read_text("utf-8"))
+NAMES: dict[str, tuple[str, ...]] = {kind: tuple(words.split()) for kind, words in TABLES["names"].items()}
 
 
 class Rng:
@@ -82,13 +87,7 @@ def singular(word: str) -> str:
     return word
 
 
-NO_TOPIC = frozenset(
-    "api apis service services rest the a an of for and to web open data free public server client random online your "
-    "my by with in on from v1 v2 v3 io com app platform swagger openapi manager get".split()
-)
-
-
 def topic_words(title: str) -> tuple[str, ...]:
     """What an API is about, by its title: `Axolotl Facts API v2` gives `("axolotl", "facts")`."""
-    words = (word for word in words_of(title) if word not in NO_TOPIC and not word.isdigit() and len(word) > 2)
-    return tuple(dict.fromkeys(words))
+    words = (word for word in words_of(title) if len(word) > 2 and not word.isdigit())
+    return tuple(dict.fromkeys(word for word in words if word not in NAMES["no_topic"]))
