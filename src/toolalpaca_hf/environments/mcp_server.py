@@ -46,7 +46,8 @@ def mcp_server(simulator: Simulator) -> Server[Any]:
         found[name] = place, function, Tool(name=name, description=about, input_schema=tool["parameters"])
     safe = safe_names(list(found), 64, "_-")  # as providers take them
     tools = [tool.model_copy(update={"name": safe[tool.name]}) for *_, tool in found.values()]
-    targets, default = {safe[name]: target for name, (*target, _) in found.items()}, uuid4().hex
+    targets = {safe[name]: (place, function) for name, (place, function, _) in found.items()}
+    default = uuid4().hex
 
     async def list_tools(context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=tools)

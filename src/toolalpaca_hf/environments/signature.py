@@ -79,7 +79,8 @@ def _described(name: str, alias: str, schema: dict[str, Any], left: dict[str, An
 def _hint(schema: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A type hint, and what of the schema it does not say."""
     kind, values, items = schema.get("type"), schema.get("enum"), schema.get("items")
-    hint, said = {"array": (list, {"type"}), "object": (dict, {"type"})}.get(str(kind), (Any, set[str]()))
+    hint: Any = {"array": list, "object": dict}.get(str(kind), Any)
+    said = set[str]() if hint is Any else {"type"}
     plain = isinstance(values, list) and all(type(value) in _KINDS for value in values)
     if plain and values and len({(type(value), value) for value in values}) == len(values):
         kinds = list(dict.fromkeys(_KINDS[type(value)] for value in values))

@@ -15,7 +15,7 @@ from ..schema import Api, Function
 from .document import MAX_DEPTH, Document, deref, kept, listed, load_document, lookup, mapping, original, refs_of, text
 from .operations import Operation, functions_of, map_holders, media_schema
 from .safety import Allowlist, allowed_hosts, credential_names, redact_url, servers_of
-from .schema import hidden_names, parts_of_schema, references
+from .schema import heirs_of, hidden_names, parts_of_schema, references
 from .tools import tool_names
 
 MAX_FILES = 200  # that one document may be spread over
@@ -251,8 +251,10 @@ def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
     document, declared, parameters = operation.document, operation.declared, dict[str, str]()
     listing = [parameter.declared for parameter in operation.parameters]
     holder = deref(document, declared.get("requestBody"))
-    body, inside = words.follow(media_schema(holder), ())
-    fields, required = _body_fields(document, body)
+    schema = mapping(media_schema(holder))
+    heirs = mapping(heirs_of(document, text(schema.get("$ref")))).get("oneOf", [])
+    body, inside = words.follow(schema, ())
+    fields, required = _body_fields(document, body, heirs)
     whole = not fields and (text(body.get("type")) not in ("", "object") or "items" in body)
     if whole:
         fields, required = {"body": body}, ["body"] if holder.get("required") is True else []
@@ -281,10 +283,10 @@ def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
     )
 
 
-def _body_fields(document: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+def _body_fields(document: dict[str, Any], body: dict[str, Any], heirs: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     """The properties of a body, also of its `allOf` and its alternatives, and which are always required."""
     parts = list(parts_of_schema(document, body))
-    either = [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
+    either = heirs + [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
     every = parts + [part for member in either for part in parts_of_schema(document, member)]
     fields: dict[str, Any] = {}
     for name, schema in (field for part in every for field in mapping(part.get("properties")).items()):

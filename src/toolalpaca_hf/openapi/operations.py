@@ -119,11 +119,12 @@ class Operation:
 
     @cached_property
     def template(self) -> str:
-        """The path, with its parameters spelled as they are declared (`{petId}` as `{pet_id}`)."""
+        """The path, with its parameters spelled as they are declared (`{petId}`, or `:pet_id`, as `{pet_id}`)."""
         every = parameters_of(self.document, self.item, self.declared)
         names = [one["name"] for one in every if one.get("in") == "path"]
-        meant = {_folded(name): f"{{{name}}}" for name in names if f"{{{name}}}" not in self.path}
-        return IN_PATH.sub(lambda at: at[0] if at[1] in names else meant.get(_folded(at[1]), at[0]), self.path)
+        path = re.sub(r"(?<=/):(\w+)(?=/|$)", lambda at: f"{{{at[1]}}}" if at[1] in names else at[0], self.path)
+        meant = {_folded(name): f"{{{name}}}" for name in names if f"{{{name}}}" not in path}
+        return IN_PATH.sub(lambda at: at[0] if at[1] in names else meant.get(_folded(at[1]), at[0]), path)
 
     @cached_property
     def in_path(self) -> list[str]:

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import chain, count
 from typing import Any
 
@@ -109,7 +109,7 @@ class Definitions(dict[str, Any]):
         self._names: dict[tuple[str, frozenset[str]], str] = {}
         self._waiting: dict[str, tuple[Any, str, frozenset[str]]] = {}
         self._references: dict[str, set[str]] = {}
-        self.heirs = cache(self._heirs)
+        self.heirs = cache(partial(heirs_of, document))
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._waiting
@@ -149,21 +149,6 @@ class Definitions(dict[str, Any]):
             self._names[ref, hidden] = name
             self._waiting[name] = target, ref, hidden
         return {"$ref": f"#/$defs/{self._names[ref, hidden]}"}
-
-    def _heirs(self, ref: str) -> dict[str, Any] | None:
-        """A schema that others inherit by `allOf` and its discriminator, as the alternatives that these are."""
-        target = mapping(lookup(self.document, ref))
-        tags_to, found = mapping(mapping(target.get("discriminator")).get("mapping")).values(), [ref]
-        if not isinstance(target.get("discriminator"), dict) or target.get("oneOf") or target.get("anyOf"):
-            return None
-        schemas = mapping(mapping(self.document.get("components")).get("schemas"))
-        parts = {f"#/components/schemas/{name}": listed(mapping(each).get("allOf")) for name, each in schemas.items()}
-        for one in found:
-            found += [heir for heir in parts if heir not in found and {"$ref": one} in parts[heir]]
-        if len(found) == 1 or max(len(found), len(tags_to)) > MAX_HEIRS:
-            return None
-        named = dict.fromkeys(to if "/" in text(to) else f"#/components/schemas/{to}" for to in tags_to) or found
-        return {"oneOf": [{"$ref": heir} for heir in named], "discriminator": target["discriminator"]}
 
     def convert(self, node: Any, depth: int, hidden: frozenset[str] = frozenset(), inherited: bool = False) -> Any:
         if isinstance(node, bool):
@@ -331,6 +316,22 @@ def parts_of_schema(document: dict[str, Any], schema: Any, seen: tuple[str, ...]
             if (ref := text(part.get("$ref"))) and ref not in followed:
                 followed.add(ref)
                 left.append(lookup(document, ref))
+
+
+def heirs_of(document: dict[str, Any], ref: str) -> dict[str, Any] | None:
+    """A schema that others inherit by `allOf` and its discriminator, as the alternatives that these are."""
+    target = mapping(lookup(document, ref))
+    tags_to, found = mapping(mapping(target.get("discriminator")).get("mapping")).values(), [ref]
+    if not isinstance(target.get("discriminator"), dict) or target.get("oneOf") or target.get("anyOf"):
+        return None
+    schemas = mapping(mapping(document.get("components")).get("schemas")).items()
+    parts = {f"#/components/schemas/{name}": listed(mapping(each).get("allOf")) for name, each in schemas}
+    for one in found:
+        found += [heir for heir in parts if heir not in found and {"$ref": one} in parts[heir]]
+    if len(found) == 1 or max(len(found), len(tags_to)) > MAX_HEIRS:
+        return None
+    named = dict.fromkeys(to if "/" in text(to) else f"#/components/schemas/{to}" for to in tags_to) or found
+    return {"oneOf": [{"$ref": heir} for heir in named], "discriminator": target["discriminator"]}
 
 
 def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
