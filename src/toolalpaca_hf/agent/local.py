@@ -26,8 +26,7 @@ class LocalBackend:
     replies are parsed with the response template that TRL has for it.
 
     Args:
-        model, tokenizer: A causal language model, which is put into evaluation mode; its tokenizer has an
-            end-of-sequence and a padding token.
+        model, tokenizer: A causal language model, put into evaluation mode; one that has an end and a padding token.
         batch_size, reuse, temperature, seed: See [`BatchGenerator`].
         name: The model's name in reports; by default where it was loaded from.
         constrained: Whether a ReAct action has to be one of the functions shown.

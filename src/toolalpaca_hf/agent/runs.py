@@ -80,8 +80,7 @@ def run(
         apis: A file in the raw layout, or `sample`, see [`read_tasks`]; with `instructions` of your own, the file or
             URL of an OpenAPI document or plugin manifest.
         backend: The model, or a function that loads it once all else is checked, see [`make_backend`].
-        out: The folder to write: `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (the raw layout) and
-            `run.json`, whose contents are returned.
+        out: For `rollouts.jsonl`, `trajectories.parquet`, `trajectories.json` (raw) and `run.json`, which is returned.
         user, prompt: In place of those that `config` names.
         mcp: Call the tools of this MCP server, with `instructions`; `apis` is not read.
         share: Index of this process and number of processes. One of several writes its share to `part-N` of the

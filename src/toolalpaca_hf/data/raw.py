@@ -201,8 +201,7 @@ def sft_row(raw: Any, row_id: str) -> dict[str, Any]:
 
 
 def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
-    """The trajectory in a row of the `trajectories` config, or of a run; a `KeyError`, `TypeError` or `AttributeError`
-    if there is none."""
+    """The trajectory in a row of `trajectories` or a run; `KeyError`, `TypeError` or `AttributeError` without one."""
     steps = []
     for raw in row["steps"]:
         said = {name: raw.get(name) for name in ("thought", "action_input", "observation", "reasoning")}
@@ -219,8 +218,7 @@ def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
 def raw_instance(trajectory: Trajectory) -> dict[str, Any]:
     """Convert a trajectory to an entry of `Instances`.
 
-    Steps are one call after the other; `Parallel Steps` (indices) and `Reasoning` are there only if a turn had several
-    calls, or reasoning.
+    Steps are one call after the other; `Parallel Steps` (indices) and `Reasoning` are there where a turn had such.
     """
     hint = f"{HINT_MARK}{trajectory.hint}" if trajectory.hint else ""
     beside = [place for place, step in enumerate(trajectory.steps) if step.parallel]

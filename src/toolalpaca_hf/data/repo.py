@@ -89,9 +89,7 @@ def write_repo(
         selection (`bool`, *optional*, defaults to `False`): Apply upstream's selection to `sft` and `chat`.
         overwrite (`bool`, *optional*, defaults to `False`): Replace an earlier build from other sources.
 
-    Raises:
-        [`InputError`]: A source has the wrong layout, or no training example is left.
-        [`OptionError`]: `out` holds other files or cannot be written.
+    Raises [`InputError`] if a source has another layout or no example is left, and as [`check_replaceable`].
     """
     files = [
         {"role": role, "file": file.path.name, "git_blob": file.blob_id, "origin": file.origin, "note": file.note}
@@ -308,9 +306,7 @@ def _set_aside(report: Report) -> str:
 def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
     """Check that `out` holds nothing but a build, of the settings `made_of` unless there are none or with `overwrite`.
 
-    Raises:
-        [`OptionError`]: It holds other files.
-        [`SettingsMismatchError`]: It holds a dataset with other settings, which would be lost.
+    Raises [`OptionError`] if it holds other files, [`SettingsMismatchError`] if a dataset would be lost.
     """
     report: dict[str, Any] = {}
     try:

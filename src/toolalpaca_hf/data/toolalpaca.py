@@ -86,8 +86,7 @@ class ToolAlpacaConfig(datasets.BuilderConfig):
 class ToolAlpaca(datasets.GeneratorBasedBuilder):
     """Builds the configs `apis`, `trajectories`, `instructions`, `sft` and `chat` from raw JSON.
 
-    The rows are those of [`write_repo`], without writing a repo. Further arguments are those of [`ToolAlpacaConfig`]
-    and of `datasets.DatasetBuilder`.
+    The rows are those of [`write_repo`]. Further arguments: [`ToolAlpacaConfig`], `datasets.DatasetBuilder`.
 
     Example:
 

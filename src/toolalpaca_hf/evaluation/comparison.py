@@ -61,8 +61,7 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
     Differences are over the instructions that both have, by API and index, with the same golden calls; failed or
     missing instructions count as not solved. See [`statistics.paired`] for intervals and p-values.
 
-    The folders, two or more, are those of `toolalpaca evaluate`, or logs of Inspect (`.eval`, `.json`, or a folder
-    with one `.eval`), whose instructions are samples.
+    The folders are those of `toolalpaca evaluate`, or logs of Inspect (`.eval`, `.json`, or a folder with an `.eval`).
 
     Returns:
         `dict`:
@@ -75,8 +74,7 @@ def compare(folders: Sequence[str | Path]) -> dict[str, Any]:
         - `by_api`: for each API and run, `n` and the rates of its group in `metrics.json`;
         - `notes`: sentences on what was left out or cannot be compared.
 
-    Raises [`OptionError`] with fewer than two folders, or two that have no instruction in common, and [`InputError`]
-    where a file is not from an evaluation, nor a log.
+    Raises [`OptionError`] without two folders that have instructions in common, [`InputError`] if one is none.
 
     Example:
 

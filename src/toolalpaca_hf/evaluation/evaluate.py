@@ -34,13 +34,11 @@ def evaluate_model(
     config: RolloutConfig | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Roll out a suite's instructions and score the results, see [`evaluate_trajectories`]. Called again after a kill,
-    it resumes.
+    """Roll out a suite's instructions and score them, see [`evaluate_trajectories`]; after a kill, it resumes.
 
     Args:
         backend ([`Backend`] or `Callable[[], Backend]`): The model, or a function that loads it.
-        out (`str` or `Path`): The folder to write; the run is in its subfolder `rollouts`, trials after the first in
-            `trials`.
+        out (`str` or `Path`): The folder to write: the run in `rollouts`, trials after the first in `trials`.
         config ([`RolloutConfig`], *optional*): Tools, prompt and limits; in an [`EvaluationConfig`] trials and labels.
         fields (*optional*): Further arguments of [`agent.run`].
 
@@ -115,8 +113,7 @@ def evaluate_trajectories(
     """Score existing trajectories.
 
     Args:
-        trajectories (`str` or `Path`): See [`read_trajectories`], or an evaluation's folder. Recorded verdicts are
-            parsed again and reported.
+        trajectories (`str` or `Path`): See [`read_trajectories`], or an evaluation's; recorded verdicts are parsed.
         out (`str` or `Path`): The folder to write, see [`EVALUATION_FILES`].
         judge ([`Judge`], *optional*): A model that also judges each attempt, of the first trial `judge_repeats` times.
         config ([`EvaluationConfig`], *optional*): `labels` adds `agreement_with_labels`, how far the judge and the

@@ -78,8 +78,7 @@ class Judge:
         return settings | {"prompt": self.prompt.name, "prompt_hash": self.prompt.hash}
 
     def judge(self, attempts: Sequence[Attempt], folder: str | Path) -> dict[str, dict[str, Any]]:
-        """Judge attempts. Called again after a kill, it resumes and asks nothing twice: `verdicts.jsonl` in the folder
-        keeps every answer.
+        """Judge attempts. Called again after a kill, it asks nothing twice: `verdicts.jsonl` keeps every answer.
 
         An attempt that failed or made no call is not sent and has no verdict, as in the published evaluation. After
         ten consecutive failures of the server, which do not raise, the rest is left for a later call.

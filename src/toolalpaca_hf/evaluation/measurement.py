@@ -51,15 +51,12 @@ def measure(
 
     Args:
         references (`Sequence[Trajectory]`, *optional*): Trajectories of the same APIs, for `perplexity`.
-        prompt (`Prompt`, *optional*): The layout the model was trained with; by default [`react_prompt`] with the
-            checkpoint's `tool_hints`.
-        turns (`Mapping[str, str]`, *optional*): First turns by instruction id, if already generated, as
-            [`first_turn_text`] gives them.
+        prompt (`Prompt`, *optional*): That of training; else [`react_prompt`] with the checkpoint's `tool_hints`.
+        turns (`Mapping[str, str]`, *optional*): First turns by instruction id, as of [`first_turn_text`].
 
     Returns:
         `tuple[dict, list[str]]`: `n`, the shares `well_formed`, `known_function`, `first_function` and `arguments` (an
-            unreadable turn counts against each), the [`baselines`], and `perplexity` if there are references; and one
-            JSON line per instruction.
+            unreadable turn counts against each), the [`baselines`], `perplexity`; and a JSON line per instruction.
     """
     prompt = prompt or react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0)))
     by_id = {api.id: api for api in apis}
@@ -93,8 +90,7 @@ def measure_rollouts(
     prompt: ReactPrompt,
     references: Sequence[Trajectory] = (),
 ) -> tuple[dict[str, Any], list[str]]:
-    """[`evaluate_model`] into a folder, held to functions that exist, and [`measure`] the rollouts' first turns; the
-    rates of whole rollouts are in `rollout`."""
+    """[`evaluate_model`] with functions that exist, and [`measure`] the first turns; rates of the whole: `rollout`."""
     # All at once: on two AVX2 cores a step of 40 rows takes twice as long as one of 10.
     backend = LocalBackend(model, tokenizer, batch_size=40, name=out.name, constrained=True)
     scores = evaluate_model(suite, backend, out, config=config, prompt=prompt)

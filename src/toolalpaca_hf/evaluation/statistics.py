@@ -116,14 +116,12 @@ def paired(a: Sequence[float | bool], b: Sequence[float | bool], clusters: Seque
     of 0.3, 21% of its p-values are below 0.05 in a simulation. Neither is corrected for looking at several metrics.
 
     Args:
-        a, b (`Sequence[float | bool]`): Each model's value for each instruction, between 0 and 1 (else there is an
-            [`InputError`]), in the same order.
+        a, b (`Sequence[float | bool]`): Each model's value for each instruction, from 0 to 1 (else [`InputError`]).
         clusters (`Sequence[str]`): The API of each instruction.
 
     Returns:
-        `dict`: `difference` (mean of `a` minus mean of `b`), `low`, `high`, `p_value`, `n`, `wins` and `losses` (of
-            `a`), `test` (`"APIs flipped"` or `"sign test"`), `p_apis_flipped` (`None` with fewer than 6 APIs) and
-            `p_sign_test`.
+        `dict`: `difference` (mean of `a` minus that of `b`), `low`, `high`, `p_value`, `n`, `wins` and `losses` (of
+            `a`), `test` (`"APIs flipped"`, `"sign test"`), `p_apis_flipped` (`None` below 6 APIs), `p_sign_test`.
 
     Example:
 
@@ -205,8 +203,7 @@ def plan_trials(config: RolloutConfig, trials: int = 1, vary_user: bool = False)
     Sampled trials take two simulator seeds where each can have two of them or more, else one; greedy ones take one
     each, since nothing but the simulator differs between them.
 
-    Where users vary, a scripted one takes half of the trials. Raises [`OptionError`] if trials would be identical, or
-    cannot be halved.
+    Where users vary, a scripted one takes half. Raises [`OptionError`] if trials would be one, or cannot be halved.
 
     Example:
 

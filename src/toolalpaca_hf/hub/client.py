@@ -204,8 +204,7 @@ def fetch(
 ) -> FetchedModel:
     """Fetch a model into the Hub's cache, where `from_pretrained` finds it.
 
-    Only safetensors are taken as weights, and no code. Interrupted downloads resume; offline, a complete model in the
-    cache is used.
+    Only safetensors are taken as weights, and no code. Downloads resume; offline, a whole model in the cache is used.
 
     Args:
         allow_bin (`bool`, *optional*): Load pickled weights, with `weights_only=True`, where there are no others.

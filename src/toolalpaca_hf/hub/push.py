@@ -1,5 +1,4 @@
-"""What to push to a repo, such as a dataset whose card fits its files, and pushing it in one commit; in none if
-nothing has changed."""
+"""What to push to a repo, such as a dataset whose card fits its files, and pushing what has changed in one commit."""
 
 import io
 import os
@@ -104,8 +103,7 @@ def _never(name: str) -> str:
 def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
     """Collect what to push from a folder that a script of `dataset_scripts/` wrote.
 
-    Each pattern in the card's `configs` must match files, each Parquet file must belong to one, and the numbers of
-    rows must agree.
+    Each pattern of the card's `configs` must match files, each Parquet file belong to one, and numbers of rows agree.
 
     Raises:
         [`OptionError`]: The repo id is none.
@@ -174,8 +172,7 @@ def _rows(path: Path) -> int:
 
 
 def without_places(text: str, metrics: Mapping[str, Any]) -> str:
-    """The text of a run without the servers and folders that its `metrics.json` or `run.json` names, which nobody else
-    has; a folder keeps its name."""
+    """A run's text without the servers and folders that its `metrics.json` or `run.json` names; their names stay."""
     settings, judge = (mapping(metrics.get(key)) for key in ("settings", "judge_settings"))
     said = " ".join(str(server) for server in (settings.get("endpoint"), settings.get("calls"), judge.get("endpoint")))
     places = dict.fromkeys(re.findall(r"https?://\S+", said), REDACTED)
@@ -244,8 +241,7 @@ def push(
 ) -> PushResult:
     """Push a manifest to a repo in one commit, creating the repo if needed.
 
-    An interrupted push resumes without sending files again. The repo's other files stay, except for those in
-    `manifest.owned`.
+    An interrupted push resumes without sending files again. The repo's other files stay, but for `manifest.owned`.
 
     Args:
         token, endpoint (`str`, *optional*): Default to `HF_TOKEN` or the logged-in user's, and to `HF_ENDPOINT`.

@@ -145,8 +145,7 @@ def results_manifest(
         benchmark (`str`, *optional*): Dataset repo with an `eval.yaml`: `.eval_results/` gets the process verdict
             (and BFCL's) as well, which the Hub shows on the model's page and the benchmark's leaderboard.
 
-    Raises:
-        [`OptionError`]: There is no run, two have one suite, or a repo id is none.
+    Raises [`OptionError`] if there is no run, two have one suite, or a repo id is none.
     """
     check_repo_id(repo_id)
     if not runs:

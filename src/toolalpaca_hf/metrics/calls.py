@@ -130,8 +130,7 @@ def call_validity(api: Api, steps: Sequence[Step]) -> dict[str, Any]:
     are ignored, since they are added on sending. A function that the document lacks has no valid arguments.
 
     - Of `steps`, how many were `well_formed` (an action was parsed), named a `known_function`, had a `json_object` as
-      input (an empty one is `{}`), and `valid_arguments` by the document, and how many repeat an earlier one's action
-      and input (`repeated_identical`).
+      input (an empty one is `{}`), and `valid_arguments`, and how many repeat an earlier one (`repeated_identical`).
     - Of `calls`, the steps that call a function of an API, real or invented, how many were `answered_2xx`.
     - Of `errors`, steps not answered with 2xx or, for built-in tools, whose input is not a JSON object, those followed
       by a success of the same function, or any success if no action was parsed (`recovered_errors`), and counts by

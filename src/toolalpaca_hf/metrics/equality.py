@@ -252,12 +252,10 @@ def determined(value: Any, instruction: str, name: str = "", codes: bool = True,
 
     By default, it does if it contains the value verbatim, as number words, as a date in another form, word by word,
     or, for a boolean, as yes or no or the parameter's name. With `codes`, words of up to three letters count as
-    determined. It errs towards yes, because determined arguments are compared: a list or object is determined if
-    anything in it is.
+    determined. It errs towards yes, because determined arguments are compared: of a list or object anything will do.
 
     With `share` below 1, that share of the value's words is enough, in full or abbreviated (`ETH` for Ethereum), and
-    codes are always determined, since what they stand for is worded differently (`AU`, Australia); so is everything if
-    there is no instruction.
+    codes are always determined (`AU`, which is worded as Australia); so is everything without an instruction.
 
     Example:
 

@@ -69,8 +69,7 @@ def parse_verdict(text: str) -> JudgeVerdict:
     r"""Parse the two lines that end a judge's text: `Process Correctness: X` and `Final Response Correctness: X`.
 
     Markdown, any case, brackets, full-width colons, a verdict on the next line and a reason after it are accepted. The
-    last heading `Results` counts. Nothing is guessed: another language, contradictory lines, or a choice such as
-    `Yes or No` gives `None`, never a No.
+    last heading `Results` counts. Another language, contradictory lines or `Yes or No` give `None`, never a No.
 
     Example:
 
@@ -151,8 +150,7 @@ def reminder() -> str:
 def published_prompt(path: str | Path) -> JudgePrompt:
     """The prompt of the published evaluation, from upstream's file, `sources.fetch("evaluation_prompt")`.
 
-    Like upstream, it shows every return whole. A file that is absent is a [`NotFoundError`], one that
-    cannot be read an [`InputError`].
+    Like upstream, it shows every return whole. Raises [`NotFoundError`], or [`InputError`] if it cannot be read.
     """
     template = read_text(path, "pass upstream's prompts/Evaluation.txt").replace("\r\n", "\n")
     return JudgePrompt("published", template, None, str(path), returns="Retruns")  # as it is spelt there

@@ -65,8 +65,7 @@ def match_calls(
 
     Calls of `getDetails` and the built-in tools, golden or made, and turns without an action are ignored. Names are
     compared by [`same_function`], arguments by [`values_equal`]; `***` and placeholders of the published files match
-    anything, and with an API its credentials are ignored, since they are added on sending. A whole body under `body`
-    is compared as its properties.
+    anything. With an API, its credentials are ignored. A whole body under `body` is compared as its properties.
 
     - A golden call marked `[Optional]` may be made or not.
     - Unreadable golden input is matched by no call: `arguments` is false. So is input nested too deeply for a call.

@@ -189,8 +189,7 @@ class JsonlLog:
         limit (`int`, *optional*): Remove what is behind so many lines.
 
     Raises:
-        [`FileInUseError`], [`InputError`]: On entering: another run writes to it, or a whole line is not JSON with the
-            key; `row` is its number.
+        [`FileInUseError`], [`InputError`]: On entering: another run has it; the line `row` is not JSON with `key`.
         [`StorageError`]: It cannot be written.
 
     Example:
@@ -291,8 +290,7 @@ class SqliteCache:
     """Tables in a file. A row is in the file before [`insert`] returns, and survives a kill of the process.
 
     Args:
-        tables, probe (`str`): SQL that makes the tables where they are not there, and a query that fails where the
-            file has other columns.
+        tables, probe (`str`): SQL that makes absent tables, and a query that fails where the file has other columns.
         shared_disk (`bool`, *optional*, defaults to `False`): Whether several machines write to it: SQLite's
             write-ahead log needs one machine's memory, so a slower journal is used.
         option (`str`, *optional*): The option that names the file, for errors.

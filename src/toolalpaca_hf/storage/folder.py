@@ -52,12 +52,10 @@ def claim_settings(
     """Let only a run with the same settings go on: they are in a JSON file, which is written where there is none.
 
     Args:
-        holds (`str`), made (`str` or `Path`, *optional*, defaults to the file's folder): What was made and where it
-            is, for the error.
+        holds (`str`), made (`str` or `Path`, *optional*): For the error: what was made, and where if elsewhere.
         more (*optional*): What else is noted in the file, and may differ.
 
-    Raises:
-        [`SettingsMismatchError`], [`InputError`]: The settings are others, or cannot be read.
+    Raises [`SettingsMismatchError`] or [`InputError`] if the settings are others, or cannot be read.
 
     Example:
 
@@ -76,8 +74,7 @@ def claim_settings(
 def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, what is its own is removed, and the rest
-    stays.
+    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, its own is removed, and the rest stays.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.

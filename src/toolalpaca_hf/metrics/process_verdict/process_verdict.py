@@ -26,8 +26,7 @@ def compute(
         apis (`list[Api]`, *optional*): For each instruction its API, to tell invented from unrelated functions.
 
     Returns:
-        `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons`, one for each instruction, a reason being
-        empty for a Yes.
+        `dict`: `process_verdict`, the share of Yes; `verdicts` and `reasons` (empty for a Yes) of each instruction.
 
     Example:
 

@@ -19,13 +19,11 @@ def compute(predictions: Rows, apis: Sequence[Api] | None = None) -> dict[str, A
     read, whether the function exists and the arguments fit, the call was answered, and errors were fixed.
 
     Args:
-        predictions (`list[list[dict]]`): For each instruction the steps of the model: `action`, `action_input` (JSON
-            text) and `observation`.
+        predictions (`list[list[dict]]`): The steps for each instruction: `action`, `action_input`, `observation`.
         apis (`list[Api]`): For each instruction its API.
 
     Returns:
-        `dict`: The shares, counts and names that `call_validity` has of one attempt, over all (a share of nothing is
-        `None`), and `n`.
+        `dict`: What `call_validity` has of one attempt, over all (a share of nothing is `None`), and `n`.
 
     Example:
 
