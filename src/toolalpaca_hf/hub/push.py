@@ -105,9 +105,7 @@ def dataset_manifest(folder: str | Path, repo_id: str) -> Manifest:
 
     Each pattern of the card's `configs` must match files, each Parquet file belong to one, and numbers of rows agree.
 
-    Raises:
-        [`OptionError`]: The repo id is none.
-        [`InputError`]: There is no card or no Parquet file, or the card says what the files do not.
+    Raises [`OptionError`] if the repo id is none, [`InputError`] if card or Parquet are absent, or do not fit.
 
     Example:
 

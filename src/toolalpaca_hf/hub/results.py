@@ -49,9 +49,7 @@ class EvaluationRun:
 def read_run(folder: str | Path) -> EvaluationRun:
     """Read an output folder of `toolalpaca evaluate` or `toolalpaca toolformer evaluate`.
 
-    Raises:
-        [`InputError`]: `metrics.json` is missing, half-written, or does not hold what it should.
-        [`OptionError`]: No folder can be named after the suite.
+    Raises [`InputError`] if `metrics.json` is not whole, [`OptionError`] if no folder can be named after the suite.
     """
     folder = Path(folder)
     path = folder / "metrics.json"
