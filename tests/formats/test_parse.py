@@ -1,6 +1,7 @@
 """A model's text to a turn, whatever the model wrote."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -150,3 +151,10 @@ def test_turns_that_are_not_well_formed(turn: Turn) -> None:
 )
 def test_arguments_by_hand(text: str, arguments: dict | None) -> None:
     assert parse_arguments(text) == arguments
+
+
+def test_a_turn_of_ten_megabytes_is_given_up_at_once() -> None:
+    start = time.process_time()
+    text = "Action: " + "".join(map(str, range(1_500_000)))
+    assert not hopeless(text, 200, 20) and hopeless(text + "ab" * 9000, 200, 20)
+    assert time.process_time() - start < 2

@@ -141,3 +141,9 @@ def test_what_is_nested_without_end_is_given_up(text: str) -> None:
     start = time.process_time()
     assert parse_items(text, "a") == []
     assert time.process_time() - start < 5
+
+
+def test_an_answer_of_line_ends_is_read_at_once() -> None:
+    start = time.process_time()
+    assert unfence("\n" * 200_000) == "" and unfence("\n\n```json\n\n1\n \n```\n").strip() == "1"
+    assert time.process_time() - start < 1

@@ -132,7 +132,7 @@ def hopeless(text: str, tokens: int, unreadable_after: int | None) -> bool:
     if tokens < 2 * unreadable_after:
         return False
     # Its end is one piece, three times or more: it equals itself so many characters later.
-    tail = text[-(2 * len(text) * unreadable_after // tokens) :]
+    tail = text[-min(2 * len(text) * unreadable_after // tokens, 8192) :]
     return any(tail[period:] == tail[:-period] for period in range(1, len(tail) // 3 + 1))
 
 

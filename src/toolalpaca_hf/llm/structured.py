@@ -10,7 +10,7 @@ _MARK = {"mark": {"type": "string", "enum": ["zq-71c"]}}
 PROBE_SCHEMA = {"type": "object", "properties": _MARK, "required": ["mark"], "additionalProperties": False}
 
 _OPENING = re.compile(r"\{|\[(?=\s*[\[{\"\d\]-])")  # a bracket around words is prose
-_FENCE = re.compile(r"^\s*```[\w-]*[ \t]*$", re.MULTILINE)
+_FENCE = re.compile(r"^[^\S\n]*```[\w-]*[ \t]*$", re.MULTILINE)
 _MAX_OVERLAP = 2000
 # Below it, an overlap is as likely to be chance (`"}` then `"}`) as repetition.
 _SURE_OVERLAP = 12
