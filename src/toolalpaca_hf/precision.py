@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
-# Rows of a batch of decoding by a small model's width: a slow dtype shows itself in 30 ms, a fast one takes half of
-# one.
+# Rows of a batch of decoding by a small model's width: a slow dtype takes 30 ms, a fast one half of one.
 _SHAPE = (32, 512, 256)
 # An accelerator starts such a product in longer than it computes it: only a large one shows how fast a dtype is.
 _LARGE = (2048, 2048, 2048)
@@ -95,10 +94,9 @@ def fastest(speeds: dict[str, float], device_type: str) -> str:
     'float32'
     ```
     """
-    for name in ("bfloat16",) if device_type == "cpu" else ("bfloat16", "float16"):
-        if speeds[name] > _MARGIN * speeds["float32"]:  # nothing is faster where nothing could be measured
-            return name
-    return "float32"
+    names = ("bfloat16",) if device_type == "cpu" else ("bfloat16", "float16")
+    # Nothing is faster where nothing could be measured.
+    return next((name for name in names if speeds[name] > _MARGIN * speeds["float32"]), "float32")
 
 
 def resolve_dtype(dtype: str = "auto", device: "torch.device | str | None" = None) -> "torch.dtype":

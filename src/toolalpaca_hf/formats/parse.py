@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,14 +69,12 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     {'city': 'Paris'}
     ```
     """
-    text = text.strip()
-    if not text:
+    if not (text := text.strip()):
         return {}
-    try:
+    with suppress(ValueError, RecursionError):
         value, _ = STRICT_JSON.raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else None
+    return None
 
 
 def parse_turn(text: str) -> Turn:

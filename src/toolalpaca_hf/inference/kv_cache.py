@@ -139,7 +139,6 @@ class RowState:
         return True
 
     def begin_with(self, kept: Prefix) -> None:
-        """Use a shared prefix as far as it matches."""
         self.base, self.start = kept, min(common_length(kept.ids, self.ids), len(self.ids) - 1)
 
 

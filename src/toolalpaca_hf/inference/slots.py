@@ -147,21 +147,13 @@ class _Step:
             self.column = self.seen - self.start
             self.width = max(row.seen - row.start for row in self.single) + 1
             self.height = max(row.slot for row in self.single if row.slot is not None) + 1
-            # No idle slot in between, and rows in the order of theirs: nothing has to be moved.
-            self.dense = [row.slot for row in self.single] == list(range(self.height))
         self._masks: dict[Any, Any] = {}
 
     def spread(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows to slots. Idle slots are computed too: copying only the others would cost more."""
-        if self.dense:
-            return rows
         slots = rows.new_zeros(self.height, *rows.shape[1:])
         slots[self.slot] = rows
         return slots
-
-    def gather(self, slots: torch.Tensor) -> torch.Tensor:
-        """Slots to rows."""
-        return slots if self.dense else slots[self.slot]
 
     def hidden(self, window: int | None) -> tuple[list[torch.Tensor | None], torch.Tensor]:
         """What rows of one id do not see: of a group's prefix `(rows, length)`, and of their slots `(rows, width)`."""
@@ -241,7 +233,7 @@ def _decoded(
     # A CPU multiplies the cache as it lies; transposed it takes three to nine times as long in bfloat16.
     lies = query.device.type == "cpu" and query.dtype != torch.float32
     own = (cached @ asked.transpose(-1, -2)).transpose(-1, -2) if lies else asked @ cached.transpose(-1, -2)
-    own = step.gather(own).float().masked_fill_(own_hidden[:, None, None], -torch.inf)
+    own = own[step.slot].float().masked_fill_(own_hidden[:, None, None], -torch.inf)
     shares, out = torch.empty_like(own), query.new_zeros(n, *query.shape[1:3], values.shape[-1])
     for (base, lo, hi), hidden in zip(step.groups, begun, strict=True):
         if base is None:
@@ -258,7 +250,7 @@ def _decoded(
         shares[lo:hi] = both[..., length:]
         shared = both[..., :length].to(query.dtype).transpose(0, 1).reshape(together)
         out[lo:hi] = (shared @ base_values[0]).view(kv_heads, hi - lo, -1, values.shape[-1]).transpose(0, 1)
-    own = step.gather(step.spread(shares.to(query.dtype)) @ values[: step.height, :, : step.width])
+    own = (step.spread(shares.to(query.dtype)) @ values[: step.height, :, : step.width])[step.slot]
     return (out + own).reshape(n, heads, -1)
 
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 
 from ..errors import OptionError, ToolAlpacaError
 from ..storage import SqliteCache
-from .structured import PROBE, PROBE_SCHEMA, is_enforced
+from .structured import PROBE, PROBE_ANSWER, PROBE_SCHEMA
 
 if TYPE_CHECKING:
     from .client import ModelClient
@@ -279,7 +279,7 @@ class CachedAsk:
             own: dict[str, Any] = {} if self.roles[role].temperature is None else {"temperature": 0.0}
             own |= {"max_tokens": 64, "attempt": 0, "key": "", "stop": []}
             answer = self._answer(role, messages=PROBE, schema=PROBE_SCHEMA, **own)
-            known = self._enforcing[role] = is_enforced(answer.text)
+            known = self._enforcing[role] = "".join(answer.text.split()) == PROBE_ANSWER
         return known
 
     def _answer(self, role: str, **own: Any) -> Answer:

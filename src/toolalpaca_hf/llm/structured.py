@@ -7,6 +7,7 @@ from typing import Any
 # A question whose answer does not follow the schema unless it has to: some servers accept one and ignore it.
 PROBE = [{"role": "user", "content": "Wish me a good morning in one short sentence."}]
 _MARK = {"mark": {"type": "string", "enum": ["zq-71c"]}}
+PROBE_ANSWER = '{"mark":"zq-71c"}'  # without white space
 PROBE_SCHEMA = {"type": "object", "properties": _MARK, "required": ["mark"], "additionalProperties": False}
 
 _OPENING = re.compile(r"\{|\[(?=\s*[\[{\"\d\]-])")  # a bracket around words is prose
@@ -14,11 +15,6 @@ _FENCE = re.compile(r"^[^\S\n]*```[\w-]*[ \t]*$", re.MULTILINE)
 _MAX_OVERLAP = 2000
 # Below it, an overlap is as likely to be chance (`"}` then `"}`) as repetition.
 _SURE_OVERLAP = 12
-
-
-def is_enforced(text: str) -> bool:
-    """Whether an answer to `PROBE` shows that `PROBE_SCHEMA` was enforced."""
-    return "".join(text.split()) == '{"mark":"zq-71c"}'
 
 
 def without_thinking(content: str) -> str:
@@ -40,10 +36,10 @@ def unfence(text: str) -> str:
     marks = list(_FENCE.finditer(text))
     if not marks:
         return text.strip("\n")
-    end = marks[1].start() if len(marks) > 1 else len(text)
-    # A continuation may close the fence that its beginning opened.
-    inside = text[: marks[0].start()] if len(marks) == 1 and not text[marks[0].end() :].strip() else None
-    return (inside if inside is not None else text[marks[0].end() : end]).strip("\n")
+    start, end = marks[0].end(), marks[1].start() if len(marks) > 1 else len(text)
+    if len(marks) == 1 and not text[start:].strip():  # a continuation may close the fence that its beginning opened
+        start, end = 0, marks[0].start()
+    return text[start:end].strip("\n")
 
 
 def parse_json(text: str) -> Any:

@@ -183,15 +183,12 @@ def _small_configs(model: PreTrainedModel, longest: int | None) -> Iterator[Any]
     yield copy.deepcopy(config)
 
 
-def _limited(values: Any, crossed: int, kept: int, longest: int | None) -> Any:
-    if not isinstance(values, Mapping):
-        return values
-    done = {}
-    for name, value in values.items():
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0 and _LIMIT.search(name):
-            value = crossed if longest is None or value < longest else kept
-        done[name] = _limited(value, crossed, kept, longest)
-    return done
+def _limited(value: Any, crossed: int, kept: int, longest: int | None, name: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _limited(inner, crossed, kept, longest, name) for name, inner in value.items()}
+    if type(value) is int and value > 0 and _LIMIT.search(name):
+        return crossed if longest is None or value < longest else kept
+    return value
 
 
 def _shallow(values: dict[str, Any], narrow: bool) -> dict[str, Any]:

@@ -163,8 +163,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
     A `hub_token` is moved to the environment, where the Hub's client looks for it: the arguments are saved.
     """
     script_args, training_args, model_args = parse_fields(argv, SegmentScriptArguments, SegmentSFTConfig, ModelConfig)
-    if sentence := settle_precision(training_args, model_args, argv):
-        print(sentence)
+    settle_precision(training_args, model_args, argv)
     if training_args.assistant_only_loss is None:
         training_args.assistant_only_loss = script_args.dataset_config == "chat"
     if training_args.hub_token:
@@ -172,21 +171,20 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
     return script_args, training_args, model_args
 
 
-def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> str | None:
+def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> None:
     """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once."""
     given = {argument.partition("=")[0] for argument in argv}
     wanted = {"--bf16 true": training_args.bf16, "--dtype bfloat16": model_args.dtype == "bfloat16"}
     insist = [option for option, is_wanted in wanted.items() if is_wanted and option.split()[0] not in given]
     kind = training_args.device.type
     if not insist or fastest(speeds := gflops(kind), kind) == "bfloat16":
-        return None
+        return
     if "--bf16 true" in insist:
         training_args.bf16, training_args.mixed_precision = False, "no"
     if "--dtype bfloat16" in insist:
         model_args.dtype = "float32"
-    if training_args.process_index:
-        return None
-    return (
-        f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
-        f"training in float32 ({' '.join(insist)} insists)."
-    )
+    if training_args.process_index == 0:
+        print(
+            f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
+            f"training in float32 ({' '.join(insist)} insists)."
+        )

@@ -164,8 +164,7 @@ def renderable(
 
     if not isinstance(dataset, Dataset):  # a stream's as they come, uncounted
         return dataset.filter(lambda row: not refusal(row)), ""
-    rows: Any = dataset.with_format(None)
-    found = [refusal(row) for row in rows]
+    found = [refusal(row) for row in cast(Any, dataset)]
     kept, reasons = [place for place, why in enumerate(found) if not why], Counter(filter(None, found))
     if not reasons:
         return dataset, ""
@@ -192,10 +191,9 @@ def prompt_beginning(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def set_stops(config: GenerationConfig | None, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     """A copy of a generation config that ends a turn: before an observation, and at the tokenizer's end."""
-    values = (config or GenerationConfig()).to_dict() | {"stop_strings": [prompt.stop.rstrip()]}
     ends = end_ids(config, tokenizer)
-    values["eos_token_id"] = ends if len(ends) > 1 else next(iter(ends), None)
-    return GenerationConfig.from_dict(values)
+    own = {"stop_strings": [prompt.stop.rstrip()], "eos_token_id": ends if len(ends) > 1 else next(iter(ends), None)}
+    return GenerationConfig.from_dict((config or GenerationConfig()).to_dict() | own)
 
 
 def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.PathLike[str] | None = None) -> Path:

@@ -327,9 +327,8 @@ def prove_template(way: Way, count: int = 64, features: Collection[str] | None =
     {}
     ```
     """
-    wanted = [name for name in FEATURES if features is None or name in features]
     # A row of segments is one question; only its last end is a token.
-    wanted = [name for name in wanted if not (way.segments and name == "turns")]
+    wanted = [n for n in FEATURES if (features is None or n in features) and not (way.segments and n == "turns")]
     prover, rng = Prover(way), random.Random(seed)
     notes, usable = list[str](), list[str]()
     for feature in wanted:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+from contextlib import suppress
 from importlib.resources import files
 from itertools import chain, count, islice, pairwise
 from pathlib import Path
@@ -58,12 +59,10 @@ def checkpoints(folder: str | Path) -> list[Path]:
     """Complete checkpoints of a run, oldest first; one interrupted while being written has no trainer state."""
     whole = []
     for path in Path(folder).glob("checkpoint-*"):
-        try:
+        with suppress(OSError, ValueError):
             state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(state, dict) and path.name == f"checkpoint-{state.get('global_step')}":
-            whole.append(path)
+            if isinstance(state, dict) and path.name == f"checkpoint-{state.get('global_step')}":
+                whole.append(path)
     return sorted(whole, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
@@ -90,7 +89,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         # Other settings may well make other rows.
         if before_data != data and not changed:
             same = before_data.partition(" ")[0] == data.partition(" ")[0]
-            changed.append("the number of processes" if same else "the rows of the dataset")
+            changed = ["the number of processes" if same else "the rows of the dataset"]
         resume, sentence = None, "Starting from the beginning."
         if found and not changed:
             resume, sentence = found[-1], f"Resuming from {found[-1]}."

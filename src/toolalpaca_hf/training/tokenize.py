@@ -114,13 +114,10 @@ class SegmentTokenizer:
 
     def encode_batch(self, batch: Sequence[Iterable[Segment | Mapping[str, Any]]]) -> list[Encoded]:
         """Encode many rows; an [`InputError`] names the row's index if a segment is malformed."""
-        rows: list[Encoded] = []
-        for start in range(0, len(batch), ROWS_A_CALL):
-            runs = [merge(segments, start + i) for i, segments in enumerate(batch[start : start + ROWS_A_CALL])]
-            heads = iter(self._encoder.prompts([row[0].text for row in runs if row]))
-            tails = iter(self._encoder.continuations([run.text for row in runs for run in row[1:]]))
-            rows += [self._row(row, [next(tails if i else heads) for i in range(len(row))]) for row in runs]
-        return rows
+        runs = [merge(segments, i) for i, segments in enumerate(batch)]
+        heads = iter(self._encoder.prompts([row[0].text for row in runs if row]))
+        tails = iter(self._encoder.continuations([run.text for row in runs for run in row[1:]]))
+        return [self._row(row, [next(tails if i else heads) for i in range(len(row))]) for row in runs]
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
         """Whether a row with `segments` is kept, whole or cut: `dataset.filter(segment_tokenizer.keeps)`."""
