@@ -220,9 +220,10 @@ def _question_of(task: EvalTask, raw: Any) -> Question | None:
     except (AttributeError, KeyError, TypeError):  # no object, or a field of another kind, somewhere inside
         return None
     # Whatever is answered would count as wrong where no answer holds a number, or there is no passage to look at.
-    maths, passages = task.measure in ("first_number", "last_number"), task.prompt == "passage"
-    asked = found and (found.context.strip() or not passages)
-    return found if asked and (not maths or any(math_correct(right, right) for right in found.answers)) else None
+    if found is None or (task.prompt == "passage" and not found.context.strip()):
+        return None
+    maths = task.measure in ("first_number", "last_number")
+    return found if not maths or any(math_correct(right, right) for right in found.answers) else None
 
 
 def dateset(days: int = 500, seed: int = 0) -> Iterator[Question]:
