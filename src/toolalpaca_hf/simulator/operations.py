@@ -107,9 +107,8 @@ class SimulatedOperation:
         media = sorted(content, key=lambda kind: (media_rank(kind), not kind.startswith("text/")))
         if not media:
             return DeclaredResponse(status, "application/json", None)
-        ranges = IN_RANGE | {"*/*": "application/json"}
         named = re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0])
-        kind = media[0] if named else ranges.get(media[0], "application/json")
+        kind = media[0] if named else (IN_RANGE | {"*/*": "application/json"}).get(media[0], "application/json")
         chosen = mapping(content[media[0]])
         schema = chosen.get("schema")
         examples = self._example_values(chosen)
@@ -134,18 +133,16 @@ class SimulatedOperation:
         values = shown_values(parameter.declared) + self._example_values(parameter.declared) + shown_values(node)
         return [value for value in values + listed(node.get("enum")) if value is not None]
 
-    def _shown_once(self, parameter: Parameter) -> list[Any]:
-        """What is shown for a parameter, also in its description, by its type."""
-        said = example_in(str(parameter.declared.get("description", "")))
-        fit = coerce(said, parameter.schema) if said else None
-        values = [coerce(value, parameter.schema) for value in self.shown(parameter)]
-        values += [fit] if fit is not None and is_valid(parameter.check, fit) else []
-        return list({to_text(value): value for value in values}.values())
-
     @cached_property
     def shown_ids(self) -> dict[str, list[Any]]:
         """The values that the document shows for each parameter and each property of the body."""
-        found = {each.name: self._shown_once(each) for each in self.parameters}
+        found = dict[str, list[Any]]()
+        for each in self.parameters:
+            values = [coerce(value, each.schema) for value in self.shown(each)]
+            said = example_in(str(each.declared.get("description", "")))
+            fit = coerce(said, each.schema) if said else None
+            values += [fit] if fit is not None and is_valid(each.check, fit) else []
+            found[each.name] = list({to_text(value): value for value in values}.values())
         if (body := self.declared.body) is not None:
             merger = SchemaMerger(body.schema)
             node = merger.node(body.schema)
