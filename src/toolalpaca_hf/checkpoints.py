@@ -155,7 +155,6 @@ def _is_cached(name: str) -> bool:
 
 
 def _models_in(folder: str | Path) -> dict[str, str]:
-    """The folders of models in a folder, by name."""
     paths = {name: str(Path(folder) / name) for name in next(os.walk(folder), ("", (), ()))[1]}
     return {name: path for name, path in paths.items() if _is_model(path)}
 

@@ -136,9 +136,10 @@ def masked_row(
         try:
             if closed:
                 raise Refused(closed["chat"])
+            found = next(iter(without_absent(rows.select([row]).to_iterable_dataset())))
             prover = Prover(ways[0])
             prover.tools = tools_of(found)
-            encoded = prover.train(without_absent(rows.select([row]))[0]["messages"])
+            encoded = prover.train(found["messages"])
         except Exception as error:  # a template, or a row, may be anything
             problem = f"its chat template cannot be masked: {error}"
             fix = "pass --config sft, or a --tokenizer that TRL has a training template for"
