@@ -264,7 +264,7 @@ def arguments(case: bytes) -> None:
     text, (api, calls) = text_of(case), _calls()
     parse_arguments(text)
     golden_arguments(text)
-    for name in (*calls.names, text[:50]):
+    for name in (*list(calls.names)[:2], text[:50]):  # of all, an argument of 100,000 keys takes the five seconds
         calls.call(name, text, "session")
     name = calls.names[0]
     step = Step("", name, text, "Status Code: 200. Response: {}")
