@@ -15,6 +15,7 @@ from agent.scripted import Reply, ScriptedBackend
 from datasets import load_dataset
 
 from toolalpaca_hf.agent import RolloutsFailedError, kept_rollouts, read_tasks, run, write_traces
+from toolalpaca_hf.agent.run_folder import RunFolder
 from toolalpaca_hf.data import read_corpus, resolve_sources
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, ToolAlpacaError
 from toolalpaca_hf.features import ROLLOUT_FEATURES
@@ -86,6 +87,17 @@ def test_a_limit_can_be_raised_and_nothing_is_repeated(tmp_path: Path) -> None:
     third = ScriptedBackend(first_function)
     run("sample", third, tmp_path, limit=5, progress=False)
     assert not third.shown
+
+
+def test_what_is_finished_is_looked_up_once_and_not_for_each_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200,000 rollouts, going on with the last tenth took over ten minutes."""
+    asked, finished = [], RunFolder.finished.fget
+    assert finished is not None
+    monkeypatch.setattr(RunFolder, "finished", property(lambda self: asked.append(1) or finished(self)))
+    run("sample", ScriptedBackend(first_function), tmp_path, limit=9, progress=False)
+    assert 0 < len(asked) < 5
 
 
 def test_what_failed_is_tried_again(tmp_path: Path) -> None:

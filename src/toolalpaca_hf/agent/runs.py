@@ -145,7 +145,8 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(folder.opened())
         folder.absorb_parts()
-        waiting = [task for task in tasks if task.id not in folder.finished]
+        done = folder.finished
+        waiting = [task for task in tasks if task.id not in done]
         if waiting:
             backend.check()
             folder.begin()
