@@ -57,7 +57,8 @@ def test_a_lock_has_the_versions_of_constraints_and_hashes(lock: Path) -> None:
 
 @pytest.mark.parametrize("name", WANTED)
 def test_a_lock_lacks_nothing(name: str) -> None:
-    """`--no-deps` asks for no dependency, so that each one has to be there; those of this Python are looked at."""
+    """`--no-deps` asks for no dependency, so that each one has to be there; those of this Python, of what is
+    installed (`make test` does without the tools of `make quality`)."""
     locked = entries(ROOT / "locks" / f"{name}.txt")
     left, seen, missing = [Requirement(text) for text in WANTED[name]], set(), []
     while left:
@@ -70,4 +71,4 @@ def test_a_lock_lacks_nothing(name: str) -> None:
         if package not in ALONE and (package, *requirement.extras) not in seen:
             seen.add((package, *requirement.extras))
             left += depends(requirement)
-    assert len(seen) > 5 and missing == [], "`make lock` makes it anew"
+    assert len(seen) >= len(WANTED[name]) > 0 and missing == [], "`make lock` makes it anew"
