@@ -202,7 +202,8 @@ def test_a_folder_of_a_model_and_a_hub_id_are_passed_through(
 
 
 @pytest.mark.parametrize(
-    "name", ["./smollm2", "outputs/quickstart", "outputs/my--run", "runs/none", "build/none", "outputs", "", " "]
+    "name",
+    ["./smollm2", "outputs/quickstart", "outputs/my--run", "runs/none", "build/none", "outputs", "~none/m", "", " "],
 )
 def test_what_can_be_no_model_is_refused(
     name: str, no_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -376,6 +377,7 @@ def test_a_dataset_that_can_only_be_a_folder_is_not_asked_of_the_hub(
         "built/smaple": "did you mean built/sample?",
         "build/sample": "build it",
         "gone": "build it",
+        "~no-such-user/rows": "build it",
     }.items():
         with pytest.raises(NotFoundError) as refused:
             check_dataset(name, "build it", "dataset_name")

@@ -98,7 +98,7 @@ def check_model(name: str) -> None:
     """
     if not name.strip():
         raise OptionError("the model's name is empty", fix=_NAMES)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if name == "smollm2" or _is_model(path):
         return
     if os.path.isdir(path):
@@ -130,7 +130,7 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     toolalpaca_hf.errors.NotFoundError: build/smaple: no such folder, and no Hub id (OWNER/NAME); build it
     ```
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if os.path.exists(path) or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
     hint = f"{nearest_path(path)}{fix}"

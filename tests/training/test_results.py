@@ -25,7 +25,10 @@ def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path, monkey
     monkeypatch.setenv("WORLD_SIZE", "1")
     (folder / "_superseded" / "checkpoint-1").rename(folder / "checkpoint-1")
     assert start_or_resume(folder, moved, "other rows")[0] == folder / "checkpoint-1"
-    monkeypatch.setenv("WORLD_SIZE", "2")  # a step is another
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (folder / "data_fingerprint").write_text("other rows\n", encoding="utf-8")  # of an earlier version
+    assert start_or_resume(folder, moved, "other rows")[0] == folder / "checkpoint-1"
+    monkeypatch.setenv("WORLD_SIZE", "1")  # a step is another
     resumed, sentence = start_or_resume(folder, moved, "other rows")
     assert resumed is None and "number of processes" in sentence
     (folder / "config.yaml").write_bytes(b"seed: \xff")

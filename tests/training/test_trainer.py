@@ -243,6 +243,12 @@ def test_rows_are_shuffled_where_that_is_asked(streamed: bool, llama: Path, tmp_
     assert found != wanted and sorted(found) == sorted(wanted)
 
 
+def test_rows_of_messages_are_shuffled_once(llama: Path, tmp_path: Path) -> None:
+    rows = Dataset.from_list([{"messages": [QUESTION, {"role": "assistant", "content": str(n)}]} for n in range(20)])
+    plain, mixed = (of_messages(llama, tmp_path, rows, shuffle_dataset=shuffled) for shuffled in (False, True))
+    assert mixed.train_dataset["input_ids"][:] == plain.train_dataset.shuffle(seed=42)["input_ids"][:]
+
+
 def test_packs_to_evaluate_on_need_packing(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         SegmentSFTConfig(str(tmp_path), eval_packing=True, **QUIET)

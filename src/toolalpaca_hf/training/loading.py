@@ -206,7 +206,7 @@ def add_templates(folder: str | os.PathLike[str], prompt: Prompt, out: str | os.
         [`NotFoundError`]: There is no tokenizer in the folder.
     """
     folder, target = Path(folder), Path(out or folder)
-    tokenizer = checkpoints.load_tokenizer(str(folder), "pass a folder with one")
+    tokenizer = checkpoints.load_tokenizer(str(folder.absolute()), "pass a folder with one")
     settings = read_json(folder / "tokenizer_config.json", "pass a folder with one")
     set_templates(tokenizer, prompt)
     settings.pop("chat_template", None)  # where older versions kept it

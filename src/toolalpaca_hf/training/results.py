@@ -83,13 +83,13 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         before = before if isinstance(before, dict) else {}
         compared = (name for name in settings.keys() | before.keys() if not name.startswith("hub_"))
         changed = sorted({n for n in compared if settings.get(n) != before.get(n)} - _INDIFFERENT)
-        if data and (processes := os.environ.get("WORLD_SIZE", "1")) != "1":  # a step takes a batch of each
-            data += f" over {processes} processes"
+        # A step takes a batch of each process; runs of earlier versions do not say how many they had.
+        processes = f"{os.environ.get('WORLD_SIZE', '1')} processes"
         before_data = (folder / _DATA).read_text(encoding="utf-8").strip() if (folder / _DATA).exists() else data
+        rows, _, of = before_data.partition(" over ")
         # Other settings may well make other rows.
-        if before_data != data and not changed:
-            same = before_data.partition(" ")[0] == data.partition(" ")[0]
-            changed = ["the number of processes" if same else "the rows of the dataset"]
+        if not changed and (rows != data or of not in ("", processes)):
+            changed = ["the number of processes" if rows == data else "the rows of the dataset"]
         resume, sentence = None, "Starting from the beginning."
         if found and not changed:
             resume, sentence = found[-1], f"Resuming from {found[-1]}."
@@ -103,7 +103,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         # Half a file would look like other settings to the next run.
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
         if data:
-            atomic_write(folder / _DATA, data + "\n")
+            atomic_write(folder / _DATA, f"{data} over {processes}\n")
     except (OSError, ValueError, yaml.YAMLError) as error:
         problem = f"cannot be used for this run: {error}"
         raise InputError(problem, file=folder, fix="pass another --output_dir") from None

@@ -227,7 +227,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         segments = "segments" in columns
         if segments:
             dataset = self._encode_segments(dataset, processing_class, args, dataset_name)
-            dataset = dataset.shuffle(seed=args.seed) if args.shuffle_dataset else dataset
+            # TRL shuffles what it packs.
+            dataset = dataset.shuffle(seed=args.seed) if args.shuffle_dataset and not packing else dataset
         if not segments or packing:
             prepare = self._prepare_messages if "messages" in columns else super()._prepare_dataset
             dataset = prepare(dataset, processing_class, args, packing, formatting_func, dataset_name)
@@ -277,7 +278,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             limit, longer = args.max_length, 0
             if limit is not None and not packing:  # TRL cuts, and does not say what
                 whole = copy.copy(args)
-                whole.max_length = None
+                whole.max_length, whole.shuffle_dataset = None, False
                 prepared = super()._prepare_dataset(dataset, tokenizer, whole, packing, formatter, name)
                 fitting = prepared.filter(lambda ids: len(ids) <= limit, input_columns=["input_ids"])
                 longer = len(prepared) - len(fitting) if isinstance(rows, Dataset) else 0
