@@ -47,9 +47,10 @@ def main(config: evaluation.EvaluationConfig) -> None:
     backend = cache(backend) if callable(backend) else backend  # one model for all suites
     for suite in suites:
         folder, real = folders[suite.name], config.real and suite.name == "real"
-        unused = {"simulator": "embedded", "responder": "schema", "store": None}  # for suites that are simulated
-        rollouts = replace(config, **(unused if real else {"real": False, "credentials": None}))
-        if faults and faults.apis:  # a simulator takes only rates of its own APIs
+        simulated = {"simulator": "embedded", "responder": "schema", "store": None, "faults": None}
+        unused = simulated if real else {"real": False, "credentials": None, "confirm_unsafe": False}
+        rollouts = replace(config, **unused)  # what is for the other suites is refused with this one
+        if faults and faults.apis and not real:  # a simulator takes only rates of its own APIs
             own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
             rollouts = replace(rollouts, faults=replace(faults, apis=own))
         if state.num_processes > 1:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,8 @@ def _nearest_model(path: Path) -> str | None:
     if close or len(path.parts) < 2:
         return close
     # No folder of its name: perhaps the one above it is misspelt.
-    above = {name: f"{name}/{path.name}" for name in next(os.walk("."))[1] if _is_model(f"{name}/{path.name}")}
-    return _closest(path.parent.name, above)
+    above = {name: f"{name}/{path.name}" for _, names, _ in islice(os.walk("."), 1) for name in names}
+    return _closest(path.parent.name, {name: path for name, path in above.items() if _is_model(path)})
 
 
 def weights_of(path: str) -> str:

@@ -41,6 +41,10 @@ PAIRS = list(itertools.product(VERDICTS, VERDICTS))
         "Process Correctness: {0}\nFinal Response Correctness: {1}\nProcess Correctness: {0}",
         "Process Correctness: {}, Final Response Correctness: {}",
         "**Process Correctness:** {}; **Final Response Correctness:** {}.",
+        "Process Correctness: {} / Final Response Correctness: {}",
+        "Final Response Correctness (Yes/No): {1} and Process Correctness (Yes/No): {0}",
+        "I weigh the calls, final response correctness: is it made up?\n"
+        "Process Correctness: {}\nFinal Response Correctness: {}",
         "Process Correctness (Yes/No/Uncertain): {}\nFinal Response Correctness (Yes/No/Uncertain): {}",
         "Process Correctness: “{}”\nFinal Response Correctness: ❌ {}",
         "<think>\nFinal Response Correctness: No?\n</think>\nProcess Correctness: {}\nFinal Response Correctness: {}",

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from hub.hub_server import OWNER, HubServer
 
+from toolalpaca_hf import evaluation
 from toolalpaca_hf.errors import ToolAlpacaError, run_main
 from toolalpaca_hf.evaluation import EvaluationConfig
 from toolalpaca_hf.training import parse_fields
@@ -105,6 +107,21 @@ def launched(environment: dict[str, str]) -> Callable[..., subprocess.CompletedP
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     return launched
+
+
+def test_each_suite_gets_what_is_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, sample = runpy.run_path(str(RECIPES / "evaluate.py"))["main"], evaluation.read_suite("sample")
+    metrics = {"process_verdict": dict.fromkeys(("value", "low", "high"), 0.0), "n": 0, "failed": 0}
+    seen: dict[str, EvaluationConfig] = {}
+    monkeypatch.setitem(main.__globals__, "make_backend", lambda *_: None)
+    monkeypatch.setattr(evaluation, "read_suite", lambda name, _: replace(sample, name=name))
+    monkeypatch.setattr(
+        evaluation, "evaluate_model", lambda *given: seen.update({given[0].name: given[-1]}) or metrics
+    )
+    config = EvaluationConfig("m", real=True, confirm_unsafe=True, faults="0.2", output_dir=str(tmp_path))
+    main(replace(config, suites=["simulated", "real"]))
+    assert seen["simulated"].faults == "0.2" and not seen["simulated"].confirm_unsafe
+    assert seen["real"].confirm_unsafe and seen["real"].faults is None
 
 
 def test_a_push_that_would_be_refused(

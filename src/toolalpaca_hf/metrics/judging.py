@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,10 @@ VERDICTS = ("Yes", "No", "Uncertain")
 # "(Yes/No/Uncertain)" behind a label is the choice that the judge was given.
 _LABEL = re.compile(
     r"(process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE
+)
+# Between two verdicts on one line. Where a line begins with none, it is a sentence on them, and says nothing yet.
+_BETWEEN = re.compile(
+    r"(?:[.,;|/&]|\band\b)\s*(?=(?:process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?[:=])", re.IGNORECASE
 )
 # Before the word no empty box; behind it nothing, a mark, or a reason: "No issues found" is no No.
 _VERDICT = re.compile(
@@ -55,9 +59,9 @@ class JudgeVerdict(NamedTuple):
 def _lines(text: str) -> list[str]:
     """Lines without Markdown (bold, headings, bullets, numbers, quotes), full-width characters normalized."""
     plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
-    plain = re.sub(r"[.,;|]\s*(?=final\s*response\s*correctness\s*[:=])", "\n", plain, flags=re.IGNORECASE)
     lines = (re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line) for line in plain.splitlines())
-    return [line for whole in lines if (line := whole.strip().rstrip("|").strip())]
+    parts = (_BETWEEN.split(line) if _LABEL.match(line) else [line] for line in lines)
+    return [line for whole in chain.from_iterable(parts) if (line := whole.strip().rstrip("|").strip())]
 
 
 def _word(value: str) -> str | None:
