@@ -47,10 +47,7 @@ def read_run(path: Path, suite: Suite) -> tuple[list[Attempt], list[str]]:
 
 
 SOLUTION = "## AI Assistant's Solution"
-PARTS = (
-    ("process", "process_correctness"),
-    ("response", "final_response_correctness"),
-)  # of a verdict, and the fields
+PARTS = {"process": "process_correctness", "response": "final_response_correctness"}  # of a verdict, and the fields
 _ID = re.compile(r"[\s(\[#]*(\d{1,99})[a-z]?(?![a-z0-9])", re.ASCII | re.IGNORECASE)
 
 
@@ -130,12 +127,12 @@ def read_recorded(file: str | Path, raw: dict[str, Any] | None = None) -> tuple[
         sent, text = _texts(entry)
         verdict = parse_verdict(text)
         if not (sent or text):  # some forks keep the verdicts without the texts
-            kept = [str(entry.get(field) or "").strip().capitalize() for _, field in PARTS]
+            kept = [str(entry.get(field) or "").strip().capitalize() for field in PARTS.values()]
             verdict = JudgeVerdict(*kept) if set(kept) <= set(VERDICTS) else verdict
         said = verdict.whole()
         was_sent = bool(sent or text) or not verdict.malformed
         error = "" if not verdict.malformed else "no verdict could be read" if was_sent else "nothing was judged"
-        for part, field in PARTS:
+        for part, field in PARTS.items():
             recorded = entry.get(field, said[part]) or None
             if (recorded.strip().capitalize() if isinstance(recorded, str) else recorded) != said[part]:
                 problems.append(f"{file}: {name}/{key} has {field} {entry.get(field)!r}, its text says {said[part]!r}")

@@ -86,7 +86,7 @@ def parse_items(text: str, key: str) -> list[Any]:
     if isinstance(found, dict):
         found = found.get(key, [found] if key not in found else [])
     if isinstance(found, dict):  # items by name, or one
-        by_name = found and all(isinstance(item, dict) for item in found.values())
+        by_name = all(isinstance(item, dict) for item in found.values())
         found = [{"name": name} | item for name, item in found.items()] if by_name else [found]
     return found if isinstance(found, list) else []
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,7 +24,7 @@ def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
     """Yield the rows of a file; one that is not JSON is a [`BadRow`], and with `tolerant` what cannot be read, too."""
     path = Path(file)
     try:
-        yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
+        yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path, tolerant)
     # A cut or damaged archive raises whatever its library does (EOFError, zlib.error, ZstdError, ArrowInvalid).
     except Exception as error:
         if tolerant:
@@ -41,7 +40,7 @@ def digest_of(files: Iterable[Path]) -> str:
     return hashlib.sha256(stats.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _json_rows(path: Path) -> Iterator[Any]:
+def _json_rows(path: Path, tolerant: bool) -> Iterator[Any]:
     import fsspec
 
     with fsspec.open(str(path), "rb", compression="infer") as opened:
@@ -52,10 +51,13 @@ def _json_rows(path: Path) -> Iterator[Any]:
         lines = chain([first], file)
         if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
             content = first + file.read()
-            with suppress(ValueError, RecursionError):
+            try:
                 rows = json.loads(content.decode("utf-8-sig"))
                 yield from (_parsed(json.dumps(row).encode()) for row in rows) if _HALF in content.lower() else rows
                 return
+            except (ValueError, RecursionError):
+                if not tolerant and isinstance(_parsed(first), BadRow):
+                    raise  # a damaged list, of which the last line may well be a row
             lines = io.BytesIO(content)  # lines after all, the first of which is a list
         yield from map(_parsed, filter(bytes.strip, lines))
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +72,16 @@ def site() -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def test_the_readme_of_public_apis() -> None:
     assert read_tables(README) == LISTED
+
+
+def test_cells_with_many_brackets_are_read_at_once() -> None:
+    table = "### Animals\n| {} | Squeak | No | Yes | No |"
+    [bats] = read_tables(table.format("[Bats](https://bats.example/a_(b)) new"))
+    assert (bats.name, bats.link) == ("Bats", "https://bats.example/a_(b)")
+    start = time.process_time()
+    for cell in ("[]()" * 400 + "x", "[" + "](" * 400):
+        assert len(read_tables(table.format(cell))) == 1
+    assert time.process_time() - start < 1
 
 
 def test_a_list_from_a_url_is_the_list_of_the_file(site: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:

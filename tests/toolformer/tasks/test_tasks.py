@@ -112,6 +112,15 @@ def test_rows_that_cannot_be_asked_cost_no_other(tmp_path: Path) -> None:
     assert notes == [f"LAMA, SQuAD: 5 rows cannot be asked ({why})"]
 
 
+def test_a_damaged_list_is_no_lines(tmp_path: Path) -> None:
+    row, path = json.dumps({"question": "Who?", "answers": ["A"]}), tmp_path / "data.json"
+    path.write_text(f"[\n{row},\n{row}\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_items(TASKS["webqs"], path)
+    path.write_text(f"[1, 2]\n{row}\n")
+    assert [item.id for item in read_items(TASKS["webqs"], path)[0]] == ["webqs/1"]
+
+
 def test_a_question_about_no_passage_is_not_asked(tmp_path: Path) -> None:
     row = {"question": "Who?", "answers": {"text": ["A"]}}
     assert len(items_of(tmp_path, "mlqa-es", row, row | {"context": "A."}, row | {"context": " "})) == 1

@@ -154,9 +154,8 @@ def _read_parameters(found: Any) -> list[dict[str, Any]]:
 
 def _camel_case(name: str) -> str:
     """`Find a tide` and `find_tide` become `findTide`; `FindTide2` stays as it is."""
-    first, *rest = re.findall(
-        r"[A-Za-z0-9]+", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    ) or [""]
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    first, *rest = re.findall(r"[A-Za-z0-9]+", plain) or [""]
     if not rest:
         return first if first[:1].isalpha() else ""
     return first[:1].lower() + first[1:] + "".join(word[:1].upper() + word[1:] for word in rest)

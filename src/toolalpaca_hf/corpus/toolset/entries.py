@@ -68,7 +68,7 @@ def read_tables(text: str, place: str = "README.md") -> list[ListedApi]:
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
         if not category or len(cells) < 4 or cells[0].strip(" :-") in ("", "API"):
             continue  # no row, or the head of a table
-        named = re.fullmatch(r"\W*\[(.+)\]\(\s*(\S*?)(?:\s+[\"'].*[\"'])?\s*\)\W*", cells[0])
+        named = re.fullmatch(r"[^\w\[]*\[(.+)\]\(\s*(\S*)(?:\s+[\"'].*[\"'])?\s*\).*", cells[0])
         name, link = named.groups() if named else (cells[0], "")
         auth, https = (cell.strip("` ") for cell in cells[2:4])
         about = {"API": name.strip(), "Description": cells[1], "Link": link, "Category": category}
