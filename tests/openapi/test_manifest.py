@@ -114,7 +114,8 @@ def test_swagger_2_in_several_files(tmp_path: Path) -> None:
 def test_alternatives_and_keys_in_other_files(tmp_path: Path) -> None:
     text, need = {"type": "string"}, {"type": "object", "required": ["kind"]}
     (tmp_path / "Dog.json").write_text(json.dumps(need | {"properties": {"kind": text, "barks": {"type": "boolean"}}}))
-    (tmp_path / "all.yaml").write_text(json.dumps({"Cat": need | {"properties": {"kind": text, "purrs": text}}}))
+    cat = need | {"properties": {"kind": text, "purrs": {"$ref": "#words"}}}
+    (tmp_path / "all.yaml").write_text(json.dumps({"Cat": cat, "Words": text | {"$anchor": "words"}}))
     tags = {"hund": "Dog.json#/", "katze": "all.yaml#/Cat"}
     alternatives = [{"$ref": ref} for ref in tags.values()]
     schema = {"oneOf": alternatives, "discriminator": {"propertyName": "kind", "mapping": tags}}

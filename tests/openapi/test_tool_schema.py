@@ -166,6 +166,11 @@ def test_alternatives_that_hold_each_other_under_one_name() -> None:
     assert list(tool_schema(operation)["function"]["parameters"]["properties"]) == ["of"]
 
 
+def test_texts_that_are_no_json_numbers_stay_texts_in_an_enumeration_of_numbers() -> None:
+    schema = {"type": "integer", "enum": ["01", "\u0663", "10"]}
+    assert parameters({"name": "q", "schema": schema})["properties"]["q"]["enum"] == ["01", "\u0663", 10]
+
+
 def test_values_of_an_enumeration_are_told_apart_as_json_has_them() -> None:
     assert parameters({"name": "q", "schema": {"enum": [1, "1", True, 1]}})["properties"]["q"] == {
         "enum": [1, "1", True]

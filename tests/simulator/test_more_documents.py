@@ -109,6 +109,10 @@ def test_a_schema_that_inherits_a_discriminator_has_its_own_tag(tags: dict[str, 
     with pytest.raises(ToolAlpacaError, match="lives"):
         call(doc, "dog", {"kind": cat})
     assert client_of(doc).post("/t/dogs", json={"kind": dog}).status_code == 400
+    schemas["Pet"]["discriminator"]["mapping"] = {"cat": "no-such-schema"}
+    assert set(tool_of(doc, "dog")["parameters"]["properties"]) == {"kind"}
+    schemas["Pet"]["discriminator"] = {}
+    assert set(tool_of(doc, "dog")["parameters"]["properties"]) == {"kind"}
 
 
 def test_ids_in_the_examples_of_schemas_exist():
@@ -181,6 +185,14 @@ def test_a_field_of_a_body_arrives_as_it_was(media: str, encoding: dict[str, Any
     assert "json" not in str(encoding) or b"words%22%3A" in got.request.content or b'"words"' in got.request.content
 
 
+def test_half_a_surrogate_pair_in_a_multipart_form_breaks_nothing():
+    body = {"content": {"multipart/form-data": {"schema": {"type": "object", "properties": {"f": TEXT}}}}}
+    client = client_of(document({"/x": {"post": {"requestBody": body, "responses": answers(TEXT)}}}))
+    sent = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n+2AA-\r\n--b--\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=b; charset=utf-7"}  # half a surrogate pair
+    assert client.post("/t/x", content=sent, headers=kind).status_code == 200
+
+
 def test_several_values_in_a_segment_arrive_as_they_were():
     names, query = ("a", "b", "c"), parameter("c", "path", {"type": "array", "items": TEXT}, required=True)
     path = [parameter(name, "path", TEXT, required=True) for name in names[:2]] + [query]
@@ -197,6 +209,13 @@ def test_headers_that_no_caller_can_send_are_not_asked_for():
     doc = document({"/x": {"get": {"operationId": "x", "parameters": headers, "responses": answers(TEXT)}}})
     assert call(doc, "x", {"Cookie": "a=b", "Range": "bytes=0-1", "X-Own": "y"}).status_code == 200
     assert client_of(doc).get("/t/x").status_code == 400
+
+
+def test_fields_that_an_open_object_in_a_query_does_not_declare_arrive():
+    schema = {"type": "object", "required": ["a"], "properties": {"a": INTEGER}, "additionalProperties": {}}
+    query, said = parameter("f", "query", schema), answers({"type": "object", "properties": {"f": schema}})
+    doc = document({"/x": {"get": {"operationId": "x", "parameters": [query], "responses": said}}})
+    assert call(doc, "x", {"f": {"a": 1, "b": "x"}}).json() == {"f": {"a": 1, "b": "x"}}
 
 
 def test_a_range_of_media_types_is_answered_with_one_of_them():
@@ -376,6 +395,7 @@ def test_ids_that_are_shown_anywhere_exist():
         ({"basePath": "v1"}, ["/v1"]),
         ({"host": "a.example", "basePath": "//api/v1"}, ["https://a.example/api/v1"]),
         ({"host": "localhost:8080"}, ["http://localhost:8080"]),
+        ({"host": "localhost.example"}, ["https://localhost.example"]),
     ],
 )
 def test_servers_of_swagger_2_however_they_are_written(said: dict[str, Any], servers: list[str]):

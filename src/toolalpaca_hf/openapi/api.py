@@ -49,7 +49,8 @@ def with_files(document: dict[str, Any], place: Path | None) -> dict[str, Any]:
                     raise InputError("there are too many files, or it is too long")
                 files[key] = original(file.read_bytes().decode("utf-8-sig"))
                 waiting.append((key, file))
-            return f"#/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}{pointer}"
+            inside = f"/{FILES}/{key.replace('~', '~0').replace('/', '~1').replace('%', '%25')}"
+            return f"#{inside if pointer[:1] in ('', '/') else ''}{pointer}"  # an anchor is found in any file
         except (ToolAlpacaError, OSError, ValueError) as error:
             reason = error if isinstance(error, ToolAlpacaError) else getattr(error, "strerror", "it is no text")
             lost[f"{ref} is not followed: {reason}"] = None

@@ -226,7 +226,8 @@ def _coerced(value: Any, node: dict[str, Any], root: dict[str, Any], wire: bool)
         first = [part_of(root, part) for part in node.get("prefixItems", [])[: len(value)]]
         return [coerce(item, first[n] if n < len(first) else items, wire) for n, item in enumerate(value)]
     if isinstance(value, dict):
-        properties, extra = node.get("properties", {}), node.get("additionalProperties", {})
+        properties = node.get("properties", {})  # other names may be those of a pattern
+        extra = {} if "patternProperties" in node else node.get("additionalProperties", {})
         return {key: coerce(item, part_of(root, properties.get(key, extra)), wire) for key, item in value.items()}
     allowed = node.get("enum", [node["const"]] if "const" in node else [])
     if isinstance(value, str | int | float) and not kinds and value not in allowed:

@@ -176,7 +176,7 @@ def encode_body(request: ApiRequest) -> tuple[bytes | None, dict[str, str]]:
         return None, {}
     if "*" in kind:  # a request has one type, which a range holds
         is_json = kind in ("*/*", "application/*") and isinstance(body, dict | list)
-        kind = "application/json" if is_json else IN_RANGE.get(kind, "application/octet-stream")
+        kind = "application/json" if is_json else IN_RANGE.get(f"{kind.split('/')[0]}/*", "application/octet-stream")
     if kind == FORM and isinstance(body, dict):
         encoding, schemas = media.encoding, {key: {} for key in body} | fields_of(media.schema)
         taken = taken_names((n, mapping(encoding.get(n)), part_of(media.schema, part)) for n, part in schemas.items())

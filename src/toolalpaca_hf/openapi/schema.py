@@ -238,12 +238,11 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
 
 def _of_type(value: Any, kinds: list[str]) -> Any:
     """A value of an enumeration as its type has it: YAML's `1` is `"1"` where texts are enumerated."""
-    kind = kinds[0] if kinds else ""
-    if kind == "string" and isinstance(value, bool | int | float) and len({*kinds} - {"null"}) == 1:
+    types = {*kinds} - {"null"}
+    if types == {"string"} and isinstance(value, bool | int | float):
         return json.dumps(value)
-    if kind in ("integer", "number") and isinstance(value, str) and re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", value):
-        return json.loads(value)
-    return value
+    numeric = isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?", value)
+    return json.loads(value) if numeric and types and types <= {"integer", "number"} else value
 
 
 def name_list(value: Any) -> list[str]:
@@ -321,8 +320,9 @@ def parts_of_schema(document: dict[str, Any], schema: Any, seen: tuple[str, ...]
 def heirs_of(document: dict[str, Any], ref: str) -> dict[str, Any] | None:
     """A schema that others inherit by `allOf` and its discriminator, as the alternatives that these are."""
     target = mapping(lookup(document, ref))
-    tags_to, found = mapping(mapping(target.get("discriminator")).get("mapping")).values(), [ref]
-    if not isinstance(target.get("discriminator"), dict) or target.get("oneOf") or target.get("anyOf"):
+    discriminator = mapping(target.get("discriminator"))
+    tags_to, found = mapping(discriminator.get("mapping")).values(), [ref]
+    if not text(discriminator.get("propertyName")) or target.get("oneOf") or target.get("anyOf"):
         return None
     schemas = mapping(mapping(document.get("components")).get("schemas")).items()
     parts = {f"#/components/schemas/{name}": listed(mapping(each).get("allOf")) for name, each in schemas}
@@ -330,10 +330,10 @@ def heirs_of(document: dict[str, Any], ref: str) -> dict[str, Any] | None:
         found += [heir for heir in parts if heir not in found and {"$ref": one} in parts[heir]]
         if max(len(found), len(tags_to)) > MAX_HEIRS:  # some documents have thousands
             return None
-    if len(found) == 1:
-        return None
     named = dict.fromkeys(to if "/" in text(to) else f"#/components/schemas/{to}" for to in tags_to) or found
-    return {"oneOf": [{"$ref": heir} for heir in named], "discriminator": target["discriminator"]}
+    if len(found) == 1 or not all(isinstance(lookup(document, heir), dict) for heir in named):
+        return None
+    return {"oneOf": [{"$ref": heir} for heir in named], "discriminator": discriminator}
 
 
 def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

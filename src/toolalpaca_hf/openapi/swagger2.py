@@ -69,7 +69,7 @@ class _Conversion:
         unknown = [kind for kind in kinds if kind not in ("http", "https", "")]
         self.lost += [f"schemes: {kind} is not converted; only http and https are called" for kind in unknown]
         # Prefer https: the calls carry keys.
-        default = "http" if re.match(r"(localhost|127\.|\[::1\])", host) else "https"
+        default = "http" if re.fullmatch(r"(localhost|127[.0-9]+|\[::1\])(:\d+)?", host) else "https"
         kinds = [kind for kind in ("https", "http") if kind in kinds] or [default]
         return [{"url": f"{kind}://{host}{base}"} for kind in kinds]
 

@@ -249,7 +249,7 @@ def _clean(node: Any) -> dict[str, Any]:
         either = [part for place, part in enumerate(first) if part not in first[:place]]
         # Providers know no places in a list.
         schema["items"] = _clean({"anyOf": [*either, *([items] if items else [])]} if first else items)
-        schema |= {"maxItems": len(first)} if items is False else {}
+        schema |= {"maxItems": min(len(first), schema.get("maxItems", len(first)))} if items is False else {}
     if "object" in kinds:
         needed = node.get("required", [])
         properties = mapping(node.get("properties"))

@@ -198,12 +198,13 @@ class SimulatedApi:
         """
         if len(joined := _JOINT.join(sent)) > MAX_PATH:
             return None
-        segments = tuple(unquote(part, errors="replace") for part in sent)
-        written = dict.fromkeys((joined, _JOINT.join(segments).replace("%", "%25")))
+        decoded = unquote(joined, errors="replace")
+        segments = tuple(decoded.split(_JOINT)) if sent else ()
+        again = decoded.replace("%", "%25") if decoded != joined else ""  # as clients encode it that encode more
         fixed = self.by_path.get(segments, ()) if "{" not in "".join(segments) else ()
         matching: list[tuple[Sequence[SimulatedOperation], dict[str, str]]] = [(fixed, {})] if fixed else []
         for pattern, names, found in self._templates.get(len(segments), ()):
-            if match := next(filter(None, map(pattern.fullmatch, written)), None):
+            if match := pattern.fullmatch(joined) or pattern.fullmatch(again):
                 matching.append((found, dict(zip(names, match.groups(), strict=True))))
         allowed = list(dict.fromkeys(operation.method for found, _ in matching for operation in found))
 

@@ -37,6 +37,7 @@ from .rng import plain
 
 MAX_SHOWN = 200
 FORM = "application/x-www-form-urlencoded"
+ESCAPES = str.maketrans({mark: quote(mark) for mark in "%+,"})
 
 
 class RequestRefused(Exception):
@@ -201,7 +202,7 @@ def _form(body: dict[str, Any], spec: RequestBody, request: IncomingRequest) -> 
     sent, declared, found = _by_name(request.raw_form), set(properties), dict[str, Any]()
     if request.media != FORM:  # a multipart form has neither escapes nor objects that are spread over their fields
         texts_of = {name: value if isinstance(value, list) else [value] for name, value in body.items()}
-        sent = {name: [quote(text, safe="") for text in texts] for name, texts in texts_of.items()}
+        sent = {name: [text.translate(ESCAPES) for text in texts] for name, texts in texts_of.items()}
         declared |= sent.keys()
     taken = set(properties)
     for name, schema in properties.items():
@@ -278,7 +279,7 @@ def _fields(
     if kind != "object" or holder.get("explode") is False or style != "form":
         return None
     properties, fields = fields_of(schema), dict[str, Any]()
-    others = not properties or merged_schema(schema).get("additionalProperties")
+    others = not properties or merged_schema(schema).get("additionalProperties", False) is not False
     for key, texts in sent.items():
         if key in properties or (others and key.partition("[")[0] not in declared):
             for text in texts if key not in declared else ():
