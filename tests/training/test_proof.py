@@ -2,6 +2,7 @@
 
 import copy
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ def test_a_template_that_refuses_calls(chatml: PreTrainedTokenizerBase) -> None:
     )
     proof = proved(chatml, refusing)
     assert proof.conversations and any("no calls" in note for note in proof.notes)
+
+
+def test_a_template_that_makes_megabytes_is_refused_at_once(chatml: PreTrainedTokenizerBase) -> None:
+    start = time.process_time()
+    proof = proved(chatml, HOLDS + "x" * 10_000_000, count=4)
+    assert not proof.conversations and "characters" in proof.notes[-1]
+    assert time.process_time() - start < 20
 
 
 def test_our_own_template_for_every_family_of_tokenizers(family: Family) -> None:

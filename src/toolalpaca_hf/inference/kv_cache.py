@@ -169,7 +169,8 @@ class Pack:
                 self._mask[i, columns.start : columns.stop] = 0
         # One layer after the other, so that only one is in memory twice.
         layers = ([torch.cat(both, dim=-2) for both in zip(*layer, strict=True)] for layer in zip(*parts, strict=True))
-        self._cache = Cache(layers=[_RoomyLayer(*layer, room) for layer in layers])
+        roomy: list[Any] = [_RoomyLayer(keys, values, room) for keys, values in layers]
+        self._cache = Cache(layers=roomy)
 
     def fork(self, branch: int, spare: int) -> int:
         """Copy a branch's past to an unused one, and return that."""

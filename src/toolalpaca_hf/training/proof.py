@@ -27,6 +27,7 @@ CHECKS = {
 }
 """What is proved, in words. Training does not begin where one of the first three fails."""
 _MAX_TRIES = 400
+_LONGEST = 300_000  # characters of a conversation; those that are tried have a few hundred beside the tools
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,10 @@ class Prover:
 
     def _render(self, messages: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
         with _refusals():
-            return render(self.tokenizer, messages, self.tools, self.way.training_template)
+            text, spans = render(self.tokenizer, messages, self.tools, self.way.training_template)
+            if len(text) > _LONGEST:  # a tokenizer takes minutes for ten megabytes, and cannot be interrupted
+                raise ValueError(f"it makes {len(text):,} characters of a few turns")
+            return text, spans
 
     def train(self, messages: list[dict[str, Any]]) -> _Row:
         text, spans = self._render(messages)
