@@ -432,6 +432,11 @@ def drop(connection: socket.socket, over: threading.Event) -> None:
     pass
 
 
+def refused_and_cut_off(connection: socket.socket, over: threading.Event) -> None:
+    head = b"HTTP/1.1 429 No\r\nRetry-After: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.sendall(head + b"4\r\nslow\r\n")
+
+
 def cut_off(connection: socket.socket, over: threading.Event) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
 
@@ -457,6 +462,7 @@ def no_gzip(connection: socket.socket, over: threading.Event) -> None:
         (drop, "cannot be reached, or hangs up", 2),
         (babble, "cannot be reached, or hangs up", 2),
         (cut_off, "broke its answer off", 1),
+        (refused_and_cut_off, "broke its answer off", 2),
         (no_gzip, "broke its answer off", 1),
         (drip, "did not finish its answer within 0.4 s", 1),
     ],

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
 
@@ -479,14 +478,13 @@ def mcp(case: bytes) -> None:
 
     good = json.loads(mcp_seeds()[0])
     for method, other in (("tools/list", {"content": []}), ("tools/call", good)):
-        with mock.patch(
-            "toolalpaca_hf.agent.mcp._target", lambda _, method=method, other=other: _McpPeer(method, case, other)
-        ):
-            try:
-                with McpTools("in memory", seconds=0.5) as tools:
-                    tools.calls.call(tools.api.functions[0].name, "{}")
-            except ToolAlpacaError:
-                pass
+        server = McpTools("in memory", seconds=0.5)
+        server._target = _McpPeer(method, case, other)
+        try:
+            with server as tools:
+                tools.calls.call(tools.api.functions[0].name, "{}")
+        except ToolAlpacaError:
+            pass
 
 
 class _McpPeer:

@@ -14,7 +14,7 @@ import yaml
 from hub.hub_server import OWNER, HubServer
 
 from toolalpaca_hf import evaluation
-from toolalpaca_hf.errors import ToolAlpacaError, run_main
+from toolalpaca_hf.errors import InputError, ToolAlpacaError, run_main
 from toolalpaca_hf.evaluation import EvaluationConfig
 from toolalpaca_hf.training import parse_fields
 
@@ -40,6 +40,13 @@ def test_published_checkpoints_are_asked_as_published() -> None:
 def test_an_unknown_field_is_a_sentence() -> None:
     with pytest.raises(ToolAlpacaError, match="no_such_field"):
         parse_fields(["--model_name_or_path", "x", "--no_such_field", "1"], EvaluationConfig)
+
+
+def test_a_recipe_of_megabytes_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("limit: 1\n" * 100_000)
+    with pytest.raises(InputError) as caught:
+        parse_fields(["--config", str(tmp_path / "a.yaml")], EvaluationConfig)
+    assert caught.value.file == str(tmp_path / "a.yaml")
 
 
 @pytest.mark.slow

@@ -68,6 +68,9 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("a: !!timestamp b")
     with pytest.raises(InputError, match="is not YAML"):
         read_yaml(tmp_path / "x.json", "correct it")
+    (tmp_path / "x.json").write_text("a: 1\n" * 100_001)
+    with pytest.raises(InputError, match="characters"):  # YAML of megabytes takes many seconds
+        read_yaml(tmp_path / "x.json", "correct it")
 
 
 def test_rows_grow_and_the_last_of_a_key_counts(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ class ModelClient:
             with next(self._clients).models.with_streaming_response.list() as response:
                 answer = json.loads(self._read(response.iter_bytes()))
             found = next((model for model in answer["data"] if model["id"] == self.model), {}).get("max_model_len")
-        except (OpenAIError, LLMError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except Exception:  # whatever the server or the HTTP library makes of it: it does not say
             return None
         return found if type(found) is int and found > 0 else None
 
@@ -293,6 +293,10 @@ class ModelClient:
                 body = self._read(response.iter_bytes(), streamed)
         except OpenAIError as error:
             raise self._failure(error, chat) from None
+        except LLMError:
+            raise
+        except Exception as error:  # the HTTP library's, where the body of an error breaks off
+            raise self._broken_off(error) from None
         try:
             answer = json.loads(self._secret_in_answers.redact_bytes(body))
         except (ValueError, RecursionError):
@@ -328,8 +332,10 @@ class ModelClient:
             raise
         # Here the library passes on the errors of the HTTP library it is built with, whichever that is.
         except Exception as error:
-            words = f"broke its answer off ({type(error).__name__})"
-            raise self._unanswered(words, "see whether it still runs") from None
+            raise self._broken_off(error) from None
+
+    def _broken_off(self, error: Exception) -> LLMError:
+        return self._unanswered(f"broke its answer off ({type(error).__name__})", "see whether it still runs")
 
     def _failure(self, error: OpenAIError, chat: bool) -> LLMError:
         if isinstance(error, APITimeoutError):

@@ -1,3 +1,4 @@
+from .files import LONGEST_YAML as LONGEST_YAML
 from .files import STRICT_JSON as STRICT_JSON
 from .files import FileInUseError as FileInUseError
 from .files import JsonlLog as JsonlLog

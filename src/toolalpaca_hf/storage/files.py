@@ -163,11 +163,15 @@ def read_json(path: str | Path, fix: str | None = None, kind: type | None = None
     return found
 
 
+LONGEST_YAML = 500_000  # characters of settings: a second or two
+
+
 def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
     """Read a YAML file of names with values as [`read_text`] does; an [`InputError`] also if it is none."""
     import yaml
 
-    text = read_text(path, fix)
+    if (text := read_text(path, fix)) and len(text) > LONGEST_YAML:
+        raise InputError(f"has {len(text):,} characters, and may have {LONGEST_YAML:,}", file=path, fix=fix)
     try:
         found = yaml.safe_load(text)
         json.dumps(found, default=str)  # has keys that are dates, or a node inside itself

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import yaml
@@ -13,6 +14,7 @@ from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
 from ..errors import InputError, NotFoundError, OptionError
 from ..precision import fastest, gflops
+from ..storage import LONGEST_YAML
 from .augmentation import Augmentation
 
 
@@ -135,6 +137,8 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     if at == len(argv):
         raise OptionError("names no file", option="--config", fix="pass one of recipes/*/*.yaml")
     file = argv[at] if at else None
+    if file and Path(file).is_file() and Path(file).stat().st_size > LONGEST_YAML:
+        raise InputError(f"has more than {LONGEST_YAML:,} bytes", file=file, fix="pass one of recipes/*/*.yaml")
     try:
         configs = _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
     except OSError as error:

@@ -27,7 +27,7 @@ CHECKS = {
 }
 """What is proved, in words. Training does not begin where one of the first three fails."""
 _MAX_TRIES = 400
-_LONGEST = 300_000  # characters of a conversation; those that are tried have a few hundred beside the tools
+_LONGEST = 300_000  # characters of a template, and of what it makes of a few turns
 
 
 @dataclass(frozen=True)
@@ -279,6 +279,8 @@ class Prover:
 
     def _render(self, messages: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
         with _refusals():
+            if len(self.way.training_template) > _LONGEST:
+                raise ValueError(f"it has {len(self.way.training_template):,} characters")
             text, spans = render(self.tokenizer, messages, self.tools, self.way.training_template)
             if len(text) > _LONGEST:  # a tokenizer takes minutes for ten megabytes, and cannot be interrupted
                 raise ValueError(f"it makes {len(text):,} characters of a few turns")
