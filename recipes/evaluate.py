@@ -2,8 +2,7 @@
 Evaluate a model on ToolAlpaca's sets: rollouts, metrics, report; one process or many.
 
     accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/evaluate.py \\
-        --config recipes/toolalpaca-7b/evaluate.yaml --model_name_or_path FOLDER \\
-        [--hub_model_id me/my-toolalpaca --push_to_hub]
+        --config recipes/toolalpaca-7b/evaluate.yaml --model_name_or_path FOLDER [--hub_model_id ID --push_to_hub]
 
 The fields of `EvaluationConfig` stand in the YAML or on the command line, which wins. The same command resumes a run.
 """
