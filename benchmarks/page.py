@@ -68,7 +68,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} can not be read: {error}") from None
+        raise ValueError(f"{path} cannot be read: {error}") from None
     tables = record.get("tables") if isinstance(record, dict) else None
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"{path} has no tables")
@@ -269,7 +269,7 @@ def shared(records: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def escaped(cell: str) -> str:
-    """A cell that can not end its column."""
+    """A cell that cannot end its column."""
     return cell.replace("|", "\\|").replace("\n", " ")
 
 

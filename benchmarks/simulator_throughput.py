@@ -158,7 +158,7 @@ def main() -> None:
 def measure(
     url: str, process: int, mix: list[tuple[str, str, str]], folder: Path, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Figures of each run; what can not be asked leaves the mix."""
+    """Figures of each run; what cannot be asked leaves the mix."""
     for _ in range(300):
         try:
             httpx.get(f"{url}/health")

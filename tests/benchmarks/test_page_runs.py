@@ -88,7 +88,7 @@ def test_a_failing_benchmark_is_named_and_costs_no_other(run: Run, scripts: Path
     code, said = run()
     assert code == 1
     assert "NOT ON THE PAGE: first: the model is not there (exit status 1" in said
-    assert "NOT ON THE PAGE: second: " in said and "second.json can not be read" in said
+    assert "NOT ON THE PAGE: second: " in said and "second.json cannot be read" in said
     assert "a lot" in (scripts / "measured" / "first.log").read_text()
     page = (scripts / "RESULTS.md").read_text()
     assert "## third" in page and "## first" not in page and "## second" not in page

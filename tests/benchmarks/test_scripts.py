@@ -1,5 +1,6 @@
 """Every benchmark of the page: that it takes a short form and gives its figures; and what the guides say of them."""
 
+import json
 import re
 import runpy
 import sys
@@ -55,6 +56,13 @@ def test_every_benchmark_has_a_short_form_and_writes_json(
     assert ended.value.code == 0
     assert "--quick" in said and "--json" in said
     assert f"python benchmarks/{name}.py" in said, "how it is called stands above its options"
+
+
+def test_the_simulator_is_asked_what_its_documents_declare(folder: Path) -> None:
+    asked = runpy.run_path(str(folder / "simulator_throughput.py"))["requests_of"]("sample")
+    assert len(asked) > 20 and {"GET", "POST"} <= {method for method, _, _ in asked}
+    assert all(bool(body) == (method != "GET") for method, _, body in asked)
+    assert all(isinstance(json.loads(body), dict) for _, _, body in asked if body)
 
 
 def test_every_rate_in_readme_and_guides_was_measured() -> None:

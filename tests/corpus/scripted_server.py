@@ -69,7 +69,7 @@ BAD = {
     11: "instructions name the API, have gaps, and come twice",
     12: "an instruction is in the evaluation set",
     13: "an instruction repeats one of another API",
-    14: "a turn can not be read at first",
+    14: "a turn cannot be read at first",
     15: "an argument comes from nowhere",
     16: "a response says more than was observed",
     17: "the API's answer is no JSON at first",
@@ -210,10 +210,10 @@ class ScriptedServer(ChatServer):
     def _author(self, api: Scripted, messages: list[dict[str, str]], seed: int) -> str | Answer:
         asked, name = messages[-1]["content"], BAD.get(api.index, "")
         if api.index == 10:
-            return said(None, refusal="I can not help with that.")
+            return said(None, refusal="I cannot help with that.")
         if asked.startswith("Introduce"):
             if api.index == 5 and self._errs(api, name, seed):
-                return "I'm sorry, I can not help with that."
+                return "I'm sorry, I cannot help with that."
             if api.index == 8 and self._fails(api, name):
                 time.sleep(self.hang)
             return f"{api.name} knows everything about {api.thing.lower()}. " * 4

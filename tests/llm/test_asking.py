@@ -174,7 +174,7 @@ def test_nonsense_is_asked_for_again_and_never_kept(tmp_path: Path, nonsense: An
 
 def test_refusals_are_answers(tmp_path: Path) -> None:
     answers = (
-        said(None, refusal="I can not help with that."),
+        said(None, refusal="I cannot help with that."),
         said("I can", finish="content_filter"),
         refused(400, "flagged by our content policy", "content_policy_violation"),
     )

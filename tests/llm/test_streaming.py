@@ -1,4 +1,4 @@
-"""Streamed answers: joined, they are what would have come whole; what is told grows to the text."""
+"""Streamed answers: joined, they are what would have come whole; what is shown grows to the text."""
 
 import json
 from itertools import pairwise
@@ -42,12 +42,12 @@ CHAT = events(
 
 @given(st.lists(st.integers(0, len(CHAT)), max_size=8))
 def test_it_does_not_matter_where_the_bytes_are_cut(cuts: list[int]) -> None:
-    told: list[str] = []
-    answer = StreamedAnswer(told.append)
+    shown: list[str] = []
+    answer = StreamedAnswer(shown.append)
     places = [0, *sorted(cuts), len(CHAT)]
     for start, end in pairwise(places):
         answer.feed(CHAT[start:end])
-    assert told == ["A port ", "A port is named.", "I look."]
+    assert shown == ["A port ", "A port is named.", "I look."]
     whole = json.loads(answer.whole())
     message = whole["choices"][0]["message"]
     assert message["reasoning_content"] == "A port is named." and message["content"] == "I look."
@@ -86,12 +86,12 @@ def test_calls_are_told_apart_whatever_their_indices_and_ids(server: str, index:
     ],
 )
 def test_pieces_of_odd_servers(pieces: list[Any]) -> None:
-    told: list[str] = []
-    answer = StreamedAnswer(told.append)
+    shown: list[str] = []
+    answer = StreamedAnswer(shown.append)
     for piece in pieces:
         so_far, delta = piece if isinstance(piece, tuple) else (None, piece)
         answer.feed(events({"delta": delta, **({"message": {"content": so_far}} if so_far else {})}))
-    assert told[-1] == json.loads(answer.whole())["choices"][0]["message"]["content"] == "At noon."
+    assert shown[-1] == json.loads(answer.whole())["choices"][0]["message"]["content"] == "At noon."
 
 
 def backend(site: Site, style: Any) -> EndpointBackend:
@@ -99,11 +99,11 @@ def backend(site: Site, style: Any) -> EndpointBackend:
 
 
 def test_a_turn_of_tool_calls_is_streamed() -> None:
-    told: list[str] = []
+    shown: list[str] = []
     with Site([(200, EVENTS, CHAT)]) as site:
         context = ChatContext.begin(Api("train/tides", "Tides"), "High tide?")
-        (made,) = backend(site, "chat").generate([context], 64, told.append)
-    assert json.loads(site.seen[0].body)["stream"] is True and told[-1] == "I look."
+        (made,) = backend(site, "chat").generate([context], 64, shown.append)
+    assert json.loads(site.seen[0].body)["stream"] is True and shown[-1] == "I look."
     assert not isinstance(made, Exception) and (made.turn.action, made.tokens) == ("findTide", 9)
     assert made.turn.reasoning == "A port is named." and [call.action for call in made.turn.calls] == [
         "findTide",
@@ -112,14 +112,14 @@ def test_a_turn_of_tool_calls_is_streamed() -> None:
 
 
 def test_a_turn_of_text_is_streamed_and_a_repeated_key_is_not_shown() -> None:
-    told: list[str] = []
+    shown: list[str] = []
     pieces = [" I look.", f" The key is {KEY}.", "\nAction: findTide\nAction Input: {}\nObservation: x"]
     body = events(*({"text": piece} for piece in pieces), {"text": "", "finish_reason": "stop"})
     with Site([(200, EVENTS, body)]) as site:
         context = ReactContext.begin(react_prompt(), Api("train/tides", "Tides"), "High tide?")
-        (made,) = backend(site, "react").generate([context], 64, told.append)
+        (made,) = backend(site, "react").generate([context], 64, shown.append)
     assert not isinstance(made, Exception) and made.turn.action == "findTide"
-    assert told[0] == " I look." and len(told) == 3 and KEY not in "".join(told) + made.text
+    assert shown[0] == " I look." and len(shown) == 3 and KEY not in "".join(shown) + made.text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_json_is_found_in_what_is_around_it(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("I can not do that.", "no JSON"),
+        ("I cannot do that.", "no JSON"),
         ('{"a": 1,}', "line 1, column"),
         ('{"a": [1, 2', "Expecting ',' delimiter"),
         ("[" * 100_000, "not valid|too deep"),
@@ -73,7 +73,7 @@ def test_a_cut_document_is_whole_again(whole: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(45, len(whole) - 1))
     repeated = data.draw(st.sampled_from([0, 20, 60, at]))
     head, tail = whole[:at], whole[max(at - repeated, 0) :]
-    # A document that itself says the same twice at the cut can not be told from a repetition.
+    # A document that itself says the same twice at the cut cannot be told from a repetition.
     assume(repeated or not any(head.endswith(tail[:size]) for size in range(12, 200)))
     fenced = data.draw(st.sampled_from(["{}", "```json\n{}\n```", "{}\n```"]))
     made = join_continuation(head, fenced.replace("{}", tail))
@@ -105,7 +105,7 @@ def test_the_examples_are_what_the_schemas_ask_for() -> None:
 
 
 def test_a_schema_holds_for_valid_documents_alone() -> None:
-    """What follows the schema passes OpenAPI's validator, but for what a schema can not say."""
+    """What follows the schema passes OpenAPI's validator, but for what a schema cannot say."""
     from toolalpaca_hf.openapi import violations
 
     document = prompt_values("example")["document"]

@@ -107,6 +107,13 @@ def test_a_template_that_makes_megabytes_is_refused_at_once(chatml: PreTrainedTo
     assert time.process_time() - start < 20
 
 
+def test_a_template_that_fails_while_it_is_looked_at_is_no_way(chatml: PreTrainedTokenizerBase) -> None:
+    tokenizer = copy.deepcopy(chatml)
+    tokenizer.chat_template = "{% for m in messages %}{{ '<' + -m.role + m.content }}{% endfor %}"
+    ways, closed = ways_of(tokenizer, react_prompt(), config="chat")
+    assert ways == [] and "unary" in closed["chat"]
+
+
 def test_our_own_template_for_every_family_of_tokenizers(family: Family) -> None:
     if family.parse:
         pytest.skip("the same tokenizer as byte_level")

@@ -81,9 +81,9 @@ class WatchedCalls:
                 lines.append(f"removed {collection} {item}")
             else:
                 # Without the id, which is named already.
-                told = {k: v for k, v in fields.items() if (old or {}).get(k, self) != v and str(v) != item}
+                changed = {k: v for k, v in fields.items() if (old or {}).get(k, self) != v and str(v) != item}
                 what = f"{'new' if old is None else 'changed'} {collection} {item}"
-                lines.append(f"{what}: {json.dumps(told, ensure_ascii=False)}")
+                lines.append(f"{what}: {json.dumps(changed, ensure_ascii=False)}")
         known = {collection: dict.fromkeys(ids) for collection, ids in self._seeded.items()}
         for (collection, item), fields in now.items():
             ids = known.setdefault(collection, {})
@@ -195,10 +195,10 @@ class Playground:
             elif isinstance(event, Exception):
                 return (yield _page(made, states, "failed", f"{type(event).__name__}: {event}"), "")
             else:
-                steps, told = event.trajectory.steps, iter(states)
+                steps, own_states = event.trajectory.steps, iter(states)
                 # Steps that reached no function, such as a question to the user, have left the state alone.
                 own = {function.name for function in api.functions}
-                states = [next(told, "") if step.action in own else "" for step in steps]
+                states = [next(own_states, "") if step.action in own else "" for step in steps]
                 return (yield _page(event.trajectory, states, event.ended, event.error), "")
 
 

@@ -44,7 +44,7 @@ class StreamedAnswer:
     """Joins server-sent events; `tell` gets the text so far, of a message the reasoning until there is content."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell, self._rest, self._told, self._done = tell, b"", "", False
+        self._tell, self._rest, self._shown, self._done = tell, b"", "", False
         self._choice: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
 
@@ -66,8 +66,8 @@ class StreamedAnswer:
         message = self._choice.get("message") or {}
         reasoning = message.get("reasoning_content") or message.get("reasoning")
         text = self._choice.get("text") or message.get("content") or reasoning
-        if isinstance(text, str) and text != self._told:
-            self._told = text
+        if isinstance(text, str) and text != self._shown:
+            self._shown = text
             self._tell(text)
 
     def whole(self) -> bytes:

@@ -178,7 +178,7 @@ def _read(call: Call, calls: Sequence[Call]) -> _Golden:
 
 
 def _fault(wanted: _Golden, call: _Made) -> tuple[int, str] | None:
-    """What is wrong with the call in place of the golden one, if anything; the fault of the least weight is told."""
+    """What is wrong with the call in place of the golden one, if anything; the fault of the least weight is named."""
     action, asked = call.step.action, call.seen[0]
     if action in NO_API:  # what is asked of the user is free text
         return None

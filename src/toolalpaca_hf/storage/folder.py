@@ -74,7 +74,7 @@ def claim_settings(
 def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, its own is removed, and the rest stays.
+    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, only files of `own` are removed.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.

@@ -87,7 +87,7 @@ def ways_of(
             return ways, {"chat": "the tokenizer has no chat template"}
         try:
             training = template if has_generation_markers(template) else get_training_chat_template(own) or template
-        except ValueError as error:
+        except Exception as error:  # TRL renders it to tell families apart, and a template raises whatever it likes
             return ways, {"chat": str(error).split(". ")[0]}
         if getattr(own, "response_template", None) is None:
             with suppress(ValueError):

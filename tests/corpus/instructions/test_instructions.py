@@ -128,9 +128,9 @@ def test_what_is_missing_is_asked_for_again() -> None:
 def test_a_model_that_writes_one_text_only_is_asked_three_times() -> None:
     ask = Scripted([answer(TEXTS[0])])
     assert len(write_instructions(API, ask, settings(rounds=3))) == 1 and len(ask.asked) == 3
-    ask, rejected = Scripted(["I'm sorry, I can not do that."]), list[tuple[str, str]]()
+    ask, rejected = Scripted(["I'm sorry, I cannot do that."]), list[tuple[str, str]]()
     assert write_instructions(API, ask, settings(rounds=2), rejected) == []
-    assert rejected == [("I'm sorry, I can not do that.", "cannot be read")] * 2
+    assert rejected == [("I'm sorry, I cannot do that.", "cannot be read")] * 2
 
 
 def test_whatever_is_not_taken_is_counted() -> None:

@@ -103,7 +103,7 @@ def test_losses_of_a_whole_run_are_those_of_brute_force(scorer: LocalScorer) -> 
 
 
 def test_a_threshold_keeps_what_the_whole_set_of_losses_says(scorer: LocalScorer) -> None:
-    """Without `all_losses`, what can not be kept is left out, before it is sampled even; the same calls are kept."""
+    """Without `all_losses`, what cannot be kept is left out, before it is sampled even; the same calls are kept."""
     texts = [Document(str(n), text) for n, text in enumerate(SENTENCES)]
     whole, lazy = (
         annotator(scorer, 0.5, temperature=1.0, wide=True, all_losses=every).annotate(texts) for every in (True, False)

@@ -86,7 +86,7 @@ def test_texts_are_sampled_alike_alone_and_together(proposer: LocalScorer) -> No
 
 @pytest.mark.parametrize("kind", ["gpt-j", "sliding"])
 def test_other_architectures(kind: str) -> None:
-    """GPT-J, as in the paper; and a cache that can not be shared, which goes the long way."""
+    """GPT-J, as in the paper; and a cache that cannot be shared, which goes the long way."""
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer(eos_token="<|endoftext|>", pad_token="<|endoftext|>", bos_token="<|endoftext|>")
     model: Any

@@ -17,7 +17,7 @@ def row(name: str, text: str, outcome: str) -> dict[str, Any]:
 def test_plain_text_is_text_that_was_read_and_no_other(tmp_path: Path) -> None:
     calls = [{"tool": "Calculator", "input": "1 + 1", "result": "2", "position": 0}]
     rows = [annotated_row(f"a{n}", f"{n} and more.", calls, Markers()) for n in range(4)]
-    # What can not be trained on comes first, so that it would take the share of the rest.
+    # What cannot be trained on comes first, so that it would take the share of the rest.
     rows += [row("list", "", "no JSON"), row("image", "PNG\x00\x01", "binary"), row("blank", " ", "no call kept")]
     rows += [row("long", "Word " * 9, "longer than 5 tokens"), row("broken", "Oh.", "failed: MemoryError: ")]
     rows += [row("kept", "No call.", "no call kept"), row("skipped", "No number.", "not preselected")]

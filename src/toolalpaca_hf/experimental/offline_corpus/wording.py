@@ -137,8 +137,8 @@ def summarize(observation: str, known: tuple[str, ...] = (), most: int = 4) -> s
     facts = (_facts(value, known) or _facts(value, ()))[:most]
     if not facts:
         return "It is done, and the answer holds nothing more."
-    told = [f"the {name} {'is' if singular(name) == name else 'are'} {part}" for name, part in facts]
-    return _sentence(listed(told))
+    parts = [f"the {name} {'is' if singular(name) == name else 'are'} {part}" for name, part in facts]
+    return _sentence(listed(parts))
 
 
 def is_empty(observation: str) -> bool:
