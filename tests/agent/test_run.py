@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 from agent.scripted import Reply, ScriptedBackend
 from datasets import load_dataset
@@ -98,6 +99,16 @@ def test_what_is_finished_is_looked_up_once_and_not_for_each_task(
     monkeypatch.setattr(RunFolder, "finished", property(lambda self: asked.append(1) or finished(self)))
     run("sample", ScriptedBackend(first_function), tmp_path, limit=9, progress=False)
     assert 0 < len(asked) < 5
+
+
+def test_the_files_of_a_run_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("sample", ScriptedBackend(first_function), tmp_path / "whole", progress=False)
+    monkeypatch.setattr("toolalpaca_hf.agent.run_folder.GROUP", 3)
+    run("sample", ScriptedBackend(first_function), tmp_path / "parts", progress=False)
+    whole, parts = (pq.ParquetFile(tmp_path / name / "trajectories.parquet") for name in ("whole", "parts"))
+    assert parts.num_row_groups > whole.num_row_groups == 1
+    without = ("seconds",)
+    assert whole.read().drop_columns(without).equals(parts.read().drop_columns(without))
 
 
 def test_what_failed_is_tried_again(tmp_path: Path) -> None:

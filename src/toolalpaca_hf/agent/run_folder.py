@@ -19,6 +19,7 @@ from ..features import ROLLOUT_FEATURES
 from ..schema import Instruction
 from ..storage import (
     JsonlLog,
+    Streamed,
     atomic_path,
     atomic_write,
     check_settings,
@@ -32,6 +33,7 @@ from .rollout import Result
 from .task import Task, TaskFile
 
 LINES = "rollouts.jsonl"
+GROUP = 2000  # rollouts in a row group of Parquet
 MADE = ("trajectories.parquet", "trajectories.json")  # of the lines, at the end
 # Of a line and of one of its steps.
 FIELDS: dict[str, Any] = dict.fromkeys("id api instruction hint response ended error".split(), str)
@@ -45,32 +47,43 @@ class RunFolder:
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.settings = json.loads(json.dumps(settings))
-        self._log = JsonlLog(self.path / LINES)
+        self._log = JsonlLog(self.path / LINES, seen=self._count)
+        self.failed: set[str] = set()
+        self._ended, self._sums = Counter[str](), Counter[str]()
         self._seconds = 0.0
         self._began = self._noted = self._last = time.monotonic()
 
     @contextmanager
     def opened(self) -> Iterator["RunFolder"]:
         """Read what is there, and lock others out while the `with` block lasts."""
+        for counted in (self.failed, self._ended, self._sums):
+            counted.clear()
         with self._log:
             note = self._read_note()
             check_settings(self.path, "a run", note.get("settings") or self.settings, self.settings)
-            for name, row in self.rows.items():
-                if not _is_rollout(row):
-                    raise InputError("is no rollout", file=self.path / LINES, row=name, fix="remove the line")
             before = note.get("seconds")
             self._seconds = before if isinstance(before, int | float) else 0.0
             self._note()
             yield self
 
     @property
-    def rows(self) -> dict[str, dict[str, Any]]:
-        return self._log.rows
+    def rows(self) -> Mapping[str, dict[str, Any]]:
+        return self._log.rows  # read from the file each time
 
     @property
     def finished(self) -> set[str]:
         """Ids not to repeat; failed rollouts are repeated."""
-        return {row["id"] for row in self.rows.values() if row["ended"] != "failed"}
+        return self.rows.keys() - self.failed
+
+    def _count(self, row: dict[str, Any], earlier: dict[str, Any] | None) -> None:
+        if not _is_rollout(row):
+            raise InputError("is no rollout", file=self.path / LINES, row=row["id"], fix="remove the line")
+        for one, sign in ((earlier, -1), (row, 1)):
+            if one is not None:
+                self._ended[one["ended"]] += sign
+                sums = {"steps": len(one["steps"]), "tokens": one["tokens"], "responses_cut": bool(one.get("ran_on"))}
+                self._sums.update({name: sign * value for name, value in sums.items()})
+        (self.failed.add if row["ended"] == "failed" else self.failed.discard)(row["id"])
 
     def add(self, result: Result) -> None:
         """Store a result, on disk before this returns."""
@@ -106,20 +119,27 @@ class RunFolder:
 
     def write(self, tasks: Sequence[Task], source: TaskFile) -> dict[str, Any]:
         """Write the output files from the results so far; returns the contents of `run.json`."""
-        rows = [self.rows[task.id] for task in source.tasks if task.id in self.rows]
-        with disk_errors(self.path), atomic_path(self.path / "trajectories.parquet") as part:
-            pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_FEATURES.arrow_schema), part)
+        schema, ids = ROLLOUT_FEATURES.arrow_schema, [task.id for task in source.tasks if task.id in self.rows]
+        path = self.path / "trajectories.parquet"
+        with disk_errors(self.path), atomic_path(path) as part, pq.ParquetWriter(part, schema) as file:
+            for start in range(0, len(ids), GROUP):
+                rows = [self.rows[name] for name in ids[start : start + GROUP]]
+                file.write_table(pa.Table.from_pylist(rows, schema=schema))
         write_json(self.path / "trajectories.json", self._raw(source))
         return self._note(tasks, left_out(source.left_out))
 
     def _raw(self, source: TaskFile) -> list[dict[str, Any]]:
         instructions: dict[str, list[Instruction]] = defaultdict(list)
-        instances: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        tasks: dict[str, list[Task]] = defaultdict(list)
         for instruction in source.instructions:
             instructions[instruction.api].append(instruction)
         for task in source.tasks:  # as many as there are instructions: they are matched by their place
-            instances[task.api.id].append(self._instance(task))
-        return [raw_api(api, instances[api.id], instructions.get(api.id)) for api in source.apis]
+            tasks[task.api.id].append(task)
+
+        def instances(api: str) -> list[dict[str, Any]]:
+            return Streamed(lambda: map(self._instance, tasks[api]))
+
+        return [raw_api(api, (), instructions.get(api.id)) | {"Instances": instances(api.id)} for api in source.apis]
 
     def _instance(self, task: Task) -> dict[str, Any]:
         row = self.rows.get(task.id)
@@ -130,16 +150,13 @@ class RunFolder:
 
     def _note(self, tasks: Sequence[Task] = (), aside: str = "") -> dict[str, Any]:
         self._noted = time.monotonic()
-        rows = self.rows.values()
         note = {
             "settings": self.settings,
             "instructions": len(tasks) or None,
             "left_out": aside,
-            "rollouts": len(rows),
-            "ended": dict(sorted(Counter(row["ended"] for row in rows).items())),
-            "steps": sum(len(row["steps"]) for row in rows),
-            "tokens": sum(row["tokens"] for row in rows),
-            "responses_cut": sum(bool(row.get("ran_on")) for row in rows),
+            "rollouts": len(self.rows),
+            "ended": {name: count for name, count in sorted(self._ended.items()) if count},
+            **{name: self._sums[name] for name in ("steps", "tokens", "responses_cut")},
             "seconds": round(self._seconds + self._last - self._began, 3),  # the clock stops at the last result
             "toolalpaca_hf": __version__,
         }

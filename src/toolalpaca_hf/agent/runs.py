@@ -163,10 +163,9 @@ def run(
             for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):
                 folder.add(result)
         note = folder.write(tasks, source)
-    ids = {task.id for task in tasks}
-    failed = [row for row in folder.rows.values() if row["id"] in ids and row["ended"] == "failed"]
-    if failed and len(failed) == len(tasks) and processes == 1:
-        raise RolloutsFailedError(f"every rollout failed, the first because {failed[0]['error']}")
+        if tasks and processes == 1 and folder.failed.issuperset(task.id for task in tasks):
+            why = folder.rows[tasks[0].id]["error"]
+            raise RolloutsFailedError(f"every rollout failed, the first because {why}")
     return note
 
 

@@ -4,6 +4,7 @@ from .files import FileInUseError as FileInUseError
 from .files import JsonlLog as JsonlLog
 from .files import SqliteCache as SqliteCache
 from .files import StorageError as StorageError
+from .files import Streamed as Streamed
 from .files import atomic_path as atomic_path
 from .files import atomic_write as atomic_write
 from .files import disk_errors as disk_errors

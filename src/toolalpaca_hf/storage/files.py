@@ -6,13 +6,17 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, NotFoundError, ToolAlpacaError
+
+Row = dict[str, Any]
 
 
 class StorageError(ToolAlpacaError):
@@ -84,20 +88,36 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def atomic_write(path: str | Path, content: str | bytes) -> None:
+def atomic_write(path: str | Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file, and its folder, so that it is whole or what it was before, also after a crash of the machine.
 
-    Text is written as UTF-8; half a surrogate pair is replaced. Where that fails, a [`StorageError`] says so.
+    Text, whole or in pieces, is written as UTF-8; half a surrogate pair is replaced. Where that fails, a
+    [`StorageError`] says so.
     """
     with disk_errors(path), atomic_path(path) as part, part.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+        for piece in (content,) if isinstance(content, str | bytes) else content:
+            file.write(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace"))
         file.flush()
         os.fsync(file.fileno())  # else a crash of the machine can leave the name without the content
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
     """Write a value as JSON with [`atomic_write`]."""
-    atomic_write(path, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=indent)
+    atomic_write(path, chain([encoder.encode(value)] if indent is None else encoder.iterencode(value), "\n"))
+
+
+class Streamed(list[Any]):
+    """A list for [`write_json`], with an `indent`, whose items are made while it is written."""
+
+    def __init__(self, items: Callable[[], Iterator[Any]]) -> None:
+        self._items = items
+
+    def __bool__(self) -> bool:
+        return next(iter(self), self) is not self
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._items()
 
 
 def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -185,12 +205,15 @@ def read_yaml(path: str | Path, fix: str) -> dict[str, Any]:
 class JsonlLog:
     """Rows of JSON by a key, in a file that grows with each; the last row of a key counts.
 
-    On entering, other runs are kept out and the end of a line that a kill cut off is removed.
+    On entering, other runs are kept out and the end of a line that a kill cut off is removed. Only where each row
+    lies is kept in memory, so `rows` can be read in the `with` block.
 
     Args:
         key (`str`, *optional*, defaults to `"id"`): The field that `rows` are found by; `None` only counts them.
         skip_damaged (`bool`, *optional*, defaults to `False`): Pass over whole lines that cannot be read.
         limit (`int`, *optional*): Remove what is behind so many lines.
+        seen (`Callable`, *optional*): Called with each row, one that was there or is added, and the row that it
+            replaces or `None`.
 
     Raises:
         [`FileInUseError`], [`InputError`]: On entering: another run has it; the line `row` is not JSON with `key`.
@@ -207,12 +230,18 @@ class JsonlLog:
     """
 
     def __init__(
-        self, path: str | Path, key: str | None = "id", *, skip_damaged: bool = False, limit: int | None = None
+        self,
+        path: str | Path,
+        key: str | None = "id",
+        *,
+        skip_damaged: bool = False,
+        limit: int | None = None,
+        seen: Callable[[Row, Row | None], None] = lambda row, earlier: None,
     ) -> None:
         self.path, self.key, self.skip_damaged, self.limit = Path(path), key, skip_damaged, limit
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: Mapping[str, Row] = {}
         self.count = 0  # of lines that were there on entering
-        self._writing = threading.Lock()
+        self._seen, self._writing = seen, threading.Lock()
 
     def __enter__(self) -> "JsonlLog":
         with ExitStack() as stack:
@@ -221,9 +250,10 @@ class JsonlLog:
             # Before anything is cut off: the end of a line may be on its way.
             stack.enter_context(file_lock(self.path.with_name(f".{self.path.name}.lock"), self.path))
             with disk_errors(self.path):
-                self._read()
                 # Without a buffer: one that could not be written would be tried again on closing.
-                self._file = stack.enter_context(self.path.open("ab", buffering=0))
+                self._file = stack.enter_context(self.path.open("a+b", buffering=0))
+                self.rows = self._places = _Rows(self._file)
+                self._read()
             self._held = stack.pop_all()
         return self
 
@@ -235,13 +265,10 @@ class JsonlLog:
 
         May be called by several threads. What has no UTF-8 (half a surrogate pair) is replaced.
         """
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        written = text.encode("utf-8", "replace")
-        if b"?" in written and written.decode() != text:  # kept as they will be read
-            rows = tuple(map(json.loads, written.splitlines()))
-        rest = memoryview(written)
+        lines = [(json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace") for row in rows]
+        rest = memoryview(b"".join(lines))
         with self._writing, disk_errors(self.path):
-            before = os.fstat(self._file.fileno()).st_size
+            place = before = os.fstat(self._file.fileno()).st_size
             try:
                 while rest:
                     rest = rest[self._file.write(rest) :]
@@ -250,28 +277,52 @@ class JsonlLog:
                 with suppress(OSError):
                     self._file.truncate(before)
                 raise
-            if self.key:
-                self.rows.update((row[self.key], dict(row)) for row in rows)
+            for row, line in zip(rows, lines, strict=True):
+                self._keep(dict(row), place, len(line))
+                place += len(line)
+
+    def _keep(self, row: Row, place: int, size: int) -> None:
+        if self.key:
+            earlier = self.rows.get(row[self.key])
+            self._places.add(row[self.key], place, size)
+            self._seen(row, earlier)
 
     def _read(self) -> None:
-        if not self.path.exists():
-            return
-        self.rows, self.count, whole = {}, 0, 0
+        self.count, whole = 0, 0
         with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n") or self.count == self.limit:
                     break
-                self.count, whole = self.count + 1, whole + len(line)
+                self.count += 1
                 try:
-                    if self.key:
-                        row = json.loads(line)
-                        self.rows[row[self.key]] = row
+                    self._keep(json.loads(line) if self.key else {}, whole, len(line))
                 except (ValueError, KeyError, TypeError, RecursionError):
                     if not self.skip_damaged:
                         problem = f"is not JSON with the field {self.key!r}"
                         raise InputError(problem, file=self.path, row=self.count, fix="remove the line") from None
+                whole += len(line)
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
+
+
+class _Rows(Mapping[str, Row]):
+    """Rows in an open file, by key."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file, self._places = file, dict[str, int]()
+
+    def add(self, key: str, place: int, size: int) -> None:
+        self._places[key] = place << 32 | size  # a number takes a third of the memory of a pair
+
+    def __getitem__(self, key: str) -> Row:
+        place, size = divmod(self._places[key], 1 << 32)
+        return json.loads(os.pread(self._file.fileno(), size, place))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def intact_rows(path: str | Path) -> Iterator[dict[str, Any]]:
