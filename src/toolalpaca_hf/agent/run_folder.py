@@ -81,8 +81,9 @@ class RunFolder:
         for one, sign in ((earlier, -1), (row, 1)):
             if one is not None:
                 self._ended[one["ended"]] += sign
-                sums = {"steps": len(one["steps"]), "tokens": one["tokens"], "responses_cut": bool(one.get("ran_on"))}
-                self._sums.update({name: sign * value for name, value in sums.items()})
+                self._sums["steps"] += sign * len(one["steps"])
+                self._sums["tokens"] += sign * one["tokens"]
+                self._sums["responses_cut"] += sign * bool(one.get("ran_on"))
         (self.failed.add if row["ended"] == "failed" else self.failed.discard)(row["id"])
 
     def add(self, result: Result) -> None:
