@@ -125,6 +125,22 @@ def test_half_a_snapshot_is_not_taken_for_a_model(llama: Path, monkeypatch: pyte
         assert bytes_of(fetch(REPO, endpoint=hub.url).folder) == bytes_of(llama)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_file_that_was_cut_off_is_fetched_again(llama: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The client takes what lies in its cache for whole."""
+    with HubServer({REPO: bytes_of(llama)}) as hub:
+        cut = fetch(REPO, endpoint=hub.url).folder / name
+        os.truncate(cut, cut.stat().st_size // 3)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(ToolAlpacaError, match=f"{name} cut off"):
+            fetch(REPO, endpoint=hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        asked = len(hub.asked(f"/{name}"))
+        assert bytes_of(fetch(REPO, endpoint=hub.url).folder) == bytes_of(llama)
+        assert len(hub.asked(f"/{name}")) > asked and not hub.asked("/nosuch")
+        assert len(hub.asked("/config.json")) <= 2, "what is whole is not fetched again"
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_pickles_are_converted_when_asked_for(llama: Path, tmp_path: Path, shards: int) -> None:
     with HubServer({REPO: pickled(llama, tmp_path, shards)}) as hub:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from huggingface_hub import HfApi, constants, get_token, snapshot_download
+from huggingface_hub import HfApi, constants, get_cached_repo_tree, get_token, snapshot_download
 from huggingface_hub import errors as hf
 from huggingface_hub.utils import validate_repo_id
 
@@ -226,18 +227,26 @@ def fetch(
             raise refused
         # Which weights the cache has is known once it is found.
         weights = () if pickled is None else PICKLED if pickled else WEIGHTS
-        folder = Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                token=api.token,
-                endpoint=api.endpoint,
-                allow_patterns=[*FILES, *weights],
-                ignore_patterns=["*/*"],  # reports, other formats and other checkpoints
-                local_files_only=pickled is None,
-                library_name="toolalpaca-hf",
-            )
+        download = partial(
+            snapshot_download,
+            repo_id,
+            revision=revision,
+            token=api.token,
+            endpoint=api.endpoint,
+            allow_patterns=[*FILES, *weights],
+            ignore_patterns=["*/*"],  # reports, other formats and other checkpoints
+            local_files_only=pickled is None,
+            library_name="toolalpaca-hf",
         )
+        folder = Path(download())
+        if cut := _cut_off(repo_id, folder):
+            if pickled is None:
+                problem = f"not whole ({', '.join(path.name for path in cut)} cut off)"
+                raise InputError(problem, file=repo_id, fix="fetch it again with the network")
+            for path in cut:  # the client takes what is there for whole
+                path.resolve().unlink()
+                path.unlink(missing_ok=True)
+            download()
     if pickled is None and not _has_weights(folder, WEIGHTS):
         pickled = _has_weights(folder, PICKLED)
         if pickled and not allow_bin:
@@ -277,6 +286,14 @@ def _only_pickled(api: HfApi, repo_id: str, revision: str | None) -> bool | None
 
 def _has_weights(folder: Path, patterns: tuple[str, ...]) -> bool:
     return any(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def _cut_off(repo_id: str, folder: Path) -> list[Path]:
+    """Files of a snapshot that are not as long as the Hub says, where the cache knows it."""
+    with suppress(hf.CachedRepoTreeNotFoundError):
+        sizes = {file.path: file.size for file in get_cached_repo_tree(repo_id, revision=folder.name)}
+        return [path for path in folder.iterdir() if path.stat().st_size != sizes.get(path.name, path.stat().st_size)]
+    return []
 
 
 def _check_whole(repo_id: str, folder: Path, pickled: bool) -> None:
