@@ -178,6 +178,8 @@ def test_the_double_refuses_what_the_service_refuses() -> None:
         ('[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}}]', "", "f", {"a": 1}),
         ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}', "", "f", {"a": 1}),
         ('{"name": "f", "parameters": {"a": 1}}', "", "f", {"a": 1}),
+        ('```json\n{"name": "f", "arguments": {"a": 1}}\n```', "", "f", {"a": 1}),
+        ('{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}', "", "f", {"a": 1}),
         ('<think>{"name": "g", "arguments": {}}</think>\n<tool_call>{"name": "f"}</tool_call>', "", "f", {}),
         ('<tool_call>{"name": "f", "arguments": [1]}</tool_call>', "", "f", None),
         ('x <tool_call>{"name": "f", "argu', "x", None, None),
@@ -207,6 +209,7 @@ def test_calls_that_a_server_leaves_in_the_text_are_read(
             'He wrote {"name": "f", "arguments": {}} there',
         ),
         ({"content": '{"name": "Rex", "status": "sold"}'}, '{"name": "Rex", "status": "sold"}'),
+        ({"content": '{"name": "f", "arguments": {}}; not so'}, '{"name": "f", "arguments": {}}; not so'),
     ],
 )
 def test_text_without_a_call_is_the_response(said: dict[str, Any], response: str) -> None:
@@ -232,9 +235,11 @@ def test_arguments_of_every_kind(arguments: Any, text: str, read: dict[str, Any]
     assert (turn.action, turn.action_input, turn.arguments) == ("f", text, read)
 
 
-def test_a_call_without_a_function_of_its_own_is_read() -> None:
+def test_a_call_in_an_older_layout_is_read() -> None:
     call = {"type": "function", "id": "x", "name": "f", "arguments": "{}"}
     assert read_message({"content": "", "tool_calls": [call]})[1].calls == (Call("f", "{}"),)
+    assert read_message({"content": None, "function_call": call})[1].calls == (Call("f", "{}"),)
+    assert read_message({"content": "At noon.", "function_call": None})[1].response == "At noon."
 
 
 def test_several_calls_of_a_turn_are_read() -> None:
@@ -254,6 +259,7 @@ def test_several_calls_of_a_turn_are_read() -> None:
         ('<tool_call>{"name": "f"}</tool_call>\n<tool_call>{"name": "g"}</tool_call>', [("f", ""), ("g", "")]),
         ('<tool_call>{"name": "f", "arguments": "<tool_call>"}</tool_call>', [("f", "<tool_call>")]),
         ('[{"name": "f", "arguments": {}}, {"name": "g", "parameters": {}}]', [("f", "{}"), ("g", "{}")]),
+        ('{"name": "f", "parameters": {}}; {"name": "g", "parameters": {}};', [("f", "{}"), ("g", "{}")]),
         # Half a turn is not carried out.
         ('<tool_call>{"name": "f"}</tool_call>\n<tool_call>{"name": "g", "argu', []),
         ('[TOOL_CALLS] [{"name": "f"}, {"name": 3}]', []),

@@ -47,6 +47,9 @@ PAIRS = list(itertools.product(VERDICTS, VERDICTS))
         "Process Correctness: {}\nFinal Response Correctness: {}",
         "Process Correctness (Yes/No/Uncertain): {}\nFinal Response Correctness (Yes/No/Uncertain): {}",
         "Process Correctness: “{}”\nFinal Response Correctness: ❌ {}",
+        '{{"Process Correctness": "{}", "Final Response Correctness": "{}"}}',
+        "(a) Process Correctness → {}\n(b) Final Response Correctness → {}",
+        "- [x] Process Correctness: {}\n- [x] Final Response Correctness: {}",
         "<think>\nFinal Response Correctness: No?\n</think>\nProcess Correctness: {}\nFinal Response Correctness: {}",
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolalpaca_hf.metrics import ProcessVerdict, judge_process
+from toolalpaca_hf.metrics import ProcessVerdict, judge_process, process_reward
 from toolalpaca_hf.schema import Api, Call, Function, Instruction, Step
 
 API = Api("t/tides", "Tides", functions=[Function(n, "", "", "") for n in ("findPort", "getTide", "getMoon")])
@@ -131,6 +131,19 @@ def test_a_golden_question_to_the_user_is_asked_in_any_words() -> None:
     tide = step("getTide", {"port": "Nantes"})
     assert judged("High tide?", golden, step("getDetails", {"Question": "Where?"}, "In Nantes"), tide).verdict == "Yes"
     assert judged("High tide?", golden, tide).reason == "getDetails was never called"
+
+
+def test_a_reward_is_whole_with_a_question_to_the_user_or_an_optional_call() -> None:
+    asked = Instruction(
+        "t/0", "t", "When is high tide?", [Call("getDetails", "{}"), Call("[Optional] findPort", "{}")]
+    )
+    steps = [step("getDetails", '{"Question": "Where?"}', "In Nantes."), step("findPort")]
+    for golden, made in (([], steps[:1]), ([], steps), ([Call("getTide", "{}")], [*steps, step("getTide")])):
+        row = replace(asked, golden_calls=[*asked.golden_calls, *golden])
+        parts = process_reward(Api("t", "T"), row, made, "At noon.").parts
+        assert (parts["process"], parts["calls"], parts["answer"]) == (1.0, 1.0, 1.0)
+    twice = process_reward(Api("t", "T"), asked, [*steps, step("findPort")], "At noon.")
+    assert twice.parts["calls"] == 0.0
 
 
 def test_what_comes_from_an_answer_has_to_be_in_one() -> None:

@@ -218,6 +218,9 @@ def test_messages_beyond_max_length_are_cut_or_dropped_and_counted(
     trainer = of_messages(llama, tmp_path, rows, max_length=32, overlong=overlong)
     assert said in trainer.row_reports[-1]
     assert [len(ids) for ids in trainer.train_dataset["input_ids"]] == lengths
+    trainer = of_messages(llama, tmp_path, rows, max_length=32, overlong=overlong, packing=True)
+    assert said in trainer.row_reports[-1]
+    assert sorted(n for pack in trainer.train_dataset["seq_lengths"] for n in pack) == lengths
 
 
 def test_a_stream_of_messages_has_no_end(llama: Path, tmp_path: Path) -> None:

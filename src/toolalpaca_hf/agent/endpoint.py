@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..errors import OptionError, ToolAlpacaError
 from ..formats import GET_DETAILS_TOOL, Turn, parse_turn
 from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
+from ..openapi import mapping
 from ..storage import unambiguous
 from .backend import STOPS, ChatContext, Completion, Context, ReactContext, openai_messages, read_calls
 
@@ -15,6 +16,8 @@ from .backend import STOPS, ChatContext, Completion, Context, ReactContext, open
 _REASONING = ("reasoning_content", "reasoning")
 # What models write before a call; most servers read it, some pass it on as text.
 _CALL = re.compile(r"<tool_call>|<\|tool_call\|>|\[TOOL_CALLS\]|<\|python_tag\|>")
+_FENCED = re.compile(r"```\w*\n(.*)\n```", re.DOTALL)
+_BEGUN = re.compile(r"[^\s;]")
 _DECODER = json.JSONDecoder(object_pairs_hook=unambiguous)
 
 
@@ -122,17 +125,15 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     said = without_thinking(content).strip()
     apart = (text for name in _REASONING if isinstance(text := message.get(name), str) and text)
     reasoning = next(apart, content.rpartition("</think>")[0].rpartition("<think>")[2]).strip()
-    found = message.get("tool_calls")
+    # Older servers hand back one call, by an older name.
+    found = message.get("tool_calls") or [call for call in [message.get("function_call")] if call]
     if isinstance(found, list) and found:
         calls = [call.get("function", call) if isinstance(call, dict) else None for call in found]
         marked = [f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls]
         return "\n".join([content, *marked]).strip(), Turn.of_calls(said, read_calls(calls), reasoning)
     if mark := _CALL.search(said):
         return content, Turn.of_calls(said[: mark.start()].strip(), read_calls(_marked(said)), reasoning)
-    value, end = _json(said, 0)
-    calls = value if isinstance(value, list) else [value]
-    named = (isinstance(call, dict) and "name" in call and set(call) & {"arguments", "parameters"} for call in calls)
-    if calls and end == len(said) and all(named):
+    if calls := _bare(said):
         return content, Turn.of_calls("", read_calls(calls), reasoning)
     return content, Turn("", response=said or None, reasoning=reasoning)
 
@@ -146,9 +147,22 @@ def _marked(text: str) -> list[Any]:
     return found
 
 
+def _bare(text: str) -> list[Any]:
+    """The calls of a text that is nothing else, perhaps in a fence or with `;` between them; none of any other."""
+    fenced, found, at = _FENCED.fullmatch(text), [], 0
+    text = (fenced[1] if fenced else text).strip("; \n")
+    while at < len(text):
+        value, at = _json(text, at)
+        some = [mapping(call).get("function", call) for call in (value if isinstance(value, list) else [value])]
+        if not some or not all("name" in mapping(call) and {*call} & {"arguments", "parameters"} for call in some):
+            return []
+        found += some
+    return found
+
+
 def _json(text: str, start: int) -> tuple[Any, int]:
     """The value that begins there, and its end; `None` if there is none."""
-    start += len(text[start:]) - len(text[start:].lstrip())
+    start = begun.start() if (begun := _BEGUN.search(text, start)) else len(text)
     try:
         return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):

@@ -203,6 +203,8 @@ def is_code(text: str) -> bool:
 
 def _same_words(golden: Any, made: Any) -> bool:
     ours, theirs = words(to_text(golden)), words(to_text(made))
+    if isinstance(golden, str) and isinstance(made, str) and (day := read_date(golden)) and day == read_date(made):
+        return True
     # In their order, which tells April 5 from May 4.
     if list(filter(_is_number, ours)) != list(filter(_is_number, theirs)):
         return False

@@ -22,7 +22,7 @@ VERDICTS = ("Yes", "No", "Uncertain")
 
 # "(Yes/No/Uncertain)" behind a label is the choice that the judge was given.
 _LABEL = re.compile(
-    r"(process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?(?:[:=|–—-]\s*(.*)|$)", re.IGNORECASE
+    r"(process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?(?:[:=|→–—-]\s*(.*)|$)", re.IGNORECASE
 )
 # Between two verdicts on one line. Where a line begins with none, it is a sentence on them, and says nothing yet.
 _BETWEEN = re.compile(
@@ -57,9 +57,9 @@ class JudgeVerdict(NamedTuple):
 
 
 def _lines(text: str) -> list[str]:
-    """Lines without Markdown (bold, headings, bullets, numbers, quotes), full-width characters normalized."""
+    """Lines without Markdown (bold, headings, bullets, numbers, ticks, quotes), braces and full-width characters."""
     plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
-    lines = (re.sub(r"^[\s>#•·|+-]*(?:\d+[.)]\s*)?", "", line) for line in plain.splitlines())
+    lines = (re.sub(r"^[\s>#•·|+{(\[-]*(?:(?:\d+|[^\W\d_])[.)\]]\s*)?", "", line) for line in plain.splitlines())
     parts = (_BETWEEN.split(line) if _LABEL.match(line) else [line] for line in lines)
     return [line for whole in chain.from_iterable(parts) if (line := whole.strip().rstrip("|").strip())]
 

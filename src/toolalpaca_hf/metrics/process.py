@@ -12,7 +12,17 @@ from typing import Any, Literal, NamedTuple
 
 from ..formats import parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import NO_API, OPTIONAL, call_validity, failure_of, functions_in, golden_arguments, is_call, same_function
+from .calls import (
+    NO_API,
+    OPTIONAL,
+    bare_name,
+    call_validity,
+    failure_of,
+    functions_in,
+    golden_arguments,
+    is_call,
+    same_function,
+)
 from .equality import determined, says, values_equal
 from .matching import assign, match_calls
 
@@ -109,7 +119,8 @@ def process_reward(
     """Reward a trajectory. Further calls lower each part: neither calling everything nor calling nothing pays.
 
     - `process`: 1 if [`judge_process`] says Yes;
-    - `calls`: F1 of the called functions against the golden ones, each as often as it was called;
+    - `calls`: F1 of the called functions against the golden ones, each as often as it was called, without built-in
+      tools and calls that a golden one marked `[Optional]` allows;
     - `arguments`: F1 of the arguments' names with their values (`argument_f1` of [`match_calls`]);
     - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
     - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
@@ -126,11 +137,13 @@ def process_reward(
     0.0
     ```
     """
-    made = [step.action for step in steps if is_call(step.action, functions_in(api))]
-    golden = [call.action for call in instruction.golden_calls if not call.action.startswith(OPTIONAL)]
-    named = Counter(next((own for own in golden if same_function(own, name)), name) for name in made)
-    both = (Counter(golden) & named).total()
-    calls = 2 * both / (len(golden) + len(made)) if both else float(not golden and not made)
+    functions, golden = functions_in(api), [call.action.strip() for call in instruction.golden_calls]
+    optional = [name for name in golden if name.startswith(OPTIONAL)]
+    needed = [name for name in golden if name not in optional and is_call(name, functions)]
+    made = [step.action for step in steps if is_call(step.action, functions)]
+    wanted, allowed, named = (Counter(map(bare_name, names)) for names in (needed, optional, made))
+    both, more = (wanted & named).total(), (named - wanted - allowed).total()
+    calls = 2 * both / (len(needed) + both + more) if both else float(not needed and not more)
     validity = call_validity(api, steps)
     fitting = validity["valid_arguments"] - validity["repeated_identical"]
     counted = [step for step in steps if not (faults and _FAILED.match(step.observation))]
@@ -139,7 +152,7 @@ def process_reward(
         "calls": calls,
         "arguments": match_calls(instruction.golden_calls, steps, api, instruction.instruction)["argument_f1"],
         "validity": max(0, fitting) / len(steps) if steps else 0.0,
-        "answer": float(bool(response.strip()) and (calls > 0 or not golden)),
+        "answer": float(bool(response.strip()) and (calls > 0 or not needed)),
     }
     return Reward(sum(weight * parts[name] for name, weight in weights.items()), parts)
 

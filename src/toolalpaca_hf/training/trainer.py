@@ -274,16 +274,17 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
             if name == "train" and args.assistant_only_loss:
                 self._features = features_of(dataset)
-            prepared: Any = dataset
-            limit, longer = args.max_length, 0
-            if limit is not None and not packing:  # TRL cuts, and does not say what
-                whole = copy.copy(args)
-                whole.max_length, whole.shuffle_dataset = None, False
-                prepared = super()._prepare_dataset(dataset, tokenizer, whole, packing, formatter, name)
-                fitting = prepared.filter(lambda ids: len(ids) <= limit, input_columns=["input_ids"])
-                longer = len(prepared) - len(fitting) if isinstance(rows, Dataset) else 0
-                prepared = fitting if args.overlong == "drop" else prepared
-            prepared = super()._prepare_dataset(prepared, tokenizer, args, packing, formatter, name)
+            prepare, alone, limit, longer = super()._prepare_dataset, copy.copy(args), args.max_length, 0
+            alone.max_length, alone.shuffle_dataset = None, False
+            kept: Any = prepare(dataset, tokenizer, alone, False, formatter, name)
+            cut = not packing or args.packing_strategy == "bfd"  # the others pack the pieces of a row
+            if limit is not None:  # TRL cuts, and does not say what
+                fitting = kept.filter(lambda ids: len(ids) <= limit, input_columns=["input_ids"])
+                longer = len(kept) - len(fitting) if isinstance(rows, Dataset) else 0
+                alone.max_length = limit if cut else None
+                kept = prepare(fitting if args.overlong == "drop" else kept, tokenizer, alone, False, formatter, name)
+            prepared = prepare(kept, tokenizer, args, True, formatter, name) if packing else kept
+            prepared = prepared.shuffle(seed=args.seed) if args.shuffle_dataset and not packing else prepared
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
         if template != tokenizer.chat_template:
@@ -293,9 +294,9 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             tokenizer.chat_template = template
         if not isinstance(rows, Dataset):
             return prepared
-        dropped = 0 if packing else len(dataset) - len(prepared)
+        dropped = len(dataset) - len(kept)
         if longer > dropped:
-            reasons += f"; {longer - dropped:,} cut to max_length {limit}"
+            reasons += f"; {longer - dropped:,} {'cut to' if cut else 'split at'} max_length {limit}"
         if dropped:
             why = "longer than" if args.overlong == "drop" else "nothing that is trained lies within"
             reasons += f"; {dropped:,} dropped as {why} max_length {limit}"

@@ -97,6 +97,10 @@ def test_the_calculator_computes_what_fractions_say(expression: tuple[str, Fract
         ("9" * 199 + ".", None),
         ("1, 2", None),
         ("1,23", None),
+        # A comma that separates no thousands.
+        ("0,500 * 2", None),
+        ("1000,200 + 1", None),
+        ("3.14,159", None),
         ("(1)(2)", None),
         ("...", None),
         ("1 +", None),
@@ -121,6 +125,9 @@ def test_the_calculator_is_bounded(written: str, result: str | None) -> None:
 def test_the_calendar_goes_by_the_document_s_date_else_by_today() -> None:
     assert Calendar("2023-01-30")("anything") == "Today is Monday, January 30, 2023."
     assert Calendar().for_document({"date": "2020-02-29T23:59:59Z"})("") == "Today is Saturday, February 29, 2020."
+    for since in (1420070400, "1420070400.0", 1420070400000):
+        assert Calendar().for_document({"date": since})("") == "Today is Thursday, January 1, 2015."
+    assert Calendar().for_document({"date": "20150101093000"})("") == "Today is Thursday, January 1, 2015."
     for meta in ({}, {"date": None}, {"date": "yesterday"}, {"date": 7}):
         before, said, after = date.today(), Calendar().for_document(meta)(""), date.today()
         assert said in {Calendar(before)(""), Calendar(after)("")}

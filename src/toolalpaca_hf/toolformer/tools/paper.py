@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ from .tool import PROMPTS, SLOT, Tool
 
 _LONGEST = 200
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
+_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _DATE_IN_URL = re.compile(r"(?<!\d)((?:19|20)\d\d)[-/_](0?[1-9]|1[0-2])[-/_](0?[1-9]|[12]\d|3[01])(?!\d)")
 
 
@@ -39,7 +40,7 @@ class Calculator(Tool):
         # Of what these characters can express, only powers and integer divisions are not the paper's operations.
         if len(text) > _LONGEST or not re.fullmatch(r"[0-9.,+\-*/()\s]+", text) or re.search(r"\*\s*\*|/\s*/", text):
             return None
-        text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", " ".join(text.split()))
+        text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), " ".join(text.split()))
         text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)  # Python takes no 007
         if "," in text:  # a tuple
             return None
@@ -92,8 +93,11 @@ def date_in_url(url: Any) -> date | None:
 def _date_of(value: Any) -> date | None:
     if isinstance(value, date):
         return value.date() if isinstance(value, datetime) else value
-    try:
-        return date.fromisoformat(str(value).strip()[:10])
+    text = str(value).strip()
+    if since := re.fullmatch(r"(1\d{9})(?:\d{3})?(?:\.\d+)?", text, re.ASCII):  # seconds or milliseconds since 1970
+        return datetime.fromtimestamp(int(since[1]), UTC).date()
+    try:  # Python reads ten digits as a day as well, and leaves the last two out
+        return date.fromisoformat(text[: 8 if text[:8].isdecimal() else 10])
     except ValueError:
         return None
 
