@@ -140,6 +140,8 @@ def test_restyled_names_are_restyled_everywhere(mask: float) -> None:
 def test_names_that_swap_are_exchanged_once() -> None:
     renamed = _renamed_step(Step("I ask a, then b.", "a", "{}", "ok"), {"a": "b", "b": "a"}, {}, 100)
     assert renamed.log == "I ask b, then a.\nAction: b\nAction Input: {}"
+    renamed = _renamed_step(Step("I ask a().", "a()", "{}", "ok"), {"a()": "b"}, {}, 100)
+    assert renamed.log == "I ask b.\nAction: b\nAction Input: {}"
 
 
 def test_as_few_functions_as_asked_for() -> None:

@@ -223,6 +223,21 @@ def test_messages_beyond_max_length_are_cut_or_dropped_and_counted(
     assert sorted(n for pack in trainer.train_dataset["seq_lengths"] for n in pack) == lengths
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_arguments_as_json_texts_are_trained_as_objects(streamed: bool, llama: Path, tmp_path: Path) -> None:
+    """OpenAI's files hold texts, which a template would write in quotes once more."""
+
+    def first_ids(*given: Any) -> list[int]:
+        calls = [{"type": "function", "function": {"name": "find", "arguments": each}} for each in given]
+        said = [QUESTION, {"role": "assistant", "content": None, "tool_calls": calls}, NOON]
+        rows = Dataset.from_list([{"messages": said}])
+        options = {"max_steps": 1} if streamed else {}
+        trainer = of_messages(llama, tmp_path, rows.to_iterable_dataset() if streamed else rows, **options)
+        return next(iter(trainer.train_dataset))["input_ids"]
+
+    assert first_ids('{"a": 1}', '{"a": 2}') == first_ids({"a": 1}, {"a": 2}) != first_ids("[1]", "[1]")
+
+
 def test_a_stream_of_messages_has_no_end(llama: Path, tmp_path: Path) -> None:
     """A run resumed in its second pass would else skip what is not there."""
     rows = Dataset.from_list([{"messages": [QUESTION, NOON]}, {"messages": [QUESTION] * 90 + [NOON]}])

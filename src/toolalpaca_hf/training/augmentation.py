@@ -187,7 +187,7 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
         return text
     # All at once, for a new name may be another function's old one.
     old = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(rf"\b(?:{old})\b", lambda match: names[match.group()], text)
+    return re.sub(rf"(?<!\w)(?:{old})(?!\w)", lambda match: names[match.group()], text)
 
 
 def _renamed_keys(text: str, names: Mapping[str, str]) -> str:

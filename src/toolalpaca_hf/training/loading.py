@@ -17,8 +17,17 @@ from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
 from ..errors import InputError, OptionError, UnsupportedModelError
-from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
+from ..formats import (
+    Prompt,
+    UpstreamPrompt,
+    build_chat_template,
+    build_response_template,
+    parse_arguments,
+    parse_prompt,
+    react_prompt,
+)
 from ..inference import end_ids
+from ..openapi import mapping
 from ..schema import Segment
 from ..storage import atomic_write, read_json, write_json
 from .conversations import as_messages, tools
@@ -133,9 +142,19 @@ def without_absent(dataset: Any) -> Any:
 
     def held(row: Mapping[str, Any]) -> dict[str, Any]:
         found = {name: _held(row[name], kind) for name, kind in kinds.items()}
-        return found | {"messages": present(found["messages"] or ())}
+        return found | {"messages": [*map(_with_objects, present(found["messages"] or ()))]}
 
     return dataset.map(held, features=features)
+
+
+def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose calls have objects as arguments: JSON texts, as in OpenAI's files, templates quote or refuse."""
+    calls = message.get("tool_calls")
+    for n, call in enumerate(calls if isinstance(calls, list) else ()):
+        function = mapping(mapping(call).get("function"))
+        if isinstance(text := function.get("arguments"), str) and (read := parse_arguments(text)) is not None:
+            calls[n] = call | {"function": function | {"arguments": read}}
+    return message
 
 
 def _held(value: Any, kind: Any) -> Any:
