@@ -2,12 +2,15 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from agent.scripted import ScriptedBackend
 from openai_double import KEY, Answer, error, message, openai_double
 from openapi.loopback import Site
 
+from toolalpaca_hf.agent import run
 from toolalpaca_hf.agent.task import AWAY, NOTHING_TO_ADD, ModelUser, ScriptedUser, User
 from toolalpaca_hf.errors import ToolAlpacaError
 
@@ -56,6 +59,14 @@ def test_a_user_who_fails_is_away_and_it_is_recorded(answer: Answer, problem: st
         said = one.answer("High tide?", "Which port?")
     assert said == AWAY and one.failures == 1
     assert problem in one.problem and KEY not in one.problem
+
+
+def test_a_run_says_that_its_user_was_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asking = ' I ask.\nAction: getDetails\nAction Input: {"Question": "Which?"}'
+    backend = ScriptedBackend(lambda instruction, turn: " So.\nResponse: It is." if turn else asking)
+    with Site([(500, {}, b"oops")]) as site:
+        run("sample", backend, tmp_path, user=user(site), limit=3, progress=False)
+    assert "left 3 questions open" in caplog.text and "status 500" in caplog.text
 
 
 def test_failures_of_many_rollouts_are_all_counted() -> None:

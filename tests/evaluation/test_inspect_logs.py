@@ -101,6 +101,12 @@ def test_fields_of_a_score_and_scores_that_are_no_shares(tmp_path: Path) -> None
     assert list(metrics["scores"]) == ["exact, right (Inspect)"] and "exact, words" in notes[0]
 
 
+def test_logs_of_other_scorers_have_no_rate_in_common(tmp_path: Path) -> None:
+    other = sample("a", 1) | {"scores": {"match": {"value": "C"}}}
+    found = compare([log(tmp_path / "x.eval", [sample("a", 1)]), log(tmp_path / "y.eval", [other])])
+    assert found["differences"][0]["rates"] == {} and found["notes"] == ["y.eval and x.eval have no rate in common"]
+
+
 def test_a_run_that_was_cut_off_has_its_journal(tmp_path: Path) -> None:
     notes: list[str] = []
     head = json.dumps({"eval": {"task": "t", "model": "m"}}).encode()

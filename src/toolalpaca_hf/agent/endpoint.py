@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..errors import OptionError, ToolAlpacaError
 from ..formats import GET_DETAILS_TOOL, Turn, parse_turn
-from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, without_thinking
+from ..llm import Choice, ModelClient, RequestRejected, Unanswered, estimate_tokens, text_of, without_thinking
 from ..openapi import mapping
 from ..storage import unambiguous
 from .backend import STOPS, ChatContext, Completion, Context, ReactContext, openai_messages, read_calls
@@ -119,9 +119,7 @@ def _tokens(choice: Choice, text: str) -> int:
 
 def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     content = message.get("content") or message.get("refusal") or ""
-    if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    content = str(content)
+    content = str(text_of(content))
     said = without_thinking(content).strip()
     apart = (text for name in _REASONING if isinstance(text := message.get(name), str) and text)
     reasoning = next(apart, content.rpartition("</think>")[0].rpartition("<think>")[2]).strip()

@@ -1,5 +1,6 @@
 """A run: a file of instructions, a model, and a folder that fills with trajectories."""
 
+import logging
 from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -24,6 +25,8 @@ from .toolbox import ApiCalls, ask_user, real_calls, shown_api, simulated_calls
 
 if TYPE_CHECKING:
     from .mcp import McpTools
+
+logger = logging.getLogger(__name__)
 
 
 class RolloutsFailedError(ToolAlpacaError):
@@ -162,6 +165,8 @@ def run(
             before, hidden = len(tasks) - len(waiting), None if progress else True
             for result in tqdm(results, total=len(tasks), initial=before, unit="rollout", disable=hidden):
                 folder.add(result)
+            if isinstance(user, ModelUser) and user.failures:
+                logger.warning("the user's model left %d questions open, the last as %s", user.failures, user.problem)
         note = folder.write(tasks, source)
         if tasks and processes == 1 and folder.failed.issuperset(task.id for task in tasks):
             why = folder.rows[tasks[0].id]["error"]

@@ -256,6 +256,8 @@ def _difference(run: _Run, first: _Run, notes: list[str]) -> dict[str, Any]:
         for name in (*HEADLINE, *mapping(run.metrics.get("scores")))
         if _has(run, name) and _has(first, name)
     }
+    if not rates:
+        notes.append(f"{run.name} and {first.name} have no rate in common")
     made = [(each.get("within"), each.get("n", 1)) for each in (mapping(side.metrics.get("trials")) for side in sides)]
     counts = {"n": len(pairs), "only_this": here, "only_first": there, "other_golden": other}
     shown = next((detectable_between(found, made) for found in rates.values()), {})

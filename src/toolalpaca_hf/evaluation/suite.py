@@ -222,7 +222,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        problem = f"cannot be read as Parquet ({str(error).splitlines()[0]})"
+        problem = f"cannot be read as Parquet ({str(error).partition(chr(10))[0]})"
         raise InputError(problem, file=path, fix="where its run was killed, pass the folder") from None
     yield from ((f"row {number}", row) for number, row in enumerate(rows))
 

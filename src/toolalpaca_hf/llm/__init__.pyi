@@ -19,6 +19,7 @@ from .asking import request_hash as request_hash
 from .client import KEY_VARIABLES as KEY_VARIABLES
 from .client import Choice as Choice
 from .client import ModelClient as ModelClient
+from .client import text_of as text_of
 from .local import LocalModel as LocalModel
 from .structured import join_continuation as join_continuation
 from .structured import parse_items as parse_items

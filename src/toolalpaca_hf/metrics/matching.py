@@ -136,6 +136,18 @@ def match_calls(
     return flags | calls | {f"argument_{name}": share for name, share in arguments.items()}
 
 
+def functions_f1(golden: Sequence[Call], steps: Sequence[Step], api: Api) -> tuple[float, bool]:
+    """F1 of the called functions against the golden ones, each as often as it was called, and whether any is golden.
+
+    Built-in tools do not count, nor do calls that a golden one marked `[Optional]` allows.
+    """
+    wanted, made = _read(golden, steps, api, None)
+    needed, allowed = (Counter(w.function for w in wanted if w.optional is optional) for optional in (False, True))
+    named = Counter(call.function for call in made)
+    both, more = (needed & named).total(), (named - needed - allowed).total()
+    return 2 * both / (needed.total() + both + more) if both else float(not needed and not more), bool(needed)
+
+
 def _read(
     golden: Sequence[Call], steps: Sequence[Step], api: Api | None, instruction: str | None
 ) -> tuple[list[_Call], list[_Call]]:

@@ -5,26 +5,15 @@ The reward is what reinforcement learning is given: one number for a trajectory,
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ..formats import parse_arguments
 from ..schema import REDACTED, Api, Call, Instruction, Step, turn_starts
-from .calls import (
-    NO_API,
-    OPTIONAL,
-    bare_name,
-    call_validity,
-    failure_of,
-    functions_in,
-    golden_arguments,
-    is_call,
-    same_function,
-)
+from .calls import NO_API, OPTIONAL, call_validity, failure_of, golden_arguments, same_function
 from .equality import determined, says, values_equal
-from .matching import assign, match_calls
+from .matching import assign, functions_f1, match_calls
 
 DETERMINED = 0.6
 """Of the words of a golden value, the share in the instruction from which the instruction determines it."""
@@ -119,8 +108,7 @@ def process_reward(
     """Reward a trajectory. Further calls lower each part: neither calling everything nor calling nothing pays.
 
     - `process`: 1 if [`judge_process`] says Yes;
-    - `calls`: F1 of the called functions against the golden ones, each as often as it was called, without built-in
-      tools and calls that a golden one marked `[Optional]` allows;
+    - `calls`: F1 of the called functions against the golden ones, each as often as it was called ([`functions_f1`]);
     - `arguments`: F1 of the arguments' names with their values (`argument_f1` of [`match_calls`]);
     - `validity`: the share of steps whose arguments fit the document, identical repetitions taken off;
     - `answer`: 1 if there is a response, and one of the golden functions was called or none is golden.
@@ -137,13 +125,7 @@ def process_reward(
     0.0
     ```
     """
-    functions, golden = functions_in(api), [call.action.strip() for call in instruction.golden_calls]
-    optional = [name for name in golden if name.startswith(OPTIONAL)]
-    needed = [name for name in golden if name not in optional and is_call(name, functions)]
-    made = [step.action for step in steps if is_call(step.action, functions)]
-    wanted, allowed, named = (Counter(map(bare_name, names)) for names in (needed, optional, made))
-    both, more = (wanted & named).total(), (named - wanted - allowed).total()
-    calls = 2 * both / (len(needed) + both + more) if both else float(not needed and not more)
+    calls, needed = functions_f1(instruction.golden_calls, steps, api)
     validity = call_validity(api, steps)
     fitting = validity["valid_arguments"] - validity["repeated_identical"]
     counted = [step for step in steps if not (faults and _FAILED.match(step.observation))]

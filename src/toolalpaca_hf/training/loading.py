@@ -17,15 +17,7 @@ from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
 from ..errors import InputError, OptionError, UnsupportedModelError
-from ..formats import (
-    Prompt,
-    UpstreamPrompt,
-    build_chat_template,
-    build_response_template,
-    parse_arguments,
-    parse_prompt,
-    react_prompt,
-)
+from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
 from ..inference import end_ids
 from ..openapi import mapping
 from ..schema import Segment
@@ -152,8 +144,9 @@ def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
     calls = message.get("tool_calls")
     for n, call in enumerate(calls if isinstance(calls, list) else ()):
         function = mapping(mapping(call).get("function"))
-        if isinstance(text := function.get("arguments"), str) and (read := parse_arguments(text)) is not None:
-            calls[n] = call | {"function": function | {"arguments": read}}
+        with suppress(ValueError, RecursionError):  # what is no JSON stays
+            read = json.loads(text or "{}") if isinstance(text := function.get("arguments"), str) else None
+            calls[n] = call | {"function": function | {"arguments": read}} if isinstance(read, dict) else call
     return message
 
 

@@ -36,14 +36,11 @@ class Calculator(Tool):
     def __call__(self, text: str) -> str | None:
         from simpleeval import InvalidExpression, SimpleEval
 
-        text = text.translate(_SIGNS)
+        text = " ".join(_THOUSANDS.sub(lambda number: number[0].replace(",", ""), text.translate(_SIGNS)).split())
         # Of what these characters can express, only powers and integer divisions are not the paper's operations.
-        if len(text) > _LONGEST or not re.fullmatch(r"[0-9.,+\-*/()\s]+", text) or re.search(r"\*\s*\*|/\s*/", text):
+        if len(text) > _LONGEST or not re.fullmatch(r"[0-9.+\-*/()\s]+", text) or re.search(r"\* ?\*|/ ?/", text):
             return None
-        text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), " ".join(text.split()))
         text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)  # Python takes no 007
-        if "," in text:  # a tuple
-            return None
         try:
             value = SimpleEval(functions={}, names={}).eval(text)
             if isinstance(value, float) and abs(value) >= 2**53:
@@ -96,10 +93,9 @@ def _date_of(value: Any) -> date | None:
     text = str(value).strip()
     if since := re.fullmatch(r"(1\d{9})(?:\d{3})?(?:\.\d+)?", text, re.ASCII):  # seconds or milliseconds since 1970
         return datetime.fromtimestamp(int(since[1]), UTC).date()
-    try:  # Python reads ten digits as a day as well, and leaves the last two out
+    with suppress(ValueError):  # Python reads ten digits as a day as well, and leaves the last two out
         return date.fromisoformat(text[: 8 if text[:8].isdecimal() else 10])
-    except ValueError:
-        return None
+    return None
 
 
 NLLB = "facebook/nllb-200-distilled-600M"
@@ -228,7 +224,8 @@ class Translation(Tool):
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True).eval()
         except (OSError, ValueError) as error:
-            raise NotFoundError(f"no translation model ({str(error).splitlines()[0]})", file=name, fix=fix) from None
+            why = str(error).partition("\n")[0]
+            raise NotFoundError(f"no translation model ({why})", file=name, fix=fix) from None
         if tokenizer.convert_tokens_to_ids(self._target) in (None, tokenizer.unk_token_id):
             raise UnsupportedModelError(f"{name} does not know {self._target}", fix=fix)
         return tokenizer, model.to(default_device())
