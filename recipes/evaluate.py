@@ -8,6 +8,7 @@ The fields of `EvaluationConfig` stand in the YAML or on the command line, which
 """
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -22,7 +23,7 @@ from toolalpaca_hf.errors import run_main
 from toolalpaca_hf.hub import check_push, push, read_run, results_manifest
 from toolalpaca_hf.precision import default_device
 from toolalpaca_hf.simulator import Directory, read_faults
-from toolalpaca_hf.storage import check_output_folder, interruptible
+from toolalpaca_hf.storage import interruptible, output_folder
 from toolalpaca_hf.training import parse_fields
 
 
@@ -33,35 +34,37 @@ def main(config: evaluation.EvaluationConfig) -> None:
     first, repo_id = state.is_main_process, str(config.hub_model_id or config.model_name_or_path)
     if config.push_to_hub and first:
         check_push(repo_id)  # what would be refused at the end
-    with state.main_process_first():  # it downloads what the others read
-        suites = [evaluation.read_suite(name, config.data_dir) for name in config.suites]
-        folders = {suite.name: Path(config.output_dir) / suite.name for suite in suites}
-        make_prompt(config.prompt, config.prompt_dir)
-        slugs = {suite.name: [served.slug for served in Directory(suite.apis).apis] for suite in suites}
-        if faults := read_faults(config.faults, config.seed):
-            faults.check(chain.from_iterable(slugs.values()))
-        for folder in folders.values() if first else ():
-            check_output_folder(folder, "an evaluation", evaluation.EVALUATION_FILES, config.overwrite)
-    judge, backend = config.load_judge(), make_backend(config, str(state.device))
-    backend = cache(backend) if callable(backend) else backend  # one model for all suites
-    for suite in suites:
-        folder, real = folders[suite.name], config.real and suite.name == "real"
-        simulated = {"simulator": "embedded", "responder": "schema", "store": None, "faults": None}
-        unused = simulated if real else {"real": False, "credentials": None, "confirm_unsafe": False}
-        rollouts = replace(config, **unused)  # what is for the other suites is refused with this one
-        if faults and faults.apis and not real:  # a simulator takes only rates of its own APIs
-            own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
-            rollouts = replace(rollouts, faults=replace(faults, apis=own))
-        if state.num_processes > 1:
-            share = (state.process_index, state.num_processes)
-            plan = evaluation.plan_trials(rollouts, config.trials, config.vary_user)
-            evaluation.run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=first)
-            state.wait_for_everyone()
-        if first:
-            metrics = evaluation.evaluate_model(suite, backend, folder, judge, rollouts)
-            right = "{value:.1%} ({low:.1%} to {high:.1%})".format(**metrics["process_verdict"])
-            counts = "{n} instructions, {failed} failed".format(**metrics)
-            print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
+    with ExitStack() as written:
+        with state.main_process_first():  # it downloads what the others read
+            suites = [evaluation.read_suite(name, config.data_dir) for name in config.suites]
+            folders = {suite.name: Path(config.output_dir) / suite.name for suite in suites}
+            make_prompt(config.prompt, config.prompt_dir)
+            slugs = {suite.name: [served.slug for served in Directory(suite.apis).apis] for suite in suites}
+            if faults := read_faults(config.faults, config.seed):
+                faults.check(chain.from_iterable(slugs.values()))
+            for folder in folders.values() if first else ():
+                files = evaluation.EVALUATION_FILES
+                written.enter_context(output_folder(folder, "an evaluation", files, config.overwrite))
+        judge, backend = config.load_judge(), make_backend(config, str(state.device))
+        backend = cache(backend) if callable(backend) else backend  # one model for all suites
+        for suite in suites:
+            folder, real = folders[suite.name], config.real and suite.name == "real"
+            simulated = {"simulator": "embedded", "responder": "schema", "store": None, "faults": None}
+            unused = simulated if real else {"real": False, "credentials": None, "confirm_unsafe": False}
+            rollouts = replace(config, **unused)  # what is for the other suites is refused with this one
+            if faults and faults.apis and not real:  # a simulator takes only rates of its own APIs
+                own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
+                rollouts = replace(rollouts, faults=replace(faults, apis=own))
+            if state.num_processes > 1:
+                share = (state.process_index, state.num_processes)
+                plan = evaluation.plan_trials(rollouts, config.trials, config.vary_user)
+                evaluation.run_trials(suite.file, backend, folder, rollouts, plan, share=share, progress=first)
+                state.wait_for_everyone()
+            if first:
+                metrics = evaluation.evaluate_model(suite, backend, folder, judge, rollouts)
+                right = "{value:.1%} ({low:.1%} to {high:.1%})".format(**metrics["process_verdict"])
+                counts = "{n} instructions, {failed} failed".format(**metrics)
+                print(f"{suite.name}: process right by rule {right}, {counts}; {folder / 'report.html'}")
     if config.push_to_hub and first:
         runs = [read_run(folder) for folder in folders.values()]
         print(f"Pushed to {push(results_manifest(runs, repo_id), repo_id).url}.")

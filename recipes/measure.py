@@ -14,7 +14,7 @@ from toolalpaca_hf.data import left_out, read_corpus, resolve_sources
 from toolalpaca_hf.errors import OptionError, run_main
 from toolalpaca_hf.evaluation import as_table, measure_checkpoint, write_records
 from toolalpaca_hf.precision import DTYPES
-from toolalpaca_hf.storage import check_output_folder, interruptible, write_json
+from toolalpaca_hf.storage import interruptible, output_folder, write_json
 
 
 def main() -> None:
@@ -32,13 +32,13 @@ def main() -> None:
     corpus = read_corpus(resolve_sources(**files) if any(files.values()) else resolve_sources("sample"))
     if aside := left_out(corpus.report.notes("apis", "instructions")):
         print(aside)
-    check_output_folder(args.out, "a measurement", ("metrics.json", "records.jsonl"), args.overwrite)
-    if (args.out / "metrics.json").is_file():
-        raise OptionError(f"{args.out} holds a measurement", option="--out", fix="pass another, or --overwrite")
-    with interruptible(lambda: "a measurement keeps nothing until its end; run the same command again"):
-        metrics, records = measure_checkpoint(args.model, corpus, args.dtype)
-    write_records(records, args.out / "records.jsonl")
-    write_json(args.out / "metrics.json", metrics, indent=2)
+    with output_folder(args.out, "a measurement", ("metrics.json", "records.jsonl"), args.overwrite):
+        if (args.out / "metrics.json").is_file():
+            raise OptionError(f"{args.out} holds a measurement", option="--out", fix="pass another, or --overwrite")
+        with interruptible(lambda: "a measurement keeps nothing until its end; run the same command again"):
+            metrics, records = measure_checkpoint(args.model, corpus, args.dtype)
+        write_records(records, args.out / "records.jsonl")
+        write_json(args.out / "metrics.json", metrics, indent=2)
     columns = {name: column for name, column in metrics.items() if isinstance(column, dict)}
     every = list(columns.values())[-1]
     chances = "first function by chance {chance:.1%}, by word overlap {word_overlap:.1%}".format(**every)

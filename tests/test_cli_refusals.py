@@ -77,7 +77,10 @@ def test_every_command_names_the_nearest_model_before_it_works(models: Path, com
     assert not (models / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["run", "evaluate", "annotate", "corpus build"])
+COMMANDS_OUT = ["run", "evaluate", "annotate", "corpus build"]
+
+
+@pytest.mark.parametrize("command", COMMANDS_OUT)
 def test_every_command_refuses_a_folder_of_other_data(models: Path, command: str) -> None:
     arguments = [part.replace("quickstat", "quickstart") for part in COMMANDS[command]]
     (models / "list.json").write_text("[]")
@@ -85,6 +88,62 @@ def test_every_command_refuses_a_folder_of_other_data(models: Path, command: str
     (models / "out" / "thesis.tex").write_text("mine")
     found = CliRunner().invoke(app, arguments)
     assert isinstance(found.exception, ToolAlpacaError) and "thesis.tex" in str(found.exception)
+
+
+REFUSED = {
+    "run": (COMMANDS["run"], ["run.json", "rollouts.jsonl"]),
+    "evaluate": (COMMANDS["evaluate"], ["metrics.json", "instructions.json", "rollouts/rollouts.jsonl"]),
+    "a run that is scored": (
+        ["evaluate", "--trajectories", "out", "--suite", "nosuch", "--out", "out"],
+        ["metrics.json", "instructions.json", "run.json", "rollouts.jsonl"],
+    ),
+    "corpus build": (
+        ["corpus", "build", "--apis", "sample", "--offline", "--faults", "1.5", "--out", "out"],
+        ["corpus.json", "instances.jsonl", "train_data.json"],
+    ),
+    "create": (["create", "bad.yaml", "--out", "out"], ["create.json", "stages.json", "model/config.json"]),
+    "annotate": (
+        ["toolformer", "annotate", "--model", "outputs/quickstart", "--input", "no.jsonl", "--out", "out"],
+        ["annotated-00000.jsonl", "config.json"],
+    ),
+    "toolformer evaluate": (
+        ["toolformer", "evaluate", "--model", "outputs/quickstart", "--task", "nosuch", "--out", "out"],
+        ["models.json", "nosuch/quickstart/without.jsonl"],
+    ),
+}
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_is_refused_overwrites_nothing(models: Path, command: str) -> None:
+    arguments, names = REFUSED[command]
+    (models / "bad.yaml").write_text("openapi: [")
+    for name in names:
+        (models / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (models / "out" / name).write_text(f'{{"was": "{name}"}}\n')
+    found = CliRunner().invoke(app, [*arguments, "--overwrite"])
+    assert isinstance(found.exception, ToolAlpacaError), found.output
+    assert [(models / "out" / name).read_text() for name in names] == [f'{{"was": "{name}"}}\n' for name in names]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("annotate", "config.json"),
+        ("evaluate", "model_index.json"),
+        ("run", "part-00000"),
+        ("corpus build", "parts/x"),
+    ],
+)
+def test_nothing_of_others_is_overwritten(models: Path, command: str, name: str) -> None:
+    """Such as a trained model, a pipeline of diffusers and data in parts."""
+    arguments = [part.replace("quickstat", "quickstart") for part in COMMANDS[command]]
+    (models / "list.json").write_text("[]")
+    (models / "t.jsonl").write_text('{"text": "1 + 1 = 2"}\n')
+    (models / "out" / name).parent.mkdir(parents=True)
+    (models / "out" / name).write_text("mine")
+    found = CliRunner().invoke(app, [*arguments, "--overwrite"])
+    assert isinstance(found.exception, ToolAlpacaError), found.output
+    assert (models / "out" / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("command", ["run", "evaluate"])

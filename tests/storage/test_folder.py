@@ -1,6 +1,7 @@
 """Folders that commands write: what may stand in them, how settings differ, and what a Ctrl-C leaves."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 from toolalpaca_hf.errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
 from toolalpaca_hf.storage import (
     FileInUseError,
-    check_output_folder,
     claim_settings,
     differences,
     file_lock,
     interruptible,
+    output_folder,
 )
 
 
@@ -40,43 +41,101 @@ def test_each_difference_has_a_line() -> None:
     assert len(lines) == 3 and "10" in lines[1] and "12" in lines[1] and "a" * 40 not in str(error)
 
 
+def enter(out: Path, own: list[str], overwrite: bool = False) -> None:
+    with output_folder(out, "a run", own, overwrite):
+        pass
+
+
 def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    check_output_folder(out, "a run", ["run.json"])
+    enter(out, ["run.json"])
     out.mkdir()
-    check_output_folder(out, "a run", ["run.json"])
+    enter(out, ["run.json"])
     (out / "thesis.tex").write_text("mine")
     with pytest.raises(OptionError):
-        check_output_folder(out, "a run", ["run.json"])
-    check_output_folder(out, "a run", ["run.json"], overwrite=True)
+        enter(out, ["run.json"])
+    enter(out, ["run.json"], overwrite=True)
     (out / "run.json").write_text("{}")
     (out / "part-0").mkdir()
-    check_output_folder(out, "a run", ["run.json", "part-*"])
+    enter(out, ["run.json", "part-*"])
     for lock in (out / ".lock", out / "part-0" / ".rows.jsonl.lock"):
         with file_lock(lock), pytest.raises(FileInUseError):
-            check_output_folder(out, "a run", ["run.json", "part-*"], overwrite=True)
+            enter(out, ["run.json", "part-*"], overwrite=True)
         lock.unlink(missing_ok=True)
     assert (out / "run.json").exists()
-    check_output_folder(out, "a run", ["run.json", "part-*"], overwrite=True)
-    assert [path.name for path in out.iterdir()] == ["thesis.tex"]  # only its own is removed
+    enter(out, ["run.json", "part-*"], overwrite=True)
+    assert [path.name for path in out.iterdir() if path.name[0] != "."] == ["thesis.tex"]  # only its own is removed
     with pytest.raises(OptionError):
-        check_output_folder(out / "thesis.tex", "a run", ["run.json"])
+        enter(out / "thesis.tex", ["run.json"])
     with pytest.raises(OptionError):
-        check_output_folder(out / "thesis.tex" / "below", "a run", ["run.json"])
+        enter(out / "thesis.tex" / "below", ["run.json"])
 
 
 def test_names_that_many_folders_hold_make_it_nobodys(tmp_path: Path) -> None:
-    for name in ("metrics.json", "train_data.json"):
+    """A trained model's `config.json` is no annotation's, and a folder of data named as a task no evaluation's."""
+    for name in ("metrics.json", "train_data.json", "config.json"):
         (tmp_path / name).write_text("{}")
-    own = ["metrics.json", "train_data.json", "settings.json"]
-    with pytest.raises(OptionError):
-        check_output_folder(tmp_path, "a corpus", own)
-    check_output_folder(tmp_path, "a corpus", own, overwrite=True)
-    assert len(list(tmp_path.iterdir())) == 2  # another's files stay
-    (tmp_path / "settings.json").write_text("{}")
-    check_output_folder(tmp_path, "a corpus", own)
-    check_output_folder(tmp_path, "a corpus", own, overwrite=True)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "svamp").mkdir()
+    own = ["metrics.json", "train_data.json", "config.json", "corpus.json", "svamp"]
+    for overwrite in (False, True):  # what is written there would mix with it
+        with pytest.raises(OptionError):
+            enter(tmp_path, own, overwrite)
+    assert len(list(tmp_path.iterdir())) == 4
+    (tmp_path / "corpus.json").write_text("{}")
+    enter(tmp_path, own)
+    enter(tmp_path, own, overwrite=True)
+    assert not [path for path in tmp_path.iterdir() if path.name[0] != "."]
+
+
+OWN = ["run.json", "rollouts.jsonl", "logs", "part-*/rollouts.jsonl"]
+
+
+def files_of(out: Path) -> dict[str, str]:
+    found = (path for path in out.rglob("*") if path.is_file() and not path.name.endswith("lock"))
+    return {path.relative_to(out).as_posix(): path.read_text() for path in found}
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    for name in ("run.json", "rollouts.jsonl", "part-0/rollouts.jsonl", "part-0/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"earlier {name}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", [OptionError("no such model"), KeyboardInterrupt()])
+def test_what_is_refused_before_it_makes_anything_overwrites_nothing(earlier: Path, error: BaseException) -> None:
+    before = files_of(earlier)
+    with pytest.raises(type(error)), output_folder(earlier, "a run", OWN, overwrite=True):
+        assert not (earlier / "run.json").exists()
+        (earlier / "run.json").write_text("claimed")
+        (earlier / "rollouts.jsonl").touch()
+        (earlier / "logs").mkdir()
+        (earlier / "logs" / "task.log").write_text("failed")
+        raise error
+    assert files_of(earlier) == before
+
+
+def test_what_was_made_takes_the_place_of_the_old(earlier: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), output_folder(earlier, "a run", OWN, overwrite=True):
+        (earlier / "rollouts.jsonl").write_text("new")
+        raise KeyboardInterrupt
+    assert files_of(earlier) == {"rollouts.jsonl": "new", "part-0/notes.txt": "earlier part-0/notes.txt"}
+
+
+def test_a_killed_call_is_settled_by_the_next(earlier: Path) -> None:
+    before = files_of(earlier)
+    written = output_folder(earlier, "a run", OWN, overwrite=True)
+    written.__enter__()
+    with pytest.raises(FileInUseError):  # nobody settles what is still at work
+        enter(earlier, OWN)
+    kept = files_of(earlier)
+    shutil.copytree(earlier / ".replaced", earlier / "copy")
+    written.__exit__(None, None, None)
+    assert len(kept) == len(before) and not (earlier / "run.json").exists()
+    (earlier / "copy").rename(earlier / ".replaced")
+    enter(earlier, OWN)
+    assert files_of(earlier) == before
 
 
 def test_ctrl_c_says_what_is_kept() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import OptionError, ToolAlpacaError, needing
 from ..report import visible
-from ..storage import check_output_folder, interruptible
+from ..storage import interruptible, output_folder
 from .options import AllowPrivate, Overwrite, Precision, check_models, option, refuse_others
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
@@ -76,45 +76,45 @@ def build(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a corpus; killed and run again, it goes on, and asks nothing twice."""
-    check_output_folder(out, "a corpus", OWN, overwrite)
-    if offline:
-        refuse_others(context, OFFLINE, "--offline asks no model")
-        from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
-        from ..simulator import read_faults
+    with output_folder(out, "a corpus", OWN, overwrite):
+        if offline:
+            refuse_others(context, OFFLINE, "--offline asks no model")
+            from ..experimental.offline_corpus import OfflineSettings, build_offline_corpus
+            from ..simulator import read_faults
 
-        plan = read_faults(faults, seed or 0)
-        settings = OfflineSettings(per_api=per_api, seed=seed or 0, max_tools=max_tools, faults=plan)
-        with interruptible(lambda: _kept(out)):
-            made = build_offline_corpus(apis, out, settings, limit, progress=True)
-        return _report(out, made)
-    from .. import corpus
-    from ..executors import QueuedError
-    from ..llm import BudgetExceeded
+            plan = read_faults(faults, seed or 0)
+            settings = OfflineSettings(per_api=per_api, seed=seed or 0, max_tools=max_tools, faults=plan)
+            with interruptible(lambda: _kept(out)):
+                made = build_offline_corpus(apis, out, settings, limit, progress=True)
+            return _report(out, made)
+        from .. import corpus
+        from ..executors import QueuedError
+        from ..llm import BudgetExceeded
 
-    if local and (endpoint or model):
-        raise OptionError("is a model on this machine", option="--local", fix="leave out --endpoint and --model")
-    models = {"endpoint": endpoint, "model": model, "local": local, "constrained": constrained, "dtype": dtype}
-    models |= {"key_variable": key_variable, "seed": seed}
-    run = {"executor": executor, "tasks": tasks, "workers": workers or tasks, "concurrency": concurrency}
-    run |= {"set_aside_failed": set_aside_failed or None}
-    budget = {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money}
-    config = corpus.CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
-    check_models(*{role.local for role in config.roles.values() if role.local})
-    wanted = corpus.EntryFilter(reserved=corpus.reserved_names(), limit=limit)
-    chosen = corpus.select_entries(corpus.load_entries(apis), wanted)
-    for reason, names in chosen.left_out.items():
-        typer.echo(f"{len(names)} left out, each {reason}")
-    if dry_run:
-        return typer.echo(str(corpus.estimate(len(chosen.kept), config, out)))
-    try:
-        with interruptible(lambda: _kept(out)):
-            made = corpus.build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
-    except BudgetExceeded as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(OUT_OF_BUDGET) from None
-    except QueuedError as error:
-        return typer.echo(str(error))
-    _report(out, made)
+        if local and (endpoint or model):
+            raise OptionError("is a model on this machine", option="--local", fix="leave out --endpoint and --model")
+        models = {"endpoint": endpoint, "model": model, "local": local, "constrained": constrained, "dtype": dtype}
+        models |= {"key_variable": key_variable, "seed": seed}
+        run = {"executor": executor, "tasks": tasks, "workers": workers or tasks, "concurrency": concurrency}
+        run |= {"set_aside_failed": set_aside_failed or None}
+        budget = {"calls": budget_calls, "tokens": budget_tokens, "money": budget_money}
+        config = corpus.CorpusConfig.load(recipe, {"models": models, "run": run, "budget": budget})
+        check_models(*{role.local for role in config.roles.values() if role.local})
+        wanted = corpus.EntryFilter(reserved=corpus.reserved_names(), limit=limit)
+        chosen = corpus.select_entries(corpus.load_entries(apis), wanted)
+        for reason, names in chosen.left_out.items():
+            typer.echo(f"{len(names)} left out, each {reason}")
+        if dry_run:
+            return typer.echo(str(corpus.estimate(len(chosen.kept), config, out)))
+        try:
+            with interruptible(lambda: _kept(out)):
+                made = corpus.build_corpus(chosen.kept, out, config, progress=True, tell=partial(typer.echo, err=True))
+        except BudgetExceeded as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(OUT_OF_BUDGET) from None
+        except QueuedError as error:
+            return typer.echo(str(error))
+        _report(out, made)
 
 
 @app.command()

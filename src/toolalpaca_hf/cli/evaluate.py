@@ -11,8 +11,9 @@ import typer
 from ..agent import RolloutConfig
 from ..errors import InputError, OptionError, needing
 from ..evaluation import EvaluationConfig
-from ..storage import atomic_write, check_output_folder, interruptible
+from ..storage import atomic_write, interruptible, output_folder
 from .options import WHAT, Json, option, refuse_others, say_json, with_options
+from .run import RUN_FILES
 
 RATE = "{value:>7.1%}  ({low:.1%} to {high:.1%})"
 SCORING = (  # what the command takes beside trajectories, and beside recorded verdicts
@@ -73,15 +74,17 @@ def _evaluated(config: EvaluationConfig, trajectories: Path | None, judged: Path
     from ..experimental.recorded_runs import evaluate_judged, read_run
 
     out = Path(config.output_dir)
-    check_output_folder(out, "an evaluation", EVALUATION_FILES, config.overwrite)
-    if judged is not None:
-        return evaluate_judged(judged, out)
-    if trajectories is not None:
-        judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir).first(config.limit)
-        return evaluate_trajectories(suite, trajectories, out, judge, config, read_run)
-    backend = make_backend(config)  # finds out whether there is such a model before anything is read
-    judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir)
-    return evaluate_model(suite, backend, out, judge, config)
+    # A run's folder may be scored into, and stays a run's.
+    own = (*EVALUATION_FILES, *(() if config.overwrite else RUN_FILES))
+    with output_folder(out, "an evaluation", own, config.overwrite):
+        if judged is not None:
+            return evaluate_judged(judged, out)
+        if trajectories is not None:
+            judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir).first(config.limit)
+            return evaluate_trajectories(suite, trajectories, out, judge, config, read_run)
+        backend = make_backend(config)  # finds out whether there is such a model before anything is read
+        judge, suite = config.load_judge(), read_suite(config.suites[0], config.data_dir)
+        return evaluate_model(suite, backend, out, judge, config)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:

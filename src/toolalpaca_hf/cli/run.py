@@ -12,10 +12,11 @@ import typer
 from ..agent import RolloutConfig
 from ..create import CreateConfig, check_documents
 from ..errors import NotFoundError, OptionError, needing
-from ..storage import check_output_folder, interruptible
+from ..storage import interruptible, output_folder
 from .options import Json, Overwrite, check_models, option, say_json, with_options
 
-RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*")
+RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*/run.json")
+RUN_FILES += ("part-*/rollouts.jsonl", "part-*/files")
 CREATE_FILES = "create.json stages.json corpus data dataset before model after metrics.json report.html".split()
 
 
@@ -42,8 +43,8 @@ def run(
         with needing("using an MCP server", "agent,mcp"):
             from ..agent import McpTools
         server = McpTools(mcp, min(60.0, config.max_seconds))
-    with interruptible(lambda: kept_rollouts(out)), server as tools:
-        check_output_folder(out, "a run", RUN_FILES, overwrite)
+    written = output_folder(out, "a run", RUN_FILES, overwrite)
+    with interruptible(lambda: kept_rollouts(out)), written, server as tools:
         note = run_rollouts(apis, make_backend(config), out, config, instructions=instruction or (), mcp=tools)
     if as_json:
         return say_json(note)
@@ -74,9 +75,8 @@ def create(
         if "://" not in document and document != "sample" and not os.path.exists(document):
             raise NotFoundError("no such file or folder", file=document, fix="pass OpenAPI documents, or their folder")
     check_models(config.base)
-    if not dry_run:
-        check_output_folder(out, "a model", CREATE_FILES, overwrite)
-    with needing("creating", "quickstart,corpus"):
+    written = nullcontext() if dry_run else output_folder(out, "a model", CREATE_FILES, overwrite)
+    with written, needing("creating", "quickstart,corpus"):
         from .. import create as room
 
         if dry_run:

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import OptionError, needing
-from ..storage import check_output_folder, interruptible
+from ..storage import interruptible, output_folder
 from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, with_options
 
 TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
 ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
+ANNOTATION_FILES += ["logs/launch_script.slurm"]  # while the tasks wait
 COLOURS = {"call": typer.colors.CYAN, "result": typer.colors.GREEN}
 
 app = typer.Typer(help="Texts with calls of tools.", no_args_is_help=True)
@@ -53,13 +54,12 @@ def annotate(
 ) -> None:
     """Sample calls of tools in texts, execute them, and keep those that help the model go on."""
     check_models(model)
-    check_output_folder(out, "an annotation", ANNOTATION_FILES, overwrite)
     thresholds = {"tau_s": tau_s, "k": k, "m": m, "tau_f": tau_f}
     more: dict[str, Any] = {"split": split, "text_field": text_field, "limit": limit, "candidates": candidates}
     more |= {"endpoint": endpoint, "served_model": served_model, "dtype": dtype, "context": tools.context}
     more |= {"executor": executor, "tasks": tasks, "workers": workers, "slurm": _named_values(slurm or [])}
     more |= {"thresholds": {name: value for name, value in thresholds.items() if value is not None}}
-    with needing("annotating", "toolformer"):
+    with output_folder(out, "an annotation", ANNOTATION_FILES, overwrite), needing("annotating", "toolformer"):
         from ..toolformer import AnnotationConfig, AnnotationSettings, Markers
         from ..toolformer import annotate as run
 
@@ -185,9 +185,9 @@ def evaluate(
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     check_models(*model)
     folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(name).name for name in model)])
-    own = ("metrics.json", "models.json", "report.md", "curve.svg", *task)
-    check_output_folder(folder, "an evaluation", own, overwrite)
-    with needing("evaluating", "toolformer,evaluate"):
+    own = ["metrics.json", "models.json", "report.md", "curve.svg"]
+    own += [f"{name}/*/{kind}.*" for name in task for kind in ("calls", "without", "texts")]
+    with output_folder(folder, "an evaluation", own, overwrite), needing("evaluating", "toolformer,evaluate"):
         from ..toolformer import Markers, ToolformerEvaluationConfig
         from ..toolformer import evaluate as run
 

@@ -21,8 +21,7 @@ from .suite import NAMES, Attempt, Suite, read_trajectories, run_note
 
 EVALUATION_FILES = (  # what an evaluation writes into its folder
     *("metrics.json", "instructions.json", "report.html", "report.md", "model_index.json", "verdicts.jsonl"),
-    # A run's folder may be scored into, too.
-    *("trials", "rollouts", "rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json"),
+    *("trials", "rollouts", "trials/*/rollouts.jsonl", "rollouts/rollouts.jsonl", "rollouts/part-*/rollouts.jsonl"),
 )
 
 

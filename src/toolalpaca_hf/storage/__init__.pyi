@@ -19,8 +19,8 @@ from .files import strict_json as strict_json
 from .files import too_deep as too_deep
 from .files import unambiguous as unambiguous
 from .files import write_json as write_json
-from .folder import check_output_folder as check_output_folder
 from .folder import check_settings as check_settings
 from .folder import claim_settings as claim_settings
 from .folder import differences as differences
 from .folder import interruptible as interruptible
+from .folder import output_folder as output_folder

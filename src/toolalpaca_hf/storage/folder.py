@@ -1,18 +1,20 @@
 """The folder a command writes: what may be in it, with which settings it goes on, and what a Ctrl-C leaves."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import InterruptedRunError, OptionError, SettingsMismatchError
-from .files import StorageError, file_lock, read_json, write_json
+from .files import disk_errors, file_lock, read_json, write_json
 
 # What folders of others hold as well: it says of none that a command wrote it.
-COMMON = "metrics.json report.md report.html report.json curve.svg train_data.json logs".split()
-COMMON += "corpus data dataset before model after".split()
+COMMON = "metrics.json report.md report.html report.json curve.svg train_data.json model_index.json".split()
+CLAIMS = ("config.json", "create.json", "entries.json", "run.json", "settings.json")  # written before anything is made
+COMMON += ["config.json", "settings.json"]
 
 
 def differences(before: Any, now: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
@@ -71,37 +73,75 @@ def claim_settings(
     check_settings(made or Path(path).parent, holds, known, now)
 
 
-def check_output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> None:
+@contextmanager
+def output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> Iterator[None]:
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, only files of `own` are removed.
+    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, files of `own` are set aside: they come
+    back where the `with` block ends in an error before it made anything, and are removed otherwise.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.
         [`StorageError`]: It cannot be used, or another run is to be overwritten while it works.
     """
-    try:
-        if not out.exists():
-            file = next((place for place in out.parents if place.exists() and not place.is_dir()), None)
-            if file:
-                raise OptionError(f"{out} cannot be made: {file} is a file", option="--out", fix="pass another")
-            return
-        if not out.is_dir():
-            raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
-        present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")]
-        mine = [path for pattern in own for path in out.glob(pattern)]
-        mine = mine if {path.name for path in mine}.difference(COMMON) else []
-        if present and not mine and not overwrite:
-            names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
-            problem = f"{out} holds other data ({names}), not {kind}"
-            raise OptionError(problem, option="--out", fix="pass another, or --overwrite to write there")
-        for lock in out.rglob(".*lock") if overwrite and mine else ():
-            with file_lock(lock, out):  # what another run works on is not removed
-                pass
-        for path in mine if overwrite else ():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    except OSError as error:
-        raise StorageError(f"cannot be used ({error.strerror or error})", file=out, fix="pass another --out") from None
+    lock, old = out / ".replaced.lock", out / ".replaced" / "old"
+    with disk_errors(out, "pass another --out"):
+        if old.is_dir():  # an earlier call was killed
+            with file_lock(lock, out):
+                _settle(out, own)
+        mine = _own_files(out, kind, own, overwrite)
+    if not (overwrite and mine):
+        yield
+        return
+    for other in out.rglob(".*lock"):
+        with file_lock(other, out):  # what another run works on is not removed
+            pass
+    with file_lock(lock, out):
+        try:
+            with disk_errors(out):
+                _move(mine, out, old)
+            yield
+        except BaseException:
+            _settle(out, own)
+            raise
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _own_files(out: Path, kind: str, own: Sequence[str], overwrite: bool) -> list[Path]:
+    """What a command wrote into a folder; other data is refused, also with `overwrite` where names are the same."""
+    if not out.exists():
+        file = next((place for place in out.parents if place.exists() and not place.is_dir()), None)
+        if file:
+            raise OptionError(f"{out} cannot be made: {file} is a file", option="--out", fix="pass another")
+        return []
+    if not out.is_dir():
+        raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
+    present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")]
+    found = [path for pattern in own for path in out.glob(pattern)]
+    if any(path.is_file() and path.name not in COMMON for path in found):
+        return found
+    if present and (found or not overwrite):
+        names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
+        fix = "pass another" if found else "pass another, or --overwrite to write there"
+        raise OptionError(f"{out} holds other data ({names}), not {kind}", option="--out", fix=fix)
+    return []
+
+
+def _move(paths: Iterable[Path], start: Path, end: Path) -> None:
+    for path in filter(os.path.lexists, sorted(paths)):  # what is in a folder goes with it
+        (place := end / path.relative_to(start)).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+
+
+def _settle(out: Path, own: Sequence[str]) -> None:
+    """Put back what was set aside, unless more than settings and logs has taken its place."""
+    aside, new = out / ".replaced", [path for pattern in own for path in out.glob(pattern)]
+    made = (path for top in new if top.name != "logs" for path in (top, *top.rglob("*")))
+    if not any(path.is_file() and path.stat().st_size and not path.name.endswith(CLAIMS) for path in made):
+        _move(new, out, aside / "new")
+        old = (aside / "old").rglob("*")
+        _move([path for path in old if path.is_symlink() or not path.is_dir()], aside / "old", out)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
