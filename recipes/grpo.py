@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from trl import GRPOConfig, ModelConfig, get_peft_config
+from trl import GRPOConfig, ModelConfig, get_peft_config, get_quantization_config
 
 from toolalpaca_hf.checkpoints import resolve_model
 from toolalpaca_hf.environments import EnvironmentGRPOTrainer, environment_dataset, openapi_environments, reward_parts
-from toolalpaca_hf.errors import run_main
+from toolalpaca_hf.errors import OptionError, run_main
 from toolalpaca_hf.storage import write_json
 from toolalpaca_hf.training import data_fingerprint, model_init_kwargs, parse_fields, resolved, start_or_resume
 
@@ -62,6 +62,8 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
 
     # Initialize the trainer; parts of the reward are only logged, the environments' own counts
     parts = reward_parts()
+    if training_args.reward_weights is not None:
+        raise OptionError("the environments' own reward counts", option="reward_weights", fix="leave it out")
     training_args.reward_weights = [0.0] * len(parts)
     trainer = EnvironmentGRPOTrainer(
         model=model,
@@ -70,6 +72,7 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
         reward_funcs=parts,
         train_dataset=dataset,
         environment_factory=environments,
+        quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
 

@@ -1,5 +1,6 @@
 """Groups that share their prompt: log-probabilities, gradients and turns are those of each row by itself."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_a_batch_of_groups_is_what_trl_computes_of_it(trainer: EnvironmentGRPOTr
     for own, theirs in zip(found[:2], expected[:2], strict=True):
         assert own is not None and theirs is not None and own.shape == theirs.shape
         torch.testing.assert_close(own[real], theirs[real], atol=1e-4, rtol=1e-4)
+
+
+def test_generation_kwargs_that_are_not_known_here_are_left_to_trl(
+    trainer: EnvironmentGRPOTrainer, llama: Path, tmp_path: Path
+) -> None:
+    args = copy.copy(trainer.args)
+    args.output_dir, args.generation_kwargs = str(tmp_path), {"no_repeat_ngram_size": 3}
+    environments = openapi_environments("sample", documentation=True)
+    given: dict[str, Any] = {"reward_funcs": reward_parts(), "environment_factory": environments}
+    other = EnvironmentGRPOTrainer(str(llama), args, train_dataset=environment_dataset(environments), **given)
+    assert trainer._generates and not other._generates
 
 
 def test_steps_log_where_their_time_went(trainer: EnvironmentGRPOTrainer) -> None:

@@ -82,6 +82,16 @@ def test_public_only_when_asked(empty_hub: HubServer, folder: Path) -> None:
     assert empty_hub.repos["datasets/me/other"].private is False
 
 
+def test_an_absent_branch_leaves_nothing_half_made(empty_hub: HubServer, folder: Path) -> None:
+    with pytest.raises(HubError):
+        publish_dataset(folder, REPO, OWNER, empty_hub.url, revision="v9")
+    assert KEY not in empty_hub.repos
+    publish_dataset(folder, REPO, OWNER, empty_hub.url)
+    with pytest.raises(HubError, match="v9"):
+        publish_dataset(folder, REPO, OWNER, empty_hub.url, revision="v9", public=True)
+    assert empty_hub.repos[KEY].private is True
+
+
 def test_a_pull_request(folder: Path) -> None:
     with HubServer({KEY: {"README.md": b"# Theirs\n"}}) as hub:
         pushed = publish_dataset(folder, REPO, GUEST, hub.url, create_pr=True)

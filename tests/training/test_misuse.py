@@ -30,7 +30,8 @@ from transformers import (
 )
 from trl import SFTTrainer
 
-from toolalpaca_hf.errors import ToolAlpacaError, UnsupportedModelError
+from toolalpaca_hf.data import ToolAlpaca
+from toolalpaca_hf.errors import OptionError, ToolAlpacaError, UnsupportedModelError
 from toolalpaca_hf.training import (
     CompletionOnlyCollator,
     PrefixCollator,
@@ -121,6 +122,27 @@ def test_packs_in_our_trainer_have_the_rows_loss_whatever_the_settings(
         processing_class=TOKENIZER,
     )  # fmt: skip
     assert trainer.evaluate()["eval_loss"] == pytest.approx(row_by_row(llama(), ROWS), rel=1e-5)
+
+
+@pytest.mark.parametrize(("option", "value"), [("truncation_mode", "keep_end"), ("chat_template_path", "own.jinja")])
+def test_fields_that_do_nothing_for_segments_are_refused(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.jinja").write_text("{{ messages }}")
+    rows = ToolAlpaca(config_name="sft", source="sample", cache_dir=str(tmp_path / "cache"))
+    rows.download_and_prepare()
+    with pytest.raises(OptionError) as caught:
+        SegmentSFTTrainer(
+            llama(), SegmentSFTConfig("out", **QUIET | {option: value}), None,
+            rows.as_dataset("train").select(range(2)), processing_class=copy.deepcopy(TOKENIZER),
+        )  # fmt: skip
+    assert caught.value.option == option
+
+
+def test_trees_are_not_padded() -> None:
+    with pytest.raises(OptionError, match="pad_to_multiple_of"):
+        SegmentSFTConfig(prefix_packing=True, pad_to_multiple_of=8, use_cpu=True)
 
 
 def test_a_loop_of_ones_own_is_refused(packs: Dataset) -> None:

@@ -37,7 +37,8 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
     Without vLLM, conversations are continued by [`BatchGenerator`]: the documentation that a group shares is read once
     a step, and a turn goes on from the cache of the one before. On a CPU the loss reads it once as well, see
     [`continuation_logprobs`]. Settings that these do not know (`top_p`, `top_k`, `min_p`, `repetition_penalty`,
-    DeepSpeed, FSDP) leave both to TRL. `generation_kwargs: {max_new_tokens: N}` limits a turn.
+    other `generation_kwargs`, DeepSpeed, FSDP) leave both to TRL.
+    `generation_kwargs: {max_new_tokens: N}` limits a turn.
 
     Each step logs the seconds that it spent in `time/generation`, `time/environment` (resets, calls, rewards and
     templates) and `time/loss`.
@@ -52,6 +53,7 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
         tokenizer = self._reader = AutoTokenizer.from_pretrained(model, padding_side="left")
         if not supports_tool_calling(tokenizer):
             set_templates(tokenizer, react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0))))
+        unread = {*(args.generation_kwargs or ())} - {"max_new_tokens"}
         self._ends_in_text = STOP.strip() in str(tokenizer.chat_template)
         if self._ends_in_text and not args.use_vllm:
             stop = {"stop_strings": [STOP.strip()]}
@@ -67,7 +69,7 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
         shared = not (args.use_vllm or args.use_transformers_continuous_batching or self._is_vlm)
         shared = shared and not (self.is_deepspeed_enabled or self.is_fsdp_enabled)
         sampling = (args.top_p, args.top_k or 0, args.min_p, args.repetition_penalty)
-        self._generates = shared and sampling == (1.0, 0, None, 1.0)
+        self._generates = shared and sampling == (1.0, 0, None, 1.0) and not unread
         # A checkpointed layer would be computed again when its attention is another one.
         more = args.gradient_checkpointing or self._entropy_bonus_enabled or self.aux_loss_enabled
         self._trees = False

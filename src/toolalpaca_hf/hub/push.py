@@ -256,7 +256,7 @@ def push(
     check_no_secrets(manifest, token)
     with hub_errors(api, repo_id, revision, manifest.repo_type):
         check_token(api)
-        private = _repo(api, repo_id, manifest, public, create_pr)
+        private = _repo(api, repo_id, manifest, public, revision, create_pr)
         try:
             return _push(api, manifest, repo_id, private, revision, create_pr)
         except HfHubHTTPError as error:
@@ -266,13 +266,13 @@ def push(
             return _push(api, manifest, repo_id, private, revision, create_pr)
 
 
-def _repo(api: HfApi, repo_id: str, manifest: Manifest, public: bool, create_pr: bool) -> bool:
-    """Ensure that the repo exists; returns whether it is private."""
+def _repo(api: HfApi, repo_id: str, manifest: Manifest, public: bool, revision: str | None, create_pr: bool) -> bool:
+    """Ensure that the repo exists, and has the revision; returns whether it is private."""
     kind = manifest.repo_type
     try:
-        private = bool(api.repo_info(repo_id, repo_type=kind).private)
+        private = bool(api.repo_info(repo_id, repo_type=kind, revision=revision).private)
     except RepositoryNotFoundError:
-        if create_pr or manifest.must_exist:
+        if create_pr or manifest.must_exist or revision not in (None, "main"):  # which a new one has not
             raise
         for used in {"model", "dataset", "space"} - {kind}:
             # The Hub would accept both, and readers would confuse them.

@@ -101,9 +101,10 @@ class SegmentSFTConfig(SFTConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fields(self, SegmentSFTConfig)
-        if self.prefix_packing and (self.packing or self.padding_free or self.eval_packing):
-            problem = "takes the place of packing, eval_packing and padding_free"
-            raise OptionError(problem, option="prefix_packing", fix="set one of them to false")
+        others = (self.packing, self.padding_free, self.eval_packing, self.pad_to_multiple_of)
+        if self.prefix_packing and any(others):
+            problem = "takes the place of packing, eval_packing, padding_free and pad_to_multiple_of"
+            raise OptionError(problem, option="prefix_packing", fix="leave one of them out")
         if self.eval_packing and not (self.packing or self.padding_free):
             problem = "without packing, a sequence of several rows would be computed as one"
             raise OptionError(problem, option="eval_packing", fix="leave it out")

@@ -250,8 +250,12 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
     def _encode_segments(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
         # Beside the chat template, where `run` and `evaluate` find it again, in an adapter's folder too.
         tokenizer.init_kwargs["tool_hints"] = args.tool_hints
+        if args.truncation_mode != "keep_start":
+            raise OptionError("segments keep their start", option="truncation_mode", fix="leave it out")
         first: Any = next(iter(dataset), {}) if name == "train" else {}
         if prompt := loading.prompt_of_row(first.get("segments"), args.prompt_dir, args.tool_hints):
+            if args.chat_template_path:
+                raise OptionError("rows of a prompt have its own", option="chat_template_path", fix="leave it out")
             self._prompt = prompt
             loading.set_templates(tokenizer, prompt)
         settings = (args.max_length, args.overlong, args.parse_special_tokens)
