@@ -111,6 +111,13 @@ def test_no_tasks_do_nothing(tmp_path: Path) -> None:
         run_pipeline([Square(tmp_path)], executor="local", tasks=0, workers=1, logging_dir=tmp_path / "logs")
 
 
+def test_an_unknown_executor_runs_nothing_here(tmp_path: Path) -> None:
+    unknown: Any = "slrum"
+    with pytest.raises(OptionError, match="slurm"):
+        run_pipeline([Square(tmp_path)], executor=unknown, tasks=1, workers=1, logging_dir=tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()
+
+
 SLURM = {"partition": "hopper", "time": "01:00:00"}
 
 

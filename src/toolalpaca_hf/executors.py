@@ -13,7 +13,7 @@ from inspect import signature
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .errors import MissingDependencyError, OptionError, ToolAlpacaError, needing
 
@@ -54,6 +54,8 @@ def run_pipeline(
     """
     if tasks < 1 or workers < 1:
         raise OptionError(f"{tasks} tasks and {workers} workers can do nothing", fix="pass at least 1 of each")
+    if executor not in get_args(Executor):
+        raise OptionError(f"is {executor!r}", option="executor", fix=f"pass one of {', '.join(get_args(Executor))}")
     with needing("a pipeline", "corpus"):
         from datatrove.utils.logging import logger
     logging_dir = Path(logging_dir).absolute()

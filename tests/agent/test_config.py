@@ -48,6 +48,7 @@ def test_a_number_that_is_too_small_is_refused(field: str, value: Any) -> None:
         *({"user_model": "x"}, {"user_endpoint": "http://x"}, {"endpoint": "http://x", "constrained": True}),
         *({"style": "chat", "constrained": True}, {"style": "chat", "tool_hints": 1}),
         *({"style": "chat", "prompt": "upstream"}, {"prompt": "upstream", "tool_hints": 1}),
+        {"style": "chats"},
         *({"credentials": "x"}, {"store": "x", "simulator": "http://x"}, {"prompt_dir": "x"}),
     ],
 )

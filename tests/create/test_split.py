@@ -1,13 +1,17 @@
 """What is held out: golden calls that an API answered, apart from what is trained on."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+import torch
 
 from toolalpaca_hf.corpus import documents_hash
-from toolalpaca_hf.create import CreateConfig, check_documents, create, hold_out, plan, usage_lines
+from toolalpaca_hf.create import CreateConfig, check_documents, create, hold_out, pipeline, plan, usage_lines
 from toolalpaca_hf.create.split import golden_calls, write_split
 from toolalpaca_hf.data import read_file
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError, SettingsMismatchError
@@ -122,3 +126,15 @@ def test_a_document_that_was_edited_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_settings_are_checked(fields: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         CreateConfig(**({"documents": ("x.yaml",), "out": "out"} | fields))
+
+
+def test_a_busy_moment_is_not_taken_for_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(ids: torch.Tensor) -> SimpleNamespace:
+        time.sleep(0.05)  # others compute
+        return SimpleNamespace(logits=torch.zeros(1, 1, 1))
+
+    model = Mock(side_effect=forward, device=torch.device("cpu"))
+    monkeypatch.setattr(pipeline, "load_model", lambda path: (model, None))
+    monkeypatch.setattr(pipeline, "resolve_model", str)
+    threads = torch.get_num_threads()
+    assert pipeline.seconds_a_pass("x") < 0.02 and torch.get_num_threads() == threads

@@ -87,6 +87,8 @@ class RolloutConfig:
         self._at_least(0, "tool_hints", "temperature", "max_seconds")
         if bool(self.user_endpoint) != bool(self.user_model):
             raise OptionError("a model that plays the user needs both", option="--user-endpoint and --user-model")
+        if self.style not in ("react", "chat"):
+            raise OptionError(f"is {self.style!r}", option="style", fix="pass react or chat")
         react = self.style == "react"
         self.refuse_unused(
             ("constrained", "a local model and --style react", react and not self.endpoint),

@@ -148,6 +148,8 @@ class CorpusConfig:
         if unknown := sorted(map(str, set(own) - set(ROLES))):
             fix = f"the roles are {', '.join(ROLES)}"
             raise OptionError("there is no such role", file=where, option=f"roles.{unknown[0]}", fix=fix)
+        simulation = sections["simulation"] = _mapping(sections.get("simulation"), where, "simulation")
+        simulation["limits"] = asdict(LIMITS) | _mapping(simulation.get("limits"), where, "simulation.limits")
         sections["roles"] = roles = {role: _role(role, shared, own.get(role), where) for role in ROLES}
         local = [role for role in roles if roles[role].get("local")]
         for name in ("constrained", "dtype"):

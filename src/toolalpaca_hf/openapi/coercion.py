@@ -91,7 +91,7 @@ class SchemaMerger:
             target = mapping(target_of(self.root, schema["$ref"]))
             schema = {"allOf": [beside, target]} if beside else target
         open_refs += followed
-        if not any(key in schema for key in COMPOSED):
+        if schema.keys().isdisjoint(COMPOSED):
             return schema, open_refs
         node = {key: value for key, value in schema.items() if key not in COMPOSED}
         parts = list(schema.get("allOf", ()))
@@ -126,7 +126,7 @@ def merged_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 def alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """The schema once for each alternative at its top level, references followed."""
-    if not any(key in schema for key in COMPOSED):
+    if schema.keys().isdisjoint(COMPOSED):
         return [schema]
     found, merger = list[dict[str, Any]](), SchemaMerger(schema)
     for attempt in range(MAX_ALTERNATIVES):

@@ -1,11 +1,13 @@
 """Settings that cannot work are found before anything is paid for; an estimate keeps to their limits."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from toolalpaca_hf.corpus import CorpusConfig, estimate
+from toolalpaca_hf.corpus.config import SimulationSettings
 from toolalpaca_hf.corpus.engine.pipeline import EXPECTED
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 
@@ -160,3 +162,8 @@ def test_an_estimate_keeps_to_the_limits_of_the_settings(tmp_path: Path) -> None
 
     assert answered(roomy) == {role: tokens for role, (_, tokens) in EXPECTED.items()}
     assert answered(tight) == {"author": 60, "user": 50, "assistant": 20, "executor": 10}
+
+
+def test_limits_of_a_simulation_that_are_not_given_are_its_own() -> None:
+    assert made(simulation={"limits": {"steps": 3}}).simulation.limits == replace(made().simulation.limits, steps=3)
+    assert made(simulation={"seed": 1}).simulation.limits == made().simulation.limits == SimulationSettings().limits

@@ -231,6 +231,13 @@ def test_results_are_kept_and_failures_are_not(tmp_path: Path) -> None:
     assert len(other.asked) == len(unkept.asked) == 4
 
 
+def test_what_was_asked_before_midnight_is_not_kept_for_the_day_after(tmp_path: Path) -> None:
+    tool = Own(lambda text: setattr(tool, "key", "day 2") or "Today is day 1.", "day 1")
+    cache = ResultCache(tmp_path / "results.sqlite")
+    (done,) = execute([ToolCall("Own", "")], {"Own": tool}, cache=cache)
+    assert done.result == "Today is day 1." and cache.get(tool, "") is None
+
+
 def test_a_cache_is_shared_by_threads_and_survives_a_crash(tmp_path: Path) -> None:
     cache = ResultCache(tmp_path / "results.sqlite")
     own = Own(str.upper)

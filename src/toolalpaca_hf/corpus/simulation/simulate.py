@@ -91,12 +91,13 @@ def read_turn(text: str) -> Turn:
     if not isinstance(value, dict) or not {"action", "response"} & set(value):
         return parse_turn(text)
     thought = str(value.get("thought") or "")
-    action = value.get("action")
+    action, response = value.get("action"), value.get("response")
+    if response and str(action).strip().lower() in ("none", "null", "n/a"):  # how some say that they call nothing
+        action = None
     if isinstance(action, str) and action.strip():
         given = value.get("action_input")
         given = given if isinstance(given, str) else json.dumps({} if given is None else given, ensure_ascii=False)
         return Turn(thought, action.strip(), given, parse_arguments(given))
-    response = value.get("response")
     return Turn(thought, response=(response.strip() or None) if isinstance(response, str) else None)
 
 

@@ -131,6 +131,7 @@ class _Job:
     input: str
     tool: Tool
     base: Tool  # before it was adapted to a document: whose slots are taken
+    key: str | None
     places: list[int] = field(default_factory=list)
     deadline: float = 0.0
 
@@ -179,14 +180,15 @@ def execute(
             done[i] = ToolResult(None, f"there is no tool {call.tool[:80]}")
             continue
         tool = base.for_document(metas[i]) if metas else base
+        known = tool.key
         if cache is not None and (kept := cache.get(tool, call.input)) is not None:
             done[i] = _harmless(kept[0], markers, longest)
         else:
-            key = i if tool.key is None else (call.tool, tool.key, call.input)
-            jobs.setdefault(key, _Job(call.input, tool, base)).places.append(i)
+            key = i if known is None else (call.tool, known, call.input)
+            jobs.setdefault(key, _Job(call.input, tool, base, known)).places.append(i)
     for job, answer, error in _run(jobs.values(), timeout, workers):
         result = ToolResult(None, error) if error else _harmless(answer, markers, longest)
-        if cache is not None and result.error is None:
+        if cache is not None and result.error is None and job.key == job.tool.key:  # no midnight came between
             cache.put(job.tool, job.input, answer)
         for i in job.places:
             done[i] = result
