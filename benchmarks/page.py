@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from measured import cells
+from measured import PARENT, cells
 
 HERE = Path(__file__).resolve().parent
 JUDGED = HERE.parents[1] / "shared" / "data" / "toolalpaca" / "judged"
@@ -149,11 +149,18 @@ def measure(one: Benchmark, arguments: list[str], folder: Path, limit: float, lo
     command = [sys.executable, str(HERE / f"{one.name}.py"), "--quick", *arguments, "--json", str(target)]
     around = circumstances()
     with log.open("w", encoding="utf-8") as output:
-        # A session of its own: what it starts ends with it. It holds the lock as well, so that a second run of this
-        # script does not measure beside a benchmark that outlived the first.
+        # A session of its own: what it starts ends with it. It ends with this script, by a pipe that closes then, and
+        # holds the lock until it does, so that a second run does not measure beside it.
+        watched, held = os.pipe()
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=[lock]
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock, watched],
+            env={**os.environ, PARENT: str(watched)},
         )
+        os.close(watched)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -164,6 +171,7 @@ def measure(one: Benchmark, arguments: list[str], folder: Path, limit: float, lo
             except ProcessLookupError:
                 pass
             process.wait()
+            os.close(held)
     if code:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise ValueError(f"{last[0][:200]} (exit status {code}, see {log})")

@@ -99,12 +99,18 @@ def test_a_benchmark_that_takes_too_long_ends_with_all_it_started(run: Run, scri
     code, said = run("--limit", "1.5")
     assert code == 1 and "NOT ON THE PAGE: second: it took longer than 2 s" in said
     assert begun(scripts) == ["first", "third"]
-    child = Path("/proc") / (scripts / "child.txt").read_text()
-    deadline = time.monotonic() + 10
+    assert has_ended(scripts / "child.txt")
+
+
+def has_ended(noted: Path) -> bool:
+    """Whether the process of the number in a file ends within ten seconds."""
+    stat, deadline = Path("/proc") / noted.read_text() / "stat", time.monotonic() + 10
     # Its adopter has to take notice of its death.
-    while child.exists() and " Z " not in (child / "stat").read_text() and time.monotonic() < deadline:
+    while stat.exists() and " Z " not in stat.read_text():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    assert not child.exists() or " Z " in (child / "stat").read_text()
+    return True
 
 
 def test_what_was_measured_is_not_measured_again(run: Run, scripts: Path) -> None:
@@ -167,3 +173,16 @@ def test_after_a_kill_it_goes_on_and_never_measures_two_at_once(folder: Path, sc
     times = [float(line.split()[2]) for line in (scripts / "runs.txt").read_text().splitlines()]
     assert times == sorted(times) and len(times) == 8, "each ends before the next begins"
     assert len(json.loads((scripts / "measured" / "second.json").read_text())["tables"]) == 1
+
+
+def test_a_benchmark_ends_with_the_script_that_was_killed(folder: Path, scripts: Path) -> None:
+    (scripts / "first.py").write_text(f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport measured\n{ENDLESS}")
+    command = [sys.executable, "-c", DRIVER, str(folder), str(scripts), "--out", str(scripts / "measured")]
+    noted = scripts / "child.txt"
+    with subprocess.Popen([*command, "--page", str(scripts)], stdout=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 60
+        while not (noted.exists() and noted.read_text()):
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.02)
+        killed.kill()
+    assert has_ended(noted)

@@ -212,9 +212,11 @@ def test_an_earlier_build_is_replaced_and_nothing_else(sources: Sources, tmp_pat
         write_repo(sources, out, make_prompt("react"))
     (out / "notes.txt").unlink()
     assert digests(out) == before
-    (out / "report.json").write_text('{"files": ["README.md"]}')
-    with pytest.raises(OptionError):
-        write_repo(sources, out, make_prompt("react"))
+    report = (out / "report.json").read_text()
+    for content, words in (('{"files": ["README.md"]}', "no earlier build"), (report[:99], "report.json is damaged")):
+        (out / "report.json").write_text(content)
+        with pytest.raises(OptionError, match=words):
+            write_repo(sources, out, make_prompt("react"))
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(OptionError):
