@@ -116,11 +116,14 @@ def test_what_is_refused_before_it_makes_anything_overwrites_nothing(earlier: Pa
     assert files_of(earlier) == before
 
 
-def test_what_was_made_takes_the_place_of_the_old(earlier: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), output_folder(earlier, "a run", OWN, overwrite=True):
-        (earlier / "rollouts.jsonl").write_text("new")
+@pytest.mark.parametrize("name", ["rollouts.jsonl", "logs/launch_script.slurm"])  # the user is told to submit it
+def test_what_was_made_takes_the_place_of_the_old(earlier: Path, name: str) -> None:
+    own = [*OWN, "logs/launch_script.slurm"]
+    with pytest.raises(KeyboardInterrupt), output_folder(earlier, "a run", own, overwrite=True):
+        (earlier / name).parent.mkdir(exist_ok=True)
+        (earlier / name).write_text("new")
         raise KeyboardInterrupt
-    assert files_of(earlier) == {"rollouts.jsonl": "new", "part-0/notes.txt": "earlier part-0/notes.txt"}
+    assert files_of(earlier) == {name: "new", "part-0/notes.txt": "earlier part-0/notes.txt"}
 
 
 def test_a_killed_call_is_settled_by_the_next(earlier: Path) -> None:

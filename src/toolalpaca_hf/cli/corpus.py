@@ -14,7 +14,7 @@ from .options import AllowPrivate, Overwrite, Precision, check_models, option, r
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
 OWN = ["settings.json", "entries.json", "corpus.json", "train_data.json", "apis.jsonl", "instances.jsonl"]
-OWN += ["parts", "logs", "requests.sqlite*", "corpus_report.*"]
+OWN += ["parts", "logs", "requests.sqlite*", "corpus_report.*", "logs/*/launch_script.slurm"]
 OFFLINE = {"apis", "out", "offline", "per_api", "max_tools", "faults", "seed", "limit", "overwrite"}
 OUT_OF_BUDGET = 3  # exit status: nothing is wrong, and a larger budget goes on
 
