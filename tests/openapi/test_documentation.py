@@ -135,3 +135,35 @@ def test_an_operation_has_another_name_than_the_shared_schemas() -> None:
     made = describe({"paths": paths, "components": {"schemas": {"Cat": {"type": "object"}}}})
     assert made.function_description["components_2"].startswith("Parts\n")
     assert made.function_description["components"].endswith("#Cat: Object")
+
+
+def test_types_that_may_be_null_and_composed_ones_are_described() -> None:
+    null, kind = {"type": "null"}, {"type": ["string", "null"], "enum": ["x", None]}
+    pet = {"type": ["object", "null"], "properties": {"kind": kind}}
+    ref = {"$ref": "#/components/schemas/Pet"}
+    fields = {
+        "a": ref,
+        "b": {"allOf": [ref], "description": "A pet"},
+        "c": {"anyOf": [{"type": "array", "items": ref}, null]},
+        "d": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        "e": {"const": 3},
+    }
+    query = [{"name": "q", "in": "query", "schema": {"anyOf": [{"type": "string"}, null]}}]
+    query += [{"name": "r", "in": "query", "content": {"application/json": {"schema": {"type": "integer"}}}}]
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": fields}}}}
+    answer = {"content": {"application/json": {"schema": {"oneOf": [ref, {"type": "array", "items": ref}, null]}}}}
+    post: dict[str, Any] = {"operationId": "x", "summary": "X", "parameters": query, "requestBody": body}
+    post["responses"] = {"200": answer}
+    document = {"openapi": "3.1.0", "paths": {"/x": {"post": post}}, "components": {"schemas": {"Pet": pet}}}
+    _, line, *_, structure = describe(document).function_description["x"].splitlines()
+    described = json.loads(line.removeprefix("Parameters: "))
+    assert {name: words.strip() for name, words in described.items()} == {
+        "q": "string.",
+        "r": "integer.",
+        "a": "Object{kind: string. One of: [x].}.",
+        "b": "Object{kind: string. One of: [x].}. A pet.",
+        "c": "Array[Object{kind: string. One of: [x].}. ].",
+        "d": "string or integer.",
+        "e": ". One of: [3].",
+    }
+    assert structure == " - Structure: #Pet or Array[#Pet]"

@@ -232,3 +232,15 @@ def test_files_that_lead_from_one_to_the_next(tmp_path: Path) -> None:
     (tmp_path / "api.json").write_text(json.dumps(DOCUMENT | {"components": {"schemas": {"S": {"$ref": "0.json"}}}}))
     document = load_api(tmp_path / "api.json").documentation
     assert len(document["x-files"]) == 150 and "x-not-followed" not in document
+
+
+def test_outputs_in_other_files_are_described(tmp_path: Path) -> None:
+    content = {"application/json": {"schema": {"$ref": "schemas/Pet.json"}}}
+    get = {"operationId": "x", "responses": {"200": {"description": "ok", "content": content}}}
+    (tmp_path / "schemas").mkdir()
+    pet = {"type": "object", "properties": {"id": {"type": "integer"}, "next": {"$ref": "Pet.json"}}}
+    (tmp_path / "schemas" / "Pet.json").write_text(json.dumps(pet))
+    (tmp_path / "api.json").write_text(json.dumps({"openapi": "3.0.0", "paths": {"/x": {"get": get}}}))
+    api = load_api(tmp_path / "api.json")
+    assert api.functions[0].description.endswith("Structure: #Pet")
+    assert api.components.endswith("\n#Pet: Object{id, next: #Pet}")

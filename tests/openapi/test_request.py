@@ -269,6 +269,23 @@ def test_security_schemes_say_where_credentials_go(scheme: Any, name: str, place
 
 
 @pytest.mark.parametrize(
+    ("there", "sent"),
+    [
+        ({"X-Key", "app", "token"}, {"X-Key", "app"}),  # both of the first alternative, and nothing else
+        ({"X-Key", "token"}, {"token"}),
+        ({"app"}, {"app"}),  # none of them can be met
+    ],
+)
+def test_of_alternative_requirements_the_first_that_can_be_met_is(there: set[str], sent: set[str]) -> None:
+    keys = {name: {"type": "apiKey", "in": "header", "name": name} for name in ("X-Key", "app")}
+    schemes = keys | {"token": {"type": "http", "scheme": "bearer"}}
+    get = {"security": [{"X-Key": [], "app": []}, {"token": []}, {}], "responses": {}}
+    document = {"paths": {"/cats": {"get": get}}, "components": {"securitySchemes": schemes}}
+    made = build(functions_of(document)[0], {}, document, credentials=there)
+    assert {name for _, name in made.credentials} == sent
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "..",

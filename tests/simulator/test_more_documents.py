@@ -6,7 +6,7 @@ import pytest
 from test_whole_documents import answers, call, client_of, document, operation_of, parameter, tool_of
 
 from toolalpaca_hf.errors import ToolAlpacaError
-from toolalpaca_hf.openapi import describe, functions_of, load_document
+from toolalpaca_hf.openapi import build_request, describe, functions_of, load_document
 
 INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
 ITEM = {
@@ -595,3 +595,63 @@ def test_nothing_changed_is_no_answer_where_there_is_another():
     found = answers(INTEGER)["200"]
     doc = document({"/x": {"get": {"responses": {"304": {"description": "as before"}, "default": found}}}})
     assert client_of(doc).get("/t/x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("media", "shown"),
+    [("application/xml", "<pet><id>4</id></pet>"), ("text/csv", "id\n4\n"), ("application/yaml", "id: 4")],
+)
+def test_an_example_that_is_written_out_is_sent_as_it_is(media: str, shown: str):
+    pet = {"type": "object", "properties": {"id": INTEGER}}
+    content = {media: {"schema": pet, "example": shown}}
+    operation = {"operationId": "g", "responses": {"200": {"description": "ok", "content": content}}}
+    assert call(document({"/x": {"get": operation}}), "g", {}).text == shown
+
+
+def test_the_media_types_of_an_operation_are_those_of_a_shared_response():
+    shared = {"description": "ok", "schema": {"type": "object", "xml": {"name": "pet"}, "properties": {"id": INTEGER}}}
+    operation = {
+        "operationId": "g",
+        "produces": ["application/xml"],
+        "responses": {"200": {"$ref": "#/responses/Pet"}},
+    }
+    doc = {"swagger": "2.0", "info": {"title": "T", "version": "1"}, "produces": ["application/json"]}
+    doc |= {"paths": {"/x": {"get": operation}}, "responses": {"Pet": shared}}
+    got = call(doc, "g", {})
+    assert got.headers["content-type"] == "application/xml"
+    assert got.text.startswith("<pet><id>")
+
+
+def test_an_example_in_an_envelope_is_about_the_item_that_was_asked_for():
+    wrapped = {
+        "type": "object",
+        "properties": {"data": {"type": "object", "properties": {"id": INTEGER, "name": TEXT}}},
+    }
+    found = answers(wrapped)
+    found["200"]["content"]["application/json"]["example"] = {"data": {"id": 41, "name": "x"}}
+    operation = {"operationId": "g", "parameters": [parameter("id", "path", INTEGER)], "responses": found}
+    doc = document({"/pets/{id}": {"get": operation}})
+    assert call(doc, "g", {"id": 42}).json() == {"data": {"id": 42, "name": "x"}}
+
+
+def test_a_text_may_be_one_where_a_list_is_one_of_the_types():
+    several = {"type": ["array", "string"], "items": INTEGER}
+    query = parameter("q", "query", several)
+    found = answers({"type": "object", "required": ["q"], "properties": {"q": several}})
+    doc = document({"/x": {"get": {"operationId": "g", "parameters": [query], "responses": found}}}, "3.1.0")
+    assert [call(doc, "g", {"q": value}).json()["q"] for value in ("z", [1, 2])] == ["z", [1, 2]]
+
+
+def test_what_depends_on_a_read_only_property_does_not_need_it():
+    schema = {"type": "object", "properties": {"id": INTEGER | {"readOnly": True}, "n": TEXT}}
+    body = {"content": {"application/json": {"schema": schema | {"dependentRequired": {"n": ["id"]}}}}}
+    doc = document({"/x": {"post": {"operationId": "p", "requestBody": body, "responses": answers(TEXT)}}}, "3.1.0")
+    assert call(doc, "p", {"n": "a"}).status_code == 200
+
+
+def test_names_that_fit_a_pattern_reach_the_body():
+    schema = {"type": "object", "properties": {"n": INTEGER}, "patternProperties": {"^x-": TEXT}}
+    body = {"content": {"application/json": {"schema": schema | {"additionalProperties": False}}}}
+    doc = document({"/x": {"post": {"operationId": "p", "requestBody": body, "responses": answers(TEXT)}}}, "3.1.0")
+    request = build_request(doc, operation_of(doc, "p"), '{"n": 1, "x-a": "b"}', "https://x.example")
+    assert request.body == {"n": 1, "x-a": "b"}

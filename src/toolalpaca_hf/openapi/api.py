@@ -12,11 +12,12 @@ from urllib.parse import unquote, urljoin
 
 from ..errors import InputError, ToolAlpacaError
 from ..schema import Api, Function
+from .coercion import kinds_of, target_of
 from .document import MAX_DEPTH, Document, deref, kept, listed, load_document, lookup, mapping, original, refs_of, text
-from .operations import Operation, functions_of, map_holders, media_schema
+from .operations import Operation, functions_of, map_holders
 from .safety import Allowlist, allowed_hosts, credential_names, redact_url, servers_of
-from .schema import heirs_of, hidden_names, parts_of_schema, references
-from .tools import tool_names
+from .schema import references
+from .tools import body_fields, flat_schema, tool_names
 
 MAX_FILES = 200  # that one document may be spread over
 MAX_BYTES = 20_000_000
@@ -217,7 +218,10 @@ def describe(document: dict[str, Any]) -> Documentation:
     operations = functions_of(document)
     texts = {operation.name: _function(operation) for operation in operations}
     projection = {operation.name: [operation.path, operation.method] for operation in operations}
-    schemas = mapping(mapping(document.get("components")).get("schemas"))
+    inside = refs_of(document) if FILES in document else []
+    schemas = {_name_of(ref): lookup(document, ref) for ref in inside if ref.startswith(f"#/{FILES}/")}
+    schemas = {name: schema for name, schema in schemas.items() if _structure(schema, {})}
+    schemas |= mapping(mapping(document.get("components")).get("schemas"))
     # A shared schema that refers to no other is inlined where another uses it, unless it has no structure.
     plain = {name: _structure(schema, {}) for name, schema in schemas.items() if not references(schema)}
     shared = "".join(f"\n#{name}: {_structure(schema, plain)}" for name, schema in schemas.items())
@@ -241,36 +245,28 @@ def describe_raw(raw: dict[str, Any]) -> dict[str, Any]:
 def _function(operation: Operation) -> str:
     """Describe a function; the most deeply nested parts are dropped first if it gets too long."""
     for depth in (MAX_DEPTH, 4, 2, 1):
-        words = _SchemaWords(operation.document, LONGEST)
+        words = _SchemaWords(LONGEST)
         described = _laid_out(words, operation, depth)
         if max(len(described), LONGEST - words.left) <= LONGEST:
             return described
-    return _laid_out(_SchemaWords(operation.document, math.inf), operation, 0)
+    return _laid_out(_SchemaWords(math.inf), operation, 0)
 
 
 def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
     document, declared, parameters = operation.document, operation.declared, dict[str, str]()
-    listing = [parameter.declared for parameter in operation.parameters]
-    holder = deref(document, declared.get("requestBody"))
-    schema = mapping(media_schema(holder))
-    heirs = mapping(heirs_of(document, text(schema.get("$ref")))).get("oneOf", [])
-    body, inside = words.follow(schema, ())
-    fields, required = _body_fields(document, body, heirs)
-    whole = not fields and (text(body.get("type")) not in ("", "object") or "items" in body)
-    if whole:
-        fields, required = {"body": body}, ["body"] if holder.get("required") is True else []
-    names = [*(parameter["name"] for parameter in listing), *fields]
-    # Names that clash are those that calls take.
-    called = tool_names(operation) if len(set(names)) < len(names) else None
-    for parameter in listing:
-        schema, refs = words.follow(mapping(parameter.get("schema")), ())
-        name, needed = parameter["name"], "Required. " if parameter.get("required") is True else ""
-        name = called.parameters[text(parameter.get("in")), name] if called else name
-        described = words.of(schema | {"description": ""}, depth, refs)
-        parameters[name] = f"{needed}{described} {_sentence(parameter.get('description'))}"
-    for field, schema in fields.items():
-        name = (called.whole if whole else called.body.get(field, field)) if called else field
-        parameters[name] = ("Required. " if field in required else "") + words.of(schema, depth, inside)
+    names, body = tool_names(operation), operation.body
+    for parameter in operation.parameters:
+        needed = "Required. " if parameter.declared.get("required") is True else ""
+        described = words.of(parameter.schema, parameter.schema | {"description": ""}, depth)
+        name = names.parameters[parameter.place, parameter.name]
+        parameters[name] = f"{needed}{described} {_sentence(parameter.declared.get('description'))}"
+    fields, required, _ = body_fields(body) if body is not None else ({}, [], False)
+    if body is not None and not fields and {*kinds_of(body.schema)} - {"object", "null"}:
+        fields, required = {names.whole: body.schema}, [names.whole] if body.required else []
+    for field, schema in fields.items() if body is not None else ():
+        name, needed = names.body.get(field, field), "Required. " if field in required else ""
+        if schema or name not in parameters:  # else it is required in the body and described as a parameter
+            parameters[name] = needed + words.of(body.schema, schema, depth)
     responses = mapping(declared.get("responses"))
     status = min(responses, key=lambda code: (code != "200", not code.startswith("2")), default="")
     response = deref(document, responses.get(status))
@@ -284,19 +280,6 @@ def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
     )
 
 
-def _body_fields(document: dict[str, Any], body: dict[str, Any], heirs: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The properties of a body, also of its `allOf` and its alternatives, and which are always required."""
-    parts = list(parts_of_schema(document, body))
-    either = heirs + [member for part in parts for key in ("anyOf", "oneOf") for member in listed(part.get(key))]
-    every = parts + [part for member in either for part in parts_of_schema(document, member)]
-    fields: dict[str, Any] = {}
-    for name, schema in (field for part in every for field in mapping(part.get("properties")).items()):
-        fields.setdefault(name, schema)
-    hidden = {name for whole in (body, *either) for name in hidden_names(document, whole, "readOnly")}
-    required = [name for part in parts for name in listed(part.get("required"))]
-    return {name: schema for name, schema in fields.items() if name not in hidden}, required
-
-
 def _sentence(value: Any) -> str:
     words = text(value)
     return words if not words or words.endswith(".") else f"{words}."
@@ -305,53 +288,76 @@ def _sentence(value: Any) -> str:
 class _SchemaWords:
     """Describes types and values of parameters and body properties within a budget of characters."""
 
-    def __init__(self, document: dict[str, Any], left: float) -> None:
-        self.document, self.left = document, left
+    def __init__(self, left: float) -> None:
+        self.left = left
 
-    def follow(self, node: Any, refs: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Follow a schema's reference; one that leads back, or on without end, is named and not followed."""
+    def _followed(
+        self, root: dict[str, Any], node: Any, refs: tuple[str, ...]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """A schema with what it refers to and all of its `allOf`; a reference that leads back is named."""
         node = mapping(node)
-        while isinstance(ref := node.get("$ref"), str):
-            target, name = lookup(self.document, ref), ref.rsplit("/", 1)[-1]
-            beside = {"description": node["description"]} if isinstance(node.get("description"), str) else {}
-            if target is None or ref in refs or len(refs) > MAX_DEPTH:
-                return {"description": f"Another {name}." if target is not None else f"{name}."} | beside, refs
-            node, refs = mapping(target) | beside, (*refs, ref)
-        return node, refs
+        while True:
+            beside = {"description": node["description"]} if "description" in node else {}
+            either = [member for member in node.get("anyOf", ()) if mapping(member).get("type") != "null"]
+            if (ref := node.get("$ref")) in refs or len(refs) > MAX_DEPTH:
+                return {"description": f"Another {_name_of(text(ref))}."} | beside, refs
+            if ref is not None:
+                node, refs = mapping(target_of(root, ref)) | beside, (*refs, ref)
+            elif "allOf" in node:
+                node = flat_schema(root, node, frozenset(refs), either=False)
+            elif len(either) == 1 and not {"properties", "type"} & node.keys():  # what may be null
+                node = mapping(either[0]) | beside
+            else:
+                return node | {"anyOf": either}, refs
 
-    def of(self, node: Any, depth: int, refs: tuple[str, ...]) -> str:
+    def of(self, root: dict[str, Any], node: Any, depth: int, refs: tuple[str, ...] = ()) -> str:
         if self.left < 0:  # it is described again, with less
             return ""
-        node, refs = self.follow(node, refs)
-        kind, description = text(node.get("type")), _sentence(node.get("description"))
+        node, refs = self._followed(root, node, refs)
+        kind, description = _kind_of(node), _sentence(node.get("description"))
         self.left -= len(kind) + len(description) + 2
-        if kind == "object":
-            fields = mapping(node.get("properties")).items() if depth else ()
-            shown = ((name, value) for name, value in fields if mapping(value).get("readOnly") is not True)
-            inner = ", ".join(f"{name}: {self.of(value, depth - 1, refs)}" for name, value in shown)
+        if node.get("anyOf") and depth and "properties" not in node:
+            said = (self.of(root, mapping(part) | {"description": ""}, depth - 1, refs) for part in node["anyOf"])
+            kind = " or ".join(dict.fromkeys(filter(None, (words.strip(" .") for words in said)))) or kind
+        elif kind == "object":
+            fields = node.get("properties", {}).items() if depth else ()
+            inner = ", ".join(f"{name}: {self.of(root, part, depth - 1, refs)}" for name, part in fields)
             return f"Object{f'{{{inner}}}' if inner else ''}. {description}"
-        if kind == "array":
-            items, inside = self.follow(node.get("items"), refs)
-            item_kind = text(items.get("type"))
-            nested = self.of(items, depth, inside) if item_kind in ("object", "array") else item_kind
+        elif kind == "array":
+            items, inside = self._followed(root, node.get("items"), refs)
+            inner = _kind_of(items) in ("object", "array") or items.get("anyOf")
+            nested = self.of(root, items, depth, inside) if inner else _kind_of(items)
             return f"Array[{nested}]. {description}"
-        values = node.get("enum")
-        choice = f"One of: [{', '.join(str(value) for value in values)}]." if isinstance(values, list) else ""
-        return " ".join(part for part in (f"{kind}.", description, choice) if part)
+        values = node.get("enum", [node["const"]] if "const" in node else ())
+        choice = ", ".join(str(value) for value in values if value is not None)
+        return " ".join(filter(None, (f"{kind}.", description, choice and f"One of: [{choice}].")))
+
+
+def _kind_of(node: dict[str, Any]) -> str:
+    kinds = node["type"] if isinstance(node.get("type"), list) else [node.get("type")]
+    return " or ".join(kind for kind in kinds if text(kind) not in ("", "null"))
+
+
+def _name_of(ref: str) -> str:
+    return re.sub(r"\.(json|ya?ml)$", "", re.split("/|~1", ref)[-1])  # also of a file
 
 
 def _structure(node: Any, plain: dict[str, str], depth: int = MAX_DEPTH) -> str:
     """An output's structure: `Array[Object{url, source}]`, or `#Name` for a shared schema, described at the end."""
     node = mapping(node)
     if isinstance(node.get("$ref"), str):
-        name = node["$ref"].rsplit("/", 1)[-1]
+        name = _name_of(node["$ref"])
         return plain.get(name) or f"#{name}"
-    if node.get("type") == "array":
+    kind, said = _kind_of(node), list[str]()
+    if kind == "array":
         items = mapping(node.get("items"))
-        return f"Array[{_structure(items, plain, depth) or text(items.get('type'))}]"
-    if node.get("type") == "object":
+        return f"Array[{_structure(items, plain, depth) or _kind_of(items)}]"
+    for key, joint in (("allOf", " and "), ("anyOf", " or "), ("oneOf", " or ")):
+        members = (_structure(member, plain, depth) for member in listed(node.get(key)))
+        said.append(joint.join(dict.fromkeys(filter(None, members))))
+    if kind == "object" and ("properties" in node or not any(said)):
         fields = mapping(node.get("properties")).items() if depth else ()
         shown = [(name, value) for name, value in fields if mapping(value).get("writeOnly") is not True]
         parts = [f"{n}: {inner}" if (inner := _structure(value, plain, depth - 1)) else n for n, value in shown]
-        return f"Object{{{', '.join(parts)}}}" if parts else "Object"
-    return ""
+        said.insert(0, f"Object{{{', '.join(parts)}}}" if parts else "Object")
+    return " and ".join(filter(None, said))

@@ -168,7 +168,9 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
     ```
     """
     nodes = alternatives(schema)
-    if isinstance(value, dict):
+    if isinstance(value, str) and wire:
+        nodes = [one for node in nodes for one in _by_type(node)]
+    elif isinstance(value, dict):
         nodes = [node for node in nodes if not _tagged_otherwise(value, node)] or nodes
         nodes.sort(key=lambda node: len(value.keys() - node.get("properties", {}).keys()))
         nodes = nodes[:MAX_NESTED]
@@ -186,6 +188,12 @@ def coerce(value: Any, schema: dict[str, Any], wire: bool = False) -> Any:
         if known and option == value and type(option) is type(value):
             return option
     return (valid or made)[0][0]
+
+
+def _by_type(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """A schema of a list or a text once for each type: what a text is written of, only validation can tell."""
+    kinds = types_of(node)
+    return [node | {"type": kind} for kind in sorted(kinds)] if {"array", "string"} <= {*kinds} else [node]
 
 
 def _tagged_otherwise(value: dict[str, Any], node: dict[str, Any]) -> bool:

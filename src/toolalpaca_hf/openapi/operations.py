@@ -300,15 +300,10 @@ def parameters_of(document: dict[str, Any], item: dict[str, Any], operation: dic
 def _schema_of(parameter: dict[str, Any]) -> Any:
     """The schema of a parameter; in Swagger 2, which some documents mix in, the type is in the parameter itself."""
     beside = {key: value for key, value in parameter.items() if key not in ("required", "name", "in", "style")}
-    return parameter.get("schema") or media_schema(parameter) or beside
+    content = mapping(parameter.get("content"))
+    schemas = (mapping(content[kind]).get("schema") for kind in sorted(content, key=media_rank))
+    return parameter.get("schema") or next((schema for schema in schemas if isinstance(schema, dict)), beside)
 
 
 def media_rank(kind: str) -> bool:
     return "json" not in kind.lower()  # JSON comes first
-
-
-def media_schema(holder: Any) -> dict[str, Any] | None:
-    """The schema under `content`, JSON's if there are several, `None` if there is none."""
-    content = mapping(mapping(holder).get("content"))
-    schemas = (mapping(content[kind]).get("schema") for kind in sorted(content, key=media_rank))
-    return next((schema for schema in schemas if isinstance(schema, dict)), None)

@@ -179,16 +179,22 @@ def _hint(kinds: list[str]) -> str:
 
 
 def _security(schemes: dict[str, Any], operation: Operation, credentials: Set[str]) -> list[tuple[str, str]]:
-    places = []
-    for scheme_name in [name for requirement in operation.security for name in requirement]:
-        scheme = schemes.get(scheme_name, {})
-        kind, name = text(scheme.get("type")), scheme_name
-        where = "basic" if text(scheme.get("scheme")).lower() == "basic" else "bearer"
-        if kind == "apiKey":
-            where, name = text(scheme.get("in")), text(scheme.get("name"))
-        if kind and name in credentials and where in ("query", "header", "cookie", "bearer", "basic"):
-            places.append((where, name))
-    return places
+    """The credentials of the first requirement that can be met, else all that any of them has."""
+    every = []
+    for requirement in operation.security:
+        places = []
+        for scheme_name in requirement:
+            scheme = schemes.get(scheme_name, {})
+            kind, name = text(scheme.get("type")), scheme_name
+            where = "basic" if text(scheme.get("scheme")).lower() == "basic" else "bearer"
+            if kind == "apiKey":
+                where, name = text(scheme.get("in")), text(scheme.get("name"))
+            if kind and name in credentials and where in ("query", "header", "cookie", "bearer", "basic"):
+                places.append((where, name))
+        if requirement and len(places) == len(requirement):
+            return places
+        every += places
+    return every
 
 
 def _body(parts: _Parts, media: RequestBody, given: dict[str, Any], credentials: Set[str], names: ToolNames) -> Any:

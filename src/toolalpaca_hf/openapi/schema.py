@@ -225,7 +225,7 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
     if needed := [name for name in name_list(node.get("required")) if name not in hidden]:
         found["required"] = needed
     dependents = mapping(node.get("dependentRequired")).items()
-    if dependent := {name: name_list(needed) for name, needed in dependents if isinstance(needed, list)}:
+    if dependent := {name: [one for one in name_list(needed) if one not in hidden] for name, needed in dependents}:
         found["dependentRequired"] = dependent
     if isinstance(node.get("format"), str):
         found["format" if not request or node["format"] in CHECKED_IN_REQUESTS else "x-format"] = node["format"]

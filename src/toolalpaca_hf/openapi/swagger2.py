@@ -7,8 +7,8 @@ from typing import Any
 from .document import deref, listed, mapping, text
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
-PLACES = {f"#/{old}/": f"#/components/{new}/" for old, new in (("definitions", "schemas"), ("responses", "responses"))}
-PLACES |= {"#/parameters/": "#/components/parameters/"}
+PLACES = {"#/definitions/": "#/components/schemas/"}
+PLACES |= {f"#/{kind}/": f"#/components/{kind}/" for kind in ("responses", "parameters")}
 SEPARATED = {"ssv": "spaceDelimited", "pipes": "pipeDelimited"}
 FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
 MOVED = ("swagger", "host", "basePath", "schemes", "definitions", "parameters", "responses", "securityDefinitions")
@@ -155,10 +155,13 @@ class _Conversion:
 
     def _responses(self, holder: dict[str, Any]) -> dict[str, Any]:
         kinds = _strings(holder.get("produces", self.document.get("produces")))
-        return {str(code): self._response(value, kinds) for code, value in _named(holder.get("responses")).items()}
+        # A shared response has the document's media types.
+        alike = kinds == _strings(self.document.get("produces"))
+        responses = _named(holder.get("responses")).items()
+        return {str(code): self._response(value, kinds, alike) for code, value in responses}
 
-    def _response(self, old: dict[str, Any], produces: list[str]) -> dict[str, Any]:
-        if not str(old.get("$ref", "")).startswith("#/responses/"):
+    def _response(self, old: dict[str, Any], produces: list[str], shared: bool) -> dict[str, Any]:
+        if not (shared and str(old.get("$ref", "")).startswith("#/responses/")):
             old = self._followed(old)
         if "$ref" in old or "content" in old:
             return old

@@ -156,14 +156,14 @@ def tool_names(operation: Operation) -> ToolNames:
 
 def body_fields(body: RequestBody) -> tuple[dict[str, Any], list[str], bool]:
     """A body's properties in any of its alternatives, those always required, and whether others are allowed."""
-    flat = _flat(body.schema, body.schema, frozenset())
+    flat = flat_schema(body.schema, body.schema, frozenset())
     needed, properties = flat.get("required", []), flat.get("properties", {})
     properties = {name: {} if schema is True else schema for name, schema in properties.items()}
     properties |= {name: {} for name in needed if name not in properties}
-    return properties, needed, flat.get("additionalProperties", False) is not False
+    return properties, needed, "patternProperties" in flat or flat.get("additionalProperties", False) is not False
 
 
-def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool = True) -> dict[str, Any]:
+def flat_schema(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool = True) -> dict[str, Any]:
     """An object's schema with references, `allOf` members and, if `either`, the alternatives' properties merged in."""
     schema = mapping(schema)
     merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "$defs")}
@@ -172,10 +172,10 @@ def _flat(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool 
         seen |= {schema["$ref"]}
         members.insert(0, target_of(root, schema["$ref"]))
     for member in members:
-        merged = merge_schemas(merged, _flat(root, member, seen, either))
+        merged = merge_schemas(merged, flat_schema(root, member, seen, either))
     for key in ("anyOf", "oneOf") if either else ():
         either_of = schema.get(key, ())
-        members = [_flat(root, member, seen) for member in either_of if mapping(member).get("type") != "null"]
+        members = [flat_schema(root, member, seen) for member in either_of if mapping(member).get("type") != "null"]
         properties: dict[str, Any] = {}
         for member in members:
             for name, inner in member.get("properties", {}).items():
@@ -193,7 +193,7 @@ def _either(root: dict[str, Any], first: Any, second: Any) -> Any:
     """A schema of what either of two allows: one list of values if both have one."""
     if first == second:
         return first
-    nodes = [_flat(root, schema, frozenset(), either=False) for schema in (first, second)]
+    nodes = [flat_schema(root, schema, frozenset(), either=False) for schema in (first, second)]
     values = [[node["const"]] if "const" in node else node.get("enum") for node in nodes]
     if values[0] is not None and values[1] is not None:
         rest = {key: value for key, value in nodes[0].items() if key not in ("const", "enum", "default", "x-tag")}
@@ -228,7 +228,7 @@ def _shallow(node: Any, depth: int) -> Any:
 
 def _clean(node: Any) -> dict[str, Any]:
     """A schema without references, reduced to keywords that every provider accepts."""
-    node = _flat({}, node, frozenset(), either=False)
+    node = flat_schema({}, node, frozenset(), either=False)
     members = [mapping(member) for key in ("anyOf", "oneOf") for member in node.pop(key, ())]
     choices, kinds = [_clean(member) for member in members if member.get("type") != "null"], types_of(node)
     nullable = node.get("nullable") is True or len(choices) < len(members) or "null" in kinds
@@ -302,7 +302,7 @@ def resolve(root: dict[str, Any], node: Any, ending: bool = False, left: list[in
 
 def _last_level(root: dict[str, Any], schema: Any, depth: int) -> dict[str, Any]:
     """A recursive schema without its optional references."""
-    node = _flat(root, schema, frozenset(), either=False) if depth < 8 else {}
+    node = flat_schema(root, schema, frozenset(), either=False) if depth < 8 else {}
     if "properties" in node:
         needed, fields = node.get("required", ()), node["properties"].items()
         kept = {name: inner for name, inner in fields if name in needed or not references(inner)}

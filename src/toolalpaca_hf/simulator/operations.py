@@ -120,7 +120,10 @@ class SimulatedOperation:
             unfit = [isinstance(inner, dict | list) and not (schema and make.is_valid(value)) for value, inner in read]
             examples = [pair[bad] for pair, bad in zip(read, unfit, strict=True)]
         examples = [without_hidden(self.declared.document, schema, value) for value in examples]
-        return DeclaredResponse(status, kind, make, tuple(value for value in examples if make.is_valid(value)))
+        # XML, CSV and the like are shown as the text that is sent.
+        sent = "json" not in kind.lower()
+        shown = tuple(value for value in examples if make.is_valid(value) or (sent and isinstance(value, str)))
+        return DeclaredResponse(status, kind, make, shown)
 
     def _example_values(self, holder: dict[str, Any]) -> list[Any]:
         own = [holder["example"]] if "example" in holder else []

@@ -64,14 +64,21 @@ class Reply:
         known = self.deep | record
 
         def alike(shown: Any) -> int:
-            return sum(plain(key) in known and known[plain(key)] == part for key, part in mapping(shown).items())
+            return sum(plain(key) in known and known[plain(key)] == part for key, part in self._about(shown).items())
 
         value = json.loads(json.dumps(max(declared.examples, key=alike)))
-        for key in mapping(value):
-            if plain(key) in known and type(known[plain(key)]) is type(value[key]):
-                changed = value | {key: known[plain(key)]}
-                value = changed if make.is_valid(changed) else value
+        for holder in (mapping(value), self._about(value)):
+            for key, part in holder.items():
+                if plain(key) in known and type(known[plain(key)]) is type(part):
+                    holder[key] = known[plain(key)]
+                    holder[key] = holder[key] if make.is_valid(value) else part
         return value
+
+    def _about(self, value: Any) -> dict[str, Any]:
+        """The fields of the object that an answer is about."""
+        for name in self.kind.about:
+            value = mapping(value).get(name)
+        return mapping(value)
 
     def _free(self, rng: Rng, record: dict[str, Any]) -> dict[str, Any]:
         """Fields for an object whose schema names none: the arguments, and what the session knows of it."""
@@ -111,9 +118,7 @@ class Reply:
 
     def _keep_new(self, value: Any, field: str, record: dict[str, Any]) -> None:
         """Remember a new item with its id as the response has it, since a schema may restrict the values."""
-        for name in self.kind.about:
-            value = mapping(value).get(name)
-        fields = mapping(value)
+        fields = self._about(value)
         record = record | {plain(name): part for name, part in fields.items() if plain(name) not in CONFIRMATIONS}
         item = fields.get(field, record.get("id"))
         if item is not None:
