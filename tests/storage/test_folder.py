@@ -87,6 +87,13 @@ def test_names_that_many_folders_hold_make_it_nobodys(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name[0] != "."]
 
 
+def test_settings_that_were_claimed_before_a_kill_are_the_commands(tmp_path: Path) -> None:
+    claim_settings(tmp_path / "config.json", {"model": "a"}, "an annotation", toolalpaca_hf="1")
+    enter(tmp_path, ["config.json", "annotated-*.jsonl"])
+    enter(tmp_path, ["config.json", "annotated-*.jsonl"], overwrite=True)
+    assert not (tmp_path / "config.json").exists()
+
+
 OWN = ["run.json", "rollouts.jsonl", "logs", "part-*/rollouts.jsonl"]
 
 

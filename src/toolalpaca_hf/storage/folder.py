@@ -15,6 +15,7 @@ from .files import disk_errors, file_lock, read_json, write_json
 COMMON = "metrics.json report.md report.html report.json curve.svg train_data.json model_index.json".split()
 CLAIMS = ("config.json", "create.json", "entries.json", "run.json", "settings.json")  # written before anything is made
 COMMON += ["config.json", "settings.json"]
+_VERSION = b'"toolalpaca_hf":'
 
 
 def differences(before: Any, now: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
@@ -118,7 +119,9 @@ def _own_files(out: Path, kind: str, own: Sequence[str], overwrite: bool) -> lis
         raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
     present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")]
     found = [path for pattern in own for path in out.glob(pattern)]
-    if any(path.is_file() and path.name not in COMMON for path in found):
+    # The settings that [`claim_settings`] wrote before a kill, or anything that only the command makes.
+    claimed = [path for path in found if path.name in CLAIMS and path.is_file() and _VERSION in path.read_bytes()]
+    if claimed or any(path.is_file() and path.name not in COMMON for path in found):
         return found
     if present and (found or not overwrite):
         names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
