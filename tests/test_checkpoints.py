@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, files
@@ -24,7 +25,7 @@ from huggingface_hub import constants
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from toolalpaca_hf import checkpoints
-from toolalpaca_hf.checkpoints import SMOLLM2, SMOLLM2_GGUF, check_dataset, resolve_model, weights_of
+from toolalpaca_hf.checkpoints import SMOLLM2, SMOLLM2_GGUF, check_dataset, load_tokenizer, resolve_model, weights_of
 from toolalpaca_hf.errors import NotFoundError, ToolAlpacaError
 from toolalpaca_hf.storage import StorageError
 
@@ -382,3 +383,11 @@ def test_a_dataset_that_can_only_be_a_folder_is_not_asked_of_the_hub(
         with pytest.raises(NotFoundError) as refused:
             check_dataset(name, "build it", "dataset_name")
         assert (refused.value.file, refused.value.option) == (name, "dataset_name") and fix in str(refused.value.fix)
+
+
+def test_a_model_that_is_neither_here_nor_within_reach_is_refused_at_once(no_hub: None, home: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(NotFoundError) as caught:
+        load_tokenizer("org/model", "pass another")
+    assert caught.value.file == "org/model" and constants.ENDPOINT in caught.value.problem
+    assert time.monotonic() - start < 5  # the Hub's client tries again for half a minute

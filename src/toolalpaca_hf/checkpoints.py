@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import constants, get_session, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError  # of the HTTP library that the client is built with
 
-from .errors import InputError, MissingDependencyError, NotFoundError, OptionError, nearest_path
+from .errors import InputError, MissingDependencyError, NotFoundError, OptionError
 from .storage import StorageError
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -66,11 +66,27 @@ def resolve_model(name: str) -> str:
         return str(_unpacked_smollm2(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
+def hub_answers(endpoint: str | None = None) -> bool:
+    """Whether the Hub answers, whatever it says: asked once, where its client asks six times in half a minute."""
+    try:
+        get_session().head(endpoint or constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except Exception:  # a proxy or a resolver may raise anything
+        return False
+    return True
+
+
+def check_reachable(path: str) -> None:
+    """Refuse the Hub id of a model that is not in the cache where the Hub does not answer."""
+    if not (os.path.isdir(path) or constants.is_offline_mode() or _is_cached(path) or hub_answers()):
+        problem = f"is not in the cache, and {constants.ENDPOINT} cannot be reached"
+        raise NotFoundError(problem, file=path, fix="connect to the network, or pass a folder or smollm2")
+
+
 def load_tokenizer(name: str, fix: str, **options: Any) -> Any:
     """The tokenizer of a model by its name, see [`resolve_model`]; a [`NotFoundError`] with `fix` if there is none."""
     from transformers import AutoTokenizer
 
-    path = resolve_model(name)
+    check_reachable(path := resolve_model(name))
     try:
         return AutoTokenizer.from_pretrained(path, **options)
     except Exception as error:  # of damaged files tokenizers raises whatever it likes
@@ -134,8 +150,7 @@ def check_dataset(name: str, fix: str, option: str | None = None) -> None:
     path = Path(os.path.expanduser(name))
     if os.path.exists(path) or (_HUB_ID.fullmatch(name) and not _is_owned(path)):
         return
-    hint = f"{nearest_path(path)}{fix}"
-    raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=hint)
+    raise NotFoundError("no such folder, and no Hub id (OWNER/NAME)", file=name, option=option, fix=fix)
 
 
 def _is_owned(path: Path) -> bool:
@@ -150,7 +165,7 @@ def _is_model(folder: str | Path) -> bool:
 
 def _is_cached(name: str) -> bool:
     try:
-        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+        return any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES)
     except ValueError:  # an id that the Hub would not take
         return False
 

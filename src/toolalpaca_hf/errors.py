@@ -59,7 +59,14 @@ class OptionError(ToolAlpacaError):
 
 
 class NotFoundError(ToolAlpacaError):
-    """A file, folder, model or dataset is absent; `file` names it."""
+    """A file, folder, model or dataset is absent; `file` names it, `fix` begins with the path spelt most like it."""
+
+    def __init__(
+        self, problem: str, *, file: str | PathLike[str] | None = None, fix: str | None = None, **more: Any
+    ) -> None:
+        if file is not None and problem.startswith("no such") and "did you mean" not in (fix or ""):
+            fix = f"{nearest_path(file)}{fix or ''}".strip() or None
+        super().__init__(problem, file=file, fix=fix, **more)
 
 
 class MissingDependencyError(ToolAlpacaError):
@@ -87,7 +94,10 @@ class SettingsMismatchError(ToolAlpacaError):
         self.differences = dict(differences)
 
     def __str__(self) -> str:
-        lines = [f"{name} {_short(before)}, now {_short(now)}" for name, (before, now) in self.differences.items()]
+        lines = [
+            f"{name} {_short(name, before)}, now {_short(name, now)}"
+            for name, (before, now) in self.differences.items()
+        ]
         return "\n  ".join([f"{super().__str__()}:", *lines])
 
 
@@ -134,10 +144,10 @@ def nearest_path(path: str | PathLike[str], known: Iterable[str] = ()) -> str:
     return ""
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def _short(name: str, value: Any) -> str:
+    text, of = repr(value), "APIs and instructions" if name == "apis_hash" else "the content"
     if isinstance(value, str) and len(value) >= 16 and not set(value) - set("0123456789abcdef"):
-        return f"{value[:7]}... (a hash of the content)"
+        return f"{value[:7]}... (a hash of {of})"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

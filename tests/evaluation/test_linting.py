@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from toolalpaca_hf.cli import app
 from toolalpaca_hf.data import SAMPLE
+from toolalpaca_hf.errors import InputError
 from toolalpaca_hf.evaluation import (
     EvaluationConfig,
     Finding,
@@ -212,3 +213,13 @@ def test_an_evaluation_shows_both_figures(tmp_path: Path) -> None:
     # The reference trajectories make the golden calls but in the row that was made wrong.
     assert metrics["calls"]["arguments"]["value"] == 0.9 and left["calls"]["arguments"]["value"] == 1.0
     assert "1 instructions that the linter flags" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_reference_trajectories_are_linted_where_there_are_no_golden_calls(tmp_path: Path) -> None:
+    rows = json.loads((SAMPLE / "train.json").read_text())[:1]
+    step = rows[0]["Instances"][0]["intermediate_steps"][0]
+    (path := tmp_path / "train_data.json").write_text(json.dumps(rows))
+    result = CliRunner().invoke(app, ["lint", str(path)])
+    assert result.exit_code == 0 and f"{len(rows[0]['Instances'])} instructions: 0 with errors" in result.output, step
+    with pytest.raises(InputError):  # scored against are golden calls only
+        read_suite(path)

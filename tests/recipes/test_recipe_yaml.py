@@ -1,6 +1,7 @@
 """Every YAML file under recipes/ means what it says."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,10 @@ def test_accelerate_reads_its_configs(path: Path) -> None:
     config = load_config_from_file(str(path))
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert config.distributed_type == values["distributed_type"] and config.num_processes == values["num_processes"]
+
+
+def test_a_recipe_warns_of_no_field_of_its_own() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        parse_arguments(["--config", str(RECIPES / "quickstart" / "sft.yaml"), *ON_CPU])
+    assert not [one for one in said if "gradient_checkpointing" in str(one.message)]

@@ -25,6 +25,7 @@ from toolalpaca_hf.storage import (
     hold_folder,
     intact_rows,
     read_json,
+    read_text,
     read_yaml,
     write_json,
 )
@@ -253,3 +254,15 @@ def test_a_folder_is_held_until_the_process_ends(tmp_path: Path) -> None:
     asking.send("end")
     other.join(30)
     assert not _is_held(tmp_path)
+
+
+def test_what_is_not_there_is_answered_with_what_is_spelt_like_it(tmp_path: Path) -> None:
+    (tmp_path / "petstore.yaml").touch()
+    with pytest.raises(NotFoundError) as absent:
+        read_text(tmp_path / "petstore.yml", "pass a document")
+    assert absent.value.fix == f"did you mean {tmp_path / 'petstore.yaml'}? pass a document"
+    with pytest.raises(NotFoundError) as unlike:
+        read_text(tmp_path / "x", "pass a document")
+    assert unlike.value.fix == "pass a document"
+    with pytest.raises(InputError, match="is a folder"):
+        read_text(tmp_path)

@@ -39,6 +39,7 @@ def test_each_difference_has_a_line() -> None:
     )
     lines = str(error).splitlines()
     assert len(lines) == 3 and "10" in lines[1] and "12" in lines[1] and "a" * 40 not in str(error)
+    assert "APIs and instructions" in lines[2]
 
 
 def enter(out: Path, own: list[str], overwrite: bool = False) -> None:

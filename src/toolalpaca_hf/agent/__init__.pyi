@@ -29,6 +29,7 @@ from .task import ScriptedUser as ScriptedUser
 from .task import Task as Task
 from .task import User as User
 from .task import read_tasks as read_tasks
+from .task import referenced as referenced
 from .toolbox import BUILT_IN as BUILT_IN
 from .toolbox import ApiCalls as ApiCalls
 from .toolbox import Toolbox as Toolbox

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from ..data import LeftOut, left_out, read_file
 from ..errors import InputError, OptionError
+from ..formats import NO_CALL
 from ..llm import Answer, LLMError
+from ..metrics import BUILT_IN
 from ..openapi import load_api
-from ..schema import Api, Instruction, Trajectory
+from ..schema import Api, Call, Instruction, Trajectory
 
 NOTHING_TO_ADD = "I have nothing to add to what I told you; please go on with that."
 """What a scripted user says who was given no answer."""
@@ -73,6 +75,16 @@ def read_tasks(path: str | Path) -> TaskFile:
     digest = next(source.blob_id for role, source in corpus.sources.all() if role == split)
     notes = corpus.report.notes("apis", "trajectories" if train else "instructions")
     return TaskFile(list(apis), tasks, [] if train else list(corpus.instructions[split]), str(digest), tuple(notes))
+
+
+def referenced(trajectories: Iterable[Trajectory]) -> list[Instruction]:
+    """Instructions whose golden calls are those of their reference trajectory: what was answered with a status 2xx."""
+    found = []
+    for each in trajectories:
+        answered = [step for step in each.steps if step.observation.startswith("Status Code: 2")]
+        calls = [Call(s.action, s.action_input) for s in answered if s.action not in (*BUILT_IN, NO_CALL)]
+        found += [Instruction(each.id, each.api, each.instruction, calls)] if calls else []
+    return found
 
 
 class User(Protocol):

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import typer
@@ -136,11 +137,11 @@ def _kept(out: Path) -> str:
 
 def _report(out: Path, made: dict[str, Any]) -> None:
     apis, aside, instances, kept = (made.get(name, 0) for name in ("apis", "set_aside", "instances", "kept"))
-    typer.echo(f"{out}: {kept} of {instances} instances kept, {apis} APIs, {aside} set aside")
+    typer.echo(f"{out}: {kept} of {instances} instances kept, {apis} API{'s' * (apis != 1)}, {aside} set aside")
     for gate, count in sorted(made["gates"].items(), key=lambda pair: -pair[1]):
         typer.echo(f"{count:>6} not kept for the gate {gate}")
     try:
         report(out)
     except ToolAlpacaError as error:  # the corpus is there
         typer.echo(str(error), err=True)
-    typer.echo(f"python dataset_scripts/toolalpaca.py --source {out} --out DATASET makes a dataset of it")
+    typer.echo(f"python dataset_scripts/toolalpaca.py --source {quote(str(out))} --out DATASET makes a dataset of it")

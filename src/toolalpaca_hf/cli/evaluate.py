@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -117,7 +118,7 @@ def _print(metrics: dict[str, Any], out: Path) -> None:
     if len(metrics["notes"]) > 20:
         lines.append(f"- and {len(metrics['notes']) - 20} more in {out / 'metrics.json'}")
     lines.append(f"{out / 'report.html' if (out / 'report.html').is_file() else out / 'metrics.json'} has the rest")
-    lines.append(f"Next: toolalpaca compare {out} OTHER puts two evaluations side by side")
+    lines.append(f"Next: toolalpaca compare {quote(str(out))} OTHER puts two evaluations side by side")
     typer.echo("\n".join(lines))
 
 
@@ -142,7 +143,9 @@ def compare(
 
 
 def lint(
-    suite: Annotated[str, typer.Argument(help="sample, simulated, real, bfcl, or a file with golden answers.")],
+    suite: Annotated[
+        str, typer.Argument(help="sample, simulated, real, bfcl, or a file with golden calls or trajectories.")
+    ],
     out: Annotated[Path | None, option("Write lint.md and lint.json there.")] = None,
     data_dir: Annotated[Path | None, option("Folder searched for a suite's file first.")] = None,
     categories: Annotated[str | None, option("Of bfcl: simple_python,multiple; all by default.")] = None,
@@ -152,7 +155,7 @@ def lint(
     from ..evaluation import KINDS, lint_counts, lint_summary, read_suite, write_lint
     from ..evaluation import lint as run_lint
 
-    read = read_suite(_suite_name(suite, categories, data_dir), data_dir)
+    read = read_suite(_suite_name(suite, categories, data_dir), data_dir, references=True)
     findings = run_lint(read)
     typer.echo(lint_summary(read, findings))
     for note in filter(None, [left_out(read.notes), *read.notes[:20]]):

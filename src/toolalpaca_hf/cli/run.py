@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -54,12 +55,13 @@ def run(
             words = made["output"] or f"(no answer: {ended_words(made.get('ended', 'not run'))})"
             typer.echo(f"{made['input']}\n  {words}")
     ended = ", ".join(f"{count} {ended_words(reason)}" for reason, count in note["ended"].items())
-    typer.echo(f"{out}: {note['rollouts']} rollouts ({ended}), {note['steps']} steps, {note['tokens']} tokens")
+    rollouts, steps = (f"{note[what]} {what if note[what] != 1 else what[:-1]}" for what in ("rollouts", "steps"))
+    typer.echo(f"{out}: {rollouts} ({ended}), {steps}, {note['tokens']} tokens")
     if note["left_out"]:
         typer.echo(note["left_out"])
     if any(api.get("Golden_Answers") for api in apis_made):
-        suite = "--suite sample" if apis == "sample" else f"--apis {apis}"
-        typer.echo(f"Next: toolalpaca evaluate --trajectories {out} {suite} --out {out}-scored")
+        words = [f"{out}", "--suite" if apis == "sample" else "--apis", apis, "--out", f"{out}-scored"]
+        typer.echo(f"Next: toolalpaca evaluate --trajectories {shlex.join(words)}")
 
 
 @with_options("config", CreateConfig)
@@ -92,8 +94,9 @@ def create(
     typer.echo(f"\n{minutes:.1f} minutes. {out}/model is the checkpoint with its card, {out}/report.html the report.")
     typer.echo("Use it:\n  " + "\n  ".join(room.usage_lines(config)))
     document = config.example_document
-    asked = f'{document} --instruction "..."' if document else f"{out}/data/held_out.json"
-    typer.echo(f"Next: toolalpaca run --model {out}/model --apis {asked} --out {out}/asked")
+    words = ["--model", f"{out}/model", "--constrained", "--out", f"{out}/asked"]
+    words += ["--apis", document or f"{out}/data/held_out.json"]
+    typer.echo(f"Next: toolalpaca run {shlex.join(words)}" + ' --instruction "..."' * (document is not None))
 
 
 def simulate(

@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import typer
@@ -73,7 +74,7 @@ def annotate(
         return typer.echo(f"submitted; the texts appear in {out}")
     _say(out / "report.md")
     typer.echo(f"{out / 'report.html'} has the rest")
-    script = f"python dataset_scripts/toolformer.py --source {out} --out build/toolformer"
+    script = f"python dataset_scripts/toolformer.py --source {quote(str(out))} --out build/toolformer"
     typer.echo(f"Next: {script} makes a dataset of it")
 
 
@@ -81,7 +82,9 @@ def _say(report: Path) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(report.read_text(encoding="utf-8")))
+    console, text = Console(), report.read_text(encoding="utf-8")
+    # Cells of a narrow table are cut short, and 80 columns are what a file or another program has.
+    console.print(Markdown(text)) if console.is_terminal else typer.echo(text)
     typer.echo(f"{report} holds this")
 
 
@@ -198,8 +201,8 @@ def evaluate(
         with interruptible(lambda: kept), tools.opened() as at_hand:
             run(config, at_hand)
     _say(folder / "report.md")
-    more = f"toolalpaca toolformer generate --model {model[0]} --tools calculator TEXT shows calls as they are made"
-    typer.echo(f"Next: {more}")
+    more = f"toolalpaca toolformer generate --model {quote(model[0])} --tools calculator TEXT"
+    typer.echo(f"Next: {more} shows calls as they are made")
 
 
 def _data(tasks: list[str], data: list[str]) -> dict[str, str | Path | None]:

@@ -1,20 +1,20 @@
 """Environments of every API of a source, and the rows that choose among them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ..agent import ApiCalls, RolloutLimits
+from ..agent import ApiCalls, RolloutLimits, referenced
 from ..checkpoints import check_dataset
 from ..data import read_corpus, read_file, resolve_sources
 from ..errors import InputError
-from ..formats import NO_CALL, Prompt, tools_of
+from ..formats import Prompt, tools_of
 from ..metrics import BUILT_IN, VERDICT_ONLY, WEIGHTS
 from ..openapi import document_in, load_api
-from ..schema import Api, Call, Instruction, Trajectory
+from ..schema import Api, Instruction, Trajectory
 from ..simulator import IN_PROCESS, SESSION_HEADER, FaultPlan, Simulator, in_process, read_faults
 from .environment import OpenApiEnvironment
 from .signature import python_names, tool_method
@@ -143,7 +143,7 @@ def _read(source: str | Path, split: str) -> tuple[list[Api], list[Instruction]]
         return _built(str(source), split)
     if split not in corpus.apis:
         raise InputError(f"has no split {split!r}", file=source, option="split", fix=f"use {', '.join(corpus.apis)}")
-    asked = list(corpus.instructions.get(split, ())) + _referenced(corpus.trajectories.get(split, ()))
+    asked = list(corpus.instructions.get(split, ())) + referenced(corpus.trajectories.get(split, ()))
     return list(corpus.apis[split]), asked
 
 
@@ -161,14 +161,4 @@ def _built(name: str, split: str) -> tuple[list[Api], list[Instruction]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"is no dataset of APIs with a split {split!r} ({str(error).splitlines()[0]})"
         raise InputError(problem, file=name, fix="build one with dataset_scripts/toolalpaca.py") from None
-    return apis, asked + _referenced(done)
-
-
-def _referenced(trajectories: Iterable[Trajectory]) -> list[Instruction]:
-    """Instructions whose golden calls are those of their reference trajectory."""
-    found = []
-    for each in trajectories:
-        answered = [step for step in each.steps if step.observation.startswith("Status Code: 2")]
-        calls = [Call(s.action, s.action_input) for s in answered if s.action not in (*BUILT_IN, NO_CALL)]
-        found += [Instruction(each.id, each.api, each.instruction, calls)] if calls else []
-    return found
+    return apis, asked + referenced(done)

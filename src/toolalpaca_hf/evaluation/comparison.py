@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from ..data import LeftOut, left_out
-from ..errors import InputError, NotFoundError, OptionError, nearest_path
+from ..errors import InputError, NotFoundError, OptionError
 from ..openapi import mapping
 from ..report import NONE, finite, markdown_table, markdown_text, rate_text
 from ..storage import read_json
@@ -115,7 +115,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _read(folder: Path, name: str, notes: list[str]) -> _Run:
     if not folder.exists():
-        raise NotFoundError("no such folder", file=folder, fix=f"{nearest_path(folder)}pass one that evaluate wrote")
+        raise NotFoundError("no such folder", file=folder, fix="pass one that evaluate wrote")
     if log := find_log(folder):
         metrics, rows = read_inspect_log(log, notes)
     else:

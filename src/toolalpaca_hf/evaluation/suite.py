@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..agent import read_tasks
-from ..data import LeftOut, Redactor, Unusable, left_out, read_instance, read_json, read_raw, trajectory_of
+from ..agent import read_tasks, referenced
+from ..data import LeftOut, Redactor, Unusable, left_out, read_file, read_instance, read_json, read_raw, trajectory_of
 from ..errors import InputError, NotFoundError, nearest_path
 from ..openapi import mapping
 from ..schema import Api, Instruction, Trajectory
@@ -71,13 +71,14 @@ class Suite:
         return replace(self, instructions=self.instructions[:count])
 
 
-def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
+def read_suite(name: str | Path, data_dir: str | Path | None = None, references: bool = False) -> Suite:
     """Read a suite.
 
     Args:
         name (`str` or `Path`): `simulated`, `real` (upstream's files, downloaded if needed), `sample`, `bfcl` or
             `bfcl:simple_python,multiple` (see [`write_bfcl`]), or a file in the raw layout with golden answers.
         data_dir (`str` or `Path`, *optional*): Folder to search before downloading; of `bfcl`, where its rows are.
+        references (`bool`, *optional*): Of a file without golden answers, take the calls of its trajectories.
 
     Example:
 
@@ -96,9 +97,12 @@ def read_suite(name: str | Path, data_dir: str | Path | None = None) -> Suite:
         fix = f"{nearest_path(file, SUITES)}pass {', '.join(SUITES)} or a file"
         raise NotFoundError("no such file", file=file, fix=fix)
     read = read_tasks(file)
-    if not read.instructions:
-        raise InputError("there are no golden answers to score against", file=file, fix="pass one that has them")
     apis, instructions, digest = read.apis, read.instructions, read.digest
+    if references and not instructions:
+        split, corpus = read_file(file)
+        instructions = referenced(corpus.trajectories.get(split, []))
+    if not instructions:
+        raise InputError("there are no golden answers to score against", file=file, fix="pass one that has them")
     notes: list[str] = [*read.left_out]
     # A file is the published suite by its bytes, whatever it is called.
     known = [suite for suite, source in SUITES.items() if source in FILES and digest in FILES[source].blob_ids]

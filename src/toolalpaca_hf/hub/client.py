@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, constants, get_cached_repo_tree, get_token, s
 from huggingface_hub import errors as hf
 from huggingface_hub.utils import validate_repo_id
 
+from ..checkpoints import hub_answers
 from ..errors import InputError, OptionError, ToolAlpacaError, needing
 from ..formats import Prompt
 from ..storage import atomic_path, disk_errors, write_json
@@ -271,6 +272,8 @@ def _has_chat_template(folder: Path) -> bool:
 
 def _only_pickled(api: HfApi, repo_id: str, revision: str | None) -> bool | None:
     """Whether a repo has only pickled weights; `None` if only the cache can tell."""
+    if not hub_answers(api.endpoint):
+        return None
     try:
         names = api.list_repo_files(repo_id, revision=revision)
     except (hf.OfflineModeIsEnabled, hf.HTTPError) as error:

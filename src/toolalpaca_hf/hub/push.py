@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from ..data import PLACEHOLDER
-from ..errors import InputError, NotFoundError, OptionError, nearest_path
+from ..errors import InputError, NotFoundError, OptionError
 from ..openapi import TOKEN_TEXT, mapping
 from ..report import markdown_text
 from ..schema import REDACTED
@@ -80,7 +80,7 @@ def as_bytes(content: Content) -> bytes:
 def select_files(folder: Path, wanted: Sequence[str]) -> tuple[dict[str, Content], dict[str, str]]:
     """The files of a folder that match, by path in the repo; and what is left out, with the reason."""
     if not folder.is_dir():
-        raise NotFoundError("no such folder", file=folder, fix=f"{nearest_path(folder)}pass the one to publish")
+        raise NotFoundError("no such folder", file=folder, fix="pass the one to publish")
     try:
         found = {
             path.relative_to(folder).as_posix(): path for pattern in wanted for path in sorted(folder.glob(pattern))

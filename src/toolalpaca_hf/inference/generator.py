@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 
+from ..checkpoints import check_reachable
 from ..errors import NotFoundError
 from ..precision import default_device, resolve_dtype
 from .admission import exact_ways
@@ -28,6 +29,7 @@ def load_model(
     Raises:
         [`NotFoundError`]: There is no model at `path`.
     """
+    check_reachable(path)
     where = device or default_device()
     computed = resolve_dtype(dtype, where)
     try:

@@ -167,6 +167,8 @@ def read_text(path: str | Path, fix: str | None = None) -> str:
         raise NotFoundError("no such file", file=path, fix=fix) from None
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", file=path, fix=fix) from None
+    except IsADirectoryError:
+        raise InputError("is a folder", file=path, fix="pass a file of it") from None
     except (OSError, ValueError) as error:  # a ValueError: the name has a null character
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot be read ({reason})", file=path, fix=fix) from None

@@ -25,6 +25,8 @@ def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
     path = Path(file)
     try:
         yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path, tolerant)
+    except FileNotFoundError:
+        raise NotFoundError("no such file", file=path, fix="check the path") from None
     # A cut or damaged archive raises whatever its library does (EOFError, zlib.error, ZstdError, ArrowInvalid).
     except Exception as error:
         if tolerant:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -140,10 +141,13 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     file = argv[at] if at else None
     if file and Path(file).is_file() and Path(file).stat().st_size > LONGEST_YAML:
         raise InputError(f"has more than {LONGEST_YAML:,} bytes", file=file, fix="pass one of recipes/*/*.yaml")
+    # Its old name is what TRL sets by default, whatever a recipe says.
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
     try:
         configs = _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
     except OSError as error:
-        raise NotFoundError(f"{error.strerror}", file=file, fix="pass one of recipes/*/*.yaml") from None
+        problem = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise NotFoundError(problem, file=file, fix="pass one of recipes/*/*.yaml") from None
     except yaml.YAMLError as error:
         raise InputError(f"not YAML ({error})", file=file) from None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:

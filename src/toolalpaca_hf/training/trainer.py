@@ -15,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from trl import SFTTrainer
 from trl.chat_template_utils import add_response_schema
 
-from ..checkpoints import resolve_model, weights_of
+from ..checkpoints import check_reachable, resolve_model, weights_of
 from ..errors import InputError, OptionError, ToolAlpacaError, UnsupportedModelError
 from ..formats import Prompt, react_prompt
 from . import loading
@@ -90,6 +90,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
         with args.main_process_first(local=False, desc="model"):
             if isinstance(model, str):
                 name, model = model, resolve_model(model)
+                check_reachable(model)
                 self._weights = weights_of(model) if name == "smollm2" else None
             if processing_class is None:
                 path = model if isinstance(model, str) else model.config._name_or_path

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...data import ListedApi, parse_api_list, slug
-from ...errors import InputError, OptionError
+from ...errors import InputError, OptionError, nearest
 from ...openapi import ApiClient, CallLimits, allowed_hosts, is_url
 from ...storage import read_text, write_json
 
@@ -93,7 +93,8 @@ def select_entries(entries: Sequence[ListedApi], wanted: EntryFilter) -> Selecti
     categories = {name.casefold() for name in wanted.categories}
     there = {entry.category.casefold(): entry.category for entry in entries}
     if unknown := [name for name in wanted.categories if name.casefold() not in there]:
-        fix = f"it has {', '.join(sorted(filter(None, there.values())))}"
+        known = sorted(filter(None, there.values()))
+        fix = f"{nearest(unknown[0], known)}it has {', '.join(known)}"
         raise OptionError(f"the list has no category {unknown[0]!r}", option="--category", fix=fix)
     names = {slug(name) for name, _ in wanted.reserved}
     links = {_bare(link) for _, link in wanted.reserved if link}
