@@ -175,3 +175,10 @@ def test_values_of_an_enumeration_are_told_apart_as_json_has_them() -> None:
     assert parameters({"name": "q", "schema": {"enum": [1, "1", True, 1]}})["properties"]["q"] == {
         "enum": [1, "1", True]
     }
+
+
+def test_a_header_that_no_caller_can_send_is_no_argument() -> None:
+    names = ("Content-Type", "cookie", "X-Trace")
+    headers = [{"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in names]
+    [operation] = functions_of({"paths": {"/x": {"get": {"parameters": headers}}}})
+    assert tool_schema(operation)["function"]["parameters"]["required"] == ["X-Trace"]

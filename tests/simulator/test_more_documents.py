@@ -655,3 +655,33 @@ def test_names_that_fit_a_pattern_reach_the_body():
     doc = document({"/x": {"post": {"operationId": "p", "requestBody": body, "responses": answers(TEXT)}}}, "3.1.0")
     request = build_request(doc, operation_of(doc, "p"), '{"n": 1, "x-a": "b"}', "https://x.example")
     assert request.body == {"n": 1, "x-a": "b"}
+
+
+def test_an_optional_field_of_a_form_that_is_null_is_not_sent():
+    schema = {"type": "object", "required": ["b"], "properties": {"a": {"type": ["string", "null"]}, "b": TEXT}}
+    for media in ("multipart/form-data", "application/x-www-form-urlencoded", "application/json"):
+        post = {
+            "operationId": "p",
+            "requestBody": {"content": {media: {"schema": schema}}},
+            "responses": answers(TEXT),
+        }
+        doc = document({"/x": {"post": post}}, "3.1.0")
+        request = build_request(doc, operation_of(doc, "p"), '{"a": null, "b": "c"}', "https://x.example")
+        assert request.body == ({"a": None, "b": "c"} if "json" in media else {"b": "c"})
+
+
+def test_plain_json_is_the_first_of_the_media_types():
+    content = {kind: {"schema": INTEGER} for kind in ("text/plain", "text/json", "application/json")}
+    operation = {"operationId": "g", "responses": {"200": {"description": "ok", "content": content}}}
+    assert call(document({"/x": {"get": operation}}), "g", {}).headers["content-type"] == "application/json"
+
+
+def test_a_tag_that_a_schema_names_itself_is_its_tag():
+    base = {"type": "object", "discriminator": "kind", "required": ["kind"], "properties": {"kind": TEXT}}
+    cat = {"x-ms-discriminator-value": "#Cat", "allOf": [{"$ref": "#/definitions/Base"}], "properties": {"n": INTEGER}}
+    body = {"name": "b", "in": "body", "schema": {"$ref": "#/definitions/Base"}}
+    found = {"200": {"description": "ok", "schema": {"$ref": "#/definitions/Cat"}}}
+    doc = {"swagger": "2.0", "info": {"title": "T", "version": "1"}, "definitions": {"Base": base, "Cat": cat}}
+    doc["paths"] = {"/x": {"post": {"operationId": "p", "parameters": [body], "responses": found}}}
+    assert tool_of(load_document(doc), "p")["parameters"]["properties"]["kind"]["enum"] == ["Base", "#Cat"]
+    assert call(doc, "p", {"kind": "#Cat", "n": 1}).json() == {"kind": "#Cat", "n": 1}

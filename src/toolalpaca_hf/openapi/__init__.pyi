@@ -62,7 +62,6 @@ from .operations import media_rank as media_rank
 from .operations import parameters_of as parameters_of
 from .operations import safe_names as safe_names
 from .request import BODY_KEYS as BODY_KEYS
-from .request import FRAMING as FRAMING
 from .request import build_request as build_request
 from .safety import LONG as LONG
 from .safety import SCHEME as SCHEME

@@ -12,6 +12,9 @@ from .document import deref, listed, load_document, mapping, text
 from .schema import MEANT, Check, to_json_schema, validator
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+# Headers that belong to the client: a document that declares them as parameters does not get them.
+FRAMING = {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer", "upgrade"}
+FRAMING |= {"expect", "keep-alive", "cookie", "accept-encoding", "range"}
 IN_PATH = re.compile(r"\{([^{}/?#]+)\}")
 
 Value = TypeVar("Value")
@@ -137,6 +140,7 @@ class Operation:
         known = {parameter["name"] for parameter in found if parameter.get("in") == "path"}
         missing = [name for name in self.in_path if name not in known]
         found += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in missing]
+        found = [one for one in found if one.get("in") != "header" or one["name"].lower() not in FRAMING]
         needed = [(one, one.get("in") == "path" or one.get("required") is True) for one in found]
         return [Parameter(one["name"], text(one.get("in")), must, one, self.document) for one, must in needed]
 

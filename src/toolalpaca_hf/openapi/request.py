@@ -19,9 +19,6 @@ from .schema import validator
 from .tools import ToolNames, body_fields, tool_names
 
 BODY_KEYS = ("body", "requestBody", "request_body")  # under which models put a whole request body
-# Headers that belong to the client: a document that declares them as parameters does not get them.
-FRAMING = {"host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer", "upgrade"}
-FRAMING |= {"expect", "keep-alive", "cookie", "accept-encoding", "range"}
 
 
 def read_arguments(action_input: str) -> dict[str, Any]:
@@ -85,8 +82,6 @@ def build_request(
         if where not in ("path", "header", "cookie") or (where == "path" and name not in operation.in_path):
             where = "query"
         called = names.parameters[parameter.place, name]
-        if where == "header" and name.lower() in FRAMING:
-            continue
         parts.known.add(called)
         if name in (fillable if where == "path" else credentials):
             parts.credentials.append((where, name))
@@ -214,6 +209,8 @@ def _body(parts: _Parts, media: RequestBody, given: dict[str, Any], credentials:
             given = {key: value for key, value in arguments.items() if key in own} | mapping(body)
             optional = {name: part_of(media.schema, fields[name]) for name in fields if name not in required}
             left_out = {key for key in given if key in optional and _left_out(given[key], optional[key])}
+            if re.search("form|multipart", media.media):  # `null` would be a text there
+                left_out |= {key for key in optional if given.get(key, "") is None}
             body = {key: value for key, value in given.items() if key not in credentials and key not in left_out}
         if body == {} and not required and not media.required and whole is None:
             return None if not any(place == "body" for place, _ in parts.credentials) else {}

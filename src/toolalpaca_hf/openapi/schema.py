@@ -363,7 +363,8 @@ def tagged(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 def _tags(document: dict[str, Any], member: Any, ref: str, name: str, tags_to: dict[str, Any]) -> list[Any]:
     """The values of a discriminator's property that stand for one schema: those mapped to it, else its name."""
     tags = [tag for tag, to in tags_to.items() if ref in (to, f"#/components/schemas/{to}")]
-    tags = tags or [ref.rsplit("/", 1)[-1]]
+    # Azure's documents name the tag in the schema itself.
+    tags = tags or [text(mapping(lookup(document, ref)).get("x-ms-discriminator-value")) or ref.rsplit("/", 1)[-1]]
     # Keep what the alternative itself says; of several values of its own, those that map to it.
     parts = (mapping(part.get("properties")).get(name) for part in parts_of_schema(document, member))
     own = sorted(filter(None, map(mapping, parts)), key=lambda schema: not {"enum", "const"} & schema.keys())

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from ..data import Slugs, slug
 from ..openapi import (
-    FRAMING,
     IN_RANGE,
     Operation,
     Parameter,
@@ -36,7 +35,7 @@ from ..schema import Api
 from .fake_values import example_in
 from .generate import Generator
 
-IGNORED_HEADERS = {*FRAMING, "accept", "authorization"}  # those of OpenAPI, and what no client takes from a caller
+IGNORED_HEADERS = ("accept", "authorization")  # OpenAPI says so
 RESERVED = ("health", "__simulator_cache__")  # paths of the simulator itself
 MAX_PATH = 8192  # characters of a path, as servers have it; two values in a segment take its square in time
 _PARAMETER = re.compile(r"\{([^{}]+)\}")
@@ -104,7 +103,8 @@ class SimulatedOperation:
             return DeclaredResponse(status, "", None)
         if "schema" in declared and not content:  # Swagger 2, which some documents mix in
             content = {"application/json": {"schema": declared["schema"]}}
-        media = sorted(content, key=lambda kind: (media_rank(kind), not kind.startswith("text/")))
+        # `application/json` before `text/json`, and text before other types.
+        media = sorted(content, key=lambda kind: (media_rank(kind), kind.startswith("text/") != media_rank(kind)))
         if not media:
             return DeclaredResponse(status, "application/json", None)
         named = re.fullmatch(r"[\w.+-]+/[\w.+-]+(;[ -~]*)?", media[0])
