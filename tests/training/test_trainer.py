@@ -224,18 +224,25 @@ def test_messages_beyond_max_length_are_cut_or_dropped_and_counted(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_arguments_as_json_texts_are_trained_as_objects(streamed: bool, llama: Path, tmp_path: Path) -> None:
-    """OpenAI's files hold texts, which a template would write in quotes once more."""
+def test_messages_in_other_layouts_are_trained_alike(streamed: bool, llama: Path, tmp_path: Path) -> None:
+    """Arguments as JSON texts, which a template would write in quotes once more, and contents in parts."""
 
-    def first_ids(*given: Any) -> list[int]:
-        calls = [{"type": "function", "function": {"name": "find", "arguments": each}} for each in given]
-        said = [QUESTION, {"role": "assistant", "content": None, "tool_calls": calls}, NOON]
-        rows = Dataset.from_list([{"messages": said}])
+    def first_ids(messages: Any) -> list[int]:
+        rows = Dataset.from_list([{"messages": messages}])
         options = {"max_steps": 1} if streamed else {}
         trainer = of_messages(llama, tmp_path, rows.to_iterable_dataset() if streamed else rows, **options)
         return next(iter(trainer.train_dataset))["input_ids"]
 
-    assert first_ids('{"a": 1}', '{"a": 2}') == first_ids({"a": 1}, {"a": 2}) != first_ids("[1]", "[1]")
+    def called(*given: Any) -> list[dict[str, Any]]:
+        calls = [{"type": "function", "function": {"name": "find", "arguments": each}} for each in given]
+        return [QUESTION, {"role": "assistant", "content": None, "tool_calls": calls}, NOON]
+
+    ids = first_ids(called({"a": 1}, {"a": 2}))
+    assert ids == first_ids(called('{"a": 1}', '{"a": 2}')) != first_ids(called("[1]", "[1]"))
+    parts = [{"type": "text", "text": "High "}, {"type": "text", "text": "tide?"}]
+    noon = [{"type": "text", "text": "At noon."}]
+    said = [{"role": "user", "content": parts}, {"role": "assistant", "content": noon}]
+    assert first_ids(said) == first_ids([QUESTION, NOON])
 
 
 def test_a_stream_of_messages_has_no_end(llama: Path, tmp_path: Path) -> None:

@@ -134,19 +134,21 @@ def without_absent(dataset: Any) -> Any:
 
     def held(row: Mapping[str, Any]) -> dict[str, Any]:
         found = {name: _held(row[name], kind) for name, kind in kinds.items()}
-        return found | {"messages": [*map(_with_objects, present(found["messages"] or ()))]}
+        return found | {"messages": [*map(_plain, present(found["messages"] or ()))]}
 
     return dataset.map(held, features=features)
 
 
-def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
-    """A message whose calls have objects as arguments: JSON texts, as in OpenAI's files, templates quote or refuse."""
-    calls = message.get("tool_calls")
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as templates take it: they quote arguments that are JSON texts, and spell a list of texts as code."""
+    calls, parts = message.get("tool_calls"), message.get("content")
     for n, call in enumerate(calls if isinstance(calls, list) else ()):
         function = mapping(mapping(call).get("function"))
         with suppress(ValueError, RecursionError):  # what is no JSON stays
             read = json.loads(text or "{}") if isinstance(text := function.get("arguments"), str) else None
             calls[n] = call | {"function": function | {"arguments": read}} if isinstance(read, dict) else call
+    if isinstance(parts, list) and all(isinstance(mapping(part).get("text"), str) for part in parts):
+        message["content"] = "".join(part["text"] for part in parts)
     return message
 
 
