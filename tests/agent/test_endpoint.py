@@ -302,6 +302,16 @@ def test_reasoning_goes_back_to_servers_that_take_it(takes: bool) -> None:
     assert sent == ([[None], hm, [*hm, *hm[1:]]] if takes else [[None], hm, [None] * 3, [None] * 5])
 
 
+def test_an_empty_turn_is_sent_back_as_words() -> None:
+    with openai_double(message("At noon.")) as site:
+        grown = context("chat")
+        grown.add(Step("", "hallucination", "", "Nothing was written.", ""))
+        grown.add(Step("", "findTide", "{}", "12:00"))
+        backend(site, "chat").generate([grown], 50)
+    said = [one["content"] for one in json.loads(site.seen[0].body)["messages"] if one["role"] == "assistant"]
+    assert said == ["(nothing)", ""] and grown.messages[1]["content"] == ""
+
+
 @pytest.mark.parametrize("content", [None, "", "<think>It is a question of"])
 def test_a_message_cut_before_its_first_word(content: str | None) -> None:
     with openai_double(message(content, finish="length")) as site:

@@ -64,6 +64,8 @@ def test_other_words(golden: Any, made: Any, same: bool) -> None:
         (3, "13 tides, please", False),
         (1, "Which one did I see?", False),
         ("2023-05-04", "On May 4, 2023", True),
+        ("2023-05-04", "On the 4th of May?", True),
+        ("2023-05-04", "On the 5th of May?", False),
         ("JPY", "In Japanese yen?", True),
         ("f", "In Fahrenheit?", True),
         ("genre = 'Mystery' AND year = 2020", "a mystery of the year 2020", True),

@@ -95,6 +95,9 @@ class EndpointBackend:
 
     def _chat(self, context: ChatContext, max_new_tokens: int, tell: Callable[[str], None] | None) -> Completion:
         messages, tools = openai_messages(context.messages, self._reasoning), context.tools or None
+        for message in messages:
+            if message["role"] == "assistant" and not (message["content"] or "tool_calls" in message):
+                message["content"] = "(nothing)"  # some servers refuse an empty one
         try:
             choice = self._client.chat(messages, max_new_tokens, tools=tools, tell=tell, **self._options)
         except RequestRejected as error:

@@ -294,6 +294,8 @@ def _mostly_said(value: Any, instruction: str, share: float) -> bool:
     text = to_text(value)
     if not instruction.strip() or (isinstance(value, str) and is_code(text)):
         return True
+    if isinstance(value, str) and (day := read_date(text)) and mentions_date(instruction, day):
+        return True
     wanted, said = set(words(text)), words(instruction)
     wanted = wanted - EMPTY_WORDS or wanted
     # In full, or abbreviated.
