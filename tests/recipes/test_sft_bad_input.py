@@ -122,6 +122,12 @@ def test_a_model_without_chat_template(fails: Fails) -> None:
     fails(UnsupportedModelError, dataset_config="chat", assistant_only_loss="true", **PLAIN)
 
 
+def test_what_would_be_ignored_is_refused(fails: Fails) -> None:
+    fails(OptionError, "augment_copies", dataset_config="chat", tool_hints=0)
+    fails(OptionError, "tool_hints", dataset_config="chat", augment_copies=0)
+    fails(OptionError, "augment_descriptions", **PLAIN, augment_descriptions=2)
+
+
 def test_datasets(fails: Fails, built: Path, tmp_path: Path) -> None:
     fails(NotFoundError, "no/such-folder", dataset_name="no/such-folder")
     fails(NotFoundError, tmp_path / "missing", dataset_name=tmp_path / "missing")

@@ -43,13 +43,16 @@ def load_examples(script_args: SegmentScriptArguments, training_args: SegmentSFT
         known = wanted if train.column_names is None else train.column_names
         if missing := [column for column in wanted if column not in known]:
             raise InputError(f"config {config} has no column {', '.join(missing)}", file=name, fix=_BUILD)
-        augmented = config != "chat" and script_args.augment_copies
+        augmented, more = script_args.augment_copies, script_args.augment_descriptions
+        asked = {"augment_copies": augmented, "augment_descriptions": more, "tool_hints": training_args.tool_hints}
+        option = next((name for name, count in asked.items() if count), "")
+        if option and config == "chat":
+            raise OptionError("is for rows of segments", option=option, fix="leave it out, or train on the config sft")
+        if option and not augmented:
+            raise OptionError("needs augmented copies", option=option, fix="set augment_copies")
         if isinstance(train, IterableDataset) and (augmented or training_args.packing or training_args.prefix_packing):
             problem = "a stream is neither packed nor augmented here"
             raise OptionError(problem, option="dataset_streaming", fix="set it to false")
-        if training_args.tool_hints and config != "chat" and not augmented:
-            problem = "need augmented copies to be rendered into"
-            raise OptionError(problem, option="tool_hints", fix="set augment_copies")
         rows: dict[str, Rows] = {}
         if training_args.eval_strategy != "no" or script_args.eval_fraction:
             if script_args.dataset_test_split == script_args.dataset_train_split:
