@@ -159,6 +159,9 @@ def test_verdicts_are_compared_with_peoples(suite: Suite, tmp_path: Path) -> Non
     assert first.startswith("1 row is left out") and "Other 0" in stranger and "line 6" in wrong
     with pytest.raises(OptionError):
         EvaluationConfig(judge_repeats=2)
+    with pytest.raises(OptionError) as caught:
+        EvaluationConfig(judge_prompt="published")
+    assert caught.value.option == "judge_prompt"
 
 
 def test_a_folder_that_cannot_be_written(suite: Suite, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ class EvaluationConfig(RolloutConfig):
             raise OptionError("needs several trials", option="--judge-repeats", fix="pass --trials 2 or more")
         if bool(self.judge_endpoint) != bool(self.judge_model):
             raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
+        judged = bool(self.judge_endpoint)
+        self.refuse_unused(*((name, "--judge-endpoint", judged) for name in ("judge_prompt", "judge_concurrency")))
 
     def load_judge(self) -> "Judge | None":
         """The configured judge, if any."""
