@@ -2,6 +2,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ import pytest
 
 import toolalpaca_hf
 from toolalpaca_hf.cli import build, main
+from toolalpaca_hf.cli.options import script
 from toolalpaca_hf.data import resolve_sources
 
 ROOT = Path(__file__).parents[1]
@@ -316,3 +318,11 @@ def test_many_functions_are_a_line_each(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "Cats" and lines[1:301] == [f"cat{n}: get /cats/{n} ()" for n in range(300)]
+
+
+def test_a_script_is_named_by_a_path_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    assert script("toolalpaca.py") == "python dataset_scripts/toolalpaca.py"
+    monkeypatch.chdir(tmp_path)
+    _, path = shlex.split(script("toolalpaca.py"))
+    assert Path(path).is_absolute() and Path(path).is_file()

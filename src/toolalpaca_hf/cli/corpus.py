@@ -11,7 +11,7 @@ import typer
 from ..errors import OptionError, ToolAlpacaError, needing
 from ..report import visible
 from ..storage import interruptible, output_folder
-from .options import AllowPrivate, Overwrite, Precision, check_models, option, refuse_others
+from .options import AllowPrivate, Overwrite, Precision, check_models, option, refuse_others, script
 
 MODELS, SPENDING, WORK = "Models", "Spending", "How the work is carried out"
 OWN = ["settings.json", "entries.json", "corpus.json", "train_data.json", "apis.jsonl", "instances.jsonl"]
@@ -144,4 +144,4 @@ def _report(out: Path, made: dict[str, Any]) -> None:
         report(out)
     except ToolAlpacaError as error:  # the corpus is there
         typer.echo(str(error), err=True)
-    typer.echo(f"python dataset_scripts/toolalpaca.py --source {quote(str(out))} --out DATASET makes a dataset of it")
+    typer.echo(f"{script('toolalpaca.py')} --source {quote(str(out))} --out DATASET makes a dataset of it")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -57,6 +58,13 @@ def refuse_others(context: typer.Context, used: Collection[str], problem: str) -
         if origin and origin.name == "COMMANDLINE" and param.name not in used:
             names = param.secondary_opts if context.params[str(param.name)] is False else param.opts
             raise OptionError(problem, option=names[0], fix="leave it out")
+
+
+def script(name: str) -> str:
+    """The command that starts a script of `dataset_scripts/`, in a checkout or in the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    files = [place / "dataset_scripts" / name for place in (Path(), package, package.parents[1])]
+    return f"python {quote(str(next(filter(Path.is_file, files), files[0])))}"
 
 
 def check_models(*names: str) -> None:

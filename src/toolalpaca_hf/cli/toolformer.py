@@ -11,7 +11,7 @@ import typer
 
 from ..errors import OptionError, needing
 from ..storage import interruptible, output_folder
-from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, with_options
+from .options import MODEL, TOOLS, Dtype, Overwrite, Precision, ToolOptions, check_models, option, script, with_options
 
 TEXTS, THRESHOLDS, WHERE, ASKED = "Texts", "Sampling and filtering", "Where it runs", "How it is asked"
 ANNOTATION_FILES = ("config.json annotated-*.jsonl candidates-*.jsonl report.json report.md report.html logs").split()
@@ -74,8 +74,8 @@ def annotate(
         return typer.echo(f"submitted; the texts appear in {out}")
     _say(out / "report.md")
     typer.echo(f"{out / 'report.html'} has the rest")
-    script = f"python dataset_scripts/toolformer.py --source {quote(str(out))} --out build/toolformer"
-    typer.echo(f"Next: {script} makes a dataset of it")
+    build = f"{script('toolformer.py')} --source {quote(str(out))} --out build/toolformer"
+    typer.echo(f"Next: {build} makes a dataset of it")
 
 
 def _say(report: Path) -> None:

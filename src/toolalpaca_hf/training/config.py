@@ -141,8 +141,8 @@ def parse_fields(argv: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     file = argv[at] if at else None
     if file and Path(file).is_file() and Path(file).stat().st_size > LONGEST_YAML:
         raise InputError(f"has more than {LONGEST_YAML:,} bytes", file=file, fix="pass one of recipes/*/*.yaml")
-    # Its old name is what TRL sets by default, whatever a recipe says.
-    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+    # The old names are what TRL sets and asks for, whatever a recipe says.
+    warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
     try:
         configs = _Parser(cast(Any, kinds), allow_abbrev=False).parse_args_and_config(argv)
     except OSError as error:
