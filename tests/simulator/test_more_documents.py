@@ -685,3 +685,19 @@ def test_a_tag_that_a_schema_names_itself_is_its_tag():
     doc["paths"] = {"/x": {"post": {"operationId": "p", "parameters": [body], "responses": found}}}
     assert tool_of(load_document(doc), "p")["parameters"]["properties"]["kind"]["enum"] == ["Base", "#Cat"]
     assert call(doc, "p", {"kind": "#Cat", "n": 1}).json() == {"kind": "#Cat", "n": 1}
+    assert call(doc, "p", {"kind": "Base"}).json()["kind"] == "#Cat"  # whatever was sent, the answer is a cat
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_members_of_all_of_that_are_closed_against_each_other_can_be_met(beside: bool):
+    base, own = ({"type": "object", "required": [name], "properties": {name: INTEGER}} for name in "ac")
+    own |= {"additionalProperties": False}
+    ref = {"$ref": "#/components/schemas/Base"}
+    both = own | {"allOf": [ref]} if beside else {"allOf": [ref, own]}
+    body = {"required": True, "content": {"application/json": {"schema": both}}}
+    post = {"operationId": "p", "requestBody": body, "responses": answers(both)}
+    alone = {"operationId": "q", "requestBody": {"content": {"application/json": {"schema": ref}}}}
+    schemas = {"Base": base | {"additionalProperties": False}}
+    doc = document({"/x": {"post": post}, "/y": {"post": alone}}, components={"schemas": schemas})
+    assert call(doc, "p", {"a": 1, "c": 2}).json() == {"a": 1, "c": 2}
+    assert client_of(doc).post("/t/y", json={"a": 1, "c": 2}).status_code == 400

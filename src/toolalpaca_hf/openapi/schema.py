@@ -18,10 +18,9 @@ MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool sh
 
 Check = jsonschema_rs.Draft202012Validator
 
-TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 # Types in lower case, with common mistakes of published documents, and what their authors meant.
 MEANT = {
-    **{kind: kind for kind in TYPES},
+    **{kind: kind for kind in ("string", "number", "integer", "boolean", "array", "object", "null")},
     **dict.fromkeys(("int", "int32", "int64", "long"), "integer"),
     **dict.fromkeys(("float", "double", "decimal"), "number"),
     **dict.fromkeys(("str", "text", "date", "datetime", "date-time", "file"), "string"),
@@ -34,6 +33,7 @@ ONE = ("items", "not", "additionalProperties", "propertyNames", "contains", "if"
 SAME = ("allOf", "anyOf", "oneOf")
 MANY = (*SAME, "prefixItems")
 NAMED = ("properties", "patternProperties", "dependentSchemas")
+OPEN = "\0open"  # among the hidden names of a schema: others say more of the same object, so it is not closed
 
 # Not enforced on requests: callers write times without a zone and addresses with spaces.
 CHECKED_IN_REQUESTS = ("date", "email", "ipv4", "ipv6", "uuid")
@@ -169,13 +169,16 @@ class Definitions(dict[str, Any]):
             node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
         hidden |= hidden_names(self.document, node, self.flag)
+        every = (parts_of_schema(self.document, part) for part in ({**node, "allOf": []}, *listed(node.get("allOf"))))
+        if sum(any("properties" in part for part in parts) for parts in every) > 1:
+            hidden |= {OPEN}  # some generators close each of them against the others
         found = _plain_keywords(node, self.request, hidden)
         for key in ("example", "examples", "default"):
             if isinstance(found.get(key), dict | list):
                 shown = {"items": node} if key == "examples" else node
                 found[key] = without_hidden(self.document, shown, found[key], self.flag)
         for key in ONE:
-            if isinstance(node.get(key), dict | bool):
+            if isinstance(node.get(key), dict | bool) and not (node[key] is False and OPEN in hidden):
                 found[key] = self.convert(node[key], depth + 1)
         for key in MANY:
             if members := listed(node.get(key)):
@@ -224,9 +227,9 @@ def _plain_keywords(node: dict[str, Any], request: bool, hidden: frozenset[str])
             found[exclusive] = found.pop(bound)
     if needed := [name for name in name_list(node.get("required")) if name not in hidden]:
         found["required"] = needed
-    dependents = mapping(node.get("dependentRequired")).items()
-    if dependent := {name: [one for one in name_list(needed) if one not in hidden] for name, needed in dependents}:
-        found["dependentRequired"] = dependent
+    if dependents := mapping(node.get("dependentRequired")):
+        needs = {name: [one for one in name_list(needed) if one not in hidden] for name, needed in dependents.items()}
+        found["dependentRequired"] = needs
     if isinstance(node.get("format"), str):
         found["format" if not request or node["format"] in CHECKED_IN_REQUESTS else "x-format"] = node["format"]
     elif request and ("contentMediaType" in node or declared == "file"):
