@@ -25,13 +25,13 @@ def read_rows(file: str | Path, tolerant: bool = False) -> Iterator[Any]:
     path = Path(file)
     try:
         yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path, tolerant)
-    except FileNotFoundError:
-        raise NotFoundError("no such file", file=path, fix="check the path") from None
     # A cut or damaged archive raises whatever its library does (EOFError, zlib.error, ZstdError, ArrowInvalid).
     except Exception as error:
         if tolerant:
             yield BadRow(f"{path.name} cannot be read from here on: {type(error).__name__}")
             return
+        if isinstance(error, FileNotFoundError):
+            raise NotFoundError("no such file", file=path, fix="pass one that is there") from None
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot be read ({reason})", file=path, fix="pass a whole, readable file") from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolalpaca_hf.data import Report
-from toolalpaca_hf.errors import InputError
+from toolalpaca_hf.errors import NotFoundError
 from toolalpaca_hf.toolformer import Markers
 from toolalpaca_hf.toolformer.dataset import gsm8k_rows, mark_objection, open_source, split_marks
 from toolalpaca_hf.toolformer.tools import Calculator
@@ -121,7 +121,7 @@ def test_markers_of_a_text_are_escaped_and_come_back() -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(NotFoundError):
         open_source("gsm8k=nowhere.jsonl")
 
 
