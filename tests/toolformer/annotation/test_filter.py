@@ -135,6 +135,12 @@ def test_batches_hold_each_sequence_once_and_no_more_than_they_may() -> None:
         assert all(len(b) == 1 or len(b) * max(lengths[n] for n in b) <= 120 for b in batches)
 
 
+def test_a_loss_that_is_no_number_keeps_no_call() -> None:
+    for losses_ in ((1.0, float("nan"), 0.0), (1.0, 1.0, float("nan"))):
+        one = Candidate("Calculator", "1", 0, 0, 0.5, "1", None, *losses_)
+        assert select_calls([one], {"Calculator": 0.5}) == []
+
+
 def test_one_call_a_position_and_the_same_call_once() -> None:
     def one(tool: str, input: str, position: int, gain: float) -> Candidate:
         return Candidate(tool, input, position, position, 0.5, "5", l_empty=gain, l_call=gain + 1, l_plus=0.0)

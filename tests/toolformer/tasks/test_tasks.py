@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from toolalpaca_hf.errors import InputError, NotFoundError, OptionError
 from toolalpaca_hf.toolformer.tasks import MEASURES, TASKS, dateset, prompt_of, read_items, task_named
@@ -124,6 +125,14 @@ def test_a_damaged_list_is_no_lines(tmp_path: Path) -> None:
 def test_a_question_about_no_passage_is_not_asked(tmp_path: Path) -> None:
     row = {"question": "Who?", "answers": {"text": ["A"]}}
     assert len(items_of(tmp_path, "mlqa-es", row, row | {"context": "A."}, row | {"context": " "})) == 1
+    listed = {"question": "Who?", "context": "A.", "answers": [{"text": "A", "answer_start": 0}]}
+    assert items_of(tmp_path, "mlqa-es", listed) == items_of(tmp_path, "mlqa-es", row | {"context": "A."})
+
+
+def test_a_table_has_dates(tmp_path: Path) -> None:
+    table = {"question": ["What day is it?"], "answers": [["Monday"]], "date": [date(2015, 3, 2)]}
+    Dataset.from_dict(table).to_parquet(tmp_path / "data.parquet")
+    assert read_items(TASKS["dateset"], tmp_path / "data.parquet")[0][0].date == "2015-03-02"
 
 
 def test_a_folder_of_relations_is_read_whole(tmp_path: Path) -> None:
@@ -177,6 +186,8 @@ def test_the_real_files(real_data: Path) -> None:
         ("last_number", "He pays 76 - 25 = $51.", ["51"], True),
         ("last_number", "He pays $51 for 3", ["51"], False),
         ("last_number", "That is -$1,200.50", ["-1200.5"], True),
+        ("last_number", "That is $-3", ["-3"], True),
+        ("last_number", "It lasted 2010-2012", ["2012"], True),
         ("last_number", "none", ["0"], False),
         ("five_words", "the city of Ulm", ["Ulm"], True),
         ("five_words", "a city that is called Ulm", ["Ulm"], False),

@@ -48,7 +48,8 @@ class Candidate:
     @property
     def l_minus(self) -> float | None:
         """L⁻ = min(L_i(ε), L_i(e(c, ε)))."""
-        return None if self.l_call is None or self.l_empty is None else min(self.l_empty, self.l_call)
+        # `min` keeps a first argument that is not a number: such a call is not kept.
+        return None if self.l_call is None or self.l_empty is None else min(self.l_call, self.l_empty)
 
     @property
     def gain(self) -> float | None:

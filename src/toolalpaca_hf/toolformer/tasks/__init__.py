@@ -36,13 +36,14 @@ Layout = Callable[[Mapping[str, Any]], Question | None]
 def simple(raw: Mapping[str, Any]) -> Question | None:
     """The layout of every task: {"question": "...", "answers": ["...", 3], "date": "2015-03-02", "context": "..."}.
 
-    So are WebQS, Natural Questions, TriviaQA (a value with aliases) and MLQA (answers as `{"text": [...]}`).
+    So are WebQS, Natural Questions, TriviaQA (a value with aliases) and MLQA (`{"text": [...]}` or `[{"text": ...}]`).
     """
-    context, date = (value if isinstance(value := raw.get(name), str) else None for name in ("context", "date"))
+    context, day = raw.get("context"), raw.get("date")
+    day = str(day) if isinstance(day, str | date) else None  # a table has dates
     given = _first(raw, "answers", "answer")
     if isinstance(given, Mapping):
         given = given.get("text") or [given.get("value"), *(given.get("aliases") or [])]
-    return _question(raw.get("question"), _texts(given), context or "", date)
+    return _question(raw.get("question"), _texts(given), context if isinstance(context, str) else "", day)
 
 
 def word_problem(raw: Mapping[str, Any]) -> Question | None:
@@ -90,7 +91,8 @@ def _first(raw: Mapping[str, Any], *names: str) -> Any:
 
 
 def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
+    listed = value if isinstance(value, list | tuple) else [value]
+    values = (item.get("text") if isinstance(item, Mapping) else item for item in listed)
     return [
         str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         for value in values
@@ -98,7 +100,8 @@ def _texts(value: Any) -> list[str]:
     ]
 
 
-_NUMBER = re.compile(r"-?(?:[$€£]\s?)?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+# As in `metrics.answers`, a minus between two numbers belongs to neither.
+_NUMBER = re.compile(r"(?:(?<![\w)])[-−])?(?:[$€£]\s?[-−]?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 
 @dataclass(frozen=True)
