@@ -69,9 +69,12 @@ COMMANDS = {
 }
 
 
+LISTED = '[{"API": "Tides", "Description": "Tides.", "Link": "https://t.example"}]'
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_names_the_nearest_model_before_it_works(models: Path, command: str) -> None:
-    (models / "list.json").write_text('[{"API": "Tides", "Description": "Tides.", "Link": "https://t.example"}]')
+    (models / "list.json").write_text(LISTED)
     found = CliRunner().invoke(app, COMMANDS[command])
     assert isinstance(found.exception, ToolAlpacaError) and "outputs/quickstart" in str(found.exception)
     assert not (models / "out").exists()
@@ -101,6 +104,11 @@ REFUSED = {
         ["corpus", "build", "--apis", "sample", "--offline", "--faults", "1.5", "--out", "out"],
         ["corpus.json", "instances.jsonl", "train_data.json"],
     ),
+    "corpus build without its key": (
+        "corpus build --apis list.json --endpoint http://127.0.0.1:9/v1 --model m --key-variable NO_SUCH_KEY "
+        "--out out".split(),
+        ["corpus.json", "entries.json", "requests.sqlite", "parts/toolset/0.json"],
+    ),
     "create": (["create", "bad.yaml", "--out", "out"], ["create.json", "stages.json", "model/config.json"]),
     "annotate": (
         ["toolformer", "annotate", "--model", "outputs/quickstart", "--input", "no.jsonl", "--out", "out"],
@@ -110,6 +118,10 @@ REFUSED = {
         ["toolformer", "evaluate", "--model", "outputs/quickstart", "--task", "nosuch", "--out", "out"],
         ["models.json", "nosuch/quickstart/without.jsonl"],
     ),
+    "a task that is a path": (
+        ["toolformer", "evaluate", "--model", "outputs/quickstart", "--task", "/nosuch", "--out", "out"],
+        ["models.json"],
+    ),
 }
 
 
@@ -117,12 +129,22 @@ REFUSED = {
 def test_what_is_refused_overwrites_nothing(models: Path, command: str) -> None:
     arguments, names = REFUSED[command]
     (models / "bad.yaml").write_text("openapi: [")
+    (models / "list.json").write_text(LISTED)
     for name in names:
         (models / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (models / "out" / name).write_text(f'{{"was": "{name}"}}\n')
     found = CliRunner().invoke(app, [*arguments, "--overwrite"])
     assert isinstance(found.exception, ToolAlpacaError), found.output
     assert [(models / "out" / name).read_text() for name in names] == [f'{{"was": "{name}"}}\n' for name in names]
+    assert not list((models / "out").glob("requests.sqlite-*"))
+
+
+def test_a_dry_run_overwrites_nothing(models: Path) -> None:
+    (models / "list.json").write_text(LISTED)
+    (models / "out").mkdir()
+    (models / "out" / "corpus.json").write_text("{}")
+    arguments = [*REFUSED["corpus build without its key"][0], "--dry-run", "--overwrite"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0 and (models / "out" / "corpus.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Folders that commands write: what may stand in them, how settings differ, and what a Ctrl-C leaves."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from toolalpaca_hf.errors import InputError, InterruptedRunError, OptionError, SettingsMismatchError
 from toolalpaca_hf.storage import (
     FileInUseError,
+    StorageError,
     claim_settings,
     differences,
     file_lock,
@@ -42,9 +44,10 @@ def test_each_difference_has_a_line() -> None:
     assert "APIs and instructions" in lines[2]
 
 
-def enter(out: Path, own: list[str], overwrite: bool = False) -> None:
+def enter(out: Path, own: list[str], overwrite: bool = False, made: str = "") -> None:
     with output_folder(out, "a run", own, overwrite):
-        pass
+        if made:
+            (out / made).write_text("made")
 
 
 def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
@@ -64,8 +67,9 @@ def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
             enter(out, ["run.json", "part-*"], overwrite=True)
         lock.unlink(missing_ok=True)
     assert (out / "run.json").exists()
-    enter(out, ["run.json", "part-*"], overwrite=True)
-    assert [path.name for path in out.iterdir() if path.name[0] != "."] == ["thesis.tex"]  # only its own is removed
+    enter(out, ["run.json", "part-*"], overwrite=True, made="part-1")
+    left = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
+    assert left == ["part-1", "thesis.tex"]  # only its own is removed
     with pytest.raises(OptionError):
         enter(out / "thesis.tex", ["run.json"])
     with pytest.raises(OptionError):
@@ -84,15 +88,22 @@ def test_names_that_many_folders_hold_make_it_nobodys(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
     (tmp_path / "corpus.json").write_text("{}")
     enter(tmp_path, own)
-    enter(tmp_path, own, overwrite=True)
-    assert not [path for path in tmp_path.iterdir() if path.name[0] != "."]
+    enter(tmp_path, own, overwrite=True, made="corpus.json")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file() and path.name[0] != "."] == ["corpus.json"]
 
 
 def test_settings_that_were_claimed_before_a_kill_are_the_commands(tmp_path: Path) -> None:
     claim_settings(tmp_path / "config.json", {"model": "a"}, "an annotation", toolalpaca_hf="1")
     enter(tmp_path, ["config.json", "annotated-*.jsonl"])
-    enter(tmp_path, ["config.json", "annotated-*.jsonl"], overwrite=True)
+    enter(tmp_path, ["config.json", "annotated-*.jsonl"], overwrite=True, made="annotated-0.jsonl")
     assert not (tmp_path / "config.json").exists()
+
+
+def test_folders_without_a_file_are_nobodys_data(tmp_path: Path) -> None:
+    """A kill, or a full disk, between a log's folder and the log."""
+    (tmp_path / "rollouts" / "part-0").mkdir(parents=True)
+    (tmp_path / "rollouts" / "part-0" / ".rollouts.jsonl.lock").touch()
+    enter(tmp_path, ["rollouts", "rollouts/rollouts.jsonl"])
 
 
 OWN = ["run.json", "rollouts.jsonl", "logs", "part-*/rollouts.jsonl"]
@@ -136,16 +147,55 @@ def test_what_was_made_takes_the_place_of_the_old(earlier: Path, name: str) -> N
 
 def test_a_killed_call_is_settled_by_the_next(earlier: Path) -> None:
     before = files_of(earlier)
-    written = output_folder(earlier, "a run", OWN, overwrite=True)
-    written.__enter__()
-    with pytest.raises(FileInUseError):  # nobody settles what is still at work
-        enter(earlier, OWN)
-    kept = files_of(earlier)
-    shutil.copytree(earlier / ".replaced", earlier / "copy")
-    written.__exit__(None, None, None)
-    assert len(kept) == len(before) and not (earlier / "run.json").exists()
-    (earlier / "copy").rename(earlier / ".replaced")
+    with output_folder(earlier, "a run", OWN, overwrite=True):
+        with pytest.raises(FileInUseError):  # nobody settles what is still at work
+            enter(earlier, OWN)
+        shutil.copytree(earlier / ".replaced", earlier / "copy")
+    assert files_of(earlier).items() >= before.items()  # it made nothing
+    for made, left in (("run.json", before), ("rollouts.jsonl", {"part-0/notes.txt": "earlier part-0/notes.txt"})):
+        for name in OWN:
+            (earlier / name).unlink(missing_ok=True)
+        (earlier / "part-0" / "rollouts.jsonl").unlink(missing_ok=True)
+        (earlier / made).write_text("new")
+        shutil.copytree(earlier / "copy", earlier / ".replaced")
+        with pytest.raises(OptionError):  # another command, which has none of these
+            enter(earlier, ["verdicts.jsonl"])
+        found = {name: text for name, text in files_of(earlier).items() if not name.startswith("copy")}
+        assert found == (left if left is before else left | {made: "new"})
+
+
+@pytest.mark.parametrize("renames", range(12))
+def test_a_kill_while_files_are_moved_loses_none(earlier: Path, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
+    before, left = files_of(earlier), iter(range(renames))
+
+    def replace(path: Path, target: Path) -> None:
+        os._exit(9) if next(left, None) is None else os.replace(path, target)
+
+    if (child := os.fork()) == 0:
+        try:
+            monkeypatch.setattr(Path, "replace", replace)
+            monkeypatch.setattr(Path, "rename", replace)
+            with output_folder(earlier, "a run", OWN, overwrite=True):
+                (earlier / "run.json").write_text("claimed")
+                raise OptionError("no such model")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
     enter(earlier, OWN)
+    assert files_of(earlier) == before
+
+
+def test_what_cannot_be_set_aside_stays(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, replace = files_of(earlier), Path.replace
+
+    def fails(path: Path, target: Path) -> Path:
+        if path == earlier / "run.json":
+            raise PermissionError(13, "Permission denied")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(StorageError, match="Permission denied"):
+        enter(earlier, OWN, overwrite=True)
     assert files_of(earlier) == before
 
 

@@ -17,7 +17,7 @@ from ..storage import interruptible, output_folder
 from .options import Json, Overwrite, check_models, option, say_json, with_options
 
 RUN_FILES = ("rollouts.jsonl", "trajectories.parquet", "trajectories.json", "run.json", "part-*/run.json")
-RUN_FILES += ("part-*/rollouts.jsonl", "part-*/files")
+RUN_FILES += ("part-*/rollouts.jsonl", "part-*/trajectories.*", "part-*/files")
 CREATE_FILES = "create.json stages.json corpus data dataset before model after metrics.json report.html".split()
 
 

@@ -188,17 +188,19 @@ def evaluate(
     """Measure checkpoints with calls and without; killed, it goes on where it stopped."""
     check_models(*model)
     folder = out or Path("outputs") / "-".join(["toolformer", *task, *(Path(name).name for name in model)])
-    own = ["metrics.json", "models.json", "report.md", "curve.svg"]
-    own += [f"{name}/*/{kind}.*" for name in task for kind in ("calls", "without", "texts")]
-    with output_folder(folder, "an evaluation", own, overwrite), needing("evaluating", "toolformer,evaluate"):
+    with needing("evaluating", "toolformer,evaluate"):
         from ..toolformer import Markers, ToolformerEvaluationConfig
         from ..toolformer import evaluate as run
 
         how: dict[str, Any] = {"k": k, "solutions": solutions, "limit": limit, "batch_size": batch_size}
         how |= {"max_length": max_length, "dtype": dtype, "cache": cache, "timeout": tools.timeout}
         config = ToolformerEvaluationConfig(model, _data(task, data or []), folder, Markers(*marker), **how)
+        # After it is known that there are such tasks: their names are folders'.
+        own = ["metrics.json", "models.json", "report.md", "curve.svg"]
+        own += [f"{name}/*/{kind}.*" for name in task for kind in ("calls", "without", "texts")]
         kept = f"every answer so far is kept in {folder}; the same command goes on"
-        with interruptible(lambda: kept), tools.opened() as at_hand:
+        written = output_folder(folder, "an evaluation", own, overwrite)
+        with written, interruptible(lambda: kept), tools.opened() as at_hand:
             run(config, at_hand)
     _say(folder / "report.md")
     more = f"toolalpaca toolformer generate --model {quote(model[0])} --tools calculator TEXT"

@@ -245,7 +245,7 @@ def fetch(
                 problem = f"not whole ({', '.join(path.name for path in cut)} cut off)"
                 raise InputError(problem, file=repo_id, fix="fetch it again with the network")
             for path in cut:  # the client takes what is there for whole
-                path.resolve().unlink()
+                path.resolve().unlink(missing_ok=True)  # two names may share it
                 path.unlink(missing_ok=True)
             download()
     if pickled is None and not _has_weights(folder, WEIGHTS):
@@ -292,10 +292,10 @@ def _has_weights(folder: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _cut_off(repo_id: str, folder: Path) -> list[Path]:
-    """Files of a snapshot that are not as long as the Hub says, where the cache knows it."""
+    """Files of a snapshot that are shorter than the Hub says, where the cache knows it."""
     with suppress(hf.CachedRepoTreeNotFoundError):
-        sizes = {file.path: file.size for file in get_cached_repo_tree(repo_id, revision=folder.name)}
-        return [path for path in folder.iterdir() if path.stat().st_size != sizes.get(path.name, path.stat().st_size)]
+        sizes = {file.path: file.size or 0 for file in get_cached_repo_tree(repo_id, revision=folder.name)}
+        return [path for path in folder.iterdir() if path.is_file() and path.stat().st_size < sizes.get(path.name, 0)]
     return []
 
 

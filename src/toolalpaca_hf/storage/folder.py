@@ -79,17 +79,17 @@ def output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = Fa
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
     Names in [`COMMON`] alone do not make it the command's. With `overwrite`, files of `own` are set aside: they come
-    back where the `with` block ends in an error before it made anything, and are removed otherwise.
+    back where the `with` block made nothing, and are removed otherwise.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.
         [`StorageError`]: It cannot be used, or another run is to be overwritten while it works.
     """
-    lock, old = out / ".replaced.lock", out / ".replaced" / "old"
+    lock, aside = out / ".replaced.lock", out / ".replaced"
     with disk_errors(out, "pass another --out"):
-        if old.is_dir():  # an earlier call was killed
+        if aside.is_dir():  # an earlier call was killed
             with file_lock(lock, out):
-                _settle(out, own)
+                _settle(aside)
         mine = _own_files(out, kind, own, overwrite)
     if not (overwrite and mine):
         yield
@@ -100,12 +100,13 @@ def output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = Fa
     with file_lock(lock, out):
         try:
             with disk_errors(out):
-                _move(mine, out, old)
+                write_json(aside / "own.json", list(own))  # another command may come after a kill
+                _move(mine, out, aside / "moving")
+                (aside / "moving").rename(aside / "old")
             yield
-        except BaseException:
-            _settle(out, own)
-            raise
-        shutil.rmtree(old.parent, ignore_errors=True)
+        finally:
+            with disk_errors(out):
+                _settle(aside)
 
 
 def _own_files(out: Path, kind: str, own: Sequence[str], overwrite: bool) -> list[Path]:
@@ -117,17 +118,22 @@ def _own_files(out: Path, kind: str, own: Sequence[str], overwrite: bool) -> lis
         return []
     if not out.is_dir():
         raise OptionError(f"{out} is a file", option="--out", fix="pass a folder")
-    present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")]
+    present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".") and _holds(path)]
     found = [path for pattern in own for path in out.glob(pattern)]
     # The settings that [`claim_settings`] wrote before a kill, or anything that only the command makes.
     claimed = [path for path in found if path.name in CLAIMS and path.is_file() and _VERSION in path.read_bytes()]
     if claimed or any(path.is_file() and path.name not in COMMON for path in found):
         return found
-    if present and (found or not overwrite):
+    if present and ((same := any(map(_holds, found))) or not overwrite):
         names = ", ".join(present[:3]) + (", ..." if len(present) > 3 else "")
-        fix = "pass another" if found else "pass another, or --overwrite to write there"
+        fix = "pass another" if same else "pass another, or --overwrite to write there"
         raise OptionError(f"{out} holds other data ({names}), not {kind}", option="--out", fix=fix)
     return []
+
+
+def _holds(path: Path) -> bool:
+    """Whether a path is more than folders that a kill left without a file."""
+    return not path.is_dir() or any(each.is_file() and each.name[0] != "." for each in path.rglob("*"))
 
 
 def _move(paths: Iterable[Path], start: Path, end: Path) -> None:
@@ -136,14 +142,17 @@ def _move(paths: Iterable[Path], start: Path, end: Path) -> None:
         path.replace(place)
 
 
-def _settle(out: Path, own: Sequence[str]) -> None:
+def _settle(aside: Path) -> None:
     """Put back what was set aside, unless more than settings and logs has taken its place."""
-    aside, new = out / ".replaced", [path for pattern in own for path in out.glob(pattern)]
-    made = (path for top in new if top.name != "logs" for path in (top, *top.rglob("*")))
-    if not any(path.is_file() and path.stat().st_size and not path.name.endswith(CLAIMS) for path in made):
-        _move(new, out, aside / "new")
-        old = (aside / "old").rglob("*")
-        _move([path for path in old if path.is_symlink() or not path.is_dir()], aside / "old", out)
+    out, old, moving, own = aside.parent, aside / "old", aside / "moving", aside / "own.json"
+    if old.is_dir() and own.is_file() and not moving.is_dir():
+        new = [path for pattern in read_json(own) for path in out.glob(pattern)]
+        made = (path for top in new if top.name != "logs" for path in (top, *top.rglob("*")))
+        if not any(path.is_file() and path.stat().st_size and not path.name.endswith(CLAIMS) for path in made):
+            _move(new, out, aside / "new")
+            old.rename(moving)
+    if moving.is_dir():  # not all of it is there, or here: the rest was never replaced
+        _move([path for path in moving.rglob("*") if path.is_symlink() or not path.is_dir()], moving, out)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -59,7 +59,13 @@ def build_corpus(
             folder.write_documented(index, api, entries[index])
         with closing(RequestCache(folder.path / "requests.sqlite", config.run.executor != "local")) as cache:
             if any(folder.finished(stage) < len(entries) for stage in STAGES):
-                enforced = CachedAsk(config.roles, cache, config.budget).check()
+                try:
+                    enforced = CachedAsk(config.roles, cache, config.budget).check()
+                except ToolAlpacaError:
+                    if not cache.spent():  # a refused call makes nothing that takes the place of an earlier corpus
+                        cache.close()
+                        cache.path.unlink()
+                    raise
                 for role in [role for role, is_so in enforced.items() if not is_so]:
                     where = config.roles[role].local or config.roles[role].endpoint
                     tell(f"{where} does not hold the {role} to JSON schemas: texts are validated")
