@@ -221,6 +221,8 @@ def test_messages_beyond_max_length_are_cut_or_dropped_and_counted(
     trainer = of_messages(llama, tmp_path, rows, max_length=32, overlong=overlong, packing=True)
     assert said in trainer.row_reports[-1]
     assert sorted(n for pack in trainer.train_dataset["seq_lengths"] for n in pack) == lengths
+    with pytest.raises(InputError, match="no row is left"):
+        of_messages(llama, tmp_path, rows.select([1]), max_length=8, overlong="drop", packing=True)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -288,7 +288,8 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
                 longer = len(kept) - len(fitting) if isinstance(rows, Dataset) else 0
                 alone.max_length = limit if cut else None
                 kept = prepare(fitting if args.overlong == "drop" else kept, tokenizer, alone, False, formatter, name)
-            prepared = prepare(kept, tokenizer, args, True, formatter, name) if packing else kept
+            some = not isinstance(kept, Dataset) or len(kept)  # TRL cannot pack none
+            prepared = prepare(kept, tokenizer, args, True, formatter, name) if packing and some else kept
             prepared = prepared.shuffle(seed=args.seed) if args.shuffle_dataset and not packing else prepared
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the {name} rows cannot be prepared: {' '.join(str(error).split())[:300]}") from error
