@@ -62,6 +62,7 @@ def test_what_is_read(layout: str, case: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
+        "\nA) Yes\nB) No",
         "",
         "one of [Yes, No, Uncertain]",
         "[Yes, No, Uncertain]",

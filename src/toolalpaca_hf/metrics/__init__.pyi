@@ -1,6 +1,7 @@
 from .answers import answer_given as answer_given
 from .answers import lama_correct as lama_correct
 from .answers import math_correct as math_correct
+from .answers import numbers_of as numbers_of
 from .answers import perplexity as perplexity
 from .calls import BUILT_IN as BUILT_IN
 from .calls import WHOLES as WHOLES

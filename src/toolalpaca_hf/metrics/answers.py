@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -41,12 +41,15 @@ def lama_correct(prediction: str, gold: str | Sequence[str]) -> bool:
     return answer_given(prediction, gold, 5)
 
 
+def numbers_of(text: str) -> Iterator[Decimal]:
+    """The numbers in a text, in their order, exactly, without thousands separators and currency signs."""
+    for found in _NUMBER.finditer(text):
+        number = Decimal(found["digits"].replace(",", ""))
+        yield -number if found["minus"] or found["minus_inside"] else number
+
+
 def first_number(text: str) -> Decimal | None:
-    """The first number in a text, exactly, without thousands separators and currency signs."""
-    if (found := _NUMBER.search(text)) is None:
-        return None
-    number = Decimal(found["digits"].replace(",", ""))
-    return -number if found["minus"] or found["minus_inside"] else number
+    return next(numbers_of(text), None)
 
 
 def math_correct(prediction: str, gold: str | Sequence[str]) -> bool:

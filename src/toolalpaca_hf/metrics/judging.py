@@ -28,6 +28,8 @@ _LABEL = re.compile(
 _BETWEEN = re.compile(
     r"(?:[.,;|/&]|\band\b)\s*(?=(?:process|final\s*response)\s*correctness\s*(?:\([^()]*\)\s*)?[:=])", re.IGNORECASE
 )
+# What stands before a line's words; a letter or tick only before a label, for "A) Yes" is a choice.
+_MARKS = re.compile(r"^[\s>#•·|+{(\[-]*(?:(?:\d+|[^\W\d_](?=\W*(?:process|final)))[.)\]]\s*)?", re.IGNORECASE)
 # Before the word no empty box; behind it nothing, a mark, or a reason: "No issues found" is no No.
 _VERDICT = re.compile(
     r"[^\w\])☐□⬜]*(yes|no|uncertain)(?![\w'’-]*\w)\s*(?P<rest>$|[^\w\s].*|(?:because|since|as|the|it|due)\b.*)",
@@ -59,7 +61,7 @@ class JudgeVerdict(NamedTuple):
 def _lines(text: str) -> list[str]:
     """Lines without Markdown (bold, headings, bullets, numbers, ticks, quotes), braces and full-width characters."""
     plain = re.sub(r"[*`_\"]+", "", unicodedata.normalize("NFKC", text))
-    lines = (re.sub(r"^[\s>#•·|+{(\[-]*(?:(?:\d+|[^\W\d_])[.)\]]\s*)?", "", line) for line in plain.splitlines())
+    lines = (_MARKS.sub("", line) for line in plain.splitlines())
     parts = (_BETWEEN.split(line) if _LABEL.match(line) else [line] for line in lines)
     return [line for whole in chain.from_iterable(parts) if (line := whole.strip().rstrip("|").strip())]
 

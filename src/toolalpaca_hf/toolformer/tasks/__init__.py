@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ...errors import InputError, NotFoundError, OptionError, nearest
-from ...metrics import answer_given, lama_correct, math_correct
+from ...metrics import answer_given, lama_correct, math_correct, numbers_of
 from ..rows import hub_rows, read_rows
 
 _BLANK = re.compile(r"(?:\[MASK\]|\[Y\]|_X_)[\s.]*$")
@@ -100,10 +100,6 @@ def _texts(value: Any) -> list[str]:
     ]
 
 
-# As in `metrics.answers`, a minus between two numbers belongs to neither.
-_NUMBER = re.compile(r"(?:(?<![\w)])[-−])?(?:[$€£]\s?[-−]?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
-
-
 @dataclass(frozen=True)
 class EvalTask:
     """A set of questions, with its prompt and metric."""
@@ -152,16 +148,12 @@ def prompt_of(name: str) -> str:
 def _final_number(text: str) -> str:
     """The part of a solution with its answer: after the last `####`, else the last number."""
     _, mark, after = text.rpartition("####")
-    return after if mark else next(reversed(_NUMBER.findall(text)), "")
-
-
-def _any_number(text: str, answers: Sequence[str]) -> bool:
-    return any(math_correct(text, answer) for answer in answers)
+    return after if mark else str(["", *numbers_of(text)][-1])
 
 
 MEASURES: dict[str, Callable[[str, Sequence[str]], bool]] = {
-    "first_number": _any_number,
-    "last_number": lambda text, answers: _any_number(_final_number(text), answers),
+    "first_number": math_correct,
+    "last_number": lambda text, answers: math_correct(_final_number(text), answers),
     "five_words": lama_correct,
     "ten_words": lambda text, answers: answer_given(text, answers, words=10),
     "twenty_words": answer_given,
