@@ -263,10 +263,11 @@ def _laid_out(words: "_SchemaWords", operation: Operation, depth: int) -> str:
     fields, required, _ = body_fields(body) if body is not None else ({}, [], False)
     if body is not None and not fields and {*kinds_of(body.schema)} - {"object", "null"}:
         fields, required = {names.whole: body.schema}, [names.whole] if body.required else []
-    for field, schema in fields.items() if body is not None else ():
+    root = body.schema if body is not None else {}
+    for field, schema in fields.items():
         name, needed = names.body.get(field, field), "Required. " if field in required else ""
         if schema or name not in parameters:  # else it is required in the body and described as a parameter
-            parameters[name] = needed + words.of(body.schema, schema, depth)
+            parameters[name] = needed + words.of(root, schema, depth)
     responses = mapping(declared.get("responses"))
     status = min(responses, key=lambda code: (code != "200", not code.startswith("2")), default="")
     response = deref(document, responses.get(status))
@@ -335,7 +336,7 @@ class _SchemaWords:
 
 def _kind_of(node: dict[str, Any]) -> str:
     kinds = node["type"] if isinstance(node.get("type"), list) else [node.get("type")]
-    return " or ".join(kind for kind in kinds if text(kind) not in ("", "null"))
+    return " or ".join(kind for kind in map(text, kinds) if kind not in ("", "null"))
 
 
 def _name_of(ref: str) -> str:

@@ -298,7 +298,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             with suppress(ValueError):
                 add_response_schema(tokenizer)
             tokenizer.chat_template = template
-        if not isinstance(rows, Dataset):
+        if not isinstance(dataset, Dataset):
             return prepared
         dropped = len(dataset) - len(kept)
         if longer > dropped:
