@@ -307,7 +307,7 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             why = "longer than" if args.overlong == "drop" else "nothing that is trained lies within"
             reasons += f"; {dropped:,} dropped as {why} max_length {limit}"
         sentence = f"{name} rows: {len(rows):,}, {len(dataset) - dropped:,} kept{reasons}."
-        if not len(prepared):
+        if not len(kept):
             raise InputError(f"no row is left to train on: {sentence}", fix="raise max_length or change the template")
         self.row_reports.append(sentence)
         return prepared
