@@ -167,3 +167,38 @@ def test_types_that_may_be_null_and_composed_ones_are_described() -> None:
         "e": ". One of: [3].",
     }
     assert structure == " - Structure: #Pet or Array[#Pet]"
+
+
+def test_what_leads_back_is_named_by_whatever_way_it_does() -> None:
+    text, ref = {"type": "string"}, {"$ref": "#/components/schemas/A B"}
+    schemas: dict[str, Any] = {
+        "again": {"type": "object", "properties": {"n": text, "up": {"allOf": [ref], "nullable": True}}},
+        "more": {
+            "type": "object",
+            "properties": {"up": {"allOf": [ref, {"type": "object", "properties": {"n": text}}]}},
+        },
+        "list": {"type": "array", "items": {"allOf": [ref]}},
+        "loop": {"anyOf": [{"allOf": [{"allOf": [ref]}]}]},
+    }
+    found = {}
+    for name, schema in schemas.items():
+        body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"x": {"allOf": [ref]}}}}}}
+        paths = {"/x": {"post": {"operationId": "x", "requestBody": body}}}
+        made = describe({"openapi": "3.0.3", "paths": paths, "components": {"schemas": {"A B": schema}}})
+        line = next(line for line in made.nl_documentation.splitlines() if line.startswith("Parameters: "))
+        found[name] = json.loads(line.removeprefix("Parameters: "))["x"].strip()
+    assert found == {
+        "again": "Object{n: string., up: . Another A B.}.",
+        "more": "Object{up: . Another A B.}.",
+        "list": "Array[].",
+        "loop": ". Another A B.",
+    }
+
+
+def test_alternatives_of_each_other_are_not_followed_in_every_order() -> None:
+    refs = {f"#/components/schemas/C{i}": {"type": "object", "properties": {f"f{i}": {}}} for i in range(9)}
+    schemas = {f"C{i}": {"anyOf": [*({"$ref": ref} for ref in refs), own]} for i, own in enumerate(refs.values())}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/C0"}}}}
+    paths = {"/x": {"post": {"operationId": "x", "requestBody": body}}}
+    made = describe({"openapi": "3.0.3", "paths": paths, "components": {"schemas": schemas}})
+    assert all(f'"f{i}"' in made.function_description["x"] for i in range(9))

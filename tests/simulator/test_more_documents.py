@@ -653,7 +653,7 @@ def test_names_that_fit_a_pattern_reach_the_body():
     schema = {"type": "object", "properties": {"n": INTEGER}, "patternProperties": {"^x-": TEXT}}
     body = {"content": {"application/json": {"schema": schema | {"additionalProperties": False}}}}
     doc = document({"/x": {"post": {"operationId": "p", "requestBody": body, "responses": answers(TEXT)}}}, "3.1.0")
-    request = build_request(doc, operation_of(doc, "p"), '{"n": 1, "x-a": "b"}', "https://x.example")
+    request = build_request(doc, operation_of(doc, "p"), '{"n": 1, "x-a": "b", "unknown": 2}', "https://x.example")
     assert request.body == {"n": 1, "x-a": "b"}
 
 
@@ -701,3 +701,25 @@ def test_members_of_all_of_that_are_closed_against_each_other_can_be_met(beside:
     doc = document({"/x": {"post": post}, "/y": {"post": alone}}, components={"schemas": schemas})
     assert call(doc, "p", {"a": 1, "c": 2}).json() == {"a": 1, "c": 2}
     assert client_of(doc).post("/t/y", json={"a": 1, "c": 2}).status_code == 400
+
+
+def test_alternatives_that_are_told_apart_by_a_tag_stay_closed():
+    kinds = {name: {"type": "object", "properties": {"kind": TEXT, name: INTEGER}} for name in ("Cat", "Dog")}
+    either = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in kinds]}
+    either |= {"discriminator": {"propertyName": "kind"}}
+    body = {"required": True, "content": {"application/json": {"schema": {"properties": {"pet": either}}}}}
+    post = {"operationId": "p", "requestBody": body, "responses": answers(TEXT)}
+    schemas = {name: schema | {"additionalProperties": False} for name, schema in kinds.items()}
+    doc = document({"/x": {"post": post}}, components={"schemas": schemas})
+    sent = [{"pet": {"kind": "Cat", name: 1}} for name in ("Cat", "Dog")]
+    assert [client_of(doc).post("/t/x", json=value).status_code for value in sent] == [200, 400]
+
+
+def test_an_heir_may_be_the_answer_where_what_it_inherits_is_declared():
+    pet = {"type": "object", "discriminator": {"propertyName": "kind"}, "properties": {"kind": TEXT}}
+    ref = {"$ref": "#/components/schemas/Pet"}
+    schemas = {"Pet": pet, "Cat": {"allOf": [ref, {"type": "object", "properties": {"n": INTEGER}}]}}
+    body = {"content": {"application/json": {"schema": ref}}}
+    post = {"operationId": "p", "requestBody": body, "responses": answers(ref)}
+    doc = document({"/x": {"post": post}}, components={"schemas": schemas})
+    assert call(doc, "p", {"kind": "Cat", "n": 1}).json()["kind"] == "Cat"

@@ -12,11 +12,11 @@ from urllib.parse import unquote, urljoin
 
 from ..errors import InputError, ToolAlpacaError
 from ..schema import Api, Function
-from .coercion import kinds_of, target_of
+from .coercion import kinds_of
 from .document import MAX_DEPTH, Document, deref, kept, listed, load_document, lookup, mapping, original, refs_of, text
 from .operations import Operation, functions_of, map_holders
 from .safety import Allowlist, allowed_hosts, credential_names, redact_url, servers_of
-from .schema import references
+from .schema import Definitions, parts_of_schema, references
 from .tools import body_fields, flat_schema, tool_names
 
 MAX_FILES = 200  # that one document may be spread over
@@ -300,12 +300,19 @@ class _SchemaWords:
         while True:
             beside = {"description": node["description"]} if "description" in node else {}
             either = [member for member in node.get("anyOf", ()) if mapping(member).get("type") != "null"]
-            if (ref := node.get("$ref")) in refs or len(refs) > MAX_DEPTH:
-                return {"description": f"Another {_name_of(text(ref))}."} | beside, refs
+            ref = next((part["$ref"] for part in parts_of_schema({}, node) if "$ref" in part), None)
             if ref is not None:
-                node, refs = mapping(target_of(root, ref)) | beside, (*refs, ref)
+                made: Definitions = root["$defs"]
+                if (origin := made.origins[ref]) in refs or len(refs) > MAX_DEPTH:
+                    return {"description": f"Another {_name_of(origin)}."} | beside, refs
+                said = {key: part for key, part in node.items() if key not in ("description", "$defs")}
+                alone, flat = said in ({"$ref": ref}, {"allOf": [{"$ref": ref}]}), made.flat.get(ref)
+                if flat is None or not alone:
+                    flat = flat_schema(root, said, frozenset(), either=False)
+                    made.flat |= {ref: flat} if alone else {}
+                node, refs = flat | beside, (*refs, origin)
             elif "allOf" in node:
-                node = flat_schema(root, node, frozenset(refs), either=False)
+                node = flat_schema(root, node, frozenset(), either=False)
             elif len(either) == 1 and not {"properties", "type"} & node.keys():  # what may be null
                 node = mapping(either[0]) | beside
             else:

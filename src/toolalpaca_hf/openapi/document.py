@@ -25,7 +25,7 @@ MAX_DEPTH = 64  # of a document, or of a schema with its references followed; re
 MAX_VALUES = 5_000_000  # of a document once its YAML aliases are written out: a few lines of them grow without end
 CACHED_FROM = 200_000  # characters from which on a document is kept parsed: YAML takes seconds a megabyte
 MAX_KEPT = 160  # files, up to four a document; the oldest go first
-CACHE_VERSION = 7  # part of the name of what is kept; another reading of documents needs another
+CACHE_VERSION = 8  # part of the name of what is kept; another reading of documents needs another
 LARGE = 60_000  # values from which on documents are checked against the schema of OpenAPI only; GitHub's has 500,000
 
 

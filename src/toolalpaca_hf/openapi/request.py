@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import InputError
 from ..storage import STRICT_JSON
-from .coercion import coerce, is_valid, kinds_of, part_of, problems, to_text
+from .coercion import coerce, is_valid, kinds_of, merged_schema, part_of, problems, to_text
 from .document import MAX_DEPTH, listed, mapping, text
 from .encoding import CallError, holds_json, style_of, taken_names, write_query, write_simple
 from .operations import IN_PATH, ApiRequest, Operation, Parameter, RequestBody, security_schemes
@@ -205,7 +205,11 @@ def _body(parts: _Parts, media: RequestBody, given: dict[str, Any], credentials:
     if is_object:
         if whole is None or isinstance(body, dict):
             # If the body names no properties or allows others, it takes every argument that is no parameter.
-            own = set(arguments) - ({*parts.known, whole} - set(fields)) if not fields or others else set(fields)
+            free = set(arguments) - {*parts.known, whole}
+            if fields and not others:  # but for names of a pattern
+                patterns = merged_schema(media.schema).get("patternProperties", ())
+                free = {key for key in free if any(is_valid(validator({"pattern": one}), key) for one in patterns)}
+            own = {*fields, *free}
             given = {key: value for key, value in arguments.items() if key in own} | mapping(body)
             optional = {name: part_of(media.schema, fields[name]) for name in fields if name not in required}
             left_out = {key for key in given if key in optional and _left_out(given[key], optional[key])}

@@ -107,6 +107,8 @@ class Definitions(dict[str, Any]):
         self.flag = "readOnly" if request else "writeOnly"
         self.modern = is_modern(document)
         self._names: dict[tuple[str, frozenset[str]], str] = {}
+        self.origins: dict[str, str] = {}  # what each definition is made of, by the reference to it
+        self.flat: dict[str, dict[str, Any]] = {}  # see `describe`
         self._waiting: dict[str, tuple[Any, str, frozenset[str]]] = {}
         self._references: dict[str, set[str]] = {}
         self.heirs = cache(partial(heirs_of, document))
@@ -146,7 +148,7 @@ class Definitions(dict[str, Any]):
             base = re.sub(r"[^A-Za-z0-9_.-]", "_", last) or "_"
             names = chain([base], (f"{base}_{number}" for number in count(2)))
             name = next(name for name in names if name not in self)
-            self._names[ref, hidden] = name
+            self._names[ref, hidden], self.origins[f"#/$defs/{name}"] = name, ref
             self._waiting[name] = target, ref, hidden
         return {"$ref": f"#/$defs/{self._names[ref, hidden]}"}
 
@@ -169,8 +171,9 @@ class Definitions(dict[str, Any]):
             node = {key: value for key, value in node.items() if key != "nullable"}
         node = tagged(self.document, node)
         hidden |= hidden_names(self.document, node, self.flag)
-        every = (parts_of_schema(self.document, part) for part in ({**node, "allOf": []}, *listed(node.get("allOf"))))
-        if sum(any("properties" in part for part in parts) for parts in every) > 1:
+        parts = [(part, mapping(part.get("properties")).keys()) for part in parts_of_schema(self.document, node)]
+        every = {name for _, names in parts for name in names}
+        if any(part.get("additionalProperties") is False and every - names for part, names in parts):
             hidden |= {OPEN}  # some generators close each of them against the others
         found = _plain_keywords(node, self.request, hidden)
         for key in ("example", "examples", "default"):
@@ -383,7 +386,7 @@ def inherited_tag(document: dict[str, Any], target: dict[str, Any], ref: str) ->
         if isinstance(name, str) and not (part.get("oneOf") or part.get("anyOf")):
             abstract = part is target and bool(tags_to)  # its tags are all shown
             tags = [] if abstract else _tags(document, target, ref, name, tags_to)
-            return {name: {"x-tag": tags[0]}} if tags else {}
+            return {name: {"x-tag": tags[0]} | ({} if part is target else {"x-heir": True})} if tags else {}
     return {}
 
 

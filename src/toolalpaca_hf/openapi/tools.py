@@ -13,6 +13,9 @@ from .schema import BOUNDS, SIZES, map_subschemas, references, subschemas, walk
 
 MAX_DESCRIPTION = 1024  # characters that every provider takes
 MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
+MAX_FOLLOWED = (
+    5_000  # references of one object: alternatives of each other lead on in as many ways as they have orders
+)
 MAX_SIZE = 20_000  # characters of JSON of one tool's parameters
 # Keywords with plain values that every provider accepts.
 SHOWN = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", "uniqueItems", *SIZES[:-1])
@@ -160,22 +163,24 @@ def body_fields(body: RequestBody) -> tuple[dict[str, Any], list[str], bool]:
     needed, properties = flat.get("required", []), flat.get("properties", {})
     properties = {name: {} if schema is True else schema for name, schema in properties.items()}
     properties |= {name: {} for name in needed if name not in properties}
-    return properties, needed, "patternProperties" in flat or flat.get("additionalProperties", False) is not False
+    return properties, needed, flat.get("additionalProperties", False) is not False
 
 
-def flat_schema(root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool = True) -> dict[str, Any]:
+def flat_schema(
+    root: dict[str, Any], schema: Any, seen: frozenset[str], either: bool = True, left: list[int] | None = None
+) -> dict[str, Any]:
     """An object's schema with references, `allOf` members and, if `either`, the alternatives' properties merged in."""
-    schema = mapping(schema)
+    schema, left = mapping(schema), [MAX_FOLLOWED] if left is None else left
     merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "$defs")}
     members = list(schema.get("allOf", ()))
-    if "$ref" in schema and schema["$ref"] not in seen and len(seen) < MAX_DEPTH:
-        seen |= {schema["$ref"]}
+    if "$ref" in schema and schema["$ref"] not in seen and len(seen) < MAX_DEPTH and left[0] > 0:
+        seen, left[0] = seen | {schema["$ref"]}, left[0] - 1
         members.insert(0, target_of(root, schema["$ref"]))
     for member in members:
-        merged = merge_schemas(merged, flat_schema(root, member, seen, either))
+        merged = merge_schemas(merged, flat_schema(root, member, seen, either, left))
     for key in ("anyOf", "oneOf") if either else ():
-        either_of = schema.get(key, ())
-        members = [flat_schema(root, member, seen) for member in either_of if mapping(member).get("type") != "null"]
+        either_of = [member for member in schema.get(key, ()) if mapping(member).get("type") != "null"]
+        members = [flat_schema(root, member, seen, True, left) for member in either_of]
         properties: dict[str, Any] = {}
         for member in members:
             for name, inner in member.get("properties", {}).items():

@@ -212,7 +212,8 @@ class _Attempt:
         """The value converted between text and number as the schema requires."""
         if not isinstance(schema, dict):
             return value if schema is True else MISSING
-        if self.generator.merger.node(schema).get("x-tag", value) != value:  # of another schema
+        node = self.generator.merger.node(schema)
+        if "x-heir" in node and node["x-tag"] != value:  # of another schema
             return MISSING
         options = [value]
         if isinstance(value, int | float) and not isinstance(value, bool):
