@@ -42,6 +42,8 @@ class EnvironmentArguments:
 
 def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_args: ModelConfig) -> None:
     """Load, train, save."""
+    if training_args.reward_weights is not None:
+        raise OptionError("the environments' own reward counts", option="reward_weights", fix="leave it out")
     state, out = PartialState(), Path(training_args.output_dir)
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # environments are what this script is for
     with state.main_process_first():  # it unpacks what the others read
@@ -64,8 +66,6 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
 
     # Initialize the trainer; parts of the reward are only logged, the environments' own counts
     parts = reward_parts()
-    if training_args.reward_weights is not None:
-        raise OptionError("the environments' own reward counts", option="reward_weights", fix="leave it out")
     training_args.reward_weights = [0.0] * len(parts)
     trainer = EnvironmentGRPOTrainer(
         model=model,

@@ -112,12 +112,14 @@ def test_a_batch_of_groups_is_what_trl_computes_of_it(trainer: EnvironmentGRPOTr
 def test_generation_kwargs_that_are_not_known_here_are_left_to_trl(
     trainer: EnvironmentGRPOTrainer, llama: Path, tmp_path: Path
 ) -> None:
-    args = copy.copy(trainer.args)
-    args.output_dir, args.generation_kwargs = str(tmp_path), {"no_repeat_ngram_size": 3}
     environments = openapi_environments("sample", documentation=True)
-    given: dict[str, Any] = {"reward_funcs": reward_parts(), "environment_factory": environments}
-    other = EnvironmentGRPOTrainer(str(llama), args, train_dataset=environment_dataset(environments), **given)
-    assert trainer._generates and not other._generates
+    # The second are what the trainer itself left in its arguments.
+    for kwargs, known in (({"no_repeat_ngram_size": 3}, False), (trainer.args.generation_kwargs, True)):
+        args = copy.copy(trainer.args)
+        args.output_dir, args.generation_kwargs = str(tmp_path), kwargs
+        given: dict[str, Any] = {"reward_funcs": reward_parts(), "environment_factory": environments}
+        other = EnvironmentGRPOTrainer(str(llama), args, train_dataset=environment_dataset(environments), **given)
+        assert other._generates == known
 
 
 def test_steps_log_where_their_time_went(trainer: EnvironmentGRPOTrainer) -> None:

@@ -70,6 +70,7 @@ def test_an_answer_ends_within_the_words_that_count() -> None:
         ("− 7 degrees", "-7"),
         ("5-3", "5"),
         ("x-3", "3"),
+        ("R - 3", "3"),
         ("pages 10-20", "10"),
         (".5 of it", ".5"),
         ("3.0 km", "3"),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,16 @@ def test_code_of_others_is_not_run(given: list[str]) -> None:
     with pytest.raises(OptionError) as caught:
         parse_fields(["--use_cpu", "true", "--bf16", "false", *given], script_arguments(), GRPOConfig, ModelConfig)
     assert caught.value.option == "trust_remote_code"
+
+
+def test_weights_of_the_reward_are_refused_before_a_run_is_set_aside(tmp_path: Path) -> None:
+    script_arguments()
+    import grpo
+
+    given: Any = SimpleNamespace(output_dir=tmp_path / "run", reward_weights=[1.0])
+    with pytest.raises(OptionError, match="reward_weights"):
+        grpo.main(grpo.EnvironmentArguments(), given, ModelConfig())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_turn_is_cut_behind_its_label() -> None:

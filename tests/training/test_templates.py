@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from datasets import Dataset, Features, Json, List, load_dataset
+from datasets import Dataset, Features, IterableDataset, Json, List, load_dataset
 from tiny_models import tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import supports_tool_calling
@@ -100,6 +100,13 @@ def test_rows_of_the_chat_config_render_as_the_messages_they_hold(name: str, str
     text = tokenizer.apply_chat_template(rows[0]["messages"], tools=rows[0]["tools"], tokenize=False)
     assert text == tokenizer.apply_chat_template(made["messages"], tools=made["tools"], tokenize=False)
     assert text.count("metres") == 2 and "Nantes" in text
+
+
+def test_the_rows_that_a_stream_is_made_of_stay_as_they_are() -> None:
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}]}
+    stream = IterableDataset.from_generator(lambda: iter([{"messages": [message]}]))
+    read = next(iter(without_absent(stream)))["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert read == {"a": 1} and message["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
 
 
 def test_rows_that_cannot_be_trained_cost_no_other() -> None:

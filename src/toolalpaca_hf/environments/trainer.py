@@ -53,11 +53,12 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
         tokenizer = self._reader = AutoTokenizer.from_pretrained(model, padding_side="left")
         if not supports_tool_calling(tokenizer):
             set_templates(tokenizer, react_prompt(int(tokenizer.init_kwargs.get("tool_hints", 0))))
-        unread = {*(args.generation_kwargs or ())} - {"max_new_tokens"}
+        given, stop = cast(dict[str, Any], args.generation_kwargs or {}), {"stop_strings": [STOP.strip()]}
+        # The stop may be of a trainer that had these arguments before.
+        unread = {k for k, value in given.items() if {"max_new_tokens": value, **stop}.get(k) != value}
         self._ends_in_text = STOP.strip() in str(tokenizer.chat_template)
         if self._ends_in_text and not args.use_vllm:
-            stop = {"stop_strings": [STOP.strip()]}
-            args.generation_kwargs = cast(dict[str, Any], args.generation_kwargs or {}) | stop
+            args.generation_kwargs = given | stop
         super().__init__(model=model, args=args, processing_class=tokenizer, **kwargs)
         policy: Any = self.accelerator.unwrap_model(self.model)
         self._policy: Any = policy.get_base_model() if isinstance(policy, PeftModel) else policy

@@ -11,9 +11,9 @@ from ..errors import InputError
 
 # Letters and figures, held together by what stands within a word: `don't`, `U.S.`, `Franco-Prussian`, `1,200`.
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
-# A minus belongs to the number unless it stands between two: `5-3` begins with 5, and the next would be 3.
+# A minus belongs to the number unless it stands between two: `5-3` and `5 - 3` begin with 5, and the next is 3.
 _NUMBER = re.compile(
-    r"(?P<minus>(?<![\w)])[-−]\s?)?(?:[$€£]\s?(?P<minus_inside>[-−])?)?"
+    r"(?P<minus>(?<![\w)])[-−](?:(?<![\w)]\s.)\s)?)?(?:[$€£]\s?(?P<minus_inside>[-−])?)?"
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d+)(?:\.\d+)?|\.\d+)",
     re.ASCII,
 )
@@ -45,7 +45,7 @@ def numbers_of(text: str) -> Iterator[Decimal]:
     """The numbers in a text, in their order, exactly, without thousands separators and currency signs."""
     for found in _NUMBER.finditer(text):
         number = Decimal(found["digits"].replace(",", ""))
-        yield -number if found["minus"] or found["minus_inside"] else number
+        yield number.copy_negate() if found["minus"] or found["minus_inside"] else number
 
 
 def first_number(text: str) -> Decimal | None:

@@ -142,8 +142,9 @@ def without_absent(dataset: Any) -> Any:
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """A message as templates take it: they quote arguments that are JSON texts, and spell a list of texts as code."""
     calls, parts = message.get("tool_calls"), message.get("content")
-    calls = calls if isinstance(calls, list) else []
-    for n, call in enumerate(calls):
+    if isinstance(calls, list):
+        calls = message["tool_calls"] = [*calls]  # a stream's own stay as they are
+    for n, call in enumerate(calls if isinstance(calls, list) else ()):
         function = mapping(mapping(call).get("function"))
         with suppress(ValueError, RecursionError):  # what is no JSON stays
             read = json.loads(text or "{}") if isinstance(text := function.get("arguments"), str) else None

@@ -1,5 +1,6 @@
 """The filter is what the equations say: whole sequences, one candidate at a time."""
 
+import math
 import random
 
 import brute_force
@@ -136,7 +137,7 @@ def test_batches_hold_each_sequence_once_and_no_more_than_they_may() -> None:
 
 
 def test_a_loss_that_is_no_number_keeps_no_call() -> None:
-    for losses_ in ((1.0, float("nan"), 0.0), (1.0, 1.0, float("nan"))):
+    for losses_ in ((1.0, math.nan, 0.0), (math.nan, 1.0, 0.0), (1.0, 1.0, math.nan)):
         one = Candidate("Calculator", "1", 0, 0, 0.5, "1", None, *losses_)
         assert select_calls([one], {"Calculator": 0.5}) == []
 

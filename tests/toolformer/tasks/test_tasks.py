@@ -188,6 +188,8 @@ def test_the_real_files(real_data: Path) -> None:
         ("last_number", "That is -$1,200.50", ["-1200.5"], True),
         ("last_number", "That is $-3", ["-3"], True),
         ("last_number", "It lasted 2010-2012", ["2012"], True),
+        ("last_number", "voters of Districts 1 - 3", ["3"], True),
+        ("last_number", "It is .0000001", ["1"], False),
         ("last_number", "none", ["0"], False),
         ("five_words", "the city of Ulm", ["Ulm"], True),
         ("five_words", "a city that is called Ulm", ["Ulm"], False),

@@ -1,5 +1,6 @@
 """Which calls help: losses with and without a call, and the filtering rule (section 2, "filtering API calls")."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -48,8 +49,10 @@ class Candidate:
     @property
     def l_minus(self) -> float | None:
         """L⁻ = min(L_i(ε), L_i(e(c, ε)))."""
-        # `min` keeps a first argument that is not a number: such a call is not kept.
-        return None if self.l_call is None or self.l_empty is None else min(self.l_call, self.l_empty)
+        if self.l_call is None or self.l_empty is None:
+            return None
+        # `min` keeps a first argument that is not a number, and not a second: no such call is kept.
+        return self.l_empty if math.isnan(self.l_empty) else min(self.l_call, self.l_empty)
 
     @property
     def gain(self) -> float | None:

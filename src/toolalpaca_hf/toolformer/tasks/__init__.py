@@ -148,7 +148,7 @@ def prompt_of(name: str) -> str:
 def _final_number(text: str) -> str:
     """The part of a solution with its answer: after the last `####`, else the last number."""
     _, mark, after = text.rpartition("####")
-    return after if mark else str(["", *numbers_of(text)][-1])
+    return after if mark else "".join(f"{number:f}" for number in [*numbers_of(text)][-1:])
 
 
 MEASURES: dict[str, Callable[[str, Sequence[str]], bool]] = {
