@@ -109,6 +109,14 @@ def test_the_rows_that_a_stream_is_made_of_stay_as_they_are() -> None:
     assert read == {"a": 1} and message["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
 
 
+def test_arguments_that_a_table_cannot_hold_stay_texts() -> None:
+    given = ['{"a": 12345678901234567890123}', '{"a": NaN}', '{"a": "\\ud800"}', '{"a": 1, "a": 2}', "[1]"]
+    calls = [{"type": "function", "function": {"name": "f", "arguments": text}} for text in ["{}", *given]]
+    rows = without_absent(Dataset.from_list([{"messages": [{"role": "assistant", "tool_calls": calls}]}]))
+    read = [call["function"]["arguments"] for call in rows[0]["messages"][0]["tool_calls"]]
+    assert read == [{}, *given]
+
+
 def test_rows_that_cannot_be_trained_cost_no_other() -> None:
     asked, answered = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
     rows = Dataset.from_list([{"messages": messages} for messages in ([asked, answered], None, [asked])])

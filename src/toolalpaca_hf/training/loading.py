@@ -17,7 +17,15 @@ from trl import ModelConfig, SFTConfig
 
 from .. import checkpoints
 from ..errors import InputError, OptionError, UnsupportedModelError
-from ..formats import Prompt, UpstreamPrompt, build_chat_template, build_response_template, parse_prompt, react_prompt
+from ..formats import (
+    Prompt,
+    UpstreamPrompt,
+    arguments_of,
+    build_chat_template,
+    build_response_template,
+    parse_prompt,
+    react_prompt,
+)
 from ..inference import end_ids
 from ..openapi import mapping
 from ..schema import Segment
@@ -146,9 +154,9 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
         calls = message["tool_calls"] = [*calls]  # a stream's own stay as they are
     for n, call in enumerate(calls if isinstance(calls, list) else ()):
         function = mapping(mapping(call).get("function"))
-        with suppress(ValueError, RecursionError):  # what is no JSON stays
-            read = json.loads(text or "{}") if isinstance(text := function.get("arguments"), str) else None
-            calls[n] = call | {"function": function | {"arguments": read}} if isinstance(read, dict) else call
+        # What is no JSON object, or none that a table holds, stays.
+        if isinstance(text := function.get("arguments"), str) and (read := arguments_of(text)) != {"input": text}:
+            calls[n] = call | {"function": function | {"arguments": read}}
     if isinstance(parts, list) and all(isinstance(mapping(part).get("text"), str) for part in parts):
         message["content"] = "".join(part["text"] for part in parts)
     return message
