@@ -239,7 +239,8 @@ def test_a_call_in_an_older_layout_is_read() -> None:
     call = {"type": "function", "id": "x", "name": "f", "arguments": "{}"}
     assert read_message({"content": "", "tool_calls": [call]})[1].calls == (Call("f", "{}"),)
     assert read_message({"content": None, "function_call": call})[1].calls == (Call("f", "{}"),)
-    assert read_message({"content": "At noon.", "function_call": None})[1].response == "At noon."
+    for none in (None, "none", {"name": "", "arguments": ""}):
+        assert read_message({"content": "At noon.", "function_call": none})[1].response == "At noon."
 
 
 def test_several_calls_of_a_turn_are_read() -> None:

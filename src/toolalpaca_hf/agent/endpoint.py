@@ -127,7 +127,7 @@ def read_message(message: dict[str, Any]) -> tuple[str, Turn]:
     apart = (text for name in _REASONING if isinstance(text := message.get(name), str) and text)
     reasoning = next(apart, content.rpartition("</think>")[0].rpartition("<think>")[2]).strip()
     # Older servers hand back one call, by an older name.
-    found = message.get("tool_calls") or [call for call in [message.get("function_call")] if call]
+    found = message.get("tool_calls") or [call for call in [mapping(message.get("function_call"))] if call.get("name")]
     if isinstance(found, list) and found:
         calls = [call.get("function", call) if isinstance(call, dict) else None for call in found]
         marked = [f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls]
