@@ -149,14 +149,14 @@ def without_absent(dataset: Any) -> Any:
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """A message as templates take it: they quote arguments that are JSON texts, and spell a list of texts as code."""
-    calls, parts = message.get("tool_calls"), message.get("content")
-    if isinstance(calls, list):
-        calls = message["tool_calls"] = [*calls]  # a stream's own stay as they are
-    for n, call in enumerate(calls if isinstance(calls, list) else ()):
+    given, parts = message.get("tool_calls"), message.get("content")
+    calls = [*given] if isinstance(given, list) else []
+    for n, call in enumerate(calls):
         function = mapping(mapping(call).get("function"))
         # What is no JSON object, or none that a table holds, stays.
         if isinstance(text := function.get("arguments"), str) and (read := arguments_of(text)) != {"input": text}:
             calls[n] = call | {"function": function | {"arguments": read}}
+            message["tool_calls"] = calls  # those of a stream's own row stay as they are
     if isinstance(parts, list) and all(isinstance(mapping(part).get("text"), str) for part in parts):
         message["content"] = "".join(part["text"] for part in parts)
     return message
