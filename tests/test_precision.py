@@ -118,6 +118,29 @@ def test_a_recipe_in_bfloat16(
     assert bool(capsys.readouterr().out) == (not bf16 or dtype == "float32")
 
 
+@pytest.mark.parametrize(
+    ("begun", "speeds", "bf16"),
+    [
+        (True, {"float32": 89.2, "bfloat16": 96.3}, True),  # measured on a busy machine
+        (False, {"float32": 89.2, "bfloat16": 131.0}, False),
+        (True, SLOW, False),  # on another machine
+        (False, FAST, True),
+        (None, {"float32": 89.2, "bfloat16": 96.3}, False),  # without a checkpoint
+    ],
+)
+def test_a_training_goes_on_in_the_precision_it_began_with(
+    begun: bool | None, speeds: dict[str, float], bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its checkpoints are set aside and it begins anew."""
+    monkeypatch.setattr(config, "gflops", lambda kind: speeds)
+    (tmp_path / "config.yaml").write_text(f"bf16: {str(bool(begun)).lower()}\n")
+    if begun is not None:
+        (tmp_path / "checkpoint-2").mkdir()
+    recipe = tmp_path / "sft.yaml"
+    recipe.write_text(f"bf16: true\nuse_cpu: true\noutput_dir: {tmp_path}\n")
+    assert parse_arguments(["--config", str(recipe)])[1].bf16 == bf16
+
+
 def test_nothing_is_said_of_float32(tmp_path, capsys) -> None:
     settings = SFTConfig(str(tmp_path), bf16=False, use_cpu=True)
     config.settle_precision(settings, ModelConfig(dtype="float32"), [])

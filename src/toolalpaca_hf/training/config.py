@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -180,13 +181,30 @@ def parse_arguments(argv: Sequence[str]) -> tuple[SegmentScriptArguments, Segmen
     return script_args, training_args, model_args
 
 
+def _precision_of(folder: Path) -> str:
+    """What a training computes with that left checkpoints in a folder; empty without one."""
+    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError):
+        if any(folder.glob("checkpoint-*")):
+            settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+            wide = settings.get("bf16") or settings.get("dtype") == "bfloat16"
+            return "bfloat16" if wide else "float32"
+    return ""
+
+
 def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Sequence[str]) -> None:
-    """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once."""
+    """Set float32 for a recipe in bfloat16 on a device slower at it, unless the command line insists; says so once.
+
+    What was begun goes on as it is, unless that takes more than twice as long: checkpoints are of one precision.
+    """
     given = {argument.partition("=")[0] for argument in argv}
     wanted = {"--bf16 true": training_args.bf16, "--dtype bfloat16": model_args.dtype == "bfloat16"}
     insist = [option for option, is_wanted in wanted.items() if is_wanted and option.split()[0] not in given]
     kind = training_args.device.type
-    if not insist or fastest(speeds := gflops(kind), kind) == "bfloat16":
+    if not insist:
+        return
+    speeds, begun = gflops(kind), _precision_of(Path(str(training_args.output_dir)))
+    best = fastest(speeds, kind)
+    if (begun if speeds.get(begun, 0) > speeds[best] / 2 else best) == "bfloat16":
         return
     if "--bf16 true" in insist:
         training_args.bf16, training_args.mixed_precision = False, "no"
@@ -195,5 +213,5 @@ def settle_precision(training_args: SFTConfig, model_args: ModelConfig, argv: Se
     if training_args.process_index == 0:
         print(
             f"bfloat16 computes {speeds['bfloat16']:.1f} GFLOP/s on this {kind} and float32 {speeds['float32']:.1f}: "
-            f"training in float32 ({' '.join(insist)} insists)."
+            f"training {'goes on ' if begun == 'float32' else ''}in float32 ({' '.join(insist)} insists)."
         )
