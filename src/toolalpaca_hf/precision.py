@@ -61,7 +61,9 @@ def gflops(device_type: str) -> dict[str, float]:
     cpu = device_type == "cpu"
     m, k, n = _SHAPE if cpu else _LARGE
     clock = time.thread_time if cpu else time.perf_counter
-    threads, best, spent = torch.get_num_threads(), dict.fromkeys(DTYPES[1:], math.inf), dict.fromkeys(DTYPES[1:], 0.0)
+    best: dict[str, float] = dict.fromkeys(DTYPES[1:], math.inf)
+    spent: dict[str, float] = dict.fromkeys(best, 0.0)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     # In turn, and often: a busy neighbour that shares the core halves the speed of a dtype for some attempts.
     for attempt in range(_ATTEMPTS):

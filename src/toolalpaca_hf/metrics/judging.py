@@ -41,6 +41,9 @@ _CHOICE = re.compile(
     re.IGNORECASE,
 )
 
+# "[Process Correctness: Yes/No]" repeats what was asked for.
+_FORM = re.compile(r"(?:[^\w\[({]*\b(?:yes|no|uncertain|or|and)\b){2,}[^\w\[({]*[\])}]", re.IGNORECASE)
+
 
 class JudgeVerdict(NamedTuple):
     """Verdicts on process and response: `"Yes"`, `"No"`, `"Uncertain"`, or `None` if unclear."""
@@ -89,7 +92,7 @@ def parse_verdict(text: str) -> JudgeVerdict:
     lines = lines[headings[-1] + 1 :] if headings else lines
     process, response = set[str | None](), set[str | None]()
     for line, below in pairwise([*lines, ""]):
-        if label := _LABEL.match(line):
+        if (label := _LABEL.match(line)) and not _FORM.fullmatch(label[2] or ""):
             (process if label[1].lower() == "process" else response).add(_word(label[2] or below))
     return JudgeVerdict(*(words.pop() if len(words) == 1 else None for words in (process, response)))
 
