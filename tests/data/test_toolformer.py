@@ -178,7 +178,7 @@ def test_plain_texts_that_cannot_be_read_are_counted_and_a_missing_file_is_found
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("nowhere", NotFoundError), ("gsm8k=nowhere.jsonl", InputError), ("gsm8k=", OptionError)]
+    ("name", "kind"), [("nowhere", NotFoundError), ("gsm8k=nowhere.jsonl", NotFoundError), ("gsm8k=", OptionError)]
 )
 def test_a_source_that_is_not_there(tmp_path: Path, name: str, kind: type[ToolAlpacaError]) -> None:
     with pytest.raises(kind):
