@@ -14,6 +14,7 @@ import jsonschema_rs
 from .document import MAX_DEPTH, is_modern, listed, lookup, mapping, text
 
 MAX_HEIRS = 20  # of one schema that are alternatives; of more, only the tags are
+MAX_PARTS = 256  # references that one schema is spread over: each schema of a chain reads all behind it
 MAX_DEFINITIONS = 1_000  # schemas in which names are looked for; what a tool shows leads to fewer
 
 Check = jsonschema_rs.Draft202012Validator
@@ -314,7 +315,7 @@ def hidden_names(document: dict[str, Any], schema: Any, flag: str) -> frozenset[
 def parts_of_schema(document: dict[str, Any], schema: Any, seen: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
     """A schema, what it refers to and the members of its `allOf`; not what is behind references `seen` before."""
     left, followed = [schema], set(seen)
-    while left:
+    while left and len(followed) < MAX_PARTS:
         if isinstance(part := left.pop(), dict):
             yield part
             left += reversed(listed(part.get("allOf")))
