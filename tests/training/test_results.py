@@ -31,9 +31,11 @@ def test_where_a_run_is_and_is_pushed_is_no_other_setting(tmp_path: Path, monkey
     monkeypatch.setenv("WORLD_SIZE", "1")  # a step is another
     resumed, sentence = start_or_resume(folder, moved, "other rows")
     assert resumed is None and "number of processes" in sentence
-    (folder / "config.yaml").write_bytes(b"seed: \xff")
-    with pytest.raises(InputError):
-        start_or_resume(folder, moved, "rows")
+    for damaged in (b"seed: \xff", b"seed: 1\nbf16"):
+        (folder / "config.yaml").write_bytes(damaged)
+        with pytest.raises(InputError) as caught:
+            start_or_resume(folder, moved, "rows")
+        assert caught.value.file == folder / "config.yaml"
 
 
 def trainer(folder: Path, history: list[dict[str, Any]], evaluated: dict[str, float]) -> Any:

@@ -19,7 +19,7 @@ from transformers import Trainer
 
 from ..checkpoints import SMOLLM2
 from ..errors import InputError
-from ..storage import atomic_write, hold_folder, write_json
+from ..storage import atomic_write, hold_folder, read_yaml, write_json
 from .tokenize import list_batches
 
 # Fields that may differ between a run and its continuation: where it logs and how it is watched, not what it computes.
@@ -78,9 +78,8 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get("RANK", "0") == "0":  # of several processes of one run, the first
             hold_folder(folder.resolve(), "--output_dir")
-        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+        before = read_yaml(path, "remove it to begin anew, or pass another --output_dir") if path.exists() else {}
         found = checkpoints(folder)
-        before = before if isinstance(before, dict) else {}
         compared = (name for name in settings.keys() | before.keys() if not name.startswith("hub_"))
         changed = sorted({n for n in compared if settings.get(n) != before.get(n)} - _INDIFFERENT)
         # A step takes a batch of each process; runs of earlier versions do not say how many they had.
@@ -104,7 +103,7 @@ def start_or_resume(folder: str | Path, settings: dict[str, Any], data: str = ""
         atomic_write(path, yaml.safe_dump(settings, sort_keys=True, allow_unicode=True))
         if data:
             atomic_write(folder / _DATA, f"{data} over {processes}\n")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         problem = f"cannot be used for this run: {error}"
         raise InputError(problem, file=folder, fix="pass another --output_dir") from None
     return resume, sentence
