@@ -9,7 +9,6 @@ The fields of `EvaluationConfig` stand in the YAML or on the command line, which
 
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -48,13 +47,7 @@ def main(config: evaluation.EvaluationConfig) -> None:
         judge, backend = config.load_judge(), make_backend(config, str(state.device))
         backend = cache(backend) if callable(backend) else backend  # one model for all suites
         for suite in suites:
-            folder, real = folders[suite.name], config.real and suite.name == "real"
-            simulated = {"simulator": "embedded", "responder": "schema", "store": None, "faults": None}
-            unused = simulated if real else {"real": False, "credentials": None, "confirm_unsafe": False}
-            rollouts = replace(config, **unused)  # what is for the other suites is refused with this one
-            if faults and faults.apis and not real:  # a simulator takes only rates of its own APIs
-                own = {slug: rate for slug, rate in faults.apis.items() if slug in slugs[suite.name]}
-                rollouts = replace(rollouts, faults=replace(faults, apis=own))
+            folder, rollouts = folders[suite.name], config.of_suite(suite.name, slugs[suite.name], faults)
             if state.num_processes > 1:
                 share = (state.process_index, state.num_processes)
                 plan = evaluation.plan_trials(rollouts, config.trials, config.vary_user)

@@ -8,7 +8,6 @@ Every field of `EnvironmentArguments`, TRL's `GRPOConfig` (such as `--use_vllm t
 `ModelConfig` can stand in the YAML and on the command line, which wins. The same command resumes a killed run.
 """
 
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +44,6 @@ def main(script_args: EnvironmentArguments, training_args: GRPOConfig, model_arg
     if training_args.reward_weights is not None:
         raise OptionError("the environments' own reward counts", option="reward_weights", fix="leave it out")
     state, out = PartialState(), Path(training_args.output_dir)
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # environments are what this script is for
     with state.main_process_first():  # it unpacks what the others read
         model = resolve_model(str(model_args.model_name_or_path))
     # Weights that were trained anew under the same name are others.

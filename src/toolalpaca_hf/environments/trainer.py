@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer on environments: a group's prompt is computed once, and calls may end in text, not in a token."""
 
 import time
+import warnings
 from bisect import bisect_left
 from collections import defaultdict
 from contextlib import suppress
@@ -59,7 +60,9 @@ class EnvironmentGRPOTrainer(SafeTrainer, GRPOTrainer):
         self._ends_in_text = STOP.strip() in str(tokenizer.chat_template)
         if self._ends_in_text and not args.use_vllm:
             args.generation_kwargs = given | stop
-        super().__init__(model=model, args=args, processing_class=tokenizer, **kwargs)
+        with warnings.catch_warnings():  # environments are what this class is for
+            warnings.filterwarnings("ignore", message=".*'environment_factory', which is an experimental")
+            super().__init__(model=model, args=args, processing_class=tokenizer, **kwargs)
         policy: Any = self.accelerator.unwrap_model(self.model)
         self._policy: Any = policy.get_base_model() if isinstance(policy, PeftModel) else policy
         if freeze_layers:

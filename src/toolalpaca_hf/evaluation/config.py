@@ -1,12 +1,14 @@
 """Settings of an evaluation: the same fields in a recipe, on the command line and in Python."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..agent import RolloutConfig, setting
 from ..errors import OptionError
 
 if TYPE_CHECKING:
+    from ..simulator import FaultPlan
     from .judge import Judge
 
 
@@ -51,6 +53,16 @@ class EvaluationConfig(RolloutConfig):
             raise OptionError("a judge needs both", option="--judge-endpoint and --judge-model")
         judged = bool(self.judge_endpoint)
         self.refuse_unused(*((name, "--judge-endpoint", judged) for name in ("judge_prompt", "judge_concurrency")))
+
+    def of_suite(self, name: str, slugs: Collection[str], faults: "FaultPlan | None") -> "EvaluationConfig":
+        """The fields for one of several suites, whose APIs have `slugs`: what is for the others would be refused."""
+        real = self.real and name == "real"
+        simulated = {"simulator": "embedded", "responder": "schema", "store": None, "faults": None}
+        own = replace(self, **(simulated if real else {"real": False, "credentials": None, "confirm_unsafe": False}))
+        if faults and faults.apis and not real:  # a simulator takes only rates of its own APIs
+            rates = {slug: rate for slug, rate in faults.apis.items() if slug in slugs}
+            own = replace(own, faults=replace(faults, apis=rates))
+        return own
 
     def load_judge(self) -> "Judge | None":
         """The configured judge, if any."""
