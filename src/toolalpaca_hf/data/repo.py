@@ -323,7 +323,7 @@ def check_replaceable(out: Path, made_of: Mapping[str, Any] | None = None, overw
         report = json.loads((place / REPORT_FILE).read_text(encoding="utf-8")) if REPORT_FILE in present else {}
         known = set(report["files"]) if isinstance(report, dict) and report.get("written_by") == WRITTEN_BY else set()
     except (OSError, ValueError, KeyError, TypeError):
-        problem = f"{out} cannot be told from a folder of other files: its {REPORT_FILE} is damaged"
+        problem = f"{out} may hold other files: its {REPORT_FILE} is damaged"
         raise OptionError(problem, option="--out", fix="choose another or empty it") from None
     if not known or present - known:
         raise OptionError(f"{out} holds files of no earlier build", option="--out", fix="choose another or empty it")

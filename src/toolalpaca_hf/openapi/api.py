@@ -306,10 +306,10 @@ class _SchemaWords:
                 if (origin := made.origins[ref]) in refs or len(refs) > MAX_DEPTH:
                     return {"description": f"Another {_name_of(origin)}."} | beside, refs
                 said = {key: part for key, part in node.items() if key not in ("description", "$defs")}
-                alone, flat = said in ({"$ref": ref}, {"allOf": [{"$ref": ref}]}), made.flat.get(ref)
-                if flat is None or not alone:
+                is_bare, flat = said in ({"$ref": ref}, {"allOf": [{"$ref": ref}]}), made.flat.get(ref)
+                if flat is None or not is_bare:
                     flat = flat_schema(root, said, frozenset(), either=False)
-                    made.flat |= {ref: flat} if alone else {}
+                    made.flat |= {ref: flat} if is_bare else {}
                 node, refs = flat | beside, (*refs, origin)
             elif "allOf" in node:
                 node = flat_schema(root, node, frozenset(), either=False)

@@ -13,9 +13,8 @@ from .schema import BOUNDS, SIZES, map_subschemas, references, subschemas, walk
 
 MAX_DESCRIPTION = 1024  # characters that every provider takes
 MAX_NODES = 20_000  # values of one resolved node: references that fan out grow a small document exponentially
-MAX_FOLLOWED = (
-    5_000  # references of one object: alternatives of each other lead on in as many ways as they have orders
-)
+# References of one object: alternatives that refer to each other can be followed in any order.
+MAX_FOLLOWED = 5_000
 MAX_SIZE = 20_000  # characters of JSON of one tool's parameters
 # Keywords with plain values that every provider accepts.
 SHOWN = ("default", "const", *chain.from_iterable(BOUNDS), "multipleOf", "pattern", "uniqueItems", *SIZES[:-1])

@@ -2,7 +2,6 @@ from .files import LONGEST_YAML as LONGEST_YAML
 from .files import STRICT_JSON as STRICT_JSON
 from .files import FileInUseError as FileInUseError
 from .files import JsonlLog as JsonlLog
-from .files import SqliteCache as SqliteCache
 from .files import StorageError as StorageError
 from .files import Streamed as Streamed
 from .files import atomic_path as atomic_path
@@ -24,3 +23,4 @@ from .folder import claim_settings as claim_settings
 from .folder import differences as differences
 from .folder import interruptible as interruptible
 from .folder import output_folder as output_folder
+from .sqlite_cache import SqliteCache as SqliteCache

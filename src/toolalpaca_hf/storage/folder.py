@@ -78,8 +78,8 @@ def claim_settings(
 def output_folder(out: Path, kind: str, own: Sequence[str], overwrite: bool = False) -> Iterator[None]:
     """Refuse a folder that holds other data than a command writes there (`kind`, by the patterns `own`).
 
-    Names in [`COMMON`] alone do not make it the command's. With `overwrite`, files of `own` are set aside: they come
-    back where the `with` block made nothing, and are removed otherwise.
+    A folder that only has names of [`COMMON`] counts as other data. With `overwrite`, the files that match `own` are
+    moved aside. They are restored if the `with` block makes nothing, and deleted otherwise.
 
     Raises:
         [`OptionError`]: It holds other data, or is a file.

@@ -92,7 +92,7 @@ def load_split(script_args: SegmentScriptArguments, config: str, split: str) -> 
             return None
         return cast(Rows, load_dataset(name, config, split=split, streaming=bool(script_args.dataset_streaming)))
     except (DatasetNotFoundError, FileNotFoundError, HfHubHTTPError, ConnectionError) as error:
-        problem = f"neither a folder nor to be had from the Hub ({str(error).partition(chr(10))[0]})"
+        problem = f"neither a folder nor available on the Hub ({str(error).partition(chr(10))[0]})"
         raise NotFoundError(problem, file=name, option="dataset_name", fix=_BUILD) from None
     except (ValueError, DatasetsError) as error:  # what is wrong with a file is said at the bottom
         cause: BaseException = error

@@ -279,15 +279,15 @@ class SegmentSFTTrainer(SafeTrainer, SFTTrainer):
             dataset, reasons = loading.renderable(dataset, tokenizer, template, bool(args.assistant_only_loss))
             if name == "train" and args.assistant_only_loss:
                 self._features = features_of(dataset)
-            prepare, alone, limit, longer = super()._prepare_dataset, copy.copy(args), args.max_length, 0
-            alone.max_length, alone.shuffle_dataset = None, False
-            kept: Any = prepare(dataset, tokenizer, alone, False, formatter, name)
+            prepare, uncut, limit, longer = super()._prepare_dataset, copy.copy(args), args.max_length, 0
+            uncut.max_length, uncut.shuffle_dataset = None, False
+            kept: Any = prepare(dataset, tokenizer, uncut, False, formatter, name)
             cut = not packing or args.packing_strategy == "bfd"  # the others pack the pieces of a row
             if limit is not None:  # TRL cuts, and does not say what
                 fitting = kept.filter(lambda ids: len(ids) <= limit, input_columns=["input_ids"])
                 longer = len(kept) - len(fitting) if isinstance(rows, Dataset) else 0
-                alone.max_length = limit if cut else None
-                kept = prepare(fitting if args.overlong == "drop" else kept, tokenizer, alone, False, formatter, name)
+                uncut.max_length = limit if cut else None
+                kept = prepare(fitting if args.overlong == "drop" else kept, tokenizer, uncut, False, formatter, name)
             some = not isinstance(kept, Dataset) or len(kept)  # TRL cannot pack none
             prepared = prepare(kept, tokenizer, args, True, formatter, name) if packing and some else kept
             prepared = prepared.shuffle(seed=args.seed) if args.shuffle_dataset and not packing else prepared
